@@ -1,0 +1,20 @@
+// cli: one file a command; it parses, calls and prints, and has no logic of its own.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace cairn::cli {
+
+// Each adds its subcommand to the program; its callback throws cairn::Error on failure, which main() turns
+// into one line on stderr and an exit status (cancelled → 130).
+void add_run(CLI::App& program);
+void add_chat(CLI::App& program);
+void add_bench(CLI::App& program);
+void add_eval(CLI::App& program);
+void add_pull(CLI::App& program);
+void add_inspect(CLI::App& program);
+void add_synth(CLI::App& program);
+void add_tokenize(CLI::App& program);
+void add_devices(CLI::App& program);
+
+}  // namespace cairn::cli

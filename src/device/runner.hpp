@@ -1,0 +1,46 @@
+// device: where a model's op lists run.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+
+#include "formats/gguf.hpp"
+#include "graph/graph.hpp"
+
+namespace cairn::device {
+
+enum class Precision : uint8_t { standard, f32 };  // standard: int8 activations; f32: all products in float
+enum class KvType : uint8_t { f16, i8 };
+
+struct RunnerOptions {
+  uint32_t context = 4096;  // positions in the KV cache
+  uint32_t threads = 0;     // 0: usable_processors()
+  uint32_t chunk = 512;     // most tokens in one pass; longer inputs are cut by the caller
+  Precision precision = Precision::standard;
+  KvType kv = KvType::f16;
+};
+
+enum class Logits : uint8_t { none, last, all };
+
+// A model with its KV cache on one device. Not thread-safe.
+class Runner {
+ public:
+  virtual ~Runner() = default;
+  virtual const graph::Model& model() const = 0;
+  virtual uint32_t context() const = 0;
+  virtual uint32_t chunk() const = 0;
+  // Runs tokens (1 … chunk()) at positions [position, position + size); position ≤ length(). Cached positions from
+  // `position` on are forgotten first. logits: none → ignored; last → [vocabulary]; all → [tokens, vocabulary].
+  // Errors: invalid_argument (beyond the context, token id outside the vocabulary).
+  virtual void forward(std::span<const int32_t> tokens, uint32_t position, Logits wanted, float* logits) = 0;
+  virtual uint32_t length() const = 0;  // positions in the cache
+  virtual uint64_t kv_bytes() const = 0;
+  virtual uint64_t scratch_bytes() const = 0;
+};
+
+// The file must outlive the runner (it shares ownership of the mapping).
+std::unique_ptr<Runner> make_cpu_runner(const gguf::File& file, const RunnerOptions& options);
+
+}  // namespace cairn::device

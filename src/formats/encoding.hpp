@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+
+namespace cairn {
+
+// How a tensor's numbers are stored. Values are GGUF's own type numbers.
+enum class Encoding : uint32_t {
+  f32 = 0, f16 = 1, q4_0 = 2, q4_1 = 3, q5_0 = 6, q5_1 = 7, q8_0 = 8,
+  q2_k = 10, q3_k = 11, q4_k = 12, q5_k = 13, q6_k = 14,
+  iq4_nl = 20, iq4_xs = 23, bf16 = 30, mxfp4 = 39,
+};
+
+struct EncodingInfo {
+  Encoding encoding;
+  std::string_view name;    // lower case, as llama.cpp names it: "q4_0", "q4_k"
+  uint32_t block_elements;  // elements a block: 1, 32 or 256
+  uint32_t block_bytes;
+};
+
+// All encodings that cairn reads, in ascending order of their number.
+std::span<const EncodingInfo> encodings();
+
+// nullptr when the type is not one of ours.
+const EncodingInfo* find_encoding(uint32_t gguf_type);
+const EncodingInfo* find_encoding(std::string_view name);
+// Throws Error unsupported for a value that is not in encodings().
+const EncodingInfo& info(Encoding encoding);
+
+}  // namespace cairn

@@ -1,0 +1,121 @@
+// graph: a model as op lists, built from hyper-parameters alone; every device interprets the same lists.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace cairn::gguf {
+class File;
+}
+
+namespace cairn::graph {
+
+// The named activations that ops read and write. Widths are per token; see width().
+enum class Slot : uint8_t {
+  none,
+  tokens,   // token ids, input of the model
+  hidden,   // residual stream, [embedding]
+  branch,   // what the last linear of a branch wrote, to be added to hidden, [embedding]
+  branch2,  // second pending branch of parallel blocks (phi2: attention and ffn add together), [embedding]
+  normed,   // input of qkv or gate/up, [embedding]
+  query,    // [heads * head_size]
+  key,      // [kv_heads * head_size]
+  value,    // [kv_heads * head_size]
+  context,  // attention's result, [heads * head_size]
+  gate,     // [ffn]
+  up,       // [ffn]
+  logits,   // [vocabulary]
+  count,
+};
+
+enum class OpKind : uint8_t {
+  embed,       // tokens → out: rows of `weight`
+  scale,       // out = input * factor (gemma's sqrt(embedding) after embed)
+  norm_rms,    // out = input / sqrt(mean(input²) + epsilon) * weight; per head when `heads` > 0 (q/k norms)
+  norm_layer,  // out = (input − mean) / sqrt(var + epsilon) * weight + bias
+  rotate,      // out = input · R, an orthogonal block-Hadamard over the whole width or each block of `block`
+  quantize,    // marks that `input` is read by integer products from here on; a float device ignores it
+  linear,      // out = input · Wᵀ + bias; W is rows [row_begin, row_begin + rows) of `weight`
+  rope,        // in place on input; rotary position embedding, see Rope
+  attention,   // appends key, value to layer's cache; out = softmax(q·kᵀ·factor (capped, masked))·v
+  gate,        // out = activation(input) * input2
+  activate,    // out = activation(input)
+  add,         // out = input + input2
+  softcap,     // out = factor * tanh(input / factor)
+};
+
+enum class Activation : uint8_t { none, silu, gelu_tanh, gelu_erf };
+
+struct Rope {
+  uint32_t dims = 0;           // rotated leading dimensions of each head
+  bool neox = false;           // pairs (i, i + dims/2) when true, (2i, 2i+1) when false
+  float base = 10000;
+  float frequency_scale = 1;   // position multiplier (linear scaling: 1 / factor)
+  std::string factors;         // name of a tensor of dims/2 divisors of the frequencies, or empty
+  float attention_factor = 1;  // multiplies cos and sin (YaRN's mscale)
+};
+
+// One op. Fields that a kind does not use keep their defaults.
+struct Op {
+  OpKind kind;
+  Slot input = Slot::none;
+  Slot input2 = Slot::none;
+  Slot output = Slot::none;
+  std::string weight;  // tensor names in the model file
+  std::string bias;
+  uint32_t row_begin = 0;  // linear: rows of `weight` used (phi2 stores q, k, v in one tensor)
+  uint32_t rows = 0;
+  float epsilon = 0;
+  float factor = 1;        // scale, attention (1/sqrt(head_size) or its like), softcap
+  float softcap = 0;       // attention: cap of the scores, 0 = none
+  uint32_t window = 0;     // attention: sees only the last `window` positions (itself included); 0 = all
+  uint32_t heads = 0;      // norm_rms and rope: heads in the slot
+  uint32_t block = 0;      // rotate
+  Activation activation = Activation::none;
+  Rope rope;
+};
+
+// The six subgraphs of a layer (llm.npu, ASPLOS '25): static int8 work (qkv, attention_output, ffn) apart from
+// float work; only `attention` depends on the chunk's position. Adding a finished branch to hidden is float
+// work and therefore opens the next float subgraph: ffn_input adds the attention's branch, the next layer's
+// attention_input (or the head) adds the ffn's.
+enum class SubgraphKind : uint8_t { attention_input, qkv, attention, attention_output, ffn_input, ffn, count };
+
+using OpList = std::vector<Op>;
+using Layer = std::array<OpList, static_cast<size_t>(SubgraphKind::count)>;
+
+struct HyperParameters {
+  std::string architecture;  // GGUF's general.architecture
+  uint32_t layers = 0, embedding = 0, ffn = 0, vocabulary = 0, context = 0;
+  uint32_t heads = 0, kv_heads = 0, head_size = 0;
+  float norm_epsilon = 0;
+  Rope rope, local_rope;       // local_rope: gemma3's sliding-window layers
+  uint32_t window = 0;         // width of local attention, 0 = none
+  uint32_t window_pattern = 0; // every window_pattern-th layer is global (gemma3: 6)
+  float attention_scale = 0;
+  bool qkv_bias = false, output_bias = false, fused_qkv = false, tied_output = false, qk_norm = false;
+};
+
+struct Model {
+  HyperParameters parameters;
+  OpList embed;               // tokens → hidden
+  std::vector<Layer> layers;
+  OpList head;                // hidden → logits (final add, norm, linear)
+  uint32_t width(Slot slot) const;  // floats a token
+};
+
+// Reads and checks the hyper-parameters and that every tensor named by the op lists exists in the right shape.
+// Errors: unsupported (architecture), format (missing key, sizes that disagree), each naming the file.
+HyperParameters read_hyper_parameters(const gguf::File& file);
+// A family's op lists from hyper-parameters alone. Error unsupported for an unknown architecture.
+Model build(const HyperParameters& parameters);
+// Both of the above, then the check of every weight against the file.
+Model load(const gguf::File& file);
+
+const char* name(OpKind kind);
+const char* name(Slot slot);
+const char* name(SubgraphKind kind);
+
+}  // namespace cairn::graph
