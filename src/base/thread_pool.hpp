@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 
@@ -22,15 +23,21 @@ class ThreadPool {
   // returns when all are done. thread is in [0, threads()). body must not throw.
   template <class Body>
   void run(size_t count, const Body& body) {
-    run_raw(count, [](void* context, size_t thread, size_t index) {
-      (*static_cast<const Body*>(context))(thread, index);
-    }, const_cast<void*>(static_cast<const void*>(&body)));
+    run_raw(
+        count,
+        [](void* context, size_t thread, size_t index) {
+          (*static_cast<const Body*>(context))(thread, index);
+        },
+        const_cast<void*>(static_cast<const void*>(&body)));
   }
 
  private:
   using Function = void (*)(void*, size_t thread, size_t index);
   void run_raw(size_t count, Function function, void* context);
-  struct Deleter { void operator()(pthreadpool*) const noexcept; };
+  struct Deleter {
+    void operator()(pthreadpool*) const noexcept;
+  };
+  std::atomic<size_t> workers_{0};  // that have taken a number
   std::unique_ptr<pthreadpool, Deleter> pool_;
 };
 

