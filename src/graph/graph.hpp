@@ -63,8 +63,8 @@ struct Op {
   Slot input = Slot::none;
   Slot input2 = Slot::none;
   Slot output = Slot::none;
-  std::string weight;  // tensor names in the model file
-  std::string bias;
+  std::string weight{};  // tensor names in the model file
+  std::string bias{};
   uint32_t row_begin = 0;  // linear: rows of `weight` used (phi2 stores q, k, v in one tensor)
   uint32_t rows = 0;
   float epsilon = 0;
@@ -74,7 +74,7 @@ struct Op {
   uint32_t heads = 0;      // norm_rms and rope: heads in the slot
   uint32_t block = 0;      // rotate
   Activation activation = Activation::none;
-  Rope rope;
+  Rope rope{};
 };
 
 // The six subgraphs of a layer (llm.npu, ASPLOS '25): static int8 work (qkv, attention_output, ffn) apart from
@@ -93,9 +93,11 @@ struct HyperParameters {
   float norm_epsilon = 0;
   Rope rope, local_rope;       // local_rope: gemma3's sliding-window layers
   uint32_t window = 0;         // width of local attention, 0 = none
-  uint32_t window_pattern = 0; // every window_pattern-th layer is global (gemma3: 6)
+  uint32_t window_pattern = 0; // every window_pattern-th layer is global (gemma3: 6); 0 = none is
   float attention_scale = 0;
+  float attention_softcap = 0, logit_softcap = 0;  // 0 = none
   bool qkv_bias = false, output_bias = false, fused_qkv = false, tied_output = false, qk_norm = false;
+  bool attention_output_bias = false, ffn_bias = false;
 };
 
 struct Model {

@@ -1,0 +1,33 @@
+// The model families that cairn knows, one file each; a new one is a file and a line in families().
+#pragma once
+
+#include <span>
+#include <string_view>
+
+#include "graph/graph.hpp"
+
+namespace cairn::gguf {
+class File;
+}
+
+namespace cairn::graph {
+
+struct Family {
+  std::string_view architecture;  // GGUF's general.architecture
+  // Completes what read_common() left open or set to the usual; errors as in read_hyper_parameters().
+  void (*read)(const gguf::File& file, HyperParameters& parameters);
+  Model (*build)(const HyperParameters& parameters);
+};
+
+const Family& llama_family();
+const Family& qwen2_family();
+const Family& gemma_family();
+const Family& gemma3_family();
+const Family& phi2_family();
+
+std::span<const Family> families();
+// Error unsupported, with the architectures that cairn knows; `where` (a file's path or empty) begins its
+// text.
+const Family& find_family(std::string_view architecture, std::string_view where);
+
+}  // namespace cairn::graph

@@ -1,0 +1,125 @@
+#include "graph/graph.hpp"
+
+#include "graph/families/families.hpp"
+
+namespace cairn::graph {
+
+uint32_t Model::width(Slot slot) const {
+  const HyperParameters& p = parameters;
+  switch (slot) {
+    case Slot::tokens:
+      return 1;
+    case Slot::hidden:
+    case Slot::branch:
+    case Slot::branch2:
+    case Slot::normed:
+      return p.embedding;
+    case Slot::query:
+    case Slot::context:
+      return p.heads * p.head_size;
+    case Slot::key:
+    case Slot::value:
+      return p.kv_heads * p.head_size;
+    case Slot::gate:
+    case Slot::up:
+      return p.ffn;
+    case Slot::logits:
+      return p.vocabulary;
+    case Slot::none:
+    case Slot::count:
+      break;
+  }
+  return 0;
+}
+
+Model build(const HyperParameters& parameters) {
+  return find_family(parameters.architecture, "").build(parameters);
+}
+
+const char* name(OpKind kind) {
+  switch (kind) {
+    case OpKind::embed:
+      return "embed";
+    case OpKind::scale:
+      return "scale";
+    case OpKind::norm_rms:
+      return "norm_rms";
+    case OpKind::norm_layer:
+      return "norm_layer";
+    case OpKind::rotate:
+      return "rotate";
+    case OpKind::quantize:
+      return "quantize";
+    case OpKind::linear:
+      return "linear";
+    case OpKind::rope:
+      return "rope";
+    case OpKind::attention:
+      return "attention";
+    case OpKind::gate:
+      return "gate";
+    case OpKind::activate:
+      return "activate";
+    case OpKind::add:
+      return "add";
+    case OpKind::softcap:
+      return "softcap";
+  }
+  return "?";
+}
+
+const char* name(Slot slot) {
+  switch (slot) {
+    case Slot::none:
+      return "none";
+    case Slot::tokens:
+      return "tokens";
+    case Slot::hidden:
+      return "hidden";
+    case Slot::branch:
+      return "branch";
+    case Slot::branch2:
+      return "branch2";
+    case Slot::normed:
+      return "normed";
+    case Slot::query:
+      return "query";
+    case Slot::key:
+      return "key";
+    case Slot::value:
+      return "value";
+    case Slot::context:
+      return "context";
+    case Slot::gate:
+      return "gate";
+    case Slot::up:
+      return "up";
+    case Slot::logits:
+      return "logits";
+    case Slot::count:
+      break;
+  }
+  return "?";
+}
+
+const char* name(SubgraphKind kind) {
+  switch (kind) {
+    case SubgraphKind::attention_input:
+      return "attention_input";
+    case SubgraphKind::qkv:
+      return "qkv";
+    case SubgraphKind::attention:
+      return "attention";
+    case SubgraphKind::attention_output:
+      return "attention_output";
+    case SubgraphKind::ffn_input:
+      return "ffn_input";
+    case SubgraphKind::ffn:
+      return "ffn";
+    case SubgraphKind::count:
+      break;
+  }
+  return "?";
+}
+
+}  // namespace cairn::graph

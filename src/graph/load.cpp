@@ -1,0 +1,131 @@
+// The check of a model's op lists against the tensors of its file.
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "formats/gguf.hpp"
+#include "graph/graph.hpp"
+
+namespace cairn::graph {
+namespace {
+
+class WeightCheck {
+ public:
+  WeightCheck(const gguf::File& file, const Model& model) : file_(file), model_(model) {}
+
+  void run() {
+    check(model_.embed);
+    for (const Layer& layer : model_.layers) {
+      for (const OpList& ops : layer) check(ops);
+    }
+    check(model_.head);
+    check_row_counts();
+    check_nothing_left_over();
+  }
+
+ private:
+  void check(const OpList& ops) {
+    for (const Op& op : ops) {
+      switch (op.kind) {
+        case OpKind::embed:
+          matrix(op.weight, model_.width(op.output), model_.parameters.vocabulary);
+          break;
+        case OpKind::norm_rms:
+        case OpKind::norm_layer: {
+          const uint64_t width = model_.width(op.input);
+          vector(op.weight, op.heads > 0 ? width / op.heads : width);
+          if (!op.bias.empty()) vector(op.bias, width);
+          break;
+        }
+        case OpKind::linear:
+          matrix(op.weight, model_.width(op.input), uint64_t{op.row_begin} + op.rows);
+          bias(op);
+          break;
+        case OpKind::rope:
+          if (!op.rope.factors.empty()) vector(op.rope.factors, op.rope.dims / 2);
+          break;
+        default:
+          break;
+      }
+    }
+  }
+
+  const gguf::Tensor& used(const std::string& name) {
+    const gguf::Tensor& tensor = file_.tensor(name);
+    used_.insert(tensor.name);
+    return tensor;
+  }
+
+  void vector(const std::string& name, uint64_t expected) {
+    const gguf::Tensor& tensor = used(name);
+    if (tensor.elements() != expected || tensor.row_elements() != expected) {
+      fail(ErrorCode::format, "{}: tensor {} has {} elements in {} rows, expected {} in one", file_.path(),
+           name, tensor.elements(), tensor.rows(), expected);
+    }
+  }
+
+  void matrix(const std::string& name, uint64_t row_elements, uint64_t rows) {
+    const gguf::Tensor& tensor = used(name);
+    if (tensor.shape.size() > 2) {
+      fail(ErrorCode::format, "{}: tensor {} has {} dimensions, expected 2", file_.path(), name,
+           tensor.shape.size());
+    }
+    if (tensor.row_elements() != row_elements) {
+      fail(ErrorCode::format, "{}: tensor {} has rows of {} elements, expected {}", file_.path(), name,
+           tensor.row_elements(), row_elements);
+    }
+    uint64_t& end = row_ends_[name];
+    end = std::max(end, rows);
+  }
+
+  // A fused tensor's bias is fused as well; its rows are those of the weight.
+  void bias(const Op& op) {
+    if (op.bias.empty()) return;
+    vector(op.bias, used(op.weight).rows());
+  }
+
+  // Ops may share a tensor (q, k, v in one); together they must use all of its rows.
+  void check_row_counts() const {
+    for (const auto& [name, end] : row_ends_) {
+      const uint64_t rows = file_.tensor(name).rows();
+      if (rows != end) {
+        fail(ErrorCode::format, "{}: tensor {} has {} rows, expected {}", file_.path(), name, rows, end);
+      }
+    }
+  }
+
+  // A weight that no op reads means a model that is not what its architecture says; the answers would be
+  // wrong.
+  void check_nothing_left_over() const {
+    for (const gguf::Tensor& tensor : file_.tensors()) {
+      if (used_.contains(tensor.name) || is_derived(tensor.name)) continue;
+      fail(ErrorCode::unsupported, "{}: tensor {} has no place in architecture '{}'", file_.path(),
+           tensor.name, model_.parameters.architecture);
+    }
+  }
+
+  // Frequency tables that old converters stored although they follow from the metadata.
+  static bool is_derived(std::string_view name) {
+    return name.ends_with("attn_rot_embd") || name.ends_with("rotary_emb.inv_freq") ||
+           name.ends_with("attn_rot_embd.weight");
+  }
+
+  const gguf::File& file_;
+  const Model& model_;
+  std::set<std::string_view> used_;
+  std::map<std::string, uint64_t> row_ends_;
+};
+
+}  // namespace
+
+Model load(const gguf::File& file) {
+  Model model = build(read_hyper_parameters(file));
+  WeightCheck(file, model).run();
+  return model;
+}
+
+}  // namespace cairn::graph

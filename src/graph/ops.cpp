@@ -1,0 +1,192 @@
+#include "graph/ops.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <utility>
+
+namespace cairn::graph {
+
+std::string layer_tensor(uint32_t layer, const char* part) {
+  return fmt::format("blk.{}.{}", layer, part);
+}
+
+std::string bias_if(bool present, uint32_t layer, const char* part) {
+  return present ? layer_tensor(layer, part) : std::string();
+}
+
+Op embed_op(std::string weight) {
+  Op op{.kind = OpKind::embed, .input = Slot::tokens, .output = Slot::hidden};
+  op.weight = std::move(weight);
+  return op;
+}
+
+Op scale_op(Slot slot, float factor) {
+  Op op{.kind = OpKind::scale, .input = slot, .output = slot};
+  op.factor = factor;
+  return op;
+}
+
+Op norm_rms_op(Slot input, Slot output, std::string weight, float epsilon, uint32_t heads) {
+  Op op{.kind = OpKind::norm_rms, .input = input, .output = output};
+  op.weight = std::move(weight);
+  op.epsilon = epsilon;
+  op.heads = heads;
+  return op;
+}
+
+Op norm_layer_op(Slot input, Slot output, std::string weight, std::string bias, float epsilon) {
+  Op op{.kind = OpKind::norm_layer, .input = input, .output = output};
+  op.weight = std::move(weight);
+  op.bias = std::move(bias);
+  op.epsilon = epsilon;
+  return op;
+}
+
+Op quantize_op(Slot slot) {
+  return {.kind = OpKind::quantize, .input = slot, .output = slot};
+}
+
+Op linear_op(Slot input, Slot output, std::string weight, std::string bias, uint32_t rows,
+             uint32_t row_begin) {
+  Op op{.kind = OpKind::linear, .input = input, .output = output};
+  op.weight = std::move(weight);
+  op.bias = std::move(bias);
+  op.row_begin = row_begin;
+  op.rows = rows;
+  return op;
+}
+
+Op rope_op(Slot slot, uint32_t heads, const Rope& rope) {
+  Op op{.kind = OpKind::rope, .input = slot, .output = slot};
+  op.heads = heads;
+  op.rope = rope;
+  return op;
+}
+
+Op gate_op(Activation activation) {
+  Op op{.kind = OpKind::gate, .input = Slot::gate, .input2 = Slot::up, .output = Slot::gate};
+  op.activation = activation;
+  return op;
+}
+
+Op activate_op(Slot slot, Activation activation) {
+  Op op{.kind = OpKind::activate, .input = slot, .output = slot};
+  op.activation = activation;
+  return op;
+}
+
+Op add_op(Slot branch) {
+  return {.kind = OpKind::add, .input = Slot::hidden, .input2 = branch, .output = Slot::hidden};
+}
+
+OpList& subgraph(Layer& layer, SubgraphKind kind) {
+  return layer[static_cast<size_t>(kind)];
+}
+
+void add_qkv(OpList& ops, const HyperParameters& p, uint32_t layer) {
+  const uint32_t q_rows = p.heads * p.head_size, kv_rows = p.kv_heads * p.head_size;
+  if (p.fused_qkv) {
+    const std::string weight = layer_tensor(layer, "attn_qkv.weight");
+    const std::string bias = bias_if(p.qkv_bias, layer, "attn_qkv.bias");
+    ops.push_back(linear_op(Slot::normed, Slot::query, weight, bias, q_rows));
+    ops.push_back(linear_op(Slot::normed, Slot::key, weight, bias, kv_rows, q_rows));
+    ops.push_back(linear_op(Slot::normed, Slot::value, weight, bias, kv_rows, q_rows + kv_rows));
+    return;
+  }
+  const auto add = [&](Slot slot, const char* weight, const char* bias, uint32_t rows) {
+    ops.push_back(
+        linear_op(Slot::normed, slot, layer_tensor(layer, weight), bias_if(p.qkv_bias, layer, bias), rows));
+  };
+  add(Slot::query, "attn_q.weight", "attn_q.bias", q_rows);
+  add(Slot::key, "attn_k.weight", "attn_k.bias", kv_rows);
+  add(Slot::value, "attn_v.weight", "attn_v.bias", kv_rows);
+}
+
+void add_attention(OpList& ops, const HyperParameters& p, uint32_t layer) {
+  const bool global = p.window == 0 || (p.window_pattern != 0 && (layer + 1) % p.window_pattern == 0);
+  // Only gemma3 gives its local layers a RoPE of their own.
+  const Rope& rope = global || p.local_rope.dims == 0 ? p.rope : p.local_rope;
+  if (p.qk_norm) {
+    ops.push_back(norm_rms_op(Slot::query, Slot::query, layer_tensor(layer, "attn_q_norm.weight"),
+                              p.norm_epsilon, p.heads));
+    ops.push_back(norm_rms_op(Slot::key, Slot::key, layer_tensor(layer, "attn_k_norm.weight"), p.norm_epsilon,
+                              p.kv_heads));
+  }
+  ops.push_back(rope_op(Slot::query, p.heads, rope));
+  ops.push_back(rope_op(Slot::key, p.kv_heads, rope));
+  Op attention{.kind = OpKind::attention, .input = Slot::query, .input2 = Slot::key, .output = Slot::context};
+  attention.factor = p.attention_scale;
+  attention.softcap = p.attention_softcap;
+  attention.window = global ? 0 : p.window;
+  ops.push_back(attention);
+  ops.push_back(quantize_op(Slot::context));
+}
+
+void add_output(OpList& ops, const HyperParameters& p) {
+  ops.push_back(quantize_op(Slot::normed));
+  ops.push_back(linear_op(Slot::normed, Slot::logits, p.tied_output ? "token_embd.weight" : "output.weight",
+                          p.output_bias ? "output.bias" : "", p.vocabulary));
+  if (p.logit_softcap > 0) {
+    Op cap{.kind = OpKind::softcap, .input = Slot::logits, .output = Slot::logits};
+    cap.factor = p.logit_softcap;
+    ops.push_back(cap);
+  }
+}
+
+Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
+  Model model;
+  model.parameters = p;
+  model.embed.push_back(embed_op("token_embd.weight"));
+  if (style.scale_embedding) {
+    model.embed.push_back(scale_op(Slot::hidden, std::sqrt(static_cast<float>(p.embedding))));
+  }
+
+  // A branch is added at the start of the next float subgraph, after its own norm if the family has one.
+  const auto add_branch = [&](OpList& ops, uint32_t layer, const char* post_norm) {
+    if (style.post_norms) {
+      ops.push_back(norm_rms_op(Slot::branch, Slot::branch, layer_tensor(layer, post_norm), p.norm_epsilon));
+    }
+    ops.push_back(add_op(Slot::branch));
+  };
+
+  for (uint32_t i = 0; i < p.layers; ++i) {
+    Layer& layer = model.layers.emplace_back();
+
+    OpList& attention_input = subgraph(layer, SubgraphKind::attention_input);
+    if (i > 0) add_branch(attention_input, i - 1, "post_ffw_norm.weight");
+    attention_input.push_back(
+        norm_rms_op(Slot::hidden, Slot::normed, layer_tensor(i, "attn_norm.weight"), p.norm_epsilon));
+    attention_input.push_back(quantize_op(Slot::normed));
+
+    add_qkv(subgraph(layer, SubgraphKind::qkv), p, i);
+    add_attention(subgraph(layer, SubgraphKind::attention), p, i);
+
+    subgraph(layer, SubgraphKind::attention_output)
+        .push_back(linear_op(Slot::context, Slot::branch, layer_tensor(i, "attn_output.weight"),
+                             bias_if(p.attention_output_bias, i, "attn_output.bias"), p.embedding));
+
+    OpList& ffn_input = subgraph(layer, SubgraphKind::ffn_input);
+    add_branch(ffn_input, i, "post_attention_norm.weight");
+    ffn_input.push_back(
+        norm_rms_op(Slot::hidden, Slot::normed, layer_tensor(i, "ffn_norm.weight"), p.norm_epsilon));
+    ffn_input.push_back(quantize_op(Slot::normed));
+
+    OpList& ffn = subgraph(layer, SubgraphKind::ffn);
+    ffn.push_back(linear_op(Slot::normed, Slot::gate, layer_tensor(i, "ffn_gate.weight"),
+                            bias_if(p.ffn_bias, i, "ffn_gate.bias"), p.ffn));
+    ffn.push_back(linear_op(Slot::normed, Slot::up, layer_tensor(i, "ffn_up.weight"),
+                            bias_if(p.ffn_bias, i, "ffn_up.bias"), p.ffn));
+    ffn.push_back(gate_op(style.activation));
+    ffn.push_back(quantize_op(Slot::gate));
+    ffn.push_back(linear_op(Slot::gate, Slot::branch, layer_tensor(i, "ffn_down.weight"),
+                            bias_if(p.ffn_bias, i, "ffn_down.bias"), p.embedding));
+  }
+
+  add_branch(model.head, p.layers - 1, "post_ffw_norm.weight");
+  model.head.push_back(norm_rms_op(Slot::hidden, Slot::normed, "output_norm.weight", p.norm_epsilon));
+  add_output(model.head, p);
+  return model;
+}
+
+}  // namespace cairn::graph

@@ -1,0 +1,47 @@
+// Short names for the ops that families put into their lists, and the blocks that several families share.
+#pragma once
+
+#include <string>
+
+#include "graph/graph.hpp"
+
+namespace cairn::graph {
+
+// "blk.<layer>.<part>", as GGUF files name a layer's tensors.
+std::string layer_tensor(uint32_t layer, const char* part);
+
+Op embed_op(std::string weight);
+Op scale_op(Slot slot, float factor);
+Op norm_rms_op(Slot input, Slot output, std::string weight, float epsilon, uint32_t heads = 0);
+Op norm_layer_op(Slot input, Slot output, std::string weight, std::string bias, float epsilon);
+Op quantize_op(Slot slot);
+Op linear_op(Slot input, Slot output, std::string weight, std::string bias, uint32_t rows,
+             uint32_t row_begin = 0);
+Op rope_op(Slot slot, uint32_t heads, const Rope& rope);
+Op gate_op(Activation activation);  // gate = activation(gate) * up
+Op activate_op(Slot slot, Activation activation);
+Op add_op(Slot branch);  // hidden += branch
+
+OpList& subgraph(Layer& layer, SubgraphKind kind);
+
+// The bias's tensor name when the model has it, else empty.
+std::string bias_if(bool present, uint32_t layer, const char* part);
+
+// normed → query, key, value; one tensor or three.
+void add_qkv(OpList& ops, const HyperParameters& parameters, uint32_t layer);
+// q/k norms, RoPE, attention; the context is marked for the output projection.
+void add_attention(OpList& ops, const HyperParameters& parameters, uint32_t layer);
+// hidden → logits after the last branches are added: linear and, where the model has one, the soft cap.
+void add_output(OpList& ops, const HyperParameters& parameters);
+
+// What distinguishes the families whose attention and ffn come one after the other.
+struct SequentialStyle {
+  Activation activation = Activation::silu;
+  bool scale_embedding = false;  // hidden *= sqrt(embedding) after the look-up
+  bool post_norms = false;       // a norm on each branch before it is added
+};
+
+// RMS norm → attention → add → RMS norm → gated ffn → add.
+Model build_sequential(const HyperParameters& parameters, const SequentialStyle& style);
+
+}  // namespace cairn::graph
