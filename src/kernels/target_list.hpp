@@ -1,0 +1,23 @@
+// The instruction sets that this build has kernels for, and the tables that targets/ defines for each.
+#pragma once
+
+#include "kernels/kernels.hpp"
+
+// CAIRN_FOR_EACH_TARGET(X) expands X(name) for each; the names are those of Target and of the namespaces.
+#if defined(__x86_64__)
+#define CAIRN_FOR_EACH_TARGET(X) X(portable) X(avx2) X(avxvnni) X(avx512) X(avx512vnni)
+#else
+#define CAIRN_FOR_EACH_TARGET(X) X(portable)
+#endif
+
+namespace cairn::kernels {
+
+#define CAIRN_DECLARE_TARGET(target)                          \
+  namespace target {                                          \
+  /* nullptr when `encoding` is not one of encodings(). */    \
+  const EncodingKernels* encoding_kernels(Encoding encoding); \
+  }
+CAIRN_FOR_EACH_TARGET(CAIRN_DECLARE_TARGET)
+#undef CAIRN_DECLARE_TARGET
+
+}  // namespace cairn::kernels
