@@ -1,0 +1,148 @@
+#include "llm/chat.hpp"
+
+#include <utility>
+
+#include "base/error.hpp"
+#include "llm/model.hpp"
+
+namespace cairn::llm {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+bool has_role(const Json& message, const char* role) {
+  return message.value("role", "") == role;
+}
+
+}  // namespace
+
+Json message(std::string_view role, std::string_view content) {
+  text::Utf8Stream stream;
+  std::string valid = stream.push(content);
+  valid += stream.finish();
+  return {{"role", std::string(role)}, {"content", std::move(valid)}};
+}
+
+std::string render(const text::ChatTemplate& chat_template, const text::Tokenizer& tokenizer,
+                   const Conversation& conversation) {
+  Json variables = conversation.variables;
+  variables["messages"] = conversation.messages;
+  variables["add_generation_prompt"] = true;
+  if (const auto bos = tokenizer.bos()) variables["bos_token"] = std::string(tokenizer.raw_token(*bos));
+  if (const auto eos = tokenizer.eos()) variables["eos_token"] = std::string(tokenizer.raw_token(*eos));
+  return chat_template.render(variables);
+}
+
+std::vector<Token> encode_rendered(const text::Tokenizer& tokenizer, std::string_view rendered) {
+  const auto bos = tokenizer.bos();
+  const bool has_bos = bos && rendered.starts_with(tokenizer.raw_token(*bos));
+  return tokenizer.encode(rendered, {.add_special = !has_bos, .parse_special = true});
+}
+
+std::vector<Token> encode_prompt(const Model& model, std::string_view prompt, std::string_view system,
+                                 bool raw) {
+  if (raw || !model.has_chat_template()) {
+    if (!system.empty()) {
+      fail(ErrorCode::invalid_argument, "{}: a system message needs a chat template{}", model.file().path(),
+           raw ? ", raw text has none" : ", the model has none");
+    }
+    return model.tokenizer()->encode(prompt, {.add_special = true, .parse_special = true});
+  }
+  Conversation conversation;
+  if (!system.empty()) conversation.messages.push_back(message("system", system));
+  conversation.messages.push_back(message("user", prompt));
+  return encode_rendered(*model.tokenizer(),
+                         render(*model.chat_template(), *model.tokenizer(), conversation));
+}
+
+ChatSession::ChatSession(Session& session, std::shared_ptr<const text::ChatTemplate> chat_template,
+                         std::string_view system)
+    : session_(session), template_(std::move(chat_template)) {
+  set_system(system);
+}
+
+void ChatSession::set_system(std::string_view system) {
+  Json& messages = conversation_.messages;
+  if (!messages.empty() && has_role(messages.front(), "system")) messages.erase(0);
+  if (!system.empty()) messages.insert(messages.begin(), message("system", system));
+}
+
+void ChatSession::clear() {
+  Json& messages = conversation_.messages;
+  Json kept = Json::array();
+  if (!messages.empty() && has_role(messages.front(), "system")) kept.push_back(messages.front());
+  messages = std::move(kept);
+}
+
+// The tokens of the rendered conversation. As far as it repeats what the model has read and written, those
+// very tokens are taken: encoding an answer's text anew may split it otherwise and would lose the cache. Only
+// a control token is sure to begin a new piece, so the rest must start with one.
+std::vector<Token> ChatSession::encode(const std::string& rendered) const {
+  const text::Tokenizer& tokenizer = session_.tokenizer();
+  for (const Known* known : {&answered_, &prompt_}) {
+    if (known->text.empty() || !rendered.starts_with(known->text)) continue;
+    const auto rest = tokenizer.encode(std::string_view(rendered).substr(known->text.size()),
+                                       {.add_special = false, .parse_special = true});
+    if (!rest.empty() && !tokenizer.is_control(rest.front())) continue;
+    std::vector<Token> tokens = known->tokens;
+    tokens.insert(tokens.end(), rest.begin(), rest.end());
+    return tokens;
+  }
+  return encode_rendered(tokenizer, rendered);
+}
+
+Result ChatSession::answer(const GenerateOptions& options, const TokenCallback& callback) {
+  std::string rendered = render(*template_, session_.tokenizer(), conversation_);
+  std::vector<Token> tokens = encode(rendered);
+  Result result = session_.generate(tokens, options, callback);
+  if (result.text.empty() && result.finish == FinishReason::cancelled) return result;
+  conversation_.messages.push_back(message("assistant", result.text));
+  answered_ = {};
+  std::string spelled;
+  for (const Token token : result.tokens) spelled += session_.tokenizer().piece(token);
+  if (spelled == result.text) {  // not where a stop string or an incomplete character was cut off
+    answered_ = {rendered + spelled, tokens};
+    answered_.tokens.insert(answered_.tokens.end(), result.tokens.begin(), result.tokens.end());
+  }
+  prompt_ = {std::move(rendered), std::move(tokens)};
+  return result;
+}
+
+Result ChatSession::send(std::string_view user, const GenerateOptions& options,
+                         const TokenCallback& callback) {
+  const size_t before = conversation_.messages.size();
+  conversation_.messages.push_back(message("user", user));
+  const auto undo = [&] {
+    while (conversation_.messages.size() > before)
+      conversation_.messages.erase(conversation_.messages.size() - 1);
+  };
+  try {
+    Result result = answer(options, callback);
+    if (conversation_.messages.size() == before + 1) undo();
+    return result;
+  } catch (...) {
+    undo();
+    throw;
+  }
+}
+
+Result ChatSession::regenerate(const GenerateOptions& options, const TokenCallback& callback) {
+  Json& messages = conversation_.messages;
+  const Json before = messages;
+  if (!messages.empty() && has_role(messages.back(), "assistant")) messages.erase(messages.size() - 1);
+  if (messages.empty() || !has_role(messages.back(), "user")) {
+    messages = before;
+    fail(ErrorCode::invalid_argument, "there is no answer to generate again yet");
+  }
+  const size_t turns = messages.size();
+  try {
+    Result result = answer(options, callback);
+    if (messages.size() == turns) messages = before;
+    return result;
+  } catch (...) {
+    messages = before;
+    throw;
+  }
+}
+
+}  // namespace cairn::llm

@@ -1,0 +1,72 @@
+#pragma once
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "llm/session.hpp"
+#include "text/chat_template.hpp"
+
+namespace cairn::llm {
+
+class Model;
+
+// A chat as the template sees it.
+struct Conversation {
+  nlohmann::ordered_json messages = nlohmann::ordered_json::array();  // of {"role": …, "content": …, …}
+  nlohmann::ordered_json variables = nlohmann::ordered_json::object();  // more for the template: "tools", …
+};
+
+// {"role": role, "content": content}; broken UTF-8 in the content becomes U+FFFD, as JSON needs.
+nlohmann::ordered_json message(std::string_view role, std::string_view content);
+
+// The text that the model continues with the assistant's next turn. Errors as text::ChatTemplate::render.
+std::string render(const text::ChatTemplate& chat_template, const text::Tokenizer& tokenizer,
+                   const Conversation& conversation);
+
+// The tokens of a rendered text: its control tokens are parsed, and BOS is added only if the template wrote
+// none.
+std::vector<Token> encode_rendered(const text::Tokenizer& tokenizer, std::string_view rendered);
+
+// The tokens of a single prompt: as the user's turn of a chat if the model has a template and `raw` is false,
+// with the system message if it is not empty; else the text itself, to be continued.
+// Error invalid_argument for a system message without a chat template to carry it.
+std::vector<Token> encode_prompt(const Model& model, std::string_view prompt, std::string_view system,
+                                 bool raw);
+
+// A chat whose turns share the session's KV cache: each turn prefills only what is new. The answer's own
+// tokens stay in the cache even where the tokenizer would split its text otherwise.
+class ChatSession {
+ public:
+  // The session must outlive the chat.
+  ChatSession(Session& session, std::shared_ptr<const text::ChatTemplate> chat_template,
+              std::string_view system = {});
+
+  // Appends the user's turn, generates the assistant's and appends it, cut short or not. After an error, or
+  // when it was cancelled before any text came, the chat is as it was before.
+  Result send(std::string_view user, const GenerateOptions& options, const TokenCallback& callback = {});
+  // Generates another answer to the last user turn. Error invalid_argument if there is none.
+  Result regenerate(const GenerateOptions& options, const TokenCallback& callback = {});
+
+  void set_system(std::string_view system);  // replaces it; empty removes it
+  void clear();                              // forgets all turns, keeps the system message
+  const Conversation& conversation() const noexcept { return conversation_; }
+
+ private:
+  Result answer(const GenerateOptions& options, const TokenCallback& callback);
+  std::vector<Token> encode(const std::string& rendered) const;
+
+  Session& session_;
+  std::shared_ptr<const text::ChatTemplate> template_;
+  Conversation conversation_;
+  struct Known {
+    std::string text;
+    std::vector<Token> tokens;
+  };
+  Known prompt_;    // the last prompt rendered
+  Known answered_;  // … and the answer; empty when its tokens do not spell its text
+};
+
+}  // namespace cairn::llm

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <future>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "device/runner.hpp"
+#include "formats/gguf.hpp"
+#include "llm/session.hpp"
+#include "text/chat_template.hpp"
+#include "text/tokenizer.hpp"
+
+namespace cairn::llm {
+
+struct ModelOptions {
+  // Builds the tokenizer in a thread of its own while the caller prepares the runner; without it, the
+  // tokenizer is built when it is first asked for.
+  bool tokenizer_ahead = true;
+  std::optional<std::string> chat_template;  // Jinja source to use instead of the file's
+};
+
+// A model file with what turns text into its tokens and back. Immutable and safe to share between threads;
+// sessions made from it share the mapping and the tokenizer, and may outlive it.
+class Model {
+ public:
+  // Maps the file and reads its hyper-parameters; weights are read when a runner touches them.
+  // Errors: as gguf::File and graph::read_hyper_parameters.
+  static std::shared_ptr<const Model> load(const std::string& path, const ModelOptions& options = {});
+
+  const gguf::File& file() const noexcept { return file_; }
+  const graph::HyperParameters& parameters() const noexcept { return parameters_; }
+
+  // Error as text::make_tokenizer.
+  std::shared_ptr<const text::Tokenizer> tokenizer() const { return tokenizer_.get(); }
+
+  bool has_chat_template() const noexcept { return !template_source_.empty(); }
+  std::string_view chat_template_source() const noexcept { return template_source_; }
+  // Parsed when first asked for. Error invalid_argument if there is none, else as text::ChatTemplate.
+  std::shared_ptr<const text::ChatTemplate> chat_template() const;
+
+  // options.context 0: the context that the model was trained for, at most 4,096.
+  std::unique_ptr<device::Runner> make_runner(device::RunnerOptions options) const;
+  Session make_session(const device::RunnerOptions& options) const;
+
+ private:
+  Model(const std::string& path, const ModelOptions& options);
+
+  gguf::File file_;
+  graph::HyperParameters parameters_;
+  std::string template_source_;
+  mutable std::mutex template_mutex_;
+  mutable std::shared_ptr<const text::ChatTemplate> template_;
+  std::shared_future<std::shared_ptr<const text::Tokenizer>> tokenizer_;  // last: its thread reads file_
+};
+
+}  // namespace cairn::llm

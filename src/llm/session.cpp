@@ -1,0 +1,191 @@
+#include "llm/session.hpp"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "llm/stop_filter.hpp"
+
+namespace cairn::llm {
+namespace {
+
+double rate(uint32_t tokens, double seconds) {
+  return tokens > 0 && seconds > 0 ? tokens / seconds : 0;
+}
+
+// The answer under construction: tokens in, text out to the caller and into the result.
+class Answer {
+ public:
+  Answer(const text::Tokenizer& tokenizer, const GenerateOptions& options, const TokenCallback& callback,
+         Result& result)
+      : tokenizer_(tokenizer), filter_(options.stop), callback_(callback), result_(result) {}
+
+  // The reason to stop after this token, if there is one.
+  std::optional<FinishReason> add(Token token) {
+    result_.tokens.push_back(token);
+    const bool wanted = send(token, filter_.push(utf8_.push(tokenizer_.piece(token))));
+    if (filter_.stopped()) {
+      result_.stop = filter_.matched();
+      return FinishReason::stop;
+    }
+    return wanted ? std::nullopt : std::optional(FinishReason::cancelled);
+  }
+
+  // Hands out what was held back; the incomplete character at the end may yet complete a stop string.
+  void finish() {
+    std::string rest = filter_.push(utf8_.finish());
+    if (filter_.stopped()) {
+      result_.stop = filter_.matched();
+      result_.finish = FinishReason::stop;
+    }
+    rest += filter_.finish();
+    if (!rest.empty()) send(-1, rest);
+  }
+
+ private:
+  // False once the caller wants no more; it is not called again then.
+  bool send(Token token, const std::string& text) {
+    result_.text += text;
+    if (wanted_ && callback_) wanted_ = callback_({token, text});
+    return wanted_;
+  }
+
+  const text::Tokenizer& tokenizer_;
+  text::Utf8Stream utf8_;
+  StopFilter filter_;
+  const TokenCallback& callback_;
+  Result& result_;
+  bool wanted_ = true;
+};
+
+}  // namespace
+
+const char* name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop:
+      return "stop";
+    case FinishReason::length:
+      return "length";
+    case FinishReason::cancelled:
+      return "cancelled";
+  }
+  return "unknown";
+}
+
+double Statistics::prefill_rate() const {
+  return rate(prefill_tokens, prefill_seconds);
+}
+double Statistics::decode_rate() const {
+  return rate(decode_tokens, decode_seconds);
+}
+
+Session::Session(std::unique_ptr<device::Runner> runner, std::shared_ptr<const text::Tokenizer> tokenizer)
+    : runner_(std::move(runner)), tokenizer_(std::move(tokenizer)) {
+  logits_.resize(runner_->model().parameters.vocabulary);
+  sampled_ = std::min(logits_.size(), tokenizer_->vocabulary());
+}
+
+void Session::check_prompt(std::span<const Token> prompt) const {
+  if (prompt.size() > runner_->context()) {
+    fail(ErrorCode::invalid_argument, "the prompt has {} tokens, the context holds {}", prompt.size(),
+         runner_->context());
+  }
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    if (prompt[i] >= 0 && static_cast<size_t>(prompt[i]) < logits_.size()) continue;
+    fail(ErrorCode::invalid_argument,
+         "token {} at position {} of the prompt is not in the vocabulary of {} tokens", prompt[i], i,
+         logits_.size());
+  }
+}
+
+// Appends tokens to the cache; with `last`, logits_ become those of the last of them.
+void Session::forward(std::span<const Token> tokens, bool last) {
+  const auto position = static_cast<uint32_t>(cached_.size());
+  const auto wanted = last ? device::Logits::last : device::Logits::none;
+  runner_->forward(tokens, position, wanted, last ? logits_.data() : nullptr);
+  if (last) {
+    if (const auto bad = find_non_finite(logits_)) {
+      fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad,
+           position + tokens.size() - 1, logits_[*bad]);
+    }
+  }
+  cached_.insert(cached_.end(), tokens.begin(), tokens.end());
+}
+
+// False when it was cancelled: the chunks done so far stay in the cache.
+bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics) {
+  const Stopwatch watch;
+  const size_t comparable =
+      std::min(cached_.size(), prompt.size() - 1);  // the last token's logits are needed
+  const auto [differs, unused] =
+      std::mismatch(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(comparable), cached_.begin());
+  const auto shared = static_cast<size_t>(differs - prompt.begin());
+  cached_.resize(shared);
+  statistics.prompt_tokens = static_cast<uint32_t>(prompt.size());
+  statistics.cached_tokens = static_cast<uint32_t>(shared);
+  for (size_t done = shared; done < prompt.size();) {
+    if (options.cancelled && options.cancelled()) return false;
+    const size_t size = std::min<size_t>(runner_->chunk(), prompt.size() - done);
+    forward(prompt.subspan(done, size), done + size == prompt.size());
+    done += size;
+    statistics.prefill_tokens += static_cast<uint32_t>(size);
+    statistics.prefill_seconds = watch.seconds();
+    if (options.progress) options.progress(static_cast<uint32_t>(done), statistics.prompt_tokens);
+  }
+  return true;
+}
+
+Result Session::generate(std::span<const Token> prompt, const GenerateOptions& options,
+                         const TokenCallback& callback) {
+  const Stopwatch watch;
+  const std::optional<Token> bos = prompt.empty() ? tokenizer_->bos() : std::nullopt;
+  if (prompt.empty()) {
+    if (!bos)
+      fail(ErrorCode::invalid_argument, "the prompt is empty and the model has no BOS token to start from");
+    prompt = {&*bos, 1};
+  }
+  check_prompt(prompt);
+  Sampler sampler(options.sampler, sampled_);
+  Result result;
+  Answer answer(*tokenizer_, options, callback, result);
+  if (!prefill(prompt, options, result.statistics)) {
+    result.finish = FinishReason::cancelled;
+    return result;
+  }
+
+  std::vector<Token> history(prompt.begin(), prompt.end());
+  Statistics& statistics = result.statistics;
+  Stopwatch decode_watch;
+  while (result.tokens.size() < options.max_tokens) {
+    if (options.cancelled && options.cancelled()) {
+      result.finish = FinishReason::cancelled;
+      break;
+    }
+    if (!result.tokens.empty()) {
+      if (cached_.size() == runner_->context()) break;
+      forward({&history.back(), 1}, true);
+      ++statistics.decode_tokens;
+    }
+    const Token token = sampler.sample(std::span(logits_).first(sampled_), history);
+    if (result.tokens.empty()) {
+      statistics.first_token_seconds = watch.seconds();
+      decode_watch.restart();
+    }
+    if (!options.ignore_end && tokenizer_->is_end(token)) {
+      result.finish = FinishReason::stop;
+      break;
+    }
+    history.push_back(token);
+    if (const auto reason = answer.add(token)) {
+      result.finish = *reason;
+      break;
+    }
+  }
+  if (statistics.decode_tokens > 0) statistics.decode_seconds = decode_watch.seconds();
+  answer.finish();
+  return result;
+}
+
+}  // namespace cairn::llm

@@ -1,0 +1,98 @@
+// llm: tokens in, tokens out: models, sessions with their KV cache, the sampler, chats.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "device/runner.hpp"
+#include "llm/sampler.hpp"
+#include "text/tokenizer.hpp"
+
+namespace cairn::llm {
+
+enum class FinishReason : uint8_t {
+  stop,       // an end-of-generation token or a stop string
+  length,     // max_tokens, or the context is full
+  cancelled,  // `cancelled` or the callback said so
+};
+const char* name(FinishReason reason);
+
+// One step of the answer. text: whole UTF-8 characters, empty while they are held back (an incomplete
+// character, the beginning of a stop string) and for control tokens. When the answer ends with text still
+// held back and no stop string in it, a last event has token −1 and that text.
+struct TokenEvent {
+  Token token;
+  std::string_view text;
+};
+using TokenCallback = std::function<bool(const TokenEvent&)>;  // false: stop here (finish reason cancelled)
+
+struct GenerateOptions {
+  uint32_t max_tokens = std::numeric_limits<uint32_t>::max();  // 0: prefill only
+  SamplerOptions sampler;
+  std::vector<std::string> stop;
+  bool ignore_end = false;  // take end-of-generation tokens for ordinary ones
+  // Asked before every chunk of the prefill and every token; true stops.
+  std::function<bool()> cancelled;
+  // Called after every chunk of the prefill with the prompt's tokens that are in the cache, and all of them.
+  std::function<void(uint32_t done, uint32_t total)> progress;
+};
+
+struct Statistics {
+  uint32_t prompt_tokens = 0;
+  uint32_t cached_tokens = 0;   // of the prompt, found in the KV cache
+  uint32_t prefill_tokens = 0;  // of the prompt, forwarded in this call
+  uint32_t decode_tokens = 0;   // forward passes of one token; the first token comes out of the prefill
+  double prefill_seconds = 0;
+  double decode_seconds = 0;       // of those passes, with sampling and callbacks
+  double first_token_seconds = 0;  // from the call to the first token; 0 if there was none
+
+  double prefill_rate() const;  // tokens a second, 0 when nothing was measured
+  double decode_rate() const;
+};
+
+struct Result {
+  std::string text;           // all events' texts
+  std::vector<Token> tokens;  // the tokens generated, without the end-of-generation token
+  FinishReason finish = FinishReason::length;
+  std::string stop;  // the stop string that matched, if one did
+  Statistics statistics;
+};
+
+// A conversation with one model: remembers which tokens are in the runner's KV cache, and forwards only what
+// a new prompt does not share with them. Not thread-safe.
+class Session {
+ public:
+  Session(std::unique_ptr<device::Runner> runner, std::shared_ptr<const text::Tokenizer> tokenizer);
+
+  // Continues the prompt. An empty prompt becomes the model's BOS token.
+  // Errors: invalid_argument (options out of range, a prompt longer than the context, a token that is not in
+  // the vocabulary, an empty prompt where the model has no BOS token), numeric (NaN or infinity in the
+  // logits; names the position). After any error or exception of the callback the session remains usable.
+  Result generate(std::span<const Token> prompt, const GenerateOptions& options,
+                  const TokenCallback& callback = {});
+
+  void clear() { cached_.clear(); }  // forgets the cache: the next prompt is prefilled whole
+  const std::vector<Token>& cached() const noexcept { return cached_; }
+  device::Runner& runner() noexcept { return *runner_; }
+  const device::Runner& runner() const noexcept { return *runner_; }
+  const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
+
+ private:
+  void check_prompt(std::span<const Token> prompt) const;
+  bool prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics);
+  void forward(std::span<const Token> tokens, bool last);
+
+  std::unique_ptr<device::Runner> runner_;
+  std::shared_ptr<const text::Tokenizer> tokenizer_;
+  std::vector<Token> cached_;  // the tokens behind the runner's first cached_.size() positions
+  std::vector<float> logits_;  // [vocabulary], of the last position
+  size_t sampled_ = 0;  // tokens to choose from: embeddings may be padded beyond the tokenizer's vocabulary
+};
+
+}  // namespace cairn::llm
