@@ -17,8 +17,9 @@ namespace cairn::gguf {
 
 // A metadata value. Arrays hold elements of one kind; integers of all widths are widened to 64 bits.
 // Strings are views into the mapped file.
-using Value = std::variant<bool, int64_t, uint64_t, double, std::string_view, std::vector<bool>, std::vector<int64_t>,
-                           std::vector<uint64_t>, std::vector<double>, std::vector<std::string_view>>;
+using Value =
+    std::variant<bool, int64_t, uint64_t, double, std::string_view, std::vector<bool>, std::vector<int64_t>,
+                 std::vector<uint64_t>, std::vector<double>, std::vector<std::string_view>>;
 
 struct Tensor {
   std::string_view name;
@@ -48,9 +49,9 @@ class File {
   const std::map<std::string, Value, std::less<>>& metadata() const noexcept;
   const std::vector<Tensor>& tensors() const noexcept;  // in file order
 
-  const Value* find(std::string_view key) const noexcept;        // nullptr if absent
+  const Value* find(std::string_view key) const noexcept;           // nullptr if absent
   const Tensor* find_tensor(std::string_view name) const noexcept;  // nullptr if absent
-  const Tensor& tensor(std::string_view name) const;  // Error not_found names file and tensor
+  const Tensor& tensor(std::string_view name) const;                // Error not_found names file and tensor
 
   // Typed look-ups. The first form throws Error format when the key is absent or of another kind; the second
   // returns `otherwise` when absent, and still throws when of another kind. Integers convert when they fit.

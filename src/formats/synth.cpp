@@ -1,0 +1,228 @@
+#include "formats/synth.hpp"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/interrupt.hpp"
+#include "formats/gguf_writer.hpp"
+#include "formats/random_blocks.hpp"
+#include "formats/synth_vocabulary.hpp"
+
+namespace cairn {
+namespace {
+
+// From the config.json of Qwen1.5-1.8B, gemma-2b, phi-2, Llama-2-7b and Mistral-7B-v0.2.
+constexpr std::array<ModelShape, 5> kShapes{{
+    // name, architecture, pre-tokenizer, layers, context, embedding, ffn, heads, kv heads, head size,
+    // vocabulary, rope dims, rope base, epsilon, tied
+    {"qwen1.5-1.8b", "qwen2", "qwen2", 24, 32768, 2048, 5504, 16, 16, 128, 151936, 128, 1e6F, 1e-6F, false},
+    {"gemma-2b", "gemma", "gpt-2", 18, 8192, 2048, 16384, 8, 1, 256, 256000, 256, 1e4F, 1e-6F, true},
+    {"phi-2", "phi2", "gpt-2", 32, 2048, 2560, 10240, 32, 32, 80, 51200, 32, 1e4F, 1e-5F, false},
+    {"llama-2-7b", "llama", "gpt-2", 32, 4096, 4096, 11008, 32, 32, 128, 32000, 128, 1e4F, 1e-5F, false},
+    {"mistral-7b", "llama", "gpt-2", 32, 32768, 4096, 14336, 32, 8, 128, 32000, 128, 1e6F, 1e-5F, false},
+}};
+
+enum class Role { matrix, norm, bias };
+
+struct Planned {
+  std::string name;
+  Role role;
+  std::vector<uint64_t> shape;
+  Encoding encoding = Encoding::f32;
+};
+
+// The tensors of a model under the names that llama.cpp's converter gives them.
+std::vector<Planned> plan(const ModelShape& s, uint32_t layers) {
+  const bool phi = s.architecture == "phi2";
+  std::vector<Planned> tensors;
+  const auto matrix = [&](const std::string& name, uint64_t k, uint64_t rows, bool bias) {
+    tensors.push_back({name + ".weight", Role::matrix, {k, rows}});
+    if (bias) tensors.push_back({name + ".bias", Role::bias, {rows}});
+  };
+  const auto norm = [&](const std::string& name) {
+    tensors.push_back({name + ".weight", Role::norm, {s.embedding}});
+    if (phi) tensors.push_back({name + ".bias", Role::bias, {s.embedding}});
+  };
+  const uint64_t query = uint64_t{s.heads} * s.head_size, kv = uint64_t{s.kv_heads} * s.head_size;
+  matrix("token_embd", s.embedding, s.vocabulary, false);
+  for (uint32_t layer = 0; layer < layers; ++layer) {
+    const std::string block = fmt::format("blk.{}.", layer);
+    norm(block + "attn_norm");
+    if (phi) {  // queries, keys and values are one matrix
+      matrix(block + "attn_qkv", s.embedding, query + 2 * kv, true);
+    } else {
+      const bool bias = s.architecture == "qwen2";
+      matrix(block + "attn_q", s.embedding, query, bias);
+      matrix(block + "attn_k", s.embedding, kv, bias);
+      matrix(block + "attn_v", s.embedding, kv, bias);
+    }
+    matrix(block + "attn_output", query, s.embedding, phi);
+    if (!phi) {  // phi-2's attention and ffn share a norm, and its ffn has no gate
+      norm(block + "ffn_norm");
+      matrix(block + "ffn_gate", s.embedding, s.ffn, false);
+    }
+    matrix(block + "ffn_up", s.embedding, s.ffn, phi);
+    matrix(block + "ffn_down", s.ffn, s.embedding, phi);
+  }
+  norm("output_norm");
+  if (!s.tied) matrix("output", s.embedding, s.vocabulary, phi);
+  return tensors;
+}
+
+// llama.cpp's llama_ftype for a file that is this encoding throughout.
+uint32_t file_type(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::f32:
+      return 0;
+    case Encoding::f16:
+      return 1;
+    case Encoding::q4_0:
+      return 2;
+    case Encoding::q4_1:
+      return 3;
+    case Encoding::q8_0:
+      return 7;
+    case Encoding::q5_0:
+      return 8;
+    case Encoding::q5_1:
+      return 9;
+    case Encoding::q2_k:
+      return 10;
+    case Encoding::q3_k:
+      return 11;
+    case Encoding::q4_k:
+      return 14;
+    case Encoding::q5_k:
+      return 16;
+    case Encoding::q6_k:
+      return 18;
+    case Encoding::iq4_nl:
+      return 25;
+    case Encoding::iq4_xs:
+      return 30;
+    case Encoding::bf16:
+      return 32;
+    case Encoding::mxfp4:
+      return 38;
+  }
+  fail(ErrorCode::unsupported, "encoding {} is not known", static_cast<uint32_t>(encoding));
+}
+
+void set_hyper_parameters(gguf::Writer& writer, const ModelShape& s, uint32_t layers, Encoding encoding) {
+  const auto key = [&](std::string_view name) { return fmt::format("{}.{}", s.architecture, name); };
+  writer.set("general.architecture", std::string(s.architecture));
+  writer.set("general.name", fmt::format("{} with random weights", s.name));
+  writer.set("general.file_type", file_type(encoding));
+  writer.set("general.quantization_version", uint32_t{2});
+  writer.set(key("block_count"), layers);
+  writer.set(key("context_length"), s.context);
+  writer.set(key("embedding_length"), s.embedding);
+  writer.set(key("feed_forward_length"), s.ffn);
+  writer.set(key("attention.head_count"), s.heads);
+  writer.set(key("attention.head_count_kv"), s.kv_heads);
+  writer.set(key("rope.dimension_count"), s.rope_dims);
+  writer.set(key("rope.freq_base"), s.rope_base);
+  const bool phi = s.architecture == "phi2";
+  writer.set(key(phi ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon"), s.norm_epsilon);
+  if (s.head_size * s.heads != s.embedding || s.architecture == "gemma") {
+    writer.set(key("attention.key_length"), s.head_size);
+    writer.set(key("attention.value_length"), s.head_size);
+  }
+  if (s.architecture == "llama") writer.set("llama.vocab_size", s.vocabulary);
+}
+
+void set_vocabulary(gguf::Writer& writer, const ModelShape& s) {
+  SynthVocabulary v = synth_vocabulary(s.vocabulary);
+  writer.set("tokenizer.ggml.model", "gpt2");
+  writer.set("tokenizer.ggml.pre", std::string(s.pre_tokenizer));
+  writer.set("tokenizer.ggml.tokens", std::move(v.tokens));
+  writer.set("tokenizer.ggml.token_type", std::move(v.types));
+  writer.set("tokenizer.ggml.merges", std::move(v.merges));
+  writer.set("tokenizer.ggml.bos_token_id", v.end);
+  writer.set("tokenizer.ggml.eos_token_id", v.end);
+  writer.set("tokenizer.ggml.add_bos_token", false);
+}
+
+}  // namespace
+
+std::span<const ModelShape> model_shapes() {
+  return kShapes;
+}
+
+const ModelShape* find_shape(std::string_view name) {
+  const auto found =
+      std::find_if(kShapes.begin(), kShapes.end(), [=](const auto& s) { return s.name == name; });
+  return found == kShapes.end() ? nullptr : &*found;
+}
+
+Encoding fitting_encoding(Encoding wanted, uint64_t row_elements) {
+  if (row_elements % info(wanted).block_elements == 0) return wanted;
+  switch (wanted) {
+    case Encoding::q4_k:
+      return Encoding::q5_0;
+    case Encoding::q5_k:
+      return Encoding::q5_1;
+    case Encoding::q6_k:
+      return Encoding::q8_0;
+    default:
+      return Encoding::iq4_nl;
+  }
+}
+
+SynthReport synthesize(const SynthOptions& options, const std::string& path,
+                       const std::function<void(uint64_t done, uint64_t total)>& progress) {
+  const ModelShape* shape = find_shape(options.shape);
+  if (!shape) fail(ErrorCode::invalid_argument, "shape '{}' is not known", options.shape);
+  if (options.layers > shape->layers)
+    fail(ErrorCode::invalid_argument, "{} has {} layers, fewer than {}", shape->name, shape->layers,
+         options.layers);
+  const uint32_t layers = options.layers ? options.layers : shape->layers;
+
+  SynthReport report;
+  gguf::Writer writer;
+  set_hyper_parameters(writer, *shape, layers, options.encoding);
+  set_vocabulary(writer, *shape);
+  std::vector<Planned> tensors = plan(*shape, layers);
+  for (Planned& t : tensors) {
+    if (t.role == Role::matrix) {
+      t.encoding = fitting_encoding(options.encoding, t.shape[0]);
+      if (t.encoding != options.encoding) {
+        ++report.fallbacks;
+        report.fallback = t.encoding;
+      }
+    }
+    writer.add_tensor(t.name, t.encoding, t.shape);
+    report.elements += t.shape[0] * (t.shape.size() > 1 ? t.shape[1] : 1);
+  }
+  report.tensors = tensors.size();
+
+  RandomBlocks random(options.seed);
+  std::vector<std::byte> piece;
+  writer.write(path, [&](size_t index, const gguf::Writer::Sink& sink) {
+    const Planned& t = tensors[index];
+    const auto emit = [&](std::span<const std::byte> bytes) {
+      throw_if_interrupted();
+      sink(bytes);
+      report.bytes += bytes.size();
+      progress(report.bytes, writer.data_bytes());
+    };
+    if (t.role != Role::matrix) {
+      std::vector<float> values(t.shape[0]);
+      for (float& v : values) v = random.normal(t.role == Role::norm ? 1 : 0, RandomBlocks::kDeviation);
+      return emit(std::as_bytes(std::span(values)));
+    }
+    const EncodingInfo& e = info(t.encoding);
+    const uint64_t bytes = t.shape[0] / e.block_elements * t.shape[1] * e.block_bytes;
+    const uint64_t most = uint64_t{4096} * e.block_bytes;  // a piece stays in the cache
+    for (uint64_t done = 0; done < bytes; done += piece.size()) {
+      piece.resize(std::min(most, bytes - done));
+      random.fill(t.encoding, piece);
+      emit(piece);
+    }
+  });
+  return report;
+}
+
+}  // namespace cairn

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "formats/encoding.hpp"
+
+namespace cairn {
+
+// The hyper-parameters of a published model.
+struct ModelShape {
+  std::string_view name, architecture, pre_tokenizer;
+  uint32_t layers, context, embedding, ffn, heads, kv_heads, head_size, vocabulary;
+  uint32_t rope_dims;
+  float rope_base, norm_epsilon;
+  bool tied;  // the output head is the embedding
+};
+
+std::span<const ModelShape> model_shapes();
+// nullptr when unknown.
+const ModelShape* find_shape(std::string_view name);
+
+// What a matrix with rows of `row_elements` is stored in when `wanted` is asked for: K-quants whose
+// 256-element blocks do not divide the row fall back to an encoding of 32-element blocks, as llama.cpp's
+// quantizer does.
+Encoding fitting_encoding(Encoding wanted, uint64_t row_elements);
+
+struct SynthOptions {
+  std::string shape;  // a name of model_shapes()
+  Encoding encoding = Encoding::q4_0;
+  uint64_t seed = 0;
+  uint32_t layers = 0;  // 0: as many as the shape has
+};
+
+struct SynthReport {
+  uint64_t tensors = 0, elements = 0, bytes = 0;  // bytes: of the tensors' data
+  uint64_t fallbacks = 0;                         // matrices that fell back …
+  Encoding fallback = Encoding::f32;              // … to this encoding
+};
+
+// Writes a GGUF of that shape with random weights: norms and biases in f32, every matrix (embedding and
+// output head too) in the encoding, and a valid byte-level BPE vocabulary. Weights are small enough that
+// activations stay finite. progress is called with bytes done and in all. Errors: invalid_argument (shape,
+// layers), io; cancelled after an interrupt; no half file stays.
+SynthReport synthesize(const SynthOptions& options, const std::string& path,
+                       const std::function<void(uint64_t done, uint64_t total)>& progress);
+
+}  // namespace cairn
