@@ -22,9 +22,9 @@ constexpr std::array kGemma3 = {
 };
 
 constexpr std::array kModels = {
-    KnownModel{"smollm2-135m", "SmolLM2-135M-Instruct, Q4_1 (Apache-2.0)", 98'362'432,
+    KnownModel{"smollm2-135m", "SmolLM2-135M-Instruct, Q4_1 (Apache-2.0)", 98'362'432, 92'871'040,
                "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", kSmolLm2},
-    KnownModel{"gemma3-270m", "Gemma 3 270M, Q4_K_M (Gemma terms of use)", 253'113'024,
+    KnownModel{"gemma3-270m", "Gemma 3 270M, Q4_K_M (Gemma terms of use)", 253'113'024, 238'175'024,
                "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818", kGemma3},
 };
 

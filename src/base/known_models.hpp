@@ -18,6 +18,7 @@ struct KnownModel {
   std::string_view name;
   std::string_view about;
   uint64_t bytes;
+  uint64_t archive_bytes;  // of all parts' packages together, for progress and for the disk's space
   std::string_view sha256;
   std::span<const PackagedPart> parts;
 };

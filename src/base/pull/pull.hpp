@@ -1,0 +1,19 @@
+#pragma once
+
+#include <string>
+
+namespace cairn {
+
+struct PullRequest {
+  // A known model's short name, a URL (http, https), a hub's file (hf:owner/repository/file.gguf, fetched
+  // from $HF_ENDPOINT with $HF_TOKEN) or the path of a file that is already on this machine.
+  std::string source;
+  std::string name;    // in the store; empty: the short name, or the file's name without .gguf
+  std::string sha256;  // expected; empty: whatever is known of the source
+};
+
+// Puts a model into the store unless it is there already, verified, and returns its path. Errors: those of
+// download() and fetch_packaged_model(); format when the content is no GGUF file or not the expected one.
+std::string pull(const PullRequest& request);
+
+}  // namespace cairn
