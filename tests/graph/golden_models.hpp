@@ -1,0 +1,48 @@
+// The tiny models of tests/data/golden_models (tools/make_golden_logits.py) and what transformers says of
+// them.
+#pragma once
+
+#include <array>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "formats/gguf.hpp"
+
+namespace cairn::graph {
+
+constexpr std::array kGoldenModels = {"llama",          "llama3_rope", "llama_linear_bias",
+                                      "mistral_window", "qwen2",       "gemma",
+                                      "gemma3",         "phi2",        "phi2_split"};
+
+inline std::string golden_model_path(const std::string& name) {
+  return std::string(CAIRN_TEST_DATA) + "/golden_models/" + name + ".gguf";
+}
+
+inline std::vector<float> golden_floats(const gguf::File& file, const char* tensor) {
+  const gguf::Tensor& found = file.tensor(tensor);
+  std::vector<float> values(found.data.size() / sizeof(float));
+  std::memcpy(values.data(), found.data.data(), found.data.size());
+  return values;
+}
+
+inline std::vector<int32_t> golden_integers(const gguf::File& file, const char* key) {
+  const std::vector<int64_t> wide = file.integers(key);
+  return {wide.begin(), wide.end()};
+}
+
+struct Golden {
+  explicit Golden(const std::string& name) {
+    const gguf::File file(std::string(CAIRN_TEST_DATA) + "/golden_models/" + name + ".golden.gguf");
+    tokens = golden_integers(file, "golden.tokens");
+    positions = golden_integers(file, "golden.positions");
+    logits = golden_floats(file, "logits");
+    vocabulary = logits.size() / positions.size();
+  }
+  std::vector<int32_t> tokens;
+  std::vector<int32_t> positions;
+  std::vector<float> logits;  // [positions, vocabulary]
+  size_t vocabulary;
+};
+
+}  // namespace cairn::graph

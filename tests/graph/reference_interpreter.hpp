@@ -1,0 +1,236 @@
+// Runs a model's op lists in double precision, one obvious loop an op: the reference that devices are
+// compared with, and the check of the op lists themselves against transformers. Weights in f32 and f16 only.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "formats/gguf.hpp"
+#include "graph/graph.hpp"
+
+namespace cairn::graph {
+
+class ReferenceInterpreter {
+ public:
+  explicit ReferenceInterpreter(const gguf::File& file) : file_(file), model_(load(file)) {}
+
+  const Model& model() const { return model_; }
+
+  // Logits [tokens, vocabulary] of tokens at positions 0, 1, ...
+  std::vector<double> run(std::span<const int32_t> tokens) {
+    tokens_ = tokens;
+    for (size_t i = 0; i < slots_.size(); ++i) {
+      slots_[i].assign(tokens.size() * model_.width(static_cast<Slot>(i)), 0);
+    }
+    run(model_.embed);
+    for (const Layer& layer : model_.layers) {
+      for (const OpList& ops : layer) run(ops);
+    }
+    run(model_.head);
+    return slot(Slot::logits);
+  }
+
+ private:
+  std::vector<double>& slot(Slot slot) { return slots_[static_cast<size_t>(slot)]; }
+
+  static double from_half(uint16_t bits) {
+    const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
+    const double magnitude =
+        exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
+    return bits >> 15 ? -magnitude : magnitude;
+  }
+
+  std::vector<double> weights(const std::string& name) const {
+    const gguf::Tensor& tensor = file_.tensor(name);
+    std::vector<double> values(tensor.elements());
+    for (size_t i = 0; i < values.size(); ++i) {
+      if (tensor.encoding == Encoding::f32) {
+        float value;
+        std::memcpy(&value, tensor.data.data() + i * sizeof value, sizeof value);
+        values[i] = value;
+      } else if (tensor.encoding == Encoding::f16) {
+        uint16_t value;
+        std::memcpy(&value, tensor.data.data() + i * sizeof value, sizeof value);
+        values[i] = from_half(value);
+      } else {
+        throw std::invalid_argument("the reference reads f32 and f16 only");
+      }
+    }
+    return values;
+  }
+
+  void run(const OpList& ops) {
+    for (const Op& op : ops) run(op);
+  }
+
+  void run(const Op& op) {
+    switch (op.kind) {
+      case OpKind::embed:
+        return embed(op);
+      case OpKind::scale:
+        return map(op, [&](double x) { return x * op.factor; });
+      case OpKind::norm_rms:
+      case OpKind::norm_layer:
+        return norm(op);
+      case OpKind::rotate:
+        throw std::invalid_argument("no family rotates");
+      case OpKind::quantize:
+        return;
+      case OpKind::linear:
+        return linear(op);
+      case OpKind::rope:
+        return rope(op);
+      case OpKind::attention:
+        return attention(op);
+      case OpKind::gate:
+        return zip(op, [&](double x, double y) { return activation(op.activation, x) * y; });
+      case OpKind::activate:
+        return map(op, [&](double x) { return activation(op.activation, x); });
+      case OpKind::add:
+        return zip(op, [](double x, double y) { return x + y; });
+      case OpKind::softcap:
+        return map(op, [&](double x) { return op.factor * std::tanh(x / op.factor); });
+    }
+  }
+
+  static double activation(Activation kind, double x) {
+    switch (kind) {
+      case Activation::none:
+        return x;
+      case Activation::silu:
+        return x / (1 + std::exp(-x));
+      case Activation::gelu_tanh:
+        return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
+      case Activation::gelu_erf:
+        return x / 2 * (1 + std::erf(x / std::sqrt(2)));
+    }
+    return 0;
+  }
+
+  template <class Function>
+  void map(const Op& op, Function function) {
+    std::transform(slot(op.input).begin(), slot(op.input).end(), slot(op.output).begin(), function);
+  }
+
+  template <class Function>
+  void zip(const Op& op, Function function) {
+    std::transform(slot(op.input).begin(), slot(op.input).end(), slot(op.input2).begin(),
+                   slot(op.output).begin(), function);
+  }
+
+  void embed(const Op& op) {
+    const std::vector<double> table = weights(op.weight);
+    const size_t width = model_.width(op.output);
+    for (size_t t = 0; t < tokens_.size(); ++t) {
+      std::copy_n(table.begin() + static_cast<ptrdiff_t>(tokens_[t] * width), width,
+                  slot(op.output).begin() + static_cast<ptrdiff_t>(t * width));
+    }
+  }
+
+  void norm(const Op& op) {
+    const std::vector<double> weight = weights(op.weight);
+    const std::vector<double> bias = op.bias.empty() ? std::vector<double>(weight.size()) : weights(op.bias);
+    const size_t width = weight.size();
+    const std::vector<double> in = slot(op.input);
+    std::vector<double>& out = slot(op.output);
+    for (size_t begin = 0; begin < in.size(); begin += width) {
+      double mean = 0, variance = 0;
+      if (op.kind == OpKind::norm_layer) {
+        for (size_t i = 0; i < width; ++i) mean += in[begin + i] / static_cast<double>(width);
+      }
+      for (size_t i = 0; i < width; ++i) {
+        variance += (in[begin + i] - mean) * (in[begin + i] - mean) / static_cast<double>(width);
+      }
+      for (size_t i = 0; i < width; ++i) {
+        out[begin + i] = (in[begin + i] - mean) / std::sqrt(variance + op.epsilon) * weight[i] + bias[i];
+      }
+    }
+  }
+
+  void linear(const Op& op) {
+    const std::vector<double> weight = weights(op.weight);
+    const std::vector<double> bias = op.bias.empty() ? std::vector<double>() : weights(op.bias);
+    const size_t width = model_.width(op.input);
+    const std::vector<double> in = slot(op.input);
+    std::vector<double>& out = slot(op.output);
+    for (size_t t = 0; t < tokens_.size(); ++t) {
+      for (size_t r = 0; r < op.rows; ++r) {
+        const size_t row = op.row_begin + r;
+        double sum = bias.empty() ? 0 : bias[row];
+        for (size_t i = 0; i < width; ++i) sum += in[t * width + i] * weight[row * width + i];
+        out[t * op.rows + r] = sum;
+      }
+    }
+  }
+
+  void rope(const Op& op) {
+    const Rope& rope = op.rope;
+    const size_t half = rope.dims / 2, head_size = model_.width(op.input) / op.heads;
+    const std::vector<double> divisors =
+        rope.factors.empty() ? std::vector<double>(half, 1) : weights(rope.factors);
+    std::vector<double>& x = slot(op.input);
+    for (size_t t = 0; t < tokens_.size(); ++t) {
+      for (size_t head = 0; head < op.heads; ++head) {
+        double* row = x.data() + (t * op.heads + head) * head_size;
+        for (size_t i = 0; i < half; ++i) {
+          const double frequency =
+              std::pow(rope.base, -2.0 * static_cast<double>(i) / rope.dims) / divisors[i];
+          const double angle = static_cast<double>(t) * rope.frequency_scale * frequency;
+          const double cosine = std::cos(angle) * rope.attention_factor;
+          const double sine = std::sin(angle) * rope.attention_factor;
+          double& a = row[rope.neox ? i : 2 * i];
+          double& b = row[rope.neox ? i + half : 2 * i + 1];
+          const double rotated = a * cosine - b * sine;
+          b = a * sine + b * cosine;
+          a = rotated;
+        }
+      }
+    }
+  }
+
+  void attention(const Op& op) {
+    const HyperParameters& p = model_.parameters;
+    const size_t size = p.head_size, group = p.heads / p.kv_heads;
+    const std::vector<double>&query = slot(Slot::query), &key = slot(Slot::key), &value = slot(Slot::value);
+    std::vector<double>& out = slot(op.output);
+    for (size_t t = 0; t < tokens_.size(); ++t) {
+      const size_t first = op.window == 0 || t < op.window ? 0 : t + 1 - op.window;
+      for (size_t head = 0; head < p.heads; ++head) {
+        const double* q = query.data() + (t * p.heads + head) * size;
+        double* result = out.data() + (t * p.heads + head) * size;
+        const auto row = [&](const std::vector<double>& rows, size_t s) {
+          return rows.data() + (s * p.kv_heads + head / group) * size;
+        };
+        std::vector<double> scores;
+        for (size_t s = first; s <= t; ++s) {
+          double score = 0;
+          for (size_t i = 0; i < size; ++i) score += q[i] * row(key, s)[i];
+          score *= op.factor;
+          if (op.softcap > 0) score = op.softcap * std::tanh(score / op.softcap);
+          scores.push_back(score);
+        }
+        const double most = *std::max_element(scores.begin(), scores.end());
+        double sum = 0;
+        for (double& score : scores) sum += score = std::exp(score - most);
+        std::fill_n(result, size, 0);
+        for (size_t s = first; s <= t; ++s) {
+          for (size_t i = 0; i < size; ++i) result[i] += scores[s - first] / sum * row(value, s)[i];
+        }
+      }
+    }
+  }
+
+  const gguf::File& file_;
+  Model model_;
+  std::span<const int32_t> tokens_;
+  std::array<std::vector<double>, static_cast<size_t>(Slot::count)> slots_;
+};
+
+}  // namespace cairn::graph
