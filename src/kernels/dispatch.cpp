@@ -84,6 +84,40 @@ const EncodingKernels& encoding_kernels(Encoding encoding, Target target) {
   return *kernels;
 }
 
+#define CAIRN_CASE_TABLE(name) \
+  case Target::name:           \
+    return name::CAIRN_TABLE();
+#define CAIRN_TABLE_SWITCH(target)            \
+  switch (target) {                           \
+    CAIRN_FOR_EACH_TARGET(CAIRN_CASE_TABLE)   \
+    default:                                  \
+      fail(ErrorCode::unsupported, "this build has no kernels for instruction set {}", name(target)); \
+  }
+
+const GemmKernels& gemm_kernels(Target target) {
+#define CAIRN_TABLE gemm_table
+  CAIRN_TABLE_SWITCH(target)
+#undef CAIRN_TABLE
+}
+
+const VectorKernels& vector_kernels(Target target) {
+#define CAIRN_TABLE vector_table
+  CAIRN_TABLE_SWITCH(target)
+#undef CAIRN_TABLE
+}
+
+const AttentionKernels& attention_kernels(Target target) {
+#define CAIRN_TABLE attention_table
+  CAIRN_TABLE_SWITCH(target)
+#undef CAIRN_TABLE
+}
+
+const PeakKernels& peak_kernels(Target target) {
+#define CAIRN_TABLE peak_table
+  CAIRN_TABLE_SWITCH(target)
+#undef CAIRN_TABLE
+}
+
 std::span<const Target> available_targets() {
   static const std::vector<Target> targets = detect();
   return targets;

@@ -1,7 +1,9 @@
 // The instruction sets that this build has kernels for, and the tables that targets/ defines for each.
 #pragma once
 
+#include "kernels/gemm.hpp"
 #include "kernels/kernels.hpp"
+#include "kernels/vector.hpp"
 
 // CAIRN_FOR_EACH_TARGET(X) expands X(name) for each; the names are those of Target and of the namespaces.
 #if defined(__x86_64__)
@@ -16,6 +18,10 @@ namespace cairn::kernels {
   namespace target {                                          \
   /* nullptr when `encoding` is not one of encodings(). */    \
   const EncodingKernels* encoding_kernels(Encoding encoding); \
+  const GemmKernels& gemm_table();                            \
+  const VectorKernels& vector_table();                        \
+  const AttentionKernels& attention_table();                  \
+  const PeakKernels& peak_table();                            \
   }
 CAIRN_FOR_EACH_TARGET(CAIRN_DECLARE_TARGET)
 #undef CAIRN_DECLARE_TARGET
