@@ -75,7 +75,8 @@ class ByteReader {
   uint64_t offset_ = 0;
 };
 
-// A name from a file, safe to print in one line: shortened, control characters and broken bytes escaped.
-std::string quoted(std::string_view name);
+// Text from a file, safe to print in one line: what is longer than `longest` bytes is cut, control characters
+// and broken UTF-8 are escaped.
+std::string quote(std::string_view text, size_t longest = 80);
 
 }  // namespace cairn

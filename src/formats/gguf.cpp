@@ -132,7 +132,7 @@ File::File(const std::string& path) {
     for (Tensor& tensor : part.tensors) {
       if (!state->index.emplace(tensor.name, state->tensors.size()).second)
         fail(ErrorCode::format, "{}: tensor {} is in an earlier split file as well", part.file.path(),
-             quoted(tensor.name));
+             quote(tensor.name));
       state->tensors.push_back(std::move(tensor));
     }
     part.tensors.clear();

@@ -8,23 +8,6 @@
 #include "base/error.hpp"
 #include "formats/byte_reader.hpp"
 
-namespace cairn {
-
-std::string quoted(std::string_view name) {
-  constexpr size_t kLongest = 80;
-  std::string out = "'";
-  for (const char c : name.substr(0, kLongest)) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7f)
-      out += c;
-    else
-      out += fmt::format("\\x{:02x}", byte);
-  }
-  return out + (name.size() > kLongest ? "…'" : "'");
-}
-
-}  // namespace cairn
-
 namespace cairn::gguf {
 namespace {
 
@@ -126,7 +109,7 @@ void read_metadata(ByteReader& reader, uint64_t count, Metadata& metadata) {
     const auto key = reader.string("a metadata key");
     if (key.empty()) reader.error_at(at, ErrorCode::format, "a metadata key is empty");
     if (metadata.contains(key))
-      reader.error_at(at, ErrorCode::format, "metadata key {} appears twice", quoted(key));
+      reader.error_at(at, ErrorCode::format, "metadata key {} appears twice", quote(key));
     metadata.emplace(key, read_value(reader));
   }
 }
@@ -153,7 +136,7 @@ Entry read_tensor(ByteReader& reader, uint64_t alignment, Tensor& tensor) {
   Entry entry{reader.offset(), 0, 0};
   tensor.name = reader.string("a tensor's name");
   const auto refuse = [&](ErrorCode code, const std::string& reason) {
-    reader.error_at(entry.at, code, "tensor {}: {}", quoted(tensor.name), reason);
+    reader.error_at(entry.at, code, "tensor {}: {}", quote(tensor.name), reason);
   };
   if (tensor.name.empty()) refuse(ErrorCode::format, "the name is empty");
   const auto dimensions = reader.read<uint32_t>("a tensor's number of dimensions");
@@ -199,7 +182,7 @@ void place_tensors(ByteReader& reader, uint64_t alignment, const std::vector<Ent
     Tensor& tensor = part.tensors[i];
     if (e.bytes > available || e.offset > available - e.bytes)
       reader.error_at(e.at, ErrorCode::format,
-                      "tensor {}: its {} bytes at offset {} exceed the {} bytes of data", quoted(tensor.name),
+                      "tensor {}: its {} bytes at offset {} exceed the {} bytes of data", quote(tensor.name),
                       e.bytes, e.offset, available);
     tensor.data = bytes.subspan(start + e.offset, e.bytes);
     order[i] = i;
@@ -210,7 +193,7 @@ void place_tensors(ByteReader& reader, uint64_t alignment, const std::vector<Ent
     const Entry &a = entries[order[i - 1]], &b = entries[order[i]];
     if (a.offset + a.bytes > b.offset)
       reader.error_at(b.at, ErrorCode::format, "tensors {} and {} overlap",
-                      quoted(part.tensors[order[i - 1]].name), quoted(part.tensors[order[i]].name));
+                      quote(part.tensors[order[i - 1]].name), quote(part.tensors[order[i]].name));
   }
 }
 
@@ -247,7 +230,7 @@ Part read_part(const std::string& path) {
     Tensor tensor{};
     entries.push_back(read_tensor(reader, alignment, tensor));
     if (!names.insert(tensor.name).second)
-      reader.error_at(entries.back().at, ErrorCode::format, "tensor {} appears twice", quoted(tensor.name));
+      reader.error_at(entries.back().at, ErrorCode::format, "tensor {} appears twice", quote(tensor.name));
     part.tensors.push_back(std::move(tensor));
   }
   place_tensors(reader, alignment, entries, part);
