@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "llm/model.hpp"
+#include "text/utf8.hpp"
 
 namespace cairn::llm {
 namespace {
@@ -17,10 +18,8 @@ bool has_role(const Json& message, const char* role) {
 }  // namespace
 
 Json message(std::string_view role, std::string_view content) {
-  text::Utf8Stream stream;
-  std::string valid = stream.push(content);
-  valid += stream.finish();
-  return {{"role", std::string(role)}, {"content", std::move(valid)}};
+  std::string buffer;
+  return {{"role", std::string(role)}, {"content", std::string(text::valid_utf8(content, buffer))}};
 }
 
 std::string render(const text::ChatTemplate& chat_template, const text::Tokenizer& tokenizer,

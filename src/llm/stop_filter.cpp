@@ -4,15 +4,15 @@
 #include <utility>
 
 #include "base/error.hpp"
-#include "text/tokenizer.hpp"
+#include "text/utf8.hpp"
 
 namespace cairn::llm {
 
 StopFilter::StopFilter(std::vector<std::string> stops) : stops_(std::move(stops)) {
   for (const std::string& stop : stops_) {
     if (stop.empty()) fail(ErrorCode::invalid_argument, "a stop string is empty");
-    text::Utf8Stream stream;
-    if (stream.push(stop) + stream.finish() != stop) {
+    std::string buffer;
+    if (text::valid_utf8(stop, buffer) != stop) {
       fail(ErrorCode::invalid_argument, "a stop string of {} bytes is not UTF-8", stop.size());
     }
   }
