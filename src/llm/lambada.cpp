@@ -1,0 +1,105 @@
+// LAMBADA: predicting the last word of a passage.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/mapped_file.hpp"
+#include "llm/evaluate.hpp"
+#include "llm/log_probability.hpp"
+
+namespace cairn::llm {
+namespace {
+
+constexpr std::string_view kBlank = " \t\r\n";
+
+struct Passage {
+  std::vector<text::Token> tokens;
+  size_t target;  // index of the last word's first token, ≥ 1
+};
+
+Passage split(const text::Tokenizer& tokenizer, std::string_view text, size_t number) {
+  const size_t end = text.find_last_not_of(kBlank);
+  if (end != text.npos) text = text.substr(0, end + 1);
+  const size_t space = text.rfind(' ');
+  if (end == text.npos || space == text.npos || space == 0) {
+    fail(ErrorCode::format, "LAMBADA passage {} has no last word after a space", number);
+  }
+  Passage passage{tokenizer.encode(text), tokenizer.encode(text.substr(0, space)).size()};
+  if (passage.tokens.size() < 2) fail(ErrorCode::format, "LAMBADA passage {} is a single token", number);
+  // Only a tokenizer that reads across words could leave nothing to predict.
+  passage.target = std::clamp<size_t>(passage.target, 1, passage.tokens.size() - 1);
+  return passage;
+}
+
+}  // namespace
+
+std::vector<std::string> read_lambada(const std::string& path, size_t limit) {
+  const MappedFile file(path);
+  const std::string_view content(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
+  std::vector<std::string> passages;
+  size_t line_number = 0;
+  for (size_t begin = 0; begin < content.size() && (limit == 0 || passages.size() < limit);) {
+    const size_t end = std::min(content.find('\n', begin), content.size());
+    const std::string_view line = content.substr(begin, end - begin);
+    begin = end + 1;
+    ++line_number;
+    if (line.find_first_not_of(kBlank) == line.npos) continue;
+    const nlohmann::json value = nlohmann::json::parse(line, nullptr, false);
+    if (!value.is_object() || !value.contains("text") || !value["text"].is_string()) {
+      fail(ErrorCode::format, "{}:{}: not a JSON object with a string \"text\"", path, line_number);
+    }
+    passages.push_back(value["text"].get<std::string>());
+  }
+  if (passages.empty()) fail(ErrorCode::format, "{}: no passage in it", path);
+  return passages;
+}
+
+LambadaResult Evaluator::lambada(const text::Tokenizer& tokenizer, std::span<const std::string> passages) {
+  if (passages.empty()) fail(ErrorCode::invalid_argument, "nothing to evaluate: no passage");
+  const size_t vocabulary = runner_.model().parameters.vocabulary, chunk = runner_.chunk();
+  LambadaResult result;
+  std::vector<float> logits;
+  for (const std::string& text : passages) {
+    progress_(result.passages, passages.size());
+    const Passage passage = split(tokenizer, text, result.passages + 1);
+    const auto tokens = std::span(passage.tokens);
+    if (tokens.size() - 1 > runner_.context()) {
+      fail(ErrorCode::invalid_argument, "LAMBADA passage {} has {} tokens, the context {}",
+           result.passages + 1, tokens.size(), runner_.context());
+    }
+    // All but the rows that predict the last word pass without logits.
+    size_t position = 0;
+    for (const size_t first = passage.target - 1; position < first;) {
+      const size_t count = std::min(chunk, first - position);
+      runner_.forward(tokens.subspan(position, count), static_cast<uint32_t>(position), device::Logits::none,
+                      nullptr);
+      position += count;
+    }
+    bool correct = true;
+    for (; correct && position + 1 < tokens.size();) {
+      const size_t count = std::min(chunk, tokens.size() - 1 - position);
+      logits.resize(count * vocabulary);
+      runner_.forward(tokens.subspan(position, count), static_cast<uint32_t>(position), device::Logits::all,
+                      logits.data());
+      for (size_t row = 0; row < count; ++row, ++position) {
+        const RowSummary summary =
+            summarize(std::span<const float>(logits).subspan(row * vocabulary, vocabulary));
+        if (summary.log_sum != summary.log_sum) {
+          fail(ErrorCode::numeric,
+               "NaN or infinity in the logits after position {} (token {}) of LAMBADA passage {}", position,
+               tokens[position], result.passages + 1);
+        }
+        correct = correct && summary.best == tokens[position + 1];
+      }
+    }
+    result.correct += correct ? 1 : 0;
+    ++result.passages;
+  }
+  progress_(result.passages, passages.size());
+  result.accuracy = static_cast<double>(result.correct) / static_cast<double>(result.passages);
+  return result;
+}
+
+}  // namespace cairn::llm
