@@ -1,0 +1,134 @@
+#include "cli/line_editor.hpp"
+
+#include <histedit.h>
+#include <unistd.h>
+
+#include <clocale>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <utility>
+
+#include "base/interrupt.hpp"
+
+namespace cairn::cli {
+namespace {
+
+constexpr int kHistoryLines = 1000;
+
+}  // namespace
+
+// libedit's own interface; its imitation of readline's leaves signals and the terminal to chance.
+struct LineEditor::Editor {
+  explicit Editor(std::string path) : history_path(std::move(path)) {
+    std::setlocale(LC_CTYPE, "");  // libedit edits characters of the user's encoding
+    lines = history_init();
+    history(lines, &event, H_SETSIZE, kHistoryLines);
+    history(lines, &event, H_SETUNIQUE, 1);
+    if (!history_path.empty()) history(lines, &event, H_LOAD, history_path.c_str());
+    edit = el_init("cairn", stdin, stdout, stderr);
+    el_set(edit, EL_CLIENTDATA, this);
+    el_set(
+        edit, EL_PROMPT, +[](EditLine* e) { return of(e)->prompt.data(); });
+    el_set(edit, EL_EDITOR, "emacs");
+    el_set(edit, EL_HIST, history, lines);
+    // While a line is edited Ctrl-C is a key, not a signal: it drops the line.
+    el_set(edit, EL_SETTY, "-d", "-isig", nullptr);
+    el_set(
+        edit, EL_ADDFN, "cairn-discard", "drop the line", +[](EditLine* e, int) -> unsigned char {
+          of(e)->discarded = true;
+          return CC_NEWLINE;
+        });
+    el_set(edit, EL_BIND, "^C", "cairn-discard", nullptr);
+    el_set(edit, EL_BIND, "\x1b[3~", "ed-delete-next-char", nullptr);
+    el_set(edit, EL_BIND, "\x1b[H", "ed-move-to-beg", nullptr);
+    el_set(edit, EL_BIND, "\x1b[F", "ed-move-to-end", nullptr);
+    el_set(edit, EL_BIND, "^R", "em-inc-search-prev", nullptr);
+  }
+
+  ~Editor() {
+    el_end(edit);
+    history_end(lines);
+  }
+
+  static Editor* of(EditLine* e) {
+    void* self = nullptr;
+    el_get(e, EL_CLIENTDATA, &self);
+    return static_cast<Editor*>(self);
+  }
+
+  std::optional<std::string> read() {
+    discarded = false;
+    int size = 0;
+    const char* text = el_gets(edit, &size);
+    if (discarded) {
+      std::fputs("^C\n", stdout);
+      el_reset(edit);
+      return std::string();
+    }
+    if (text == nullptr || size <= 0) {
+      std::fputc('\n', stdout);
+      return std::nullopt;
+    }
+    std::string line(text, static_cast<size_t>(size));
+    while (line.ends_with('\n') || line.ends_with('\r')) line.pop_back();
+    if (line.find_first_not_of(" \t") != std::string::npos) {
+      history(lines, &event, H_ENTER, line.c_str());
+      if (!history_path.empty()) history(lines, &event, H_SAVE, history_path.c_str());
+    }
+    return line;
+  }
+
+  std::string history_path, prompt;
+  EditLine* edit;
+  History* lines;
+  HistEvent event;
+  bool discarded = false;
+};
+
+LineEditor::LineEditor(std::string history_path) {
+  if (isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0) {
+    editor_ = std::make_unique<Editor>(std::move(history_path));
+  }
+}
+
+LineEditor::~LineEditor() = default;
+
+bool LineEditor::discarded() const noexcept {
+  return editor_ && editor_->discarded;
+}
+bool LineEditor::on_terminal() const noexcept {
+  return editor_ != nullptr;
+}
+
+std::optional<std::string> LineEditor::read(const std::string& prompt) {
+  std::fflush(stdout);
+  if (editor_) {
+    editor_->prompt = prompt;
+    return editor_->read();
+  }
+  std::string line;
+  if (interrupted() || !std::getline(std::cin, line)) return std::nullopt;
+  return line;
+}
+
+std::string state_file(const std::string& name) {
+  namespace fs = std::filesystem;
+  const char* state = std::getenv("XDG_STATE_HOME");
+  const char* home = std::getenv("HOME");
+  fs::path folder;
+  if (state != nullptr && *state == '/') {
+    folder = fs::path(state) / "cairn";
+  } else if (home != nullptr && *home == '/') {
+    folder = fs::path(home) / ".local/state/cairn";
+  } else {
+    return {};
+  }
+  std::error_code error;
+  fs::create_directories(folder, error);
+  if (error) return {};
+  fs::permissions(folder, fs::perms::owner_all, error);  // what a person typed is nobody else's business
+  return (folder / name).string();
+}
+
+}  // namespace cairn::cli

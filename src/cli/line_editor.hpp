@@ -1,0 +1,33 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+namespace cairn::cli {
+
+// Reads lines from standard input: on a terminal with editing and a history that is kept in a file, else
+// plainly and without a prompt.
+class LineEditor {
+ public:
+  // history_path may be empty: nothing is kept then. A history that cannot be read or written is no error.
+  explicit LineEditor(std::string history_path);
+  ~LineEditor();
+  LineEditor(const LineEditor&) = delete;
+  LineEditor& operator=(const LineEditor&) = delete;
+
+  // The next line without its newline; nothing at the end of the input (Ctrl-D) or after a signal. Ctrl-C on
+  // a terminal drops the line: it comes back empty and discarded() is true.
+  std::optional<std::string> read(const std::string& prompt);
+  bool discarded() const noexcept;
+  bool on_terminal() const noexcept;
+
+ private:
+  struct Editor;
+  std::unique_ptr<Editor> editor_;  // on a terminal only
+};
+
+// $XDG_STATE_HOME/cairn/NAME or ~/.local/state/cairn/NAME, its folder made; empty where that cannot be.
+std::string state_file(const std::string& name);
+
+}  // namespace cairn::cli

@@ -1,0 +1,127 @@
+#include "cli/session_flags.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdlib>
+#include <map>
+#include <vector>
+
+#include "base/error.hpp"
+
+namespace cairn::cli {
+namespace {
+
+// ID=VALUE or ID=-inf
+std::pair<text::Token, float> parse_bias(const std::string& flag) {
+  const size_t equals = flag.find('=');
+  char* id_end = nullptr;
+  char* value_end = nullptr;
+  if (equals != std::string::npos && equals > 0 && equals + 1 < flag.size()) {
+    const long id = std::strtol(flag.c_str(), &id_end, 10);
+    const float value = std::strtof(flag.c_str() + equals + 1, &value_end);
+    if (id_end == flag.c_str() + equals && *value_end == '\0' && id >= 0 && id <= INT32_MAX) {
+      return {static_cast<text::Token>(id), value};
+    }
+  }
+  fail(ErrorCode::invalid_argument, "--logit-bias {}: not of the form ID=VALUE", flag);
+}
+
+}  // namespace
+
+void add_runner_flags(CLI::App& command, device::RunnerOptions& options) {
+  options.context = 0;
+  command
+      .add_option("--threads", options.threads, "threads to compute with; all usable processors if not given")
+      ->check(CLI::Range(1u, 1024u));
+  command
+      .add_option("--context", options.context,
+                  "positions in the KV cache; what the model was trained for if not given, at most 4096")
+      ->check(CLI::Range(1u, 1u << 24));
+  static const std::map<std::string, device::KvType> kv = {{"f16", device::KvType::f16},
+                                                           {"i8", device::KvType::i8}};
+  command.add_option("--kv", options.kv, "the KV cache's numbers: f16 (default) or i8")
+      ->transform(CLI::CheckedTransformer(kv).description(""))
+      ->type_name("TYPE");
+  static const std::map<std::string, device::Precision> precision = {
+      {"standard", device::Precision::standard}, {"f32", device::Precision::f32}};
+  command
+      .add_option("--precision", options.precision,
+                  "of the matrix products: standard (8-bit activations, default) or f32")
+      ->transform(CLI::CheckedTransformer(precision).description(""))
+      ->type_name("NAME");
+}
+
+void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
+  llm::SamplerOptions& sampler = options.sampler;
+  command.add_option("-n,--max-tokens", options.max_tokens,
+                     "most tokens to generate; until the context is full if "
+                     "not given");
+  command.add_option("--stop", options.stop, "end before this text; may be given more than once")
+      ->take_all()
+      ->allow_extra_args(false)
+      ->type_name("TEXT");
+  command.add_flag("--ignore-end", options.ignore_end, "go on past the model's end-of-generation tokens");
+  command.add_option("--temperature", sampler.temperature, "0 takes the most likely token")
+      ->capture_default_str();
+  command.add_option("--top-k", sampler.top_k, "choose among the k most likely tokens; 0 is all")
+      ->capture_default_str();
+  command
+      .add_option("--top-p", sampler.top_p, "choose among the likeliest tokens that hold this probability")
+      ->capture_default_str();
+  command
+      .add_option("--min-p", sampler.min_p,
+                  "drop tokens less likely than this part of the likeliest's probability")
+      ->capture_default_str();
+  command
+      .add_option("--repetition-penalty", sampler.repetition_penalty,
+                  "divides the logits of tokens seen before")
+      ->capture_default_str();
+  command
+      .add_option("--frequency-penalty", sampler.frequency_penalty,
+                  "lowers logits for each time a token was seen")
+      ->capture_default_str();
+  command
+      .add_option("--presence-penalty", sampler.presence_penalty, "lowers the logits of tokens seen before")
+      ->capture_default_str();
+  command
+      .add_option("--penalty-window", sampler.penalty_window,
+                  "the last tokens that penalties look at; 0 is all")
+      ->capture_default_str();
+  command
+      .add_option_function<std::vector<std::string>>(
+          "--logit-bias",
+          [&sampler](const std::vector<std::string>& flags) {
+            for (const std::string& flag : flags) sampler.logit_bias.push_back(parse_bias(flag));
+          },
+          "adds VALUE to a token's logit, -inf bans it; may be given more than once")
+      ->allow_extra_args(false)
+      ->type_name("ID=VALUE");
+  command.add_option("--seed", sampler.seed, "makes the choice of tokens repeatable");
+}
+
+std::string describe(const llm::Statistics& statistics) {
+  std::string text =
+      fmt::format("prefill {} tokens, {:.1f} tok/s", statistics.prefill_tokens, statistics.prefill_rate());
+  if (statistics.cached_tokens > 0) text += fmt::format(" ({} more were cached)", statistics.cached_tokens);
+  return text +
+         fmt::format("; decode {} tokens, {:.1f} tok/s", statistics.decode_tokens, statistics.decode_rate());
+}
+
+nlohmann::ordered_json to_json(const llm::Result& result) {
+  const llm::Statistics& s = result.statistics;
+  return {{"text", result.text},
+          {"tokens", result.tokens},
+          {"finish_reason", name(result.finish)},
+          {"stop", result.stop},
+          {"prompt_tokens", s.prompt_tokens},
+          {"cached_tokens", s.cached_tokens},
+          {"prefill_tokens", s.prefill_tokens},
+          {"decode_tokens", s.decode_tokens},
+          {"prefill_s", s.prefill_seconds},
+          {"decode_s", s.decode_seconds},
+          {"first_token_s", s.first_token_seconds},
+          {"prefill_tok_s", s.prefill_rate()},
+          {"decode_tok_s", s.decode_rate()}};
+}
+
+}  // namespace cairn::cli

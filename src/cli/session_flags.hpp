@@ -1,0 +1,26 @@
+// Flags that commands which run a model share.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "device/runner.hpp"
+#include "llm/session.hpp"
+
+namespace cairn::cli {
+
+// --threads --context --kv --precision
+void add_runner_flags(CLI::App& command, device::RunnerOptions& options);
+
+// -n --stop --ignore-end and the sampler's: --temperature --top-k --top-p --min-p --repetition-penalty
+// --frequency-penalty --presence-penalty --penalty-window --logit-bias --seed
+void add_generate_flags(CLI::App& command, llm::GenerateOptions& options);
+
+// "prefill 31 tokens, 1234.5 tok/s (12 more were cached); decode 63 tokens, 210.9 tok/s"
+std::string describe(const llm::Statistics& statistics);
+
+// text, tokens, finish_reason, stop, and the statistics; see docs/cli.md.
+nlohmann::ordered_json to_json(const llm::Result& result);
+
+}  // namespace cairn::cli
