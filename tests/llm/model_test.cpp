@@ -1,0 +1,152 @@
+#include "llm/model.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "base/error.hpp"
+#include "llm/chat.hpp"
+#include "tiny_model.hpp"
+
+namespace cairn::llm {
+namespace {
+
+using testing::HasSubstr;
+
+class ModelTest : public testing::Test {
+ protected:
+  std::shared_ptr<const Model> make(const TinyModel& tiny = {}, const ModelOptions& options = {}) {
+    write_tiny_model(folder_.file("tiny.gguf"), tiny);
+    return Model::load(folder_.file("tiny.gguf"), options);
+  }
+
+  static device::RunnerOptions runner_options() {
+    device::RunnerOptions options;
+    options.context = 0;
+    options.threads = 2;
+    options.chunk = 16;
+    return options;
+  }
+
+  static GenerateOptions greedy(uint32_t tokens) {
+    GenerateOptions options;
+    options.max_tokens = tokens;
+    options.sampler.temperature = 0;
+    options.ignore_end = true;
+    return options;
+  }
+
+  TestFolder folder_;
+};
+
+TEST_F(ModelTest, ContextIsWhatTheModelWasTrainedForUnlessAsked) {
+  const auto model = make();
+  EXPECT_EQ(model->make_runner(runner_options())->context(), 256u);
+  auto options = runner_options();
+  options.context = 32;
+  EXPECT_EQ(model->make_runner(options)->context(), 32u);
+}
+
+TEST_F(ModelTest, SessionsOutliveTheModel) {
+  auto model = make();
+  Session session = model->make_session(runner_options());
+  const auto prompt = encode_prompt(*model, "hello", "", true);
+  model.reset();
+  EXPECT_EQ(session.generate(prompt, greedy(5)).tokens.size(), 5u);
+}
+
+// The cache's prefix against a cache filled from nothing: the same tokens, in every mode of the cache.
+TEST_F(ModelTest, ReusedPrefixesGiveTheSameAnswers) {
+  const auto model = make();
+  for (const auto kv : {device::KvType::f16, device::KvType::i8}) {
+    auto options = runner_options();
+    options.kv = kv;
+    Session session = model->make_session(options);
+    for (const char* prompt : {"The quick brown fox jumps over the lazy dog", "The quick brown fox sleeps",
+                               "The quick brown fox sleeps until the sun is up again", "The"}) {
+      const auto tokens = encode_prompt(*model, prompt, "", true);
+      const Result reused = session.generate(tokens, greedy(24));
+      Session fresh = model->make_session(options);
+      EXPECT_EQ(reused.tokens, fresh.generate(tokens, greedy(24)).tokens) << prompt;
+    }
+  }
+}
+
+TEST_F(ModelTest, ChatsSecondTurnPrefillsOnlyWhatIsNew) {
+  const auto model = make();
+  Session session = model->make_session(runner_options());
+  ChatSession chat(session, model->chat_template(), "be kind");
+  GenerateOptions options = greedy(12);
+  options.ignore_end = false;
+  const Result first = chat.send("hello there", options);
+  EXPECT_EQ(first.statistics.cached_tokens, 0u);
+  const auto before = static_cast<uint32_t>(session.cached().size());
+  const Result second = chat.send("and now?", options);
+  // Gibberish may end in half a character; then only the answer is read again.
+  EXPECT_GE(second.statistics.cached_tokens, first.statistics.prompt_tokens);
+  EXPECT_LE(second.statistics.cached_tokens, before);
+}
+
+TEST_F(ModelTest, PromptsUseTheTemplateIfThereIsOne) {
+  const auto model = make();
+  const auto chat = encode_prompt(*model, "hi", "sys", false);
+  EXPECT_EQ(model->tokenizer()->decode(chat, true),
+            "<|im_start|>system\nsys<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n");
+  const auto raw = encode_prompt(*model, "hi", "", true);
+  EXPECT_EQ(model->tokenizer()->decode(raw, true), "hi");
+  EXPECT_THROW(encode_prompt(*model, "hi", "sys", true), Error);
+
+  ModelOptions options;
+  options.chat_template = "Q: {{ messages[0].content }}\nA:";
+  const auto other = make({}, options);
+  EXPECT_EQ(other->tokenizer()->decode(encode_prompt(*other, "hi", "", false), true), "Q: hi\nA:");
+}
+
+TEST_F(ModelTest, BaseModelsContinueTheText) {
+  const auto model = make({.chat_template = ""});
+  EXPECT_FALSE(model->has_chat_template());
+  EXPECT_EQ(model->tokenizer()->decode(encode_prompt(*model, "Once", "", false)), "Once");
+  EXPECT_THROW(encode_prompt(*model, "hi", "sys", false), Error);
+  try {
+    model->chat_template();
+    ADD_FAILURE() << "a base model has no template";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), HasSubstr("tiny.gguf: the model has no chat template"));
+  }
+}
+
+TEST_F(ModelTest, EmptyPrompts) {
+  const auto without = make({.chat_template = "", .bos = false});
+  Session session = without->make_session(runner_options());
+  EXPECT_THROW(session.generate(encode_prompt(*without, "", "", false), greedy(3)), Error);
+  const auto with = make({.chat_template = "", .bos = true});
+  Session other = with->make_session(runner_options());
+  EXPECT_EQ(other.generate(encode_prompt(*with, "", "", false), greedy(3)).tokens.size(), 3u);
+}
+
+TEST_F(ModelTest, NanInAWeightIsReportedWithItsPosition) {
+  const auto model = make({.poison = std::numeric_limits<float>::quiet_NaN()});
+  Session session = model->make_session(runner_options());
+  try {
+    session.generate(std::vector<Token>{5, 6, 7}, greedy(3));
+    ADD_FAILURE() << "NaN went unnoticed";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::numeric);
+    EXPECT_THAT(error.what(), HasSubstr("position 2"));
+  }
+}
+
+TEST_F(ModelTest, TokenizerOnDemandIsTheSame) {
+  ModelOptions options;
+  options.tokenizer_ahead = false;
+  const auto model = make({}, options);
+  EXPECT_EQ(model->tokenizer()->decode(model->tokenizer()->encode("on demand")), "on demand");
+}
+
+TEST_F(ModelTest, MissingFile) {
+  EXPECT_THROW(Model::load(folder_.file("none.gguf")), Error);
+}
+
+}  // namespace
+}  // namespace cairn::llm
