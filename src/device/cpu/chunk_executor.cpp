@@ -1,0 +1,385 @@
+#include <algorithm>
+#include <cstring>
+
+#include "device/cpu/executor.hpp"
+
+namespace cairn::device::cpu {
+namespace {
+
+using graph::OpKind;
+using graph::Slot;
+
+constexpr size_t kPanelBytes = 192 << 10;  // of weights that stay in the second-level cache
+constexpr size_t kMostPanelRows = 192;
+
+size_t index_of(Slot slot) {
+  return static_cast<size_t>(slot);
+}
+size_t round_up(size_t n, size_t step) {
+  return (n + step - 1) / step * step;
+}
+
+// Hands out parts of one buffer, cache line by cache line; with no base it only counts.
+class Carver {
+ public:
+  explicit Carver(char* base) : base_(base) {}
+  template <class T>
+  T* take(size_t count) {
+    T* p = base_ == nullptr ? nullptr : reinterpret_cast<T*>(base_ + used_);
+    used_ += round_up(count * sizeof(T), 64);
+    return p;
+  }
+  size_t used() const { return used_; }
+  void rewind(size_t to) { used_ = to; }
+
+ private:
+  char* base_;
+  size_t used_ = 0;
+};
+
+bool is_quantized(const Plan& plan, Slot slot) {
+  const auto in = [slot](const std::vector<Step>& steps) {
+    return std::any_of(steps.begin(), steps.end(), [slot](const Step& step) {
+      return step.integer && step.ops.front().op.input == slot;
+    });
+  };
+  return in(plan.layers) || in(plan.head);
+}
+
+}  // namespace
+
+ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
+    : machine_(machine),
+      tile_tokens_(machine.gemm.tile_tokens),
+      most_tiles_((most_tokens + tile_tokens_ - 1) / tile_tokens_) {
+  const auto lay_out = [&](Carver& carver) {
+    const auto slot = [&](Slot s) {
+      const size_t width = machine_.model.width(s);
+      // A product writes whole blocks of tile_rows rows.
+      strides_[index_of(s)] = round_up(width, machine_.gemm.tile_rows) * tile_tokens_;
+      slots_[index_of(s)] = carver.take<float>(most_tiles_ * strides_[index_of(s)]);
+      if (!is_quantized(machine_.plan, s)) return;
+      const size_t groups = width / kernels::kGroup * tile_tokens_ * most_tiles_;
+      quantized_[index_of(s)].values = carver.take<uint8_t>(width * tile_tokens_ * most_tiles_);
+      quantized_[index_of(s)].scales = carver.take<float>(groups);
+      quantized_[index_of(s)].sums = carver.take<float>(groups);
+    };
+    for (const Slot s : {Slot::hidden, Slot::branch, Slot::branch2, Slot::normed}) {
+      if (s != Slot::branch2 || uses(machine_.plan, s)) slot(s);
+    }
+    for (size_t i = 0; i < machine_.plan.ropes.size(); ++i) {
+      const size_t table = machine_.plan.ropes[i].dims / 2 * tile_tokens_ * most_tiles_;
+      cosines_.push_back(carver.take<float>(table));
+      sines_.push_back(carver.take<float>(table));
+    }
+    // Attention is over before the feed-forward part begins: both use the same memory.
+    const size_t shared = carver.used();
+    for (const Slot s : {Slot::query, Slot::key, Slot::value, Slot::context}) slot(s);
+    const size_t attention_end = carver.used();
+    carver.rewind(shared);
+    for (const Slot s : {Slot::gate, Slot::up}) {
+      if (uses(machine_.plan, s)) slot(s);
+    }
+    return std::max(attention_end, carver.used());
+  };
+  Carver count(nullptr);
+  const size_t bytes = lay_out(count);
+  memory_ = Buffer(bytes);
+  cosines_.clear(), sines_.clear();
+  Carver carver(memory_.as<char>());
+  lay_out(carver);
+
+  size_t most_k = 0;
+  for (const std::vector<Step>* steps : {&machine_.plan.layers, &machine_.plan.head}) {
+    for (const Step& step : *steps) {
+      if (step.kind == StepKind::linears) most_k = std::max(most_k, step.ops.front().matrix.k);
+    }
+  }
+  size_t most_values = 0, most_rows = 0;
+  for (size_t k = kernels::kGroup; k <= most_k; k += kernels::kGroup) {
+    most_values = std::max(most_values, panel_rows(k) * k);
+    most_rows = std::max(most_rows, panel_rows(k));
+  }
+  most_values = std::max(most_values, panel_rows(most_k) * most_k);
+  most_rows = std::max(most_rows, panel_rows(most_k));
+  const bool any_float = std::any_of(machine_.plan.layers.begin(), machine_.plan.layers.end(),
+                                     [](const Step& s) { return s.kind == StepKind::linears && !s.integer; });
+  const kernels::AttentionShape shape = attention_shape(machine_.model.parameters, graph::Op{});
+  threads_.resize(machine_.pool.threads());
+  for (ThreadScratch& t : threads_) {
+    const auto lay_out_thread = [&](Carver& c) {
+      t.panel.values = c.take<int8_t>(most_values);
+      t.panel.corrections = c.take<int32_t>(most_values / kernels::kGroup);
+      t.panel.scales = c.take<float>(most_values / kernels::kGroup + most_rows);
+      t.panel.offsets = c.take<float>(most_values / kernels::kGroup);
+      t.row = c.take<float>(any_float ? most_values : most_k);
+      t.out = c.take<float>(most_rows * tile_tokens_);
+      t.attention = c.take<float>(machine_.attention.tile_scratch(shape));
+      return c.used();
+    };
+    Carver measure(nullptr);
+    t.memory = Buffer(lay_out_thread(measure));
+    Carver c(t.memory.as<char>());
+    lay_out_thread(c);
+  }
+}
+
+uint64_t ChunkExecutor::scratch_bytes() const {
+  uint64_t total = memory_.bytes();
+  for (const ThreadScratch& t : threads_) total += t.memory.bytes();
+  return total;
+}
+
+// Rows of a panel: a multiple of tile_rows whose values fit kPanelBytes.
+size_t ChunkExecutor::panel_rows(size_t k) const {
+  const size_t step = machine_.gemm.tile_rows;
+  return std::clamp(kPanelBytes / std::max<size_t>(k, 1) / step * step, step, kMostPanelRows / step * step);
+}
+
+float* ChunkExecutor::tile(Slot slot, size_t index) const {
+  return slots_[index_of(slot)] + index * strides_[index_of(slot)];
+}
+
+kernels::ActivationTile ChunkExecutor::quantized(Slot slot, size_t index) const {
+  const size_t k = machine_.model.width(slot), groups = k / kernels::kGroup * tile_tokens_;
+  const kernels::ActivationTile& all = quantized_[index_of(slot)];
+  return {all.values + index * k * tile_tokens_, all.scales + index * groups, all.sums + index * groups};
+}
+
+void ChunkExecutor::run(std::span<const int32_t> tokens, uint32_t position) {
+  tokens_ = tokens.size();
+  tiles_ = (tokens_ + tile_tokens_ - 1) / tile_tokens_;
+  position_ = position;
+  embed(tokens);
+  run_steps(machine_.plan.layers, nullptr);
+}
+
+void ChunkExecutor::embed(std::span<const int32_t> tokens) {
+  machine_.pool.run(tiles_, [&](size_t thread, size_t index) {
+    for (size_t lane = 0; lane < tile_tokens_; ++lane) {
+      const size_t token = index * tile_tokens_ + lane;
+      const uint32_t at = position_ + static_cast<uint32_t>(std::min(token, tokens.size() - 1));
+      for (size_t i = 0; i < machine_.plan.ropes.size(); ++i) {
+        const graph::Rope& rope = machine_.plan.ropes[i];
+        const size_t offset = index * (rope.dims / 2) * tile_tokens_ + lane;
+        rope_table(rope, machine_.plan.rope_factors[i], at, tile_tokens_, cosines_[i] + offset,
+                   sines_[i] + offset);
+      }
+    }
+    for (const BoundOp& bound : machine_.plan.embed) {
+      if (bound.op.kind != OpKind::embed) {
+        run_float_op(bound, index);
+        continue;
+      }
+      const Matrix& matrix = bound.matrix;
+      float* row = threads_[thread].row;
+      float* out = tile(bound.op.output, index);
+      for (size_t lane = 0; lane < tile_tokens_; ++lane) {
+        // Lanes past the end repeat the last token: finite numbers that nobody reads.
+        const size_t token = std::min(index * tile_tokens_ + lane, tokens.size() - 1);
+        matrix.encoding->dequantize(matrix.row(static_cast<size_t>(tokens[token])), matrix.k, row);
+        for (size_t f = 0; f < matrix.k; ++f) out[f * tile_tokens_ + lane] = row[f];
+      }
+    }
+  });
+}
+
+void ChunkExecutor::run_steps(std::span<const Step> steps, float* logits) {
+  for (const Step& step : steps) {
+    switch (step.kind) {
+      case StepKind::floats:
+        run_floats(step);
+        break;
+      case StepKind::linears:
+        run_linears(step, logits);
+        break;
+      case StepKind::attention:
+        run_attention(step);
+        break;
+    }
+  }
+}
+
+void ChunkExecutor::run_floats(const Step& step) {
+  machine_.pool.run(tiles_, [&](size_t, size_t index) {
+    for (const BoundOp& bound : step.ops) run_float_op(bound, index);
+  });
+}
+
+void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
+  const kernels::VectorKernels& v = machine_.vector;
+  const graph::Op& op = bound.op;
+  const size_t width = machine_.model.width(op.input), all = width * tile_tokens_;
+  float* in = tile(op.input, index);
+  float* out = op.output == Slot::none ? in : tile(op.output, index);
+  switch (op.kind) {
+    case OpKind::scale:
+      v.scale(in, op.factor, all, out);
+      break;
+    case OpKind::norm_rms: {
+      const size_t heads = std::max(1u, op.heads), each = width / heads;
+      for (size_t h = 0; h < heads; ++h) {
+        v.tile_norm_rms(in + h * each * tile_tokens_, bound.weight->data(), op.epsilon, each,
+                        out + h * each * tile_tokens_);
+      }
+      break;
+    }
+    case OpKind::norm_layer:
+      v.tile_norm_layer(in, bound.weight->data(), bound.bias->data(), op.epsilon, width, out);
+      break;
+    case OpKind::rope: {
+      const size_t each = width / op.heads, table = index * (op.rope.dims / 2) * tile_tokens_;
+      for (size_t h = 0; h < op.heads; ++h) {
+        v.tile_rope(in + h * each * tile_tokens_, op.rope.dims, op.rope.neox,
+                    cosines_[bound.rope_table] + table, sines_[bound.rope_table] + table);
+      }
+      break;
+    }
+    case OpKind::gate:
+      v.gate(unary(op.activation), in, tile(op.input2, index), all, out);
+      break;
+    case OpKind::activate:
+      v.activate(unary(op.activation), in, all, out);
+      break;
+    case OpKind::add:
+      v.add(in, tile(op.input2, index), all, out);
+      break;
+    case OpKind::softcap:
+      v.softcap(in, op.factor, all, out);
+      break;
+    case OpKind::rotate: {
+      if (out != in) std::memcpy(out, in, all * sizeof(float));
+      const size_t block = op.block == 0 ? width : op.block;
+      v.tile_hadamard(out, block, width / block);
+      break;
+    }
+    case OpKind::quantize:
+      if (quantized_[index_of(op.input)].values != nullptr) {
+        machine_.gemm.quantize_tile(in, width, quantized(op.input, index));
+      }
+      break;
+    case OpKind::embed:
+    case OpKind::linear:
+    case OpKind::attention:
+      break;  // steps of their own
+  }
+}
+
+void ChunkExecutor::run_linears(const Step& step, float* logits) {
+  struct Task {
+    const BoundOp* bound;
+    size_t row, rows;
+  };
+  size_t total = 0;
+  for (const BoundOp& bound : step.ops) total += bound.matrix.rows;
+  // At least six tasks a thread, so that the last ones end together.
+  const size_t step_rows = machine_.gemm.tile_rows;
+  const size_t fair = round_up(total / (6 * machine_.pool.threads()) + 1, step_rows);
+  std::vector<Task> tasks;
+  for (const BoundOp& bound : step.ops) {
+    const size_t rows = std::min(panel_rows(bound.matrix.k), fair);
+    for (size_t row = 0; row < bound.matrix.rows; row += rows)
+      tasks.push_back({&bound, row, std::min(rows, bound.matrix.rows - row)});
+  }
+  machine_.pool.run(tasks.size(), [&](size_t thread, size_t index) {
+    const Task& task = tasks[index];
+    multiply(step, *task.bound, task.row, task.rows, thread, logits);
+  });
+}
+
+void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
+                             float* logits) {
+  const ThreadScratch& t = threads_[thread];
+  const Matrix& matrix = bound.matrix;
+  const size_t k = matrix.k, padded = round_up(rows, machine_.gemm.tile_rows), groups = k / kernels::kGroup;
+  const bool codes4 = step.integer && machine_.gemm.uses_codes4 && matrix.encoding->unpack4 != nullptr;
+  const size_t scales = codes4 ? groups : (k + machine_.gemm.weight_group - 1) / machine_.gemm.weight_group;
+  for (size_t r = 0; r < rows; ++r) {
+    const std::byte* from = matrix.row(row + r);
+    if (codes4) {
+      auto* codes = reinterpret_cast<uint8_t*>(t.panel.values + r * k);
+      matrix.encoding->unpack4(from, k, codes, t.panel.scales + r * groups, t.panel.offsets + r * groups);
+      machine_.gemm.fill_codes4(k, codes, t.panel.scales + r * groups, t.panel.corrections + r * groups,
+                                t.panel.offsets + r * groups);
+    } else if (step.integer) {
+      matrix.encoding->dequantize(from, k, t.row);
+      machine_.gemm.fill_values8(t.row, k, t.panel.values + r * k, t.panel.corrections + r * groups,
+                                 t.panel.scales + r * scales);
+    } else {
+      matrix.encoding->dequantize(from, k, t.row + r * k);
+    }
+  }
+  // Rows beyond the matrix's end multiply whatever the panel held before; their results are not read.
+  const auto form = codes4 ? kernels::PanelForm::codes4 : kernels::PanelForm::values8;
+  for (size_t i = 0; i < tiles_; ++i) {
+    float* out = logits != nullptr ? t.out : tile(bound.op.output, i) + row * tile_tokens_;
+    if (step.integer) {
+      machine_.gemm.multiply(form, t.panel, padded, k, quantized(bound.op.input, i), out);
+    } else {
+      machine_.gemm.multiply_f32(t.row, padded, k, tile(bound.op.input, i), out);
+    }
+    if (bound.bias != nullptr) machine_.vector.tile_bias(out, bound.bias->data() + row, rows);
+    if (logits == nullptr) continue;
+    const size_t lanes = std::min(tile_tokens_, tokens_ - i * tile_tokens_);
+    for (size_t lane = 0; lane < lanes; ++lane) {
+      float* to = logits + (i * tile_tokens_ + lane) * machine_.model.parameters.vocabulary + row;
+      for (size_t r = 0; r < rows; ++r) to[r] = out[r * tile_tokens_ + lane];
+    }
+  }
+}
+
+void ChunkExecutor::run_attention(const Step& step) {
+  const graph::HyperParameters& p = machine_.model.parameters;
+  const kernels::AttentionShape shape = attention_shape(p, step.ops.front().op);
+  const size_t n = shape.head_size, head_floats = n * tile_tokens_;
+  const auto lanes = [&](size_t index) { return std::min(tile_tokens_, tokens_ - index * tile_tokens_); };
+  machine_.pool.run(tiles_, [&](size_t, size_t index) {
+    const uint32_t at = position_ + static_cast<uint32_t>(index * tile_tokens_);
+    for (uint32_t head = 0; head < p.kv_heads; ++head) {
+      const KvCache::Place k = machine_.cache.keys(step.layer, head, at);
+      const KvCache::Place v = machine_.cache.values(step.layer, head, at);
+      machine_.attention.store_tile(tile(Slot::key, index) + head * head_floats, n, lanes(index), k.row,
+                                    k.scale);
+      machine_.attention.store_tile(tile(Slot::value, index) + head * head_floats, n, lanes(index), v.row,
+                                    v.scale);
+    }
+  });
+  machine_.pool.run(tiles_ * p.kv_heads, [&](size_t thread, size_t task) {
+    const size_t index = tiles_ - 1 - task / p.kv_heads;  // the longest first
+    const uint32_t head = static_cast<uint32_t>(task % p.kv_heads);
+    const size_t offset = head * shape.group * head_floats;
+    machine_.attention.tile(shape, KvCache::rows(machine_.cache.keys(step.layer, head, 0)),
+                            KvCache::rows(machine_.cache.values(step.layer, head, 0)),
+                            position_ + static_cast<uint32_t>(index * tile_tokens_), lanes(index),
+                            tile(Slot::query, index) + offset, tile(Slot::context, index) + offset,
+                            threads_[thread].attention);
+  });
+}
+
+void ChunkExecutor::hand_over(size_t token, TokenExecutor& to) {
+  const size_t index = token / tile_tokens_, lane = token % tile_tokens_;
+  for (const Slot s : {Slot::hidden, Slot::branch, Slot::branch2}) {
+    if (slots_[index_of(s)] == nullptr) continue;
+    const float* from = tile(s, index) + lane;
+    float* out = to.slot(s);
+    for (size_t f = 0; f < machine_.model.width(s); ++f) out[f] = from[f * tile_tokens_];
+  }
+}
+
+void ChunkExecutor::run_head(size_t tokens, float* logits) {
+  for (const Step& step : machine_.plan.head) {
+    if (step.kind == StepKind::linears) {
+      run_linears(step, logits);
+    } else if (step.ops.front().op.input == Slot::logits) {
+      for (const BoundOp& bound : step.ops) {
+        const size_t all = tokens * machine_.model.parameters.vocabulary;
+        if (bound.op.kind == OpKind::softcap) machine_.vector.softcap(logits, bound.op.factor, all, logits);
+        if (bound.op.kind == OpKind::scale) machine_.vector.scale(logits, bound.op.factor, all, logits);
+      }
+    } else {
+      run_floats(step);
+    }
+  }
+}
+
+}  // namespace cairn::device::cpu

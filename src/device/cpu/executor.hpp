@@ -1,0 +1,108 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/thread_pool.hpp"
+#include "device/cpu/buffer.hpp"
+#include "device/cpu/kv_cache.hpp"
+#include "device/cpu/plan.hpp"
+#include "kernels/vector.hpp"
+
+namespace cairn::device::cpu {
+
+// What both ways of running a plan share.
+struct Machine {
+  const graph::Model& model;
+  const Plan& plan;
+  const kernels::GemmKernels& gemm;
+  const kernels::VectorKernels& vector;
+  const kernels::AttentionKernels& attention;
+  ThreadPool& pool;
+  KvCache& cache;
+};
+
+kernels::Unary unary(graph::Activation activation);
+kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters, const graph::Op& op);
+// cos and sin of one position for all pairs of a RoPE: [dims / 2] each, `stride` floats apart.
+void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint32_t position, size_t stride,
+                float* cosines, float* sines);
+// Whether any op of the model writes the slot.
+bool uses(const Plan& plan, graph::Slot slot);
+
+// One token at a time: vectors of [features], products as matrix × vector straight from the file's blocks.
+class TokenExecutor {
+ public:
+  explicit TokenExecutor(const Machine& machine);
+  // Runs one token through the layers and writes the cache; logits: [vocabulary] or null.
+  void run(int32_t token, uint32_t position, float* logits);
+  // Runs the head alone on the slots that another executor filled.
+  void run_head(float* logits);
+  float* slot(graph::Slot slot) { return slots_[static_cast<size_t>(slot)]; }
+  uint64_t scratch_bytes() const { return memory_.bytes(); }
+
+ private:
+  void run_steps(std::span<const Step> steps, uint32_t position, float* logits);
+  void run_floats(const Step& step);
+  void run_linears(const Step& step);
+  void run_attention(const Step& step, uint32_t position);
+  void quantize(graph::Slot slot);
+  void grow_attention_scratch(size_t parts, size_t group, size_t head_size, size_t heads, size_t part);
+
+  const Machine machine_;
+  Buffer memory_;
+  std::array<float*, static_cast<size_t>(graph::Slot::count)> slots_{};
+  std::array<kernels::QuantizedVector, static_cast<size_t>(graph::Slot::count)> quantized_{};
+  std::vector<float*> cosines_, sines_;
+  std::vector<std::vector<float>> rows_;  // a thread's dequantised row, for float products
+  std::vector<float> attention_scratch_;
+};
+
+// A chunk of tokens in tiles: [tile][features][tile_tokens].
+class ChunkExecutor {
+ public:
+  ChunkExecutor(const Machine& machine, uint32_t most_tokens);
+  // Runs the tokens through the layers and writes the cache.
+  void run(std::span<const int32_t> tokens, uint32_t position);
+  // After run(): copies one token's hidden state and pending branches into `token`'s slots.
+  void hand_over(size_t token, TokenExecutor& to);
+  // After run(): the head on all tokens; logits: [tokens][vocabulary].
+  void run_head(size_t tokens, float* logits);
+  uint64_t scratch_bytes() const;
+
+ private:
+  struct Panel;
+  float* tile(graph::Slot slot, size_t index) const;
+  kernels::ActivationTile quantized(graph::Slot slot, size_t index) const;
+  void embed(std::span<const int32_t> tokens);
+  void run_steps(std::span<const Step> steps, float* logits);
+  void run_floats(const Step& step);
+  void run_float_op(const BoundOp& bound, size_t index);
+  void run_linears(const Step& step, float* logits);
+  void multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
+                float* logits);
+  void run_attention(const Step& step);
+
+  const Machine machine_;
+  size_t tile_tokens_, most_tiles_, tokens_ = 0, tiles_ = 0;
+  uint32_t position_ = 0;
+  size_t panel_rows(size_t k) const;
+
+  Buffer memory_;
+  std::array<float*, static_cast<size_t>(graph::Slot::count)> slots_{};
+  std::array<size_t, static_cast<size_t>(graph::Slot::count)> strides_{};  // floats a tile
+  std::array<kernels::ActivationTile, static_cast<size_t>(graph::Slot::count)> quantized_{};
+  std::vector<float*> cosines_, sines_;
+  struct ThreadScratch {
+    Buffer memory;
+    kernels::WeightPanel panel;
+    float* row;  // dequantised rows: one, or panel_rows for float products
+    float* out;  // a block of rows of one tile, for logits and ragged ends
+    float* attention;
+  };
+  std::vector<ThreadScratch> threads_;
+};
+
+}  // namespace cairn::device::cpu

@@ -1,0 +1,27 @@
+#include "device/cpu/kv_cache.hpp"
+
+namespace cairn::device::cpu {
+
+KvCache::KvCache(const graph::HyperParameters& parameters, uint32_t context, KvType type)
+    : heads_(parameters.kv_heads),
+      head_size_(parameters.head_size),
+      context_(context),
+      matrices_(2 * parameters.layers),
+      element_(type == KvType::f16 ? 2 : 1) {
+  const size_t rows = static_cast<size_t>(matrices_) * heads_ * context_;
+  rows_ = Buffer(rows * head_size_ * element_);
+  if (type == KvType::i8) scales_ = Buffer(rows * sizeof(float));
+}
+
+KvCache::Place KvCache::place(uint32_t matrix, uint32_t head, uint32_t position) const {
+  const size_t row = (static_cast<size_t>(matrix) * heads_ + head) * context_ + position;
+  return {rows_.as<char>() + row * head_size_ * element_,
+          scales_.bytes() == 0 ? nullptr : scales_.as<float>() + row};
+}
+
+uint64_t KvCache::bytes_used(uint32_t length) const {
+  const uint64_t rows = static_cast<uint64_t>(matrices_) * heads_ * length;
+  return rows * (head_size_ * element_ + (scales_.bytes() == 0 ? 0 : sizeof(float)));
+}
+
+}  // namespace cairn::device::cpu

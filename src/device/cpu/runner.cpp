@@ -1,0 +1,113 @@
+#include "device/runner.hpp"
+
+#include <algorithm>
+#include <memory>
+
+#include "base/error.hpp"
+#include "device/cpu/executor.hpp"
+#include "kernels/kernels.hpp"
+
+namespace cairn::device {
+namespace cpu {
+namespace {
+
+// Up to this many tokens go through the model one by one: unpacking panels would cost more.
+constexpr size_t kFewTokens = 2;
+
+class CpuRunner final : public Runner {
+ public:
+  CpuRunner(const gguf::File& file, const RunnerOptions& options)
+      : file_(file),
+        model_(graph::load(file_)),
+        target_(kernels::default_target()),
+        options_(options),
+        pool_(options.threads == 0 ? usable_processors() : options.threads),
+        plan_(file_, model_, target_, options.precision == Precision::f32),
+        cache_(model_.parameters, options.context, options.kv),
+        machine_{model_,
+                 plan_,
+                 kernels::gemm_kernels(target_),
+                 kernels::vector_kernels(target_),
+                 kernels::attention_kernels(target_),
+                 pool_,
+                 cache_},
+        token_(machine_),
+        chunk_(machine_, options.chunk) {}
+
+  const graph::Model& model() const override { return model_; }
+  uint32_t context() const override { return options_.context; }
+  uint32_t chunk() const override { return options_.chunk; }
+  uint32_t length() const override { return length_; }
+  uint64_t kv_bytes() const override { return cache_.bytes_used(length_); }
+  uint64_t scratch_bytes() const override { return token_.scratch_bytes() + chunk_.scratch_bytes(); }
+
+  void forward(std::span<const int32_t> tokens, uint32_t position, Logits wanted, float* logits) override {
+    check(tokens, position);
+    const size_t vocabulary = model_.parameters.vocabulary;
+    if (tokens.size() <= kFewTokens) {
+      for (size_t i = 0; i < tokens.size(); ++i) {
+        const bool last = i + 1 == tokens.size();
+        float* out = wanted == Logits::all            ? logits + i * vocabulary
+                     : wanted == Logits::last && last ? logits
+                                                      : nullptr;
+        token_.run(tokens[i], position + static_cast<uint32_t>(i), out);
+      }
+    } else {
+      chunk_.run(tokens, position);
+      if (wanted == Logits::all) {
+        chunk_.run_head(tokens.size(), logits);
+      } else if (wanted == Logits::last) {
+        chunk_.hand_over(tokens.size() - 1, token_);
+        token_.run_head(logits);
+      }
+    }
+    length_ = position + static_cast<uint32_t>(tokens.size());
+  }
+
+ private:
+  void check(std::span<const int32_t> tokens, uint32_t position) const {
+    if (tokens.empty() || tokens.size() > options_.chunk) {
+      fail(ErrorCode::invalid_argument, "a pass takes 1 to {} tokens, not {}", options_.chunk, tokens.size());
+    }
+    if (position > length_) {
+      fail(ErrorCode::invalid_argument, "position {} leaves a gap after the {} cached", position, length_);
+    }
+    if (tokens.size() > options_.context - position) {
+      fail(ErrorCode::invalid_argument, "{} tokens do not fit in the context of {}", position + tokens.size(),
+           options_.context);
+    }
+    const auto vocabulary = static_cast<int32_t>(model_.parameters.vocabulary);
+    for (const int32_t token : tokens) {
+      if (token < 0 || token >= vocabulary) {
+        fail(ErrorCode::invalid_argument, "token {} is outside the vocabulary of {}", token, vocabulary);
+      }
+    }
+  }
+
+  gguf::File file_;  // shares the mapping
+  graph::Model model_;
+  kernels::Target target_;
+  RunnerOptions options_;
+  ThreadPool pool_;
+  Plan plan_;
+  KvCache cache_;
+  Machine machine_;
+  TokenExecutor token_;
+  ChunkExecutor chunk_;
+  uint32_t length_ = 0;
+};
+
+}  // namespace
+}  // namespace cpu
+
+std::unique_ptr<Runner> make_cpu_runner(const gguf::File& file, const RunnerOptions& options) {
+  if (options.context == 0 || options.chunk == 0) {
+    fail(ErrorCode::invalid_argument, "context ({}) and chunk ({}) must be at least 1", options.context,
+         options.chunk);
+  }
+  RunnerOptions sensible = options;
+  sensible.chunk = std::min(options.chunk, options.context);
+  return std::make_unique<cpu::CpuRunner>(file, sensible);
+}
+
+}  // namespace cairn::device
