@@ -2,10 +2,12 @@
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
+#include <system_error>
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
@@ -40,7 +42,7 @@ int report(std::string text, int status) {
 int run(int argc, char** argv) {
   CLI::App program{"cairn runs language models on the processor at hand.", "cairn"};
   program.set_version_flag("--version", "cairn " CAIRN_VERSION);
-  program.require_subcommand(1);
+  program.require_subcommand(0, 1);  // none is told below: a misspelt one is named as unexpected
   program.footer("cairn COMMAND --help tells what a command takes, with an example.");
   using namespace cairn::cli;
   add_run(program);
@@ -63,20 +65,28 @@ int run(int argc, char** argv) {
     if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
     return report(fmt::format("{} (see --help)", error.what()), 2);
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout)) return report("cannot write to standard output", 1);
+  errno = EIO;
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
+    throw std::system_error(errno, std::generic_category(), "cannot write to standard output");
+  }
   return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  // A reader that has seen enough (`cairn run … | head`) ends the output, not the program.
+  // A reader that has seen enough, a file that may not grow: errors of write(), not ends without a word.
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN);
   cairn::catch_interrupts();
   try {
     return run(argc, argv);
   } catch (const Error& error) {
     return report(error.what(), exit_status(error.code()));
+  } catch (const std::system_error& error) {
+    // What a reader gone away (`cairn run … | head`) does to any other program: it ends, quietly.
+    if (error.code() == std::errc::broken_pipe) return 128 + SIGPIPE;
+    return report(error.what(), 1);
   } catch (const std::bad_alloc&) {
     return report("out of memory", 1);
   } catch (const std::exception& error) {

@@ -1,0 +1,121 @@
+#!/usr/bin/env bash
+# Builds and runs the tests.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+usage() {
+  cat <<'HELP'
+usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--fuzz [SECONDS]] [--all]
+
+  --release    the release build, every test (this is what a plain ./test.sh does)
+  --gcc        the same tests, built by g++
+  --sanitize   under the address and undefined-behaviour sanitizers, without the tests on whole real models
+  --thread     the rooms that share work between threads, under the thread sanitizer
+  --fuzz       the fuzzers, SECONDS each (60)
+  --all        all of these
+
+Installs missing Debian packages (with sudo unless you are root) and pulls two small models. The last line
+tells how many tests passed and failed; the exit status is 0 when none failed.
+HELP
+}
+
+modes=()
+fuzz_seconds=60
+while [ $# -gt 0 ]; do
+  case $1 in
+    --release | --gcc | --sanitize | --thread) modes+=("${1#--}") ;;
+    --fuzz)
+      modes+=(fuzz)
+      if [[ ${2:-} =~ ^[0-9]+$ ]]; then fuzz_seconds=$2 && shift; fi
+      ;;
+    --all) modes=(release gcc sanitize thread fuzz) ;;
+    --help | -h) usage && exit 0 ;;
+    *) usage >&2 && exit 2 ;;
+  esac
+  shift
+done
+[ ${#modes[@]} -gt 0 ] || modes=(release)
+
+source tools/packages.sh
+install_missing "${build_packages[@]}" "${test_packages[@]}"
+
+passed=0
+failed=0
+jobs=$(nproc)
+
+# build PRESET [TARGET...]
+build() {
+  local preset=$1 targets=()
+  shift
+  [ $# -eq 0 ] || targets=(--target "$@")
+  if [ "$preset" = fuzz ]; then
+    quietly "Configuring $preset" cmake --preset "$preset"
+  else
+    quietly "Configuring $preset" cmake --preset "$preset" -DCAIRN_TESTS=ON
+  fi
+  quietly "Building $preset" cmake --build --preset "$preset" "${targets[@]}"
+}
+
+# count_tests PRESET [CTEST OPTION...]: runs them and adds to the sums.
+count_tests() {
+  local preset=$1 log summary
+  shift
+  log=$(mktemp)
+  ctest --preset "$preset" --progress -j "$jobs" "$@" </dev/null 2>&1 | tee "$log" || true
+  summary=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests failed out of [0-9]+' "$log" || true)
+  rm -f "$log"
+  if [[ $summary =~ ,\ ([0-9]+)\ tests\ failed\ out\ of\ ([0-9]+) ]]; then
+    failed=$((failed + BASH_REMATCH[1]))
+    passed=$((passed + BASH_REMATCH[2] - BASH_REMATCH[1]))
+  else
+    echo "$preset: ctest ran no tests" >&2
+    failed=$((failed + 1))
+  fi
+}
+
+pull_models() {
+  local model
+  for model in smollm2-135m gemma3-270m; do
+    quietly "Pulling $model" "$1/cairn" pull "$model"
+  done
+}
+
+run_mode() {
+  case $1 in
+    release | gcc)
+      build "$1"
+      pull_models "build/$1"
+      count_tests "$1"
+      ;;
+    sanitize)
+      build debug
+      pull_models build/debug
+      ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 count_tests debug -E 'RealModel'
+      ;;
+    thread)
+      build thread test_base test_device test_llm
+      TSAN_OPTIONS=halt_on_error=1 count_tests thread -R "$thread_tests" -E 'RealModel'
+      ;;
+    fuzz) run_fuzzers ;;
+  esac
+}
+
+run_fuzzers() {
+  local fuzzer name
+  build fuzz
+  for fuzzer in build/fuzz/fuzz/fuzz_*; do
+    [ -x "$fuzzer" ] && [ -f "$fuzzer" ] || continue
+    name=$(basename "$fuzzer")
+    mkdir -p "build/fuzz/found/$name"
+    if quietly "Fuzzing with $name for $fuzz_seconds s" "$fuzzer" -max_total_time="$fuzz_seconds" \
+      -artifact_prefix="build/fuzz/found/$name/" "build/fuzz/found/$name" "fuzz/corpus/${name#fuzz_}"; then
+      passed=$((passed + 1))
+    else
+      failed=$((failed + 1))
+    fi
+  done
+}
+
+for mode in "${modes[@]}"; do run_mode "$mode"; done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]

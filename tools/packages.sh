@@ -1,0 +1,56 @@
+# Sourced by quickstart.sh and test.sh: the Debian packages that cairn needs, and how to get the missing ones.
+
+build_packages=(
+  clang-14 g++ cmake ninja-build pkg-config
+  libcli11-dev libcurl4-openssl-dev libfmt-dev libhwy-dev libpcre2-dev libpthreadpool-dev libedit-dev
+  libssl-dev libutf8proc-dev libzip-dev nlohmann-json3-dev
+  ca-certificates python3-pip
+)
+test_packages=(ccache libclang-rt-14-dev libgtest-dev libgmock-dev python3)
+
+# install_missing PACKAGE...: quick when nothing is missing.
+install_missing() {
+  local installed missing=() package
+  installed=$(dpkg-query --show --showformat='${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
+  for package in "$@"; do
+    grep -qx "$package installed" <<<"$installed" || missing+=("$package")
+  done
+  [ ${#missing[@]} -gt 0 ] || return 0
+
+  local as_root=()
+  if [ "$(id -u)" -ne 0 ]; then
+    command -v sudo >/dev/null || {
+      echo "These Debian packages are missing and there is no sudo; install them as root: ${missing[*]}" >&2
+      return 1
+    }
+    as_root=(sudo)
+  fi
+  echo "Installing ${#missing[@]} Debian packages: ${missing[*]}" >&2
+  local log
+  log=$(mktemp)
+  if ! { "${as_root[@]}" apt-get update -qq &&
+         "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+           apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
+    tail -n 20 "$log" >&2
+    rm -f "$log"
+    echo "apt-get could not install them; its last lines are above." >&2
+    return 1
+  fi
+  rm -f "$log"
+}
+
+# quietly WHAT COMMAND...: one line while it runs; what it printed only when it fails.
+quietly() {
+  local what=$1 log started=$SECONDS
+  shift
+  log=$(mktemp)
+  printf '%s ... ' "$what" >&2
+  if ! "$@" >"$log" 2>&1 </dev/null; then
+    echo "failed" >&2
+    tail -n 60 "$log" >&2
+    rm -f "$log"
+    return 1
+  fi
+  rm -f "$log"
+  echo "$((SECONDS - started)) s" >&2
+}
