@@ -1,0 +1,183 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "base/error.hpp"
+#include "base/interrupt.hpp"
+#include "base/model_store.hpp"
+#include "base/progress.hpp"
+#include "cli/commands.hpp"
+#include "cli/session_flags.hpp"
+#include "cli/standard_io.hpp"
+#include "llm/evaluate.hpp"
+#include "llm/logits_file.hpp"
+#include "llm/model.hpp"
+
+namespace cairn::cli {
+namespace {
+
+constexpr uint32_t kWindow = 512;
+constexpr uint32_t kLambadaContext = 1024;  // its passages have up to 300 tokens
+
+struct Flags {
+  std::string model, perplexity, lambada, logits;
+  size_t limit = 0;
+  bool against_f32 = false, json = false;
+  device::RunnerOptions runner;
+};
+
+using Json = nlohmann::ordered_json;
+
+// Draws a bar and lets Ctrl-C end the work between two passes.
+llm::EvaluateProgress progress_bar(std::optional<Progress>& bar, const char* label, const char* unit) {
+  return [&bar, label, unit](uint64_t done, uint64_t total) {
+    throw_if_interrupted();
+    if (!bar) bar.emplace(label, total, unit);
+    bar->update(done);
+    if (done == total) bar.reset();
+  };
+}
+
+size_t threads(const Flags& flags) {
+  return flags.runner.threads ? flags.runner.threads : usable_processors();
+}
+
+void evaluate_text(const Flags& flags, const llm::Model& model, ThreadPool& pool, Json& report) {
+  device::RunnerOptions options = flags.runner;
+  if (options.context == 0) options.context = std::min(kWindow, model.parameters().context);
+  if (options.context > model.parameters().context) {
+    fail(ErrorCode::invalid_argument, "--context {} is more than the {} that the model was trained for",
+         options.context, model.parameters().context);
+  }
+  const auto windows =
+      llm::evaluation_windows(*model.tokenizer(), read_text(flags.perplexity), options.context, flags.limit);
+  const auto runner = model.make_runner(options);
+  std::optional<Progress> bar;
+  llm::Evaluator evaluator(*runner, pool, progress_bar(bar, "perplexity", "tokens"));
+  llm::Perplexity perplexity;
+  if (flags.against_f32) {
+    options.precision = device::Precision::f32;
+    options.kv = device::KvType::f16;
+    const auto reference = model.make_runner(options);
+    const llm::Agreement agreement = evaluator.agreement(*reference, windows);
+    perplexity = agreement.runner;
+    report["mean_kl"] = agreement.mean_kl;
+    report["max_kl"] = agreement.max_kl;
+    report["top1"] = agreement.top1;
+    report["perplexity_f32"] = agreement.reference.all;
+    report["perplexity_second_half_f32"] = agreement.reference.second_half;
+  } else if (!flags.logits.empty()) {
+    llm::LogitsFile file(flags.logits, model.parameters().vocabulary, windows);
+    perplexity =
+        evaluator.perplexity(windows, [&](size_t window, uint32_t position, std::span<const float> row) {
+          file.add(window, position, row);
+        });
+    file.commit();
+  } else {
+    perplexity = evaluator.perplexity(windows);
+  }
+  report["perplexity"] = perplexity.all;
+  report["perplexity_second_half"] = perplexity.second_half;
+  report["tokens"] = perplexity.tokens;
+  report["windows"] = windows.size();
+  report["context"] = options.context;
+}
+
+void evaluate_lambada(const Flags& flags, const llm::Model& model, ThreadPool& pool, Json& report) {
+  device::RunnerOptions options = flags.runner;
+  if (options.context == 0) options.context = std::min(kLambadaContext, model.parameters().context);
+  const std::vector<std::string> passages = llm::read_lambada(flags.lambada, flags.limit);
+  const auto runner = model.make_runner(options);
+  std::optional<Progress> bar;
+  llm::Evaluator evaluator(*runner, pool, progress_bar(bar, "LAMBADA", "passages"));
+  const llm::LambadaResult result = evaluator.lambada(*model.tokenizer(), passages);
+  report["accuracy"] = result.accuracy;
+  report["correct"] = result.correct;
+  report["passages"] = result.passages;
+}
+
+void print(const Json& report) {
+  if (report.contains("perplexity")) {
+    fmt::print("perplexity              {:10.4f}   {} tokens in {} windows of {}\n",
+               report["perplexity"].get<double>(), report["tokens"].get<uint64_t>(),
+               report["windows"].get<uint64_t>(), report["context"].get<uint64_t>());
+    fmt::print("  second half           {:10.4f}\n", report["perplexity_second_half"].get<double>());
+  }
+  if (report.contains("mean_kl")) {
+    fmt::print("perplexity in f32       {:10.4f}\n", report["perplexity_f32"].get<double>());
+    fmt::print("  second half           {:10.4f}\n", report["perplexity_second_half_f32"].get<double>());
+    fmt::print("KL divergence from f32  {:10.3e}   largest {:.3e}\n", report["mean_kl"].get<double>(),
+               report["max_kl"].get<double>());
+    fmt::print("same most likely token  {:10.2f} %\n", 100 * report["top1"].get<double>());
+  }
+  if (report.contains("accuracy")) {
+    fmt::print("LAMBADA                 {:10.2f} % {} of {} passages\n",
+               100 * report["accuracy"].get<double>(), report["correct"].get<uint64_t>(),
+               report["passages"].get<uint64_t>());
+  }
+}
+
+void eval(const Flags& flags) {
+  if (flags.perplexity.empty() && flags.lambada.empty()) {
+    fail(ErrorCode::invalid_argument, "nothing to evaluate: give --perplexity FILE or --lambada FILE");
+  }
+  if (flags.against_f32 && flags.runner.precision == device::Precision::f32) {
+    fail(ErrorCode::invalid_argument,
+         "--against-f32 compares --precision standard with f32, not f32 with itself");
+  }
+  const auto model = llm::Model::load(resolve_model(flags.model));
+  ThreadPool pool(threads(flags));
+  Json report;
+  report["model"] = flags.model;
+  report["precision"] = flags.runner.precision == device::Precision::f32 ? "f32" : "standard";
+  report["kv"] = flags.runner.kv == device::KvType::f16 ? "f16" : "i8";
+  if (!flags.perplexity.empty()) evaluate_text(flags, *model, pool, report);
+  if (!flags.lambada.empty()) evaluate_lambada(flags, *model, pool, report);
+  if (flags.json) {
+    write_out(report.dump() + "\n");
+  } else {
+    print(report);
+  }
+}
+
+}  // namespace
+
+void add_eval(CLI::App& program) {
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* command = program.add_subcommand("eval", "measure how well a model predicts text");
+  command->add_option("MODEL", flags->model, "a model file or the short name of a pulled model")->required();
+  CLI::Option* perplexity = command
+                                ->add_option("--perplexity", flags->perplexity,
+                                             "perplexity of this text, cut into windows; - is standard input")
+                                ->type_name("FILE");
+  command
+      ->add_option("--lambada", flags->lambada,
+                   "share of this file's passages (JSON lines with \"text\") whose last word is predicted")
+      ->type_name("FILE");
+  command->add_option("--limit", flags->limit, "only the first so many windows and passages; 0 is all")
+      ->type_name("N");
+  CLI::Option* against =
+      command
+          ->add_flag("--against-f32", flags->against_f32,
+                     "run --precision f32 beside it: KL divergence and agreement of the most likely token")
+          ->needs(perplexity);
+  command
+      ->add_option("--logits", flags->logits, "write the logits of every position (format: docs/evaluate.md)")
+      ->type_name("FILE")
+      ->needs(perplexity)
+      ->excludes(against);
+  add_runner_flags(*command, flags->runner);
+  command->get_option("--context")
+      ->description("tokens of a window (512 if not given); for LAMBADA the most tokens of a passage");
+  command->add_flag("--json", flags->json, "print one JSON object");
+  command->footer(
+      "Perplexity is over every position of every window; 'second half' is llama.cpp's figure.\n"
+      "Example: cairn eval smollm2-135m --perplexity wiki.test.raw --context 512 --limit 20");
+  command->callback([flags] { eval(*flags); });
+}
+
+}  // namespace cairn::cli
