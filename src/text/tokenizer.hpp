@@ -18,8 +18,8 @@ namespace cairn::text {
 using Token = int32_t;
 
 struct EncodeOptions {
-  bool add_special = true;    // BOS/EOS as the model's metadata asks
-  bool parse_special = false; // "<|im_start|>" in the text becomes its control token
+  bool add_special = true;     // BOS/EOS as the model's metadata asks
+  bool parse_special = false;  // "<|im_start|>" in the text becomes its control token
 };
 
 // Turns text into token ids and back, as the model's metadata (tokenizer.ggml.*) prescribes: byte-level BPE
@@ -39,6 +39,9 @@ class Tokenizer {
   virtual bool is_control(Token token) const = 0;
   // The text of all tokens; a leading space that the encoder added is removed.
   std::string decode(std::span<const Token> tokens, bool special = false) const;
+
+ protected:
+  virtual bool adds_leading_space() const { return false; }  // encode() puts a space before the text
 };
 
 // Errors: unsupported (model or pre-tokenizer, named), format (metadata that contradicts itself).
