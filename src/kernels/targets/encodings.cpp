@@ -2,7 +2,6 @@
 #include "kernels/encodings/bf16.hpp"
 #include "kernels/encodings/f16.hpp"
 #include "kernels/encodings/f32.hpp"
-#include "kernels/encodings/gemv.hpp"
 #include "kernels/encodings/iq4_nl.hpp"
 #include "kernels/encodings/iq4_xs.hpp"
 #include "kernels/encodings/mxfp4.hpp"
@@ -18,6 +17,11 @@
 #include "kernels/encodings/q8_0.hpp"
 #include "kernels/encodings/unpack.hpp"
 #include "kernels/target_list.hpp"
+#if CAIRN_HAS_MADDUBS
+#include "kernels/encodings/gemv_x86.hpp"
+#else
+#include "kernels/encodings/gemv_portable.hpp"
+#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
@@ -34,22 +38,38 @@ constexpr EncodingKernels kBlocks4 = {Dequantize<E>, Gemv<E>, Unpack4<E>};
 
 const EncodingKernels* encoding_kernels(Encoding encoding) {
   switch (encoding) {
-    case Encoding::f32: return &kFloats<F32>;
-    case Encoding::f16: return &kFloats<F16>;
-    case Encoding::bf16: return &kFloats<BF16>;
-    case Encoding::q4_0: return &kBlocks4<Q4_0>;
-    case Encoding::q4_1: return &kBlocks4<Q4_1>;
-    case Encoding::q5_0: return &kBlocks<Q5_0>;
-    case Encoding::q5_1: return &kBlocks<Q5_1>;
-    case Encoding::q8_0: return &kBlocks<Q8_0>;
-    case Encoding::q2_k: return &kBlocks<Q2_K>;
-    case Encoding::q3_k: return &kBlocks<Q3_K>;
-    case Encoding::q4_k: return &kBlocks4<Q4_K>;
-    case Encoding::q5_k: return &kBlocks<Q5_K>;
-    case Encoding::q6_k: return &kBlocks<Q6_K>;
-    case Encoding::iq4_nl: return &kBlocks<IQ4_NL>;
-    case Encoding::iq4_xs: return &kBlocks<IQ4_XS>;
-    case Encoding::mxfp4: return &kBlocks<MXFP4>;
+    case Encoding::f32:
+      return &kFloats<F32>;
+    case Encoding::f16:
+      return &kFloats<F16>;
+    case Encoding::bf16:
+      return &kFloats<BF16>;
+    case Encoding::q4_0:
+      return &kBlocks4<Q4_0>;
+    case Encoding::q4_1:
+      return &kBlocks4<Q4_1>;
+    case Encoding::q5_0:
+      return &kBlocks<Q5_0>;
+    case Encoding::q5_1:
+      return &kBlocks<Q5_1>;
+    case Encoding::q8_0:
+      return &kBlocks<Q8_0>;
+    case Encoding::q2_k:
+      return &kBlocks<Q2_K>;
+    case Encoding::q3_k:
+      return &kBlocks<Q3_K>;
+    case Encoding::q4_k:
+      return &kBlocks4<Q4_K>;
+    case Encoding::q5_k:
+      return &kBlocks<Q5_K>;
+    case Encoding::q6_k:
+      return &kBlocks<Q6_K>;
+    case Encoding::iq4_nl:
+      return &kBlocks<IQ4_NL>;
+    case Encoding::iq4_xs:
+      return &kBlocks<IQ4_XS>;
+    case Encoding::mxfp4:
+      return &kBlocks<MXFP4>;
   }
   return nullptr;
 }

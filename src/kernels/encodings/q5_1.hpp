@@ -1,0 +1,23 @@
+// Q5_1, blocks of 32: w = d * code + m. Bytes: d f16, m f16, fifth bits u32, low bits[16].
+#pragma once
+
+#include "kernels/encodings/lanes.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace cairn::kernels::CAIRN_TARGET {
+
+struct Q5_1 : Block<24> {
+  static constexpr bool kHasOffset = true;
+  template <int kCount>
+  static HWY_INLINE void Scales(const uint8_t* p, float* scale, float* offset) {
+    LoadHalves<kBytes, kCount>(p, scale);
+    LoadHalves<kBytes, kCount>(p + 2, offset);
+  }
+  template <int kStep, int kCount>
+  static HWY_INLINE StepCodes Codes(const uint8_t* p) {
+    return AddFifthBits<kBytes, kStep, kCount>(LoadNibbles<kBytes, kStep, kCount>(p + 8), p + 4);
+  }
+};
+
+}  // namespace cairn::kernels::CAIRN_TARGET
+HWY_AFTER_NAMESPACE();

@@ -1,0 +1,139 @@
+// From an encoding's codes and scales to floats, and to codes with a scale and an offset each.
+#pragma once
+
+#include "kernels/encodings/lanes.hpp"
+
+HWY_BEFORE_NAMESPACE();
+namespace cairn::kernels::CAIRN_TARGET {
+
+// Blocks of one group that go together: without vectors of ours a longer chunk would only be more code.
+constexpr int kBlockChunk = CAIRN_HAS_MADDUBS ? kChunkGroups : 1;
+
+// Calls body(p, g, Constant<count>) for chunks of `count` groups (kBlockChunk, then 4, 2, 1; blocks of 256
+// one by one) of a row: p is the chunk's first byte in a row that starts at `row`, g its first group.
+template <class E, class Body>
+HWY_INLINE void ForEachChunk(const uint8_t* row, size_t groups, const Body& body) {
+  size_t g = 0;
+  constexpr int kWhole = E::kGroups == 1 ? kBlockChunk : kChunkGroups;
+  for (; g + kWhole <= groups; g += kWhole) {
+    body(row, g, Constant<kWhole>());
+    row += static_cast<size_t>(E::kBytes) * (kWhole / E::kGroups);
+  }
+  if constexpr (E::kGroups == 1 && kWhole == 8) {
+    if (groups & 4) {
+      body(row, g, Constant<4>());
+      row += static_cast<size_t>(E::kBytes) * 4;
+      g += 4;
+    }
+    if (groups & 2) {
+      body(row, g, Constant<2>());
+      row += static_cast<size_t>(E::kBytes) * 2;
+      g += 2;
+    }
+    if (groups & 1) body(row, g, Constant<1>());
+  }
+}
+
+// Steps in `count` groups, the last one perhaps half used.
+constexpr int Steps(int count) {
+  return (count * kGroupSize + kStepCodes - 1) / kStepCodes;
+}
+
+// Codes of a step as signed values, kStepCodes of them.
+template <class E, int kCount, int kStep>
+HWY_INLINE void StoreValues(const uint8_t* p, int8_t* HWY_RESTRICT values) {
+  const StepCodes codes = E::template Codes<kStep, kCount>(p);
+#if CAIRN_HAS_MADDUBS
+  hn::Store(hn::Sub(hn::BitCast(DI8(), codes), hn::Set(DI8(), E::kZero)), DI8(), values);
+#else
+  for (int i = 0; i < kStepCodes; ++i) values[i] = static_cast<int8_t>(codes.code[i] - E::kZero);
+#endif
+}
+
+// out = scale · values [+ offset] for the kLanes values that share a scale; rounded twice, as numpy does.
+template <bool kHasOffset, int kLanes>
+HWY_INLINE void StoreScaled(const int8_t* HWY_RESTRICT values, float scale, float offset,
+                            float* HWY_RESTRICT out) {
+#if CAIRN_HAS_MADDUBS
+  const DF32 df;
+  const auto bytes = hn::Load(hn::Rebind<int8_t, DF32>(), values);
+  VF32 w = hn::Mul(hn::ConvertTo(df, hn::PromoteTo(DI32(), bytes)), hn::Set(df, scale));
+  if constexpr (kHasOffset) w = hn::Add(w, hn::Set(df, offset));
+  hn::StoreU(w, df, out);
+#else
+  for (int i = 0; i < kLanes; ++i) {
+    const float w = scale * static_cast<float>(values[i]);
+    out[i] = kHasOffset ? w + offset : w;
+  }
+#endif
+}
+
+template <class E, int kCount>
+HWY_INLINE void DequantizeChunk(const uint8_t* p, float* HWY_RESTRICT out) {
+  constexpr int kLanes = CAIRN_HAS_MADDUBS ? kStepCodes / 4 : 16;
+  alignas(64) float scale[kChunkGroups * E::kSubscales];
+  alignas(64) float offset[kChunkGroups * E::kSubscales];
+  E::template Scales<kCount>(p, scale, offset);
+  Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
+    constexpr int kStep = decltype(step)::value;
+    alignas(64) int8_t values[kStepCodes];
+    StoreValues<E, kCount, kStep>(p, values);
+    Unroll<0, kStepCodes / kLanes>([&](auto part) CAIRN_LAMBDA {
+      constexpr int kPart = decltype(part)::value * kLanes, kElement = kStep * kStepCodes + kPart;
+      if constexpr (kElement < kCount * kGroupSize) {
+        constexpr int kScale = kElement * E::kSubscales / kGroupSize;
+        StoreScaled<E::kHasOffset, kLanes>(values + kPart, scale[kScale], E::kHasOffset ? offset[kScale] : 0,
+                                           out + kElement);
+      }
+    });
+  });
+}
+
+template <class E>
+void Dequantize(const void* blocks, size_t elements, float* out) {
+  ForEachChunk<E>(static_cast<const uint8_t*>(blocks), elements / kGroupSize,
+                  [&](const uint8_t* p, size_t g, auto count)
+                      CAIRN_LAMBDA { DequantizeChunk<E, decltype(count)::value>(p, out + g * kGroupSize); });
+}
+
+template <class E, int kCount>
+HWY_INLINE void Unpack4Chunk(const uint8_t* p, uint8_t* HWY_RESTRICT codes, float* HWY_RESTRICT scales,
+                             float* HWY_RESTRICT offsets) {
+  alignas(64) float scale[kChunkGroups];
+  alignas(64) float offset[kChunkGroups];
+  E::template Scales<kCount>(p, scale, offset);
+  if constexpr (!E::kHasOffset) {
+    for (int i = 0; i < kChunkGroups; ++i) offset[i] = -E::kZero * scale[i];
+  }
+  __builtin_memcpy(scales, scale, kCount * sizeof(float));
+  __builtin_memcpy(offsets, offset, kCount * sizeof(float));
+  Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
+    constexpr int kStep = decltype(step)::value, kFirst = kStep * kStepCodes;
+    constexpr int kRest = kCount * kGroupSize - kFirst;
+    const StepCodes v = E::template Codes<kStep, kCount>(p);
+    __builtin_memcpy(codes + kFirst, &v, kRest < kStepCodes ? kRest : kStepCodes);
+  });
+}
+
+template <class E>
+void Unpack4(const void* row, size_t k, uint8_t* codes, float* scales, float* offsets) {
+  ForEachChunk<E>(static_cast<const uint8_t*>(row), k / kGroupSize,
+                  [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
+                    Unpack4Chunk<E, decltype(count)::value>(p, codes + g * kGroupSize, scales + g,
+                                                            offsets + g);
+                  });
+}
+
+template <class E>
+void DequantizeFloats(const void* values, size_t elements, float* out) {
+  const uint8_t* p = static_cast<const uint8_t*>(values);
+  size_t i = 0;
+#if CAIRN_HAS_MADDUBS
+  constexpr size_t kLanes = kVectorBytes / 4;
+  for (; i + kLanes <= elements; i += kLanes) hn::StoreU(E::Load(p + i * E::kBytes), DF32(), out + i);
+#endif
+  for (; i < elements; ++i) out[i] = E::LoadOne(p + i * E::kBytes);
+}
+
+}  // namespace cairn::kernels::CAIRN_TARGET
+HWY_AFTER_NAMESPACE();

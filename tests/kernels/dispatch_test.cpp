@@ -1,0 +1,103 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+
+#include "base/error.hpp"
+#include "kernels/kernels.hpp"
+
+namespace cairn::kernels {
+namespace {
+
+class Dispatch : public testing::Test {
+ protected:
+  Dispatch() {
+    if (const char* value = std::getenv("CAIRN_TARGET")) before_ = value;
+    unsetenv("CAIRN_TARGET");
+  }
+  ~Dispatch() override {
+    if (before_.empty()) {
+      unsetenv("CAIRN_TARGET");
+    } else {
+      setenv("CAIRN_TARGET", before_.c_str(), 1);
+    }
+  }
+
+ private:
+  std::string before_;
+};
+
+TEST_F(Dispatch, PortableIsAlwaysThereAndTheBestComesLast) {
+  const auto targets = available_targets();
+  ASSERT_FALSE(targets.empty());
+  EXPECT_EQ(targets.front(), Target::portable);
+  EXPECT_TRUE(std::is_sorted(targets.begin(), targets.end()));
+  EXPECT_EQ(default_target(), targets.back());
+}
+
+TEST_F(Dispatch, EnvironmentForcesEachTarget) {
+  for (const Target target : available_targets()) {
+    setenv("CAIRN_TARGET", name(target), 1);
+    EXPECT_EQ(default_target(), target);
+  }
+  setenv("CAIRN_TARGET", "", 1);
+  EXPECT_EQ(default_target(), available_targets().back());
+}
+
+TEST_F(Dispatch, UnknownTargetIsNamedWithWhatThereIs) {
+  setenv("CAIRN_TARGET", "altivec", 1);
+  try {
+    default_target();
+    FAIL() << "no error";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+    EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr("altivec"), testing::HasSubstr("portable")));
+  }
+}
+
+TEST_F(Dispatch, EveryTargetHasEveryEncoding) {
+  for (const Target target : available_targets()) {
+    for (const EncodingInfo& e : encodings()) {
+      const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+      EXPECT_NE(kernels.dequantize, nullptr) << e.name;
+      EXPECT_NE(kernels.gemv, nullptr) << e.name;
+    }
+  }
+}
+
+TEST_F(Dispatch, NoKernelsForWhatIsNotOurs) {
+  EXPECT_THROW(encoding_kernels(static_cast<Encoding>(9), Target::portable), Error);
+  EXPECT_THROW(encoding_kernels(Encoding::f32, Target::count), Error);
+  EXPECT_STREQ(name(Target::count), "unknown");
+}
+
+#if defined(__linux__) && defined(__x86_64__)
+// What the kernel says of the processor, which it reads in its own way.
+TEST_F(Dispatch, AgreesWithTheKernelsListOfFlags) {
+  std::ifstream in("/proc/cpuinfo");
+  std::string flags, line;
+  while (flags.empty() && std::getline(in, line)) {
+    if (line.starts_with("flags")) flags = line + ' ';
+  }
+  ASSERT_FALSE(flags.empty());
+  const auto has = [&](std::string_view flag) {
+    return flags.find(" " + std::string(flag) + " ") != std::string::npos;
+  };
+  const auto available = [](Target t) {
+    return std::ranges::find(available_targets(), t) != available_targets().end();
+  };
+  const bool avx2 = has("avx2") && has("fma") && has("bmi2") && has("f16c");
+  const bool avx512 = avx2 && has("avx512f") && has("avx512bw") && has("avx512dq") && has("avx512vl");
+  EXPECT_EQ(available(Target::avx2), avx2);
+  EXPECT_EQ(available(Target::avx512), avx512);
+  EXPECT_EQ(available(Target::avx512vnni), avx512 && has("avx512_vnni"));
+  EXPECT_EQ(available(Target::avxvnni), avx2 && has("avx_vnni"));
+}
+#endif
+
+}  // namespace
+}  // namespace cairn::kernels

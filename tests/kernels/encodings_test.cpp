@@ -1,0 +1,172 @@
+// Every encoding on every instruction set of this machine: dequantize against the gguf package's values, gemv
+// and unpack4 against sums in double precision of the dequantised weights.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <nlohmann/json.hpp>
+
+#include "base/sha256.hpp"
+#include "kernels/encodings_support.hpp"
+
+namespace cairn::kernels::test {
+namespace {
+
+struct Case {
+  Encoding encoding;
+  Target target;
+};
+
+std::vector<Case> cases() {
+  std::vector<Case> out;
+  for (const EncodingInfo& e : encodings()) {
+    for (const Target t : available_targets()) out.push_back({e.encoding, t});
+  }
+  return out;
+}
+
+class Encodings : public testing::TestWithParam<Case> {
+ protected:
+  const EncodingInfo& e = info(GetParam().encoding);
+  const EncodingKernels& kernels = encoding_kernels(GetParam().encoding, GetParam().target);
+  // A row's length is a multiple of this.
+  const size_t unit = std::max<size_t>(e.block_elements, kGroup);
+
+  size_t bytes_of(size_t elements) const { return elements / e.block_elements * e.block_bytes; }
+
+  std::vector<float> dequantize(std::span<const uint8_t> blocks) const {
+    std::vector<float> out(blocks.size() / e.block_bytes * e.block_elements);
+    kernels.dequantize(blocks.data(), out.size(), out.data());
+    return out;
+  }
+
+  // y against Σ w x in double precision, within 1e-5 of Σ |w x|.
+  void check_gemv(std::span<const uint8_t> weights, size_t rows, size_t k, size_t shift) const {
+    const size_t row_bytes = bytes_of(k);
+    ASSERT_EQ(weights.size(), row_bytes * rows);
+    Exact exact(weights, shift);
+    const Activations activations(k + rows, k);
+    const QuantizedVector x = activations.view();
+    const std::vector<float> w = dequantize(weights);
+    std::vector<float> y(rows, std::nanf(""));
+    kernels.gemv(exact.data(), row_bytes, rows, k, x, y.data());
+    for (size_t r = 0; r < rows; ++r) {
+      double sum = 0, magnitude = 0;
+      for (size_t i = 0; i < k; ++i) {
+        const double product = static_cast<double>(w[r * k + i]) * x.values[i] * x.scales[i / kGroup];
+        sum += product;
+        magnitude += std::abs(product);
+      }
+      ASSERT_NEAR(y[r], sum, 1e-5 * magnitude)
+          << "row " << r << " of " << rows << ", k " << k << ", shift " << shift;
+    }
+  }
+};
+
+TEST_P(Encodings, DequantizeEqualsTheGoldenBlocks) {
+  const std::vector<uint8_t> blocks = read_data(std::string(e.name) + ".blocks");
+  const std::vector<uint8_t> values = read_data(std::string(e.name) + ".values");
+  const size_t elements = blocks.size() / e.block_bytes * e.block_elements;
+  ASSERT_GT(elements, 0u);
+  ASSERT_EQ(values.size(), elements * 4);
+  for (size_t shift = 0; shift < 4; ++shift) {
+    Exact exact(blocks, shift);
+    std::vector<float> out(elements);
+    kernels.dequantize(exact.data(), elements, out.data());
+    for (size_t i = 0; i < elements; ++i) {
+      uint32_t expected = 0, actual = 0;
+      std::memcpy(&expected, values.data() + i * 4, 4);
+      std::memcpy(&actual, &out[i], 4);
+      ASSERT_EQ(actual, expected) << "element " << i;
+    }
+  }
+}
+
+TEST_P(Encodings, DequantizeHasTheGoldenHash) {
+  const std::vector<uint8_t> text = read_data("hashes.json");
+  const auto golden = nlohmann::json::parse(text.begin(), text.end());
+  std::vector<uint8_t> blocks =
+      random_bytes(static_cast<uint64_t>(e.encoding), golden.at("blocks").get<size_t>() * e.block_bytes);
+  make_finite(e, blocks);
+  Sha256 hash;
+  hash.update(std::as_bytes(std::span(dequantize(blocks))));
+  EXPECT_EQ(hash.hex(), golden.at("sha256").at(std::string(e.name)).get<std::string>());
+}
+
+// Rows' ends are where chunks of eight groups leave a rest.
+TEST_P(Encodings, DequantizeOfAnyLengthIsThatOfTheWhole) {
+  std::vector<uint8_t> blocks = random_bytes(7, 19 * e.block_bytes);
+  make_finite(e, blocks);
+  const std::vector<float> whole = dequantize(blocks);
+  for (size_t n = 0; n <= 19; ++n) {
+    Exact exact(std::span(blocks).first(n * e.block_bytes), n % 4);
+    std::vector<float> out(n * e.block_elements);
+    kernels.dequantize(exact.data(), out.size(), out.data());
+    EXPECT_EQ(std::memcmp(out.data(), whole.data(), out.size() * 4), 0) << n << " blocks";
+  }
+}
+
+TEST_P(Encodings, GemvOfEveryShape) {
+  for (size_t units = 1; units <= 19; ++units) {
+    for (size_t rows = 1; rows <= 7; ++rows) {
+      const size_t k = units * unit;
+      std::vector<uint8_t> weights = random_bytes(units * 8 + rows, rows * bytes_of(k));
+      make_moderate(e, weights);
+      ASSERT_NO_FATAL_FAILURE(check_gemv(weights, rows, k, (units + rows) % 4));
+    }
+  }
+}
+
+TEST_P(Encodings, GemvOfExtremeCodes) {
+  const size_t k = 9 * unit, rows = 5;
+  for (const int byte : {0x00, 0x7F, 0x80, 0x81, 0xFF}) {
+    std::vector<uint8_t> weights(rows * bytes_of(k), static_cast<uint8_t>(byte));
+    make_moderate(e, weights);
+    ASSERT_NO_FATAL_FAILURE(check_gemv(weights, rows, k, 1)) << "all bytes " << byte;
+  }
+}
+
+TEST_P(Encodings, GemvLeavesGapsBetweenRowsAlone) {
+  const size_t k = 3 * unit, rows = 6, gap = 5, row_bytes = bytes_of(k);
+  std::vector<uint8_t> weights = random_bytes(11, rows * row_bytes);
+  make_moderate(e, weights);
+  std::vector<uint8_t> spread((rows - 1) * (row_bytes + gap) + row_bytes, 0xFF);
+  for (size_t r = 0; r < rows; ++r) {
+    std::copy_n(weights.begin() + static_cast<ptrdiff_t>(r * row_bytes), row_bytes,
+                spread.begin() + static_cast<ptrdiff_t>(r * (row_bytes + gap)));
+  }
+  const Activations x(5, k);
+  std::vector<float> dense(rows), gapped(rows);
+  kernels.gemv(weights.data(), row_bytes, rows, k, x.view(), dense.data());
+  Exact exact(spread, 0);
+  kernels.gemv(exact.data(), row_bytes + gap, rows, k, x.view(), gapped.data());
+  EXPECT_EQ(dense, gapped);
+}
+
+TEST_P(Encodings, Unpack4TimesScalePlusOffsetIsTheWeight) {
+  using enum Encoding;
+  const bool has = e.encoding == q4_0 || e.encoding == q4_1 || e.encoding == q4_k;
+  ASSERT_EQ(kernels.unpack4 != nullptr, has);
+  if (!has) return;
+  for (size_t units = 1; units <= 17; ++units) {
+    const size_t k = units * unit;
+    std::vector<uint8_t> row = random_bytes(units, bytes_of(k));
+    make_moderate(e, row);
+    Exact exact(row, units % 4), codes(std::vector<uint8_t>(k), 0);
+    std::vector<float> scales(k / kGroup), offsets(k / kGroup);
+    kernels.unpack4(exact.data(), k, codes.data(), scales.data(), offsets.data());
+    const std::vector<float> w = dequantize(row);
+    for (size_t i = 0; i < k; ++i) {
+      ASSERT_LE(codes.data()[i], 15);
+      const double s = scales[i / kGroup], o = offsets[i / kGroup];
+      ASSERT_NEAR(w[i], s * codes.data()[i] + o, 1e-6 * (std::abs(s) * 15 + std::abs(o))) << "element " << i;
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, Encodings, testing::ValuesIn(cases()), [](const auto& test) {
+  return std::string(info(test.param.encoding).name) + "_on_" + name(test.param.target);
+});
+
+}  // namespace
+}  // namespace cairn::kernels::test
