@@ -67,6 +67,8 @@ void add_synth(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--layers", options->synth.layers, "fewer layers than the model has (0: all)")
       ->capture_default_str();
+  command->add_option("--vocabulary", options->synth.vocabulary, "fewer tokens than the model has (0: all)")
+      ->capture_default_str();
   command->footer(
       "The file loads like a trained model and answers nonsense: for measuring speed and memory.\n\n"
       "Example:\n  cairn synth --shape qwen1.5-1.8b --encoding q4_0 -o qwen.gguf");

@@ -30,24 +30,44 @@ struct Planned {
   std::string name;
   Role role;
   std::vector<uint64_t> shape;
-  Encoding encoding = Encoding::f32;
+  Encoding encoding;
+
+  uint64_t elements() const { return shape[0] * (shape.size() > 1 ? shape[1] : 1); }
+  uint64_t bytes() const { return elements() / info(encoding).block_elements * info(encoding).block_bytes; }
 };
 
+// The shape with the options' layers and vocabulary.
+ModelShape chosen_shape(const SynthOptions& options) {
+  const ModelShape* known = find_shape(options.shape);
+  if (!known) fail(ErrorCode::invalid_argument, "shape '{}' is not known", options.shape);
+  ModelShape shape = *known;
+  if (options.layers > shape.layers)
+    fail(ErrorCode::invalid_argument, "{} has {} layers, fewer than {}", shape.name, shape.layers,
+         options.layers);
+  if (options.layers) shape.layers = options.layers;
+  constexpr uint32_t kLeast = 257;  // every byte and the end
+  if (options.vocabulary && (options.vocabulary < kLeast || options.vocabulary > shape.vocabulary))
+    fail(ErrorCode::invalid_argument, "a vocabulary of {} is not possible: {} to {} tokens",
+         options.vocabulary, kLeast, shape.vocabulary);
+  if (options.vocabulary) shape.vocabulary = options.vocabulary;
+  return shape;
+}
+
 // The tensors of a model under the names that llama.cpp's converter gives them.
-std::vector<Planned> plan(const ModelShape& s, uint32_t layers) {
+std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
   const bool phi = s.architecture == "phi2";
   std::vector<Planned> tensors;
   const auto matrix = [&](const std::string& name, uint64_t k, uint64_t rows, bool bias) {
-    tensors.push_back({name + ".weight", Role::matrix, {k, rows}});
-    if (bias) tensors.push_back({name + ".bias", Role::bias, {rows}});
+    tensors.push_back({name + ".weight", Role::matrix, {k, rows}, fitting_encoding(encoding, k)});
+    if (bias) tensors.push_back({name + ".bias", Role::bias, {rows}, Encoding::f32});
   };
   const auto norm = [&](const std::string& name) {
-    tensors.push_back({name + ".weight", Role::norm, {s.embedding}});
-    if (phi) tensors.push_back({name + ".bias", Role::bias, {s.embedding}});
+    tensors.push_back({name + ".weight", Role::norm, {s.embedding}, Encoding::f32});
+    if (phi) tensors.push_back({name + ".bias", Role::bias, {s.embedding}, Encoding::f32});
   };
   const uint64_t query = uint64_t{s.heads} * s.head_size, kv = uint64_t{s.kv_heads} * s.head_size;
   matrix("token_embd", s.embedding, s.vocabulary, false);
-  for (uint32_t layer = 0; layer < layers; ++layer) {
+  for (uint32_t layer = 0; layer < s.layers; ++layer) {
     const std::string block = fmt::format("blk.{}.", layer);
     norm(block + "attn_norm");
     if (phi) {  // queries, keys and values are one matrix
@@ -110,13 +130,13 @@ uint32_t file_type(Encoding encoding) {
   fail(ErrorCode::unsupported, "encoding {} is not known", static_cast<uint32_t>(encoding));
 }
 
-void set_hyper_parameters(gguf::Writer& writer, const ModelShape& s, uint32_t layers, Encoding encoding) {
+void set_hyper_parameters(gguf::Writer& writer, const ModelShape& s, Encoding encoding) {
   const auto key = [&](std::string_view name) { return fmt::format("{}.{}", s.architecture, name); };
   writer.set("general.architecture", std::string(s.architecture));
   writer.set("general.name", fmt::format("{} with random weights", s.name));
   writer.set("general.file_type", file_type(encoding));
   writer.set("general.quantization_version", uint32_t{2});
-  writer.set(key("block_count"), layers);
+  writer.set(key("block_count"), s.layers);
   writer.set(key("context_length"), s.context);
   writer.set(key("embedding_length"), s.embedding);
   writer.set(key("feed_forward_length"), s.ffn);
@@ -171,53 +191,49 @@ Encoding fitting_encoding(Encoding wanted, uint64_t row_elements) {
   }
 }
 
+SynthReport synth_report(const SynthOptions& options) {
+  SynthReport report;
+  for (const Planned& t : plan(chosen_shape(options), options.encoding)) {
+    ++report.tensors;
+    report.elements += t.elements();
+    report.bytes += t.bytes();
+    if (t.role == Role::matrix && t.encoding != options.encoding) {
+      ++report.fallbacks;
+      report.fallback = t.encoding;
+    }
+  }
+  return report;
+}
+
 SynthReport synthesize(const SynthOptions& options, const std::string& path,
                        const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  const ModelShape* shape = find_shape(options.shape);
-  if (!shape) fail(ErrorCode::invalid_argument, "shape '{}' is not known", options.shape);
-  if (options.layers > shape->layers)
-    fail(ErrorCode::invalid_argument, "{} has {} layers, fewer than {}", shape->name, shape->layers,
-         options.layers);
-  const uint32_t layers = options.layers ? options.layers : shape->layers;
-
-  SynthReport report;
+  const SynthReport report = synth_report(options);
+  const ModelShape shape = chosen_shape(options);
   gguf::Writer writer;
-  set_hyper_parameters(writer, *shape, layers, options.encoding);
-  set_vocabulary(writer, *shape);
-  std::vector<Planned> tensors = plan(*shape, layers);
-  for (Planned& t : tensors) {
-    if (t.role == Role::matrix) {
-      t.encoding = fitting_encoding(options.encoding, t.shape[0]);
-      if (t.encoding != options.encoding) {
-        ++report.fallbacks;
-        report.fallback = t.encoding;
-      }
-    }
-    writer.add_tensor(t.name, t.encoding, t.shape);
-    report.elements += t.shape[0] * (t.shape.size() > 1 ? t.shape[1] : 1);
-  }
-  report.tensors = tensors.size();
+  set_hyper_parameters(writer, shape, options.encoding);
+  set_vocabulary(writer, shape);
+  const std::vector<Planned> tensors = plan(shape, options.encoding);
+  for (const Planned& t : tensors) writer.add_tensor(t.name, t.encoding, t.shape);
 
   RandomBlocks random(options.seed);
   std::vector<std::byte> piece;
+  uint64_t written = 0;
   writer.write(path, [&](size_t index, const gguf::Writer::Sink& sink) {
     const Planned& t = tensors[index];
     const auto emit = [&](std::span<const std::byte> bytes) {
       throw_if_interrupted();
       sink(bytes);
-      report.bytes += bytes.size();
-      progress(report.bytes, writer.data_bytes());
+      written += bytes.size();
+      progress(written, report.bytes);
     };
     if (t.role != Role::matrix) {
       std::vector<float> values(t.shape[0]);
       for (float& v : values) v = random.normal(t.role == Role::norm ? 1 : 0, RandomBlocks::kDeviation);
       return emit(std::as_bytes(std::span(values)));
     }
-    const EncodingInfo& e = info(t.encoding);
-    const uint64_t bytes = t.shape[0] / e.block_elements * t.shape[1] * e.block_bytes;
-    const uint64_t most = uint64_t{4096} * e.block_bytes;  // a piece stays in the cache
-    for (uint64_t done = 0; done < bytes; done += piece.size()) {
-      piece.resize(std::min(most, bytes - done));
+    const uint64_t most = uint64_t{4096} * info(t.encoding).block_bytes;  // a piece stays in the cache
+    for (uint64_t done = 0; done < t.bytes(); done += piece.size()) {
+      piece.resize(std::min(most, t.bytes() - done));
       random.fill(t.encoding, piece);
       emit(piece);
     }

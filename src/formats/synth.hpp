@@ -32,7 +32,8 @@ struct SynthOptions {
   std::string shape;  // a name of model_shapes()
   Encoding encoding = Encoding::q4_0;
   uint64_t seed = 0;
-  uint32_t layers = 0;  // 0: as many as the shape has
+  uint32_t layers = 0;      // fewer than the shape has; 0: as many
+  uint32_t vocabulary = 0;  // likewise, at least 257
 };
 
 struct SynthReport {
@@ -40,6 +41,9 @@ struct SynthReport {
   uint64_t fallbacks = 0;                         // matrices that fell back …
   Encoding fallback = Encoding::f32;              // … to this encoding
 };
+
+// What synthesize would write. Errors: invalid_argument (shape, layers, vocabulary).
+SynthReport synth_report(const SynthOptions& options);
 
 // Writes a GGUF of that shape with random weights: norms and biases in f32, every matrix (embedding and
 // output head too) in the encoding, and a valid byte-level BPE vocabulary. Weights are small enough that
