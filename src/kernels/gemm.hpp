@@ -7,14 +7,14 @@
 
 namespace cairn::kernels {
 
-// Prefill's matrix product. A chunk of tokens is held in tiles of tile_tokens, each [features][tile_tokens]: the
-// lanes of a vector are tokens, a weight is broadcast to all of them, and no loop over features ever needs a
-// horizontal sum.
+// Prefill's matrix product. A chunk of tokens is held in tiles of tile_tokens, each [features][tile_tokens]:
+// the lanes of a vector are tokens, a weight is broadcast to all of them, and no loop over features ever
+// needs a horizontal sum.
 //
 //   out[row][token] = Σ_k weight[row][k] · x[k][token]
 //
-// Both sides are 8-bit: activations u8 = s8 + 128 with a scale for each (token, 32 along k), weights s8 with a
-// scale for each (row, weight_group along k). The +128 is taken back through `corrections`.
+// Both sides are 8-bit: activations u8 = s8 + 128 with a scale for each (token, 32 along k), weights s8 with
+// a scale for each (row, weight_group along k). The +128 is taken back through `corrections`.
 
 // Activations of one tile of tokens (tile_tokens() of them), quantised.
 struct ActivationTile {
@@ -49,8 +49,8 @@ struct GemmKernels {
   // One row of unpacked 4-bit codes into form codes4: codes become signed in place, offsets absorb the 8.
   void (*fill_codes4)(size_t k, uint8_t* codes, const float* scales, int32_t* corrections, float* offsets);
   // out: [rows][tile_tokens] for `rows` (a multiple of tile_rows) of the panel.
-  void (*multiply)(PanelForm form, const WeightPanel& panel, size_t rows, size_t k, const ActivationTile& tile,
-                   float* out);
+  void (*multiply)(PanelForm form, const WeightPanel& panel, size_t rows, size_t k,
+                   const ActivationTile& tile, float* out);
   // The float product of --precision f32: weights [rows][k], x [k][tile_tokens], rows and out as above.
   void (*multiply_f32)(const float* weights, size_t rows, size_t k, const float* x, float* out);
 };

@@ -1,5 +1,5 @@
-// kernels: SIMD loops on raw pointers; no allocation, no threads, no file. Written once with Highway, compiled
-// for each instruction set, chosen at run time.
+// kernels: SIMD loops on raw pointers; no allocation, no threads, no file. Written once with Highway,
+// compiled for each instruction set, chosen at run time.
 #pragma once
 
 #include <cstddef>
@@ -16,9 +16,10 @@ enum class Target : uint8_t { portable, avx2, avxvnni, avx512, avx512vnni, count
 // x[i] ≈ scales[i / 32] * values[i]; values lie in [-127, 127].
 constexpr size_t kGroup = 32;
 struct QuantizedVector {
-  const int8_t* values;  // [k], k a multiple of 32; 64-byte aligned, readable (not counted) up to a multiple of 64
-  const float* scales;   // [k / 32]
-  const float* sums;     // [k / 32] scales[g] * Σ values of the group
+  const int8_t*
+      values;  // [k], k a multiple of 32; 64-byte aligned, readable (not counted) up to a multiple of 64
+  const float* scales;  // [k / 32]
+  const float* sums;    // [k / 32] scales[g] * Σ values of the group
 };
 
 // What an encoding gives each instruction set. Rows are `row_bytes` apart; k is a multiple of block_elements.
@@ -26,7 +27,8 @@ struct EncodingKernels {
   // The exact values, equal bit for bit to the `gguf` Python package's dequantize.
   void (*dequantize)(const void* blocks, size_t elements, float* out);
   // y[r] = row r · x for r in [0, rows): decode's matrix-vector product, bound by memory bandwidth.
-  void (*gemv)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x, float* y);
+  void (*gemv)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+               float* y);
   // Null unless the encoding is w = scale * code + offset with code in [0, 15], one scale and offset for each
   // 32 elements: writes codes[k], scales[k / 32], offsets[k / 32]. Instruction sets without VNNI sum such
   // codes exactly in 16 bits.

@@ -21,15 +21,17 @@ struct VectorKernels {
   void (*tile_bias)(float* x, const float* bias, size_t features);
   // out = x / sqrt(mean(x²) + epsilon) · weight, over `features`; in place allowed.
   void (*tile_norm_rms)(const float* x, const float* weight, float epsilon, size_t features, float* out);
-  void (*tile_norm_layer)(const float* x, const float* weight, const float* bias, float epsilon, size_t features,
-                          float* out);
-  // Rotates the first `dims` of one head, x: [head_size][tile_tokens], by cosines, sines: [dims / 2][tile_tokens].
+  void (*tile_norm_layer)(const float* x, const float* weight, const float* bias, float epsilon,
+                          size_t features, float* out);
+  // Rotates the first `dims` of one head, x: [head_size][tile_tokens], by cosines, sines: [dims /
+  // 2][tile_tokens].
   void (*tile_rope)(float* x, size_t dims, bool neox, const float* cosines, const float* sines);
 
   void (*token_norm_rms)(const float* x, const float* weight, float epsilon, size_t features, float* out);
-  void (*token_norm_layer)(const float* x, const float* weight, const float* bias, float epsilon, size_t features,
-                           float* out);
-  void (*token_rope)(float* x, size_t dims, bool neox, const float* cosines, const float* sines);  // [dims / 2]
+  void (*token_norm_layer)(const float* x, const float* weight, const float* bias, float epsilon,
+                           size_t features, float* out);
+  void (*token_rope)(float* x, size_t dims, bool neox, const float* cosines,
+                     const float* sines);  // [dims / 2]
   // int8 in groups of 32 as QuantizedVector wants them; k a multiple of 32.
   void (*token_quantize)(const float* x, size_t k, int8_t* values, float* scales, float* sums);
   float (*dot)(const float* a, const float* b, size_t n);
@@ -49,25 +51,25 @@ struct KvRows {
 
 struct AttentionShape {
   size_t head_size;
-  size_t group;   // query heads that share the kv head
-  float scale;    // of the scores, before the cap
-  float softcap;  // 0: none
+  size_t group;     // query heads that share the kv head
+  float scale;      // of the scores, before the cap
+  float softcap;    // 0: none
   uint32_t window;  // 0: all earlier positions
 };
 
 struct AttentionKernels {
   // Floats of scratch that `tile` and `token` need.
   size_t (*tile_scratch)(const AttentionShape& shape);
-  // Prefill: queries [group][head_size][tile_tokens], the lane t at position first + t; writes out in the same
-  // layout. Lanes beyond the chunk's end may hold anything finite; keys up to first + tokens − 1 are read.
-  // One pass over the keys with a running maximum (FlashAttention, arXiv 2205.14135).
-  void (*tile)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first, size_t tokens,
-               const float* queries, float* out, float* scratch);
+  // Prefill: queries [group][head_size][tile_tokens], the lane t at position first + t; writes out in the
+  // same layout. Lanes beyond the chunk's end may hold anything finite; keys up to first + tokens − 1 are
+  // read. One pass over the keys with a running maximum (FlashAttention, arXiv 2205.14135).
+  void (*tile)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
+               size_t tokens, const float* queries, float* out, float* scratch);
   // Decode: one token's queries [group][head_size] against positions [begin, end); writes for each head the
   // unnormalised sum out [group][head_size], the maximum score and the sum of weights, to be merged over the
   // parts of a long context. scratch: group · (end − begin) floats.
-  void (*token)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin, uint32_t end,
-                const float* queries, float* out, float* maxima, float* sums, float* scratch);
+  void (*token)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin,
+                uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch);
   // One row into the cache: f16 when scale is null, else int8 with its scale.
   void (*store_row)(const float* row, size_t n, void* out, float* scale);
   // A tile's lanes into the cache: x [n][tile_tokens], `tokens` lanes, rows `row_bytes` apart.

@@ -60,26 +60,31 @@ HWY_INLINE void score_block(const float* HWY_RESTRICT keys, const float* HWY_RES
       CAIRN_UNROLL(kRows, r, const VF k = hn::Set(df, row[r * head_size + d]);
                    CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::MulAdd(k, q[v], acc[r][v])));
     }
-    CAIRN_UNROLL(kRows, r, CAIRN_UNROLL(kVectors, v, hn::StoreU(hn::Mul(acc[r][v], factor), df,
-                                                                scores + (key + r) * kTile + v * kLanes)));
+    CAIRN_UNROLL(
+        kRows, r,
+        CAIRN_UNROLL(kVectors, v,
+                     hn::StoreU(hn::Mul(acc[r][v], factor), df, scores + (key + r) * kTile + v * kLanes)));
   }
 }
 
 // out[d][lane] = out[d][lane] · keep[lane] + Σ_key values[key][d] · weights[key][lane], for Rows values of d.
 template <size_t Rows>
-HWY_INLINE void accumulate(const float* HWY_RESTRICT values, const float* HWY_RESTRICT weights, size_t head_size,
-                           size_t d, const float* HWY_RESTRICT keep, float* HWY_RESTRICT out) {
+HWY_INLINE void accumulate(const float* HWY_RESTRICT values, const float* HWY_RESTRICT weights,
+                           size_t head_size, size_t d, const float* HWY_RESTRICT keep,
+                           float* HWY_RESTRICT out) {
   VF acc[Rows][kVectors];
-  CAIRN_UNROLL(Rows, r, CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::Mul(
-                                                      hn::LoadU(df, out + (d + r) * kTile + v * kLanes),
-                                                      hn::LoadU(df, keep + v * kLanes))));
+  CAIRN_UNROLL(Rows, r,
+               CAIRN_UNROLL(kVectors, v,
+                            acc[r][v] = hn::Mul(hn::LoadU(df, out + (d + r) * kTile + v * kLanes),
+                                                hn::LoadU(df, keep + v * kLanes))));
   for (size_t key = 0; key < kKeys; ++key) {
     VF p[kVectors];
     CAIRN_UNROLL(kVectors, v, p[v] = hn::LoadU(df, weights + key * kTile + v * kLanes));
     CAIRN_UNROLL(Rows, r, const VF x = hn::Set(df, values[key * head_size + d + r]);
                  CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::MulAdd(x, p[v], acc[r][v])));
   }
-  CAIRN_UNROLL(Rows, r, CAIRN_UNROLL(kVectors, v, hn::StoreU(acc[r][v], df, out + (d + r) * kTile + v * kLanes)));
+  CAIRN_UNROLL(Rows, r,
+               CAIRN_UNROLL(kVectors, v, hn::StoreU(acc[r][v], df, out + (d + r) * kTile + v * kLanes)));
 }
 
 size_t tile_scratch(const AttentionShape& shape) {
@@ -89,7 +94,8 @@ size_t tile_scratch(const AttentionShape& shape) {
 // Scores of keys that a lane may not see become kMasked. first: position of lane 0.
 HWY_INLINE void mask_block(float* scores, size_t key_begin, size_t key_end, uint32_t first, uint32_t window) {
   for (size_t v = 0; v < kTile; v += kLanes) {
-    const auto position = hn::Add(hn::Iota(di, static_cast<int32_t>(v)), hn::Set(di, static_cast<int32_t>(first)));
+    const auto position =
+        hn::Add(hn::Iota(di, static_cast<int32_t>(v)), hn::Set(di, static_cast<int32_t>(first)));
     for (size_t key = 0; key < kKeys; ++key) {
       const auto at = hn::Set(di, static_cast<int32_t>(key_begin + key));
       auto hidden = hn::Gt(at, position);
@@ -104,8 +110,8 @@ HWY_INLINE void mask_block(float* scores, size_t key_begin, size_t key_end, uint
   }
 }
 
-void tile(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first, size_t tokens,
-          const float* queries, float* out, float* scratch) {
+void tile(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
+          size_t tokens, const float* queries, float* out, float* scratch) {
   const size_t n = shape.head_size, end = first + tokens;
   float* key_block = scratch;
   float* value_block = key_block + kKeys * n;
@@ -186,13 +192,14 @@ HWY_INLINE float row_dot(const KvRows& cache, size_t position, size_t n, const f
   }
   const auto* row = static_cast<const int8_t*>(cache.rows) + position * n;
   for (; i + kLanes <= n; i += kLanes)
-    acc = hn::MulAdd(hn::ConvertTo(df, hn::PromoteTo(di, hn::LoadU(di8, row + i))), hn::LoadU(df, query + i), acc);
+    acc = hn::MulAdd(hn::ConvertTo(df, hn::PromoteTo(di, hn::LoadU(di8, row + i))), hn::LoadU(df, query + i),
+                     acc);
   for (; i < n; ++i) tail += static_cast<float>(row[i]) * query[i];
   return (hn::GetLane(hn::SumOfLanes(df, acc)) + tail) * cache.scales[position];
 }
 
-void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin, uint32_t end,
-           const float* queries, float* out, float* maxima, float* sums, float* scratch) {
+void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin,
+           uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch) {
   const size_t n = shape.head_size, count = end - begin;
   for (size_t key = 0; key < count; ++key) {
     for (size_t head = 0; head < shape.group; ++head) {
@@ -240,8 +247,7 @@ void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values
       }
     }
     for (; d < n; ++d) {
-      const float x = values.scales == nullptr ? from_half(half_row[d])
-                                               : static_cast<float>(byte_row[d]);
+      const float x = values.scales == nullptr ? from_half(half_row[d]) : static_cast<float>(byte_row[d]);
       for (size_t head = 0; head < shape.group; ++head)
         out[head * n + d] += x * scratch[head * count + position] * row_scale;
     }
@@ -252,7 +258,8 @@ void store_row(const float* row, size_t n, void* out, float* scale) {
   size_t i = 0;
   if (scale == nullptr) {
     auto* half = static_cast<hwy::float16_t*>(out);
-    for (; i + kLanes <= n; i += kLanes) hn::StoreU(hn::DemoteTo(df16, hn::LoadU(df, row + i)), df16, half + i);
+    for (; i + kLanes <= n; i += kLanes)
+      hn::StoreU(hn::DemoteTo(df16, hn::LoadU(df, row + i)), df16, half + i);
     for (; i < n; ++i) half[i] = to_half(row[i]);
     return;
   }
@@ -268,7 +275,8 @@ void store_row(const float* row, size_t n, void* out, float* scale) {
     const auto q = hn::NearestInt(hn::Mul(hn::LoadU(df, row + i), hn::Set(df, inverse)));
     hn::StoreU(hn::DemoteTo(di8, q), di8, bytes + i);
   }
-  for (; i < n; ++i) bytes[i] = static_cast<int8_t>(hn::GetLane(hn::NearestInt(hn::Set(df, row[i] * inverse))));
+  for (; i < n; ++i)
+    bytes[i] = static_cast<int8_t>(hn::GetLane(hn::NearestInt(hn::Set(df, row[i] * inverse))));
 }
 
 void store_tile(const float* x, size_t n, size_t tokens, void* out, float* scales) {

@@ -61,10 +61,11 @@ HWY_INLINE void micro_values8(const WeightPanel& panel, size_t row, size_t k, si
       const uint8_t* HWY_RESTRICT a = tile.values + kg * kTile;
       CAIRN_UNROLL(kGroup / 4, step, VU8 x[kVectors];
                    CAIRN_UNROLL(kVectors, v, x[v] = hn::LoadU(du8, a + (step * kVectors + v) * kLanes * 4));
-                   CAIRN_UNROLL(kRows, r, const VS8 w = broadcast4(weights[r] + kg + step * 4);
-                                CAIRN_UNROLL(kVectors, v, acc[r][v] = Dot4(acc[r][v], x[v], w); pin(acc[r][v]))));
-      CAIRN_UNROLL(kVectors, v, const VF s = hn::LoadU(df, tile.scales + kg / kGroup * kTile + v * kLanes);
-                   CAIRN_UNROLL(kRows, r, sum[r][v] = hn::MulAdd(hn::ConvertTo(df, acc[r][v]), s, sum[r][v])));
+                   CAIRN_UNROLL(kRows, r, const VS8 w = broadcast4(weights[r] + kg + step * 4); CAIRN_UNROLL(
+                                    kVectors, v, acc[r][v] = Dot4(acc[r][v], x[v], w); pin(acc[r][v]))));
+      CAIRN_UNROLL(
+          kVectors, v, const VF s = hn::LoadU(df, tile.scales + kg / kGroup * kTile + v * kLanes);
+          CAIRN_UNROLL(kRows, r, sum[r][v] = hn::MulAdd(hn::ConvertTo(df, acc[r][v]), s, sum[r][v])));
     }
     CAIRN_UNROLL(kRows, r, const VF s = hn::Set(df, panel.scales[(row + r) * weight_groups + k0 / Group]);
                  CAIRN_UNROLL(kVectors, v, float* HWY_RESTRICT o = out + (row + r) * kTile + v * kLanes;
@@ -76,8 +77,8 @@ HWY_INLINE void micro_values8(const WeightPanel& panel, size_t row, size_t k, si
 #if CAIRN_HAS_MADDUBS && !CAIRN_HAS_VNNI
 const DI16 di16;
 
-// Forms with one weight scale for each 32: 7-bit values, widened at every step, or 4-bit codes, whose sums over
-// a whole group of 32 stay exact in 16 bits (255 · 8 · 16 = 32,640).
+// Forms with one weight scale for each 32: 7-bit values, widened at every step, or 4-bit codes, whose sums
+// over a whole group of 32 stay exact in 16 bits (255 · 8 · 16 = 32,640).
 template <bool Codes4>
 HWY_INLINE void micro_group32(const WeightPanel& panel, size_t row, size_t k, size_t begin, size_t end,
                               const ActivationTile& tile, float* HWY_RESTRICT out) {
@@ -93,32 +94,31 @@ HWY_INLINE void micro_group32(const WeightPanel& panel, size_t row, size_t k, si
       VI16 narrow[kRows][kVectors];
       CAIRN_UNROLL(kGroup / 4, step, VU8 x[kVectors];
                    CAIRN_UNROLL(kVectors, v, x[v] = hn::LoadU(du8, a + (step * kVectors + v) * kLanes * 4));
-                   CAIRN_UNROLL(kRows, r, const VS8 w = broadcast4(weights[r] + kg + step * 4);
-                                CAIRN_UNROLL(kVectors, v, const VI16 product = Dot2(x[v], w);
-                                             narrow[r][v] = step == 0 ? product : hn::Add(narrow[r][v], product);
-                                             pin(narrow[r][v]))));
+                   CAIRN_UNROLL(kRows, r, const VS8 w = broadcast4(weights[r] + kg + step * 4); CAIRN_UNROLL(
+                                    kVectors, v, const VI16 product = Dot2(x[v], w);
+                                    narrow[r][v] = step == 0 ? product : hn::Add(narrow[r][v], product);
+                                    pin(narrow[r][v]))));
       CAIRN_UNROLL(kRows, r, CAIRN_UNROLL(kVectors, v, acc[r][v] = Dot2(narrow[r][v], ones)));
     } else {
       CAIRN_UNROLL(kRows, r, CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::Zero(di)));
       CAIRN_UNROLL(kGroup / 4, step, VU8 x[kVectors];
                    CAIRN_UNROLL(kVectors, v, x[v] = hn::LoadU(du8, a + (step * kVectors + v) * kLanes * 4));
-                   CAIRN_UNROLL(kRows, r, const VS8 w = broadcast4(weights[r] + kg + step * 4);
-                                CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::Add(
-                                                              acc[r][v], Dot2(Dot2(x[v], w), ones));
-                                             pin(acc[r][v]))));
+                   CAIRN_UNROLL(kRows, r, const VS8 w = broadcast4(weights[r] + kg + step * 4); CAIRN_UNROLL(
+                                    kVectors, v, acc[r][v] = hn::Add(acc[r][v], Dot2(Dot2(x[v], w), ones));
+                                    pin(acc[r][v]))));
     }
     VF scale[kVectors];
     VF total[kVectors];
     CAIRN_UNROLL(kVectors, v, scale[v] = hn::LoadU(df, tile.scales + group * kTile + v * kLanes);
                  if constexpr (Codes4) total[v] = hn::LoadU(df, tile.sums + group * kTile + v * kLanes));
-    CAIRN_UNROLL(kRows, r, const size_t at = (row + r) * groups + group;
-                 const VI correction = hn::Set(di, panel.corrections[at]);
-                 const VF s = hn::Set(df, panel.scales[at]);
-                 CAIRN_UNROLL(kVectors, v, float* HWY_RESTRICT o = out + (row + r) * kTile + v * kLanes;
-                              const VF product = hn::ConvertTo(df, hn::Add(acc[r][v], correction));
-                              VF base = kg == 0 ? hn::Zero(df) : hn::LoadU(df, o);
-                              if constexpr (Codes4) base = hn::MulAdd(hn::Set(df, panel.offsets[at]), total[v], base);
-                              hn::StoreU(hn::MulAdd(product, hn::Mul(s, scale[v]), base), df, o)));
+    CAIRN_UNROLL(
+        kRows, r, const size_t at = (row + r) * groups + group;
+        const VI correction = hn::Set(di, panel.corrections[at]); const VF s = hn::Set(df, panel.scales[at]);
+        CAIRN_UNROLL(kVectors, v, float* HWY_RESTRICT o = out + (row + r) * kTile + v * kLanes;
+                     const VF product = hn::ConvertTo(df, hn::Add(acc[r][v], correction));
+                     VF base = kg == 0 ? hn::Zero(df) : hn::LoadU(df, o);
+                     if constexpr (Codes4) base = hn::MulAdd(hn::Set(df, panel.offsets[at]), total[v], base);
+                     hn::StoreU(hn::MulAdd(product, hn::Mul(s, scale[v]), base), df, o)));
   }
 }
 #endif
@@ -133,7 +133,8 @@ HWY_INLINE void for_blocks(size_t rows, size_t k, const Micro& micro) {
   }
 }
 
-void multiply(PanelForm form, const WeightPanel& panel, size_t rows, size_t k, const ActivationTile& tile, float* out) {
+void multiply(PanelForm form, const WeightPanel& panel, size_t rows, size_t k, const ActivationTile& tile,
+              float* out) {
 #if CAIRN_HAS_MADDUBS && !CAIRN_HAS_VNNI
   if (form == PanelForm::codes4) {
     for_blocks(rows, k, [&](size_t row, size_t begin, size_t end) HWY_ATTR {
@@ -163,7 +164,8 @@ void multiply_f32(const float* weights, size_t rows, size_t k, const float* x, f
       CAIRN_UNROLL(kRows, r, const VF b = hn::Set(df, w[r * k + i]);
                    CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::MulAdd(a[v], b, acc[r][v])));
     }
-    CAIRN_UNROLL(kRows, r, CAIRN_UNROLL(kVectors, v, hn::StoreU(acc[r][v], df, out + (row + r) * kTile + v * kLanes)));
+    CAIRN_UNROLL(kRows, r,
+                 CAIRN_UNROLL(kVectors, v, hn::StoreU(acc[r][v], df, out + (row + r) * kTile + v * kLanes)));
   }
 }
 
@@ -229,7 +231,7 @@ void fill_codes4(size_t k, uint8_t* codes, const float* scales, int32_t* correct
 }  // namespace
 
 const GemmKernels& gemm_table() {
-  static constexpr GemmKernels table{kTile,        kRows,        kWeightGroup, kCodes4,     &quantize_tile,
+  static constexpr GemmKernels table{kTile,         kRows,        kWeightGroup, kCodes4,      &quantize_tile,
                                      &fill_values8, &fill_codes4, &multiply,    &multiply_f32};
   return table;
 }

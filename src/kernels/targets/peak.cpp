@@ -11,7 +11,8 @@ const DF32 df;
 const DI32 di;
 const DU8 du8;
 const DI8 di8;
-constexpr size_t kChains = 12;  // independent accumulators: enough to hide latency, few enough for 16 registers
+constexpr size_t kChains =
+    12;  // independent accumulators: enough to hide latency, few enough for 16 registers
 
 double run_int8(size_t iterations) {
   VU8 u = hn::Set(du8, 3);
@@ -78,9 +79,12 @@ __attribute__((target("avx512bf16"))) double run_bf16(size_t iterations) {
 
 double run(Peak peak, size_t iterations) {
   switch (peak) {
-    case Peak::int8: return run_int8(iterations);
-    case Peak::int8_codes4: return run_codes4(iterations);
-    case Peak::fp32: return run_fp32(iterations);
+    case Peak::int8:
+      return run_int8(iterations);
+    case Peak::int8_codes4:
+      return run_codes4(iterations);
+    case Peak::fp32:
+      return run_fp32(iterations);
     case Peak::bf16:
 #if CAIRN_HAS_BF16
       if (__builtin_cpu_supports("avx512bf16")) return run_bf16(iterations);

@@ -13,10 +13,11 @@ HWY_INLINE void unroll(std::index_sequence<I...>, const Body& body) {
   (body(std::integral_constant<size_t, I>{}), ...);
 }
 #define CAIRN_UNROLL(n, i, ...) \
-  unroll(std::make_index_sequence<(n)>{}, [&](auto i) HWY_ATTR __attribute__((always_inline)) { __VA_ARGS__; })
+  unroll(                       \
+      std::make_index_sequence<(n)>{}, [&](auto i) HWY_ATTR __attribute__((always_inline)) { __VA_ARGS__; })
 
-// Holds a vector in its register at this point: without it clang 14 turns an unrolled chain of integer sums into
-// a tree, and spills what the tree needs.
+// Holds a vector in its register at this point: without it clang 14 turns an unrolled chain of integer sums
+// into a tree, and spills what the tree needs.
 template <class Vector>
 HWY_INLINE void pin(Vector& v) {
 #if HWY_TARGET == HWY_AVX3

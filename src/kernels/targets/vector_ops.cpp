@@ -1,7 +1,6 @@
 // The float work between matrix products; see kernels/vector.hpp.
-#include "kernels/vector.hpp"
-
 #include "kernels/targets/lanes.hpp"
+#include "kernels/vector.hpp"
 
 namespace cairn::kernels::CAIRN_TARGET {
 namespace {
@@ -12,7 +11,8 @@ const FloatTag df;
 template <class Body>
 HWY_INLINE void for_each(size_t n, const float* a, const float* b, float* out, const Body& body) {
   size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) hn::StoreU(body(hn::LoadU(df, a + i), hn::LoadU(df, b + i)), df, out + i);
+  for (; i + kLanes <= n; i += kLanes)
+    hn::StoreU(body(hn::LoadU(df, a + i), hn::LoadU(df, b + i)), df, out + i);
   if (i == n) return;
   float in_a[kLanes] = {}, in_b[kLanes] = {}, result[kLanes];
   for (size_t j = i; j < n; ++j) in_a[j - i] = a[j], in_b[j - i] = b[j];
@@ -23,12 +23,14 @@ HWY_INLINE void for_each(size_t n, const float* a, const float* b, float* out, c
 HWY_INLINE VF apply(Unary unary, VF x) {
   const VF half_x = hn::Mul(hn::Set(df, 0.5f), x), one = hn::Set(df, 1.0f);
   switch (unary) {
-    case Unary::silu: return hn::Mul(x, Sigmoid(x));
+    case Unary::silu:
+      return hn::Mul(x, Sigmoid(x));
     case Unary::gelu_tanh: {
       const VF inner = hn::MulAdd(hn::Mul(hn::Mul(x, x), x), hn::Set(df, 0.044715f), x);
       return hn::Mul(half_x, hn::Add(one, Tanh(hn::Mul(hn::Set(df, 0.7978845608f), inner))));
     }
-    case Unary::gelu_erf: return hn::Mul(half_x, hn::Add(one, Erf(hn::Mul(x, hn::Set(df, 0.7071067812f)))));
+    case Unary::gelu_erf:
+      return hn::Mul(half_x, hn::Add(one, Erf(hn::Mul(x, hn::Set(df, 0.7071067812f)))));
   }
   return x;
 }
@@ -61,7 +63,9 @@ void tile_bias(float* x, const float* bias, size_t features) {
   }
 }
 
-HWY_INLINE VF inverse_root(VF x) { return hn::Div(hn::Set(df, 1.0f), hn::Sqrt(x)); }
+HWY_INLINE VF inverse_root(VF x) {
+  return hn::Div(hn::Set(df, 1.0f), hn::Sqrt(x));
+}
 
 void tile_norm_rms(const float* x, const float* weight, float epsilon, size_t features, float* out) {
   for (size_t v = 0; v < kTile; v += kLanes) {
@@ -104,8 +108,12 @@ void tile_norm_layer(const float* x, const float* weight, const float* bias, flo
 }
 
 // The two elements that pair i of a head rotates.
-HWY_INLINE size_t rope_first(size_t i, bool neox) { return neox ? i : 2 * i; }
-HWY_INLINE size_t rope_second(size_t i, size_t dims, bool neox) { return neox ? i + dims / 2 : 2 * i + 1; }
+HWY_INLINE size_t rope_first(size_t i, bool neox) {
+  return neox ? i : 2 * i;
+}
+HWY_INLINE size_t rope_second(size_t i, size_t dims, bool neox) {
+  return neox ? i + dims / 2 : 2 * i + 1;
+}
 
 void tile_rope(float* x, size_t dims, bool neox, const float* cosines, const float* sines) {
   for (size_t i = 0; i < dims / 2; ++i) {
@@ -203,10 +211,22 @@ void hadamard(float* x, size_t n, size_t blocks) {
 }  // namespace
 
 const VectorKernels& vector_table() {
-  static constexpr VectorKernels table{&add,           &scale,           &activate,   &gate,
-                                       &softcap,       &tile_bias,       &tile_norm_rms, &tile_norm_layer,
-                                       &tile_rope,     &token_norm_rms,  &token_norm_layer, &token_rope,
-                                       &token_quantize, &dot,            &hadamard<1>, &hadamard<kTile>};
+  static constexpr VectorKernels table{&add,
+                                       &scale,
+                                       &activate,
+                                       &gate,
+                                       &softcap,
+                                       &tile_bias,
+                                       &tile_norm_rms,
+                                       &tile_norm_layer,
+                                       &tile_rope,
+                                       &token_norm_rms,
+                                       &token_norm_layer,
+                                       &token_rope,
+                                       &token_quantize,
+                                       &dot,
+                                       &hadamard<1>,
+                                       &hadamard<kTile>};
   return table;
 }
 

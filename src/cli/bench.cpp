@@ -1,0 +1,163 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+
+#include "base/machine.hpp"
+#include "base/model_store.hpp"
+#include "base/progress.hpp"
+#include "cli/commands.hpp"
+#include "llm/benchmark.hpp"
+
+namespace cairn::cli {
+namespace {
+
+struct Options {
+  std::string model, precision = "standard", kv = "f16";
+  bool peak = false, json = false;
+  llm::BenchmarkOptions bench;
+};
+
+void print_peaks(const Options& options) {
+  ThreadPool pool(options.bench.runner.threads == 0 ? usable_processors() : options.bench.runner.threads);
+  const llm::MachinePeaks p = llm::measure_peaks(pool, kernels::default_target());
+  if (options.json) {
+    fmt::print("{}\n", nlohmann::ordered_json{{"processor", processor_name()},
+                                              {"instruction_set", kernels::name(p.target)},
+                                              {"threads", p.threads},
+                                              {"int8_gops", p.int8_gops},
+                                              {"int8_instructions", p.int8_instructions},
+                                              {"int8_codes4_gops", p.int8_codes4_gops},
+                                              {"int8_codes4_instructions", p.int8_codes4_instructions},
+                                              {"bf16_gflops", p.bf16_gflops},
+                                              {"bf16_instructions", p.bf16_instructions},
+                                              {"fp32_gflops", p.fp32_gflops},
+                                              {"fp32_instructions", p.fp32_instructions},
+                                              {"read_gb_s", p.read_gb_s}}
+                           .dump(2));
+    return;
+  }
+  fmt::print("{}, {}, {} threads\n", processor_name(), kernels::name(p.target), p.threads);
+  fmt::print("int8            {:8.0f} GOP/s    {}\n", p.int8_gops, p.int8_instructions);
+  fmt::print("int8 × 4 bits   {:8.0f} GOP/s    {}\n", p.int8_codes4_gops, p.int8_codes4_instructions);
+  if (p.bf16_gflops > 0) {
+    fmt::print("bf16            {:8.0f} GFLOP/s  {}\n", p.bf16_gflops, p.bf16_instructions);
+  } else {
+    fmt::print("bf16                   – no bf16 products in this instruction set\n");
+  }
+  fmt::print("fp32            {:8.0f} GFLOP/s  {}\n", p.fp32_gflops, p.fp32_instructions);
+  fmt::print("memory, read    {:8.1f} GB/s\n", p.read_gb_s);
+}
+
+void print_json(const Options& options, const llm::BenchmarkResult& r) {
+  nlohmann::ordered_json json{{"processor", processor_name()},
+                              {"instruction_set", kernels::name(kernels::default_target())},
+                              {"prompt", options.bench.prompt},
+                              {"generate", options.bench.generate},
+                              {"repeat", options.bench.repeat},
+                              {"prefill_tok_s", r.prefill_tok_s},
+                              {"decode_tok_s", r.decode_tok_s},
+                              {"prefill_of_peak", r.prefill_of_peak},
+                              {"peak_instructions", r.peak_instructions},
+                              {"decode_of_bandwidth", r.decode_of_bandwidth},
+                              {"first_token_s", r.first_token_s},
+                              {"rss_mib", r.rss_mib},
+                              {"rss_beyond_mib", r.rss_beyond_mib},
+                              {"gop_per_token", r.gop_per_token},
+                              {"weight_mb_per_token", r.weight_mb_per_token}};
+  const auto optional = [](double joules) { return joules < 0 ? nlohmann::ordered_json() : joules; };
+  json["joules_per_token_prefill"] = optional(r.joules_per_token_prefill);
+  json["joules_per_token_decode"] = optional(r.joules_per_token_decode);
+  if (!options.bench.against.empty()) {
+    json["peer_prefill_tok_s"] = r.peer_prefill_tok_s;
+    json["peer_decode_tok_s"] = r.peer_decode_tok_s;
+    json["prefill_ratio"] = r.prefill_ratio;
+    json["decode_ratio"] = r.decode_ratio;
+  }
+  nlohmann::ordered_json rounds = nlohmann::ordered_json::array();
+  for (const llm::Round& round : r.rounds) {
+    rounds.push_back({{"prefill_tok_s", round.prefill_tok_s},
+                      {"decode_tok_s", round.decode_tok_s},
+                      {"int8_gops", round.int8_gops},
+                      {"read_gb_s", round.read_gb_s}});
+    if (!options.bench.against.empty()) {
+      rounds.back()["peer_prefill_tok_s"] = round.peer_prefill_tok_s;
+      rounds.back()["peer_decode_tok_s"] = round.peer_decode_tok_s;
+    }
+  }
+  json["rounds"] = rounds;
+  fmt::print("{}\n", json.dump(2));
+}
+
+void print_text(const Options& options, const llm::BenchmarkResult& r) {
+  fmt::print("{}, {}; medians of {} rounds\n", processor_name(), kernels::name(kernels::default_target()),
+             options.bench.repeat);
+  fmt::print("prefill {:5} tokens  {:8.1f} tok/s   {:4.1f} % of the int8 peak ({})\n", options.bench.prompt,
+             r.prefill_tok_s, 100 * r.prefill_of_peak, r.peak_instructions);
+  fmt::print("decode  {:5} tokens  {:8.1f} tok/s   {:4.1f} % of the read bandwidth\n", options.bench.generate,
+             r.decode_tok_s, 100 * r.decode_of_bandwidth);
+  if (!options.bench.against.empty()) {
+    fmt::print("peer                  {:8.1f} tok/s prefill, {:.1f} decode: {:.2f}× and {:.2f}×\n",
+               r.peer_prefill_tok_s, r.peer_decode_tok_s, r.prefill_ratio, r.decode_ratio);
+  }
+  fmt::print("start to first token  {:8.3f} s\n", r.first_token_s);
+  fmt::print("peak memory           {:8.0f} MiB, {:.0f} beyond the mapped file and the KV cache\n", r.rss_mib,
+             r.rss_beyond_mib);
+  if (r.joules_per_token_prefill >= 0) {
+    fmt::print("energy                {:8.3f} J a token prefilled, {:.3f} decoded\n",
+               r.joules_per_token_prefill, r.joules_per_token_decode);
+  }
+}
+
+void run(Options& options) {
+  if (options.peak) {
+    print_peaks(options);
+    return;
+  }
+  if (options.model.empty()) fail(ErrorCode::invalid_argument, "bench: name a MODEL, or give --peak");
+  options.bench.runner.precision =
+      options.precision == "f32" ? device::Precision::f32 : device::Precision::standard;
+  options.bench.runner.kv = options.kv == "i8" ? device::KvType::i8 : device::KvType::f16;
+  llm::BenchmarkResult result;
+  {
+    Progress bar("bench", options.bench.repeat, "rounds");
+    result = llm::run_benchmark(resolve_model(options.model), options.bench,
+                                [&](uint32_t done, uint32_t) { bar.update(done); });
+  }
+  options.json ? print_json(options, result) : print_text(options, result);
+}
+
+}  // namespace
+
+void add_bench(CLI::App& program) {
+  const auto options = std::make_shared<Options>();
+  options->bench.runner.context = 0;
+  CLI::App* command =
+      program.add_subcommand("bench", "measure speed and memory, as fractions of the machine's limits");
+  command->add_option("MODEL", options->model, "a path or the short name of a pulled model");
+  command->add_option("--prompt", options->bench.prompt, "tokens to prefill")->capture_default_str();
+  command->add_option("--generate", options->bench.generate, "tokens to decode")->capture_default_str();
+  command->add_option("--repeat", options->bench.repeat, "rounds; figures are their medians")
+      ->capture_default_str();
+  command
+      ->add_option("--threads", options->bench.runner.threads, "threads, 1 to 1024 (default: all processors)")
+      ->check(CLI::Range(1u, 1024u));
+  command->add_option("--chunk", options->bench.runner.chunk, "most tokens in one pass of the prefill")
+      ->check(CLI::Range(1u, 65536u))
+      ->capture_default_str();
+  command->add_option("--precision", options->precision, "standard (8-bit activations) or f32")
+      ->check(CLI::IsMember({"standard", "f32"}))
+      ->capture_default_str();
+  command->add_option("--kv", options->kv, "type of the KV cache")
+      ->check(CLI::IsMember({"f16", "i8"}))
+      ->capture_default_str();
+  command->add_option(
+      "--against", options->bench.against,
+      "a peer's command, run in turn with cairn; it prints JSON with prefill_tok_s and decode_tok_s");
+  command->add_flag("--peak", options->peak, "measure the machine's limits instead of a model");
+  command->add_flag("--json", options->json, "print JSON");
+  command->footer("Example: cairn bench smollm2-135m --prompt 512 --generate 64 --threads 2");
+  command->callback([options] { run(*options); });
+}
+
+}  // namespace cairn::cli

@@ -1,0 +1,241 @@
+#include "llm/benchmark.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <random>
+#include <sstream>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/interrupt.hpp"
+#include "kernels/gemm.hpp"
+#include "llm/model.hpp"
+
+namespace cairn::llm {
+namespace {
+
+const Stopwatch since_start;
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+// What one token costs: operations of the layers' products, by the instruction sequence that suits the
+// encoding, and the bytes of every matrix that decode reads.
+struct Work {
+  double operations8 = 0, operations4 = 0;
+  double bytes = 0;
+};
+
+Work work_of(const gguf::File& file, const graph::Model& model, kernels::Target target) {
+  Work work;
+  const bool codes4 = kernels::gemm_kernels(target).uses_codes4;
+  const auto add = [&](const graph::OpList& ops, bool layer) {
+    for (const graph::Op& op : ops) {
+      if (op.kind != graph::OpKind::linear) continue;
+      const gguf::Tensor& tensor = file.tensor(op.weight);
+      const double operations = 2.0 * op.rows * static_cast<double>(tensor.row_elements());
+      const bool four = codes4 && kernels::encoding_kernels(tensor.encoding, target).unpack4 != nullptr;
+      if (layer) (four ? work.operations4 : work.operations8) += operations;
+      work.bytes += static_cast<double>(op.rows * tensor.row_bytes());
+    }
+  };
+  for (const graph::Layer& layer : model.layers) {
+    for (const graph::OpList& ops : layer) add(ops, true);
+  }
+  add(model.head, false);
+  return work;
+}
+
+// Sum of the processors' energy counters in joules; nothing where they cannot be read.
+std::optional<double> energy() {
+  double total = 0;
+  bool any = false;
+  for (int package = 0; package < 8; ++package) {
+    std::ifstream file("/sys/class/powercap/intel-rapl:" + std::to_string(package) + "/energy_uj");
+    double microjoules;
+    if (!(file >> microjoules)) continue;
+    total += microjoules * 1e-6;
+    any = true;
+  }
+  return any ? std::optional(total) : std::nullopt;
+}
+
+double status_kib(const char* key) {
+  std::ifstream file("/proc/self/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.rfind(key, 0) == 0)
+      return std::strtod(line.c_str() + std::char_traits<char>::length(key), nullptr);
+  }
+  return 0;
+}
+
+// Resident KiB of the mappings of files whose name begins with the model's (split files differ in their
+// number).
+double mapped_kib(const std::string& path) {
+  std::ifstream file("/proc/self/smaps");
+  const std::string stem = path.substr(path.rfind('/') + 1).substr(0, 12);
+  bool inside = false;
+  double total = 0;
+  for (std::string line; std::getline(file, line);) {
+    if (line.find('-') < 17 && line.find(' ') > 16) {
+      const size_t name = line.rfind('/');
+      inside = name != std::string::npos && line.compare(name + 1, stem.size(), stem) == 0;
+    } else if (inside && line.rfind("Rss:", 0) == 0) {
+      total += std::strtod(line.c_str() + 4, nullptr);
+    }
+  }
+  return total;
+}
+
+// Runs the peer's command and reads the JSON object in its output's last line.
+void run_peer(const std::string& command, Round& round) {
+  std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
+  if (!pipe) fail(ErrorCode::io, "--against: cannot start \"{}\"", command);
+  std::string output, last;
+  std::array<char, 4096> buffer;
+  while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe.get())) output.append(buffer.data(), n);
+  std::istringstream lines(output);
+  for (std::string line; std::getline(lines, line);) {
+    if (line.find('{') != std::string::npos) last = line.substr(line.find('{'));
+  }
+  const nlohmann::json json = nlohmann::json::parse(last, nullptr, false);
+  const auto number = [&](const char* key) {
+    const auto it = json.is_object() ? json.find(key) : json.end();
+    return json.is_object() && it != json.end() && it->is_number() ? it->get<double>() : 0.0;
+  };
+  round.peer_prefill_tok_s = number("prefill_tok_s");
+  round.peer_decode_tok_s = number("decode_tok_s");
+  if (round.peer_prefill_tok_s == 0 && round.peer_decode_tok_s == 0) {
+    fail(ErrorCode::io, "--against: \"{}\" printed no JSON with prefill_tok_s or decode_tok_s", command);
+  }
+}
+
+template <class Figure>
+double median_of(const std::vector<Round>& rounds, const Figure& figure) {
+  std::vector<double> values;
+  for (const Round& round : rounds) values.push_back(figure(round));
+  return median(std::move(values));
+}
+
+}  // namespace
+
+double seconds_since_start() {
+  return since_start.seconds();
+}
+
+BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOptions& options,
+                              const std::function<void(uint32_t done, uint32_t total)>& progress) {
+  if (options.prompt == 0 || options.repeat == 0) {
+    fail(ErrorCode::invalid_argument, "bench: --prompt ({}) and --repeat ({}) must be at least 1",
+         options.prompt, options.repeat);
+  }
+  const std::shared_ptr<const Model> model = Model::load(model_path);
+  device::RunnerOptions runner_options = options.runner;
+  if (runner_options.context == 0) runner_options.context = options.prompt + options.generate;
+  const std::unique_ptr<device::Runner> runner = model->make_runner(runner_options);
+  const kernels::Target target = kernels::default_target();
+  const Work work = work_of(model->file(), runner->model(), target);
+  const uint32_t vocabulary = runner->model().parameters.vocabulary;
+  std::vector<float> logits(vocabulary);
+
+  std::mt19937 random(0);
+  std::vector<int32_t> tokens(std::max(options.prompt, options.generate));
+  for (int32_t& token : tokens) token = static_cast<int32_t>(random() % vocabulary);
+
+  const auto prefill = [&] {
+    const uint32_t step = runner->chunk();
+    for (uint32_t at = 0; at < options.prompt; at += step) {
+      throw_if_interrupted();
+      const uint32_t n = std::min(step, options.prompt - at);
+      const bool last = at + n == options.prompt;
+      runner->forward({tokens.data() + at, n}, at, last ? device::Logits::last : device::Logits::none,
+                      logits.data());
+    }
+  };
+  const auto decode = [&] {
+    for (uint32_t i = 0; i < options.generate; ++i) {
+      throw_if_interrupted();
+      runner->forward({tokens.data() + i, 1}, options.prompt + i, device::Logits::last, logits.data());
+    }
+  };
+
+  BenchmarkResult result{};
+  prefill();
+  result.first_token_s = seconds_since_start();
+  decode();
+  result.rss_mib = status_kib("VmHWM:") / 1024;
+  const double kv_mib = static_cast<double>(runner->kv_bytes()) / (1 << 20);
+  result.rss_beyond_mib = result.rss_mib - mapped_kib(model_path) / 1024 - kv_mib;
+  result.gop_per_token = (work.operations8 + work.operations4) * 1e-9;
+  result.weight_mb_per_token = work.bytes * 1e-6;
+
+  ThreadPool pool(runner_options.threads == 0 ? usable_processors() : runner_options.threads);
+  const BandwidthProbe probe;
+  double prefill_joules = 0, decode_joules = 0;
+  bool joules = energy().has_value();
+  for (uint32_t i = 0; i < options.repeat; ++i) {
+    if (progress) progress(i, options.repeat);
+    Round round{};
+    // Limits before and after: the machine's speed drifts.
+    const auto peak = [&] {
+      // Operations a second when each encoding's products run at their own sequence's limit.
+      const double eight = int8_gops(pool, target, false, 0.03);
+      const double four = work.operations4 > 0 ? int8_gops(pool, target, true, 0.03) : eight;
+      return (work.operations8 + work.operations4) / (work.operations8 / eight + work.operations4 / four);
+    };
+    const double peak_before = peak();
+    const std::optional<double> joules_before = energy();
+    const Stopwatch prefill_watch;
+    prefill();
+    round.prefill_tok_s = options.prompt / prefill_watch.seconds();
+    const std::optional<double> joules_between = energy();
+    round.int8_gops = (peak_before + peak()) / 2;
+
+    const double read_before = probe.read_gb_s(pool, target);
+    const std::optional<double> joules_decode = energy();
+    const Stopwatch decode_watch;
+    decode();
+    if (options.generate > 0) round.decode_tok_s = options.generate / decode_watch.seconds();
+    const std::optional<double> joules_after = energy();
+    round.read_gb_s = (read_before + probe.read_gb_s(pool, target)) / 2;
+    joules = joules && joules_before && joules_between && joules_decode && joules_after;
+    if (joules) {
+      prefill_joules += *joules_between - *joules_before;
+      decode_joules += *joules_after - *joules_decode;
+    }
+    if (!options.against.empty()) run_peer(options.against, round);
+    result.rounds.push_back(round);
+  }
+  const std::vector<Round>& rounds = result.rounds;
+  result.prefill_tok_s = median_of(rounds, [](const Round& r) { return r.prefill_tok_s; });
+  result.decode_tok_s = median_of(rounds, [](const Round& r) { return r.decode_tok_s; });
+  result.prefill_of_peak =
+      median_of(rounds, [&](const Round& r) { return r.prefill_tok_s * result.gop_per_token / r.int8_gops; });
+  result.decode_of_bandwidth = median_of(rounds, [&](const Round& r) {
+    return r.decode_tok_s * result.weight_mb_per_token * 1e-3 / r.read_gb_s;
+  });
+  if (!options.against.empty()) {
+    const auto ratio = [](double ours, double theirs) { return theirs > 0 ? ours / theirs : 0; };
+    result.peer_prefill_tok_s = median_of(rounds, [](const Round& r) { return r.peer_prefill_tok_s; });
+    result.peer_decode_tok_s = median_of(rounds, [](const Round& r) { return r.peer_decode_tok_s; });
+    result.prefill_ratio =
+        median_of(rounds, [&](const Round& r) { return ratio(r.prefill_tok_s, r.peer_prefill_tok_s); });
+    result.decode_ratio =
+        median_of(rounds, [&](const Round& r) { return ratio(r.decode_tok_s, r.peer_decode_tok_s); });
+  }
+  const kernels::PeakKernels& peaks = kernels::peak_kernels(target);
+  result.peak_instructions =
+      work.operations4 > work.operations8 ? peaks.instructions[1] : peaks.instructions[0];
+  result.joules_per_token_prefill = joules ? prefill_joules / options.repeat / options.prompt : -1;
+  result.joules_per_token_decode =
+      joules && options.generate > 0 ? decode_joules / options.repeat / options.generate : -1;
+  return result;
+}
+
+}  // namespace cairn::llm
