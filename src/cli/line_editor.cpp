@@ -21,7 +21,9 @@ constexpr int kHistoryLines = 1000;
 // libedit's own interface; its imitation of readline's leaves signals and the terminal to chance.
 struct LineEditor::Editor {
   explicit Editor(std::string path) : history_path(std::move(path)) {
-    std::setlocale(LC_CTYPE, "");  // libedit edits characters of the user's encoding
+    // libedit edits characters of the user's encoding; answers are UTF-8 even where none is set.
+    std::setlocale(LC_CTYPE, "");
+    if (MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
     lines = history_init();
     history(lines, &event, H_SETSIZE, kHistoryLines);
     history(lines, &event, H_SETUNIQUE, 1);
@@ -34,8 +36,9 @@ struct LineEditor::Editor {
     el_set(edit, EL_HIST, history, lines);
     // While a line is edited Ctrl-C is a key, not a signal: it drops the line.
     el_set(edit, EL_SETTY, "-d", "-isig", nullptr);
-    el_set(
-        edit, EL_ADDFN, "cairn-discard", "drop the line", +[](EditLine* e, int) -> unsigned char {
+    // The wide form: the narrow one leaks copies of the names.
+    el_wset(
+        edit, EL_ADDFN, L"cairn-discard", L"drop the line", +[](EditLine* e, int) -> unsigned char {
           of(e)->discarded = true;
           return CC_NEWLINE;
         });

@@ -1,0 +1,156 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "llm/tiny_model.hpp"
+#include "session_program.hpp"
+
+namespace cairn::cli {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+class Chat : public testing::Test {
+ protected:
+  Chat() {
+    llm::write_tiny_model(model(), {.context = 8192});
+    setenv("XDG_STATE_HOME", folder_.file("state").c_str(), 1);
+    setenv("TERM", "xterm", 1);
+  }
+
+  std::string model() const { return folder_.file("tiny.gguf"); }
+  std::string history() const { return folder_.file("state/cairn/chat_history"); }
+
+  std::vector<std::string> command(std::vector<std::string> more = {}) const {
+    std::vector<std::string> all = {"chat",      model(), "--temperature", "0",
+                                    "--threads", "1",     "--context",     "8192"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+
+  nlohmann::json saved() const { return nlohmann::json::parse(std::ifstream(folder_.file("saved.json"))); }
+
+  llm::TestFolder folder_;
+};
+
+TEST_F(Chat, ReadsPlainLinesFromAPipe) {
+  Program program(command({"-n", "5"}));
+  program.write("first\n\nsecond \\\nline\n\"\"\"\na\n\nb\n\"\"\"\n/save " + folder_.file("saved.json") +
+                "\n/exit\nnever\n");
+  program.close_input();
+  ASSERT_EQ(program.status(), 0) << program.err;
+  EXPECT_THAT(program.out, Not(HasSubstr("> ")));
+  const auto messages = saved();
+  ASSERT_EQ(messages.size(), 6u);
+  EXPECT_EQ(messages[0]["role"], "user");
+  EXPECT_EQ(messages[0]["content"], "first");
+  EXPECT_EQ(messages[1]["role"], "assistant");
+  EXPECT_EQ(messages[2]["content"], "second \nline");
+  EXPECT_EQ(messages[4]["content"], "a\n\nb");
+  EXPECT_THAT(program.err, HasSubstr("more were cached"));
+}
+
+TEST_F(Chat, Commands) {
+  Program program(command({"-n", "4", "--system", "one"}));
+  program.write("hello\n/regenerate\n/stats\n/help\n/system two words\n/clear\nagain\n/save " +
+                folder_.file("saved.json") + "\n");
+  program.close_input();
+  ASSERT_EQ(program.status(), 0) << program.err;
+  EXPECT_THAT(program.out, HasSubstr("prefill 1 tokens"));  // the regenerated answer's
+  EXPECT_THAT(program.out, HasSubstr("of 8192 positions"));
+  EXPECT_THAT(program.out, HasSubstr("/regenerate"));
+  const auto messages = saved();
+  ASSERT_EQ(messages.size(), 3u);
+  EXPECT_EQ(messages[0]["content"], "two words");
+  EXPECT_EQ(messages[1]["content"], "again");
+}
+
+TEST_F(Chat, ErrorsEndAScript) {
+  for (const auto& [line, text] : std::vector<std::pair<std::string, std::string>>{
+           {"/nonsense", "no such command"},
+           {"/regenerate", "no answer to generate again"},
+           {"/save", "needs a file's name"},
+           {"/save /nowhere/at/all.json", "/nowhere/at/all.json"},
+           {std::string(9000, '1'), "the context holds 8192"},
+       }) {
+    Program program(command());
+    program.write(line + "\n");
+    program.close_input();
+    EXPECT_NE(program.status(), 0) << line.substr(0, 40);
+    EXPECT_THAT(program.err, HasSubstr(text));
+  }
+}
+
+TEST_F(Chat, BaseModelsDoNotChat) {
+  llm::write_tiny_model(model(), {.chat_template = ""});
+  Program program(command());
+  EXPECT_EQ(program.status(), 2);
+  EXPECT_THAT(program.err, HasSubstr("no chat template"));
+}
+
+TEST_F(Chat, TerminalEditsLinesKeepsHistoryAndIsRestored) {
+  {
+    Program program(command({"-n", "3"}), Program::Input::terminal);
+    const tcflag_t before = program.terminal().c_lflag;
+    program.wait_for_out("> ");
+    program.write("helloo\x7f\r");  // a letter too many, taken back
+    program.wait_for([&] { return program.err.find("decode") != std::string::npos; });
+    program.write("dropped\x03");
+    program.wait_for_out("^C");
+    program.write("/nonsense\r");
+    program.wait_for([&] { return program.err.find("no such command") != std::string::npos; });
+    program.write("\x1b[A\x1b[A\x15/save " + folder_.file("saved.json") + "\r");  // up, up, kill the line
+    program.wait_for([&] { return std::filesystem::exists(folder_.file("saved.json")); });
+    program.write("\x04");
+    program.wait_for([&] { return program.ended(); });
+    EXPECT_EQ(program.terminal().c_lflag, before);
+    EXPECT_EQ(program.status(), 0) << program.err;
+  }
+  const auto messages = saved();
+  ASSERT_EQ(messages.size(), 2u);
+  EXPECT_EQ(messages[0]["content"], "hello");
+  std::ifstream file(history());
+  const std::string kept((std::istreambuf_iterator<char>(file)), {});
+  EXPECT_THAT(kept, HasSubstr("hello\n"));
+  EXPECT_THAT(kept, Not(HasSubstr("dropped")));
+
+  Program next(command({"-n", "3"}), Program::Input::terminal);
+  next.wait_for_out("> ");
+  next.write("\x1b[A\x1b[A\x1b[A");  // past /save and /nonsense, from the file
+  next.wait_for_out("hello");
+  next.write("\x03\x04");
+  EXPECT_EQ(next.status(), 0);
+}
+
+TEST_F(Chat, CtrlCStopsTheAnswerOnly) {
+  Program program(command({"--ignore-end"}), Program::Input::terminal);
+  program.wait_for_out("> ");
+  program.write("talk\r");
+  program.wait_for([&] { return program.out.size() > 60; });
+  program.write("\x03");  // the terminal makes SIGINT of it
+  program.wait_for([&] { return program.err.find("decode") != std::string::npos; });
+  program.write("/save " + folder_.file("saved.json") + "\r/exit\r");
+  EXPECT_EQ(program.status(), 0) << program.err;
+  const auto messages = saved();
+  ASSERT_EQ(messages.size(), 2u);
+  EXPECT_FALSE(messages[1]["content"].get<std::string>().empty());
+}
+
+TEST_F(Chat, InterruptAndTerminationAtThePromptLeave) {
+  Program program(command(), Program::Input::terminal);
+  program.wait_for_out("> ");
+  program.signal(SIGTERM);
+  EXPECT_EQ(program.status(), 130);
+
+  Program piped(command());
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  piped.signal(SIGINT);
+  EXPECT_EQ(piped.status(), 130);
+}
+
+}  // namespace
+}  // namespace cairn::cli
