@@ -1,0 +1,185 @@
+// The CPU device against transformers' logits on tiny models, and against itself: however a text is cut into
+// passes, the logits are the same.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <tuple>
+#include <vector>
+
+#include "base/error.hpp"
+#include "device/runner.hpp"
+#include "graph/golden_models.hpp"
+#include "graph/reference_interpreter.hpp"
+#include "llm/log_probability.hpp"
+
+namespace cairn::device {
+namespace {
+
+using graph::Golden;
+
+// Forwards `tokens` from `position` on in passes of at most `step`; logits [tokens, vocabulary].
+std::vector<float> forward(Runner& runner, std::span<const int32_t> tokens, size_t step,
+                           uint32_t position = 0) {
+  const size_t vocabulary = runner.model().parameters.vocabulary;
+  std::vector<float> logits(tokens.size() * vocabulary);
+  for (size_t begin = 0; begin < tokens.size(); begin += step) {
+    const size_t count = std::min(step, tokens.size() - begin);
+    runner.forward(tokens.subspan(begin, count), position + static_cast<uint32_t>(begin), Logits::all,
+                   logits.data() + begin * vocabulary);
+  }
+  return logits;
+}
+
+struct Difference {
+  double error = 0;    // root mean square of the difference, relative to the logits' own
+  double mean_kl = 0;  // from `expected` to `actual`
+};
+
+Difference compare(std::span<const float> expected, std::span<const float> actual, size_t vocabulary) {
+  double error = 0, power = 0, kl = 0;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    const double e = static_cast<double>(expected[i]), d = static_cast<double>(actual[i]) - e;
+    error += d * d;
+    power += e * e;
+  }
+  for (size_t begin = 0; begin < expected.size(); begin += vocabulary) {
+    const auto p = expected.subspan(begin, vocabulary), q = actual.subspan(begin, vocabulary);
+    kl += llm::kl_divergence(p, llm::summarize(p), q, llm::summarize(q));
+  }
+  return {std::sqrt(error / power),
+          kl * static_cast<double>(vocabulary) / static_cast<double>(expected.size())};
+}
+
+// The rows of all logits that the golden keeps.
+std::vector<float> kept(const std::vector<float>& logits, const Golden& golden) {
+  std::vector<float> rows;
+  for (const int32_t position : golden.positions) {
+    const auto begin =
+        logits.begin() + static_cast<ptrdiff_t>(static_cast<size_t>(position) * golden.vocabulary);
+    rows.insert(rows.end(), begin, begin + static_cast<ptrdiff_t>(golden.vocabulary));
+  }
+  return rows;
+}
+
+class GoldenModel : public testing::TestWithParam<const char*> {
+ protected:
+  std::unique_ptr<Runner> runner(Precision precision, KvType kv = KvType::f16, uint32_t chunk = 64) const {
+    return make_cpu_runner(file_,
+                           {.context = 64, .threads = 2, .chunk = chunk, .precision = precision, .kv = kv});
+  }
+
+  gguf::File file_{graph::golden_model_path(GetParam())};
+  Golden golden_{GetParam()};
+};
+
+TEST_P(GoldenModel, F32AgreesWithTransformers) {
+  const auto r = runner(Precision::f32);
+  const Difference found =
+      compare(golden_.logits, kept(forward(*r, golden_.tokens, 64), golden_), golden_.vocabulary);
+  // Keys and values are kept in f16, 11 bits; all else is float.
+  EXPECT_LT(found.error, 5e-4);
+  EXPECT_LT(found.mean_kl, 1e-6);
+}
+
+TEST_P(GoldenModel, StandardPrecisionIsClose) {
+  for (const KvType kv : {KvType::f16, KvType::i8}) {
+    const auto r = runner(Precision::standard, kv);
+    const Difference found =
+        compare(golden_.logits, kept(forward(*r, golden_.tokens, 64), golden_), golden_.vocabulary);
+    EXPECT_LT(found.mean_kl, 2e-3);
+    EXPECT_LT(found.error, 3e-2);
+  }
+}
+
+TEST_P(GoldenModel, HoweverTheTextIsCut) {
+  for (const Precision precision : {Precision::f32, Precision::standard}) {
+    for (const KvType kv : {KvType::f16, KvType::i8}) {
+      const auto r = runner(precision, kv);
+      const std::vector<float> whole = forward(*r, golden_.tokens, 64);
+      for (const size_t step : {1, 2, 3, 7, 16, 39}) {
+        const Difference found = compare(whole, forward(*r, golden_.tokens, step), golden_.vocabulary);
+        EXPECT_LT(found.error, precision == Precision::f32 && kv == KvType::f16 ? 2e-4 : 2e-2) << step;
+        EXPECT_EQ(r->length(), golden_.tokens.size());
+      }
+    }
+  }
+}
+
+TEST_P(GoldenModel, LastAndNoneGiveTheSameAsAll) {
+  for (const Precision precision : {Precision::f32, Precision::standard}) {
+    const auto r = runner(precision);
+    const std::vector<float> whole = forward(*r, golden_.tokens, 64);
+    const auto tokens = std::span<const int32_t>(golden_.tokens);
+    std::vector<float> last(golden_.vocabulary);
+    r->forward(tokens.first(25), 0, Logits::none, nullptr);
+    r->forward(tokens.subspan(25), 25, Logits::last, last.data());
+    const auto expected = std::span<const float>(whole).last(golden_.vocabulary);
+    EXPECT_LT(compare(expected, last, golden_.vocabulary).error, precision == Precision::f32 ? 2e-4 : 2e-2);
+  }
+}
+
+TEST_P(GoldenModel, ForgetsWhatLiesBehindAnEarlierPosition) {
+  const auto r = runner(Precision::f32);
+  const std::vector<float> whole = forward(*r, golden_.tokens, 64);
+  // Other tokens from position 10 on, then the old ones again.
+  const auto tokens = std::span<const int32_t>(golden_.tokens);
+  std::vector<int32_t> reversed(tokens.rbegin(), tokens.rend() - 10);
+  forward(*r, reversed, 64, 10);
+  EXPECT_EQ(r->length(), golden_.tokens.size());
+  const std::vector<float> again = forward(*r, tokens.subspan(10, 5), 64, 10);
+  EXPECT_EQ(r->length(), 15U);
+  const auto expected = std::span<const float>(whole).subspan(10 * golden_.vocabulary, again.size());
+  EXPECT_LT(compare(expected, again, golden_.vocabulary).error, 2e-4);
+}
+
+INSTANTIATE_TEST_SUITE_P(, GoldenModel, testing::ValuesIn(graph::kGoldenModels),
+                         [](const auto& tested) { return std::string(tested.param); });
+
+// A text longer than the goldens', through the double-precision reference instead of transformers.
+TEST(Runner, AgreesWithTheReferenceOnALongText) {
+  for (const char* name : {"gemma3", "mistral_window", "llama3_rope"}) {
+    const gguf::File file(graph::golden_model_path(name));
+    graph::ReferenceInterpreter reference(file);
+    std::vector<int32_t> tokens(120);
+    for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(3 + i * i * 7 % 120);
+    const std::vector<double> wide = reference.run(tokens);
+    const std::vector<float> expected(wide.begin(), wide.end());
+    const auto runner =
+        make_cpu_runner(file, {.context = 128, .threads = 2, .chunk = 48, .precision = Precision::f32});
+    const std::vector<float> logits = forward(*runner, tokens, 48);
+    EXPECT_LT(compare(expected, logits, runner->model().parameters.vocabulary).error, 5e-4) << name;
+  }
+}
+
+TEST(Runner, RefusesWhatItCannotRun) {
+  const gguf::File file(graph::golden_model_path("llama"));
+  const auto runner = make_cpu_runner(file, {.context = 8, .threads = 1});
+  std::vector<float> logits(9 * 288);
+  const auto run = [&](std::vector<int32_t> tokens, uint32_t position) {
+    runner->forward(tokens, position, Logits::all, logits.data());
+  };
+  const auto fails = [&](std::vector<int32_t> tokens, uint32_t position, const char* part) {
+    try {
+      run(std::move(tokens), position);
+      ADD_FAILURE() << "no error: " << part;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+      EXPECT_THAT(error.what(), testing::HasSubstr(part));
+    }
+  };
+  run({1, 2, 3, 4, 5, 6}, 0);
+  fails({1, 2, 3}, 6, "8");
+  fails({1}, 7, "7");
+  fails({288}, 6, "288");
+  fails({-1}, 6, "-1");
+  fails({}, 6, "0");
+  // Whatever failed, the cache is as it was.
+  EXPECT_EQ(runner->length(), 6U);
+  run({1, 2}, 6);
+}
+
+}  // namespace
+}  // namespace cairn::device

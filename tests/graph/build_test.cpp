@@ -1,0 +1,169 @@
+// The shape of the op lists: which op stands in which subgraph.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <set>
+#include <string>
+
+#include "graph/graph.hpp"
+
+namespace cairn::graph {
+namespace {
+
+HyperParameters parameters(const char* architecture) {
+  HyperParameters p;
+  p.architecture = architecture;
+  p.layers = 7;
+  p.embedding = 64;
+  p.ffn = 128;
+  p.vocabulary = 100;
+  p.heads = 4;
+  p.kv_heads = 2;
+  p.head_size = 32;
+  p.norm_epsilon = 1e-5F;
+  p.rope.dims = 32;
+  p.attention_scale = 0.5F;
+  return p;
+}
+
+// "norm_rms hidden>normed" for each op.
+std::string text(const OpList& ops) {
+  std::string result;
+  for (const Op& op : ops) {
+    result += result.empty() ? "" : ", ";
+    result += name(op.kind);
+    result += std::string(" ") + name(op.input);
+    if (op.input2 != Slot::none) result += std::string("+") + name(op.input2);
+    if (op.output != op.input) result += std::string(">") + name(op.output);
+  }
+  return result;
+}
+
+std::string text(const Model& model, size_t layer, SubgraphKind kind) {
+  return text(model.layers[layer][static_cast<size_t>(kind)]);
+}
+
+TEST(Build, LlamaHasSixSubgraphsALayer) {
+  const Model model = build(parameters("llama"));
+  EXPECT_EQ(text(model.embed), "embed tokens>hidden");
+  EXPECT_EQ(text(model, 0, SubgraphKind::attention_input), "norm_rms hidden>normed, quantize normed");
+  EXPECT_EQ(text(model, 1, SubgraphKind::attention_input),
+            "add hidden+branch, norm_rms hidden>normed, quantize normed");
+  EXPECT_EQ(text(model, 1, SubgraphKind::qkv), "linear normed>query, linear normed>key, linear normed>value");
+  EXPECT_EQ(text(model, 1, SubgraphKind::attention),
+            "rope query, rope key, attention query+key>context, quantize context");
+  EXPECT_EQ(text(model, 1, SubgraphKind::attention_output), "linear context>branch");
+  EXPECT_EQ(text(model, 1, SubgraphKind::ffn_input),
+            "add hidden+branch, norm_rms hidden>normed, quantize normed");
+  EXPECT_EQ(text(model, 1, SubgraphKind::ffn),
+            "linear normed>gate, linear normed>up, gate gate+up, quantize gate, linear gate>branch");
+  EXPECT_EQ(text(model.head),
+            "add hidden+branch, norm_rms hidden>normed, quantize normed, linear normed>logits");
+}
+
+TEST(Build, Gemma3NormsBranchesBeforeTheyAreAdded) {
+  HyperParameters p = parameters("gemma3");
+  p.qk_norm = true;
+  p.window = 512;
+  p.window_pattern = 6;
+  p.rope.base = 1e6F;
+  p.local_rope = p.rope;
+  p.local_rope.base = 1e4F;
+  const Model model = build(p);
+  EXPECT_EQ(text(model.embed), "embed tokens>hidden, scale hidden");
+  EXPECT_FLOAT_EQ(model.embed[1].factor, 8);
+  EXPECT_EQ(text(model, 3, SubgraphKind::attention_input),
+            "norm_rms branch, add hidden+branch, norm_rms hidden>normed, quantize normed");
+  const OpList& input = model.layers[3][static_cast<size_t>(SubgraphKind::attention_input)];
+  EXPECT_EQ(input[0].weight, "blk.2.post_ffw_norm.weight");
+  EXPECT_EQ(input[2].weight, "blk.3.attn_norm.weight");
+  EXPECT_EQ(
+      text(model, 3, SubgraphKind::attention),
+      "norm_rms query, norm_rms key, rope query, rope key, attention query+key>context, quantize context");
+  for (size_t i = 0; i < 7; ++i) {
+    const OpList& ops = model.layers[i][static_cast<size_t>(SubgraphKind::attention)];
+    const bool global = i == 5;
+    EXPECT_EQ(ops[4].window, global ? 0U : 512U) << i;
+    EXPECT_FLOAT_EQ(ops[2].rope.base, global ? 1e6F : 1e4F) << i;
+    EXPECT_EQ(ops[0].heads, 4U);
+    EXPECT_EQ(ops[1].heads, 2U);
+  }
+  EXPECT_EQ(model.head[0].weight, "blk.6.post_ffw_norm.weight");
+}
+
+TEST(Build, Phi2AddsBothBranchesTogether) {
+  HyperParameters p = parameters("phi2");
+  p.fused_qkv = p.qkv_bias = true;
+  const Model model = build(p);
+  EXPECT_EQ(text(model, 2, SubgraphKind::attention_input),
+            "add hidden+branch, add hidden+branch2, norm_layer hidden>normed, quantize normed");
+  EXPECT_EQ(text(model, 2, SubgraphKind::ffn_input), "");
+  EXPECT_EQ(text(model, 2, SubgraphKind::ffn),
+            "linear normed>up, activate up, quantize up, linear up>branch2");
+  const OpList& qkv = model.layers[2][static_cast<size_t>(SubgraphKind::qkv)];
+  ASSERT_EQ(qkv.size(), 3U);
+  const std::array<uint32_t, 3> begins = {0, 128, 192}, rows = {128, 64, 64};
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(qkv[i].weight, "blk.2.attn_qkv.weight");
+    EXPECT_EQ(qkv[i].bias, "blk.2.attn_qkv.bias");
+    EXPECT_EQ(qkv[i].row_begin, begins[i]);
+    EXPECT_EQ(qkv[i].rows, rows[i]);
+  }
+}
+
+// What a scheduler relies on, in every family.
+TEST(Build, OnlyTheAttentionSubgraphDependsOnThePosition) {
+  for (const char* architecture : {"llama", "qwen2", "gemma", "gemma3", "phi2"}) {
+    const Model model = build(parameters(architecture));
+    ASSERT_EQ(model.layers.size(), 7U);
+    for (const Layer& layer : model.layers) {
+      for (size_t kind = 0; kind < layer.size(); ++kind) {
+        for (const Op& op : layer[kind]) {
+          const bool positional = op.kind == OpKind::rope || op.kind == OpKind::attention;
+          EXPECT_TRUE(!positional || kind == static_cast<size_t>(SubgraphKind::attention)) << architecture;
+          EXPECT_TRUE(op.kind != OpKind::add || op.output == Slot::hidden) << architecture;
+        }
+      }
+    }
+  }
+}
+
+// Each linear reads what was marked for integer products and not written since.
+TEST(Build, LinearsReadWhatIsMarked) {
+  for (const char* architecture : {"llama", "qwen2", "gemma", "gemma3", "phi2"}) {
+    const Model model = build(parameters(architecture));
+    std::set<Slot> marked;
+    const auto walk = [&](const OpList& ops) {
+      for (const Op& op : ops) {
+        EXPECT_TRUE(op.kind != OpKind::linear || marked.contains(op.input))
+            << architecture << " " << op.weight;
+        if (op.kind == OpKind::quantize) {
+          marked.insert(op.input);
+        } else {
+          marked.erase(op.output);
+        }
+      }
+    };
+    walk(model.embed);
+    for (const Layer& layer : model.layers) {
+      for (const OpList& ops : layer) walk(ops);
+    }
+    walk(model.head);
+  }
+}
+
+TEST(Model, WidthsOfSlots) {
+  const Model model = build(parameters("llama"));
+  EXPECT_EQ(model.width(Slot::hidden), 64U);
+  EXPECT_EQ(model.width(Slot::branch2), 64U);
+  EXPECT_EQ(model.width(Slot::query), 128U);
+  EXPECT_EQ(model.width(Slot::context), 128U);
+  EXPECT_EQ(model.width(Slot::key), 64U);
+  EXPECT_EQ(model.width(Slot::up), 128U);
+  EXPECT_EQ(model.width(Slot::logits), 100U);
+  EXPECT_EQ(model.width(Slot::none), 0U);
+}
+
+}  // namespace
+}  // namespace cairn::graph
