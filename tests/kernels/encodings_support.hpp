@@ -1,11 +1,13 @@
 // Random blocks of any encoding, made like those of tools/make_encoding_golden.py.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <vector>

@@ -89,7 +89,8 @@ TEST_P(Encodings, DequantizeHasTheGoldenHash) {
       random_bytes(static_cast<uint64_t>(e.encoding), golden.at("blocks").get<size_t>() * e.block_bytes);
   make_finite(e, blocks);
   Sha256 hash;
-  hash.update(std::as_bytes(std::span(dequantize(blocks))));
+  const std::vector<float> values = dequantize(blocks);
+  hash.update(std::as_bytes(std::span(values)));
   EXPECT_EQ(hash.hex(), golden.at("sha256").at(std::string(e.name)).get<std::string>());
 }
 
@@ -99,7 +100,7 @@ TEST_P(Encodings, DequantizeOfAnyLengthIsThatOfTheWhole) {
   make_finite(e, blocks);
   const std::vector<float> whole = dequantize(blocks);
   for (size_t n = 0; n <= 19; ++n) {
-    Exact exact(std::span(blocks).first(n * e.block_bytes), n % 4);
+    Exact exact(std::span<const uint8_t>(blocks).first(n * e.block_bytes), n % 4);
     std::vector<float> out(n * e.block_elements);
     kernels.dequantize(exact.data(), out.size(), out.data());
     EXPECT_EQ(std::memcmp(out.data(), whole.data(), out.size() * 4), 0) << n << " blocks";
@@ -164,9 +165,10 @@ TEST_P(Encodings, Unpack4TimesScalePlusOffsetIsTheWeight) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Encodings, testing::ValuesIn(cases()), [](const auto& test) {
-  return std::string(info(test.param.encoding).name) + "_on_" + name(test.param.target);
-});
+std::string case_name(const testing::TestParamInfo<Case>& c) {
+  return std::string(info(c.param.encoding).name) + "_on_" + name(c.param.target);
+}
+INSTANTIATE_TEST_SUITE_P(All, Encodings, testing::ValuesIn(cases()), case_name);
 
 }  // namespace
 }  // namespace cairn::kernels::test
