@@ -65,7 +65,7 @@ struct Op {
   Slot output = Slot::none;
   std::string weight{};  // tensor names in the model file
   std::string bias{};
-  uint32_t row_begin = 0;  // linear: rows of `weight` used (phi2 stores q, k, v in one tensor)
+  uint32_t row_begin = 0;  // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor)
   uint32_t rows = 0;
   float epsilon = 0;
   float factor = 1;        // scale, attention (1/sqrt(head_size) or its like), softcap

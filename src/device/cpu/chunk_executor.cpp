@@ -318,7 +318,8 @@ void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row,
     } else {
       machine_.gemm.multiply_f32(t.row, padded, k, tile(bound.op.input, i), out);
     }
-    if (bound.bias != nullptr) machine_.vector.tile_bias(out, bound.bias->data() + row, rows);
+    if (bound.bias != nullptr)
+      machine_.vector.tile_bias(out, bound.bias->data() + bound.op.row_begin + row, rows);
     if (logits == nullptr) continue;
     const size_t lanes = std::min(tile_tokens_, tokens_ - i * tile_tokens_);
     for (size_t lane = 0; lane < lanes; ++lane) {

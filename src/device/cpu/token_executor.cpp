@@ -188,7 +188,8 @@ void TokenExecutor::run_linears(const Step& step) {
       }
     }
     if (task.bound->bias != nullptr) {
-      machine_.vector.add(out, task.bound->bias->data() + task.row, task.rows, out);
+      machine_.vector.add(out, task.bound->bias->data() + task.bound->op.row_begin + task.row, task.rows,
+                          out);
     }
   });
 }
