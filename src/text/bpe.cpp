@@ -59,6 +59,7 @@ MergeTable::MergeTable(const Vocabulary& vocabulary) {
   slots_.assign(capacity, {no_pair, 0, -1});
   shift_ = 64u - static_cast<unsigned>(std::countr_zero(capacity));
   std::string joined;
+  Token token = -1;
   for (size_t rank = 0; rank < merges->size(); ++rank) {
     const std::string_view merge = (*merges)[rank];
     const size_t blank = merge.find(' ', 1);
@@ -67,7 +68,9 @@ MergeTable::MergeTable(const Vocabulary& vocabulary) {
     joined.assign(merge.substr(0, blank)).append(merge.substr(blank + 1));
     const Token left = vocabulary.find(merge.substr(0, blank));
     const Token right = vocabulary.find(merge.substr(blank + 1));
-    const Token token = vocabulary.find(joined);
+    // Trainers number tokens in the order of their merges, so the next one is worth a look before a search.
+    const Token next = token + 1;
+    token = vocabulary.contains(next) && vocabulary.text(next) == joined ? next : vocabulary.find(joined);
     if (left < 0 || right < 0 || token < 0)
       fail(ErrorCode::format, "{}: {}: entry {} ('{}') names a token that the vocabulary lacks", path,
            key_name, rank, merge);

@@ -111,6 +111,7 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
     std::string prefixed;
     // Merges into tokens that must not come out: the text and the length of its left part.
     std::unordered_map<std::string_view, uint32_t> unused;
+    std::vector<std::string_view> stack;
   };
 
   bool adds_leading_space() const override { return space_prefix_; }
@@ -227,27 +228,37 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
       if (vocabulary_.type(token) == TokenType::unused) work.unused[text] = left.bytes;
       return Queue::Candidate{order_[static_cast<size_t>(token)], token};
     });
+    const size_t first = out.size();
     work.queue.each([&](const Symbol& symbol) {
-      emit(word.substr(symbol.begin, symbol.bytes), symbol.token, work, out);
+      if (symbol.token >= 0 && vocabulary_.type(symbol.token) != TokenType::unused) {
+        out.push_back(symbol.token);
+      } else {
+        emit(word.substr(symbol.begin, symbol.bytes), work, first, out);
+      }
     });
   }
 
-  void emit(std::string_view text, Token token, const Work& work, std::vector<Token>& out) const {
-    if (token >= 0 && vocabulary_.type(token) == TokenType::unused) {
-      const auto parts = work.unused.find(text);
-      if (parts != work.unused.end()) {  // an unused token of one character stays
-        const std::string_view left = text.substr(0, parts->second), right = text.substr(parts->second);
-        emit(left, mergeable(left), work, out);
-        emit(right, mergeable(right), work, out);
-        return;
+  // What is no token becomes its bytes, or the unknown token (one for a run of them since `first`). An unused
+  // token gives way to the two that merged into it, and so on; one that is a single character stays. On a
+  // stack of our own, because how deep that goes is up to the file.
+  void emit(std::string_view symbol, Work& work, size_t first, std::vector<Token>& out) const {
+    work.stack.assign(1, symbol);
+    while (!work.stack.empty()) {
+      const std::string_view text = work.stack.back();
+      work.stack.pop_back();
+      const Token token = mergeable(text);
+      const bool unused = token >= 0 && vocabulary_.type(token) == TokenType::unused;
+      const auto parts = unused ? work.unused.find(text) : work.unused.end();
+      if (parts != work.unused.end()) {
+        work.stack.push_back(text.substr(parts->second));
+        work.stack.push_back(text.substr(0, parts->second));
+      } else if (token >= 0) {
+        out.push_back(token);
+      } else if (byte_fallback_) {
+        for (char c : text) out.push_back(byte_tokens_[static_cast<unsigned char>(c)]);
+      } else if (vocabulary_.unknown && (out.size() == first || out.back() != *vocabulary_.unknown)) {
+        out.push_back(*vocabulary_.unknown);
       }
-    }
-    if (token >= 0) {
-      out.push_back(token);
-    } else if (byte_fallback_) {
-      for (char c : text) out.push_back(byte_tokens_[static_cast<unsigned char>(c)]);
-    } else if (vocabulary_.unknown && (out.empty() || out.back() != *vocabulary_.unknown)) {
-      out.push_back(*vocabulary_.unknown);
     }
   }
 

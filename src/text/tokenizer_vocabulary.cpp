@@ -159,7 +159,7 @@ void VocabularyTokenizer::check(Token token) const {
 }
 
 void VocabularyTokenizer::check_length(std::string_view text) {
-  constexpr size_t limit = size_t{1} << 30;
+  constexpr size_t limit = size_t{1} << 29;
   if (text.size() >= limit)
     fail(ErrorCode::invalid_argument, "a text of {} bytes is too long to tokenize; the limit is {}",
          text.size(), limit);

@@ -92,7 +92,8 @@ class VocabularyTokenizer : public Tokenizer {
  protected:
   // Error invalid_argument for a token that is not in the vocabulary.
   void check(Token token) const;
-  // Error invalid_argument for a text of a gigabyte or more: positions are 32-bit numbers.
+  // Error invalid_argument for a text of 512 MiB or more: positions are 32-bit numbers, and
+  // escaping or normalising may make a text three times as long.
   static void check_length(std::string_view text);
 
   Vocabulary vocabulary_;
