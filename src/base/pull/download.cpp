@@ -276,13 +276,14 @@ void check_magic(const DownloadRequest& request, const PartialFile& file) {
 // Gets the whole file into `file`; the sha256 that the server announced, if any.
 std::string fetch(const DownloadRequest& request, PartialFile& file) {
   Progress progress(request.destination.substr(request.destination.rfind('/') + 1), 0);
-  uint64_t most = file.size();
+  uint64_t most = file.size(), whole = 0;
   double wait = request.first_pause;
   for (uint32_t failures = 0;;) {
     Exchange exchange(request, file, progress);
     const Exchange::Outcome outcome = exchange.perform();
     if (outcome == Exchange::Outcome::complete) return exchange.announced_sha256();
     if (outcome == Exchange::Outcome::start_again) file.restart();
+    whole = std::max(whole, exchange.expected());
     if (file.size() > most) {
       failures = 0;
       wait = request.first_pause;
@@ -290,7 +291,7 @@ std::string fetch(const DownloadRequest& request, PartialFile& file) {
     }
     if (failures++ == request.retries) {
       fail(ErrorCode::network, "cannot fetch {}: {}{}", request.url, exchange.reason(),
-           what_is_here(request, file, exchange.expected()));
+           what_is_here(request, file, whole));
     }
     pause(wait);
     throw_if_interrupted();
