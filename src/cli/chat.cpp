@@ -55,6 +55,7 @@ class Chat {
                  session_->runner().context());
     }
     while (!left_) {
+      if (editor_.on_terminal()) clear_interrupt();  // a Ctrl-C that came when the answer was just over
       const auto input = read_turn();
       if (!input) break;
       if (input->empty()) continue;
@@ -118,10 +119,7 @@ class Chat {
       fmt::print(stderr, "(the context is full: /clear starts anew)\n");
     }
     if (!flags_.no_stats) fmt::print(stderr, "({})\n", describe(last_));
-    if (result.finish == llm::FinishReason::cancelled) {
-      if (!editor_.on_terminal()) throw_if_interrupted();
-      clear_interrupt();
-    }
+    if (result.finish == llm::FinishReason::cancelled && !editor_.on_terminal()) throw_if_interrupted();
   }
 
   void command(const std::string& line) {

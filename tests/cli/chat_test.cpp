@@ -96,13 +96,17 @@ TEST_F(Chat, TerminalEditsLinesKeepsHistoryAndIsRestored) {
   {
     Program program(command({"-n", "3"}), Program::Input::terminal);
     const tcflag_t before = program.terminal().c_lflag;
-    program.wait_for_out("> ");
+    program.expect("> ");
     program.write("helloo\x7f\r");  // a letter too many, taken back
-    program.wait_for([&] { return program.err.find("decode") != std::string::npos; });
+    program.expect("hello");
+    program.expect("> ");
     program.write("dropped\x03");
-    program.wait_for_out("^C");
+    program.expect("^C");
+    program.expect("> ");
     program.write("/nonsense\r");
-    program.wait_for([&] { return program.err.find("no such command") != std::string::npos; });
+    program.expect("/nonsense");
+    program.expect("> ");
+    EXPECT_THAT(program.err, HasSubstr("no such command"));
     program.write("\x1b[A\x1b[A\x15/save " + folder_.file("saved.json") + "\r");  // up, up, kill the line
     program.wait_for([&] { return std::filesystem::exists(folder_.file("saved.json")); });
     program.write("\x04");
@@ -119,16 +123,16 @@ TEST_F(Chat, TerminalEditsLinesKeepsHistoryAndIsRestored) {
   EXPECT_THAT(kept, Not(HasSubstr("dropped")));
 
   Program next(command({"-n", "3"}), Program::Input::terminal);
-  next.wait_for_out("> ");
+  next.expect("> ");
   next.write("\x1b[A\x1b[A\x1b[A");  // past /save and /nonsense, from the file
-  next.wait_for_out("hello");
+  next.expect("hello");
   next.write("\x03\x04");
   EXPECT_EQ(next.status(), 0);
 }
 
 TEST_F(Chat, CtrlCStopsTheAnswerOnly) {
   Program program(command({"--ignore-end"}), Program::Input::terminal);
-  program.wait_for_out("> ");
+  program.expect("> ");
   program.write("talk\r");
   program.wait_for([&] { return program.out.size() > 60; });
   program.write("\x03");  // the terminal makes SIGINT of it
@@ -142,7 +146,7 @@ TEST_F(Chat, CtrlCStopsTheAnswerOnly) {
 
 TEST_F(Chat, InterruptAndTerminationAtThePromptLeave) {
   Program program(command(), Program::Input::terminal);
-  program.wait_for_out("> ");
+  program.expect("> ");
   program.signal(SIGTERM);
   EXPECT_EQ(program.status(), 130);
 

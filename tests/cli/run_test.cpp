@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
-#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "llm/tiny_model.hpp"
@@ -141,7 +140,7 @@ TEST_F(Run, BadInputIsOneClearLine) {
 }
 
 TEST_F(Run, NanIsReported) {
-  llm::write_tiny_model(model(), {.poison = std::numeric_limits<float>::quiet_NaN()});
+  llm::write_tiny_model(model(), {.poisoned = "output.weight"});
   Program program(command({"-p", "x", "--raw"}));
   EXPECT_EQ(program.status(), 1);
   EXPECT_THAT(program.err, HasSubstr("position 0"));

@@ -92,8 +92,10 @@ class Program {
       if (!collect()) break;
     }
   }
-  void wait_for_out(const std::string& text, size_t from = 0) {
-    wait_for([&] { return out.find(text, from) != std::string::npos; });
+  // Waits until the text comes after what was waited for before.
+  void expect(const std::string& text) {
+    wait_for([&] { return out.find(text, expected_) != std::string::npos; });
+    expected_ = out.find(text, expected_) + text.size();
   }
 
   // Waits for the end; the exit status, or 1000 plus the signal that ended it.
@@ -134,6 +136,7 @@ class Program {
   }
 
   pid_t child_ = -1;
+  size_t expected_ = 0;  // where in `out` expect() looks on
   int in_ = -1, out_ = -1, err_ = -1;
   bool out_done_ = false, err_done_ = false;
 };

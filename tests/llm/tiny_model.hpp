@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <filesystem>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,8 @@ struct TinyModel {
   std::string chat_template = kTinyTemplate;  // empty: a base model
   bool bos = false;
   uint32_t context = 256;
-  float poison = 0;  // written over one weight of the last norm; NaN and infinity reach the logits
+  std::string poisoned;  // a tensor whose fourth value becomes `poison`
+  float poison = std::numeric_limits<float>::quiet_NaN();
 };
 
 // Writes a llama of two layers with random weights and a byte-level vocabulary: answers are gibberish, though
@@ -79,7 +81,7 @@ inline void write_tiny_model(const std::string& path, const TinyModel& tiny = {}
     Random random(tensor + 1);
     std::vector<float> values(shape[0] * (norm ? 1 : shape[1]));
     for (float& value : values) value = norm ? 1.0f : static_cast<float>(random.uniform() - 0.5) * 0.6f;
-    if (name == "output_norm.weight" && tiny.poison != 0) values[3] = tiny.poison;
+    if (name == tiny.poisoned) values[3] = tiny.poison;
     sink(std::as_bytes(std::span(values)));
   });
 }
