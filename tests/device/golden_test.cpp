@@ -68,7 +68,7 @@ class GoldenModel : public testing::TestWithParam<const char*> {
  protected:
   std::unique_ptr<Runner> runner(Precision precision, KvType kv = KvType::f16, uint32_t chunk = 64) const {
     return make_cpu_runner(file_,
-                           {.context = 64, .threads = 2, .chunk = chunk, .precision = precision, .kv = kv});
+                           {.context = 64, .threads = 1, .chunk = chunk, .precision = precision, .kv = kv});
   }
 
   gguf::File file_{graph::golden_model_path(GetParam())};
@@ -77,11 +77,15 @@ class GoldenModel : public testing::TestWithParam<const char*> {
 
 TEST_P(GoldenModel, F32AgreesWithTransformers) {
   const auto r = runner(Precision::f32);
-  const Difference found =
-      compare(golden_.logits, kept(forward(*r, golden_.tokens, 64), golden_), golden_.vocabulary);
-  // Keys and values are kept in f16, 11 bits; all else is float.
-  EXPECT_LT(found.error, 5e-4);
-  EXPECT_LT(found.mean_kl, 1e-6);
+  const std::vector<float> logits = forward(*r, golden_.tokens, 64);
+  // What f16's 11 bits cost the keys and values; random weights make much of it.
+  const Difference found = compare(golden_.logits, kept(logits, golden_), golden_.vocabulary);
+  EXPECT_LT(found.error, 1.5e-3);
+  EXPECT_LT(found.mean_kl, 5e-6);
+  // The same rounding in double precision leaves only float's.
+  graph::ReferenceInterpreter reference(file_, true);
+  const std::vector<double> wide = reference.run(golden_.tokens);
+  EXPECT_LT(compare(std::vector<float>(wide.begin(), wide.end()), logits, golden_.vocabulary).error, 1e-4);
 }
 
 TEST_P(GoldenModel, StandardPrecisionIsClose) {
@@ -89,8 +93,10 @@ TEST_P(GoldenModel, StandardPrecisionIsClose) {
     const auto r = runner(Precision::standard, kv);
     const Difference found =
         compare(golden_.logits, kept(forward(*r, golden_.tokens, 64), golden_), golden_.vocabulary);
-    EXPECT_LT(found.mean_kl, 2e-3);
-    EXPECT_LT(found.error, 3e-2);
+    // Rows of 32 random numbers lose more to 8 bits than trained models do; a wrong scale or sum loses 0.3
+    // and more.
+    EXPECT_LT(found.mean_kl, 1.2e-2);
+    EXPECT_LT(found.error, 7e-2);
   }
 }
 
@@ -101,7 +107,11 @@ TEST_P(GoldenModel, HoweverTheTextIsCut) {
       const std::vector<float> whole = forward(*r, golden_.tokens, 64);
       for (const size_t step : {1, 2, 3, 7, 16, 39}) {
         const Difference found = compare(whole, forward(*r, golden_.tokens, step), golden_.vocabulary);
-        EXPECT_LT(found.error, precision == Precision::f32 && kv == KvType::f16 ? 2e-4 : 2e-2) << step;
+        // One or two tokens pass through matrix-vector products, which round the weights otherwise or not at
+        // all.
+        const bool vectors = step <= 2;
+        const bool exact = precision == Precision::f32 && kv == KvType::f16;
+        EXPECT_LT(found.error, exact ? 2e-4 : vectors ? 7e-2 : 2e-2) << step;
         EXPECT_EQ(r->length(), golden_.tokens.size());
       }
     }
@@ -142,7 +152,7 @@ INSTANTIATE_TEST_SUITE_P(, GoldenModel, testing::ValuesIn(graph::kGoldenModels),
 TEST(Runner, AgreesWithTheReferenceOnALongText) {
   for (const char* name : {"gemma3", "mistral_window", "llama3_rope"}) {
     const gguf::File file(graph::golden_model_path(name));
-    graph::ReferenceInterpreter reference(file);
+    graph::ReferenceInterpreter reference(file, true);
     std::vector<int32_t> tokens(120);
     for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(3 + i * i * 7 % 120);
     const std::vector<double> wide = reference.run(tokens);
@@ -150,7 +160,7 @@ TEST(Runner, AgreesWithTheReferenceOnALongText) {
     const auto runner =
         make_cpu_runner(file, {.context = 128, .threads = 2, .chunk = 48, .precision = Precision::f32});
     const std::vector<float> logits = forward(*runner, tokens, 48);
-    EXPECT_LT(compare(expected, logits, runner->model().parameters.vocabulary).error, 5e-4) << name;
+    EXPECT_LT(compare(expected, logits, runner->model().parameters.vocabulary).error, 1e-4) << name;
   }
 }
 
