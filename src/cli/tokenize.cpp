@@ -1,11 +1,14 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -35,11 +38,8 @@ std::string input(const Options& options) {
   if (options.prompt_given) return options.prompt;
   if (options.file.empty()) return read_all(std::cin, "standard input");
   std::ifstream in(options.file, std::ios::binary);
-  if (!in || in.peek() == std::ifstream::traits_type::eof()) {
-    in.clear();
-    if (!std::ifstream(options.file, std::ios::binary | std::ios::ate).is_open())
-      fail(ErrorCode::not_found, "{}: cannot open", options.file);
-  }
+  if (!in) fail(ErrorCode::not_found, "{}: {}", options.file, std::strerror(errno));
+  if (std::filesystem::is_directory(options.file)) fail(ErrorCode::io, "{}: is a directory", options.file);
   return read_all(in, options.file);
 }
 

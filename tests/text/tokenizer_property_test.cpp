@@ -1,5 +1,6 @@
 // What must hold for any text: what is encoded decodes to itself, and no size or shape of text is slow.
 #include <chrono>
+#include <thread>
 
 #include "text/tokenizer_support.hpp"
 #include "text/utf8.hpp"
@@ -58,6 +59,23 @@ TEST(TokenizerProperty, StreamedPieces) {
     for (Token token : tokenizer->encode(one.bytes)) out += stream.push(tokenizer->piece(token));
     EXPECT_EQ(out + stream.finish(), one.text);
   }
+}
+
+// One tokenizer serves all threads.
+TEST(TokenizerProperty, SharedBetweenThreads) {
+  const auto tokenizer = byte_level("qwen2").tokenizer();
+  const auto cases = hard_cases();
+  std::vector<std::string> decoded(4);
+  {
+    std::vector<std::jthread> threads;
+    for (std::string& out : decoded) {
+      threads.emplace_back([&] {
+        for (const HardCase& one : cases) out += tokenizer->decode(tokenizer->encode(one.bytes));
+      });
+    }
+  }
+  for (const std::string& out : decoded) EXPECT_EQ(out, decoded[0]);
+  EXPECT_FALSE(decoded[0].empty());
 }
 
 // A long run of one kind of character is where a quadratic loop shows: it would take minutes.

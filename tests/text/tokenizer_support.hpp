@@ -1,6 +1,8 @@
 #pragma once
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -60,17 +62,20 @@ struct Metadata {
     return *this;
   }
 
+  void write(const std::string& path) const {
+    gguf::Writer writer;
+    for (const auto& [key, value] : values) writer.set(key, value);
+    writer.write(path, [](size_t, const gguf::Writer::Sink&) {});
+  }
+
   // The file is gone when this returns; the tokenizer keeps its mapping.
   std::unique_ptr<Tokenizer> tokenizer() const {
     static int count = 0;
-    const auto path =
-        std::filesystem::temp_directory_path() /
-        ("cairn-tokenizer-" + std::to_string(::getpid()) + "-" + std::to_string(count++) + ".gguf");
-    gguf::Writer writer;
-    for (const auto& [key, value] : values) writer.set(key, value);
-    writer.write(path.string(), [](size_t, const gguf::Writer::Sink&) {});
+    const std::filesystem::path path = std::filesystem::temp_directory_path() /
+                                       fmt::format("cairn-tokenizer-{}-{}.gguf", ::getpid(), count++);
+    write(path.string());
     struct Remove {
-      std::filesystem::path path;
+      const std::filesystem::path& path;
       ~Remove() { std::filesystem::remove(path); }
     } remove{path};
     return make_tokenizer(gguf::File(path.string()));
