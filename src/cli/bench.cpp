@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/error.hpp"
 #include "base/machine.hpp"
 #include "base/model_store.hpp"
 #include "base/progress.hpp"
@@ -65,7 +66,7 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
                               {"rss_beyond_mib", r.rss_beyond_mib},
                               {"gop_per_token", r.gop_per_token},
                               {"weight_mb_per_token", r.weight_mb_per_token}};
-  const auto optional = [](double joules) { return joules < 0 ? nlohmann::ordered_json() : joules; };
+  const auto optional = [](double joules) { return joules < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(joules); };
   json["joules_per_token_prefill"] = optional(r.joules_per_token_prefill);
   json["joules_per_token_decode"] = optional(r.joules_per_token_decode);
   if (!options.bench.against.empty()) {

@@ -19,7 +19,7 @@ struct RunnerOptions {
   uint32_t threads = 0;     // 0: usable_processors()
   uint32_t chunk = 512;     // most tokens in one pass; longer inputs are cut by the caller
   Precision precision = Precision::standard;
-  KvType kv = KvType::f16;
+  KvType kv = KvType::f16;  // f16 means f32 with Precision::f32
 };
 
 enum class Logits : uint8_t { none, last, all };

@@ -43,10 +43,13 @@ struct VectorKernels {
 
 const VectorKernels& vector_kernels(Target target);
 
-// Keys and values of one kv head in the cache: rows of head_size, one a position.
+enum class KvFormat : uint8_t { f16, i8, f32 };
+
+// Keys or values of one kv head in the cache: rows of head_size elements, one a position.
 struct KvRows {
-  const void* rows;     // f16, or int8 when scales is not null; row p at p · head_size elements
-  const float* scales;  // [positions], int8 only
+  KvFormat format;
+  const void* rows;
+  const float* scales;  // [positions], i8 only
 };
 
 struct AttentionShape {
@@ -70,10 +73,10 @@ struct AttentionKernels {
   // parts of a long context. scratch: group · (end − begin) floats.
   void (*token)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin,
                 uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch);
-  // One row into the cache: f16 when scale is null, else int8 with its scale.
-  void (*store_row)(const float* row, size_t n, void* out, float* scale);
-  // A tile's lanes into the cache: x [n][tile_tokens], `tokens` lanes, rows `row_bytes` apart.
-  void (*store_tile)(const float* x, size_t n, size_t tokens, void* out, float* scales);
+  // One row into the cache; scale: where an i8 row's scale goes.
+  void (*store_row)(KvFormat format, const float* row, size_t n, void* out, float* scale);
+  // A tile's lanes into consecutive rows of the cache: x [n][tile_tokens], `tokens` lanes, n ≤ 1,024.
+  void (*store_tile)(KvFormat format, const float* x, size_t n, size_t tokens, void* out, float* scales);
 };
 
 const AttentionKernels& attention_kernels(Target target);

@@ -225,7 +225,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
       break;
     }
     case OpKind::norm_layer:
-      v.tile_norm_layer(in, bound.weight->data(), bound.bias->data(), op.epsilon, width, out);
+      v.tile_norm_layer(in, bound.weight->data(), bound.bias, op.epsilon, width, out);
       break;
     case OpKind::rope: {
       const size_t each = width / op.heads, table = index * (op.rope.dims / 2) * tile_tokens_;
@@ -318,8 +318,7 @@ void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row,
     } else {
       machine_.gemm.multiply_f32(t.row, padded, k, tile(bound.op.input, i), out);
     }
-    if (bound.bias != nullptr)
-      machine_.vector.tile_bias(out, bound.bias->data() + bound.op.row_begin + row, rows);
+    if (bound.bias != nullptr) machine_.vector.tile_bias(out, bound.bias + row, rows);
     if (logits == nullptr) continue;
     const size_t lanes = std::min(tile_tokens_, tokens_ - i * tile_tokens_);
     for (size_t lane = 0; lane < lanes; ++lane) {
@@ -339,21 +338,20 @@ void ChunkExecutor::run_attention(const Step& step) {
     for (uint32_t head = 0; head < p.kv_heads; ++head) {
       const KvCache::Place k = machine_.cache.keys(step.layer, head, at);
       const KvCache::Place v = machine_.cache.values(step.layer, head, at);
-      machine_.attention.store_tile(tile(Slot::key, index) + head * head_floats, n, lanes(index), k.row,
-                                    k.scale);
-      machine_.attention.store_tile(tile(Slot::value, index) + head * head_floats, n, lanes(index), v.row,
-                                    v.scale);
+      machine_.attention.store_tile(machine_.cache.format(), tile(Slot::key, index) + head * head_floats, n,
+                                    lanes(index), k.row, k.scale);
+      machine_.attention.store_tile(machine_.cache.format(), tile(Slot::value, index) + head * head_floats, n,
+                                    lanes(index), v.row, v.scale);
     }
   });
   machine_.pool.run(tiles_ * p.kv_heads, [&](size_t thread, size_t task) {
     const size_t index = tiles_ - 1 - task / p.kv_heads;  // the longest first
     const uint32_t head = static_cast<uint32_t>(task % p.kv_heads);
     const size_t offset = head * shape.group * head_floats;
-    machine_.attention.tile(shape, KvCache::rows(machine_.cache.keys(step.layer, head, 0)),
-                            KvCache::rows(machine_.cache.values(step.layer, head, 0)),
-                            position_ + static_cast<uint32_t>(index * tile_tokens_), lanes(index),
-                            tile(Slot::query, index) + offset, tile(Slot::context, index) + offset,
-                            threads_[thread].attention);
+    machine_.attention.tile(
+        shape, machine_.cache.key_rows(step.layer, head), machine_.cache.value_rows(step.layer, head),
+        position_ + static_cast<uint32_t>(index * tile_tokens_), lanes(index),
+        tile(Slot::query, index) + offset, tile(Slot::context, index) + offset, threads_[thread].attention);
   });
 }
 

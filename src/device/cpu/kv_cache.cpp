@@ -2,15 +2,18 @@
 
 namespace cairn::device::cpu {
 
-KvCache::KvCache(const graph::HyperParameters& parameters, uint32_t context, KvType type)
-    : heads_(parameters.kv_heads),
+KvCache::KvCache(const graph::HyperParameters& parameters, uint32_t context, kernels::KvFormat format)
+    : format_(format),
+      heads_(parameters.kv_heads),
       head_size_(parameters.head_size),
       context_(context),
       matrices_(2 * parameters.layers),
-      element_(type == KvType::f16 ? 2 : 1) {
+      element_(format == kernels::KvFormat::f32   ? 4
+               : format == kernels::KvFormat::f16 ? 2
+                                                  : 1) {
   const size_t rows = static_cast<size_t>(matrices_) * heads_ * context_;
   rows_ = Buffer(rows * head_size_ * element_);
-  if (type == KvType::i8) scales_ = Buffer(rows * sizeof(float));
+  if (format == kernels::KvFormat::i8) scales_ = Buffer(rows * sizeof(float));
 }
 
 KvCache::Place KvCache::place(uint32_t matrix, uint32_t head, uint32_t position) const {

@@ -55,12 +55,12 @@ BoundOp Plan::bind(const graph::Op& op) {
       bound.matrix = matrix(op.weight);
       bound.matrix.rows_begin = bound.matrix.row(op.row_begin);
       bound.matrix.rows = op.rows;
-      if (!op.bias.empty()) bound.bias = vector(op.bias);
+      if (!op.bias.empty()) bound.bias = vector(op.bias)->data() + op.row_begin;
       break;
     case graph::OpKind::norm_rms:
     case graph::OpKind::norm_layer:
       bound.weight = vector(op.weight);
-      if (!op.bias.empty()) bound.bias = vector(op.bias);
+      if (!op.bias.empty()) bound.bias = vector(op.bias)->data();
       break;
     case graph::OpKind::rope: {
       size_t i = 0;

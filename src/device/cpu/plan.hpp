@@ -24,7 +24,7 @@ struct BoundOp {
   graph::Op op;
   Matrix matrix;                               // linear, embed
   const std::vector<float>* weight = nullptr;  // norms; rope: divisors of the frequencies, or null
-  const std::vector<float>* bias = nullptr;    // norm_layer, linear; null if none
+  const float* bias = nullptr;                 // norm_layer, linear; null if none
   uint32_t rope_table = 0;                     // rope: which of Plan::ropes
 };
 

@@ -14,6 +14,13 @@ namespace {
 // Up to this many tokens go through the model one by one: unpacking panels would cost more.
 constexpr size_t kFewTokens = 2;
 
+// --precision f32 is what other modes are measured against: its cache rounds nothing either, unless int8 was
+// asked for.
+kernels::KvFormat kv_format(const RunnerOptions& options) {
+  if (options.kv == KvType::i8) return kernels::KvFormat::i8;
+  return options.precision == Precision::f32 ? kernels::KvFormat::f32 : kernels::KvFormat::f16;
+}
+
 class CpuRunner final : public Runner {
  public:
   CpuRunner(const gguf::File& file, const RunnerOptions& options)
@@ -23,7 +30,7 @@ class CpuRunner final : public Runner {
         options_(options),
         pool_(options.threads == 0 ? usable_processors() : options.threads),
         plan_(file_, model_, target_, options.precision == Precision::f32),
-        cache_(model_.parameters, options.context, options.kv),
+        cache_(model_.parameters, options.context, kv_format(options)),
         machine_{model_,
                  plan_,
                  kernels::gemm_kernels(target_),

@@ -114,7 +114,7 @@ void TokenExecutor::run_floats(const Step& step) {
         break;
       }
       case OpKind::norm_layer:
-        v.token_norm_layer(in, bound.weight->data(), bound.bias->data(), op.epsilon, width, out);
+        v.token_norm_layer(in, bound.weight->data(), bound.bias, op.epsilon, width, out);
         break;
       case OpKind::rope: {
         const size_t each = width / op.heads;
@@ -188,8 +188,7 @@ void TokenExecutor::run_linears(const Step& step) {
       }
     }
     if (task.bound->bias != nullptr) {
-      machine_.vector.add(out, task.bound->bias->data() + task.bound->op.row_begin + task.row, task.rows,
-                          out);
+      machine_.vector.add(out, task.bound->bias + task.row, task.rows, out);
     }
   });
 }
@@ -208,8 +207,8 @@ void TokenExecutor::run_attention(const Step& step, uint32_t position) {
   for (uint32_t head = 0; head < p.kv_heads; ++head) {
     const KvCache::Place k = machine_.cache.keys(step.layer, head, position);
     const KvCache::Place v = machine_.cache.values(step.layer, head, position);
-    machine_.attention.store_row(keys + head * n, n, k.row, k.scale);
-    machine_.attention.store_row(values + head * n, n, v.row, v.scale);
+    machine_.attention.store_row(machine_.cache.format(), keys + head * n, n, k.row, k.scale);
+    machine_.attention.store_row(machine_.cache.format(), values + head * n, n, v.row, v.scale);
   }
   // Each task takes one kv head and one part of the positions, and leaves sums to be merged.
   const size_t parts = (end - begin + kPart - 1) / kPart;
@@ -222,8 +221,8 @@ void TokenExecutor::run_attention(const Step& step, uint32_t position) {
     const uint32_t head = static_cast<uint32_t>(index / parts), part = static_cast<uint32_t>(index % parts);
     float* out = part_of(head, part);
     const uint32_t first = begin + part * static_cast<uint32_t>(kPart);
-    machine_.attention.token(shape, KvCache::rows(machine_.cache.keys(step.layer, head, 0)),
-                             KvCache::rows(machine_.cache.values(step.layer, head, 0)), first,
+    machine_.attention.token(shape, machine_.cache.key_rows(step.layer, head),
+                             machine_.cache.value_rows(step.layer, head), first,
                              std::min(end, first + static_cast<uint32_t>(kPart)), queries + head * group * n,
                              out, out + group * n, out + group * (n + 1), out + group * (n + 2));
   });

@@ -15,35 +15,78 @@ constexpr size_t kKeys = 64;  // keys a block
 constexpr size_t kRows = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
 constexpr float kMasked = -1e30f;
 
-// Conversions of single f16 numbers, for what is left of a row: Highway has none for scalars.
-HWY_INLINE float from_half(hwy::float16_t x) {
-  hwy::float16_t lanes[kLanes] = {};
-  lanes[0] = x;
-  return hn::GetLane(hn::PromoteTo(df, hn::LoadU(df16, lanes)));
-}
-HWY_INLINE hwy::float16_t to_half(float x) {
-  hwy::float16_t lanes[kLanes];
-  hn::StoreU(hn::DemoteTo(df16, hn::Set(df, x)), df16, lanes);
-  return lanes[0];
+// The three formats of the cache behind one interface: kLanes elements, or one, as floats.
+struct HalfRows {
+  using Element = hwy::float16_t;
+  static HWY_INLINE VF load(const Element* p) { return hn::PromoteTo(df, hn::LoadU(df16, p)); }
+};
+struct ByteRows {
+  using Element = int8_t;
+  static HWY_INLINE VF load(const Element* p) {
+    return hn::ConvertTo(df, hn::PromoteTo(di, hn::LoadU(di8, p)));
+  }
+};
+struct FloatRows {
+  using Element = float;
+  static HWY_INLINE VF load(const Element* p) { return hn::LoadU(df, p); }
+};
+
+// What is left of a row after whole vectors, padded with zeros.
+template <class Rows>
+HWY_INLINE VF load_tail(const typename Rows::Element* p, size_t count) {
+  typename Rows::Element lanes[kLanes] = {};
+  for (size_t i = 0; i < count; ++i) lanes[i] = p[i];
+  return Rows::load(lanes);
 }
 
-// One row of n elements of the cache as floats.
-HWY_INLINE void load_row(const KvRows& cache, size_t position, size_t n, float* HWY_RESTRICT out) {
+// body(elements' index, how many, their floats) for each vector of row `position`.
+template <class Rows, class Body>
+HWY_INLINE void for_row(const KvRows& cache, size_t position, size_t n, const Body& body) {
+  const auto* row = static_cast<const typename Rows::Element*>(cache.rows) + position * n;
   size_t i = 0;
-  if (cache.scales == nullptr) {
-    const auto* row = static_cast<const hwy::float16_t*>(cache.rows) + position * n;
-    for (; i + kLanes <= n; i += kLanes) hn::StoreU(hn::PromoteTo(df, hn::LoadU(df16, row + i)), df, out + i);
-    for (; i < n; ++i) out[i] = from_half(row[i]);
-  } else {
-    const auto* row = static_cast<const int8_t*>(cache.rows) + position * n;
-    const float scale = cache.scales[position];
-    const VF s = hn::Set(df, scale);
-    for (; i + kLanes <= n; i += kLanes) {
-      const auto wide = hn::ConvertTo(df, hn::PromoteTo(di, hn::LoadU(di8, row + i)));
-      hn::StoreU(hn::Mul(wide, s), df, out + i);
-    }
-    for (; i < n; ++i) out[i] = static_cast<float>(row[i]) * scale;
+  for (; i + kLanes <= n; i += kLanes) body(i, kLanes, Rows::load(row + i));
+  if (i < n) body(i, n - i, load_tail<Rows>(row + i, n - i));
+}
+
+template <class Body>
+HWY_INLINE void with_format(KvFormat format, const Body& body) {
+  switch (format) {
+    case KvFormat::f16:
+      body(HalfRows());
+      break;
+    case KvFormat::i8:
+      body(ByteRows());
+      break;
+    case KvFormat::f32:
+      body(FloatRows());
+      break;
   }
+}
+
+HWY_INLINE float scale_of(const KvRows& cache, size_t position) {
+  return cache.format == KvFormat::i8 ? cache.scales[position] : 1.0f;
+}
+
+HWY_INLINE void store(VF x, size_t count, float* out) {
+  if (count == kLanes) {
+    hn::StoreU(x, df, out);
+    return;
+  }
+  float lanes[kLanes];
+  hn::StoreU(x, df, lanes);
+  for (size_t i = 0; i < count; ++i) out[i] = lanes[i];
+}
+
+// Rows [begin, begin + count) of the cache as floats.
+void load_rows(const KvRows& cache, size_t begin, size_t count, size_t n, float* HWY_RESTRICT out) {
+  with_format(cache.format, [&](auto rows) HWY_ATTR {
+    for (size_t r = 0; r < count; ++r) {
+      const VF scale = hn::Set(df, scale_of(cache, begin + r));
+      for_row<decltype(rows)>(cache, begin + r, n, [&](size_t i, size_t lanes, VF x) HWY_ATTR {
+        store(hn::Mul(x, scale), lanes, out + r * n + i);
+      });
+    }
+  });
 }
 
 // scores[key][lane] = Σ_d keys[key][d] · query[d][lane] for kKeys keys.
@@ -125,10 +168,8 @@ void tile(const AttentionShape& shape, const KvRows& keys, const KvRows& values,
   const size_t visible = shape.window != 0 && first + 1 > shape.window ? first + 1 - shape.window : 0;
   for (size_t begin = visible / kKeys * kKeys; begin < end; begin += kKeys) {
     const size_t stop = begin + kKeys < end ? begin + kKeys : end;
-    for (size_t key = begin; key < stop; ++key) {
-      load_row(keys, key, n, key_block + (key - begin) * n);
-      load_row(values, key, n, value_block + (key - begin) * n);
-    }
+    load_rows(keys, begin, stop - begin, n, key_block);
+    load_rows(values, begin, stop - begin, n, value_block);
     for (size_t i = (stop - begin) * n; i < kKeys * n; ++i) key_block[i] = value_block[i] = 0;
     const bool masked = stop > first + 1 || stop < begin + kKeys ||
                         (shape.window != 0 && begin + shape.window < first + kTile);
@@ -178,34 +219,48 @@ void tile(const AttentionShape& shape, const KvRows& keys, const KvRows& values,
   }
 }
 
-// Σ row[i] · query[i], the row in the cache's own form; the scale of an int8 row is left to the caller.
-HWY_INLINE float row_dot(const KvRows& cache, size_t position, size_t n, const float* HWY_RESTRICT query) {
-  VF acc = hn::Zero(df);
-  size_t i = 0;
-  float tail = 0;
-  if (cache.scales == nullptr) {
-    const auto* row = static_cast<const hwy::float16_t*>(cache.rows) + position * n;
-    for (; i + kLanes <= n; i += kLanes)
-      acc = hn::MulAdd(hn::PromoteTo(df, hn::LoadU(df16, row + i)), hn::LoadU(df, query + i), acc);
-    for (; i < n; ++i) tail += from_half(row[i]) * query[i];
-    return hn::GetLane(hn::SumOfLanes(df, acc)) + tail;
+// scores[head][key] = scale · Σ_d keys[begin + key][d] · queries[head][d]
+template <class Rows>
+HWY_INLINE void score_rows(const AttentionShape& shape, const KvRows& keys, uint32_t begin, size_t count,
+                           const float* HWY_RESTRICT queries, float* HWY_RESTRICT scores) {
+  const size_t n = shape.head_size;
+  for (size_t key = 0; key < count; ++key) {
+    const float scale = shape.scale * scale_of(keys, begin + key);
+    for (size_t head = 0; head < shape.group; ++head) {
+      VF acc = hn::Zero(df);
+      for_row<Rows>(keys, begin + key, n, [&](size_t i, size_t lanes, VF x) HWY_ATTR {
+        const float* q = queries + head * n + i;
+        acc = hn::MulAdd(x, lanes == kLanes ? hn::LoadU(df, q) : load_tail<FloatRows>(q, lanes), acc);
+      });
+      scores[head * count + key] = hn::GetLane(hn::SumOfLanes(df, acc)) * scale;
+    }
   }
-  const auto* row = static_cast<const int8_t*>(cache.rows) + position * n;
-  for (; i + kLanes <= n; i += kLanes)
-    acc = hn::MulAdd(hn::ConvertTo(df, hn::PromoteTo(di, hn::LoadU(di8, row + i))), hn::LoadU(df, query + i),
-                     acc);
-  for (; i < n; ++i) tail += static_cast<float>(row[i]) * query[i];
-  return (hn::GetLane(hn::SumOfLanes(df, acc)) + tail) * cache.scales[position];
+}
+
+// out[head][d] = Σ_key weights[head][key] · values[begin + key][d]
+template <class Rows>
+HWY_INLINE void sum_rows(const AttentionShape& shape, const KvRows& values, uint32_t begin, size_t count,
+                         const float* HWY_RESTRICT weights, float* HWY_RESTRICT out) {
+  const size_t n = shape.head_size;
+  for (size_t i = 0; i < shape.group * n; ++i) out[i] = 0;
+  for (size_t key = 0; key < count; ++key) {
+    const float scale = scale_of(values, begin + key);
+    for_row<Rows>(values, begin + key, n, [&](size_t i, size_t lanes, VF x) HWY_ATTR {
+      for (size_t head = 0; head < shape.group; ++head) {
+        float* o = out + head * n + i;
+        const VF before = lanes == kLanes ? hn::LoadU(df, o) : load_tail<FloatRows>(o, lanes);
+        store(hn::MulAdd(x, hn::Set(df, weights[head * count + key] * scale), before), lanes, o);
+      }
+    });
+  }
 }
 
 void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin,
            uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch) {
-  const size_t n = shape.head_size, count = end - begin;
-  for (size_t key = 0; key < count; ++key) {
-    for (size_t head = 0; head < shape.group; ++head) {
-      scratch[head * count + key] = row_dot(keys, begin + key, n, queries + head * n) * shape.scale;
-    }
-  }
+  const size_t count = end - begin;
+  with_format(keys.format, [&](auto rows) HWY_ATTR {
+    score_rows<decltype(rows)>(shape, keys, begin, count, queries, scratch);
+  });
   for (size_t head = 0; head < shape.group; ++head) {
     float* scores = scratch + head * count;
     if (shape.softcap > 0) {
@@ -228,39 +283,26 @@ void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values
     }
     maxima[head] = top;
     sums[head] = total + hn::GetLane(hn::SumOfLanes(df, totals));
-    for (size_t d = 0; d < n; ++d) out[head * n + d] = 0;
   }
-  for (size_t position = 0; position < count; ++position) {
-    const size_t at = begin + position;
-    const float row_scale = values.scales == nullptr ? 1.0f : values.scales[at];
-    const auto* half_row = static_cast<const hwy::float16_t*>(values.rows) + at * n;
-    const auto* byte_row = static_cast<const int8_t*>(values.rows) + at * n;
-    size_t d = 0;
-    for (; d + kLanes <= n; d += kLanes) {
-      const VF x = values.scales == nullptr
-                       ? hn::PromoteTo(df, hn::LoadU(df16, half_row + d))
-                       : hn::ConvertTo(df, hn::PromoteTo(di, hn::LoadU(di8, byte_row + d)));
-      for (size_t head = 0; head < shape.group; ++head) {
-        float* o = out + head * n + d;
-        const VF weight = hn::Set(df, scratch[head * count + position] * row_scale);
-        hn::StoreU(hn::MulAdd(x, weight, hn::LoadU(df, o)), df, o);
-      }
-    }
-    for (; d < n; ++d) {
-      const float x = values.scales == nullptr ? from_half(half_row[d]) : static_cast<float>(byte_row[d]);
-      for (size_t head = 0; head < shape.group; ++head)
-        out[head * n + d] += x * scratch[head * count + position] * row_scale;
-    }
-  }
+  with_format(values.format, [&](auto rows) HWY_ATTR {
+    sum_rows<decltype(rows)>(shape, values, begin, count, scratch, out);
+  });
 }
 
-void store_row(const float* row, size_t n, void* out, float* scale) {
+void store_row(KvFormat format, const float* row, size_t n, void* out, float* scale) {
   size_t i = 0;
-  if (scale == nullptr) {
+  if (format == KvFormat::f32) {
+    for (; i < n; ++i) static_cast<float*>(out)[i] = row[i];
+    return;
+  }
+  if (format == KvFormat::f16) {
     auto* half = static_cast<hwy::float16_t*>(out);
     for (; i + kLanes <= n; i += kLanes)
       hn::StoreU(hn::DemoteTo(df16, hn::LoadU(df, row + i)), df16, half + i);
-    for (; i < n; ++i) half[i] = to_half(row[i]);
+    if (i == n) return;
+    hwy::float16_t lanes[kLanes];
+    hn::StoreU(hn::DemoteTo(df16, load_tail<FloatRows>(row + i, n - i)), df16, lanes);
+    for (size_t j = i; j < n; ++j) half[j] = lanes[j - i];
     return;
   }
   float top = 0;
@@ -269,23 +311,25 @@ void store_row(const float* row, size_t n, void* out, float* scale) {
     top = a > top ? a : top;
   }
   *scale = top / 127;
-  const float inverse = top > 0 ? 127 / top : 0;
+  const VF inverse = hn::Set(df, 127 / (top > 1e-30f ? top : 1e-30f));
   auto* bytes = static_cast<int8_t*>(out);
-  for (; i + kLanes <= n; i += kLanes) {
-    const auto q = hn::NearestInt(hn::Mul(hn::LoadU(df, row + i), hn::Set(df, inverse)));
-    hn::StoreU(hn::DemoteTo(di8, q), di8, bytes + i);
+  for (; i < n; i += kLanes) {
+    const size_t count = n - i < kLanes ? n - i : kLanes;
+    const VF x = count == kLanes ? hn::LoadU(df, row + i) : load_tail<FloatRows>(row + i, count);
+    int8_t lanes[kLanes];
+    hn::StoreU(hn::DemoteTo(di8, hn::NearestInt(hn::Mul(x, inverse))), di8, lanes);
+    for (size_t j = 0; j < count; ++j) bytes[i + j] = lanes[j];
   }
-  for (; i < n; ++i)
-    bytes[i] = static_cast<int8_t>(hn::GetLane(hn::NearestInt(hn::Set(df, row[i] * inverse))));
 }
 
-void store_tile(const float* x, size_t n, size_t tokens, void* out, float* scales) {
-  constexpr size_t kMost = 1024;  // longest head that is transposed through the stack
+void store_tile(KvFormat format, const float* x, size_t n, size_t tokens, void* out, float* scales) {
+  constexpr size_t kMost = 1024;  // longest head: it is transposed through the stack
   float row[kMost];
-  const size_t bytes = scales == nullptr ? 2 * n : n;
+  const size_t bytes = n * (format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1);
   for (size_t t = 0; t < tokens; ++t) {
     for (size_t i = 0; i < n; ++i) row[i] = x[i * kTile + t];
-    store_row(row, n, static_cast<char*>(out) + t * bytes, scales == nullptr ? nullptr : scales + t);
+    store_row(format, row, n, static_cast<char*>(out) + t * bytes,
+              format == KvFormat::i8 ? scales + t : nullptr);
   }
 }
 
