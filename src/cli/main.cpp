@@ -67,7 +67,7 @@ int run(int argc, char** argv) {
   }
   errno = EIO;
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
-    throw std::system_error(errno, std::generic_category(), "cannot write to standard output");
+    throw std::system_error(errno, std::generic_category());
   }
   return 0;
 }
@@ -84,9 +84,9 @@ int main(int argc, char** argv) {
   } catch (const Error& error) {
     return report(error.what(), exit_status(error.code()));
   } catch (const std::system_error& error) {
-    // What a reader gone away (`cairn run … | head`) does to any other program: it ends, quietly.
-    if (error.code() == std::errc::broken_pipe) return 128 + SIGPIPE;
-    return report(error.what(), 1);
+    // fmt's own words for a closed or full standard output are "cannot write to file".
+    if (std::ferror(stdout) == 0) return report(error.what(), 1);
+    return report("cannot write to standard output: " + error.code().message(), 1);
   } catch (const std::bad_alloc&) {
     return report("out of memory", 1);
   } catch (const std::exception& error) {

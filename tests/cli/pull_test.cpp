@@ -1,0 +1,124 @@
+// What a script sees of `cairn pull`: the path on stdout, one line on stderr when it fails.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <thread>
+
+#include "base/http_server.hpp"
+#include "base/temporary_folder.hpp"
+#include "session_program.hpp"
+
+namespace cairn::cli {
+namespace {
+
+using cairn::testing::HttpServer;
+using cairn::testing::read_file;
+using cairn::testing::ScopedVariable;
+using cairn::testing::TemporaryFolder;
+using ::testing::HasSubstr;
+
+const std::string kBody = "GGUF" + std::string(300'000, 'x');
+const std::string kHead = "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 300004\r\n\r\n";
+
+class PullCommand : public ::testing::Test {
+ protected:
+  static void expect_line(Program& program, int status, const std::string& part) {
+    EXPECT_EQ(program.status(), status) << program.err;
+    EXPECT_EQ(program.out, "");
+    EXPECT_THAT(program.err, HasSubstr(part));
+    EXPECT_EQ(std::count(program.err.begin(), program.err.end(), '\n'), 1) << program.err;
+  }
+
+  const TemporaryFolder store_;
+  const ScopedVariable models_{"CAIRN_MODELS", store_.path().c_str()};
+  const std::string stored_ = store_ / "model.gguf", partial_ = stored_ + ".partial";
+};
+
+TEST_F(PullCommand, PrintsThePathAlone) {
+  const HttpServer server([](const std::string&) { return kHead + kBody; });
+  for (int time = 0; time < 2; ++time) {
+    Program program({"pull", server.url("/model.gguf")});
+    EXPECT_EQ(program.status(), 0) << program.err;
+    EXPECT_EQ(program.out, stored_ + "\n");
+    EXPECT_EQ(program.err, "");
+  }
+  EXPECT_EQ(server.requests().size(), 1u);
+  EXPECT_EQ(read_file(stored_), kBody);
+}
+
+TEST_F(PullCommand, ListsWhatIsKnown) {
+  Program program({"pull", "--list"});
+  EXPECT_EQ(program.status(), 0);
+  EXPECT_THAT(program.out, HasSubstr("smollm2-135m"));
+  EXPECT_THAT(program.out, HasSubstr("gemma3-270m"));
+}
+
+TEST_F(PullCommand, ReportsWhatIsNotThere) {
+  const HttpServer server(
+      [](const std::string&) { return std::string("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"); });
+  Program program({"pull", server.url("/model.gguf")});
+  expect_line(program, 1, "/model.gguf: the server answered with status 404");
+}
+
+TEST_F(PullCommand, ReportsAWrongHash) {
+  const HttpServer server([](const std::string&) { return kHead + kBody; });
+  Program program({"pull", server.url("/model.gguf"), "--sha256", std::string(64, '0')});
+  expect_line(program, 1, "its sha256 is ");
+  EXPECT_EQ(store_.entries(), 0u);
+}
+
+// Takes as long as the program's pauses between its retries.
+TEST_F(PullCommand, KeepsWhatCameBeforeTheConnectionWasLost) {
+  const HttpServer server([](const std::string& request) {
+    return request.find("Range:") == std::string::npos ? kHead + kBody.substr(0, 150'000) : std::string();
+  });
+  Program program({"pull", server.url("/model.gguf")});
+  expect_line(program, 1, "0.1 of 0.3 MiB are here, the same command goes on from there");
+  EXPECT_EQ(read_file(partial_), kBody.substr(0, 150'000));
+}
+
+TEST_F(PullCommand, ReportsADiskThatFillsUp) {
+  const HttpServer server([](const std::string&) { return kHead + kBody; });
+  rlimit before = {};
+  ASSERT_EQ(getrlimit(RLIMIT_FSIZE, &before), 0);
+  const rlimit small = {100'000, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);  // for the program, which inherits it
+  Program program({"pull", server.url("/model.gguf")});
+  setrlimit(RLIMIT_FSIZE, &before);
+  expect_line(program, 1, "cannot write " + partial_ + ": File too large");
+}
+
+TEST_F(PullCommand, StopsAtCtrlCAndGoesOnLater) {
+  std::atomic<bool> slow{true};
+  const HttpServer server([&slow](const std::string& request) {
+    const size_t range = request.find("Range: bytes=");
+    if (range == std::string::npos) {
+      return kHead + kBody.substr(0, 150'000);
+    }
+    if (slow) {
+      std::this_thread::sleep_for(std::chrono::seconds(1));
+      return std::string();
+    }
+    return "HTTP/1.1 206 Partial Content\r\nETag: \"1\"\r\nContent-Length: 150004\r\n"
+           "Content-Range: bytes 150000-300003/300004\r\n\r\n" +
+           kBody.substr(150'000);
+  });
+  Program stopped({"pull", server.url("/model.gguf")});
+  while (server.requests().empty()) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  stopped.signal(SIGINT);
+  expect_line(stopped, 130, "interrupted");
+  EXPECT_EQ(read_file(partial_).size(), 150'000u);
+
+  slow = false;
+  Program resumed({"pull", server.url("/model.gguf")});
+  EXPECT_EQ(resumed.status(), 0) << resumed.err;
+  EXPECT_EQ(read_file(stored_), kBody);
+}
+
+}  // namespace
+}  // namespace cairn::cli
