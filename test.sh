@@ -8,8 +8,8 @@ usage() {
 usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--fuzz [SECONDS]] [--all]
 
   --release    the release build, every test (this is what a plain ./test.sh does)
-  --gcc        the same tests, built by g++
-  --sanitize   under the address and undefined-behaviour sanitizers, without the tests on whole real models
+  --gcc        built by g++ instead of clang; without the tests on whole real models, like those below
+  --sanitize   under the address and undefined-behaviour sanitizers
   --thread     the rooms that share work between threads, under the thread sanitizer
   --fuzz       the fuzzers, SECONDS each (60)
   --all        all of these
@@ -82,33 +82,40 @@ pull_models() {
 
 run_mode() {
   case $1 in
-    release | gcc)
-      build "$1"
-      pull_models "build/$1"
-      count_tests "$1"
+    release)
+      build release
+      pull_models build/release
+      count_tests release
+      ;;
+    gcc)
+      build gcc
+      count_tests gcc -E 'RealModel'
       ;;
     sanitize)
       build debug
-      pull_models build/debug
       ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 count_tests debug -E 'RealModel'
       ;;
     thread)
       build thread test_base test_device test_llm
-      TSAN_OPTIONS=halt_on_error=1 count_tests thread -R "$thread_tests" -E 'RealModel'
+      TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|device|llm)$' -E 'RealModel'
       ;;
     fuzz) run_fuzzers ;;
   esac
 }
 
 run_fuzzers() {
-  local fuzzer name
+  local fuzzer name corpora dictionary
   build fuzz
-  for fuzzer in build/fuzz/fuzz/fuzz_*; do
-    [ -x "$fuzzer" ] && [ -f "$fuzzer" ] || continue
+  for fuzzer in build/fuzz/fuzz/fuzz_{gguf,model,template}; do
     name=$(basename "$fuzzer")
-    mkdir -p "build/fuzz/found/$name"
-    if quietly "Fuzzing with $name for $fuzz_seconds s" "$fuzzer" -max_total_time="$fuzz_seconds" \
-      -artifact_prefix="build/fuzz/found/$name/" "build/fuzz/found/$name" "fuzz/corpus/${name#fuzz_}"; then
+    name=${name#fuzz_}
+    corpora=("build/fuzz/found/$name")  # what this run finds is added to the first
+    mkdir -p "${corpora[0]}"
+    [ ! -d "fuzz/corpus/$name" ] || corpora+=("fuzz/corpus/$name")
+    dictionary=()
+    [ ! -f "fuzz/$name.dict" ] || dictionary=("-dict=fuzz/$name.dict")
+    if quietly "Fuzzing $name" "$fuzzer" -max_total_time="$fuzz_seconds" \
+      -timeout=25 -rss_limit_mb=2048 -artifact_prefix="build/fuzz/found/" "${dictionary[@]}" "${corpora[@]}"; then
       passed=$((passed + 1))
     else
       failed=$((failed + 1))

@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034
 # Sourced by quickstart.sh and test.sh: the Debian packages that cairn needs, and how to get the missing ones.
 
 build_packages=(
