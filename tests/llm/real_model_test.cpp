@@ -1,0 +1,65 @@
+// Conversations with the two real models, from text to text, against transformers on the dequantised weights
+// (tools/make_answer_golden.py). Models: as `cairn pull` put them.
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "base/model_store.hpp"
+#include "llm/chat.hpp"
+#include "llm/model.hpp"
+
+namespace cairn::llm {
+namespace {
+
+nlohmann::json golden(const char* name) {
+  std::ifstream file(CAIRN_TEST_DATA "/answers_golden.json");
+  return nlohmann::json::parse(file).at(name);
+}
+
+GenerateOptions greedy() {
+  GenerateOptions options;
+  options.max_tokens = 24;
+  options.sampler.temperature = 0;
+  return options;
+}
+
+device::RunnerOptions exact() {
+  device::RunnerOptions options;
+  options.context = 512;
+  options.precision = device::Precision::f32;
+  return options;
+}
+
+TEST(RealModelAnswers, SmolLm2ChatsAsTransformersDoes) {
+  const auto model = Model::load(resolve_model("smollm2-135m"));
+  Session session = model->make_session(exact());
+  ChatSession chat(session, model->chat_template());
+  uint32_t in_cache = 0;
+  for (const auto& turn : golden("smollm2-135m")) {
+    SCOPED_TRACE(turn["question"]);
+    const Result result = chat.send(turn["question"].get<std::string>(), greedy());
+    EXPECT_EQ(result.tokens, turn["answer"].get<std::vector<Token>>());
+    EXPECT_EQ(result.text, turn["text"]);
+    EXPECT_EQ(result.statistics.prompt_tokens, turn["prompt"].size());
+    EXPECT_EQ(result.statistics.cached_tokens, in_cache);
+    in_cache = static_cast<uint32_t>(session.cached().size());
+  }
+  EXPECT_GT(in_cache, 60u);
+}
+
+TEST(RealModelAnswers, Gemma3ContinuesAsTransformersDoes) {
+  const auto model = Model::load(resolve_model("gemma3-270m"));
+  Session session = model->make_session(exact());
+  for (const auto& turn : golden("gemma3-270m")) {
+    SCOPED_TRACE(turn["question"]);
+    const auto prompt = encode_prompt(*model, turn["question"].get<std::string>(), "", false);
+    EXPECT_EQ(prompt, turn["prompt"].get<std::vector<Token>>());
+    const Result result = session.generate(prompt, greedy());
+    EXPECT_EQ(result.tokens, turn["answer"].get<std::vector<Token>>());
+    EXPECT_EQ(result.text, turn["text"]);
+  }
+}
+
+}  // namespace
+}  // namespace cairn::llm
