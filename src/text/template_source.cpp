@@ -13,10 +13,24 @@ constexpr std::string_view chatml =
     "'<|im_end|>' "
     "+ '\\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}";
 
-bool speaks_chatml(const gguf::File& file) {
+// Gemma's turns, for its files that come without a template. A system message goes in front of the first
+// turn.
+constexpr std::string_view gemma =
+    "{{ bos_token }}{% set ns = namespace(system='') %}{% for message in messages %}{% if message['role'] == "
+    "'system' "
+    "%}{% set ns.system = ns.system + message['content'] + '\n\n' %}{% else %}{{ '<start_of_turn>' + "
+    "('model' if "
+    "message['role'] == 'assistant' else message['role']) + '\n' + ns.system + message['content'] | trim + "
+    "'<end_of_turn>\n' }}{% set ns.system = '' %}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ "
+    "'<start_of_turn>model\n' }}{% endif %}";
+
+// The vocabulary has both marks of a turn.
+bool has_tokens(const gguf::File& file, std::string_view begin, std::string_view end) {
   const auto tokens = file.texts("tokenizer.ggml.tokens");
-  return std::find(tokens.begin(), tokens.end(), "<|im_start|>") != tokens.end() &&
-         std::find(tokens.begin(), tokens.end(), "<|im_end|>") != tokens.end();
+  const auto has = [&](std::string_view token) {
+    return std::find(tokens.begin(), tokens.end(), token) != tokens.end();
+  };
+  return has(begin) && has(end);
 }
 
 }  // namespace
@@ -27,7 +41,9 @@ std::string chat_template_source(const gguf::File& file, std::string_view varian
     if (file.find(key)) return std::string(file.text(key));
   }
   if (file.find("tokenizer.chat_template")) return std::string(file.text("tokenizer.chat_template"));
-  if (speaks_chatml(file)) return std::string(chatml);
+  if (has_tokens(file, "<|im_start|>", "<|im_end|>")) return std::string(chatml);
+  const bool is_gemma = file.text("general.architecture", "").starts_with("gemma");
+  if (is_gemma && has_tokens(file, "<start_of_turn>", "<end_of_turn>")) return std::string(gemma);
   fail(ErrorCode::not_found, "{}: the model has no chat template (tokenizer.chat_template)", file.path());
 }
 

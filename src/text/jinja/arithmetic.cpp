@@ -3,6 +3,7 @@
 #include "text/jinja/format.hpp"
 #include "text/jinja/limits.hpp"
 #include "text/jinja/operators.hpp"
+#include "text/jinja/represent.hpp"
 #include "text/jinja/runtime.hpp"
 #include "text/jinja/text_tools.hpp"
 
@@ -68,7 +69,9 @@ Value integers(Arithmetic op, int64_t a, int64_t b) {
       return static_cast<double>(a) / static_cast<double>(b);
     case Arithmetic::floor_divide:
     case Arithmetic::modulo: {
-      if (b == 0) fail(ErrorCode::invalid_argument, "integer division or modulo by zero");
+      if (b == 0)
+        fail(ErrorCode::invalid_argument, "{}",
+             op == Arithmetic::modulo ? "integer modulo by zero" : "integer division or modulo by zero");
       if (b == -1) {  // INT64_MIN / -1 traps
         if (op == Arithmetic::modulo) return 0;
         if (__builtin_sub_overflow(int64_t{0}, a, &result)) overflow();
@@ -185,6 +188,22 @@ Value repeat(Runtime& runtime, const Value& value, int64_t count) {
   return value.is(Kind::list) ? Value::list(std::move(items)) : Value::tuple(std::move(items));
 }
 
+// What a Markup's % sees of its values.
+Value escaped(Runtime& runtime, const Value& value) {
+  if (value.is_number() || value.markup() || value.is_missing()) return value;
+  if (value.is(Kind::tuple)) {
+    std::vector<Value> items;
+    for (const Value& item : value.items()) items.push_back(escaped(runtime, item));
+    return Value::tuple(std::move(items));
+  }
+  if (value.is(Kind::dict)) {
+    Dict dict;
+    for (const auto& [key, item] : value.dict().entries()) dict.set(key, escaped(runtime, item));
+    return Value::dict(std::move(dict));
+  }
+  return Value(escape_html(to_text(runtime, value)), true);
+}
+
 }  // namespace
 
 Value arithmetic(Runtime& runtime, Arithmetic op, const Value& a, const Value& b) {
@@ -194,7 +213,7 @@ Value arithmetic(Runtime& runtime, Arithmetic op, const Value& a, const Value& b
   }
   // str has a % of its own, which comes before Undefined's; every other operator asks Undefined first.
   if (op == Arithmetic::modulo && a.is_text()) {
-    return Value(format_percent(runtime, a.text(), b), a.markup());
+    return Value(format_percent(runtime, a.text(), a.markup() ? escaped(runtime, b) : b), a.markup());
   }
   require_defined(a);
   require_defined(b);

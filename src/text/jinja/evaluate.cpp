@@ -133,7 +133,14 @@ Value Interpreter::compute(const ast::Call& node, size_t at, const ScopePtr& sco
   return call(node, at, scope, nullptr);
 }
 
+// Where check_names let it through.
+void Interpreter::unknown(std::string_view what, std::string_view name, size_t at) {
+  at_ = at;
+  fail(ErrorCode::unsupported, "No {} named {} found.", what, represent_text(name));
+}
+
 Value Interpreter::compute(const ast::Filter& node, size_t at, const ScopePtr& scope) {
+  if (!find_filter(node.name)) unknown("filter", node.name, at);
   const Value input = node.input ? evaluate(*node.input, scope) : *block_text_;
   const Arguments given = arguments(node.arguments, scope);
   at_ = at;
@@ -141,6 +148,7 @@ Value Interpreter::compute(const ast::Filter& node, size_t at, const ScopePtr& s
 }
 
 Value Interpreter::compute(const ast::Test& node, size_t at, const ScopePtr& scope) {
+  if (!find_test(node.name)) unknown("test", node.name, at);
   const Value input = evaluate(*node.input, scope);
   const Arguments given = arguments(node.arguments, scope);
   at_ = at;

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 
 #include "text/jinja/builtins.hpp"
 #include "text/jinja/operators.hpp"
@@ -10,10 +9,6 @@
 
 namespace cairn::text::jinja {
 namespace {
-
-// What jinja2 has and cairn leaves out: HTML, URLs, debugging, chance.
-constexpr std::array<std::string_view, 6> left_out = {"urlize",   "pprint",    "random",
-                                                      "wordwrap", "striptags", "xmlattr"};
 
 const Method* find_in(std::span<const Method> table, std::string_view name) {
   const auto found =
@@ -33,9 +28,6 @@ const Method* find_filter(std::string_view name) {
 Value apply_filter(Runtime& runtime, std::string_view name, const Value& input, const Arguments& arguments) {
   const Method* filter = find_filter(name);
   if (!filter) {
-    if (std::find(left_out.begin(), left_out.end(), name) != left_out.end()) {
-      fail(ErrorCode::unsupported, "the filter '{}'", name);
-    }
     fail(ErrorCode::unsupported, "No filter named {}.", represent_text(name));
   }
   const Nested nested(runtime);

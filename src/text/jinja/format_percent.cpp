@@ -39,6 +39,7 @@ class Source {
     return values_;
   }
   const Value& named(std::string_view name) {
+    require_defined(values_);
     if (!values_.is(Kind::dict)) fail(ErrorCode::invalid_argument, "format requires a mapping");
     const Value* value = values_.dict().find(name);
     if (!value) fail(ErrorCode::invalid_argument, "KeyError: {}", represent_text(name));
@@ -46,7 +47,8 @@ class Source {
     return *value;
   }
   void finish() const {
-    if (by_name_ || values_.is(Kind::dict) || values_.is(Kind::list)) return;
+    // What has items counts as a mapping, of which nothing need be used.
+    if (by_name_ || values_.is(Kind::dict) || values_.is(Kind::list) || values_.is_missing()) return;
     const size_t given = values_.is(Kind::tuple) ? values_.items().size() : 1;
     if (used_ < given) {
       fail(ErrorCode::invalid_argument, "not all arguments converted during string formatting");

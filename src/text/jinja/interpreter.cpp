@@ -93,6 +93,13 @@ void Interpreter::assign(const ast::Target& target, const Value& value, const Sc
   for (size_t i = 0; i < parts.size(); ++i) assign(target.members[i], parts[i], scope);
 }
 
+Value Interpreter::target_value(const ast::Target& target, const ScopePtr& scope) const {
+  if (!target.is_tuple) return look_up(target.name, scope);
+  std::vector<Value> parts;
+  for (const auto& member : target.members) parts.push_back(target_value(member, scope));
+  return Value::tuple(std::move(parts));
+}
+
 Interpreter::Flow Interpreter::execute(const ast::Set& node, const ScopePtr& scope, TextBuilder&) {
   require_namespaces(node.target, scope);
   assign(node.target, evaluate(*node.value, scope), scope);
@@ -132,7 +139,11 @@ Interpreter::Flow Interpreter::execute(const ast::FilterBlock& node, const Scope
   TextBuilder text;
   const Flow flow = run(node.body, inner, text);
   if (flow != Flow::next) return flow;
-  out += to_text(runtime_, filtered(node.filter, text.take(), inner));
+  const Value value = filtered(node.filter, text.take(), inner);
+  if (!value.is_text()) {  // jinja2 joins the pieces of the output as they are
+    fail(ErrorCode::invalid_argument, "sequence item 0: expected str instance, {} found", type_name(value));
+  }
+  out += value.text();
   return Flow::next;
 }
 

@@ -48,6 +48,7 @@ class Interpreter {
   Flow execute(const ast::Continue&, const ScopePtr&, TextBuilder&) { return Flow::next_turn; }
 
   void assign(const ast::Target& target, const Value& value, const ScopePtr& scope);
+  Value target_value(const ast::Target& target, const ScopePtr& scope) const;
   void require_namespaces(const ast::Target& target, const ScopePtr& scope);
   Value filtered(const ast::ExpressionPtr& filter, std::string text, const ScopePtr& scope);
   Value macro_object(const ast::Macro& macro, const ScopePtr& scope);
@@ -77,6 +78,7 @@ class Interpreter {
   std::vector<Value> items(const std::vector<ast::ExpressionPtr>& expressions, const ScopePtr& scope);
   Arguments arguments(const ast::CallArguments& given, const ScopePtr& scope);
   bool holds(ast::Relation relation, const Value& a, const Value& b);
+  [[noreturn]] void unknown(std::string_view what, std::string_view name, size_t at);
   Value made(Value value);  // counts what a call or an operator has made
 
   const ast::Frame& root_;

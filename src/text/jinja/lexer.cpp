@@ -132,7 +132,7 @@ class Lexer {
       after_tag(end, end_sign, true);
       return;
     }
-    stop(tag, "Missing end of raw directive");
+    if (body < source_.size()) stop(tag, "Missing end of raw directive");
   }
 
   void code(size_t tag) {

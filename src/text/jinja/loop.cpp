@@ -153,7 +153,10 @@ Interpreter::Flow Interpreter::run_loop(const ast::For& node, const Value& sourc
         runtime_.step();
         const auto test_scope = std::make_shared<Scope>(scope);
         assign(node.target, item, test_scope);
-        if (truth(evaluate(*node.condition, test_scope))) return true;
+        if (!truth(evaluate(*node.condition, test_scope))) continue;
+        // jinja2 hands on what the targets hold: a list that was unpacked becomes a tuple.
+        if (node.target.is_tuple) item = target_value(node.target, test_scope);
+        return true;
       }
       return false;
     });
@@ -171,7 +174,7 @@ Interpreter::Flow Interpreter::run_loop(const ast::For& node, const Value& sourc
   bool any = false;
   ScopePtr turn;
   try {
-    for (Value item; loop->advance(item); any = true) {
+    for (Value item; loop->advance(item);) {
       runtime_.step();
       // A macro made in the last turn may still refer to its frame.
       if (turn && turn.use_count() == 1) {
@@ -181,10 +184,10 @@ Interpreter::Flow Interpreter::run_loop(const ast::For& node, const Value& sourc
       }
       turn->set("loop", Value(std::static_pointer_cast<Object>(loop)));
       assign(node.target, item, turn);
-      if (run(node.body, turn, out) == Flow::leave_loop) {
-        any = true;
-        break;
-      }
+      // As in jinja2's generated code, a turn that was broken off, or cut short by continue, does not count.
+      const Flow flow = run(node.body, turn, out);
+      if (flow == Flow::leave_loop) break;
+      any |= flow == Flow::next;
     }
   } catch (...) {
     loop->finish();

@@ -4,6 +4,7 @@
 
 #include "text/jinja/expression_parser.hpp"
 #include "text/jinja/limits.hpp"
+#include "text/jinja/names.hpp"
 #include "text/jinja/scopes.hpp"
 #include "text/jinja/token_stream.hpp"
 
@@ -288,6 +289,7 @@ class Parser {
 
 ast::Frame parse(std::string_view source) {
   ast::Frame root = Parser(source).run();
+  check_names(root, source);
   reserve_names(root);
   return root;
 }

@@ -126,13 +126,14 @@ Value dictsort(Runtime& runtime, const Value& input, const Arguments& arguments)
 Value unique(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const Bound a("unique", arguments, {"case_sensitive", "attribute"});
   const bool exact = a.flag(0, false);
-  const auto source = iterate(runtime, input);
+  std::shared_ptr<Iterator> source;
   const auto seen = std::make_shared<std::unordered_set<Value, Hash, Equal>>();
   const Path path(a.get(1));
-  return Value(generator(Value(source), [&runtime, source, seen, path, exact](Value& item) {
+  return Value(generator(input, [&runtime, input, source, seen, path, exact](Value& item) mutable {
+    if (!source) source = iterate(runtime, input);
     while (source->next(item)) {
       const Value key = path.follow(runtime, item);
-      if (!hashable(key)) fail(ErrorCode::invalid_argument, "unhashable type: '{}'", type_name(key));
+      require_hashable(key);
       runtime.made_items(1);
       if (seen->insert(exact ? key : ignore_case(key)).second) return true;
     }
@@ -177,11 +178,13 @@ Value sum(Runtime& runtime, const Value& input, const Arguments& arguments) {
 
 Value batch(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const Bound a("batch", arguments, {"linecount", "fill_with"}, 1);
-  const auto source = iterate(runtime, input);
+  std::shared_ptr<Iterator>
+      source;  // lazy, as in jinja2: nothing is asked of the input before the first batch
   const Value size = a[0];
   const Value fill = a.get(1);
   auto carried = std::make_shared<std::vector<Value>>();
-  return Value(generator(Value(source), [&runtime, source, size, fill, carried](Value& line) {
+  return Value(generator(input, [&runtime, input, source, size, fill, carried](Value& line) mutable {
+    if (!source) source = iterate(runtime, input);
     for (Value item; source->next(item);) {
       const bool full = compare_equal(runtime, Value(carried->size()), size);
       if (full) line = Value::list(std::exchange(*carried, {}));
@@ -199,24 +202,37 @@ Value batch(Runtime& runtime, const Value& input, const Arguments& arguments) {
   }));
 }
 
-Value slice(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  const Bound a("slice", arguments, {"slices", "fill_with"}, 1);
+std::vector<Value> slices(Runtime& runtime, const Value& input, const Value& wanted, const Value& fill) {
   const std::vector<Value> values = collect(runtime, input);
-  const int64_t slices = a.integer(0);
-  if (slices == 0) fail(ErrorCode::invalid_argument, "integer division or modulo by zero");
+  require_defined(wanted);
+  if (!wanted.is_integral()) {
+    fail(ErrorCode::invalid_argument, "'{}' object cannot be interpreted as an integer", type_name(wanted));
+  }
+  const int64_t parts = wanted.integer();
+  if (parts == 0) fail(ErrorCode::invalid_argument, "integer division or modulo by zero");
   const auto count = static_cast<int64_t>(values.size());
   std::vector<Value> out;
   int64_t start = 0;
-  for (int64_t i = 0; i < slices; ++i) {
-    const bool longer = i < count % slices;
-    const int64_t end = start + count / slices + (longer ? 1 : 0);
+  for (int64_t i = 0; i < parts; ++i) {
+    const bool longer = i < count % parts;
+    const int64_t end = start + count / parts + (longer ? 1 : 0);
     std::vector<Value> part(values.begin() + start, values.begin() + end);
-    if (a.has(1) && !a[1].is_none() && !longer) part.push_back(a[1]);
+    if (!fill.is_none() && !longer) part.push_back(fill);
     runtime.made_items(part.size() + 1);
     out.push_back(Value::list(std::move(part)));
     start = end;
   }
-  return Value(iterate(runtime, Value::list(std::move(out))));
+  return out;
+}
+
+Value slice(Runtime& runtime, const Value& input, const Arguments& arguments) {
+  const Bound a("slice", arguments, {"slices", "fill_with"}, 1);
+  std::shared_ptr<Iterator> parts;
+  return Value(
+      generator(input, [&runtime, input, parts, wanted = a[0], fill = a.get(1)](Value& item) mutable {
+        if (!parts) parts = iterate(runtime, Value::list(slices(runtime, input, wanted, fill)));
+        return parts->next(item);
+      }));
 }
 
 // jinja2's _GroupTuple: a pair whose members also have names.

@@ -33,7 +33,7 @@ std::optional<Value> plain_item(const Value& object, const Value& index) {
       return Value(std::string(text.substr(start, end - start)), object.markup());
     }
     case Kind::dict: {
-      if (!hashable(index)) return std::nullopt;
+      if (unhashable_part(index)) return std::nullopt;
       const Value* value = object.dict().find(index);
       if (!value) return std::nullopt;
       return *value;

@@ -110,9 +110,10 @@ Value letter_case(Runtime& runtime, const Value& input, const Arguments& argumen
 }
 
 template <const Method* (*find)(std::string_view)>
-Value known(Runtime& runtime, const Value& input, const Arguments& arguments) {
+Value known(Runtime&, const Value& input, const Arguments& arguments) {
   Bound("test", arguments, {});
-  return find(to_text(runtime, input)) != nullptr;
+  require_hashable(input);
+  return input.is_text() && find(input.text()) != nullptr;
 }
 
 constexpr Method table[] = {

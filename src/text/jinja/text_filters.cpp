@@ -97,11 +97,6 @@ Value indent(Runtime& runtime, const Value& input, const Arguments& arguments) {
 
 Value truncate(Runtime&, const Value& input, const Arguments& arguments) {
   const Bound a("truncate", arguments, {"length", "killwords", "end", "leeway"});
-  if (!input.is_text()) {
-    require_defined(input);
-    fail(ErrorCode::invalid_argument, "object of type '{}' has no len()", type_name(input));
-  }
-  const auto text = input.text();
   const int64_t wanted = a.integer(0, 255);
   const std::string_view end = a.has(2) ? a.text(2) : "...";
   const int64_t leeway = a.has(3) && !a[3].is_none() ? a.integer(3) : 5;
@@ -110,7 +105,11 @@ Value truncate(Runtime&, const Value& input, const Arguments& arguments) {
     fail(ErrorCode::invalid_argument, "expected length >= {}, got {}", end_length, wanted);
   }
   if (leeway < 0) fail(ErrorCode::invalid_argument, "expected leeway >= 0, got {}", leeway);
-  if (static_cast<int64_t>(unicode::length(text)) - leeway <= wanted) return input;
+  if (static_cast<int64_t>(length(input)) - leeway <= wanted) return input;
+  if (!input.is_text()) {
+    fail(ErrorCode::invalid_argument, "truncate() needs a string, not {}", type_name(input));
+  }
+  const auto text = input.text();
   auto kept = text.substr(0, unicode::offset(text, static_cast<size_t>(wanted - end_length)));
   if (!a.flag(1, false)) kept = split_right(kept, " ", 1).front();
   return std::string(kept) + std::string(end);
@@ -209,7 +208,8 @@ std::string quoted(std::string_view text, bool query) {
 
 Value urlencode(Runtime& runtime, const Value& input, const Arguments& arguments) {
   Bound("urlencode", arguments, {});
-  const bool pairs = input.is(Kind::dict) || input.is_sequence();
+  const bool pairs = input.is(Kind::dict) || input.is_sequence() || input.is_missing() ||
+                     (input.is(Kind::object) && input.object().iterable());
   if (!pairs) return quoted(to_text(runtime, input), false);
   const Value items = input.is(Kind::dict) ? Value(std::make_shared<View>(input, View::Part::items)) : input;
   const auto iterator = iterate(runtime, items);

@@ -60,7 +60,7 @@ std::vector<std::string_view> split(std::string_view text, int64_t limit) {
   text = strip(text, Side::left);
   while (!text.empty()) {
     if (limit >= 0 && static_cast<int64_t>(parts.size()) == limit) {
-      parts.push_back(strip(text, Side::right));
+      parts.push_back(text);
       break;
     }
     size_t end = 0;
@@ -78,7 +78,7 @@ std::vector<std::string_view> split_right(std::string_view text, int64_t limit) 
   text = strip(text, Side::right);
   while (!text.empty()) {
     if (limit >= 0 && static_cast<int64_t>(parts.size()) == limit) {
-      parts.push_back(strip(text, Side::left));
+      parts.push_back(text);
       break;
     }
     size_t begin = text.size();

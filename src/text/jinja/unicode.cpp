@@ -153,30 +153,19 @@ std::string casefold(std::string_view text) {
 }
 
 std::string title(std::string_view text) {
-  // Lowered as a whole first: the final sigma depends on its neighbours.
   std::string out;
-  size_t word = std::string_view::npos;  // where the lower-case tail of the current word begins
-  const auto flush = [&](size_t end) {
-    if (word != std::string_view::npos) out += lower(text.substr(word, end - word));
-    word = std::string_view::npos;
-  };
-  bool inside = false;
   for (size_t i = 0; i < text.size();) {
     const size_t start = i;
-    const char32_t c = next(text, i);
-    if (is_cased(c) && inside) {
-      if (word == std::string_view::npos) word = start;
-    } else {
-      flush(start);
-      if (is_cased(c)) {
-        out += title_one(c);
-      } else {
-        out.append(text.substr(start, i - start));
-      }
+    if (!is_cased(next(text, i))) {
+      out.append(text.substr(start, i - start));
+      continue;
     }
-    inside = is_cased(c);
+    size_t end = i;  // of the run of cased letters
+    for (size_t after = end; after < text.size() && is_cased(next(text, after)); end = after) {
+    }
+    out += capitalize(text.substr(start, end - start));
+    i = end;
   }
-  flush(text.size());
   return out;
 }
 
@@ -184,16 +173,21 @@ std::string capitalize(std::string_view text) {
   if (text.empty()) return {};
   size_t i = 0;
   const char32_t first = next(text, i);
-  return title_one(first) + lower(text.substr(i));
+  // Lowered as a whole: what the final sigma becomes depends on the letters before it.
+  return title_one(first) + lower(text).substr(lower(text.substr(0, i)).size());
 }
 
 std::string swapcase(std::string_view text) {
+  const std::string lowered = lower(text);
   std::string out;
+  size_t at = 0;  // where the code point stands in `lowered`
   for (size_t i = 0; i < text.size();) {
     const size_t start = i;
     const char32_t c = next(text, i);
     const std::string_view one = text.substr(start, i - start);
-    out += is_upper(c) ? lower(one) : is_lower(c) ? upper(one) : std::string(one);
+    const size_t size = lower(one).size();
+    out += is_upper(c) ? lowered.substr(at, size) : is_lower(c) ? upper(one) : std::string(one);
+    at += size;
   }
   return out;
 }

@@ -155,7 +155,7 @@ void Dict::set(const Value& key, Value value) {
 }
 
 size_t Dict::position(const Value& key) const {
-  if (!hashable(key)) fail(ErrorCode::invalid_argument, "unhashable type: '{}'", type_name(key));
+  require_hashable(key);
   if (entries_.size() > linear_search) {
     const auto found = index_.find(key);
     return found == index_.end() ? entries_.size() : found->second;
@@ -259,14 +259,21 @@ bool equal(const Value& a, const Value& b) {
   }
 }
 
-bool hashable(const Value& value) {
-  if (value.is(Kind::list) || value.is(Kind::dict)) return false;
+const Value* unhashable_part(const Value& value) {
+  if (value.is(Kind::list) || value.is(Kind::dict)) return &value;
+  if (const auto* view = value.as<View>(); view && view->type() != "dict_values") return &value;
   if (value.is(Kind::tuple)) {
     for (const Value& item : value.items()) {
-      if (!hashable(item)) return false;
+      if (const Value* part = unhashable_part(item)) return part;
     }
   }
-  return true;
+  return nullptr;
+}
+
+void require_hashable(const Value& value) {
+  if (const Value* part = unhashable_part(value)) {
+    fail(ErrorCode::invalid_argument, "unhashable type: '{}'", type_name(*part));
+  }
 }
 
 void require_defined(const Value& value) {

@@ -132,11 +132,12 @@ class Dict {
   friend class Value;
 };
 
-std::string_view type_name(const Value& value);  // type(x).__name__
-std::string described_type(const Value& value);  // jinja2.utils.object_type_repr
-bool truth(const Value& value);                  // bool(x)
-bool equal(const Value& a, const Value& b);      // a == b
-bool hashable(const Value& value);
+std::string_view type_name(const Value& value);    // type(x).__name__
+std::string described_type(const Value& value);    // jinja2.utils.object_type_repr
+bool truth(const Value& value);                    // bool(x)
+bool equal(const Value& a, const Value& b);        // a == b
+const Value* unhashable_part(const Value& value);  // nullptr: can be a key
+void require_hashable(const Value& value);
 
 // Raises jinja2's UndefinedError when the value is undefined.
 void require_defined(const Value& value);
