@@ -3,13 +3,13 @@
 #include <histedit.h>
 #include <unistd.h>
 
+#include <array>
 #include <clocale>
 #include <cstdlib>
 #include <filesystem>
-#include <iostream>
 #include <utility>
 
-#include "base/interrupt.hpp"
+#include "cli/standard_io.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -110,8 +110,21 @@ std::optional<std::string> LineEditor::read(const std::string& prompt) {
     editor_->prompt = prompt;
     return editor_->read();
   }
-  std::string line;
-  if (interrupted() || !std::getline(std::cin, line)) return std::nullopt;
+  return read_plain();
+}
+
+std::optional<std::string> LineEditor::read_plain() {
+  size_t end = 0;
+  while ((end = ahead_.find('\n')) == std::string::npos) {
+    std::array<char, 4096> buffer;
+    const size_t size = read_some(STDIN_FILENO, buffer, "standard input");
+    ahead_.append(buffer.data(), size);
+    if (size > 0) continue;
+    if (ahead_.empty()) return std::nullopt;
+    return std::exchange(ahead_, {});
+  }
+  std::string line = ahead_.substr(0, end);
+  ahead_.erase(0, end + 1);
   return line;
 }
 

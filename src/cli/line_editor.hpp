@@ -16,15 +16,18 @@ class LineEditor {
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;
 
-  // The next line without its newline; nothing at the end of the input (Ctrl-D) or after a signal. Ctrl-C on
-  // a terminal drops the line: it comes back empty and discarded() is true.
+  // The next line without its newline; nothing at the end of the input (Ctrl-D). Ctrl-C on a terminal drops
+  // the line: it comes back empty and discarded() is true. Errors off a terminal: io, cancelled.
   std::optional<std::string> read(const std::string& prompt);
   bool discarded() const noexcept;
   bool on_terminal() const noexcept;
 
  private:
   struct Editor;
+  std::optional<std::string> read_plain();
+
   std::unique_ptr<Editor> editor_;  // on a terminal only
+  std::string ahead_;               // read from elsewhere, but not yet handed out
 };
 
 // $XDG_STATE_HOME/cairn/NAME or ~/.local/state/cairn/NAME, its folder made; empty where that cannot be.

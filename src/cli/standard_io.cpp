@@ -1,6 +1,7 @@
 #include "cli/standard_io.hpp"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +20,20 @@ void write_out(std::string_view text) {
   }
 }
 
+size_t read_some(int descriptor, std::span<char> buffer, std::string_view name) {
+  // A signal between the check and a read that blocks would go unseen, so the waiting is done in short turns.
+  constexpr int kTurnMilliseconds = 100;
+  while (true) {
+    throw_if_interrupted();
+    pollfd input = {descriptor, POLLIN, 0};
+    const int ready = poll(&input, 1, kTurnMilliseconds);
+    if (ready == 0) continue;
+    const ssize_t size = ready < 0 ? -1 : read(descriptor, buffer.data(), buffer.size());
+    if (size >= 0) return static_cast<size_t>(size);
+    if (errno != EINTR && errno != EAGAIN) fail(ErrorCode::io, "{}: {}", name, std::strerror(errno));
+  }
+}
+
 std::string read_text(const std::string& path) {
   const bool standard = path == "-";
   const int descriptor = standard ? STDIN_FILENO : open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -34,16 +49,8 @@ std::string read_text(const std::string& path) {
   } const closer{descriptor};
   std::string text;
   std::array<char, 1 << 16> buffer;
-  while (true) {
-    const ssize_t size = read(descriptor, buffer.data(), buffer.size());
-    if (size == 0) return text;
-    if (size > 0) {
-      text.append(buffer.data(), static_cast<size_t>(size));
-      continue;
-    }
-    if (errno != EINTR) fail(ErrorCode::io, "{}: {}", name, std::strerror(errno));
-    throw_if_interrupted();
-  }
+  while (const size_t size = read_some(descriptor, buffer, name)) text.append(buffer.data(), size);
+  return text;
 }
 
 }  // namespace cairn::cli

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -7,6 +9,10 @@ namespace cairn::cli {
 
 // Writes to standard output and flushes. Error io names the system's reason.
 void write_out(std::string_view text);
+
+// Reads what is there, waiting for it if need be; 0 at the end. A signal that comes before or while it waits
+// ends the wait. `name` is for the errors: io, cancelled.
+size_t read_some(int descriptor, std::span<char> buffer, std::string_view name);
 
 // All of a file; "-" is standard input. Errors: not_found, io, cancelled (interrupted while waiting for
 // input).

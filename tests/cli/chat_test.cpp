@@ -151,7 +151,8 @@ TEST_F(Chat, InterruptAndTerminationAtThePromptLeave) {
   EXPECT_EQ(program.status(), 130);
 
   Program piped(command());
-  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  piped.write("/help\n");
+  piped.expect("/exit");
   piped.signal(SIGINT);
   EXPECT_EQ(piped.status(), 130);
 }

@@ -169,10 +169,10 @@ TEST_F(Run, InterruptWhilePrefilling) {
   Program program(command({"--raw", "--context", "1000000"}));
   // Byte by byte its own token: the prefill alone would take far longer than the test.
   std::string prompt;
-  for (int i = 0; i < 60000; ++i) prompt += static_cast<char>(i % 7 == 0 ? '\n' : '0' + i % 10);
-  program.write(prompt);
+  for (int i = 0; i < 200000; ++i) prompt += static_cast<char>(i % 7 == 0 ? '\n' : '0' + i % 10);
+  program.write(prompt);  // more than a pipe holds: when this returns, the program is reading
   program.close_input();
-  std::this_thread::sleep_for(std::chrono::milliseconds(700));
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
   program.signal(SIGINT);
   EXPECT_EQ(program.status(), 130);
   EXPECT_EQ(program.out, "");
@@ -181,7 +181,8 @@ TEST_F(Run, InterruptWhilePrefilling) {
 
 TEST_F(Run, InterruptWhileWaitingForAPrompt) {
   Program program(command({}));
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));
+  program.write(
+      std::string(100000, 'x'));  // more than a pipe holds: when this returns, the program is reading
   program.signal(SIGINT);
   EXPECT_EQ(program.status(), 130);
 }
