@@ -43,6 +43,10 @@ int run(int argc, char** argv) {
   CLI::App program{"cairn runs language models on the processor at hand.", "cairn"};
   program.set_version_flag("--version", "cairn " CAIRN_VERSION);
   program.require_subcommand(0, 1);  // none is told below: a misspelt one is named as unexpected
+  program.get_formatter()->label("REQUIRED", "(required)");
+  program.get_formatter()->label("UINT", "N");
+  program.get_formatter()->label("FLOAT", "X");
+  program.get_formatter()->label("SUBCOMMAND", "COMMAND");
   program.footer("cairn COMMAND --help tells what a command takes, with an example.");
   using namespace cairn::cli;
   add_run(program);

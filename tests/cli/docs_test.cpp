@@ -1,0 +1,28 @@
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "base/temporary_folder.hpp"
+#include "session_program.hpp"
+
+namespace cairn::cli {
+namespace {
+
+// docs/cli.md holds every command's --help word for word (tools/make_cli_docs.py puts it there).
+TEST(Docs, HoldEveryCommandsHelp) {
+  const std::string page = cairn::testing::read_file(std::string(CAIRN_TEST_DATA) + "/../../docs/cli.md");
+  for (const std::string command :
+       {"run", "chat", "bench", "eval", "pull", "inspect", "tokenize", "synth", "devices"}) {
+    Program program({command, "--help"});
+    ASSERT_EQ(program.status(), 0) << program.err;
+    EXPECT_NE(program.out.find("Example"), std::string::npos) << command << " --help has no example";
+    std::istringstream lines(program.out);
+    for (std::string line; std::getline(lines, line);) {
+      line.erase(line.find_last_not_of(' ') + 1);
+      EXPECT_NE(page.find(line), std::string::npos) << "docs/cli.md lacks, under " << command << ": " << line;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cairn::cli
