@@ -61,7 +61,7 @@ void evaluate_text(const Flags& flags, const llm::Model& model, ThreadPool& pool
   llm::Perplexity perplexity;
   if (flags.against_f32) {
     options.precision = device::Precision::f32;
-    options.kv = device::KvType::f16;
+    options.kv = device::KvType::f16;  // which f32 widens
     const auto reference = model.make_runner(options);
     const llm::Agreement agreement = evaluator.agreement(*reference, windows);
     perplexity = agreement.runner;
@@ -133,8 +133,9 @@ void eval(const Flags& flags) {
   ThreadPool pool(threads(flags));
   Json report;
   report["model"] = flags.model;
-  report["precision"] = flags.runner.precision == device::Precision::f32 ? "f32" : "standard";
-  report["kv"] = flags.runner.kv == device::KvType::f16 ? "f16" : "i8";
+  const bool f32 = flags.runner.precision == device::Precision::f32;
+  report["precision"] = f32 ? "f32" : "standard";
+  report["kv"] = flags.runner.kv == device::KvType::i8 ? "i8" : f32 ? "f32" : "f16";
   if (!flags.perplexity.empty()) evaluate_text(flags, *model, pool, report);
   if (!flags.lambada.empty()) evaluate_lambada(flags, *model, pool, report);
   if (flags.json) {

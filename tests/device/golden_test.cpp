@@ -78,14 +78,9 @@ class GoldenModel : public testing::TestWithParam<const char*> {
 TEST_P(GoldenModel, F32AgreesWithTransformers) {
   const auto r = runner(Precision::f32);
   const std::vector<float> logits = forward(*r, golden_.tokens, 64);
-  // What f16's 11 bits cost the keys and values; random weights make much of it.
   const Difference found = compare(golden_.logits, kept(logits, golden_), golden_.vocabulary);
-  EXPECT_LT(found.error, 1.5e-3);
-  EXPECT_LT(found.mean_kl, 5e-6);
-  // The same rounding in double precision leaves only float's.
-  graph::ReferenceInterpreter reference(file_, true);
-  const std::vector<double> wide = reference.run(golden_.tokens);
-  EXPECT_LT(compare(std::vector<float>(wide.begin(), wide.end()), logits, golden_.vocabulary).error, 1e-4);
+  EXPECT_LT(found.error, 1e-4);
+  EXPECT_LT(found.mean_kl, 1e-6);
 }
 
 TEST_P(GoldenModel, StandardPrecisionIsClose) {
@@ -152,7 +147,7 @@ INSTANTIATE_TEST_SUITE_P(, GoldenModel, testing::ValuesIn(graph::kGoldenModels),
 TEST(Runner, AgreesWithTheReferenceOnALongText) {
   for (const char* name : {"gemma3", "mistral_window", "llama3_rope"}) {
     const gguf::File file(graph::golden_model_path(name));
-    graph::ReferenceInterpreter reference(file, true);
+    graph::ReferenceInterpreter reference(file);
     std::vector<int32_t> tokens(120);
     for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(3 + i * i * 7 % 120);
     const std::vector<double> wide = reference.run(tokens);

@@ -19,9 +19,7 @@ namespace cairn::graph {
 
 class ReferenceInterpreter {
  public:
-  // half_cache: keys and values are rounded to f16, as devices keep them.
-  explicit ReferenceInterpreter(const gguf::File& file, bool half_cache = false)
-      : file_(file), model_(load(file)), half_cache_(half_cache) {}
+  explicit ReferenceInterpreter(const gguf::File& file) : file_(file), model_(load(file)) {}
 
   const Model& model() const { return model_; }
 
@@ -47,13 +45,6 @@ class ReferenceInterpreter {
     const double magnitude =
         exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
     return bits >> 15 ? -magnitude : magnitude;
-  }
-
-  // The nearest of f16's normal numbers.
-  static double rounded_to_half(double x) {
-    if (x == 0) return 0;
-    const int exponent = std::max(std::ilogb(x), -14);
-    return std::ldexp(std::nearbyint(std::ldexp(x, 10 - exponent)), exponent - 10);
   }
 
   std::vector<double> weights(const std::string& name) const {
@@ -208,11 +199,7 @@ class ReferenceInterpreter {
     const HyperParameters& p = model_.parameters;
     const size_t size = p.head_size, group = p.heads / p.kv_heads;
     const std::vector<double>& query = slot(Slot::query);
-    std::vector<double>&key = slot(Slot::key), &value = slot(Slot::value);
-    if (half_cache_) {
-      for (double& x : key) x = rounded_to_half(x);
-      for (double& x : value) x = rounded_to_half(x);
-    }
+    const std::vector<double>&key = slot(Slot::key), &value = slot(Slot::value);
     std::vector<double>& out = slot(op.output);
     for (size_t t = 0; t < tokens_.size(); ++t) {
       const size_t first = op.window == 0 || t < op.window ? 0 : t + 1 - op.window;
@@ -243,7 +230,6 @@ class ReferenceInterpreter {
 
   const gguf::File& file_;
   Model model_;
-  bool half_cache_;
   std::span<const int32_t> tokens_;
   std::array<std::vector<double>, static_cast<size_t>(Slot::count)> slots_;
 };
