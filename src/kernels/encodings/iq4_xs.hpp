@@ -11,12 +11,15 @@ struct IQ4_XS : Block<136, 8> {
   static constexpr bool kSigned = true;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
-    const uint32_t high = LoadScalar<uint16_t>(p + 2), low = LoadScalar<uint32_t>(p + 4);
-    int8_t values[8];
-    for (int i = 0; i < 8; ++i) {
-      values[i] = static_cast<int8_t>((low >> 4 * i & 15) | (high >> 2 * i & 3) << 4) - 32;
-    }
-    ScaleBytes<8>(values, LoadHalf(p), scale);
+    // Nibbles and pairs of bits spread to a byte each, the distance halved in each step.
+    uint64_t low = LoadScalar<uint32_t>(p + 4), high = LoadScalar<uint16_t>(p + 2);
+    low = (low | low << 16) & 0x0000FFFF0000FFFF;
+    low = (low | low << 8) & 0x00FF00FF00FF00FF;
+    low = (low | low << 4) & 0x0F0F0F0F0F0F0F0F;
+    high = (high | high << 24) & 0x000000FF000000FF;
+    high = (high | high << 12) & 0x000F000F000F000F;
+    high = (high | high << 6) & 0x0303030303030303;
+    ScaleBytes<8, int8_t>(SubtractFromBytes<32>(low | high << 4), 0, LoadHalf(p), scale);
   }
   template <int kStep, int kCount>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {

@@ -53,6 +53,13 @@ struct Block {
   static constexpr bool kSigned = false, kHasOffset = false;
 };
 
+// Each byte, at most 127, less kValue, as int8.
+template <uint8_t kValue>
+HWY_INLINE uint64_t SubtractFromBytes(uint64_t bytes) {
+  constexpr uint64_t kOnes = 0x0101010101010101;
+  return ((bytes | 0x80 * kOnes) - kValue * kOnes) ^ 0x80 * kOnes;  // the upper bits keep borrows apart
+}
+
 // IEEE 754 binary16, exactly.
 HWY_INLINE float LoadHalf(const uint8_t* p) {
   const uint16_t half = LoadScalar<uint16_t>(p);
@@ -75,36 +82,115 @@ HWY_INLINE float LoadHalf(const uint8_t* p) {
 #endif
 }
 
+#if CAIRN_HAS_MADDUBS
+// kCount values of type T (1, 2 or 4 bytes), `kStride` bytes apart, in a vector; the rest is 0. They are put
+// together in general registers, which have little else to do.
+template <class T, int kStride, int kCount>
+HWY_INLINE auto GatherScalars(const uint8_t* p) {
+  constexpr int kPerWord = 8 / static_cast<int>(sizeof(T)), kBits = 8 * static_cast<int>(sizeof(T));
+  const auto word = [&](auto index) CAIRN_LAMBDA {
+    constexpr int kBegin = decltype(index)::value * kPerWord;
+    uint64_t bits = 0;
+    Unroll<kBegin, (kBegin + kPerWord < kCount ? kBegin + kPerWord : kCount)>([&](auto i) CAIRN_LAMBDA {
+      constexpr int kIndex = decltype(i)::value;
+      bits |= static_cast<uint64_t>(LoadScalar<T>(p + kIndex * kStride)) << (kBits * (kIndex - kBegin));
+    });
+    return static_cast<int64_t>(bits);
+  };
+  if constexpr (sizeof(T) == 1) {
+    return _mm_cvtsi64_si128(word(Constant<0>()));
+  } else {
+    const __m128i low = _mm_set_epi64x(word(Constant<1>()), word(Constant<0>()));
+    if constexpr (sizeof(T) == 2) {
+      return low;
+    } else {
+      return _mm256_inserti128_si256(_mm256_castsi128_si256(low),
+                                     _mm_set_epi64x(word(Constant<3>()), word(Constant<2>())), 1);
+    }
+  }
+}
+#endif
+
+#if HWY_TARGET == HWY_AVX3
+// Whether four blocks' halves lie in 64 bytes, and those in the eight blocks.
+template <int kStride, int kCount, int kBytes>
+constexpr bool kTwoLoads = kCount == kChunkGroups&& kStride % 2 == 0 && 3 * kStride + kBytes <= 64;
+
+// Words kWord of eight blocks in the lower 16 bytes, words kWord + 1 in the next: two loads and a
+// permutation.
+template <int kStride>
+HWY_INLINE __m512i PermuteWords(const uint8_t* p) {
+  constexpr short w = kStride / 2;
+  const __m512i pairs = _mm512_castsi256_si512(_mm256_setr_epi16(0, w, 2 * w, 3 * w, 32, 32 + w, 32 + 2 * w,
+                                                                 32 + 3 * w, 1, w + 1, 2 * w + 1, 3 * w + 1,
+                                                                 33, 33 + w, 33 + 2 * w, 33 + 3 * w));
+  __asm__(
+      ""
+      : "+r"(p));  // or clang 14 takes the codes from these two loads, word by word, instead of loading them
+  return _mm512_permutex2var_epi16(_mm512_loadu_si512(p), pairs, _mm512_loadu_si512(p + 4 * kStride));
+}
+#endif
+
 // out[i] = the half at p + i · kStride for i < kCount; out has room for 8, the rest becomes 0.
 template <int kStride, int kCount>
 HWY_INLINE void LoadHalves(const uint8_t* p, float* HWY_RESTRICT out) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (kTwoLoads<kStride, kCount, 2>) {
+    _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm512_castsi512_si128(PermuteWords<kStride>(p))));
+    return;
+  }
+#endif
 #if CAIRN_HAS_MADDUBS
-  // Put together in general registers, which have nothing else to do.
-  const auto four = [&](int begin) CAIRN_LAMBDA {
-    uint64_t word = 0;
-    for (int i = 0; i < 4 && begin + i < kCount; ++i) {
-      word |= static_cast<uint64_t>(LoadScalar<uint16_t>(p + (begin + i) * kStride)) << (16 * i);
-    }
-    return static_cast<int64_t>(word);
-  };
-  _mm256_storeu_ps(out, _mm256_cvtph_ps(_mm_set_epi64x(four(4), four(0))));
+  _mm256_storeu_ps(out, _mm256_cvtph_ps(GatherScalars<uint16_t, kStride, kCount>(p)));
 #else
   for (int i = 0; i < 8; ++i) out[i] = i < kCount ? LoadHalf(p + i * kStride) : 0;
 #endif
 }
 
-// out[i] = scale · bytes[i] for kCount (8 or 16) bytes of type T (int8_t or uint8_t).
-template <int kCount, class T>
-HWY_INLINE void ScaleBytes(const T* bytes, float scale, float* HWY_RESTRICT out) {
+// The same for pairs of halves: the second of each goes to `second`.
+template <int kStride, int kCount>
+HWY_INLINE void LoadHalfPairs(const uint8_t* p, float* HWY_RESTRICT first, float* HWY_RESTRICT second) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (kTwoLoads<kStride, kCount, 4>) {
+    const __m512 values = _mm512_cvtph_ps(_mm512_castsi512_si256(PermuteWords<kStride>(p)));
+    _mm256_storeu_ps(first, _mm512_castps512_ps256(values));
+    _mm256_storeu_ps(second, _mm512_extractf32x8_ps(values, 1));
+    return;
+  }
+#endif
 #if CAIRN_HAS_MADDUBS
-  const hn::CappedTag<float, 8> df;
+  const __m256i pairs = GatherScalars<uint32_t, kStride, kCount>(p);
+  const __m256i apart = _mm256_shuffle_epi8(
+      pairs,
+      _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15)));
+  const __m256i halves = _mm256_permute4x64_epi64(apart, 0xD8);
+  _mm256_storeu_ps(first, _mm256_cvtph_ps(_mm256_castsi256_si128(halves)));
+  _mm256_storeu_ps(second, _mm256_cvtph_ps(_mm256_extracti128_si256(halves, 1)));
+#else
+  LoadHalves<kStride, kCount>(p, first);
+  LoadHalves<kStride, kCount>(p + 2, second);
+#endif
+}
+
+// out[i] = scale · bytes[i] for the bytes, of type T (int8_t or uint8_t), in two words, lowest first; with
+// kCount 8 for those in `low` only. Words, not memory: a load of what was just stored in pieces stalls.
+template <int kCount, class T>
+HWY_INLINE void ScaleBytes(uint64_t low, uint64_t high, float scale, float* HWY_RESTRICT out) {
+#if CAIRN_HAS_MADDUBS
+  const __m128i bytes = _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low));
+  const hn::CappedTag<float, kCount> df;
   const hn::Rebind<int32_t, decltype(df)> di;
   const hn::Rebind<T, decltype(df)> d8;
-  for (int i = 0; i < kCount; i += 8) {
-    const auto values = hn::ConvertTo(df, hn::PromoteTo(di, hn::LoadU(d8, bytes + i)));
-    hn::StoreU(hn::Mul(hn::Set(df, scale), values), df, out + i);
-  }
+  const auto store = [&](__m128i part, float* to) CAIRN_LAMBDA {
+    const hn::Vec<decltype(d8)> values{part};
+    hn::StoreU(hn::Mul(hn::Set(df, scale), hn::ConvertTo(df, hn::PromoteTo(di, values))), df, to);
+  };
+  store(bytes, out);
+  if constexpr (kCount > hn::MaxLanes(df)) store(_mm_unpackhi_epi64(bytes, bytes), out + 8);
 #else
+  const uint64_t words[2] = {low, high};
+  T bytes[16];
+  __builtin_memcpy(bytes, words, 16);
   for (int i = 0; i < kCount; ++i) out[i] = scale * static_cast<float>(bytes[i]);
 #endif
 }

@@ -11,14 +11,22 @@ struct MXFP4 : Block<17> {
   static constexpr int kZero = 12;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
+    // Exponents 0 and 1 give subnormals.
+#if CAIRN_HAS_MADDUBS
+    const hn::FixedTag<int32_t, 8> d;
+    const decltype(hn::Zero(d)) e{_mm256_cvtepu8_epi32(GatherScalars<uint8_t, kBytes, kCount>(p))};
+    const auto one = hn::Set(d, 1);
+    const auto normal = hn::ShiftLeft<23>(hn::Sub(e, one));
+    const auto subnormal = hn::ShiftLeft<21>(hn::Add(e, one));
+    const hn::FixedTag<float, 8> df;
+    hn::StoreU(hn::BitCast(df, hn::IfThenElse(hn::Gt(e, one), normal, subnormal)), df, scale);
+#else
     for (int i = 0; i < 8; ++i) {
-      uint32_t bits = 0;
-      if (i < kCount) {
-        const uint32_t e = p[i * kBytes];
-        bits = e < 2 ? 0x00200000u << e : (e - 1) << 23;  // the first two are subnormal
-      }
+      const int32_t e = i < kCount ? p[i * kBytes] : 0;
+      const int32_t bits = e < 2 ? (e + 1) << 21 : (e - 1) << 23;
       __builtin_memcpy(scale + i, &bits, 4);
     }
+#endif
   }
   template <int kStep, int kCount>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {

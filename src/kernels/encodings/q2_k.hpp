@@ -17,16 +17,10 @@ struct Q2_K : Block<84, 8> {
   };
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float* offset) {
-    uint64_t words[4];
-    __builtin_memcpy(words, p, 16);
-    for (int i = 0; i < 2; ++i) {
-      words[2 + i] = words[i] >> 4 & 0x0F0F0F0F0F0F0F0F;
-      words[i] &= 0x0F0F0F0F0F0F0F0F;
-    }
-    uint8_t values[32];
-    __builtin_memcpy(values, words, 32);
-    ScaleBytes<16>(values, LoadHalf(p + 80), scale);
-    ScaleBytes<16>(values + 16, -LoadHalf(p + 82), offset);
+    const uint64_t nibbles = 0x0F0F0F0F0F0F0F0F;
+    const uint64_t a = LoadScalar<uint64_t>(p), b = LoadScalar<uint64_t>(p + 8);
+    ScaleBytes<16, uint8_t>(a & nibbles, b & nibbles, LoadHalf(p + 80), scale);
+    ScaleBytes<16, uint8_t>(a >> 4 & nibbles, b >> 4 & nibbles, -LoadHalf(p + 82), offset);
   }
   template <int kStep, int kCount>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {

@@ -26,14 +26,10 @@ struct Q3_K : Block<110, 8> {
     const uint64_t low = LoadScalar<uint64_t>(p + 96);
     const uint64_t high = LoadScalar<uint32_t>(p + 104);
     const uint64_t nibbles = 0x0F0F0F0F0F0F0F0F, pairs = 0x03030303;
-    const uint64_t words[2] = {
-        (low & nibbles) | ((high & pairs) | (high >> 2 & pairs) << 32) << 4,
-        (low >> 4 & nibbles) | ((high >> 4 & pairs) | (high >> 6 & pairs) << 32) << 4,
-    };
-    int8_t values[16];
-    __builtin_memcpy(values, words, 16);
-    for (int8_t& value : values) value = static_cast<int8_t>(value - 32);
-    ScaleBytes<16>(values, LoadHalf(p + 108), scale);
+    const uint64_t first = (low & nibbles) | ((high & pairs) | (high >> 2 & pairs) << 32) << 4;
+    const uint64_t last = (low >> 4 & nibbles) | ((high >> 4 & pairs) | (high >> 6 & pairs) << 32) << 4;
+    ScaleBytes<16, int8_t>(SubtractFromBytes<32>(first), SubtractFromBytes<32>(last), LoadHalf(p + 108),
+                           scale);
   }
   template <int kStep, int kCount>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {

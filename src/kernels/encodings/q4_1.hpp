@@ -10,8 +10,7 @@ struct Q4_1 : Block<20> {
   static constexpr bool kHasOffset = true;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float* offset) {
-    LoadHalves<kBytes, kCount>(p, scale);
-    LoadHalves<kBytes, kCount>(p + 2, offset);
+    LoadHalfPairs<kBytes, kCount>(p, scale, offset);
   }
   template <int kStep, int kCount>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {

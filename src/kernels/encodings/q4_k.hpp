@@ -12,12 +12,10 @@ namespace cairn::kernels::CAIRN_TARGET {
 HWY_INLINE void LoadScalesAndMins(const uint8_t* p, float* HWY_RESTRICT scale, float* HWY_RESTRICT offset) {
   const uint32_t a = LoadScalar<uint32_t>(p + 4), b = LoadScalar<uint32_t>(p + 8),
                  c = LoadScalar<uint32_t>(p + 12);
-  const uint32_t bytes[4] = {a & 0x3F3F3F3F, (c & 0x0F0F0F0F) | (a >> 2 & 0x30303030), b & 0x3F3F3F3F,
-                             (c >> 4 & 0x0F0F0F0F) | (b >> 2 & 0x30303030)};
-  uint8_t values[16];
-  __builtin_memcpy(values, bytes, 16);
-  ScaleBytes<8>(values, LoadHalf(p), scale);
-  ScaleBytes<8>(values + 8, -LoadHalf(p + 2), offset);
+  const uint64_t low_scales = a & 0x3F3F3F3F, high_scales = (c & 0x0F0F0F0F) | (a >> 2 & 0x30303030);
+  const uint64_t low_mins = b & 0x3F3F3F3F, high_mins = (c >> 4 & 0x0F0F0F0F) | (b >> 2 & 0x30303030);
+  ScaleBytes<8, uint8_t>(low_scales | high_scales << 32, 0, LoadHalf(p), scale);
+  ScaleBytes<8, uint8_t>(low_mins | high_mins << 32, 0, -LoadHalf(p + 2), offset);
 }
 
 struct Q4_K : Block<144, 8> {

@@ -21,7 +21,8 @@ struct Q6_K : Block<210, 8> {
   };
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
-    ScaleBytes<16>(reinterpret_cast<const int8_t*>(p + 192), LoadHalf(p + 208), scale);
+    ScaleBytes<16, int8_t>(LoadScalar<uint64_t>(p + 192), LoadScalar<uint64_t>(p + 200), LoadHalf(p + 208),
+                           scale);
   }
   template <int kStep, int kCount>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {

@@ -125,6 +125,25 @@ void Unpack4(const void* row, size_t k, uint8_t* codes, float* scales, float* of
 }
 
 template <class E>
+void Unpack8(const void* row, size_t k, int8_t* values, float* scales) {
+  ForEachChunk<E>(static_cast<const uint8_t*>(row), k / kGroupSize, [&](const uint8_t* p, size_t g, auto count)
+                                                                        CAIRN_LAMBDA {
+    constexpr int kCount = decltype(count)::value;
+    alignas(64) float scale[kChunkGroups];
+    alignas(64) float offset[kChunkGroups];
+    E::template Scales<kCount>(p, scale, offset);
+    __builtin_memcpy(scales + g, scale, kCount * sizeof(float));
+    Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
+      constexpr int kStep = decltype(step)::value, kFirst = kStep * kStepCodes;
+      constexpr int kRest = kCount * kGroupSize - kFirst;
+      alignas(64) int8_t block[kStepCodes];
+      StoreValues<E, kCount, kStep>(p, block);
+      __builtin_memcpy(values + g * kGroupSize + kFirst, block, kRest < kStepCodes ? kRest : kStepCodes);
+    });
+  });
+}
+
+template <class E>
 void DequantizeFloats(const void* values, size_t elements, float* out) {
   const uint8_t* p = static_cast<const uint8_t*>(values);
   size_t i = 0;
