@@ -30,6 +30,15 @@ Bound::Bound(std::string_view function, const Arguments& arguments,
   }
 }
 
+Value Bound::get(size_t i) const {
+  if (has(i)) return *values_[i];
+  return {};
+}
+
+Value Bound::get(size_t i, const Value& otherwise) const {
+  return has(i) ? *values_[i] : otherwise;
+}
+
 bool Bound::flag(size_t i, bool otherwise) const {
   return has(i) ? truth(*values_[i]) : otherwise;
 }

@@ -19,7 +19,8 @@ class Bound {
 
   bool has(size_t i) const { return values_[i] != nullptr; }
   const Value& operator[](size_t i) const { return *values_[i]; }
-  Value get(size_t i, Value otherwise = {}) const { return has(i) ? *values_[i] : std::move(otherwise); }
+  Value get(size_t i) const;  // None when absent
+  Value get(size_t i, const Value& otherwise) const;
   bool flag(size_t i, bool otherwise) const;
   int64_t integer(size_t i) const;                                // Error unless an int
   int64_t integer(size_t i, int64_t otherwise) const;             // the same when present
