@@ -27,7 +27,7 @@ struct ActivationTile {
 struct WeightPanel {
   int8_t* values;        // [rows][k]
   int32_t* corrections;  // [rows][k / 32]: −128 · Σ of the group's values
-  float* scales;         // [rows][k / group]
+  float* scales;         // [rows][k / 32]
   float* offsets;        // [rows][k / 32], only in form `codes4`
 };
 
@@ -37,17 +37,21 @@ enum class PanelForm : uint8_t {
 };
 
 struct GemmKernels {
-  size_t tile_tokens;   // tokens in an ActivationTile
-  size_t tile_rows;     // panels have a multiple of this many rows
-  size_t weight_group;  // weights that share a scale in form values8 (codes4: always 32)
-  bool uses_codes4;     // whether codes4 is faster here than values8
+  size_t tile_tokens;  // tokens in an ActivationTile
+  size_t tile_rows;    // panels have a multiple of this many rows
+  bool uses_codes4;    // whether fill_codes4 gives form codes4 (else values8)
+  int most_value;      // largest |value| of form values8: 127, or 63 where there is no VNNI
 
   // x: [k][tile_tokens], k a multiple of 32.
   void (*quantize_tile)(const float* x, size_t k, const ActivationTile& tile);
-  // One row of float weights into form values8.
-  void (*fill_values8)(const float* row, size_t k, int8_t* values, int32_t* corrections, float* scales);
-  // One row of unpacked 4-bit codes into form codes4: codes become signed in place, offsets absorb the 8.
-  void (*fill_codes4)(size_t k, uint8_t* codes, const float* scales, int32_t* corrections, float* offsets);
+  // One row into form values8. From floats, rounded to most_value steps:
+  void (*fill_floats)(const float* row, size_t k, int8_t* values, int32_t* corrections, float* scales);
+  // ... from values that EncodingKernels::unpack8 has written, where they fit most_value (exact):
+  void (*fill_values8)(size_t k, const int8_t* values, int32_t* corrections);
+  // ... from what EncodingKernels::unpack4 has written to codes, scales, offsets. In form codes4 exact. In
+  // form values8 w = scale · code + offset becomes scale/n · (n · code + round(n · offset / scale)), n ≤ 15
+  // chosen for each group so that hardly anything is left to round.
+  void (*fill_codes4)(size_t k, uint8_t* codes, float* scales, int32_t* corrections, float* offsets);
   // out: [rows][tile_tokens] for `rows` (a multiple of tile_rows) of the panel.
   void (*multiply)(PanelForm form, const WeightPanel& panel, size_t rows, size_t k,
                    const ActivationTile& tile, float* out);

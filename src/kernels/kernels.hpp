@@ -33,6 +33,9 @@ struct EncodingKernels {
   // 32 elements: writes codes[k], scales[k / 32], offsets[k / 32]. Instruction sets without VNNI sum such
   // codes exactly in 16 bits.
   void (*unpack4)(const void* row, size_t k, uint8_t* codes, float* scales, float* offsets);
+  // Null unless the encoding is w = scale * value, one scale for each 32 elements and value in [-128, 127]:
+  // writes values[k], scales[k / 32].
+  void (*unpack8)(const void* row, size_t k, int8_t* values, float* scales);
 };
 
 const EncodingKernels& encoding_kernels(Encoding encoding, Target target);

@@ -110,10 +110,11 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     const auto lay_out_thread = [&](Carver& c) {
       t.panel.values = c.take<int8_t>(most_values);
       t.panel.corrections = c.take<int32_t>(most_values / kernels::kGroup);
-      t.panel.scales = c.take<float>(most_values / kernels::kGroup + most_rows);
+      t.panel.scales = c.take<float>(most_values / kernels::kGroup);
       t.panel.offsets = c.take<float>(most_values / kernels::kGroup);
       t.row = c.take<float>(any_float ? most_values : most_k);
       t.out = c.take<float>(most_rows * tile_tokens_);
+      t.residual = c.take<float>(most_rows * tile_tokens_);
       t.attention = c.take<float>(machine_.attention.tile_scratch(shape));
       return c.used();
     };
@@ -292,29 +293,44 @@ void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row,
   const ThreadScratch& t = threads_[thread];
   const Matrix& matrix = bound.matrix;
   const size_t k = matrix.k, padded = round_up(rows, machine_.gemm.tile_rows), groups = k / kernels::kGroup;
-  const bool codes4 = step.integer && machine_.gemm.uses_codes4 && matrix.encoding->unpack4 != nullptr;
-  const size_t scales = codes4 ? groups : (k + machine_.gemm.weight_group - 1) / machine_.gemm.weight_group;
+  const kernels::EncodingKernels& encoding = *matrix.encoding;
+  const bool codes4 =
+      encoding.unpack4 != nullptr && (machine_.gemm.uses_codes4 || encoding.unpack8 == nullptr);
+  const bool values8 = encoding.unpack8 != nullptr && machine_.gemm.most_value == 127;
   for (size_t r = 0; r < rows; ++r) {
     const std::byte* from = matrix.row(row + r);
-    if (codes4) {
-      auto* codes = reinterpret_cast<uint8_t*>(t.panel.values + r * k);
-      matrix.encoding->unpack4(from, k, codes, t.panel.scales + r * groups, t.panel.offsets + r * groups);
-      machine_.gemm.fill_codes4(k, codes, t.panel.scales + r * groups, t.panel.corrections + r * groups,
-                                t.panel.offsets + r * groups);
-    } else if (step.integer) {
-      matrix.encoding->dequantize(from, k, t.row);
-      machine_.gemm.fill_values8(t.row, k, t.panel.values + r * k, t.panel.corrections + r * groups,
-                                 t.panel.scales + r * scales);
+    int8_t* values = t.panel.values + r * k;
+    int32_t* corrections = t.panel.corrections + r * groups;
+    float* scales = t.panel.scales + r * groups;
+    if (!step.integer) {
+      encoding.dequantize(from, k, t.row + r * k);
+    } else if (codes4) {
+      auto* codes = reinterpret_cast<uint8_t*>(values);
+      encoding.unpack4(from, k, codes, scales, t.panel.offsets + r * groups);
+      machine_.gemm.fill_codes4(k, codes, scales, corrections, t.panel.offsets + r * groups);
+    } else if (values8) {
+      encoding.unpack8(from, k, values, scales);
+      machine_.gemm.fill_values8(k, values, corrections);
     } else {
-      matrix.encoding->dequantize(from, k, t.row + r * k);
+      encoding.dequantize(from, k, t.row);
+      machine_.gemm.fill_floats(t.row, k, values, corrections, scales);
     }
   }
   // Rows beyond the matrix's end multiply whatever the panel held before; their results are not read.
-  const auto form = codes4 ? kernels::PanelForm::codes4 : kernels::PanelForm::values8;
+  const auto form =
+      codes4 && machine_.gemm.uses_codes4 ? kernels::PanelForm::codes4 : kernels::PanelForm::values8;
   for (size_t i = 0; i < tiles_; ++i) {
     float* out = logits != nullptr ? t.out : tile(bound.op.output, i) + row * tile_tokens_;
     if (step.integer) {
       machine_.gemm.multiply(form, t.panel, padded, k, quantized(bound.op.input, i), out);
+      if (step.fine) {
+        const size_t values = i * k * tile_tokens_;
+        machine_.gemm.multiply(form, t.panel, padded, k,
+                               {residual_.values + values, residual_.scales + values / kernels::kGroup,
+                                residual_.sums + values / kernels::kGroup},
+                               t.residual);
+        machine_.vector.add(out, t.residual, padded * tile_tokens_, out);
+      }
     } else {
       machine_.gemm.multiply_f32(t.row, padded, k, tile(bound.op.input, i), out);
     }
@@ -365,9 +381,40 @@ void ChunkExecutor::hand_over(size_t token, TokenExecutor& to) {
   }
 }
 
+// What the 8 bits of a tile left of its activations, in 8 more.
+void ChunkExecutor::quantize_residual(Slot slot, size_t index) {
+  const size_t k = machine_.model.width(slot), all = k * tile_tokens_;
+  const kernels::ActivationTile first = quantized(slot, index);
+  const float* x = tile(slot, index);
+  std::vector<float> rest(all);
+  for (size_t i = 0; i < k; ++i) {
+    for (size_t lane = 0; lane < tile_tokens_; ++lane) {
+      const int value = first.values[(i / 4 * tile_tokens_ + lane) * 4 + i % 4] - 128;
+      rest[i * tile_tokens_ + lane] =
+          x[i * tile_tokens_ + lane] -
+          first.scales[i / kernels::kGroup * tile_tokens_ + lane] * static_cast<float>(value);
+    }
+  }
+  machine_.gemm.quantize_tile(
+      rest.data(), k,
+      {residual_.values + index * all, residual_.scales + index * all / kernels::kGroup,
+       residual_.sums + index * all / kernels::kGroup});
+}
+
 void ChunkExecutor::run_head(size_t tokens, float* logits) {
   for (const Step& step : machine_.plan.head) {
     if (step.kind == StepKind::linears) {
+      if (step.fine) {
+        const Slot slot = step.ops.front().op.input;
+        const size_t all = machine_.model.width(slot) * tile_tokens_ * most_tiles_;
+        if (residual_memory_.bytes() == 0) {
+          residual_memory_ = Buffer(all + 2 * all / kernels::kGroup * sizeof(float));
+          residual_.values = residual_memory_.as<uint8_t>();
+          residual_.scales = reinterpret_cast<float*>(residual_.values + all);
+          residual_.sums = residual_.scales + all / kernels::kGroup;
+        }
+        machine_.pool.run(tiles_, [&](size_t, size_t index) { quantize_residual(slot, index); });
+      }
       run_linears(step, logits);
     } else if (step.ops.front().op.input == Slot::logits) {
       for (const BoundOp& bound : step.ops) {

@@ -49,12 +49,14 @@ class TokenExecutor {
   void run_linears(const Step& step);
   void run_attention(const Step& step, uint32_t position);
   void quantize(graph::Slot slot);
-  void grow_attention_scratch(size_t parts, size_t group, size_t head_size, size_t heads, size_t part);
+  void quantize_residual(graph::Slot slot);
 
   const Machine machine_;
   Buffer memory_;
   std::array<float*, static_cast<size_t>(graph::Slot::count)> slots_{};
   std::array<kernels::QuantizedVector, static_cast<size_t>(graph::Slot::count)> quantized_{};
+  kernels::QuantizedVector residual_{};  // of the head's input: its activations take 16 bits
+  float* residual_floats_ = nullptr;
   std::vector<float*> cosines_, sines_;
   std::vector<std::vector<float>> rows_;  // a thread's dequantised row, for float products
   std::vector<float> attention_scratch_;
@@ -83,6 +85,7 @@ class ChunkExecutor {
   void run_linears(const Step& step, float* logits);
   void multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
                 float* logits);
+  void quantize_residual(graph::Slot slot, size_t index);
   void run_attention(const Step& step);
 
   const Machine machine_;
@@ -94,12 +97,15 @@ class ChunkExecutor {
   std::array<float*, static_cast<size_t>(graph::Slot::count)> slots_{};
   std::array<size_t, static_cast<size_t>(graph::Slot::count)> strides_{};  // floats a tile
   std::array<kernels::ActivationTile, static_cast<size_t>(graph::Slot::count)> quantized_{};
+  Buffer residual_memory_;  // of run_head alone
+  kernels::ActivationTile residual_{};
   std::vector<float*> cosines_, sines_;
   struct ThreadScratch {
     Buffer memory;
     kernels::WeightPanel panel;
-    float* row;  // dequantised rows: one, or panel_rows for float products
-    float* out;  // a block of rows of one tile, for logits and ragged ends
+    float* row;       // dequantised rows: one, or panel_rows for float products
+    float* out;       // a block of rows of one tile, for logits and ragged ends
+    float* residual;  // as out, for the second half of 16-bit activations
     float* attention;
   };
   std::vector<ThreadScratch> threads_;

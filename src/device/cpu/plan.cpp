@@ -28,6 +28,7 @@ Plan::Plan(const gguf::File& file, const graph::Model& model, kernels::Target ta
     for (Step& step : steps(ops, layer)) layers.push_back(std::move(step));
   }
   head = steps(model.head, 0);
+  for (Step& step : head) step.fine = step.integer;
 }
 
 std::vector<Step> Plan::steps(const std::vector<graph::Op>& ops, uint32_t layer) {
@@ -39,7 +40,7 @@ std::vector<Step> Plan::steps(const std::vector<graph::Op>& ops, uint32_t layer)
     const bool joins = !result.empty() && result.back().kind == kind &&
                        (kind == StepKind::floats ||
                         (kind == StepKind::linears && result.back().ops.back().op.input == op.input));
-    if (!joins) result.push_back({kind, layer, {}, integer});
+    if (!joins) result.push_back({kind, layer, {}, integer, false});
     result.back().ops.push_back(std::move(bound));
   }
   return result;

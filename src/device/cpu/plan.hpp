@@ -35,6 +35,9 @@ struct Step {
   uint32_t layer;
   std::vector<BoundOp> ops;
   bool integer = false;  // linears: 8-bit activations (else float)
+  // linears: 16-bit activations, as 8 bits and 8 more of what those left. The head's errors reach the logits
+  // as they are, and its input is one vector.
+  bool fine = false;
 };
 
 // The graph as the CPU runs it.

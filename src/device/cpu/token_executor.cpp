@@ -26,24 +26,33 @@ TokenExecutor::TokenExecutor(const Machine& machine) : machine_(machine) {
   for (size_t i = 0; i < kSlots; ++i) {
     const Slot slot = static_cast<Slot>(i);
     // The caller owns the logits; nothing reads token ids from a slot.
-    const size_t width = slot == Slot::logits || slot == Slot::tokens ? 0 : machine.model.width(slot);
+    const size_t slot_width = slot == Slot::logits || slot == Slot::tokens ? 0 : machine.model.width(slot);
     at[i] = floats;
-    floats += padded(width);
+    floats += padded(slot_width);
     quantized_at[i] = floats;
     // int8 values (with room for a whole vector beyond the end), scales, sums.
-    floats += padded(width / 4 + kAlign) + 2 * padded(width / kernels::kGroup + 1);
+    floats += padded(slot_width / 4 + kAlign) + 2 * padded(slot_width / kernels::kGroup + 1);
   }
+  const size_t width = machine.model.width(Slot::normed);
+  const size_t residual_at = floats;
+  floats += padded(width) + padded(width / 4 + kAlign) + 2 * padded(width / kernels::kGroup + 1);
   size_t ropes = 0;
   for (const graph::Rope& rope : machine.plan.ropes) ropes += 2 * padded(rope.dims / 2);
   memory_ = Buffer((floats + ropes) * sizeof(float));
   float* base = memory_.as<float>();
   for (size_t i = 0; i < kSlots; ++i) {
-    const size_t width = machine.model.width(static_cast<Slot>(i));
+    const size_t slot_width = machine.model.width(static_cast<Slot>(i));
     slots_[i] = base + at[i];
     float* values = base + quantized_at[i];
-    float* scales = values + padded(width / 4 + kAlign);
-    quantized_[i] = {reinterpret_cast<int8_t*>(values), scales, scales + padded(width / kernels::kGroup + 1)};
+    float* scales = values + padded(slot_width / 4 + kAlign);
+    quantized_[i] = {reinterpret_cast<int8_t*>(values), scales,
+                     scales + padded(slot_width / kernels::kGroup + 1)};
   }
+  residual_floats_ = base + residual_at;
+  float* residual_values = residual_floats_ + padded(width);
+  float* residual_scales = residual_values + padded(width / 4 + kAlign);
+  residual_ = {reinterpret_cast<int8_t*>(residual_values), residual_scales,
+               residual_scales + padded(width / kernels::kGroup + 1)};
   float* table = base + floats;
   for (const graph::Rope& rope : machine.plan.ropes) {
     cosines_.push_back(table);
@@ -94,6 +103,17 @@ void TokenExecutor::quantize(Slot which) {
   const kernels::QuantizedVector& q = quantized_[static_cast<size_t>(which)];
   machine_.vector.token_quantize(slot(which), machine_.model.width(which), const_cast<int8_t*>(q.values),
                                  const_cast<float*>(q.scales), const_cast<float*>(q.sums));
+}
+
+void TokenExecutor::quantize_residual(Slot which) {
+  const kernels::QuantizedVector& q = quantized_[static_cast<size_t>(which)];
+  const float* x = slot(which);
+  const size_t k = machine_.model.width(which);
+  for (size_t i = 0; i < k; ++i) {
+    residual_floats_[i] = x[i] - q.scales[i / kernels::kGroup] * static_cast<float>(q.values[i]);
+  }
+  machine_.vector.token_quantize(residual_floats_, k, const_cast<int8_t*>(residual_.values),
+                                 const_cast<float*>(residual_.scales), const_cast<float*>(residual_.sums));
 }
 
 void TokenExecutor::run_floats(const Step& step) {
@@ -172,6 +192,7 @@ void TokenExecutor::run_linears(const Step& step) {
       tasks.push_back({&bound, row, std::min(rows, bound.matrix.rows - row)});
   }
   const std::vector<Task>& list = tasks;
+  if (step.fine) quantize_residual(step.ops.front().op.input);
   machine_.pool.run(list.size(), [&](size_t thread, size_t index) {
     const Task& task = list[index];
     const Matrix& matrix = task.bound->matrix;
@@ -179,9 +200,17 @@ void TokenExecutor::run_linears(const Step& step) {
     if (step.integer) {
       matrix.encoding->gemv(matrix.row(task.row), matrix.row_bytes, task.rows, matrix.k,
                             quantized_[static_cast<size_t>(task.bound->op.input)], out);
+      if (step.fine) {
+        // The block's weights are still in the cache.
+        std::vector<float>& low = rows_[thread];
+        low.resize(std::max(low.size(), task.rows));
+        matrix.encoding->gemv(matrix.row(task.row), matrix.row_bytes, task.rows, matrix.k, residual_,
+                              low.data());
+        machine_.vector.add(out, low.data(), task.rows, out);
+      }
     } else {
       std::vector<float>& row = rows_[thread];
-      row.resize(matrix.k);
+      row.resize(std::max(row.size(), matrix.k));
       for (size_t r = 0; r < task.rows; ++r) {
         matrix.encoding->dequantize(matrix.row(task.row + r), matrix.k, row.data());
         out[r] = machine_.vector.dot(row.data(), slot(task.bound->op.input), matrix.k);

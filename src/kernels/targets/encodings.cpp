@@ -28,11 +28,15 @@ namespace cairn::kernels::CAIRN_TARGET {
 namespace {
 
 template <class E>
-constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>, nullptr};
+constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>, nullptr, nullptr};
 template <class E>
-constexpr EncodingKernels kBlocks = {Dequantize<E>, Gemv<E>, nullptr};
+constexpr EncodingKernels kBlocks = {Dequantize<E>, Gemv<E>, nullptr, nullptr};
 template <class E>
-constexpr EncodingKernels kBlocks4 = {Dequantize<E>, Gemv<E>, Unpack4<E>};
+constexpr EncodingKernels kBlocks4 = {Dequantize<E>, Gemv<E>, Unpack4<E>, nullptr};
+template <class E>
+constexpr EncodingKernels kBlocks8 = {Dequantize<E>, Gemv<E>, nullptr, Unpack8<E>};
+template <class E>
+constexpr EncodingKernels kBlocks48 = {Dequantize<E>, Gemv<E>, Unpack4<E>, Unpack8<E>};
 
 }  // namespace
 
@@ -45,15 +49,15 @@ const EncodingKernels* encoding_kernels(Encoding encoding) {
     case Encoding::bf16:
       return &kFloats<BF16>;
     case Encoding::q4_0:
-      return &kBlocks4<Q4_0>;
+      return &kBlocks48<Q4_0>;
     case Encoding::q4_1:
       return &kBlocks4<Q4_1>;
     case Encoding::q5_0:
-      return &kBlocks<Q5_0>;
+      return &kBlocks8<Q5_0>;
     case Encoding::q5_1:
       return &kBlocks<Q5_1>;
     case Encoding::q8_0:
-      return &kBlocks<Q8_0>;
+      return &kBlocks8<Q8_0>;
     case Encoding::q2_k:
       return &kBlocks<Q2_K>;
     case Encoding::q3_k:
@@ -65,11 +69,11 @@ const EncodingKernels* encoding_kernels(Encoding encoding) {
     case Encoding::q6_k:
       return &kBlocks<Q6_K>;
     case Encoding::iq4_nl:
-      return &kBlocks<IQ4_NL>;
+      return &kBlocks8<IQ4_NL>;
     case Encoding::iq4_xs:
-      return &kBlocks<IQ4_XS>;
+      return &kBlocks8<IQ4_XS>;
     case Encoding::mxfp4:
-      return &kBlocks<MXFP4>;
+      return &kBlocks8<MXFP4>;
   }
   return nullptr;
 }

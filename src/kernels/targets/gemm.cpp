@@ -25,14 +25,12 @@ constexpr size_t kRows = kManyRegisters ? 6 : 4;
 constexpr size_t kBlock = 1024;
 
 #if CAIRN_HAS_VNNI || !CAIRN_HAS_MADDUBS
-constexpr size_t kWeightGroup = 128;
 constexpr bool kCodes4 = false;
-constexpr float kWeightMax = 127;
+constexpr int kMostValue = 127;
 #else
 // Two u8·s7 products fit in the 16 bits that the pairwise multiply-add saturates to.
-constexpr size_t kWeightGroup = 32;
 constexpr bool kCodes4 = true;
-constexpr float kWeightMax = 63;
+constexpr int kMostValue = 63;
 #endif
 
 HWY_INLINE VS8 broadcast4(const int8_t* p) {
@@ -41,38 +39,47 @@ HWY_INLINE VS8 broadcast4(const int8_t* p) {
   return hn::BitCast(ds8, hn::Set(di, word));
 }
 
-// values8 with weight groups larger than 32: within a group only the activations' scales differ.
-template <size_t Group>
+#if !CAIRN_HAS_MADDUBS || CAIRN_HAS_VNNI
+static_assert(kRows % 2 == 0);
 HWY_INLINE void micro_values8(const WeightPanel& panel, size_t row, size_t k, size_t begin, size_t end,
                               const ActivationTile& tile, float* HWY_RESTRICT out) {
-  const size_t groups = k / kGroup, weight_groups = (k + Group - 1) / Group;
-  const int8_t* HWY_RESTRICT weights[kRows];
-  const int32_t* HWY_RESTRICT corrections[kRows];
-  CAIRN_UNROLL(kRows, r, weights[r] = panel.values + (row + r) * k;
-               corrections[r] = panel.corrections + (row + r) * groups);
-  for (size_t k0 = begin; k0 < end; k0 += Group) {
-    const size_t k1 = k0 + Group < end ? k0 + Group : end;
-    VF sum[kRows][kVectors];
-    CAIRN_UNROLL(kRows, r, CAIRN_UNROLL(kVectors, v, sum[r][v] = hn::Zero(df)));
-    for (size_t kg = k0; kg < k1; kg += kGroup) {
-      VI acc[kRows][kVectors];
-      CAIRN_UNROLL(kRows, r, const VI start = hn::Set(di, corrections[r][kg / kGroup]);
-                   CAIRN_UNROLL(kVectors, v, acc[r][v] = start));
-      const uint8_t* HWY_RESTRICT a = tile.values + kg * kTile;
-      CAIRN_UNROLL(kGroup / 4, step, VU8 x[kVectors];
-                   CAIRN_UNROLL(kVectors, v, x[v] = hn::LoadU(du8, a + (step * kVectors + v) * kLanes * 4));
-                   CAIRN_UNROLL(kRows, r, const VS8 w = broadcast4(weights[r] + kg + step * 4); CAIRN_UNROLL(
-                                    kVectors, v, acc[r][v] = Dot4(acc[r][v], x[v], w); pin(acc[r][v]))));
-      CAIRN_UNROLL(
-          kVectors, v, const VF s = hn::LoadU(df, tile.scales + kg / kGroup * kTile + v * kLanes);
-          CAIRN_UNROLL(kRows, r, sum[r][v] = hn::MulAdd(hn::ConvertTo(df, acc[r][v]), s, sum[r][v])));
-    }
-    CAIRN_UNROLL(kRows, r, const VF s = hn::Set(df, panel.scales[(row + r) * weight_groups + k0 / Group]);
-                 CAIRN_UNROLL(kVectors, v, float* HWY_RESTRICT o = out + (row + r) * kTile + v * kLanes;
-                              const VF scaled = hn::Mul(sum[r][v], s);
-                              hn::StoreU(k0 == 0 ? scaled : hn::Add(scaled, hn::LoadU(df, o)), df, o)));
+  const size_t groups = k / kGroup;
+  // Two pointers and multiples of k reach all rows within x86's addressing modes.
+  const int8_t* HWY_RESTRICT low = panel.values + row * k + begin;
+  const int8_t* HWY_RESTRICT high = low + kRows / 2 * k;
+  const uint8_t* HWY_RESTRICT a = tile.values + begin * kTile;
+  const int32_t* HWY_RESTRICT corrections = panel.corrections + row * groups;
+  const float* HWY_RESTRICT scales = panel.scales + row * groups;
+  VF sum[kRows][kVectors];
+  CAIRN_UNROLL(kRows, r, CAIRN_UNROLL(kVectors, v, sum[r][v] = hn::Zero(df)));
+  for (size_t group = begin / kGroup; group < end / kGroup; ++group) {
+    VI acc[kRows][kVectors];
+    CAIRN_UNROLL(kRows, r, const VI start = hn::Set(di, corrections[r * groups + group]);
+                 CAIRN_UNROLL(kVectors, v, acc[r][v] = start));
+    const uint8_t* stop = a + kGroup * kTile;
+    hide(stop);
+    do {
+      VU8 x[kVectors];
+      CAIRN_UNROLL(kVectors, v, x[v] = hn::LoadU(du8, a + v * kLanes * 4));
+      CAIRN_UNROLL(kRows, r,
+                   const VS8 w = broadcast4(r < kRows / 2 ? low + r * k : high + (r - kRows / 2) * k);
+                   CAIRN_UNROLL(kVectors, v, acc[r][v] = Dot4(acc[r][v], x[v], w)));
+      a += kTile * 4;
+      low += 4;
+      high += 4;
+    } while (a != stop);
+    VF scale[kVectors];
+    CAIRN_UNROLL(kVectors, v, scale[v] = hn::LoadU(df, tile.scales + group * kTile + v * kLanes));
+    CAIRN_UNROLL(kRows, r, const VF s = hn::Set(df, scales[r * groups + group]); CAIRN_UNROLL(
+                     kVectors, v,
+                     sum[r][v] = hn::MulAdd(hn::ConvertTo(df, acc[r][v]), hn::Mul(s, scale[v]), sum[r][v])));
   }
+  CAIRN_UNROLL(
+      kRows, r,
+      CAIRN_UNROLL(kVectors, v, float* HWY_RESTRICT o = out + (row + r) * kTile + v * kLanes;
+                   hn::StoreU(begin == 0 ? sum[r][v] : hn::Add(sum[r][v], hn::LoadU(df, o)), df, o)));
 }
+#endif
 
 #if CAIRN_HAS_MADDUBS && !CAIRN_HAS_VNNI
 const DI16 di16;
@@ -126,7 +133,7 @@ HWY_INLINE void micro_group32(const WeightPanel& panel, size_t row, size_t k, si
 template <class Micro>
 HWY_INLINE void for_blocks(size_t rows, size_t k, const Micro& micro) {
   const size_t blocks = (k + kBlock - 1) / kBlock;
-  const size_t step = ((k + blocks - 1) / blocks + kWeightGroup - 1) / kWeightGroup * kWeightGroup;
+  const size_t step = ((k + blocks - 1) / blocks + kGroup - 1) / kGroup * kGroup;
   for (size_t begin = 0; begin < k; begin += step) {
     const size_t end = begin + step < k ? begin + step : k;
     for (size_t row = 0; row < rows; row += kRows) micro(row, begin, end);
@@ -148,7 +155,7 @@ void multiply(PanelForm form, const WeightPanel& panel, size_t rows, size_t k, c
 #else
   (void)form;
   for_blocks(rows, k, [&](size_t row, size_t begin, size_t end) HWY_ATTR {
-    micro_values8<kWeightGroup>(panel, row, k, begin, end, tile, out);
+    micro_values8(panel, row, k, begin, end, tile, out);
   });
 #endif
 }
@@ -194,45 +201,127 @@ void quantize_tile(const float* x, size_t k, const ActivationTile& tile) {
   }
 }
 
-void fill_values8(const float* row, size_t k, int8_t* values, int32_t* corrections, float* scales) {
-  const hn::Rebind<int8_t, decltype(di)> d8;
-  for (size_t k0 = 0; k0 < k; k0 += kWeightGroup) {
-    const size_t k1 = k0 + kWeightGroup < k ? k0 + kWeightGroup : k;
+void fill_values8(size_t k, const int8_t* values, int32_t* corrections) {
+  constexpr size_t kBytes = kLanes * 4 < kGroup ? kLanes * 4 : kGroup;  // of a group at a time
+  const hn::CappedTag<uint8_t, kBytes> d8;
+  const hn::Repartition<uint64_t, decltype(d8)> d64;
+  for (size_t group = 0; group < k / kGroup; ++group) {
+    uint64_t parts[kBytes / 8];
+    uint64_t total = 0;
+    for (size_t i = 0; i < kGroup; i += kBytes) {
+      const auto bytes = hn::LoadU(d8, reinterpret_cast<const uint8_t*>(values + group * kGroup + i));
+      hn::StoreU(hn::SumsOf8(hn::Xor(bytes, hn::Set(d8, 0x80))), d64, parts);
+      for (size_t j = 0; j < kBytes / 8; ++j) total += parts[j];
+    }
+    corrections[group] = -128 * (static_cast<int32_t>(total) - 128 * static_cast<int32_t>(kGroup));
+  }
+}
+
+void fill_floats(const float* row, size_t k, int8_t* values, int32_t* corrections, float* scales) {
+  const hn::Rebind<int8_t, DI32> d8;
+  for (size_t kg = 0; kg < k; kg += kGroup) {
     VF largest = hn::Zero(df);
-    for (size_t i = k0; i < k1; i += kLanes) largest = hn::Max(largest, hn::Abs(hn::LoadU(df, row + i)));
+    for (size_t i = kg; i < kg + kGroup; i += kLanes)
+      largest = hn::Max(largest, hn::Abs(hn::LoadU(df, row + i)));
     const float top = hn::GetLane(hn::MaxOfLanes(df, largest));
-    scales[k0 / kWeightGroup] = top / kWeightMax;
-    const VF inverse = hn::Set(df, top > 0 ? kWeightMax / top : 0);
-    for (size_t kg = k0; kg < k1; kg += kGroup) {
-      VI total = hn::Zero(di);
-      for (size_t i = kg; i < kg + kGroup; i += kLanes) {
-        const VI q = hn::NearestInt(hn::Mul(hn::LoadU(df, row + i), inverse));
-        total = hn::Add(total, q);
-        hn::StoreU(hn::DemoteTo(d8, q), d8, values + i);
+    scales[kg / kGroup] = top / kMostValue;
+    const VF inverse = hn::Set(df, kMostValue / (top > 1e-30f ? top : 1e-30f));
+    for (size_t i = kg; i < kg + kGroup; i += kLanes) {
+      hn::StoreU(hn::DemoteTo(d8, hn::NearestInt(hn::Mul(hn::LoadU(df, row + i), inverse))), d8, values + i);
+    }
+  }
+  fill_values8(k, values, corrections);
+}
+
+#if CAIRN_HAS_MADDUBS && !CAIRN_HAS_VNNI
+// Form codes4: the codes lose 8, the offsets take it.
+HWY_INLINE void prepare_codes4(size_t k, uint8_t* codes, const float* scales, float* offsets) {
+  const VU8 eight = hn::Set(du8, 8);
+  size_t i = 0;
+  for (; i + kLanes * 4 <= k; i += kLanes * 4)
+    hn::StoreU(hn::Sub(hn::LoadU(du8, codes + i), eight), du8, codes + i);
+  for (; i < k; ++i) codes[i] = static_cast<uint8_t>(codes[i] - 8);
+  for (size_t group = 0; group < k / kGroup; ++group) offsets[group] += 8 * scales[group];
+}
+
+#else
+// Form values8 from codes: n and round(n · offset / scale) of kLanes groups at once.
+struct Steps {
+  VF n, start;
+};
+HWY_INLINE Steps choose_steps(VF scale, VF offset) {
+  const VF tiny = hn::Set(df, 1e-30f), most = hn::Set(df, kMostValue);
+  const VF safe = hn::IfThenElse(hn::Lt(hn::Abs(scale), tiny), tiny, scale);
+  const VF ratio = hn::Div(offset, safe);  // w / scale = code + ratio
+  const VF largest = hn::Max(hn::Abs(ratio), hn::Abs(hn::Add(ratio, hn::Set(df, 15.0f))));
+  // Nothing is gained beyond 15: the codes have 15 steps.
+  const VF top = hn::Max(hn::Set(df, 1.0f), hn::Min(hn::Set(df, 15.0f), hn::Floor(hn::Div(most, largest))));
+  VF best = top, least = hn::Set(df, 2.0f);
+  for (int i = 0; i < 8; ++i) {
+    const VF n = hn::Max(hn::Set(df, 1.0f), hn::Sub(top, hn::Set(df, static_cast<float>(i))));
+    const VF exact = hn::Mul(n, ratio);
+    // A smaller n is coarser: it has to earn its place.
+    const VF error = hn::Div(hn::Abs(hn::Sub(exact, hn::Round(exact))), n);
+    const auto better = hn::Lt(error, least);
+    best = hn::IfThenElse(better, n, best);
+    least = hn::IfThenElse(better, error, least);
+  }
+  return {best, hn::Round(hn::Mul(best, ratio))};
+}
+
+HWY_INLINE void prepare_codes4(size_t k, uint8_t* codes, float* scales, const float* offsets) {
+  const size_t groups = k / kGroup;
+  for (size_t first = 0; first < groups; first += kLanes) {
+    const size_t count = groups - first < kLanes ? groups - first : kLanes;
+    float scale[kLanes] = {}, offset[kLanes] = {}, n[kLanes], start[kLanes];
+    __builtin_memcpy(scale, scales + first, count * sizeof(float));
+    __builtin_memcpy(offset, offsets + first, count * sizeof(float));
+    const Steps steps = choose_steps(hn::LoadU(df, scale), hn::LoadU(df, offset));
+    hn::StoreU(steps.n, df, n);
+    hn::StoreU(steps.start, df, start);
+    for (size_t g = 0; g < count; ++g) {
+      uint8_t* group = codes + (first + g) * kGroup;
+      if (start[g] < -127 || start[g] + 15 * n[g] > 127) {
+        // The offset dwarfs the codes' steps: 8 bits of the whole range are all that fits.
+        float row[kGroup];
+        int32_t ignored;
+        for (size_t i = 0; i < kGroup; ++i) row[i] = scale[g] * static_cast<float>(group[i]) + offset[g];
+        fill_floats(row, kGroup, reinterpret_cast<int8_t*>(group), &ignored, scales + first + g);
+        continue;
       }
-      corrections[kg / kGroup] = -128 * hn::GetLane(hn::SumOfLanes(di, total));
+#if CAIRN_HAS_MADDUBS
+      const hn::CappedTag<int16_t, 16> wide;
+      const auto line = hn::Add(hn::Mul(hn::Iota(wide, 0), hn::Set(wide, static_cast<int16_t>(n[g]))),
+                                hn::Set(wide, static_cast<int16_t>(start[g])));
+      const hn::CappedTag<int8_t, 32> values_tag;
+      const hn::CappedTag<uint8_t, 32> codes_tag;
+      int8_t table[16];
+      hn::StoreU(hn::DemoteTo(hn::Rebind<int8_t, decltype(wide)>(), line),
+                 hn::Rebind<int8_t, decltype(wide)>(), table);
+      const auto values = hn::LoadDup128(values_tag, table);
+      hn::StoreU(hn::BitCast(codes_tag, hn::TableLookupBytes(values, hn::LoadU(codes_tag, group))), codes_tag,
+                 group);
+#else
+      for (size_t i = 0; i < kGroup; ++i)
+        group[i] = static_cast<uint8_t>(static_cast<int>(start[g]) + group[i] * static_cast<int>(n[g]));
+#endif
+      scales[first + g] = scale[g] / n[g];
     }
   }
 }
 
-void fill_codes4(size_t k, uint8_t* codes, const float* scales, int32_t* corrections, float* offsets) {
-  for (size_t group = 0; group < k / kGroup; ++group) {
-    int32_t total = 0;
-    for (size_t i = group * kGroup; i < (group + 1) * kGroup; ++i) {
-      const int32_t value = static_cast<int32_t>(codes[i]) - 8;
-      total += value;
-      codes[i] = static_cast<uint8_t>(value);
-    }
-    corrections[group] = -128 * total;
-    offsets[group] += 8 * scales[group];
-  }
+#endif
+
+void fill_codes4(size_t k, uint8_t* codes, float* scales, int32_t* corrections, float* offsets) {
+  prepare_codes4(k, codes, scales, offsets);
+  fill_values8(k, reinterpret_cast<const int8_t*>(codes), corrections);
 }
 
 }  // namespace
 
 const GemmKernels& gemm_table() {
-  static constexpr GemmKernels table{kTile,         kRows,        kWeightGroup, kCodes4,      &quantize_tile,
-                                     &fill_values8, &fill_codes4, &multiply,    &multiply_f32};
+  static constexpr GemmKernels table{kTile,        kRows,         kCodes4,      kMostValue, &quantize_tile,
+                                     &fill_floats, &fill_values8, &fill_codes4, &multiply,  &multiply_f32};
   return table;
 }
 

@@ -29,4 +29,11 @@ HWY_INLINE void pin(Vector& v) {
 #endif
 }
 
+// Hides where a pointer came from, so that a loop up to it is not unrolled whole: with all its loads moved to
+// the top it would no longer fit the registers.
+template <class T>
+HWY_INLINE void hide(T*& pointer) {
+  __asm__ volatile("" : "+r"(pointer));
+}
+
 }  // namespace cairn::kernels::CAIRN_TARGET
