@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/sha256.hpp"
 #include "kernels/encodings_support.hpp"
@@ -94,6 +96,10 @@ TEST_P(Encodings, DequantizeHasTheGoldenHash) {
   EXPECT_EQ(hash.hex(), golden.at("sha256").at(std::string(e.name)).get<std::string>());
 }
 
+bool same_bits(float a, float b) {
+  return std::bit_cast<uint32_t>(a) == std::bit_cast<uint32_t>(b);
+}
+
 // Rows' ends are where chunks of eight groups leave a rest.
 TEST_P(Encodings, DequantizeOfAnyLengthIsThatOfTheWhole) {
   std::vector<uint8_t> blocks = random_bytes(7, 19 * e.block_bytes);
@@ -103,7 +109,7 @@ TEST_P(Encodings, DequantizeOfAnyLengthIsThatOfTheWhole) {
     Exact exact(std::span<const uint8_t>(blocks).first(n * e.block_bytes), n % 4);
     std::vector<float> out(n * e.block_elements);
     kernels.dequantize(exact.data(), out.size(), out.data());
-    EXPECT_EQ(std::memcmp(out.data(), whole.data(), out.size() * 4), 0) << n << " blocks";
+    EXPECT_TRUE(std::equal(out.begin(), out.end(), whole.begin(), same_bits)) << n << " blocks";
   }
 }
 
@@ -161,6 +167,25 @@ TEST_P(Encodings, Unpack4TimesScalePlusOffsetIsTheWeight) {
       ASSERT_LE(codes.data()[i], 15);
       const double s = scales[i / kGroup], o = offsets[i / kGroup];
       ASSERT_NEAR(w[i], s * codes.data()[i] + o, 1e-6 * (std::abs(s) * 15 + std::abs(o))) << "element " << i;
+    }
+  }
+}
+
+TEST_P(Encodings, Unpack8TimesScaleIsTheWeightExactly) {
+  using enum Encoding;
+  const std::set<Encoding> have = {q4_0, q5_0, q8_0, iq4_nl, iq4_xs, mxfp4};
+  ASSERT_EQ(kernels.unpack8 != nullptr, have.contains(e.encoding));
+  if (kernels.unpack8 == nullptr) return;
+  for (size_t units = 1; units <= 17; ++units) {
+    const size_t k = units * unit;
+    std::vector<uint8_t> row = random_bytes(units, bytes_of(k));
+    make_moderate(e, row);
+    Exact exact(row, units % 4), values(std::vector<uint8_t>(k), 0);
+    std::vector<float> scales(k / kGroup);
+    kernels.unpack8(exact.data(), k, reinterpret_cast<int8_t*>(values.data()), scales.data());
+    const std::vector<float> w = dequantize(row);
+    for (size_t i = 0; i < k; ++i) {
+      ASSERT_EQ(w[i], scales[i / kGroup] * static_cast<int8_t>(values.data()[i])) << "element " << i;
     }
   }
 }

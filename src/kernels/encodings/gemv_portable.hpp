@@ -7,19 +7,19 @@ namespace cairn::kernels::CAIRN_TARGET {
 
 // Σ values · x over kCount neighbours: 16-bit products, as SSE2's and NEON's multiply-add take them.
 template <int kCount>
-inline int32_t DotValues(const int8_t* HWY_RESTRICT values, const int8_t* HWY_RESTRICT x) {
+HWY_INLINE int32_t DotValues(const int8_t* HWY_RESTRICT values, const int8_t* HWY_RESTRICT x) {
   int32_t sum = 0;
   for (int i = 0; i < kCount; ++i) sum += static_cast<int16_t>(values[i]) * static_cast<int16_t>(x[i]);
   return sum;
 }
 
 template <class E, int kCount>
-inline float GemvChunk(const uint8_t* p, size_t group, const QuantizedVector& x) {
+HWY_INLINE float GemvChunk(const uint8_t* p, size_t group, const QuantizedVector& x) {
   constexpr int kPart = kGroupSize / E::kSubscales;
   float scale[kChunkGroups * E::kSubscales], offset[kChunkGroups * E::kSubscales];
   E::template Scales<kCount>(p, scale, offset);
   float sum = 0;
-  Unroll<0, kCount>([&](auto step) {
+  Unroll<0, kCount>([&](auto step) CAIRN_LAMBDA {
     constexpr int kStep = decltype(step)::value;
     const size_t g = group + kStep;
     int8_t values[kStepCodes];
@@ -45,9 +45,8 @@ void Gemv(const void* weights, size_t row_bytes, size_t rows, size_t k, const Qu
   for (size_t r = 0; r < rows; ++r) {
     float sum = 0;
     ForEachChunk<E>(static_cast<const uint8_t*>(weights) + r * row_bytes, k / kGroupSize,
-                    [&](const uint8_t* p, size_t g, auto count) {
-                      sum += GemvChunk<E, decltype(count)::value>(p, g, x);
-                    });
+                    [&](const uint8_t* p, size_t g, auto count)
+                        CAIRN_LAMBDA { sum += GemvChunk<E, decltype(count)::value>(p, g, x); });
     y[r] = sum;
   }
 }

@@ -8,7 +8,7 @@ struct StepCodes {
 };
 constexpr int kStepCodes = kGroupSize;
 
-inline StepCodes Or(const StepCodes& a, const StepCodes& b) {
+HWY_INLINE StepCodes Or(const StepCodes& a, const StepCodes& b) {
   StepCodes out;
   for (int i = 0; i < kGroupSize; ++i) out.code[i] = a.code[i] | b.code[i];
   return out;
@@ -16,7 +16,7 @@ inline StepCodes Or(const StepCodes& a, const StepCodes& b) {
 
 // See lanes_x86.hpp for what these read.
 template <class Field, int kStep>
-inline StepCodes LoadField(const uint8_t* block) {
+HWY_INLINE StepCodes LoadField(const uint8_t* block) {
   constexpr int kShift = Field::Shift(kStep);
   const uint8_t* p = block + Field::Offset(kStep);
   StepCodes out;
@@ -28,7 +28,7 @@ inline StepCodes LoadField(const uint8_t* block) {
 }
 
 template <int kStride, int kStep, int>
-inline StepCodes LoadNibbles(const uint8_t* first) {
+HWY_INLINE StepCodes LoadNibbles(const uint8_t* first) {
   const uint8_t* p = first + kStep * kStride;
   StepCodes out;
   for (int i = 0; i < 16; ++i) out.code[i] = p[i] & 15;
@@ -37,20 +37,29 @@ inline StepCodes LoadNibbles(const uint8_t* first) {
 }
 
 template <int kStride, int kStep, int>
-inline StepCodes LoadGroups(const uint8_t* first) {
+HWY_INLINE StepCodes LoadGroups(const uint8_t* first) {
   StepCodes out;
   __builtin_memcpy(out.code, first + kStep * kStride, kGroupSize);
   return out;
 }
 
 template <int kStride, int kStep, int>
-inline StepCodes AddFifthBits(StepCodes codes, const uint8_t* first) {
-  const uint8_t* p = first + kStep * kStride;
-  for (int i = 0; i < kGroupSize; ++i) codes.code[i] |= static_cast<uint8_t>((p[i / 8] >> i % 8 & 1) << 4);
+HWY_INLINE StepCodes AddFifthBits(StepCodes codes, const uint8_t* first) {
+  // A byte of bits spread over eight bytes: bit i stays in byte i, and an addition carries it to the byte's
+  // top.
+  for (int i = 0; i < 4; ++i) {
+    const uint64_t byte = first[kStep * kStride + i];
+    const uint64_t bits = byte * 0x0101010101010101 & 0x8040201008040201;
+    const uint64_t fifth = (bits + 0x00406070787C7E7F) >> 3 & 0x1010101010101010;
+    uint64_t eight;
+    __builtin_memcpy(&eight, codes.code + 8 * i, 8);
+    eight |= fifth;
+    __builtin_memcpy(codes.code + 8 * i, &eight, 8);
+  }
   return codes;
 }
 
-inline StepCodes LookUp(const int8_t* table, StepCodes codes) {
+HWY_INLINE StepCodes LookUp(const int8_t* table, StepCodes codes) {
   for (uint8_t& code : codes.code) code = static_cast<uint8_t>(table[code]);
   return codes;
 }

@@ -1,0 +1,169 @@
+// Decode's matrix-vector product and dequantisation, for each encoding on each instruction set of this
+// machine.
+//
+//   bench_gemv --benchmark_filter='gemv/q4_0'
+//
+// gemv/ENCODING/TARGET/memory streams weights many times the last cache's size; its `of_read` is the rate
+// against a plain read of the same bytes just before. …/cache stays in the second-level cache:
+// `cycles_per_32` are clock cycles for 32 weights. Times are the threads' CPU time: others who use the
+// machine disturb it less than the wall's.
+#include <benchmark/benchmark.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <vector>
+
+#include "formats/encoding.hpp"
+#include "kernels/kernels.hpp"
+
+namespace cairn::kernels {
+namespace {
+
+constexpr size_t kColumns = 2048;
+constexpr size_t kMemoryBytes = size_t{256} << 20, kCacheBytes = size_t{256} << 10;
+
+double thread_seconds() {
+  timespec t{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
+}
+
+// The clock's rate, by a chain of additions of one cycle each.
+double cycles_per_second() {
+  double best = 0;
+  for (int repeat = 0; repeat < 5; ++repeat) {
+    const double start = thread_seconds();
+    uint64_t x = 1;
+    for (int i = 0; i < 10'000'000; ++i) {
+      for (int j = 0; j < 4; ++j) {
+        x += 1;
+        benchmark::DoNotOptimize(x);
+      }
+    }
+    best = std::max(best, 40e6 / (thread_seconds() - start));
+  }
+  return best;
+}
+
+// Blocks whose scales are small and finite: a byte pattern below 0x3C on top of every half.
+std::vector<uint8_t> make_blocks(size_t bytes) {
+  std::vector<uint8_t> out(bytes);
+  uint32_t state = 1;
+  for (uint8_t& byte : out) {
+    state = state * 1664525 + 1013904223;
+    byte = static_cast<uint8_t>(state >> 24) & 0x3B;
+  }
+  return out;
+}
+
+// One copy for all benchmarks, in memory before they start.
+const std::vector<uint8_t>& memory() {
+  static const std::vector<uint8_t> bytes = make_blocks(kMemoryBytes);
+  return bytes;
+}
+
+double read_bytes(const uint8_t* p, size_t bytes) {
+  const double start = thread_seconds();
+  uint64_t sums[8] = {};
+  for (size_t i = 0; i + 64 <= bytes; i += 64) {
+    uint64_t words[8];
+    std::memcpy(words, p + i, 64);
+    for (int j = 0; j < 8; ++j) sums[j] |= words[j];
+  }
+  benchmark::DoNotOptimize(sums);
+  return thread_seconds() - start;
+}
+
+struct Activations {
+  explicit Activations(size_t k) : values(k / 64), scales(k / kGroup, 0.01f), sums(k / kGroup, 0.1f) {
+    for (auto& line : values) std::memset(line.bytes, 3, 64);
+  }
+  QuantizedVector view() const { return {values.data()->bytes, scales.data(), sums.data()}; }
+
+  struct alignas(64) Line {
+    int8_t bytes[64];
+  };
+  std::vector<Line> values;
+  std::vector<float> scales, sums;
+};
+
+void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool from_memory) {
+  static const double clock = cycles_per_second();
+  const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+  const size_t row_bytes = kColumns / e.block_elements * e.block_bytes;
+  const size_t share = (from_memory ? kMemoryBytes : kCacheBytes) / static_cast<size_t>(state.threads());
+  const size_t rows = share / row_bytes;
+  const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
+  const Activations x(kColumns);
+  std::vector<float> y(rows);
+  double seconds = 0, read_seconds = 0;
+  for (auto _ : state) {
+    if (from_memory) read_seconds += read_bytes(weights, rows * row_bytes);
+    const double start = thread_seconds();
+    kernels.gemv(weights, row_bytes, rows, kColumns, x.view(), y.data());
+    const double elapsed = thread_seconds() - start;
+    seconds += elapsed;
+    state.SetIterationTime(elapsed);
+  }
+  const double iterations = static_cast<double>(state.iterations());
+  using benchmark::Counter;
+  // A thread's own figures, averaged; GB_s adds the threads up.
+  state.counters["GB_s"] = 1e-9 * static_cast<double>(rows * row_bytes) * iterations / seconds;
+  if (from_memory) {
+    state.counters["of_read"] = Counter(read_seconds / seconds, Counter::kAvgThreads);
+  } else {
+    const double groups = static_cast<double>(rows * kColumns / kGroup) * iterations;
+    state.counters["cycles_per_32"] = Counter(seconds * clock / groups, Counter::kAvgThreads);
+  }
+}
+
+void dequantize(benchmark::State& state, const EncodingInfo& e, Target target) {
+  static const double clock = cycles_per_second();
+  const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+  struct alignas(64) Line {
+    float values[16];
+  };
+  std::vector<Line> out(kColumns / 16);
+  const size_t calls = 100;
+  double seconds = 0;
+  for (auto _ : state) {
+    const double start = thread_seconds();
+    for (size_t i = 0; i < calls; ++i) kernels.dequantize(memory().data(), kColumns, out.data()->values);
+    const double elapsed = thread_seconds() - start;
+    seconds += elapsed;
+    state.SetIterationTime(elapsed);
+  }
+  state.counters["weights_per_cycle"] =
+      static_cast<double>(calls * kColumns) * static_cast<double>(state.iterations()) / (seconds * clock);
+}
+
+void add_benchmarks() {
+  for (const EncodingInfo& e : encodings()) {
+    for (const Target target : available_targets()) {
+      const std::string suffix = fmt::format("{}/{}", e.name, name(target));
+      const auto add = [&](const std::string& title, auto function) {
+        return benchmark::RegisterBenchmark(title.c_str(), function)->UseManualTime();
+      };
+      add("dequantize/" + suffix, [&e, target](benchmark::State& s) { dequantize(s, e, target); });
+      for (const bool from_memory : {false, true}) {
+        add(fmt::format("gemv/{}/{}", suffix, from_memory ? "memory" : "cache"),
+            [&e, target, from_memory](benchmark::State& s) { gemv(s, e, target, from_memory); })
+            ->ThreadRange(1, 2)
+            ->MinTime(0.1);
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cairn::kernels
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  cairn::kernels::add_benchmarks();
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+}
