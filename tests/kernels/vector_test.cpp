@@ -1,0 +1,263 @@
+// The float kernels between products, and attention, against plain double precision, on every instruction
+// set.
+#include "kernels/vector.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstring>
+#include <random>
+#include <vector>
+
+#include "kernels/gemm.hpp"
+
+namespace cairn::kernels {
+namespace {
+
+std::vector<float> random_floats(size_t n, uint32_t seed, float range = 1) {
+  std::mt19937 random(seed);
+  std::uniform_real_distribution<float> uniform(-range, range);
+  std::vector<float> x(n);
+  for (float& v : x) v = uniform(random);
+  return x;
+}
+
+class Vectors : public testing::TestWithParam<Target> {
+ protected:
+  const VectorKernels& vector_ = vector_kernels(GetParam());
+  const AttentionKernels& attention_ = attention_kernels(GetParam());
+  const size_t lanes_ = gemm_kernels(GetParam()).tile_tokens;
+
+  // A token's column of a tile.
+  std::vector<float> column(const std::vector<float>& tile, size_t lane) const {
+    std::vector<float> x;
+    for (size_t i = lane; i < tile.size(); i += lanes_) x.push_back(tile[i]);
+    return x;
+  }
+};
+
+TEST_P(Vectors, ActivationsMatchTheirDefinitions) {
+  std::vector<float> x = random_floats(1001, 1, 12);
+  x[0] = 0, x[1] = -90, x[2] = 90;
+  std::vector<float> y(x.size());
+  const auto check = [&](const char* what, auto&& expected) {
+    for (size_t i = 0; i < x.size(); ++i)
+      EXPECT_NEAR(y[i], expected(x[i]), 2e-6 * (1 + std::abs(x[i]))) << what << x[i];
+  };
+  vector_.activate(Unary::silu, x.data(), x.size(), y.data());
+  check("silu", [](double v) { return v / (1 + std::exp(-v)); });
+  vector_.activate(Unary::gelu_tanh, x.data(), x.size(), y.data());
+  check("gelu_tanh",
+        [](double v) { return 0.5 * v * (1 + std::tanh(std::sqrt(2 / M_PI) * (v + 0.044715 * v * v * v))); });
+  vector_.activate(Unary::gelu_erf, x.data(), x.size(), y.data());
+  check("gelu_erf", [](double v) { return 0.5 * v * (1 + std::erf(v / std::sqrt(2.0))); });
+  vector_.softcap(x.data(), 5, x.size(), y.data());
+  check("softcap", [](double v) { return 5 * std::tanh(v / 5); });
+  const std::vector<float> up = random_floats(x.size(), 2);
+  vector_.gate(Unary::silu, x.data(), up.data(), x.size(), y.data());
+  for (size_t i = 0; i < x.size(); ++i)
+    EXPECT_NEAR(y[i], x[i] / (1 + std::exp(-static_cast<double>(x[i]))) * up[i], 3e-5);
+}
+
+TEST_P(Vectors, NormsOfTokensAndTilesAgreeWithDoublePrecision) {
+  for (const size_t n : {16, 33, 576}) {
+    const std::vector<float> tile = random_floats(n * lanes_, 3), weight = random_floats(n, 4),
+                             bias = random_floats(n, 5);
+    std::vector<float> rms(tile.size()), layer(tile.size()), token(n);
+    vector_.tile_norm_rms(tile.data(), weight.data(), 1e-5f, n, rms.data());
+    vector_.tile_norm_layer(tile.data(), weight.data(), bias.data(), 1e-5f, n, layer.data());
+    for (size_t lane = 0; lane < lanes_; ++lane) {
+      const std::vector<float> x = column(tile, lane);
+      double mean = 0, squares = 0, variance = 0;
+      for (const float v : x)
+        mean += v / static_cast<double>(n), squares += static_cast<double>(v) * v / static_cast<double>(n);
+      for (const float v : x) variance += (v - mean) * (v - mean) / static_cast<double>(n);
+      const auto rms_of = [&](size_t i) { return x[i] / std::sqrt(squares + 1e-5) * weight[i]; };
+      const auto layer_of = [&](size_t i) {
+        return (x[i] - mean) / std::sqrt(variance + 1e-5) * weight[i] + bias[i];
+      };
+      for (size_t i = 0; i < n; ++i) {
+        EXPECT_NEAR(rms[i * lanes_ + lane], rms_of(i), 1e-5);
+        EXPECT_NEAR(layer[i * lanes_ + lane], layer_of(i), 1e-5);
+      }
+      vector_.token_norm_rms(x.data(), weight.data(), 1e-5f, n, token.data());
+      for (size_t i = 0; i < n; ++i) EXPECT_NEAR(token[i], rms_of(i), 1e-5);
+      vector_.token_norm_layer(x.data(), weight.data(), bias.data(), 1e-5f, n, token.data());
+      for (size_t i = 0; i < n; ++i) EXPECT_NEAR(token[i], layer_of(i), 1e-5);
+    }
+  }
+}
+
+TEST_P(Vectors, RopeTurnsPairs) {
+  const size_t dims = 12, n = 16;
+  for (const bool neox : {false, true}) {
+    std::vector<float> x = random_floats(n, 6), tile(n * lanes_), cosines(dims / 2), sines(dims / 2);
+    std::vector<float> tile_cosines(dims / 2 * lanes_), tile_sines(dims / 2 * lanes_);
+    for (size_t i = 0; i < dims / 2; ++i) {
+      cosines[i] = std::cos(0.3f * static_cast<float>(i + 1)),
+      sines[i] = std::sin(0.3f * static_cast<float>(i + 1));
+      for (size_t lane = 0; lane < lanes_; ++lane)
+        tile_cosines[i * lanes_ + lane] = cosines[i], tile_sines[i * lanes_ + lane] = sines[i];
+    }
+    for (size_t i = 0; i < n; ++i)
+      for (size_t lane = 0; lane < lanes_; ++lane) tile[i * lanes_ + lane] = x[i];
+    std::vector<double> expected(x.begin(), x.end());
+    for (size_t i = 0; i < dims / 2; ++i) {
+      const size_t a = neox ? i : 2 * i, b = neox ? i + dims / 2 : 2 * i + 1;
+      expected[a] = static_cast<double>(x[a]) * cosines[i] - static_cast<double>(x[b]) * sines[i];
+      expected[b] = static_cast<double>(x[a]) * sines[i] + static_cast<double>(x[b]) * cosines[i];
+    }
+    vector_.token_rope(x.data(), dims, neox, cosines.data(), sines.data());
+    vector_.tile_rope(tile.data(), dims, neox, tile_cosines.data(), tile_sines.data());
+    for (size_t i = 0; i < n; ++i) {
+      EXPECT_NEAR(x[i], expected[i], 1e-6);
+      for (size_t lane = 0; lane < lanes_; ++lane) EXPECT_NEAR(tile[i * lanes_ + lane], expected[i], 1e-6);
+    }
+  }
+}
+
+TEST_P(Vectors, HadamardIsOrthonormalAndItsOwnInverse) {
+  const size_t n = 64, blocks = 3;
+  const std::vector<float> before = random_floats(n * blocks, 7);
+  std::vector<float> x = before;
+  vector_.token_hadamard(x.data(), n, blocks);
+  for (size_t block = 0; block < blocks; ++block) {
+    for (size_t i = 0; i < n; ++i) {
+      double sum = 0;
+      for (size_t j = 0; j < n; ++j)
+        sum += before[block * n + j] * (__builtin_popcountll(i & j) % 2 == 0 ? 0.125 : -0.125);
+      EXPECT_NEAR(x[block * n + i], sum, 1e-5);
+    }
+  }
+  vector_.token_hadamard(x.data(), n, blocks);
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], before[i], 1e-5);
+}
+
+TEST_P(Vectors, QuantizesTokensToNearest) {
+  std::vector<float> x = random_floats(96, 8);
+  std::fill(x.begin() + 32, x.begin() + 64, 0.0f);
+  std::vector<int8_t> values(128);
+  std::vector<float> scales(3), sums(3);
+  vector_.token_quantize(x.data(), 96, values.data(), scales.data(), sums.data());
+  for (size_t group = 0; group < 3; ++group) {
+    double sum = 0;
+    for (size_t i = group * 32; i < group * 32 + 32; ++i) {
+      EXPECT_LE(std::abs(values[i] * scales[group] - x[i]), 0.5001f * scales[group]);
+      sum += static_cast<double>(values[i]) * scales[group];
+    }
+    EXPECT_NEAR(sums[group], sum, 1e-4);
+  }
+  EXPECT_EQ(scales[1], 0);
+}
+
+// One head's attention for the query at `position`, in double precision, over what the cache holds.
+std::vector<double> attend(const AttentionShape& shape, const std::vector<float>& keys,
+                           const std::vector<float>& values, size_t position, const float* query) {
+  const size_t n = shape.head_size;
+  const size_t begin = shape.window != 0 && position + 1 > shape.window ? position + 1 - shape.window : 0;
+  std::vector<double> weights, out(n);
+  double total = 0;
+  for (size_t key = begin; key <= position; ++key) {
+    double score = 0;
+    for (size_t d = 0; d < n; ++d) score += static_cast<double>(keys[key * n + d]) * query[d];
+    score *= shape.scale;
+    if (shape.softcap > 0) score = shape.softcap * std::tanh(score / shape.softcap);
+    weights.push_back(std::exp(score));
+    total += weights.back();
+  }
+  for (size_t key = begin; key <= position; ++key)
+    for (size_t d = 0; d < n; ++d) out[d] += weights[key - begin] / total * values[key * n + d];
+  return out;
+}
+
+float from_half(uint16_t half) {
+  const int exponent = half >> 10 & 31, fraction = half & 1023;
+  const float size = exponent == 0 ? std::ldexp(static_cast<float>(fraction), -24)
+                                   : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
+  return half >> 15 == 0 ? size : -size;
+}
+
+struct Cache {
+  Cache(const AttentionKernels& attention, KvFormat format, const std::vector<float>& x, size_t n)
+      : bytes(x.size() * 4), scales(x.size() / n), kept(x.size()), format_(format) {
+    const size_t element = format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1;
+    for (size_t row = 0; row < x.size() / n; ++row)
+      attention.store_row(format, &x[row * n], n, &bytes[row * n * element], &scales[row]);
+    for (size_t i = 0; i < x.size(); ++i) {
+      if (format == KvFormat::f32) std::memcpy(&kept[i], &bytes[i * 4], 4);
+      if (format == KvFormat::i8) kept[i] = static_cast<int8_t>(bytes[i]) * scales[i / n];
+      if (format == KvFormat::f16) {
+        uint16_t half;
+        std::memcpy(&half, &bytes[i * 2], 2);
+        kept[i] = from_half(half);
+      }
+      EXPECT_NEAR(kept[i], x[i], format == KvFormat::i8 ? 0.005 : 0.0006);
+    }
+  }
+  KvRows rows() const { return {format_, bytes.data(), scales.data()}; }
+  std::vector<uint8_t> bytes;
+  std::vector<float> scales, kept;
+  KvFormat format_;
+};
+
+TEST_P(Vectors, AttentionOfTilesAndTokensMatchesDoublePrecision) {
+  const size_t group = 2, positions = 150;
+  for (const size_t n : {16, 20, 64}) {
+    for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32}) {
+      for (const uint32_t window : {0u, 40u}) {
+        const AttentionShape shape{n, group, 0.7f, window == 0 ? 0.0f : 3.0f, window};
+        const Cache keys(attention_, format, random_floats(positions * n, 9), n);
+        const Cache values(attention_, format, random_floats(positions * n, 10), n);
+        std::vector<float> scratch(attention_.tile_scratch(shape));
+        for (const uint32_t first : {0u, 70u, 117u}) {
+          const size_t tokens = std::min<size_t>(lanes_, 150 - first);
+          const std::vector<float> queries = random_floats(group * n * lanes_, 11);
+          std::vector<float> out(queries.size());
+          attention_.tile(shape, keys.rows(), values.rows(), first, tokens, queries.data(), out.data(),
+                          scratch.data());
+          for (size_t lane = 0; lane < tokens; ++lane) {
+            std::vector<float> token_queries, token_out(group * n), maxima(group), sums(group);
+            for (size_t i = 0; i < group * n; ++i) token_queries.push_back(queries[i * lanes_ + lane]);
+            const uint32_t end = first + static_cast<uint32_t>(lane) + 1;
+            const uint32_t begin = window != 0 && end > window ? end - window : 0;
+            std::vector<float> token_scratch(group * (end - begin));
+            attention_.token(shape, keys.rows(), values.rows(), begin, end, token_queries.data(),
+                             token_out.data(), maxima.data(), sums.data(), token_scratch.data());
+            for (size_t head = 0; head < group; ++head) {
+              const std::vector<double> expected =
+                  attend(shape, keys.kept, values.kept, end - 1, &token_queries[head * n]);
+              for (size_t d = 0; d < n; ++d) {
+                EXPECT_NEAR(out[(head * n + d) * lanes_ + lane], expected[d], 2e-5);
+                EXPECT_NEAR(token_out[head * n + d] / sums[head], expected[d], 2e-5);
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Vectors, TilesAreStoredAsTheirRows) {
+  const size_t n = 20, tokens = lanes_ - 1;
+  const std::vector<float> tile = random_floats(n * lanes_, 12);
+  for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32}) {
+    const size_t row_bytes = n * (format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1);
+    std::vector<uint8_t> stored(tokens * row_bytes), row(row_bytes);
+    std::vector<float> scales(tokens);
+    attention_.store_tile(format, tile.data(), n, tokens, stored.data(), scales.data());
+    for (size_t lane = 0; lane < tokens; ++lane) {
+      float scale = 0;
+      attention_.store_row(format, column(tile, lane).data(), n, row.data(), &scale);
+      EXPECT_EQ(0, std::memcmp(row.data(), &stored[lane * row_bytes], row_bytes));
+      if (format == KvFormat::i8) EXPECT_EQ(scale, scales[lane]);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, Vectors,
+                         testing::ValuesIn(available_targets().begin(), available_targets().end()),
+                         [](const auto& info) { return std::string(name(info.param)); });
+
+}  // namespace
+}  // namespace cairn::kernels
