@@ -61,7 +61,8 @@ count_tests() {
   local preset=$1 log summary
   shift
   log=$(mktemp)
-  ctest --preset "$preset" --progress -j "$jobs" "$@" </dev/null 2>&1 | tee "$log" || true
+  ctest --preset "$preset" -j "$jobs" "$@" </dev/null 2>&1 | tee "$log" |
+    grep --line-buffered -vE '^ *[0-9]+/[0-9]+ Test .* Passed |^ +Start +[0-9]+: ' || true
   summary=$(grep -E '^[0-9]+% tests passed, [0-9]+ tests failed out of [0-9]+' "$log" || true)
   rm -f "$log"
   if [[ $summary =~ ,\ ([0-9]+)\ tests\ failed\ out\ of\ ([0-9]+) ]]; then

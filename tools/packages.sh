@@ -2,12 +2,12 @@
 # Sourced by quickstart.sh and test.sh: the Debian packages that cairn needs, and how to get the missing ones.
 
 build_packages=(
-  clang-14 g++ cmake ninja-build pkg-config
+  clang-14 cmake ninja-build pkg-config
   libcli11-dev libcurl4-openssl-dev libfmt-dev libhwy-dev libpcre2-dev libpthreadpool-dev libedit-dev
   libssl-dev libicu-dev libutf8proc-dev libzip-dev nlohmann-json3-dev
   ca-certificates python3-pip
 )
-test_packages=(ccache libclang-rt-14-dev libgtest-dev libgmock-dev python3)
+test_packages=(ccache g++ libclang-rt-14-dev libgtest-dev libgmock-dev python3)
 
 # install_missing PACKAGE...: quick when nothing is missing.
 install_missing() {
