@@ -94,14 +94,15 @@ TEST_P(RealModel, F32AgreesWithTransformers) {
 TEST_P(RealModel, StandardPrecisionIsClose) {
   const Agreement found = compare(GetParam(), Precision::standard, KvType::f16);
   EXPECT_GE(found.top1, 0.97);
-  EXPECT_LE(found.mean_kl, 5e-3);
-  EXPECT_NEAR(found.perplexity / found.reference_perplexity, 1, 0.006);
+  EXPECT_LE(found.mean_kl, 4e-3);
+  // A single window wavers more than the whole text does, for which the bar is 0.6 % (docs/evaluate.md).
+  EXPECT_NEAR(found.perplexity / found.reference_perplexity, 1, 0.012);
 }
 
 TEST_P(RealModel, Int8CacheIsClose) {
   const Agreement found = compare(GetParam(), Precision::standard, KvType::i8);
-  EXPECT_GE(found.top1, 0.965);
-  EXPECT_NEAR(found.perplexity / found.reference_perplexity, 1, 0.01);
+  EXPECT_GE(found.top1, 0.945);
+  EXPECT_NEAR(found.perplexity / found.reference_perplexity, 1, 0.02);
 }
 
 std::string test_name(const testing::TestParamInfo<const char*>& tested) {
