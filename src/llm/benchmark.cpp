@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -77,8 +78,9 @@ double status_kib(const char* key) {
 
 // Resident KiB of the mappings of files whose name begins with the model's (split files differ in their
 // number).
-double mapped_kib(const std::string& path) {
+double mapped_kib(const std::string& given) {
   std::ifstream file("/proc/self/smaps");
+  const std::string path = std::filesystem::canonical(given).string();
   const std::string stem = path.substr(path.rfind('/') + 1).substr(0, 12);
   bool inside = false;
   double total = 0;

@@ -197,17 +197,21 @@ void TokenExecutor::run_linears(const Step& step) {
     const Task& task = list[index];
     const Matrix& matrix = task.bound->matrix;
     float* out = slot(task.bound->op.output) + task.row;
-    if (step.integer) {
-      matrix.encoding->gemv(matrix.row(task.row), matrix.row_bytes, task.rows, matrix.k,
-                            quantized_[static_cast<size_t>(task.bound->op.input)], out);
-      if (step.fine) {
-        // The block's weights are still in the cache.
-        std::vector<float>& low = rows_[thread];
-        low.resize(std::max(low.size(), task.rows));
-        matrix.encoding->gemv(matrix.row(task.row), matrix.row_bytes, task.rows, matrix.k, residual_,
-                              low.data());
-        machine_.vector.add(out, low.data(), task.rows, out);
+    const kernels::QuantizedVector& x = quantized_[static_cast<size_t>(task.bound->op.input)];
+    if (step.fine) {
+      // A few rows at a time, so that the second product finds them in the first-level cache while the
+      // memory brings the next.
+      constexpr size_t kRows = 4;
+      float low[kRows];
+      for (size_t r = 0; r < task.rows; r += kRows) {
+        const size_t rows = std::min(kRows, task.rows - r);
+        const std::byte* from = matrix.row(task.row + r);
+        matrix.encoding->gemv(from, matrix.row_bytes, rows, matrix.k, x, out + r);
+        matrix.encoding->gemv(from, matrix.row_bytes, rows, matrix.k, residual_, low);
+        for (size_t i = 0; i < rows; ++i) out[r + i] += low[i];
       }
+    } else if (step.integer) {
+      matrix.encoding->gemv(matrix.row(task.row), matrix.row_bytes, task.rows, matrix.k, x, out);
     } else {
       std::vector<float>& row = rows_[thread];
       row.resize(std::max(row.size(), matrix.k));
