@@ -1,0 +1,104 @@
+#!/usr/bin/env python3
+"""Measures every speed figure of the README in one go and prints it as a Markdown table.
+
+    bench/figures.py [--cairn build/release/cairn] [--peer "python3 bench_ik.py"] [--rounds 5] [--only TEXT]
+
+The peer is a command that takes MODEL --prompt N --generate N --threads N --repeat N [--repack] and prints JSON
+with prefill_tok_s and decode_tok_s; cairn runs it in turn with itself (`cairn bench --against`), once plain and
+once with --repack, and the table shows the mode that is better for the peer. Needs both pulled models and about
+4 GB of disk for the synthetic ones. Run it on an idle machine.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+import time
+
+SYNTHETIC = ["q4_0", "q4_k", "q8_0"]
+
+
+def bench(cairn, model, *arguments, threads=2):
+    done = subprocess.run([cairn, "bench", model, "--threads", str(threads), "--json", *arguments], check=True,
+                          stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
+def compared(options, model, path, prompt, generate):
+    """One model and prompt length, against the peer's better mode where there is a peer."""
+    base = ["--prompt", str(prompt), "--generate", str(generate), "--repeat", str(options.rounds)]
+    if not options.peer:
+        return bench(options.cairn, model, *base)
+    results = []
+    for mode in ["", " --repack"]:
+        peer = f"{options.peer} {path} --prompt {prompt} --generate {generate} --threads 2 --repeat 2{mode} 2>/dev/null"
+        results.append(bench(options.cairn, model, *base, "--against", peer))
+    best = min(results, key=lambda r: r["prefill_ratio"])
+    best["decode_ratio"] = min(r["decode_ratio"] for r in results)
+    return best
+
+
+def first_token(cairn, model):
+    """Whole processes: start to the end of one token after a prompt of about 16."""
+    prompt = "one two three four five six seven eight nine ten eleven twelve thirteen"
+    seconds = []
+    for _ in range(7):
+        start = time.perf_counter()
+        subprocess.run([cairn, "run", model, "--raw", "-p", prompt, "-n", "1", "--threads", "2"], check=True,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        seconds.append(time.perf_counter() - start)
+    return statistics.median(seconds)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cairn", default="build/release/cairn")
+    parser.add_argument("--peer", default="")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", default="", help="only rows whose name contains this")
+    options = parser.parse_args()
+
+    peaks = json.loads(subprocess.run([options.cairn, "bench", "--peak", "--threads", "2", "--json"], check=True,
+                                      stdout=subprocess.PIPE).stdout)
+    print(f"{peaks['processor']}, {peaks['instruction_set']}, 2 threads: int8 {peaks['int8_gops']:.0f} GOP/s "
+          f"({peaks['int8_instructions']}), fp32 {peaks['fp32_gflops']:.0f} GFLOP/s, "
+          f"memory {peaks['read_gb_s']:.1f} GB/s\n")
+    print("| model | prompt | prefill tok/s | of the int8 peak | against the peer | decode tok/s | of the bandwidth "
+          "| against the peer | MiB beyond file and KV |")
+    print("|---|---|---|---|---|---|---|---|---|")
+
+    def row(name, model, path, prompt, generate):
+        if options.only not in name:
+            return
+        r = compared(options, model, path, prompt, generate)
+        ratio = lambda key: f"{r[key]:.2f}×" if key in r else "–"
+        print(f"| {name} | {prompt} | {r['prefill_tok_s']:.0f} | {100 * r['prefill_of_peak']:.0f} % | "
+              f"{ratio('prefill_ratio')} | {r['decode_tok_s']:.1f} | {100 * r['decode_of_bandwidth']:.0f} % | "
+              f"{ratio('decode_ratio')} | {r['rss_beyond_mib']:.0f} |", flush=True)
+
+    for model in ["smollm2-135m", "gemma3-270m"]:
+        path = subprocess.run([options.cairn, "pull", model], check=True, stdout=subprocess.PIPE,
+                              text=True).stdout.strip().splitlines()[-1]
+        for prompt in [512, 2048]:
+            row(model, model, path, prompt, 64)
+    with tempfile.TemporaryDirectory() as folder:
+        for encoding in SYNTHETIC:
+            path = os.path.join(folder, f"qwen1.5-1.8b-{encoding}.gguf")
+            if options.only in f"qwen1.5-1.8b {encoding}":
+                subprocess.run([options.cairn, "synth", "--shape", "qwen1.5-1.8b", "--encoding", encoding, "-o", path],
+                               check=True, stdout=subprocess.DEVNULL)
+                row(f"qwen1.5-1.8b {encoding}", path, path, 512, 32)
+                os.remove(path)
+
+    model = "smollm2-135m"
+    one, two = [], []
+    for _ in range(options.rounds):
+        for rates, threads in [(one, 1), (two, 2)]:
+            rates.append(bench(options.cairn, model, "--prompt", "512", "--generate", "0", "--repeat", "3",
+                               threads=threads)["prefill_tok_s"])
+    print(f"\n1 → 2 threads, prefill of {model}: {statistics.median(b / a for a, b in zip(one, two)):.2f}×")
+    print(f"process start to first token, {model}, short prompt: {first_token(options.cairn, model):.3f} s")
+
+
+main()
