@@ -39,11 +39,13 @@ class MacroObject : public Object {
 };
 
 std::optional<Value> take_named(Arguments& arguments, std::string_view name) {
-  const auto found = std::find_if(arguments.named.begin(), arguments.named.end(),
-                                  [&](const auto& pair) { return pair.first == name; });
-  if (found == arguments.named.end()) return std::nullopt;
-  Value value = std::move(found->second);
-  arguments.named.erase(found);
+  std::optional<Value> value;
+  for (auto given = arguments.named.begin(); given != arguments.named.end(); ++given) {
+    if (given->first != name) continue;
+    value = given->second;
+    arguments.named.erase(given);
+    break;
+  }
   return value;
 }
 

@@ -193,9 +193,10 @@ class Parser {
     for (;;) {
       auto condition = expressions_.tuple(false);
       out.branches.emplace_back(std::move(condition), body({"elif", "else", "endif"}));
-      const std::string end = tokens_.take().text;
-      if (end == "elif") continue;
-      if (end == "else") out.otherwise = body_through("endif");
+      if (tokens_.skip_name("elif")) continue;
+      const bool otherwise = tokens_.is_name("else");
+      tokens_.take();
+      if (otherwise) out.otherwise = body_through("endif");
       return out;
     }
   }

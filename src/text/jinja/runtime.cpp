@@ -53,7 +53,7 @@ void Runtime::made_text(size_t bytes) {
 
 void Runtime::made_items(size_t count) {
   // What a Value costs with the block that it points to, roughly.
-  constexpr size_t item = 64;
+  constexpr size_t item = 96;
   bytes_ += std::min(count, limits::bytes_at_most) * item;
   if (bytes_ > bytes_limit_) fail(ErrorCode::unsupported, "more than {} bytes of memory", bytes_limit_);
   step(count);
