@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <filesystem>
 
 #include "base/expect_error.hpp"
@@ -97,7 +98,7 @@ TEST_F(Download, GoesOnByItselfAfterALostConnection) {
 }
 
 TEST_F(Download, KeepsWhatCameAndGoesOnInALaterRun) {
-  bool broken = true;
+  std::atomic<bool> broken = true;
   const HttpServer server([&broken](const std::string& r) {
     if (!broken) return serve_range(r, content(), "1");
     if (r.find("Range:") != std::string::npos) return std::string();
