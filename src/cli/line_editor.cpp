@@ -6,15 +6,34 @@
 #include <array>
 #include <clocale>
 #include <cstdlib>
+#include <cwchar>
 #include <filesystem>
 #include <utility>
 
+#include "base/error.hpp"
 #include "cli/standard_io.hpp"
 
 namespace cairn::cli {
 namespace {
 
 constexpr int kHistoryLines = 1000;
+
+// In place of libedit's own: a signal ends the wait for a key whenever it comes.
+int read_character(EditLine*, wchar_t* character) {
+  std::mbstate_t state = {};
+  while (true) {
+    char byte = 0;
+    try {
+      if (read_some(STDIN_FILENO, {&byte, 1}, "standard input") == 0) return 0;
+    } catch (const Error&) {
+      return -1;  // nothing may be thrown through libedit; the caller sees the flag
+    }
+    const size_t size = std::mbrtowc(character, &byte, 1, &state);
+    if (size == static_cast<size_t>(-2)) continue;  // the character goes on
+    if (size != static_cast<size_t>(-1)) return 1;
+    state = {};  // no character: drop it
+  }
+}
 
 }  // namespace
 
@@ -33,6 +52,7 @@ struct LineEditor::Editor {
     el_set(
         edit, EL_PROMPT, +[](EditLine* e) { return of(e)->prompt.data(); });
     el_set(edit, EL_EDITOR, "emacs");
+    el_set(edit, EL_GETCFN, read_character);
     el_set(edit, EL_HIST, history, lines);
     // While a line is edited Ctrl-C is a key, not a signal: it drops the line.
     el_set(edit, EL_SETTY, "-d", "-isig", nullptr);

@@ -15,9 +15,13 @@
 namespace cairn::cli {
 
 void write_out(std::string_view text) {
-  if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    fail(ErrorCode::io, "cannot write to standard output: {}", std::strerror(errno));
+  bool written = std::fflush(stdout) == 0;  // what was printed before comes first
+  while (written && !text.empty()) {
+    const ssize_t size = write(STDOUT_FILENO, text.data(), text.size());
+    if (size > 0) text.remove_prefix(static_cast<size_t>(size));
+    written = size >= 0 || errno == EINTR;
   }
+  if (!written) fail(ErrorCode::io, "cannot write to standard output: {}", std::strerror(errno));
 }
 
 size_t read_some(int descriptor, std::span<char> buffer, std::string_view name) {

@@ -7,7 +7,7 @@
 
 namespace cairn::cli {
 
-// Writes to standard output and flushes. Error io names the system's reason.
+// Writes to standard output at once, all of it even when signals come. Error io names the system's reason.
 void write_out(std::string_view text);
 
 // Reads what is there, waiting for it if need be; 0 at the end. A signal that comes before or while it waits

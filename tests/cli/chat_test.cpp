@@ -1,7 +1,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -96,19 +95,20 @@ TEST_F(Chat, TerminalEditsLinesKeepsHistoryAndIsRestored) {
   {
     Program program(command({"-n", "3"}), Program::Input::terminal);
     const tcflag_t before = program.terminal().c_lflag;
-    program.expect("> ");
+    program.expect_prompt();
     program.write("helloo\x7f\r");  // a letter too many, taken back
     program.expect("hello");
-    program.expect("> ");
+    program.expect_prompt();
     program.write("dropped\x03");
     program.expect("^C");
-    program.expect("> ");
+    program.expect_prompt();
     program.write("/nonsense\r");
     program.expect("/nonsense");
-    program.expect("> ");
+    program.expect_prompt();
     EXPECT_THAT(program.err, HasSubstr("no such command"));
     program.write("\x1b[A\x1b[A\x15/save " + folder_.file("saved.json") + "\r");  // up, up, kill the line
-    program.wait_for([&] { return std::filesystem::exists(folder_.file("saved.json")); });
+    program.expect("saved.json");
+    program.expect_prompt();
     program.write("\x04");
     program.wait_for([&] { return program.ended(); });
     EXPECT_EQ(program.terminal().c_lflag, before);
@@ -123,16 +123,18 @@ TEST_F(Chat, TerminalEditsLinesKeepsHistoryAndIsRestored) {
   EXPECT_THAT(kept, Not(HasSubstr("dropped")));
 
   Program next(command({"-n", "3"}), Program::Input::terminal);
-  next.expect("> ");
+  next.expect_prompt();
   next.write("\x1b[A\x1b[A\x1b[A");  // past /save and /nonsense, from the file
   next.expect("hello");
-  next.write("\x03\x04");
+  next.write("\x03");
+  next.expect_prompt();
+  next.write("\x04");
   EXPECT_EQ(next.status(), 0);
 }
 
 TEST_F(Chat, CtrlCStopsTheAnswerOnly) {
   Program program(command({"--ignore-end"}), Program::Input::terminal);
-  program.expect("> ");
+  program.expect_prompt();
   program.write("talk\r");
   program.wait_for([&] { return program.out.size() > 60; });
   program.write("\x03");  // the terminal makes SIGINT of it
@@ -146,7 +148,7 @@ TEST_F(Chat, CtrlCStopsTheAnswerOnly) {
 
 TEST_F(Chat, InterruptAndTerminationAtThePromptLeave) {
   Program program(command(), Program::Input::terminal);
-  program.expect("> ");
+  program.expect_prompt();
   program.signal(SIGTERM);
   EXPECT_EQ(program.status(), 130);
 

@@ -98,6 +98,13 @@ class Program {
     expected_ = out.find(text, expected_) + text.size();
   }
 
+  // Waits until the prompt comes and its line can be edited: the prompt is drawn while the terminal still
+  // makes signals of keys.
+  void expect_prompt() {
+    expect("> ");
+    wait_for([&] { return (terminal().c_lflag & ICANON) == 0; });
+  }
+
   // Waits for the end; the exit status, or 1000 plus the signal that ended it.
   int status() {
     wait_for([] { return false; });
