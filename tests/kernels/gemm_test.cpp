@@ -214,6 +214,24 @@ TEST_P(Gemm, FloatProductMatchesDoublePrecision) {
   }
 }
 
+TEST_P(Gemm, NanInActivationsReachesTheProduct) {
+  const size_t k = 64, rows = gemm_.tile_rows;
+  for (const float bad : {NAN, INFINITY}) {
+    std::vector<float> x = random_floats(k * gemm_.tile_tokens, 13);
+    x[5 * gemm_.tile_tokens + 1] = bad;
+    Tile tile(gemm_, x, k);
+    const std::vector<float> weights = random_floats(rows * k, 14);
+    Panel panel(rows, k);
+    for (size_t r = 0; r < rows; ++r)
+      gemm_.fill_floats(&weights[r * k], k, &panel.values[r * k], &panel.corrections[r * k / 32],
+                        &panel.scales[r * k / 32]);
+    std::vector<float> out(rows * gemm_.tile_tokens);
+    gemm_.multiply(PanelForm::values8, panel.view(), rows, k, tile.view(), out.data());
+    EXPECT_TRUE(std::isnan(out[1]));
+    EXPECT_FALSE(std::isnan(out[0]));
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Targets, Gemm,
                          testing::ValuesIn(available_targets().begin(), available_targets().end()),
                          [](const auto& info) { return std::string(name(info.param)); });

@@ -255,6 +255,16 @@ TEST_P(Vectors, TilesAreStoredAsTheirRows) {
   }
 }
 
+TEST_P(Vectors, NanReachesTheScaleOfItsGroup) {
+  std::vector<float> x = random_floats(64, 15);
+  x[3] = NAN;
+  std::vector<int8_t> values(64);
+  std::vector<float> scales(2), sums(2);
+  vector_.token_quantize(x.data(), 64, values.data(), scales.data(), sums.data());
+  EXPECT_TRUE(std::isnan(scales[0]));
+  EXPECT_FALSE(std::isnan(scales[1]));
+}
+
 INSTANTIATE_TEST_SUITE_P(Targets, Vectors,
                          testing::ValuesIn(available_targets().begin(), available_targets().end()),
                          [](const auto& info) { return std::string(name(info.param)); });

@@ -180,9 +180,14 @@ void quantize_tile(const float* x, size_t k, const ActivationTile& tile) {
   for (size_t v = 0; v < kVectors; ++v) {
     for (size_t group = 0; group < k / kGroup; ++group) {
       const float* HWY_RESTRICT in = x + group * kGroup * kTile + v * kLanes;
-      VF largest = hn::Zero(df);
-      for (size_t i = 0; i < kGroup; ++i) largest = hn::Max(largest, hn::Abs(hn::LoadU(df, in + i * kTile)));
-      const VF scale = hn::Mul(largest, hn::Set(df, 1.0f / 127));
+      // A maximum drops NaN; x · 0 keeps it (and makes one of infinity), and the scale carries it on.
+      VF largest = hn::Zero(df), poison = largest;
+      for (size_t i = 0; i < kGroup; ++i) {
+        const VF value = hn::LoadU(df, in + i * kTile);
+        largest = hn::Max(largest, hn::Abs(value));
+        poison = hn::MulAdd(value, hn::Zero(df), poison);
+      }
+      const VF scale = hn::MulAdd(largest, hn::Set(df, 1.0f / 127), poison);
       // The floor keeps 0 · (1 / 0) out of a group of zeros; such a group's scale is 0 all the same.
       const VF inverse = hn::Div(hn::Set(df, 127.0f), hn::Max(largest, hn::Set(df, 1e-30f)));
       VI total = hn::Zero(di);

@@ -173,8 +173,13 @@ void token_quantize(const float* x, size_t k, int8_t* values, float* scales, flo
   const hn::Rebind<int8_t, FloatTag> d8;
   for (size_t group = 0; group < k / kGroup; ++group) {
     const float* in = x + group * kGroup;
-    VF largest = hn::Zero(df);
-    for (size_t i = 0; i < kGroup; i += kLanes) largest = hn::Max(largest, hn::Abs(hn::LoadU(df, in + i)));
+    // A maximum drops NaN; x · 0 keeps it (and makes one of infinity), and the scale carries it on.
+    VF largest = hn::Zero(df), poison = largest;
+    for (size_t i = 0; i < kGroup; i += kLanes) {
+      const VF value = hn::LoadU(df, in + i);
+      largest = hn::Max(largest, hn::Abs(value));
+      poison = hn::MulAdd(value, hn::Zero(df), poison);
+    }
     const float top = hn::GetLane(hn::MaxOfLanes(df, largest));
     const VF inverse = hn::Set(df, 127.0f / (top > 1e-30f ? top : 1e-30f));
     auto total = hn::Zero(di);
@@ -183,7 +188,7 @@ void token_quantize(const float* x, size_t k, int8_t* values, float* scales, flo
       total = hn::Add(total, q);
       hn::StoreU(hn::DemoteTo(d8, q), d8, values + group * kGroup + i);
     }
-    scales[group] = top / 127.0f;
+    scales[group] = top / 127.0f + hn::GetLane(hn::SumOfLanes(df, poison));
     sums[group] = scales[group] * static_cast<float>(hn::GetLane(hn::SumOfLanes(di, total)));
   }
 }
