@@ -22,7 +22,7 @@ struct Matrix {
 // An op with its weights found. Vectors (norms, biases, RoPE factors) are copied as floats: they are small.
 struct BoundOp {
   graph::Op op;
-  Matrix matrix;                               // linear, embed
+  Matrix matrix{};                             // linear, embed
   const std::vector<float>* weight = nullptr;  // norms; rope: divisors of the frequencies, or null
   const float* bias = nullptr;                 // norm_layer, linear; null if none
   uint32_t rope_table = 0;                     // rope: which of Plan::ropes
