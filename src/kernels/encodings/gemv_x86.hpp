@@ -157,12 +157,17 @@ HWY_INLINE RowSums GemvChunk(const uint8_t* HWY_RESTRICT p, size_t group, const 
     sums.odd = hn::Add(sums.odd, hn::Load(df, offset));
 #endif
   }
+  const float* spread_from = scale;
+#if HWY_TARGET == HWY_AVX2
+  // Broadcasts from memory cost no shuffle; clang 14 would keep the scales in a register and permute it.
+  if constexpr (E::kSubscales == 1) __asm__("" : "+r"(spread_from) : "m"(scale));
+#endif
   Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
     constexpr int kStep = decltype(step)::value;
     VF32& sum = kStep % 2 == 0 ? sums.even : sums.odd;
     const size_t at = group * kGroupSize + static_cast<size_t>(kStep * kStepCodes);
     const VI32 dot = x.Dot(E::template Codes<kStep, kCount>(p), at);
-    sum = hn::MulAdd(hn::ConvertTo(df, dot), SpreadScales<E::kSubscales, kStep>(scale), sum);
+    sum = hn::MulAdd(hn::ConvertTo(df, dot), SpreadScales<E::kSubscales, kStep>(spread_from), sum);
     if constexpr (Activations<E>::kSums) {
       sum = hn::MulAdd(hn::Load(df, x.value_sums + at / 4), SpreadScales<E::kSubscales, kStep>(offset), sum);
     }
