@@ -11,9 +11,9 @@
 
 namespace cairn::graph {
 
-constexpr std::array kGoldenModels = {"llama",          "llama3_rope", "llama_linear_bias",
-                                      "mistral_window", "qwen2",       "gemma",
-                                      "gemma3",         "phi2",        "phi2_split"};
+inline constexpr std::array kGoldenModels = {"llama",          "llama3_rope", "llama_linear_bias",
+                                             "mistral_window", "qwen2",       "gemma",
+                                             "gemma3",         "phi2",        "phi2_split"};
 
 inline std::string golden_model_path(const std::string& name) {
   return std::string(CAIRN_TEST_DATA) + "/golden_models/" + name + ".gguf";
