@@ -32,7 +32,7 @@ def compared(options, model, path, prompt, generate):
         return bench(options.cairn, model, *base)
     results = []
     for mode in ["", " --repack"]:
-        peer = f"{options.peer} {path} --prompt {prompt} --generate {generate} --threads 2 --repeat 2{mode} 2>/dev/null"
+        peer = f"{options.peer} {path} --prompt {prompt} --generate {generate} --threads 2 --repeat 1{mode} 2>/dev/null"
         results.append(bench(options.cairn, model, *base, "--against", peer))
     best = min(results, key=lambda r: r["prefill_ratio"])
     best["decode_ratio"] = min(r["decode_ratio"] for r in results)
