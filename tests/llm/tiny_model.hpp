@@ -21,7 +21,7 @@ struct TinyModel {
   std::string chat_template = kTinyTemplate;  // empty: a base model
   bool bos = false;
   uint32_t context = 256;
-  std::string poisoned;  // a tensor whose fourth value becomes `poison`
+  std::string poisoned = "";  // a tensor whose fourth value becomes `poison`
   float poison = std::numeric_limits<float>::quiet_NaN();
 };
 
