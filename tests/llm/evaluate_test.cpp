@@ -43,10 +43,11 @@ class PairRunner : public device::Runner {
     if (tokens.empty() || tokens.size() > chunk_ || position > cache_.size())
       throw std::logic_error("a wrong pass");
     cache_.resize(position);
-    for (const Token token : tokens) {
+    for (const Token& token : tokens) {
       const Token before = cache_.empty() ? 0 : cache_.back();
       cache_.push_back(token);
-      if (wanted != device::Logits::all) continue;
+      if (wanted == device::Logits::none || (wanted == device::Logits::last && &token != &tokens.back()))
+        continue;
       for (size_t v = 0; v < model_.parameters.vocabulary; ++v) *logits++ = logit(before, token, v);
       if (token == poisoned) logits[-3] = std::numeric_limits<float>::quiet_NaN();
     }
@@ -245,9 +246,9 @@ class WordRunner : public PairRunner {
   void forward(std::span<const int32_t> tokens, uint32_t position, device::Logits wanted,
                float* logits) override {
     PairRunner::forward(tokens, position, wanted, logits);
-    if (wanted != device::Logits::all) return;
-    for (size_t i = 0; i < tokens.size(); ++i)
-      logits[i * model().parameters.vocabulary + static_cast<size_t>(tokens[i]) + 1] = 9;
+    if (wanted == device::Logits::none) return;
+    if (tokens.size() != 1) throw std::logic_error("the last word's tokens come one by one");
+    logits[static_cast<size_t>(tokens[0]) + 1] = 9;
   }
 };
 
