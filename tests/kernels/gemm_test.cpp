@@ -234,7 +234,7 @@ TEST_P(Gemm, NanInActivationsReachesTheProduct) {
 
 INSTANTIATE_TEST_SUITE_P(Targets, Gemm,
                          testing::ValuesIn(available_targets().begin(), available_targets().end()),
-                         [](const auto& info) { return std::string(name(info.param)); });
+                         [](const auto& tested) { return std::string(name(tested.param)); });
 
 }  // namespace
 }  // namespace cairn::kernels

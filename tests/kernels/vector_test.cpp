@@ -250,7 +250,9 @@ TEST_P(Vectors, TilesAreStoredAsTheirRows) {
       float scale = 0;
       attention_.store_row(format, column(tile, lane).data(), n, row.data(), &scale);
       EXPECT_EQ(0, std::memcmp(row.data(), &stored[lane * row_bytes], row_bytes));
-      if (format == KvFormat::i8) EXPECT_EQ(scale, scales[lane]);
+      if (format == KvFormat::i8) {
+        EXPECT_EQ(scale, scales[lane]);
+      }
     }
   }
 }
@@ -267,7 +269,7 @@ TEST_P(Vectors, NanReachesTheScaleOfItsGroup) {
 
 INSTANTIATE_TEST_SUITE_P(Targets, Vectors,
                          testing::ValuesIn(available_targets().begin(), available_targets().end()),
-                         [](const auto& info) { return std::string(name(info.param)); });
+                         [](const auto& tested) { return std::string(name(tested.param)); });
 
 }  // namespace
 }  // namespace cairn::kernels
