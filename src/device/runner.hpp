@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -14,12 +15,17 @@ namespace cairn::device {
 enum class Precision : uint8_t { standard, f32 };  // standard: int8 activations; f32: all products in float
 enum class KvType : uint8_t { f16, i8 };
 
+// Sees the inputs of a layer's linear products in a prefill: rows [tokens][width] of `slot`, for calibration.
+using InputObserver =
+    std::function<void(uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t width)>;
+
 struct RunnerOptions {
   uint32_t context = 4096;  // positions in the KV cache
   uint32_t threads = 0;     // 0: usable_processors()
   uint32_t chunk = 512;     // most tokens in one pass; longer inputs are cut by the caller
   Precision precision = Precision::standard;
   KvType kv = KvType::f16;  // f16 means f32 with Precision::f32
+  InputObserver observer{};  // called by one thread, before each product; empty: nobody looks
 };
 
 enum class Logits : uint8_t { none, last, all };

@@ -192,6 +192,7 @@ void ChunkExecutor::run_steps(std::span<const Step> steps, float* logits) {
         run_floats(step);
         break;
       case StepKind::linears:
+        if (logits == nullptr && machine_.observer != nullptr) observe(step);
         run_linears(step, logits);
         break;
       case StepKind::attention:
@@ -199,6 +200,17 @@ void ChunkExecutor::run_steps(std::span<const Step> steps, float* logits) {
         break;
     }
   }
+}
+
+void ChunkExecutor::observe(const Step& step) {
+  const Slot slot = step.ops.front().op.input;
+  const size_t width = machine_.model.width(slot);
+  std::vector<float> rows(tokens_ * width);
+  for (size_t token = 0; token < tokens_; ++token) {
+    const float* from = tile(slot, token / tile_tokens_) + token % tile_tokens_;
+    for (size_t f = 0; f < width; ++f) rows[token * width + f] = from[f * tile_tokens_];
+  }
+  (*machine_.observer)(step.layer, slot, rows.data(), tokens_, width);
 }
 
 void ChunkExecutor::run_floats(const Step& step) {

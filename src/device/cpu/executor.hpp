@@ -9,6 +9,7 @@
 #include "device/cpu/buffer.hpp"
 #include "device/cpu/kv_cache.hpp"
 #include "device/cpu/plan.hpp"
+#include "device/runner.hpp"
 #include "kernels/vector.hpp"
 
 namespace cairn::device::cpu {
@@ -22,6 +23,7 @@ struct Machine {
   const kernels::AttentionKernels& attention;
   ThreadPool& pool;
   KvCache& cache;
+  const InputObserver* observer = nullptr;
 };
 
 kernels::Unary unary(graph::Activation activation);
@@ -87,6 +89,7 @@ class ChunkExecutor {
                 float* logits);
   void quantize_residual(graph::Slot slot, size_t index);
   void run_attention(const Step& step);
+  void observe(const Step& step);
 
   const Machine machine_;
   size_t tile_tokens_, most_tiles_, tokens_ = 0, tiles_ = 0;

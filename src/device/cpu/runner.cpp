@@ -37,7 +37,8 @@ class CpuRunner final : public Runner {
                  kernels::vector_kernels(target_),
                  kernels::attention_kernels(target_),
                  pool_,
-                 cache_},
+                 cache_,
+                 options_.observer ? &options_.observer : nullptr},
         token_(machine_),
         chunk_(machine_, options.chunk) {}
 
