@@ -118,6 +118,12 @@ const PeakKernels& peak_kernels(Target target) {
 #undef CAIRN_TABLE
 }
 
+const StaticKernels& static_kernels(Target target) {
+#define CAIRN_TABLE static_table
+  CAIRN_TABLE_SWITCH(target)
+#undef CAIRN_TABLE
+}
+
 std::span<const Target> available_targets() {
   static const std::vector<Target> targets = detect();
   return targets;

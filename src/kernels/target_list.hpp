@@ -3,6 +3,7 @@
 
 #include "kernels/gemm.hpp"
 #include "kernels/kernels.hpp"
+#include "kernels/static_int8.hpp"
 #include "kernels/vector.hpp"
 
 // CAIRN_FOR_EACH_TARGET(X) expands X(name) for each; the names are those of Target and of the namespaces.
@@ -22,6 +23,7 @@ namespace cairn::kernels {
   const VectorKernels& vector_table();                        \
   const AttentionKernels& attention_table();                  \
   const PeakKernels& peak_table();                            \
+  const StaticKernels& static_table();                        \
   }
 CAIRN_FOR_EACH_TARGET(CAIRN_DECLARE_TARGET)
 #undef CAIRN_DECLARE_TARGET

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/kernels.hpp"
+
+namespace cairn::kernels {
+
+// The product that matrix engines do: int8 × int8 summed in int32 over the whole of k, one scale a weight
+// row; and what prepares its input. Tiles of tokens as in gemm.hpp; k is a multiple of 4.
+struct StaticKernels {
+  size_t tile_tokens, tile_rows;  // those of GemmKernels
+
+  // largest[lane] = max |x[·][lane]|, x: [k][tile_tokens].
+  void (*token_largest)(const float* x, size_t k, float* largest);
+  // values = clamp(round(x · inverse[lane]), −127, 127) + 128 as [k / 4][tile_tokens][4]; returns whether
+  // anything was clamped. NaN becomes 128 (zero): the caller's scales carry it.
+  bool (*quantize)(const float* x, size_t k, const float* inverse, uint8_t* values);
+  // corrections[row] = −128 · Σ weights[row][·], what `multiply` takes back for the + 128 of the values.
+  void (*corrections)(const int8_t* weights, size_t rows, size_t k, int32_t* corrections);
+  // out[row][lane] = scales[row] · Σ_k weights[row][k] · (values[k][lane] − 128), weights in [−127, 127];
+  // rows is a multiple of tile_rows. Exact up to the final product.
+  void (*multiply)(const int8_t* weights, const int32_t* corrections, const float* scales, size_t rows,
+                   size_t k, const uint8_t* values, float* out);
+  // One weight row to int8: values = round(row · 127 / largest).
+  void (*quantize_row)(const float* row, size_t k, float largest, int8_t* values);
+  float (*largest)(const float* row, size_t k);
+  // Shadow execution's product: out[row][lane] += Σ_c columns[c][row] · x[c][lane], rows of any number.
+  void (*add_columns)(const float* const* columns, size_t count, size_t rows, const float* x, float* out);
+};
+
+const StaticKernels& static_kernels(Target target);
+
+}  // namespace cairn::kernels

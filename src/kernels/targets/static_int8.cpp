@@ -1,0 +1,214 @@
+// The static int8 product of matrix engines; see kernels/static_int8.hpp.
+#include "kernels/static_int8.hpp"
+
+#include <hwy/highway.h>
+
+#include "kernels/dot.hpp"
+#include "kernels/targets/unroll.hpp"
+
+namespace cairn::kernels::CAIRN_TARGET {
+namespace {
+const DF32 df;
+const DI32 di;
+const DU8 du8;
+const DI8 ds8;
+using VF = VF32;
+using VI = VI32;
+
+constexpr size_t kLanes = HWY_LANES(float);
+constexpr size_t kVectors = 2;
+constexpr size_t kTile = kVectors * kLanes;
+constexpr size_t kRows = HWY_TARGET <= HWY_AVX3 ? 6 : 4;  // as in gemm.cpp
+constexpr size_t kBlock = 1024;  // of k: the tile's values stay in the first-level cache
+
+// Where u8 · s8 sums would saturate (x86 without VNNI), |x| goes in as the unsigned side and the weight takes
+// x's sign, which is exact for values in ±127.
+#if HWY_TARGET == HWY_AVX3 && !CAIRN_HAS_VNNI
+struct Activations {
+  VU8 magnitude;
+  __mmask64 negative;
+};
+HWY_INLINE Activations load(const uint8_t* p) {
+  const VI8 x = hn::BitCast(ds8, hn::Xor(hn::LoadU(du8, p), hn::Set(du8, 0x80)));
+  return {VU8{_mm512_abs_epi8(x.raw)}, _mm512_movepi8_mask(x.raw)};
+}
+HWY_INLINE VI product(VI acc, const Activations& x, VI8 w) {
+  const VI8 w_signed{_mm512_mask_sub_epi8(w.raw, x.negative, _mm512_setzero_si512(), w.raw)};
+  return hn::Add(acc, Dot2(Dot2(x.magnitude, w_signed), hn::Set(DI16(), int16_t{1})));
+}
+constexpr bool kSigned = true;
+#elif HWY_TARGET == HWY_AVX2 && !CAIRN_HAS_VNNI
+struct Activations {
+  VU8 magnitude;
+  VI8 x;
+};
+HWY_INLINE Activations load(const uint8_t* p) {
+  const VI8 x = hn::BitCast(ds8, hn::Xor(hn::LoadU(du8, p), hn::Set(du8, 0x80)));
+  return {VU8{_mm256_abs_epi8(x.raw)}, x};
+}
+HWY_INLINE VI product(VI acc, const Activations& x, VI8 w) {
+  return hn::Add(acc,
+                 Dot2(Dot2(x.magnitude, VI8{_mm256_sign_epi8(w.raw, x.x.raw)}), hn::Set(DI16(), int16_t{1})));
+}
+constexpr bool kSigned = true;
+#else
+using Activations = VU8;
+HWY_INLINE Activations load(const uint8_t* p) {
+  return hn::LoadU(du8, p);
+}
+HWY_INLINE VI product(VI acc, Activations x, VI8 w) {
+  return Dot4(acc, x, w);
+}
+constexpr bool kSigned = false;
+#endif
+
+HWY_INLINE VI8 broadcast4(const int8_t* p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  return hn::BitCast(ds8, hn::Set(di, word));
+}
+
+void corrections(const int8_t* weights, size_t rows, size_t k, int32_t* out) {
+  for (size_t row = 0; row < rows; ++row) {
+    int32_t total = 0;
+    for (size_t i = 0; i < k; ++i) total += weights[row * k + i];
+    out[row] = -128 * total;
+  }
+}
+
+// Sums over [begin, end) of k; between blocks they wait in `out` as integers.
+HWY_INLINE void micro(const int8_t* HWY_RESTRICT weights, const int32_t* start_sums,
+                      const float* HWY_RESTRICT scales, size_t k, size_t begin, size_t end,
+                      const uint8_t* HWY_RESTRICT values, float* HWY_RESTRICT out) {
+  const int8_t* HWY_RESTRICT low = weights + begin;
+  const int8_t* HWY_RESTRICT high = low + kRows / 2 * k;
+  const uint8_t* HWY_RESTRICT a = values + begin * kTile;
+  const uint8_t* stop = values + end * kTile;
+  VI acc[kRows][kVectors];
+  if (begin == 0) {
+    CAIRN_UNROLL(kRows, r, const VI start = kSigned ? hn::Zero(di) : hn::Set(di, start_sums[r]);
+                 CAIRN_UNROLL(kVectors, v, acc[r][v] = start));
+  } else {
+    CAIRN_UNROLL(
+        kRows, r,
+        CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::BitCast(di, hn::LoadU(df, out + r * kTile + v * kLanes))));
+  }
+  hide(stop);
+  do {
+    Activations x[kVectors];
+    CAIRN_UNROLL(kVectors, v, x[v] = load(a + v * kLanes * 4));
+    CAIRN_UNROLL(kRows, r, const VI8 w = broadcast4(r < kRows / 2 ? low + r * k : high + (r - kRows / 2) * k);
+                 CAIRN_UNROLL(kVectors, v, acc[r][v] = product(acc[r][v], x[v], w)));
+    a += kTile * 4;
+    low += 4;
+    high += 4;
+  } while (a != stop);
+  if (end < k) {
+    CAIRN_UNROLL(
+        kRows, r,
+        CAIRN_UNROLL(kVectors, v, hn::StoreU(hn::BitCast(df, acc[r][v]), df, out + r * kTile + v * kLanes)));
+  } else {
+    CAIRN_UNROLL(
+        kRows, r, const VF scale = hn::Set(df, scales[r]); CAIRN_UNROLL(
+            kVectors, v,
+            hn::StoreU(hn::Mul(hn::ConvertTo(df, acc[r][v]), scale), df, out + r * kTile + v * kLanes)));
+  }
+}
+
+void multiply(const int8_t* weights, const int32_t* start_sums, const float* scales, size_t rows, size_t k,
+              const uint8_t* values, float* out) {
+  const size_t blocks = (k + kBlock - 1) / kBlock, step = ((k + blocks - 1) / blocks + 3) / 4 * 4;
+  for (size_t begin = 0; begin < k; begin += step) {
+    const size_t end = begin + step < k ? begin + step : k;
+    for (size_t row = 0; row < rows; row += kRows)
+      micro(weights + row * k, start_sums + row, scales + row, k, begin, end, values, out + row * kTile);
+  }
+}
+
+void token_largest(const float* x, size_t k, float* largest) {
+  VF top[kVectors];
+  CAIRN_UNROLL(kVectors, v, top[v] = hn::Zero(df));
+  for (size_t i = 0; i < k; ++i) {
+    CAIRN_UNROLL(kVectors, v, top[v] = hn::Max(top[v], hn::Abs(hn::LoadU(df, x + i * kTile + v * kLanes))));
+  }
+  CAIRN_UNROLL(kVectors, v, hn::StoreU(top[v], df, largest + v * kLanes));
+}
+
+bool quantize(const float* x, size_t k, const float* inverse, uint8_t* values) {
+  const VF most = hn::Set(df, 127.0f), least = hn::Set(df, -127.0f), beyond = hn::Set(df, 127.5f);
+  VF clamped = hn::Zero(df);
+  for (size_t v = 0; v < kVectors; ++v) {
+    const VF factor = hn::LoadU(df, inverse + v * kLanes);
+    for (size_t i = 0; i < k; i += 4) {
+      VI word = hn::Zero(di);
+      CAIRN_UNROLL(4, j, const VF q = hn::Mul(hn::LoadU(df, x + (i + j) * kTile + v * kLanes), factor);
+                   clamped = hn::Max(clamped, hn::Abs(q));
+                   const VI whole = hn::NearestInt(hn::Min(hn::Max(q, least), most));
+                   word = hn::Or(word, hn::ShiftLeft<8 * j>(hn::And(whole, hn::Set(di, 255)))));
+      hn::StoreU(hn::BitCast(du8, hn::Xor(word, hn::Set(di, static_cast<int32_t>(0x80808080)))), du8,
+                 values + (i * kTile + v * kLanes * 4));
+    }
+  }
+  return !hn::AllTrue(df, hn::Lt(clamped, beyond));
+}
+
+float largest(const float* row, size_t k) {
+  VF top = hn::Zero(df);
+  size_t i = 0;
+  for (; i + kLanes <= k; i += kLanes) top = hn::Max(top, hn::Abs(hn::LoadU(df, row + i)));
+  float best = hn::GetLane(hn::MaxOfLanes(df, top));
+  for (; i < k; ++i) {
+    const float a = row[i] < 0 ? -row[i] : row[i];
+    best = a > best ? a : best;
+  }
+  return best;
+}
+
+void quantize_row(const float* row, size_t k, float top, int8_t* values) {
+  const hn::Rebind<int8_t, DI32> d8;
+  const float factor = top > 1e-30f ? 127 / top : 0;
+  const VF inverse = hn::Set(df, factor);
+  size_t i = 0;
+  for (; i + kLanes <= k; i += kLanes) {
+    const VI q = hn::NearestInt(hn::Mul(hn::LoadU(df, row + i), inverse));
+    hn::StoreU(hn::DemoteTo(d8, hn::Max(q, hn::Set(di, -127))), d8, values + i);
+  }
+  for (; i < k; ++i) {
+    const VI q = hn::NearestInt(hn::Mul(hn::Set(df, row[i]), inverse));
+    const int32_t whole = hn::GetLane(q);
+    values[i] = static_cast<int8_t>(whole > 127 ? 127 : whole < -127 ? -127 : whole);
+  }
+}
+
+template <size_t Rows>
+HWY_INLINE void add_rows(const float* const* columns, size_t count, size_t row, const float* HWY_RESTRICT x,
+                         float* HWY_RESTRICT out) {
+  VF acc[Rows][kVectors];
+  CAIRN_UNROLL(Rows, r,
+               CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::LoadU(df, out + (row + r) * kTile + v * kLanes)));
+  for (size_t c = 0; c < count; ++c) {
+    const float* HWY_RESTRICT column = columns[c] + row;
+    VF a[kVectors];
+    CAIRN_UNROLL(kVectors, v, a[v] = hn::LoadU(df, x + c * kTile + v * kLanes));
+    CAIRN_UNROLL(Rows, r, const VF w = hn::Set(df, column[r]);
+                 CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::MulAdd(a[v], w, acc[r][v])));
+  }
+  CAIRN_UNROLL(Rows, r,
+               CAIRN_UNROLL(kVectors, v, hn::StoreU(acc[r][v], df, out + (row + r) * kTile + v * kLanes)));
+}
+
+void add_columns(const float* const* columns, size_t count, size_t rows, const float* x, float* out) {
+  size_t row = 0;
+  for (; row + kRows <= rows; row += kRows) add_rows<kRows>(columns, count, row, x, out);
+  for (; row < rows; ++row) add_rows<1>(columns, count, row, x, out);
+}
+
+}  // namespace
+
+const StaticKernels& static_table() {
+  static constexpr StaticKernels table{kTile,     kRows,         &token_largest, &quantize,   &corrections,
+                                       &multiply, &quantize_row, &largest,       &add_columns};
+  return table;
+}
+
+}  // namespace cairn::kernels::CAIRN_TARGET
