@@ -189,7 +189,7 @@ void choose_hot_channels(Scheme& scheme, const Calibration& calibration, double 
                    [](const Channel& a, const Channel& b) { return a.count > b.count; });
   double left = static_cast<double>(calibration.weight_bytes) * hot / 100;
   for (const Channel& c : channels) {
-    left -= 4.0 * calibration.outputs[c.input];
+    left -= 2.0 * calibration.outputs[c.input];
     if (left < 0) break;
     scheme.layers[c.layer][c.input].hot.push_back(c.channel);
   }

@@ -40,7 +40,7 @@ struct SchemeOptions {
   Pruned pruned = Pruned::clamp;
   std::optional<uint32_t> float_tokens;  // first tokens in float; absent: 0, for auto what was calibrated
   double budget = 0.6;                   // auto: per cent of perplexity
-  double hot = 0.5;  // shadow: memory of hot weights (4 bytes each), per cent of the model's
+  double hot = 0.5;  // shadow: memory of hot weights (2 bytes each), per cent of the model's
 };
 
 // Whether the method's scheme follows from the model alone.

@@ -1,0 +1,103 @@
+#include "llm/calibrate_cost.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <string>
+
+#include "base/error.hpp"
+
+namespace cairn::llm {
+
+quantize::Scheme float_scheme(size_t layers) {
+  quantize::Scheme scheme;
+  scheme.name = "float";
+  scheme.layers.resize(layers);
+  quantize::Treatment untreated;
+  untreated.float_product = true;
+  for (auto& layer : scheme.layers) layer.fill(untreated);
+  return scheme;
+}
+
+DivergenceMeter::DivergenceMeter(prefill::PrefillRunner& runner, ThreadPool& pool,
+                                 std::span<const std::vector<text::Token>> windows)
+    : runner_(runner), pool_(pool), windows_(windows), vocabulary_(runner.model().parameters.vocabulary) {
+  constexpr size_t kBytes = size_t{128} << 20;
+  rows_ = std::clamp<size_t>(kBytes / (sizeof(float) * vocabulary_ * windows.size()), 1,
+                             windows.front().size() / 2);
+  reference_.resize(windows.size() * rows_ * vocabulary_);
+  summaries_.resize(windows.size() * rows_);
+  for (size_t w = 0; w < windows.size(); ++w) run(windows[w], reference_.data() + w * rows_ * vocabulary_);
+  pool_.run(summaries_.size(), [&](size_t, size_t row) {
+    summaries_[row] = summarize(std::span(reference_).subspan(row * vocabulary_, vocabulary_));
+  });
+}
+
+void DivergenceMeter::run(std::span<const text::Token> window, float* logits) {
+  const size_t before = window.size() - rows_, chunk = runner_.chunk();
+  for (size_t begin = 0; begin < window.size();) {
+    const bool wanted = begin >= before;
+    const size_t end = std::min({begin + chunk, wanted ? window.size() : before});
+    runner_.forward(window.subspan(begin, end - begin), static_cast<uint32_t>(begin),
+                    wanted ? device::Logits::all : device::Logits::none,
+                    wanted ? logits + (begin - before) * vocabulary_ : nullptr);
+    begin = end;
+  }
+}
+
+double DivergenceMeter::measure() {
+  std::vector<float> logits(rows_ * vocabulary_);
+  double total = 0;
+  for (size_t w = 0; w < windows_.size(); ++w) {
+    run(windows_[w], logits.data());
+    std::vector<double> divergences(rows_);
+    pool_.run(rows_, [&](size_t, size_t row) {
+      const auto q = std::span<const float>(logits).subspan(row * vocabulary_, vocabulary_);
+      const size_t at = w * rows_ + row;
+      const auto p = std::span<const float>(reference_).subspan(at * vocabulary_, vocabulary_);
+      divergences[row] = kl_divergence(p, summaries_[at], q, summarize(q));
+    });
+    for (const double divergence : divergences) total += divergence;
+  }
+  const double mean = total / static_cast<double>(positions());
+  if (!std::isfinite(mean)) fail(ErrorCode::numeric, "NaN or infinity in the logits");
+  return std::max(mean, 0.0);
+}
+
+quantize::DeviceTimes measure_times(const gguf::File& file, const prefill::PrefillOptions& options,
+                                    std::span<const quantize::Scheme> schemes, uint32_t chunks,
+                                    std::span<const text::Token> tokens) {
+  constexpr int kRounds = 3;
+  std::map<prefill::TaskKind, std::vector<std::vector<double>>> seconds;  // [kind][chunk]
+  const auto runner = prefill::make_prefill_runner(file, schemes.front(), options);
+  for (const quantize::Scheme& scheme : schemes) {
+    runner->set_scheme(scheme);
+    for (int round = 0; round <= kRounds; ++round) {
+      const uint32_t most = runner->chunk();
+      for (uint32_t begin = 0; begin < tokens.size(); begin += most) {
+        const auto part = tokens.subspan(begin, std::min<size_t>(most, tokens.size() - begin));
+        runner->forward(part, begin, device::Logits::none, nullptr);
+        if (round == 0) continue;  // cold
+        for (const prefill::Event& event : runner->timeline().events) {
+          const uint32_t chunk = begin / options.runner.chunk + event.chunk;
+          if (chunk >= chunks) continue;
+          auto& of_kind = seconds[event.kind];
+          of_kind.resize(chunks);
+          of_kind[chunk].push_back(event.end - event.begin);
+        }
+      }
+    }
+  }
+  quantize::DeviceTimes times{options.device, options.runner.chunk, chunks, options.runner.threads, {}, {}};
+  for (auto& [kind, by_chunk] : seconds) {
+    times.kinds.emplace_back(prefill::name(kind));
+    for (std::vector<double>& all : by_chunk) {
+      const auto middle = all.begin() + static_cast<ptrdiff_t>(all.size() / 2);
+      std::nth_element(all.begin(), middle, all.end());
+      times.seconds.push_back(all.empty() ? 0 : static_cast<float>(*middle));
+    }
+  }
+  return times;
+}
+
+}  // namespace cairn::llm

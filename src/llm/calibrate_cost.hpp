@@ -1,0 +1,45 @@
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "base/thread_pool.hpp"
+#include "llm/log_probability.hpp"
+#include "prefill/runner.hpp"
+#include "quantize/calibration.hpp"
+#include "text/tokenizer.hpp"
+
+namespace cairn::llm {
+
+// A scheme that treats nothing: every product in float.
+quantize::Scheme float_scheme(size_t layers);
+
+// How far a runner's predictions are from those it made in float, over the last positions of some windows.
+class DivergenceMeter {
+ public:
+  // Runs the windows under the runner's scheme of now, the reference; keeps the logits of the last positions
+  // of each window, half of them at most and as many as fit in 128 MiB together.
+  DivergenceMeter(prefill::PrefillRunner& runner, ThreadPool& pool,
+                  std::span<const std::vector<text::Token>> windows);
+  // Mean KL divergence (nats a token) of the reference from the runner's scheme of now.
+  // Error numeric: NaN or infinity in the logits.
+  double measure();
+  uint64_t positions() const { return windows_.size() * rows_; }
+
+ private:
+  void run(std::span<const text::Token> window, float* logits);
+
+  prefill::PrefillRunner& runner_;
+  ThreadPool& pool_;
+  std::span<const std::vector<text::Token>> windows_;
+  size_t vocabulary_, rows_;
+  std::vector<float> reference_;       // [windows][rows][vocabulary]
+  std::vector<RowSummary> summaries_;  // [windows][rows]
+};
+
+// Median seconds of each subgraph of `schemes`' prefills on a device.
+quantize::DeviceTimes measure_times(const gguf::File& file, const prefill::PrefillOptions& options,
+                                    std::span<const quantize::Scheme> schemes, uint32_t chunks,
+                                    std::span<const text::Token> tokens);
+
+}  // namespace cairn::llm
