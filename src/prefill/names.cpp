@@ -20,6 +20,8 @@ const char* name(TaskKind kind) {
       return "ffn input";
     case TaskKind::ffn:
       return "ffn";
+    case TaskKind::ffn_middle:
+      return "ffn middle";
     case TaskKind::ffn_down:
       return "ffn down";
     case TaskKind::shadow_qkv:

@@ -21,8 +21,8 @@ struct Task {
 // The subgraphs of all chunks with their dependencies (llm.npu, ASPLOS '25, Eq. 2 and 3). Acyclic.
 class TaskGraph {
  public:
-  uint32_t add(const Task& task);                    // its number, counted from 0
-  void depend(uint32_t task, uint32_t predecessor);  // before finish()
+  uint32_t add(const Task& task);  // its number, counted from 0. Error: seconds negative or not finite
+  void depend(uint32_t task, uint32_t predecessor);  // Error invalid_argument: not added yet
   void finish();                                     // Error invalid_argument: a cycle
 
   const std::vector<Task>& tasks() const { return tasks_; }
@@ -44,8 +44,18 @@ struct TaskGraphShape {
   uint32_t chunks = 0, layers = 0;
   // For each layer, which inputs (quantize::Input's order) have shadow work; empty: none has.
   std::vector<std::array<bool, 4>> shadow{};
+  // Real runs: where gate, up or down have shadow work, the feed-forward part is cut in three, ffn (gate and
+  // up), ffn_middle (the activation, on the CPU, after shadow_gate_up) and ffn_down.
+  bool cpu_middle = false;
+  bool prepare = false;  // each chunk waits for graphs of its own that the CPU builds first (no sharing)
 };
 
+// Whether a layer's feed-forward part is cut before its last product: shadow work of gate and up must be in
+// before the activation, that of down runs beside the last product alone.
+bool cuts_feed_forward(const std::array<bool, 4>& shadow);
+
+// The tasks of chunk 0, then of chunk 1, …; a chunk's in an order in which they can run. Error
+// invalid_argument: no chunks or layers, shadow of another number of layers, a time that is no time.
 TaskGraph make_task_graph(const TaskGraphShape& shape, const TaskSeconds& times);
 
 // Which ready task a processor runs next. Used by the simulation and by real runs alike, so that both decide

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,7 @@ enum class TaskKind : uint8_t {
   attention_output,
   ffn_input,
   ffn,
+  ffn_middle,  // the activation, where the CPU does it: between a cut ffn's two halves
   ffn_down,
   shadow_qkv,
   shadow_attention_output,
@@ -54,5 +56,9 @@ std::string chrome_trace(const Timeline& timeline);
 // One self-contained HTML page: a Gantt picture, a row a processor, coloured by chunk, bubble rates beside
 // it.
 std::string gantt_html(const Timeline& timeline);
+// Several runs below one another on the same scale.
+std::string gantt_html(std::span<const Timeline> timelines);
+// The same as a still picture (SVG, no script): the events between `from` and `to` seconds.
+std::string gantt_svg(std::span<const Timeline> timelines, double from, double to);
 
 }  // namespace cairn::prefill
