@@ -56,6 +56,9 @@ class Accelerator {
 struct AcceleratorOptions {
   uint32_t threads = 1;      // those that the device may use, where it is made of threads
   std::string cache_folder;  // for compiled blobs; empty: none are kept
+  bool keep_weights = true;  // cpu: holds int8 weights instead of unpacking the model's in every run
+  // Told, in one line, what was put right without help: a corrupt blob compiled anew, a cache not writable.
+  std::function<void(const std::string&)> notice{};
 };
 
 // What `cairn devices` tells of one matrix engine.

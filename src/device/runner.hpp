@@ -46,6 +46,9 @@ class Runner {
   virtual uint64_t scratch_bytes() const = 0;
 };
 
+// Throws forward()'s errors for tokens and a position that the runner cannot take.
+void check_forward(const Runner& runner, std::span<const int32_t> tokens, uint32_t position);
+
 // The file must outlive the runner (it shares ownership of the mapping).
 std::unique_ptr<Runner> make_cpu_runner(const gguf::File& file, const RunnerOptions& options);
 

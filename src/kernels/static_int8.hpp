@@ -23,6 +23,8 @@ struct StaticKernels {
   // rows is a multiple of tile_rows. Exact up to the final product.
   void (*multiply)(const int8_t* weights, const int32_t* corrections, const float* scales, size_t rows,
                    size_t k, const uint8_t* values, float* out);
+  // out[row][lane] = out[row][lane] · lanes[lane] + bias[row] (bias may be null): what a device leaves to do.
+  void (*finish)(float* out, size_t rows, const float* lanes, const float* bias);
   // One weight row to int8: values = round(row · 127 / largest).
   void (*quantize_row)(const float* row, size_t k, float largest, int8_t* values);
   float (*largest)(const float* row, size_t k);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,8 @@ struct PrefillOptions {
   bool concurrent = true;
   // Every token goes through the int8 path, single ones too: for measuring what the scheme costs.
   bool everything = false;
+  std::shared_ptr<const TaskSeconds> times{};  // expected, from a calibration; null: learned from run to run
+  std::function<void(const std::string&)> warn{};  // gets one line when the device fails and the CPU goes on
 };
 
 struct PrefillStatistics {

@@ -88,6 +88,18 @@ TEST_P(StaticInt8, RowsRoundToTheirLargest) {
   }
 }
 
+TEST_P(StaticInt8, FinishScalesLanesAndAddsBias) {
+  const size_t lanes = kernels.tile_tokens, rows = 3;
+  std::vector<float> out = floats(rows * lanes, 1);
+  const std::vector<float> before = out, scales = floats(lanes, 1), bias = floats(rows, 1);
+  kernels.finish(out.data(), rows, scales.data(), bias.data());
+  for (size_t i = 0; i < rows * lanes; ++i)
+    EXPECT_NEAR(out[i], before[i] * scales[i % lanes] + bias[i / lanes], 1e-6);
+  out = before;
+  kernels.finish(out.data(), rows, scales.data(), nullptr);
+  for (size_t i = 0; i < rows * lanes; ++i) EXPECT_NEAR(out[i], before[i] * scales[i % lanes], 1e-6);
+}
+
 TEST_P(StaticInt8, ColumnsAreAdded) {
   const size_t lanes = kernels.tile_tokens, count = 5, rows = 3 * kernels.tile_rows + 1;
   const std::vector<float> weights = floats(count * rows, 1), x = floats(count * lanes, 1);

@@ -147,11 +147,15 @@ kernels::ActivationTile ChunkExecutor::quantized(Slot slot, size_t index) const 
   return {all.values + index * k * tile_tokens_, all.scales + index * groups, all.sums + index * groups};
 }
 
-void ChunkExecutor::run(std::span<const int32_t> tokens, uint32_t position) {
+void ChunkExecutor::begin(std::span<const int32_t> tokens, uint32_t position) {
   tokens_ = tokens.size();
   tiles_ = (tokens_ + tile_tokens_ - 1) / tile_tokens_;
   position_ = position;
   embed(tokens);
+}
+
+void ChunkExecutor::run(std::span<const int32_t> tokens, uint32_t position) {
+  begin(tokens, position);
   run_steps(machine_.plan.layers, nullptr);
 }
 
@@ -187,18 +191,27 @@ void ChunkExecutor::embed(std::span<const int32_t> tokens) {
 
 void ChunkExecutor::run_steps(std::span<const Step> steps, float* logits) {
   for (const Step& step : steps) {
-    switch (step.kind) {
-      case StepKind::floats:
-        run_floats(step);
-        break;
-      case StepKind::linears:
-        if (logits == nullptr && machine_.observer != nullptr) observe(step);
-        run_linears(step, logits);
-        break;
-      case StepKind::attention:
-        run_attention(step);
-        break;
+    if (step.kind == StepKind::linears) {
+      if (logits == nullptr && machine_.observer != nullptr) observe(step);
+      run_linears(step, machine_.pool, logits);
+    } else {
+      run_step(step, machine_.pool);
     }
+  }
+}
+
+void ChunkExecutor::run_step(const Step& step, ThreadPool& pool) {
+  switch (step.kind) {
+    case StepKind::floats:
+      run_floats(step, pool);
+      break;
+    case StepKind::linears:
+      run_linears(step, pool, nullptr);
+      break;
+    case StepKind::attention:
+      store_keys(step, pool);
+      attend(step, pool);
+      break;
   }
 }
 
@@ -213,8 +226,8 @@ void ChunkExecutor::observe(const Step& step) {
   (*machine_.observer)(step.layer, slot, rows.data(), tokens_, width);
 }
 
-void ChunkExecutor::run_floats(const Step& step) {
-  machine_.pool.run(tiles_, [&](size_t, size_t index) {
+void ChunkExecutor::run_floats(const Step& step, ThreadPool& pool) {
+  pool.run(tiles_, [&](size_t, size_t index) {
     for (const BoundOp& bound : step.ops) run_float_op(bound, index);
   });
 }
@@ -278,7 +291,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
   }
 }
 
-void ChunkExecutor::run_linears(const Step& step, float* logits) {
+void ChunkExecutor::run_linears(const Step& step, ThreadPool& pool, float* logits) {
   struct Task {
     const BoundOp* bound;
     size_t row, rows;
@@ -287,14 +300,14 @@ void ChunkExecutor::run_linears(const Step& step, float* logits) {
   for (const BoundOp& bound : step.ops) total += bound.matrix.rows;
   // At least six tasks a thread, so that the last ones end together.
   const size_t step_rows = machine_.gemm.tile_rows;
-  const size_t fair = round_up(total / (6 * machine_.pool.threads()) + 1, step_rows);
+  const size_t fair = round_up(total / (6 * pool.threads()) + 1, step_rows);
   std::vector<Task> tasks;
   for (const BoundOp& bound : step.ops) {
     const size_t rows = std::min(panel_rows(bound.matrix.k), fair);
     for (size_t row = 0; row < bound.matrix.rows; row += rows)
       tasks.push_back({&bound, row, std::min(rows, bound.matrix.rows - row)});
   }
-  machine_.pool.run(tasks.size(), [&](size_t thread, size_t index) {
+  pool.run(tasks.size(), [&](size_t thread, size_t index) {
     const Task& task = tasks[index];
     multiply(step, *task.bound, task.row, task.rows, thread, logits);
   });
@@ -356,31 +369,48 @@ void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row,
   }
 }
 
-void ChunkExecutor::run_attention(const Step& step) {
+void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
   const graph::HyperParameters& p = machine_.model.parameters;
-  const kernels::AttentionShape shape = attention_shape(p, step.ops.front().op);
-  const size_t n = shape.head_size, head_floats = n * tile_tokens_;
-  const auto lanes = [&](size_t index) { return std::min(tile_tokens_, tokens_ - index * tile_tokens_); };
-  machine_.pool.run(tiles_, [&](size_t, size_t index) {
+  const size_t n = p.head_size, head_floats = n * tile_tokens_;
+  pool.run(tiles_, [&](size_t, size_t index) {
+    const size_t lanes = std::min(tile_tokens_, tokens_ - index * tile_tokens_);
     const uint32_t at = position_ + static_cast<uint32_t>(index * tile_tokens_);
     for (uint32_t head = 0; head < p.kv_heads; ++head) {
       const KvCache::Place k = machine_.cache.keys(step.layer, head, at);
       const KvCache::Place v = machine_.cache.values(step.layer, head, at);
       machine_.attention.store_tile(machine_.cache.format(), tile(Slot::key, index) + head * head_floats, n,
-                                    lanes(index), k.row, k.scale);
+                                    lanes, k.row, k.scale);
       machine_.attention.store_tile(machine_.cache.format(), tile(Slot::value, index) + head * head_floats, n,
-                                    lanes(index), v.row, v.scale);
+                                    lanes, v.row, v.scale);
     }
   });
-  machine_.pool.run(tiles_ * p.kv_heads, [&](size_t thread, size_t task) {
+}
+
+void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
+  const graph::HyperParameters& p = machine_.model.parameters;
+  const kernels::AttentionShape shape = attention_shape(p, step.ops.front().op);
+  const size_t head_floats = shape.head_size * tile_tokens_;
+  pool.run(tiles_ * p.kv_heads, [&](size_t thread, size_t task) {
     const size_t index = tiles_ - 1 - task / p.kv_heads;  // the longest first
     const uint32_t head = static_cast<uint32_t>(task % p.kv_heads);
     const size_t offset = head * shape.group * head_floats;
     machine_.attention.tile(
         shape, machine_.cache.key_rows(step.layer, head), machine_.cache.value_rows(step.layer, head),
-        position_ + static_cast<uint32_t>(index * tile_tokens_), lanes(index),
-        tile(Slot::query, index) + offset, tile(Slot::context, index) + offset, threads_[thread].attention);
+        position_ + static_cast<uint32_t>(index * tile_tokens_),
+        std::min(tile_tokens_, tokens_ - index * tile_tokens_), tile(Slot::query, index) + offset,
+        tile(Slot::context, index) + offset, threads_[thread].attention);
   });
+}
+
+void ChunkExecutor::take_hidden(const ChunkExecutor& from) {
+  tokens_ = from.tokens_;
+  tiles_ = from.tiles_;
+  position_ = from.position_;
+  for (const Slot s : {Slot::hidden, Slot::branch, Slot::branch2}) {
+    if (slots_[index_of(s)] == nullptr) continue;
+    std::memcpy(slots_[index_of(s)], from.slots_[index_of(s)],
+                tiles_ * strides_[index_of(s)] * sizeof(float));
+  }
 }
 
 void ChunkExecutor::hand_over(size_t token, TokenExecutor& to) {
@@ -427,7 +457,7 @@ void ChunkExecutor::run_head(size_t tokens, float* logits) {
         }
         machine_.pool.run(tiles_, [&](size_t, size_t index) { quantize_residual(slot, index); });
       }
-      run_linears(step, logits);
+      run_linears(step, machine_.pool, logits);
     } else if (step.ops.front().op.input == Slot::logits) {
       for (const BoundOp& bound : step.ops) {
         const size_t all = tokens * machine_.model.parameters.vocabulary;
@@ -435,7 +465,7 @@ void ChunkExecutor::run_head(size_t tokens, float* logits) {
         if (bound.op.kind == OpKind::scale) machine_.vector.scale(logits, bound.op.factor, all, logits);
       }
     } else {
-      run_floats(step);
+      run_floats(step, machine_.pool);
     }
   }
 }

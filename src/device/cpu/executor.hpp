@@ -70,6 +70,20 @@ class ChunkExecutor {
   ChunkExecutor(const Machine& machine, uint32_t most_tokens);
   // Runs the tokens through the layers and writes the cache.
   void run(std::span<const int32_t> tokens, uint32_t position);
+
+  // The same in parts, for those who schedule a chunk's subgraphs themselves: begin() embeds the tokens,
+  // run_step runs one step on `pool`, which may have no more threads than the machine's. An attention step is
+  // store_keys, then attend; keys of earlier chunks must have been stored by then.
+  void begin(std::span<const int32_t> tokens, uint32_t position);
+  void run_step(const Step& step, ThreadPool& pool);
+  void store_keys(const Step& step, ThreadPool& pool);
+  void attend(const Step& step, ThreadPool& pool);
+  // Takes over the state that the head reads from a chunk of the same model and size.
+  void take_hidden(const ChunkExecutor& from);
+  size_t tokens() const { return tokens_; }
+  size_t tiles() const { return tiles_; }
+  float* tile(graph::Slot slot, size_t index) const;
+
   // After run(): copies one token's hidden state and pending branches into `token`'s slots.
   void hand_over(size_t token, TokenExecutor& to);
   // After run(): the head on all tokens; logits: [tokens][vocabulary].
@@ -78,17 +92,15 @@ class ChunkExecutor {
 
  private:
   struct Panel;
-  float* tile(graph::Slot slot, size_t index) const;
   kernels::ActivationTile quantized(graph::Slot slot, size_t index) const;
   void embed(std::span<const int32_t> tokens);
   void run_steps(std::span<const Step> steps, float* logits);
-  void run_floats(const Step& step);
+  void run_floats(const Step& step, ThreadPool& pool);
   void run_float_op(const BoundOp& bound, size_t index);
-  void run_linears(const Step& step, float* logits);
+  void run_linears(const Step& step, ThreadPool& pool, float* logits);
   void multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
                 float* logits);
   void quantize_residual(graph::Slot slot, size_t index);
-  void run_attention(const Step& step);
   void observe(const Step& step);
 
   const Machine machine_;

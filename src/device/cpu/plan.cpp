@@ -81,8 +81,12 @@ BoundOp Plan::bind(const graph::Op& op) {
 
 Matrix Plan::matrix(const std::string& name) const {
   const gguf::Tensor& tensor = file_.tensor(name);
-  return {&kernels::encoding_kernels(tensor.encoding, target_), tensor.data.data(), tensor.row_bytes(),
-          tensor.rows(), tensor.row_elements()};
+  return {&kernels::encoding_kernels(tensor.encoding, target_),
+          tensor.data.data(),
+          tensor.row_bytes(),
+          tensor.rows(),
+          tensor.row_elements(),
+          info(tensor.encoding).block_elements};
 }
 
 const std::vector<float>* Plan::vector(const std::string& name) {

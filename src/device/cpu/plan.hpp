@@ -16,6 +16,7 @@ struct Matrix {
   const kernels::EncodingKernels* encoding = nullptr;
   const std::byte* rows_begin = nullptr;
   size_t row_bytes = 0, rows = 0, k = 0;
+  size_t block_elements = 1;  // of the encoding
   const std::byte* row(size_t r) const { return rows_begin + r * row_bytes; }
 };
 
@@ -45,6 +46,9 @@ class Plan {
  public:
   Plan(const gguf::File& file, const graph::Model& model, kernels::Target target, bool float_only);
 
+  // One subgraph's ops as steps.
+  std::vector<Step> steps(const std::vector<graph::Op>& ops, uint32_t layer);
+
   std::vector<BoundOp> embed;
   std::vector<Step> layers;  // of all layers, one after the other
   std::vector<Step> head;
@@ -55,7 +59,6 @@ class Plan {
   BoundOp bind(const graph::Op& op);
   const std::vector<float>* vector(const std::string& name);
   Matrix matrix(const std::string& name) const;
-  std::vector<Step> steps(const std::vector<graph::Op>& ops, uint32_t layer);
 
   const gguf::File& file_;
   kernels::Target target_;

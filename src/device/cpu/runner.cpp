@@ -50,7 +50,7 @@ class CpuRunner final : public Runner {
   uint64_t scratch_bytes() const override { return token_.scratch_bytes() + chunk_.scratch_bytes(); }
 
   void forward(std::span<const int32_t> tokens, uint32_t position, Logits wanted, float* logits) override {
-    check(tokens, position);
+    check_forward(*this, tokens, position);
     const size_t vocabulary = model_.parameters.vocabulary;
     if (tokens.size() <= kFewTokens) {
       for (size_t i = 0; i < tokens.size(); ++i) {
@@ -73,25 +73,6 @@ class CpuRunner final : public Runner {
   }
 
  private:
-  void check(std::span<const int32_t> tokens, uint32_t position) const {
-    if (tokens.empty() || tokens.size() > options_.chunk) {
-      fail(ErrorCode::invalid_argument, "a pass takes 1 to {} tokens, not {}", options_.chunk, tokens.size());
-    }
-    if (position > length_) {
-      fail(ErrorCode::invalid_argument, "position {} leaves a gap after the {} cached", position, length_);
-    }
-    if (tokens.size() > options_.context - position) {
-      fail(ErrorCode::invalid_argument, "{} tokens do not fit in the context of {}", position + tokens.size(),
-           options_.context);
-    }
-    const auto vocabulary = static_cast<int32_t>(model_.parameters.vocabulary);
-    for (const int32_t token : tokens) {
-      if (token < 0 || token >= vocabulary) {
-        fail(ErrorCode::invalid_argument, "token {} is outside the vocabulary of {}", token, vocabulary);
-      }
-    }
-  }
-
   gguf::File file_;  // shares the mapping
   graph::Model model_;
   kernels::Target target_;

@@ -152,6 +152,16 @@ bool quantize(const float* x, size_t k, const float* inverse, uint8_t* values) {
   return !hn::AllTrue(df, hn::Lt(clamped, beyond));
 }
 
+void finish(float* out, size_t rows, const float* lanes, const float* bias) {
+  VF scale[kVectors];
+  CAIRN_UNROLL(kVectors, v, scale[v] = hn::LoadU(df, lanes + v * kLanes));
+  for (size_t row = 0; row < rows; ++row) {
+    const VF start = hn::Set(df, bias == nullptr ? 0.0f : bias[row]);
+    CAIRN_UNROLL(kVectors, v, float* p = out + row * kTile + v * kLanes;
+                 hn::StoreU(hn::MulAdd(hn::LoadU(df, p), scale[v], start), df, p));
+  }
+}
+
 float largest(const float* row, size_t k) {
   VF top = hn::Zero(df);
   size_t i = 0;
@@ -206,8 +216,8 @@ void add_columns(const float* const* columns, size_t count, size_t rows, const f
 }  // namespace
 
 const StaticKernels& static_table() {
-  static constexpr StaticKernels table{kTile,     kRows,         &token_largest, &quantize,   &corrections,
-                                       &multiply, &quantize_row, &largest,       &add_columns};
+  static constexpr StaticKernels table{kTile,     kRows,   &token_largest, &quantize, &corrections,
+                                       &multiply, &finish, &quantize_row,  &largest,  &add_columns};
   return table;
 }
 

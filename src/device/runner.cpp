@@ -1,0 +1,27 @@
+#include "device/runner.hpp"
+
+#include "base/error.hpp"
+
+namespace cairn::device {
+
+void check_forward(const Runner& runner, std::span<const int32_t> tokens, uint32_t position) {
+  if (tokens.empty() || tokens.size() > runner.chunk()) {
+    fail(ErrorCode::invalid_argument, "a pass takes 1 to {} tokens, not {}", runner.chunk(), tokens.size());
+  }
+  if (position > runner.length()) {
+    fail(ErrorCode::invalid_argument, "position {} leaves a gap after the {} cached", position,
+         runner.length());
+  }
+  if (tokens.size() > runner.context() - position) {
+    fail(ErrorCode::invalid_argument, "{} tokens do not fit in the context of {}", position + tokens.size(),
+         runner.context());
+  }
+  const auto vocabulary = static_cast<int32_t>(runner.model().parameters.vocabulary);
+  for (const int32_t token : tokens) {
+    if (token < 0 || token >= vocabulary) {
+      fail(ErrorCode::invalid_argument, "token {} is outside the vocabulary of {}", token, vocabulary);
+    }
+  }
+}
+
+}  // namespace cairn::device

@@ -1,0 +1,387 @@
+#include "prefill/runner.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "device/cpu/accelerator.hpp"
+#include "device/cpu/executor.hpp"
+#include "prefill/layer_plan.hpp"
+#include "prefill/learned_seconds.hpp"
+#include "prefill/two_workers.hpp"
+
+namespace cairn::prefill {
+namespace {
+
+using quantize::Input;
+
+constexpr size_t kFewTokens = 2;      // such prompts go token by token, as decode does
+constexpr uint32_t kMostChunks = 16;  // of one pass: what is in flight takes memory
+
+// The device failed, not the model or the caller.
+struct DeviceFailure : Error {
+  using Error::Error;
+};
+
+kernels::KvFormat kv_format(const device::RunnerOptions& options) {
+  return options.kv == device::KvType::i8 ? kernels::KvFormat::i8 : kernels::KvFormat::f16;
+}
+
+// How the threads are shared out while device and CPU work at the same time.
+struct ThreadShares {
+  uint32_t all, npu, cpu;
+  ThreadShares(uint32_t threads, bool concurrent) : all(threads), npu(threads), cpu(threads) {
+    if (!concurrent || threads < 2) return;
+    cpu = std::max(1u, threads / 4);
+    npu = threads - cpu;
+  }
+};
+
+uint32_t thread_count(const device::RunnerOptions& options) {
+  return options.threads == 0 ? static_cast<uint32_t>(usable_processors()) : options.threads;
+}
+
+class Prefill final : public PrefillRunner {
+ public:
+  Prefill(const gguf::File& file, const quantize::Scheme& scheme, const PrefillOptions& options)
+      : file_(file),
+        model_(graph::load(file_)),
+        options_(options),
+        target_(kernels::default_target()),
+        static_(kernels::static_kernels(target_)),
+        shares_(thread_count(options.runner), options.concurrent),
+        pool_(shares_.all),
+        npu_pool_(shares_.npu),
+        cpu_pool_(shares_.cpu),
+        plan_(file_, model_, target_, false),
+        float_plan_(file_, model_, target_, true),
+        cache_(model_.parameters, options.runner.context, kv_format(options.runner)),
+        machine_{model_,
+                 plan_,
+                 kernels::gemm_kernels(target_),
+                 kernels::vector_kernels(target_),
+                 kernels::attention_kernels(target_),
+                 pool_,
+                 cache_},
+        float_machine_{model_, float_plan_, machine_.gemm, machine_.vector, machine_.attention,
+                       pool_,  cache_},
+        token_(machine_),
+        layers_(plan_layers(float_plan_, model_)),
+        learned_(model_.parameters, options.runner.chunk) {
+    options_.accelerator.threads = shares_.npu;
+    accelerator_ = device::make_accelerator(options.device, options_.accelerator);
+    use_scheme(scheme);
+  }
+
+  const graph::Model& model() const override { return model_; }
+  uint32_t context() const override { return options_.runner.context; }
+  uint32_t chunk() const override {
+    return std::min(options_.runner.context, options_.runner.chunk * kMostChunks);
+  }
+  uint32_t length() const override { return length_; }
+  uint64_t kv_bytes() const override { return cache_.bytes_used(length_); }
+  uint64_t scratch_bytes() const override {
+    uint64_t total = token_.scratch_bytes();
+    for (const auto& run : runs_) total += run->executor().scratch_bytes() + run->shadow_bytes();
+    return total;
+  }
+  const Timeline& timeline() const override { return timeline_; }
+  const PrefillStatistics& statistics() const override { return statistics_; }
+
+  void set_scheme(const quantize::Scheme& scheme) override { use_scheme(scheme); }
+
+  void forward(std::span<const int32_t> tokens, uint32_t position, device::Logits wanted,
+               float* logits) override {
+    device::check_forward(*this, tokens, position);
+    const size_t vocabulary = model_.parameters.vocabulary;
+    size_t alone = position < scheme_.float_tokens ? scheme_.float_tokens - position : 0;
+    if (!options_.everything && tokens.size() <= kFewTokens) alone = tokens.size();
+    alone = std::min(alone, tokens.size());
+    for (size_t i = 0; i < alone; ++i) {
+      const bool last = i + 1 == tokens.size();
+      float* out = wanted == device::Logits::all            ? logits + i * vocabulary
+                   : wanted == device::Logits::last && last ? logits
+                                                            : nullptr;
+      token_.run(tokens[i], position + static_cast<uint32_t>(i), out);
+    }
+    if (alone < tokens.size()) {
+      const auto rest = tokens.subspan(alone);
+      float* out = wanted == device::Logits::all ? logits + alone * vocabulary : logits;
+      const uint32_t at = position + static_cast<uint32_t>(alone);
+      try {
+        pass(rest, at, wanted, out);
+      } catch (const DeviceFailure& failure) {
+        fall_back(failure);
+        pass(rest, at, wanted, out);
+      }
+    }
+    length_ = position + static_cast<uint32_t>(tokens.size());
+  }
+
+ private:
+  void use_scheme(const quantize::Scheme& scheme) {
+    products_ = std::make_unique<Products>(layers_, scheme, static_);
+    scheme_ = scheme;
+  }
+
+  void fall_back(const DeviceFailure& failure) {
+    if (options_.warn) options_.warn(fmt::format("{}; the CPU goes on in its place", failure.what()));
+    products_->forget_compiled();
+    accelerator_ = device::make_cpu_accelerator(options_.accelerator);
+    statistics_.fell_back = true;
+  }
+
+  // Devices that take tiles run any number of them; others have the chunk's one length, padded.
+  uint32_t graph_tokens(const ChunkRun& run, size_t tokens) const {
+    (void)run;
+    if (accelerator_->layout() == device::ActivationLayout::rows) return options_.runner.chunk;
+    const auto lanes = static_cast<uint32_t>(static_.tile_tokens);
+    return (static_cast<uint32_t>(tokens) + lanes - 1) / lanes * lanes;
+  }
+
+  void pass(std::span<const int32_t> tokens, uint32_t position, device::Logits wanted, float* logits);
+  TaskGraph make_tasks(uint32_t chunks) const;
+  void run_task(const Task& task);
+  void run_product(uint32_t chunk, uint32_t layer, Input input);
+  void run_floats(ChunkRun& run, const std::vector<device::cpu::Step>& steps, ThreadPool& pool);
+  void run_attention(uint32_t chunk, uint32_t layer);
+  void prepare(uint32_t chunk, uint32_t layer, Input input, ThreadPool& pool);
+  void run_shadow(uint32_t chunk, uint32_t layer, Input input);
+  void merge(uint32_t chunk, uint32_t layer, Input input) {
+    runs_[chunk]->merge(products_->at(layer, input), cpu_pool_);
+  }
+  void write_logits(uint32_t chunk, size_t tokens, device::Logits wanted, float* logits);
+  bool cut(uint32_t layer) {
+    return products_->at(layer, Input::gate_up).has_shadow() ||
+           products_->at(layer, Input::down).has_shadow();
+  }
+
+  gguf::File file_;  // shares the mapping
+  graph::Model model_;
+  PrefillOptions options_;
+  kernels::Target target_;
+  const kernels::StaticKernels& static_;
+  ThreadShares shares_;
+  ThreadPool pool_, npu_pool_, cpu_pool_;
+  device::cpu::Plan plan_, float_plan_;
+  device::cpu::KvCache cache_;
+  device::cpu::Machine machine_, float_machine_;
+  device::cpu::TokenExecutor token_;
+  std::vector<LayerPlan> layers_;
+  LearnedSeconds learned_;
+  quantize::Scheme scheme_;
+  std::unique_ptr<device::Accelerator> accelerator_;
+  std::unique_ptr<Products> products_;  // its graphs go before the accelerator
+  std::vector<std::unique_ptr<ChunkRun>> runs_;
+  std::vector<uint32_t> stored_;  // by chunk: layers whose keys are in the cache
+  std::unique_ptr<device::cpu::ChunkExecutor> head_;
+  RowTransfer rows_;
+  Timeline timeline_;
+  PrefillStatistics statistics_;
+  uint32_t length_ = 0;
+};
+
+void Prefill::pass(std::span<const int32_t> tokens, uint32_t position, device::Logits wanted, float* logits) {
+  const uint32_t length = options_.runner.chunk;
+  const auto chunks = static_cast<uint32_t>((tokens.size() + length - 1) / length);
+  while (runs_.size() < chunks) runs_.push_back(std::make_unique<ChunkRun>(float_machine_, static_, length));
+  stored_.assign(chunks, 0);
+  const auto of_chunk = [&](uint32_t i) {
+    const size_t begin = size_t{i} * length;
+    return tokens.subspan(begin, std::min<size_t>(length, tokens.size() - begin));
+  };
+  for (uint32_t i = 0; i < chunks; ++i) runs_[i]->executor().begin(of_chunk(i), position + i * length);
+  // Compiled before the clock starts: once for all prompts, however long.
+  for (uint32_t layer = 0; layer < layers_.size(); ++layer) {
+    for (size_t input = 0; input < quantize::kInputs; ++input) {
+      if (products_->at(layer, static_cast<Input>(input)).treatment.float_product) continue;
+      for (const uint32_t i : {0u, chunks - 1})
+        products_->compiled(layer, static_cast<Input>(input), graph_tokens(*runs_[i], of_chunk(i).size()),
+                            *accelerator_);
+    }
+  }
+
+  const TaskGraph graph = make_tasks(chunks);
+  timeline_ = {};
+  timeline_.title =
+      fmt::format("{} tokens in chunks of {}, {}", tokens.size(), length, name(options_.policy));
+  timeline_.npu = accelerator_->name();
+  timeline_.cpu = "CPU";
+  const std::unique_ptr<Scheduler> scheduler = make_scheduler(options_.policy);
+  timeline_.events = run_tasks(graph, *scheduler, shares_.npu + shares_.cpu == shares_.all,
+                               [this](const Task& task) { run_task(task); });
+  learned_.learn(timeline_);
+
+  const auto last = static_cast<uint32_t>(layers_.size()) - 1;
+  for (uint32_t i = 0; i < chunks; ++i) {
+    merge(i, last, Input::down);
+    const bool all = wanted == device::Logits::all;
+    if (all || (wanted == device::Logits::last && i + 1 == chunks)) {
+      const size_t offset = all ? size_t{i} * length * model_.parameters.vocabulary : 0;
+      write_logits(i, of_chunk(i).size(), wanted, logits + offset);
+    }
+  }
+  statistics_.graphs = products_->graphs();
+  statistics_.cached_graphs = accelerator_->cached_graphs();
+  statistics_.compile_seconds = accelerator_->compile_seconds();
+  statistics_.device_weight_bytes = accelerator_->weight_bytes();
+  statistics_.shadow_bytes = products_->hot_bytes();
+  for (uint32_t i = 0; i < chunks; ++i) statistics_.shadow_bytes += runs_[i]->shadow_bytes();
+}
+
+TaskGraph Prefill::make_tasks(uint32_t chunks) const {
+  TaskGraphShape shape{.chunks = chunks, .layers = static_cast<uint32_t>(layers_.size())};
+  for (uint32_t layer = 0; layer < layers_.size(); ++layer) {
+    std::array<bool, quantize::kInputs> shadow{};
+    for (size_t i = 0; i < shadow.size(); ++i)
+      shadow[i] = products_->at(layer, static_cast<Input>(i)).has_shadow();
+    shape.shadow.push_back(shadow);
+  }
+  shape.cpu_middle = true;
+  return make_task_graph(shape, options_.times ? *options_.times : learned_);
+}
+
+void Prefill::run_task(const Task& task) {
+  const uint32_t chunk = task.chunk, layer = task.layer;
+  ChunkRun& run = *runs_[chunk];
+  const LayerPlan& plan = layers_[layer];
+  switch (task.kind) {
+    case TaskKind::attention_input:
+      if (layer > 0) merge(chunk, layer - 1, Input::down);
+      run_floats(run, plan.attention_input, cpu_pool_);
+      prepare(chunk, layer, Input::qkv, cpu_pool_);
+      break;
+    case TaskKind::qkv:
+      run_product(chunk, layer, Input::qkv);
+      break;
+    case TaskKind::attention:
+      run_attention(chunk, layer);
+      prepare(chunk, layer, Input::attention_output, cpu_pool_);
+      break;
+    case TaskKind::attention_output:
+      run_product(chunk, layer, Input::attention_output);
+      break;
+    case TaskKind::ffn_input:
+      merge(chunk, layer, Input::attention_output);
+      run_floats(run, plan.ffn_input, cpu_pool_);
+      prepare(chunk, layer, Input::gate_up, cpu_pool_);
+      break;
+    case TaskKind::ffn:
+      run_product(chunk, layer, Input::gate_up);
+      if (cut(layer)) break;
+      run_floats(run, plan.ffn_middle, npu_pool_);
+      prepare(chunk, layer, Input::down, npu_pool_);
+      run_product(chunk, layer, Input::down);
+      break;
+    case TaskKind::ffn_middle:
+      merge(chunk, layer, Input::gate_up);
+      run_floats(run, plan.ffn_middle, cpu_pool_);
+      prepare(chunk, layer, Input::down, cpu_pool_);
+      break;
+    case TaskKind::ffn_down:
+      run_product(chunk, layer, Input::down);
+      break;
+    case TaskKind::shadow_qkv:
+      run_shadow(chunk, layer, Input::qkv);
+      break;
+    case TaskKind::shadow_attention_output:
+      run_shadow(chunk, layer, Input::attention_output);
+      break;
+    case TaskKind::shadow_gate_up:
+      run_shadow(chunk, layer, Input::gate_up);
+      break;
+    case TaskKind::shadow_down:
+      run_shadow(chunk, layer, Input::down);
+      break;
+    case TaskKind::prepare:
+    case TaskKind::count:
+      break;
+  }
+}
+
+void Prefill::run_product(uint32_t chunk, uint32_t layer, Input input) {
+  ChunkRun& run = *runs_[chunk];
+  Product& product = products_->at(layer, input);
+  if (product.treatment.float_product) {
+    run.executor().run_step(product.step, npu_pool_);
+    return;
+  }
+  const uint32_t tokens = graph_tokens(run, run.executor().tokens());
+  device::AcceleratorGraph& graph = products_->compiled(layer, input, tokens, *accelerator_);
+  try {
+    if (accelerator_->layout() == device::ActivationLayout::tiles) {
+      std::vector<float*> outputs;
+      for (size_t i = 0; i < product.linears.size(); ++i) outputs.push_back(run.output(product, i));
+      graph.run(run.values(), outputs);
+    } else {
+      rows_.run(graph, tokens, run, product, static_, npu_pool_);
+    }
+  } catch (const Error& error) {
+    throw DeviceFailure(error.code(), error.what());
+  }
+  run.finish(product, npu_pool_);
+}
+
+void Prefill::run_floats(ChunkRun& run, const std::vector<device::cpu::Step>& steps, ThreadPool& pool) {
+  for (const device::cpu::Step& step : steps) run.executor().run_step(step, pool);
+}
+
+// A chunk's attention reads the keys of all before it, whose own attention may still wait: theirs are stored
+// first.
+void Prefill::run_attention(uint32_t chunk, uint32_t layer) {
+  for (uint32_t i = 0; i <= chunk; ++i) {
+    if (stored_[i] > layer) continue;
+    merge(i, layer, Input::qkv);
+    for (const device::cpu::Step& step : layers_[layer].attention) {
+      if (step.kind == device::cpu::StepKind::attention) {
+        runs_[i]->executor().store_keys(step, cpu_pool_);
+        break;
+      }
+      runs_[i]->executor().run_step(step, cpu_pool_);
+    }
+    stored_[i] = layer + 1;
+  }
+  for (const device::cpu::Step& step : layers_[layer].attention) {
+    if (step.kind == device::cpu::StepKind::attention) runs_[chunk]->executor().attend(step, cpu_pool_);
+  }
+}
+
+void Prefill::prepare(uint32_t chunk, uint32_t layer, Input input, ThreadPool& pool) {
+  runs_[chunk]->prepare(products_->at(layer, input), pool);
+}
+
+void Prefill::run_shadow(uint32_t chunk, uint32_t layer, Input input) {
+  statistics_.shadow_elements += runs_[chunk]->outliers();
+  const ShadowColumns::Counts counts = runs_[chunk]->run_shadow(products_->at(layer, input), cpu_pool_);
+  statistics_.hot_columns += counts.hot;
+  statistics_.cold_columns += counts.cold;
+  statistics_.cold_bytes += counts.cold_bytes;
+}
+
+void Prefill::write_logits(uint32_t chunk, size_t tokens, device::Logits wanted, float* logits) {
+  device::cpu::ChunkExecutor& executor = runs_[chunk]->executor();
+  if (wanted == device::Logits::last) {
+    executor.hand_over(tokens - 1, token_);
+    token_.run_head(logits);
+    return;
+  }
+  if (!head_) head_ = std::make_unique<device::cpu::ChunkExecutor>(machine_, options_.runner.chunk);
+  head_->take_hidden(executor);
+  head_->run_head(tokens, logits);
+}
+
+}  // namespace
+
+std::unique_ptr<PrefillRunner> make_prefill_runner(const gguf::File& file, const quantize::Scheme& scheme,
+                                                   const PrefillOptions& options) {
+  PrefillOptions sensible = options;
+  if (options.runner.context == 0 || options.runner.chunk == 0) {
+    fail(ErrorCode::invalid_argument, "context ({}) and chunk ({}) must be at least 1",
+         options.runner.context, options.runner.chunk);
+  }
+  sensible.runner.chunk = std::min(options.runner.chunk, options.runner.context);
+  return std::make_unique<Prefill>(file, scheme, sensible);
+}
+
+}  // namespace cairn::prefill
