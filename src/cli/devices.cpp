@@ -6,13 +6,15 @@
 #include "base/machine.hpp"
 #include "base/thread_pool.hpp"
 #include "cli/commands.hpp"
+#include "device/accelerator.hpp"
 #include "kernels/kernels.hpp"
 
 namespace cairn::cli {
 
 void add_devices(CLI::App& program) {
   const auto as_json = std::make_shared<bool>(false);
-  CLI::App* command = program.add_subcommand("devices", "print what models can run on here");
+  CLI::App* command =
+      program.add_subcommand("devices", "print what models can run on here, and what was not found");
   command->add_flag("--json", *as_json, "print JSON");
   command->footer(
       "CAIRN_TARGET=NAME in the environment makes cairn use another of the instruction sets listed.\n"
@@ -22,13 +24,17 @@ void add_devices(CLI::App& program) {
     nlohmann::json sets = nlohmann::json::array();
     for (const kernels::Target target : kernels::available_targets()) sets.push_back(kernels::name(target));
     if (*as_json) {
+      nlohmann::json engines = nlohmann::json::array();
+      for (const device::AcceleratorInfo& info : device::list_accelerators()) {
+        engines.push_back({{"name", info.name}, {"available", info.available}, {"detail", info.detail}});
+      }
       const nlohmann::json cpu = {{"name", "cpu"},
                                   {"processor", processor_name()},
                                   {"threads", usable_processors()},
                                   {"memory_mib", memory_bytes() >> 20},
                                   {"instruction_sets", sets},
                                   {"instruction_set", kernels::name(chosen)}};
-      fmt::print("{}\n", nlohmann::json{{"devices", {cpu}}}.dump(2));
+      fmt::print("{}\n", nlohmann::json{{"devices", {cpu}}, {"prefill_devices", engines}}.dump(2));
       return;
     }
     fmt::print("cpu   {}, {} threads, {:.1f} GiB of memory\n", processor_name(), usable_processors(),
@@ -37,7 +43,10 @@ void add_devices(CLI::App& program) {
     for (const kernels::Target target : kernels::available_targets()) {
       fmt::print(" {}{}", kernels::name(target), target == chosen ? " (used)" : "");
     }
-    fmt::print("\n");
+    fmt::print("\n\nfor run --prefill:\n");
+    for (const device::AcceleratorInfo& info : device::list_accelerators()) {
+      fmt::print("  {:<14} {}{}\n", info.name, info.available ? "" : "not found: ", info.detail);
+    }
   });
 }
 

@@ -1,0 +1,23 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "device/openvino/library.hpp"
+
+namespace cairn::device::openvino {
+
+// OpenVINO started, with the one device that an accelerator uses and its properties set.
+struct Device {
+  std::shared_ptr<const Library> library;
+  Handle<Core> core;
+  std::string name;         // "CPU"
+  std::string fingerprint;  // library, device, driver: blobs of another are not used
+  bool on_cpu() const { return name == "CPU"; }
+};
+
+// name: as OpenVINO gives it. threads: for the CPU. Errors: those of make_openvino_accelerator().
+Device open_device(const std::string& name, uint32_t threads);
+
+}  // namespace cairn::device::openvino
