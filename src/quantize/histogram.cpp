@@ -20,7 +20,7 @@ uint64_t MagnitudeHistogram::total() const {
 
 float MagnitudeHistogram::percentile(double percent) const {
   const auto all = static_cast<double>(total());
-  const double wanted = all * percent / 100;
+  const double wanted = all * percent / 100 * (1 - 1e-12);  // against the rounding of 99.99 / 100
   double below = 0;
   for (uint32_t i = 0; i < kBins; ++i) {
     const auto here = static_cast<double>(counts_[i]);

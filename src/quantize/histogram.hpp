@@ -8,7 +8,7 @@
 namespace cairn::quantize {
 
 // How often magnitudes occur: 128 bins an octave from 2^-20 to 2^20, so that any number of activations takes
-// 40 KiB and a percentile is off by less than 0.4 %. Smaller magnitudes count as the lowest bin, larger ones
+// 40 KiB and a percentile is off by at most 0.8 %. Smaller magnitudes count as the lowest bin, larger ones
 // as the highest.
 class MagnitudeHistogram {
  public:
