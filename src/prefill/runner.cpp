@@ -70,7 +70,8 @@ class Prefill final : public PrefillRunner {
         layers_(plan_layers(float_plan_, model_)),
         learned_(model_.parameters, options.runner.chunk) {
     options_.accelerator.threads = shares_.npu;
-    accelerator_ = device::make_accelerator(options.device, options_.accelerator);
+    accelerator_ = options_.make_device ? options_.make_device(options_.accelerator)
+                                        : device::make_accelerator(options.device, options_.accelerator);
     use_scheme(scheme);
   }
 

@@ -17,6 +17,8 @@ struct PrefillOptions {
   device::RunnerOptions runner;  // chunk: the graphs' fixed length; threads: both sides together
   std::string device = "cpu";    // as device::make_accelerator takes it
   device::AcceleratorOptions accelerator;
+  // Makes the device instead of `device`, for engines of the caller's own.
+  std::function<std::unique_ptr<device::Accelerator>(const device::AcceleratorOptions&)> make_device{};
   Policy policy = Policy::look_ahead;
   // Whether device and CPU work at the same time; without it one task runs after the other, on all threads.
   bool concurrent = true;
