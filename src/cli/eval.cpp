@@ -6,16 +6,19 @@
 #include <optional>
 #include <string>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/model_store.hpp"
 #include "base/progress.hpp"
 #include "cli/commands.hpp"
+#include "cli/quantize_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/standard_io.hpp"
 #include "llm/evaluate.hpp"
 #include "llm/logits_file.hpp"
 #include "llm/model.hpp"
+#include "prefill/runner.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -28,6 +31,7 @@ struct Flags {
   size_t limit = 0;
   bool against_f32 = false, json = false;
   device::RunnerOptions runner;
+  QuantizeFlags quantize;
 };
 
 using Json = nlohmann::ordered_json;
@@ -46,7 +50,32 @@ size_t threads(const Flags& flags) {
   return flags.runner.threads ? flags.runner.threads : usable_processors();
 }
 
-void evaluate_text(const Flags& flags, const llm::Model& model, ThreadPool& pool, Json& report) {
+// The model as the flags want it run: as usual, or all of it through a scheme's int8 products.
+std::unique_ptr<device::Runner> make_runner(const Flags& flags, const llm::Model& model,
+                                            const quantize::Scheme* scheme,
+                                            const device::RunnerOptions& options) {
+  if (scheme == nullptr) return model.make_runner(options);
+  prefill::PrefillOptions prefill;
+  prefill.runner = options;
+  prefill.runner.threads = static_cast<uint32_t>(threads(flags));
+  prefill.concurrent = false;
+  prefill.everything = true;
+  return prefill::make_prefill_runner(model.file(), *scheme, prefill);
+}
+
+void report_shadow(const device::Runner& runner, Json& report) {
+  const auto* prefill = dynamic_cast<const prefill::PrefillRunner*>(&runner);
+  if (prefill == nullptr) return;
+  const prefill::PrefillStatistics& s = prefill->statistics();
+  report["shadow_elements"] = s.shadow_elements;
+  report["hot_columns"] = s.hot_columns;
+  report["cold_columns"] = s.cold_columns;
+  report["cold_bytes"] = s.cold_bytes;
+  report["shadow_bytes"] = s.shadow_bytes;
+}
+
+void evaluate_text(const Flags& flags, const llm::Model& model, const quantize::Scheme* scheme,
+                   ThreadPool& pool, Json& report) {
   device::RunnerOptions options = flags.runner;
   if (options.context == 0) options.context = std::min(kWindow, model.parameters().context);
   if (options.context > model.parameters().context) {
@@ -55,9 +84,10 @@ void evaluate_text(const Flags& flags, const llm::Model& model, ThreadPool& pool
   }
   const auto windows =
       llm::evaluation_windows(*model.tokenizer(), read_text(flags.perplexity), options.context, flags.limit);
-  const auto runner = model.make_runner(options);
+  const auto runner = make_runner(flags, model, scheme, options);
   std::optional<Progress> bar;
   llm::Evaluator evaluator(*runner, pool, progress_bar(bar, "perplexity", "tokens"));
+  const Stopwatch watch;
   llm::Perplexity perplexity;
   if (flags.against_f32) {
     options.precision = device::Precision::f32;
@@ -85,13 +115,16 @@ void evaluate_text(const Flags& flags, const llm::Model& model, ThreadPool& pool
   report["tokens"] = perplexity.tokens;
   report["windows"] = windows.size();
   report["context"] = options.context;
+  report["seconds"] = watch.seconds();
+  report_shadow(*runner, report);
 }
 
-void evaluate_lambada(const Flags& flags, const llm::Model& model, ThreadPool& pool, Json& report) {
+void evaluate_lambada(const Flags& flags, const llm::Model& model, const quantize::Scheme* scheme,
+                      ThreadPool& pool, Json& report) {
   device::RunnerOptions options = flags.runner;
   if (options.context == 0) options.context = std::min(kLambadaContext, model.parameters().context);
   const std::vector<std::string> passages = llm::read_lambada(flags.lambada, flags.limit);
-  const auto runner = model.make_runner(options);
+  const auto runner = make_runner(flags, model, scheme, options);
   std::optional<Progress> bar;
   llm::Evaluator evaluator(*runner, pool, progress_bar(bar, "LAMBADA", "passages"));
   const llm::LambadaResult result = evaluator.lambada(*model.tokenizer(), passages);
@@ -101,6 +134,10 @@ void evaluate_lambada(const Flags& flags, const llm::Model& model, ThreadPool& p
 }
 
 void print(const Json& report) {
+  if (report.contains("scheme")) {
+    fmt::print("{}; shadow work on {:.1f} % of the inputs\n", report["scheme"].get<std::string>(),
+               100 * report["shadow_inputs"].get<double>());
+  }
   if (report.contains("perplexity")) {
     fmt::print("perplexity              {:10.4f}   {} tokens in {} windows of {}\n",
                report["perplexity"].get<double>(), report["tokens"].get<uint64_t>(),
@@ -129,15 +166,26 @@ void eval(const Flags& flags) {
     fail(ErrorCode::invalid_argument,
          "--against-f32 compares --precision standard with f32, not f32 with itself");
   }
+  if (flags.quantize.given() && flags.runner.precision == device::Precision::f32) {
+    fail(ErrorCode::invalid_argument, "--quantize makes the products int8, --precision f32 makes them float");
+  }
   const auto model = llm::Model::load(resolve_model(flags.model));
+  std::optional<quantize::Scheme> scheme;
+  if (flags.quantize.given()) scheme = make_scheme(flags.quantize, model->file(), model->parameters().layers);
   ThreadPool pool(threads(flags));
   Json report;
   report["model"] = flags.model;
   const bool f32 = flags.runner.precision == device::Precision::f32;
   report["precision"] = f32 ? "f32" : "standard";
   report["kv"] = flags.runner.kv == device::KvType::i8 ? "i8" : f32 ? "f32" : "f16";
-  if (!flags.perplexity.empty()) evaluate_text(flags, *model, pool, report);
-  if (!flags.lambada.empty()) evaluate_lambada(flags, *model, pool, report);
+  if (scheme) {
+    report["quantize"] = flags.quantize.method;
+    report["scheme"] = scheme->name;
+    report["shadow_inputs"] = quantize::shadow_share(*scheme);
+  }
+  const quantize::Scheme* chosen = scheme ? &*scheme : nullptr;
+  if (!flags.perplexity.empty()) evaluate_text(flags, *model, chosen, pool, report);
+  if (!flags.lambada.empty()) evaluate_lambada(flags, *model, chosen, pool, report);
   if (flags.json) {
     write_out(report.dump() + "\n");
   } else {
@@ -172,6 +220,7 @@ void add_eval(CLI::App& program) {
       ->needs(perplexity)
       ->excludes(against);
   add_runner_flags(*command, flags->runner);
+  add_quantize_flags(*command, flags->quantize);
   command->get_option("--context")
       ->description("tokens of a window (512 if not given); for LAMBADA the most tokens of a passage");
   command->add_flag("--json", flags->json, "print one JSON object");

@@ -53,6 +53,7 @@ int run(int argc, char** argv) {
   add_chat(program);
   add_bench(program);
   add_eval(program);
+  add_calibrate(program);
   add_pull(program);
   add_inspect(program);
   add_synth(program);

@@ -61,7 +61,7 @@ LambadaResult Evaluator::lambada(const text::Tokenizer& tokenizer, std::span<con
   if (passages.empty()) fail(ErrorCode::invalid_argument, "nothing to evaluate: no passage");
   const size_t vocabulary = runner_.model().parameters.vocabulary, chunk = runner_.chunk();
   LambadaResult result;
-  std::vector<float> logits(vocabulary);
+  std::vector<float> logits;
   for (const std::string& text : passages) {
     progress_(result.passages, passages.size());
     const Passage passage = split(tokenizer, text, result.passages + 1);
@@ -71,19 +71,24 @@ LambadaResult Evaluator::lambada(const text::Tokenizer& tokenizer, std::span<con
            result.passages + 1, tokens.size(), runner_.context());
     }
     // All but the rows that predict the last word pass without logits.
-    size_t position = 0;
-    for (const size_t first = passage.target - 1; position < first;) {
-      const size_t count = std::min(chunk, first - position);
-      runner_.forward(tokens.subspan(position, count), static_cast<uint32_t>(position), device::Logits::none,
-                      nullptr);
-      position += count;
-    }
-    // The few that remain go one by one: a device is quick at that, and the first wrong one ends the passage.
+    const size_t first = passage.target - 1, rows = tokens.size() - 1 - first;
+    const auto forward = [&](size_t begin, size_t end, device::Logits wanted) {
+      for (size_t position = begin; position < end;) {
+        const size_t count = std::min(chunk, end - position);
+        float* out =
+            wanted == device::Logits::all ? logits.data() + (position - first) * vocabulary : nullptr;
+        runner_.forward(tokens.subspan(position, count), static_cast<uint32_t>(position), wanted, out);
+        position += count;
+      }
+    };
+    logits.resize(std::max(logits.size(), rows * vocabulary));
+    forward(0, first, device::Logits::none);
+    forward(first, first + rows, device::Logits::all);
     bool correct = true;
-    for (; correct && position + 1 < tokens.size(); ++position) {
-      runner_.forward(tokens.subspan(position, 1), static_cast<uint32_t>(position), device::Logits::last,
-                      logits.data());
-      const RowSummary summary = summarize(logits);
+    for (size_t row = 0; correct && row < rows; ++row) {
+      const size_t position = first + row;
+      const RowSummary summary =
+          summarize(std::span<const float>(logits).subspan(row * vocabulary, vocabulary));
       if (!std::isfinite(summary.log_sum)) {
         fail(ErrorCode::numeric,
              "NaN or infinity in the logits after position {} (token {}) of LAMBADA passage {}", position,

@@ -247,8 +247,10 @@ class WordRunner : public PairRunner {
                float* logits) override {
     PairRunner::forward(tokens, position, wanted, logits);
     if (wanted == device::Logits::none) return;
-    if (tokens.size() != 1) throw std::logic_error("the last word's tokens come one by one");
-    logits[static_cast<size_t>(tokens[0]) + 1] = 9;
+    if (wanted != device::Logits::all) throw std::logic_error("every token of the last word is looked at");
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      logits[i * model().parameters.vocabulary + static_cast<size_t>(tokens[i]) + 1] = 9;
+    }
   }
 };
 

@@ -21,7 +21,8 @@ TEST(Histogram, PercentilesAreThoseOfTheSortedValues) {
   std::sort(sorted.begin(), sorted.end());
   EXPECT_EQ(histogram.total(), values.size());
   for (const double percent : {50.0, 99.0, 99.7, 99.9, 99.99}) {
-    const float exact = sorted[static_cast<size_t>(percent / 100 * static_cast<double>(sorted.size())) - 1];
+    const float exact =
+        sorted[static_cast<size_t>(std::lround(percent / 100 * static_cast<double>(sorted.size()))) - 1];
     EXPECT_NEAR(histogram.percentile(percent), exact, 0.008f * exact) << percent;
   }
   EXPECT_EQ(MagnitudeHistogram().percentile(99), 0);

@@ -1,0 +1,158 @@
+#include "llm/calibrate.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "base/atomic_file.hpp"
+#include "base/error.hpp"
+#include "base/interrupt.hpp"
+#include "base/model_store.hpp"
+#include "base/progress.hpp"
+#include "cli/commands.hpp"
+#include "cli/standard_io.hpp"
+
+namespace cairn::cli {
+namespace {
+
+struct Flags {
+  std::string model, text, output, html;
+  llm::CalibrateOptions options;
+  bool no_costs = false, no_times = false, json = false;
+};
+
+using Json = nlohmann::ordered_json;
+
+// Draws a bar for each stage and lets Ctrl-C end the work between two passes.
+class Bars {
+ public:
+  void update(std::string_view stage, uint64_t done, uint64_t total) {
+    throw_if_interrupted();
+    if (stage != stage_) {
+      bar_.reset();
+      stage_ = stage;
+      bar_.emplace(stage_, total, "steps");
+      bar_->restart(done, total);
+    }
+    bar_->update(done);
+    if (done == total) bar_.reset(), stage_.clear();
+  }
+
+ private:
+  std::string stage_;
+  std::optional<Progress> bar_;
+};
+
+Json report(const quantize::Calibration& c) {
+  Json whole = Json::array(), times = Json::array();
+  for (const quantize::WholeCost& cost : c.whole) {
+    whole.push_back({{"form", name(cost.form)},
+                     {"float_tokens", cost.float_tokens},
+                     {"kl", cost.kl},
+                     {"perplexity_ratio", cost.perplexity}});
+  }
+  for (const quantize::DeviceTimes& device : c.times) {
+    Json kinds = Json::object();
+    for (size_t kind = 0; kind < device.kinds.size(); ++kind) {
+      const auto begin = device.seconds.begin() + static_cast<ptrdiff_t>(kind * device.chunks);
+      kinds[device.kinds[kind]] = std::vector<float>(begin, begin + device.chunks);
+    }
+    times.push_back({{"device", device.device},
+                     {"chunk", device.chunk},
+                     {"threads", device.threads},
+                     {"seconds", kinds}});
+  }
+  return {{"model", c.model},          {"tokens", c.tokens}, {"window", c.window},
+          {"layers", c.layers.size()}, {"whole", whole},     {"times", times}};
+}
+
+void print(const quantize::Calibration& c, const std::string& path) {
+  fmt::print("{}: {} layers, {} inputs, {} tokens\n", path, c.layers.size(),
+             c.layers.size() * quantize::kInputs, c.tokens);
+  for (const quantize::WholeCost& cost : c.whole) {
+    fmt::print("{:16} first {} tokens in float: perplexity {:+8.2f} %, KL from float {:.3e}\n",
+               name(cost.form), cost.float_tokens, 100 * (static_cast<double>(cost.perplexity) - 1), cost.kl);
+  }
+}
+
+void calibrate(const Flags& flags) {
+  llm::CalibrateOptions options = flags.options;
+  if (flags.no_costs) options.cost_windows = 0;
+  if (flags.no_times) options.devices.clear();
+  const auto model = llm::Model::load(resolve_model(flags.model));
+  const std::string partial = flags.output + ".partial";
+  Bars bars;
+  const quantize::Calibration calibration = llm::calibrate(
+      *model, read_text(flags.text), options, partial,
+      [&](std::string_view stage, uint64_t done, uint64_t total) { bars.update(stage, done, total); });
+  calibration.write(flags.output);
+  if (!flags.html.empty()) {
+    AtomicFile page(flags.html);
+    page.write(quantize::calibration_html(calibration));
+    page.commit();
+  }
+  if (flags.json) {
+    write_out(report(calibration).dump() + "\n");
+  } else {
+    print(calibration, flags.output);
+  }
+}
+
+}  // namespace
+
+void add_calibrate(CLI::App& program) {
+  const auto flags = std::make_shared<Flags>();
+  llm::CalibrateOptions& options = flags->options;
+  CLI::App* command =
+      program.add_subcommand("calibrate", "measure a model's linear inputs and what quantising them costs");
+  command->add_option("MODEL", flags->model, "a model file or the short name of a pulled model")->required();
+  command->add_option("--text", flags->text, "text like what the model will read; - is standard input")
+      ->required()
+      ->type_name("FILE");
+  command->add_option("-o,--output", flags->output, "the sidecar to write")->required()->type_name("FILE");
+  command->add_option("--html", flags->html, "draw outliers, hot channels and importance as a page")
+      ->type_name("FILE");
+  command->add_option("--windows", options.windows, "most windows of text to look at")
+      ->capture_default_str()
+      ->check(CLI::Range(llm::kLeastWindows, 1u << 20));
+  command->add_option("--window", options.window, "tokens of a window")->capture_default_str();
+  command
+      ->add_option("--float-tokens", options.float_tokens,
+                   "first tokens in float while costs are measured; auto runs with as many")
+      ->capture_default_str();
+  command
+      ->add_option("--cost-windows", options.cost_windows,
+                   "windows of 128 tokens for the cost of each input in each form")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1u << 16));
+  command
+      ->add_option("--whole-windows", options.whole_windows,
+                   "windows for the cost of the whole model in each form")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1u << 16));
+  CLI::Option* device =
+      command
+          ->add_option("--device", options.devices, "time its subgraphs (cpu); may be given more than once")
+          ->allow_extra_args(false)
+          ->type_name("NAME");
+  command->add_option("--chunk", options.chunk, "chunk length of the timed prompts")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1u << 16));
+  command->add_flag("--no-costs", flags->no_costs, "measure no costs: quick, but auto needs them");
+  command->add_flag("--no-times", flags->no_times, "measure no times")->excludes(device);
+  command
+      ->add_option("--threads", options.threads,
+                   "threads to compute with; all usable processors if not given")
+      ->check(CLI::Range(1u, 1024u));
+  command->add_flag("--json", flags->json, "print one JSON object");
+  command->footer(
+      "What was done before an interrupt stays in FILE.partial, and the same command goes on from there.\n"
+      "Example: cairn calibrate smollm2-135m --text some.txt -o smollm2.cal --html smollm2.html");
+  command->callback([flags] { calibrate(*flags); });
+}
+
+}  // namespace cairn::cli
