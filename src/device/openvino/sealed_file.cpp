@@ -19,7 +19,7 @@ namespace {
 // The file's last bytes; the identity stands before them, the content before that.
 struct Seal {
   uint64_t content_bytes;
-  uint64_t checksum;  // XXH3 of content and identity
+  uint64_t checksum;  // XXH3 of content, identity and tag
   uint32_t identity_bytes;
   uint32_t tag;
   char magic[8];
@@ -77,6 +77,7 @@ std::optional<SealedFile> open_sealed(const std::string& path, const std::string
   }
   Checksum checksum;
   checksum.update(bytes.first(body));
+  checksum.update(std::as_bytes(std::span(&seal.tag, 1)));
   if (checksum.value() != seal.checksum) return refuse("is corrupt (its checksum is wrong)");
   sealed.tag = seal.tag;
   sealed.size = seal.content_bytes;
@@ -95,6 +96,7 @@ void write_sealed(const std::string& path, const std::string& identity, uint32_t
   });
   file.write(identity);
   checksum.update(std::as_bytes(std::span(identity)));
+  checksum.update(std::as_bytes(std::span(&tag, 1)));
   seal.checksum = checksum.value();
   seal.identity_bytes = static_cast<uint32_t>(identity.size());
   seal.tag = tag;

@@ -1,0 +1,92 @@
+// On the real library, where it is installed (./quickstart.sh --openvino); elsewhere each is skipped and says
+// so.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "base/error.hpp"
+#include "base/temporary_folder.hpp"
+#include "device/openvino/accelerator.hpp"
+#include "openvino_graphs.hpp"
+
+#if defined(__SANITIZE_THREAD__)
+#define CAIRN_UNDER_THREAD_SANITIZER 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define CAIRN_UNDER_THREAD_SANITIZER 1
+#endif
+#endif
+
+namespace cairn::device {
+namespace {
+
+using openvino::WeightPlacement;
+
+class RealOpenvino : public ::testing::TestWithParam<WeightPlacement> {
+ protected:
+  void SetUp() override {
+#ifdef CAIRN_UNDER_THREAD_SANITIZER
+    GTEST_SKIP() << "the thread sanitizer sees nothing of the synchronisation inside OpenVINO's library";
+#endif
+    const AcceleratorInfo cpu = list_openvino_devices().at(0);
+    if (!cpu.available) GTEST_SKIP() << cpu.detail;
+  }
+  std::unique_ptr<Accelerator> make(const std::string& cache = "") {
+    AcceleratorOptions options;
+    options.threads = 2;
+    options.cache_folder = cache;
+    options.notice = [this](const std::string& line) { notices.push_back(line); };
+    return make_openvino_accelerator("CPU", options, GetParam());
+  }
+  std::vector<std::string> notices;
+};
+
+// Sums beyond 2^24 are rounded to float: 6e-8 of them once in int8, a few times that where float sums.
+constexpr double kRounding = 1e-6;
+
+TEST_P(RealOpenvino, ProductsEqualSumsOfIntegers) {
+  const auto accelerator = make();
+  for (const Int8Graph& graph :
+       {random_graph(1, 256, 576, {576, 192, 192}), random_graph(2, 256, 1536, {576}),
+        random_graph(3, 32, 640, {1024, 256, 256}), random_graph(4, 1, 64, {16}),
+        random_graph(5, 33, 70, {17, 5}), extreme_graph(6, 2048, {96, 7}),
+        extreme_graph(7, 576, {1536, 1536})}) {
+    EXPECT_LT(worst_error(*accelerator->compile(graph), graph), kRounding) << graph.name;
+  }
+  EXPECT_THAT(notices, ::testing::Each(::testing::HasSubstr("multiplying in float")));
+}
+
+TEST_P(RealOpenvino, GraphsOfOneShapeKeepTheirOwnWeights) {
+  const auto accelerator = make();
+  const Int8Graph a = random_graph(1, 64, 128, {96, 32}), b = random_graph(2, 64, 128, {96, 32});
+  const auto graph_a = accelerator->compile(a), graph_b = accelerator->compile(b);
+  for (int round = 0; round < 3; ++round) {
+    EXPECT_LT(worst_error(*graph_a, a), kRounding);
+    EXPECT_LT(worst_error(*graph_b, b), kRounding);
+  }
+}
+
+TEST_P(RealOpenvino, BlobsComeBackAndOnesFromElsewhereDoNot) {
+  const testing::TemporaryFolder folder;
+  const Int8Graph graph = random_graph(1, 64, 128, {96, 32});
+  EXPECT_LT(worst_error(*make(folder.path())->compile(graph), graph), kRounding);
+  const auto second = make(folder.path());
+  const auto compiled = second->compile(graph);
+  EXPECT_EQ(second->cached_graphs(), 1U);
+  EXPECT_LT(worst_error(*compiled, graph), kRounding);
+
+  AcceleratorOptions options;  // made for two threads: another device, as it were
+  options.threads = 1;
+  options.cache_folder = folder.path();
+  const auto other = make_openvino_accelerator("CPU", options, GetParam());
+  EXPECT_LT(worst_error(*other->compile(graph), graph), kRounding);
+  EXPECT_EQ(other->cached_graphs(), 0U);
+}
+
+INSTANTIATE_TEST_SUITE_P(Weights, RealOpenvino,
+                         ::testing::Values(WeightPlacement::inputs, WeightPlacement::constants),
+                         [](const auto& placement) {
+                           return placement.param == WeightPlacement::inputs ? "Inputs" : "Constants";
+                         });
+
+}  // namespace
+}  // namespace cairn::device
