@@ -7,6 +7,7 @@
 #include "base/machine.hpp"
 #include "base/model_store.hpp"
 #include "base/progress.hpp"
+#include "cli/bench_simulate.hpp"
 #include "cli/commands.hpp"
 #include "llm/benchmark.hpp"
 
@@ -17,6 +18,7 @@ struct Options {
   std::string model, precision = "standard", kv = "f16";
   bool peak = false, json = false;
   llm::BenchmarkOptions bench;
+  SimulateFlags simulate;
 };
 
 void print_peaks(const Options& options) {
@@ -110,12 +112,20 @@ void print_text(const Options& options, const llm::BenchmarkResult& r) {
   }
 }
 
-void run(Options& options) {
+void run(Options& options, const CLI::App& command) {
+  if (!options.simulate.device.empty()) {
+    if (!options.model.empty())
+      fail(ErrorCode::invalid_argument, "bench: --simulate takes a --shape, not the file {}", options.model);
+    options.simulate.prompt = options.bench.prompt;
+    options.simulate.chunk = command.count("--chunk") ? options.bench.runner.chunk : 0;
+    options.simulate.json = options.json;
+    return run_simulation(options.simulate);
+  }
   if (options.peak) {
     print_peaks(options);
     return;
   }
-  if (options.model.empty()) fail(ErrorCode::invalid_argument, "bench: name a MODEL, or give --peak");
+  if (options.model.empty()) fail(ErrorCode::invalid_argument, "bench: name a MODEL, or give --peak or --simulate");
   options.bench.runner.precision =
       options.precision == "f32" ? device::Precision::f32 : device::Precision::standard;
   options.bench.runner.kv = options.kv == "i8" ? device::KvType::i8 : device::KvType::f16;
@@ -156,9 +166,11 @@ void add_bench(CLI::App& program) {
       "--against", options->bench.against,
       "a peer's command, run in turn with cairn; it prints JSON with prefill_tok_s and decode_tok_s");
   command->add_flag("--peak", options->peak, "measure the machine's limits instead of a model");
+  add_simulate_flags(*command, options->simulate);
   command->add_flag("--json", options->json, "print JSON");
-  command->footer("Example: cairn bench smollm2-135m --prompt 512 --generate 64 --threads 2");
-  command->callback([options] { run(*options); });
+  command->footer("Example: cairn bench smollm2-135m --prompt 512 --generate 64 --threads 2\n"
+                  "Example: cairn bench --simulate snapdragon-8gen3 --shape qwen1.5-1.8b --prompt 1024");
+  command->callback([options, command] { run(*options, *command); });
 }
 
 }  // namespace cairn::cli

@@ -8,12 +8,15 @@
 namespace cairn::prefill {
 namespace {
 
+// Where the plan is free, prompts are not cut into more: what a chunk costs beside its products would win
+// anyway, and the dependencies of attention grow with the square.
+constexpr uint32_t kMostChunks = 64;
 constexpr uint32_t kSubgraphs = static_cast<uint32_t>(graph::SubgraphKind::count);
 
 // Buffers that the static subgraphs of a layer hold for chunks of `tokens`: float results, int8 inputs.
 uint64_t static_buffers(const ModelSizes& s, uint64_t tokens) {
-  const uint64_t inputs = 2 * uint64_t{s.embedding} * (4 + 1);           // both norms: hidden, its int8
-  const uint64_t qkv = 4 * (uint64_t{s.query} + 2 * uint64_t{s.kv});     //
+  const uint64_t inputs = 2 * uint64_t{s.embedding} * (4 + 1);            // both norms: hidden, its int8
+  const uint64_t qkv = 4 * (uint64_t{s.query} + 2 * uint64_t{s.kv});      //
   const uint64_t output = uint64_t{s.query} + 4 * uint64_t{s.embedding};  // int8 context, branch
   const uint64_t ffn = (s.gated ? 2 : 1) * 4 * uint64_t{s.ffn} + s.ffn + 4 * uint64_t{s.embedding};
   return tokens * (inputs + qkv + output + ffn);
@@ -33,8 +36,13 @@ uint64_t weight_bytes(const ModelSizes& s) {
 }  // namespace
 
 ModelSizes::ModelSizes(const ModelShape& s)
-    : layers(s.layers), embedding(s.embedding), ffn(s.ffn), heads(s.heads), query(s.heads * s.head_size),
-      kv(s.kv_heads * s.head_size), gated(s.architecture != "phi2") {}
+    : layers(s.layers),
+      embedding(s.embedding),
+      ffn(s.ffn),
+      heads(s.heads),
+      query(s.heads * s.head_size),
+      kv(s.kv_heads * s.head_size),
+      gated(s.architecture != "phi2") {}
 
 ModelSizes::ModelSizes(const graph::Model& model) {
   const graph::HyperParameters& p = model.parameters;
@@ -73,6 +81,7 @@ ChunkPlan plan_chunks(uint32_t prompt, uint32_t chunk, const PromptSeconds& seco
     if (best.lengths.empty() || plan.seconds < best.seconds) best = std::move(plan);
   };
   for (uint32_t length = chunk ? chunk : kLeastChunk; length <= (chunk ? chunk : kMostChunk); length *= 2) {
+    if (chunk == 0 && length < kMostChunk && prompt / length >= kMostChunks) continue;
     const uint32_t rest = prompt % length;
     consider(length, rest == 0 ? 0 : length);
     if (rest == 0) continue;

@@ -1,9 +1,11 @@
 // Our own policy. The paper's scheduling problem is NP-hard, but expected times are known when a prompt
-// begins and running a whole graph on a virtual clock takes some 50 ns a task: so at start() a portfolio of
+// begins and running a whole graph on a virtual clock takes some 60 ns a task: so at start() a portfolio of
 // rules is tried, the best order is improved by local search within a bounded number of steps, and then
-// followed. Following means: of the ready tasks the earliest of that order. With the expected times this
-// repeats the best trial exactly, hence is never worse than max-C, which is among them; with other times no
-// processor ever idles while a task of its own is ready.
+// followed. Following means: a processor runs the earliest task, in that order, of those that are ready or
+// wait for running tasks alone; in the latter case it stands idle until then, which no greedy rule does and
+// which often pays (a long attention begun a moment too early keeps the next input of the NPU waiting). With
+// the expected times following repeats the best trial exactly, hence is never worse than max-C, which is
+// among them; with other times a processor with something to do waits for a running task at most.
 #include <algorithm>
 #include <limits>
 #include <numeric>
@@ -15,25 +17,33 @@ namespace {
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
-// Runs ready tasks in the order of their keys, smallest first.
+// Runs tasks in the order of their keys, smallest first.
 class ByKey {
  public:
-  void start(const FlatGraph& graph, const std::vector<double>& keys) {
+  void start(const FlatGraph& graph, const std::vector<double>& keys, bool waits) {
     graph_ = &graph;
     keys_ = &keys;
+    waits_ = waits;
     for (auto& heap : heaps_) heap.clear();
     waiting_.start(graph);
+    if (waits) not_started_ = graph.predecessors;
     waiting_.first([this](uint32_t task) { push(task); });
   }
   void finished(uint32_t task) {
-    waiting_.finished(task, [this](uint32_t successor) { push(successor); });
+    waiting_.finished(task, [this](uint32_t successor) {
+      if (!waits_) push(successor);
+    });
   }
   int64_t next(Processor processor) {
     auto& heap = heaps_[static_cast<size_t>(processor)];
     if (heap.empty()) return -1;
+    const uint32_t task = heap.front().second;
+    if (waiting_[task] > 0) return -1;  // what comes first begins soon
     std::pop_heap(heap.begin(), heap.end(), std::greater<>());
-    const uint32_t task = heap.back().second;
     heap.pop_back();
+    if (waits_)
+      for (uint32_t successor : graph_->successors_of(task))
+        if (--not_started_[successor] == 0) push(successor);
     return task;
   }
 
@@ -46,7 +56,10 @@ class ByKey {
 
   const FlatGraph* graph_ = nullptr;
   const std::vector<double>* keys_ = nullptr;
+  bool waits_ = false;
   Waiting waiting_;
+  std::vector<uint32_t> not_started_;  // predecessors that have not even begun
+  // Ready tasks; where it waits, also those whose missing predecessors are all running.
   std::array<std::vector<std::pair<double, uint32_t>>, kProcessors> heaps_;
 };
 
@@ -76,25 +89,41 @@ class LookAhead final : public Scheduler {
  private:
   // Room for trials, in tasks run on the virtual clock: a few microseconds a task of a long prompt, and no
   // less than a millisecond for a short one, whose orders matter more.
-  static constexpr uint64_t kStepsOfATask = 16, kSteps = 20'000;
+  static constexpr uint64_t kStepsOfATask = 16, kSteps = 80'000;
+  static constexpr uint32_t kPatience = 64;  // trials in a row that improved nothing: it is a local optimum
   // A plan this close to the lower bound is not worth improving.
   static constexpr double kCloseEnough = 1.0005;
+  // Runs are broken off once they are this much worse than the best: equal ones are not.
+  static constexpr double kHair = 1 + 1e-12;
+
+  // Tasks far from the end first, but each chunk `lag` steps behind the one before, so that one is on the CPU
+  // while another is on the NPU, and each kind of task `bias` steps later. A step: a layer's share of one
+  // chunk.
+  struct Rule {
+    bool waits;
+    double lag;
+    std::array<double, static_cast<size_t>(TaskKind::count)> bias;
+  };
 
   void measure_paths();
   double lower_bound() const;
   void try_portfolio(const TaskGraph& graph);
-  void improve();
+  void improve(const TaskGraph& graph);
+  void try_rule(const TaskGraph& graph, const Rule& rule);
+  bool good_enough() const { return room_ <= 0 || in_vain_ >= kPatience || best_ <= bound_ * kCloseEnough; }
+  // These return the makespan, infinity where it exceeds the limit, and keep the best order.
   template <class Decider>
-  bool try_run(Decider& decider);  // keeps the order when it is no worse than the best so far
-  bool try_keys();                 // likewise, those of keys_
+  double try_run(Decider& decider, double limit);
+  double try_keys(bool waits, double limit);
 
   FlatGraph graph_;
   std::vector<uint32_t> topological_;
   std::vector<double> before_, after_;  // longest paths up to a task and from its end
-  std::vector<double> npu_after_;       // of the NPU's time alone, the task's own included
   std::vector<double> keys_, position_, trial_;
-  double best_ = kInfinity, bound_ = 0;
+  double best_ = kInfinity, rule_makespan_ = kInfinity, bound_ = 0, step_ = 0;
+  Rule rule_{};
   int64_t room_ = 0;
+  uint32_t in_vain_ = 0;
   ByKey trying_, following_;
 };
 
@@ -103,28 +132,32 @@ void LookAhead::start(const TaskGraph& graph) {
   topological_ = graph_.topological_order();
   measure_paths();
   bound_ = lower_bound();
-  best_ = kInfinity;
+  best_ = rule_makespan_ = kInfinity;
+  in_vain_ = 0;
   position_.assign(graph_.size(), 0);
   room_ = static_cast<int64_t>(kStepsOfATask * graph_.size() + kSteps);
+  keys_.resize(graph_.size());
+  rule_ = {};
+  uint32_t layers = 1, chunks = 1;
+  for (const Task& task : graph.tasks()) {
+    layers = std::max(layers, task.layer + 1);
+    chunks = std::max(chunks, task.chunk + 1);
+  }
+  step_ = bound_ / layers / chunks;
   try_portfolio(graph);
-  improve();
-  following_.start(graph_, position_);
+  improve(graph);
+  following_.start(graph_, position_, true);
 }
 
 void LookAhead::measure_paths() {
   before_.assign(graph_.size(), 0);
   after_.assign(graph_.size(), 0);
-  npu_after_.assign(graph_.size(), 0);
   for (uint32_t task : topological_)
     for (uint32_t successor : graph_.successors_of(task))
       before_[successor] = std::max(before_[successor], before_[task] + graph_.seconds[task]);
   for (auto task = topological_.rbegin(); task != topological_.rend(); ++task) {
-    for (uint32_t successor : graph_.successors_of(*task)) {
+    for (uint32_t successor : graph_.successors_of(*task))
       after_[*task] = std::max(after_[*task], graph_.seconds[successor] + after_[successor]);
-      npu_after_[*task] = std::max(npu_after_[*task], npu_after_[successor]);
-    }
-    if (graph_.processor[*task] == static_cast<uint8_t>(Processor::npu))
-      npu_after_[*task] += graph_.seconds[*task];
   }
 }
 
@@ -148,68 +181,71 @@ double LookAhead::lower_bound() const {
 }
 
 template <class Decider>
-bool LookAhead::try_run(Decider& decider) {
+double LookAhead::try_run(Decider& decider, double limit) {
   uint32_t rank = 0;
   trial_.resize(graph_.size());
-  // A hair above the best, so that equally good orders are taken too: they lead off plateaus.
   const double makespan = run_virtually(
-      graph_, decider, [&](uint32_t task, double, double) { trial_[task] = rank++; }, best_ * (1 + 1e-12));
+      graph_, decider, [&](uint32_t task, double, double) { trial_[task] = rank++; }, limit);
   room_ -= rank;
-  if (makespan > best_) return false;
-  best_ = makespan;
-  position_.swap(trial_);
-  return true;
+  ++in_vain_;
+  if (makespan <= best_ && makespan < kInfinity) {  // equally good orders lead off plateaus
+    if (makespan < best_ * (1 - 1e-6)) in_vain_ = 0;
+    best_ = makespan;
+    position_.swap(trial_);
+  }
+  return makespan;
 }
 
-bool LookAhead::try_keys() {
-  trying_.start(graph_, keys_);
-  return try_run(trying_);
+double LookAhead::try_keys(bool waits, double limit) {
+  trying_.start(graph_, keys_, waits);
+  return try_run(trying_, limit);
+}
+
+void LookAhead::try_rule(const TaskGraph& graph, const Rule& rule) {
+  if (good_enough()) return;
+  const auto& tasks = graph.tasks();
+  for (uint32_t t = 0; t < graph_.size(); ++t)
+    keys_[t] = step_ * (rule.lag * tasks[t].chunk + rule.bias[static_cast<size_t>(tasks[t].kind)]) -
+               (graph_.seconds[t] + after_[t]);
+  const double makespan = try_keys(rule.waits, rule_makespan_ * kHair);
+  if (makespan > rule_makespan_ || makespan == kInfinity) return;
+  rule_makespan_ = makespan;
+  rule_ = rule;
 }
 
 void LookAhead::try_portfolio(const TaskGraph& graph) {
-  const uint32_t n = graph_.size();
-  const auto done = [this] { return best_ <= bound_ * kCloseEnough; };
   MaxC max_c;
   max_c.start(graph_);
-  try_run(max_c);
-  if (done()) return;
+  try_run(max_c, kInfinity);
+  if (good_enough()) return;
   FirstCome first_come;
   first_come.start(graph_);
-  try_run(first_come);
-  keys_.resize(n);
-  const auto try_rule = [&](auto&& key) {
-    if (done() || room_ <= 0) return;
-    for (uint32_t task = 0; task < n; ++task) keys_[task] = key(task);
-    try_keys();
-  };
-  // The longest way to the end first: Hu's rule; of the NPU's time alone, since it is the bottleneck.
-  try_rule([&](uint32_t t) { return -(graph_.seconds[t] + after_[t]); });
-  try_rule([&](uint32_t t) { return -npu_after_[t]; });
-  // Chunk after chunk: later ones fill the gaps of earlier ones.
-  try_rule([&](uint32_t t) { return static_cast<double>(t); });
-  // The longest way, but each chunk some way behind the one before, so that one is on the CPU while another
-  // is on the NPU.
-  const auto& tasks = graph.tasks();
-  uint32_t layers = 1, chunks = 1;
-  for (const Task& task : tasks) {
-    layers = std::max(layers, task.layer + 1);
-    chunks = std::max(chunks, task.chunk + 1);
-  }
-  const double layer = bound_ / layers / chunks;
-  for (double lag : {0.5, 1.0, 2.0})
-    try_rule([&](uint32_t t) { return tasks[t].chunk * lag * layer - graph_.seconds[t] - after_[t]; });
+  try_run(first_come, kInfinity);
+  // Lag 0: the longest way to the end first, Hu's rule. 1000: chunk after chunk.
+  for (double lag : {0.5, 1.0, 0.0, 0.25, 2.0, 1000.0})
+    for (bool waits : {true, false}) try_rule(graph, {waits, lag, {}});
 }
 
-// Hill climbing over orders: some tasks move some places forwards or backwards.
-void LookAhead::improve() {
+// Hill climbing, in turn over rules, which move all layers alike, and over orders, where some tasks move some
+// places forwards or backwards.
+void LookAhead::improve(const TaskGraph& graph) {
   SplitMix random;
   const uint32_t n = graph_.size();
-  while (room_ > 0 && best_ > bound_ * kCloseEnough) {
+  for (uint32_t turn = 0; !good_enough(); ++turn) {
+    if (turn % 2 == 0) {
+      Rule rule = rule_;
+      rule.waits ^= random.below(4) == 0;
+      rule.lag *= 0.5 + random.unit();
+      for (double& bias : rule.bias)
+        if (random.below(3) == 0) bias += random.unit() - 0.5;
+      try_rule(graph, rule);
+      continue;
+    }
     keys_ = position_;
     const double reach = 1 + random.unit() * random.unit() * std::min(n, 64u);
     const uint32_t moves = 1 + random.below(1 + std::min(n / 4, 1u << random.below(8)));
     for (uint32_t i = 0; i < moves; ++i) keys_[random.below(n)] += reach * (2 * random.unit() - 1);
-    try_keys();
+    try_keys(true, best_ * kHair);
   }
 }
 

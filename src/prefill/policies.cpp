@@ -67,7 +67,7 @@ void FirstCome::finished(uint32_t task) {
 
 int64_t FirstCome::next(Processor processor) {
   const auto p = static_cast<size_t>(processor);
-  return served_[p] < queues_[p].size() ? queues_[p][served_[p]++] : -1;
+  return served_[p] < queues_[p].size() ? int64_t{queues_[p][served_[p]++]} : -1;
 }
 
 void MaxC::start(const FlatGraph& graph) {

@@ -41,7 +41,10 @@ Stage parse_stage(std::string_view text) {
 
 SimulatedTimes::SimulatedTimes(const Phone& phone, const ModelSizes& sizes, std::span<const uint32_t> lengths,
                                Stage stage, Shadow shadow)
-    : phone_(phone), sizes_(sizes), lengths_(lengths.begin(), lengths.end()), stage_(stage),
+    : phone_(phone),
+      sizes_(sizes),
+      lengths_(lengths.begin(), lengths.end()),
+      stage_(stage),
       shadow_(std::move(shadow)) {
   uint32_t position = 0;
   for (uint32_t length : lengths_) {
@@ -55,9 +58,10 @@ double SimulatedTimes::npu(uint32_t tokens, std::span<const Product> products) c
                              stage_ == Stage::outliers ? WeightGroups::tensor : WeightGroups::groups);
 }
 
-// Each op is a pass over memory of its own, as in the engine that the paper builds on: rows scaled back from the
-// NPU's results, rotary embedding of queries and keys, heads brought together (queries, keys, values), context
-// written, laid out by token and rounded to int8. Tokens after a token's own position are left out of products.
+// Each op is a pass over memory of its own, as in the engine that the paper builds on: rows scaled back from
+// the NPU's results, rotary embedding of queries and keys, heads brought together (queries, keys, values),
+// context written, laid out by token and rounded to int8. Tokens after a token's own position are left out of
+// products.
 double SimulatedTimes::attention(uint32_t chunk) const {
   const double tokens = lengths_[chunk], seen = positions_[chunk] + tokens / 2;
   const double q = sizes_.query, kv = sizes_.kv;
@@ -116,18 +120,18 @@ double SimulatedTimes::seconds(uint32_t chunk, uint32_t layer, TaskKind kind) co
 std::vector<std::array<bool, 4>> shadow_inputs(uint32_t layers, double prune) {
   if (!(prune >= 0 && prune <= 1))
     fail(ErrorCode::invalid_argument, "prune: {} is not a share between 0 and 1", prune);
+  // In quantize::Input's order: how many layers further from the model's ends an input counts.
+  constexpr std::array<uint32_t, quantize::kInputs> kFurther = {5, 2, 5, 0};
   struct Place {
-    uint32_t to_an_end, order, layer;
+    uint32_t from_an_end, layer;
     size_t input;
   };
-  // Of quantize::Input's order; larger outliers first.
-  constexpr std::array<uint32_t, quantize::kInputs> kOrder = {2, 1, 3, 0};
   std::vector<Place> places;
   for (uint32_t layer = 0; layer < layers; ++layer)
     for (size_t input = 0; input < quantize::kInputs; ++input)
-      places.push_back({std::min(layer, layers - 1 - layer), kOrder[input], layer, input});
+      places.push_back({std::min(layer, layers - 1 - layer) + kFurther[input], layer, input});
   std::sort(places.begin(), places.end(), [](const Place& a, const Place& b) {
-    return std::tie(a.to_an_end, a.layer, a.order) < std::tie(b.to_an_end, b.layer, b.order);
+    return std::tie(a.from_an_end, a.layer, a.input) < std::tie(b.from_an_end, b.layer, b.input);
   });
   std::vector<std::array<bool, 4>> shadow(layers, std::array<bool, 4>{});
   const auto kept = static_cast<size_t>(std::lround((1 - prune) * static_cast<double>(places.size())));
@@ -151,10 +155,11 @@ TaskGraph task_graph(const Phone& phone, const ModelSizes& sizes, std::span<cons
 }  // namespace
 
 PromptSeconds simulated_profile(const device::simulated::PhoneConstants& phone, const ModelSizes& sizes,
-                                Stage stage, double prune) {
-  return [phone = Phone(phone), sizes, stage, prune](std::span<const uint32_t> lengths) {
-    const auto scheduler = make_scheduler(Policy::out_of_order);
-    return simulate(task_graph(phone, sizes, lengths, stage, prune), *scheduler).timeline.makespan();
+                                double prune) {
+  return [phone = Phone(phone), sizes, prune](std::span<const uint32_t> lengths) {
+    const auto scheduler = make_scheduler(Policy::look_ahead);
+    return simulate(task_graph(phone, sizes, lengths, Stage::outliers, prune), *scheduler)
+        .timeline.makespan();
   };
 }
 
@@ -173,11 +178,9 @@ SimulateResult simulate_prefill(const SimulateOptions& options) {
   if (options.stage == Stage::naive) {
     result.plan = {options.prompt, options.prompt, {options.prompt}, 0};
   } else {
-    result.plan = plan_chunks(options.prompt, options.chunk,
-                              simulated_profile(*phone, sizes, options.stage, options.prune));
+    result.plan = plan_chunks(options.prompt, options.chunk, simulated_profile(*phone, sizes, options.prune));
   }
-  const TaskGraph graph =
-      task_graph(Phone(*phone), sizes, result.plan.lengths, options.stage, options.prune);
+  const TaskGraph graph = task_graph(Phone(*phone), sizes, result.plan.lengths, options.stage, options.prune);
   const auto scheduler = make_scheduler(options.policy);
   result.run = simulate(graph, *scheduler);
   Timeline& timeline = result.run.timeline;

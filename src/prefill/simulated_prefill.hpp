@@ -64,9 +64,9 @@ struct SimulateResult {
 // Errors: invalid_argument (device, shape, prompt, chunk, prune).
 SimulateResult simulate_prefill(const SimulateOptions& options);
 
-// Seconds of a prompt on that phone in the last stage, out of order: what chooses the chunk when no other
-// profile is there.
+// Seconds of a prompt on that phone in the last stage, with look-ahead: what chooses the chunk when no other
+// profile is there, the same for all stages so that they differ in nothing else.
 PromptSeconds simulated_profile(const device::simulated::PhoneConstants& phone, const ModelSizes& sizes,
-                                Stage stage, double prune);
+                                double prune);
 
 }  // namespace cairn::prefill

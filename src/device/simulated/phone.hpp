@@ -1,5 +1,5 @@
-// simulated: what a phone's NPU and CPU would take for a subgraph, from published measurements. No clock of this
-// machine is read: the same question always has the same answer.
+// simulated: what a phone's NPU and CPU would take for a subgraph, from published measurements. No clock of
+// this machine is read: the same question always has the same answer.
 #pragma once
 
 #include <cstdint>
@@ -22,19 +22,19 @@ enum class WeightGroups : uint8_t {
 struct PhoneConstants {
   std::string_view name, npu, cpu;
   // NPU: a subgraph takes launch + Σ k·rows·(1 + tokens / knee_tokens) / weight_rate.
-  double launch;              // entering the driver and back, once a subgraph
-  double weight_rate;         // int8 weights brought to the matrix unit
-  double knee_tokens;         // rows of activations at which multiplying takes as long as bringing the weights
+  double launch;       // entering the driver and back, once a subgraph
+  double weight_rate;  // int8 weights brought to the matrix unit
+  double knee_tokens;  // rows of activations at which multiplying takes as long as bringing the weights
   double activation_element;  // one element of the gated activation, by table on the vector unit
   // NPU, products in groups: a sub-product's launch, and the sum of one of its results.
   uint32_t group;
   double group_launch, group_sum;
   // NPU, making graphs: a shape's first run pays for it.
-  double environment;           // setting the runtime up
-  double build_layer;           // building one layer's graphs
-  double optimise_byte;         // optimising, for each byte of weights beyond optimise_free …
-  double optimise_free;         // …
-  double optimise_least_byte;   // but never less than this for each byte of all
+  double environment;          // setting the runtime up
+  double build_layer;          // building one layer's graphs
+  double optimise_byte;        // optimising, for each byte of weights beyond optimise_free …
+  double optimise_free;        // …
+  double optimise_least_byte;  // but never less than this for each byte of all
   // CPU.
   double flop_rate;    // float products
   double exp_rate;     // exponentials of the softmax
