@@ -21,9 +21,16 @@ std::string variable(const char* name) {
 
 std::string model_folder() {
   if (const std::string own = variable("CAIRN_MODELS"); !own.empty()) return own;
-  if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty()) return cache + "/cairn/models";
-  if (const std::string home = variable("HOME"); !home.empty()) return home + "/.cache/cairn/models";
+  if (std::string folder = cache_folder("models"); !folder.empty()) return folder;
   fail(ErrorCode::not_found, "no place for models: set CAIRN_MODELS to a folder (HOME is not set)");
+}
+
+std::string cache_folder(std::string_view name) {
+  if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty())
+    return fmt::format("{}/cairn/{}", cache, name);
+  if (const std::string home = variable("HOME"); !home.empty())
+    return fmt::format("{}/.cache/cairn/{}", home, name);
+  return {};
 }
 
 std::string stored_model_path(std::string_view name) {

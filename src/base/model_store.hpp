@@ -8,6 +8,10 @@ namespace cairn {
 // Where pulled models live: $CAIRN_MODELS, else $XDG_CACHE_HOME/cairn/models, else ~/.cache/cairn/models.
 std::string model_folder();
 
+// Where cairn keeps what it can make again: $XDG_CACHE_HOME/cairn/<name>, else ~/.cache/cairn/<name>; empty
+// when neither variable is set.
+std::string cache_folder(std::string_view name);
+
 // The store's file for a short name, there or not. Error invalid_argument for a name that is no file name.
 std::string stored_model_path(std::string_view name);
 

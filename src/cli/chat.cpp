@@ -12,6 +12,7 @@
 #include "base/progress.hpp"
 #include "cli/commands.hpp"
 #include "cli/line_editor.hpp"
+#include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/standard_io.hpp"
 #include "llm/model.hpp"
@@ -34,6 +35,7 @@ struct Flags {
   std::string model, system, template_file;
   bool no_stats = false;
   device::RunnerOptions runner;
+  PrefillFlags prefill;
   llm::GenerateOptions generate;
 };
 
@@ -44,7 +46,7 @@ class Chat {
     if (!flags.template_file.empty()) options.chat_template = read_text(flags.template_file);
     const auto model = llm::Model::load(resolve_model(flags.model), options);
     const auto chat_template = model->chat_template();
-    session_.emplace(model->make_session(flags.runner));
+    session_.emplace(model->make_session(make_runner(*model, flags.runner, flags.prefill)));
     chat_.emplace(*session_, chat_template, flags.system);
     flags_.generate.cancelled = interrupted;
   }
@@ -169,6 +171,7 @@ void add_chat(CLI::App& program) {
       ->type_name("FILE");
   add_generate_flags(*command, flags->generate);
   add_runner_flags(*command, flags->runner);
+  add_prefill_flags(*command, flags->prefill);
   command->add_flag("--no-stats", flags->no_stats, "do not print the rates to standard error");
   command->footer(
       "Each line is a message; /help lists the commands. When standard input is no terminal, its lines are "

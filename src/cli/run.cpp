@@ -10,6 +10,7 @@
 #include "base/model_store.hpp"
 #include "base/progress.hpp"
 #include "cli/commands.hpp"
+#include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/standard_io.hpp"
 #include "llm/chat.hpp"
@@ -22,6 +23,7 @@ struct Flags {
   std::string model, prompt, file, system, template_file;
   bool raw = false, json = false, no_stats = false;
   device::RunnerOptions runner;
+  PrefillFlags prefill;
   llm::GenerateOptions generate;
 };
 
@@ -42,7 +44,7 @@ void run(Flags& flags, bool prompt_given) {
   llm::ModelOptions model_options;
   if (!flags.template_file.empty()) model_options.chat_template = read_text(flags.template_file);
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
-  llm::Session session = model->make_session(flags.runner);
+  llm::Session session = model->make_session(make_runner(*model, flags.runner, flags.prefill));
   const auto prompt = llm::encode_prompt(*model, flags.prompt, flags.system, flags.raw);
 
   std::optional<Progress> progress;
@@ -64,6 +66,7 @@ void run(Flags& flags, bool prompt_given) {
     write_out("\n");
   }
   if (!flags.no_stats && !flags.json) fmt::print(stderr, "{}\n", describe(result.statistics));
+  report_prefill(session.runner(), flags.prefill, flags.no_stats || flags.json);
   if (result.finish == llm::FinishReason::cancelled) throw_if_interrupted();
 }
 
@@ -86,6 +89,7 @@ void add_run(CLI::App& program) {
       ->type_name("FILE");
   add_generate_flags(*command, flags->generate);
   add_runner_flags(*command, flags->runner);
+  add_prefill_flags(*command, flags->prefill);
   command->add_flag("--json", flags->json, "print one JSON object at the end instead of the text");
   command->add_flag("--no-stats", flags->no_stats, "do not print the rates to standard error");
   command->footer(

@@ -28,6 +28,9 @@ struct StaticKernels {
   // One weight row to int8: values = round(row · 127 / largest).
   void (*quantize_row)(const float* row, size_t k, float largest, int8_t* values);
   float (*largest)(const float* row, size_t k);
+  // x[i][c] = Σ_j mixing[i][j] · x[j][c] in place, x: [blocks][n], mixing: [blocks][blocks]; scratch: 64 ·
+  // blocks floats. What is left of a rotation when the Hadamard transforms of its blocks are done.
+  void (*mix)(float* x, const float* mixing, size_t blocks, size_t n, float* scratch);
   // Shadow execution's product: out[row][lane] += Σ_c columns[c][row] · x[c][lane], rows of any number.
   void (*add_columns)(const float* const* columns, size_t count, size_t rows, const float* x, float* out);
 };

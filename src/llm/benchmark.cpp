@@ -140,7 +140,8 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   const std::shared_ptr<const Model> model = Model::load(model_path);
   device::RunnerOptions runner_options = options.runner;
   if (runner_options.context == 0) runner_options.context = options.prompt + options.generate;
-  const std::unique_ptr<device::Runner> runner = model->make_runner(runner_options);
+  const std::unique_ptr<device::Runner> runner =
+      options.make_runner ? options.make_runner(*model, runner_options) : model->make_runner(runner_options);
   const kernels::Target target = kernels::default_target();
   const Work work = work_of(model->file(), runner->model(), target);
   const uint32_t vocabulary = runner->model().parameters.vocabulary;

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "device/runner.hpp"
+#include "llm/model.hpp"
 #include "llm/peaks.hpp"
 
 namespace cairn::llm {
@@ -14,6 +14,8 @@ struct BenchmarkOptions {
   uint32_t prompt = 512, generate = 64, repeat = 5;
   device::RunnerOptions runner;  // context 0: prompt + generate
   std::string against;           // a shell command that prints a peer's JSON, or empty
+  // Makes the runner instead of Model::make_runner, for prefill on another device.
+  std::function<std::unique_ptr<device::Runner>(const Model&, const device::RunnerOptions&)> make_runner{};
 };
 
 // Tokens a second of one interleaved round.

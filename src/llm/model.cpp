@@ -30,15 +30,18 @@ std::shared_ptr<const text::ChatTemplate> Model::chat_template() const {
   return template_;
 }
 
-std::unique_ptr<device::Runner> Model::make_runner(device::RunnerOptions options) const {
+uint32_t Model::context(uint32_t wanted) const {
   constexpr uint32_t kDefaultContext = 4096;
-  if (options.context == 0) options.context = std::min(parameters_.context, kDefaultContext);
+  return wanted == 0 ? std::min(parameters_.context, kDefaultContext) : wanted;
+}
+
+std::unique_ptr<device::Runner> Model::make_runner(device::RunnerOptions options) const {
+  options.context = context(options.context);
   return device::make_cpu_runner(file_, options);
 }
 
 Session Model::make_session(const device::RunnerOptions& options) const {
-  auto runner = make_runner(options);  // first: the tokenizer is being built meanwhile
-  return Session(std::move(runner), tokenizer());
+  return make_session(make_runner(options));
 }
 
 }  // namespace cairn::llm

@@ -41,9 +41,14 @@ class Model {
   // Parsed when first asked for. Error invalid_argument if there is none, else as text::ChatTemplate.
   std::shared_ptr<const text::ChatTemplate> chat_template() const;
 
+  // What a runner's context of 0 stands for: that which the model was trained for, at most 4,096.
+  uint32_t context(uint32_t wanted) const;
   // options.context 0: the context that the model was trained for, at most 4,096.
   std::unique_ptr<device::Runner> make_runner(device::RunnerOptions options) const;
   Session make_session(const device::RunnerOptions& options) const;
+  Session make_session(std::unique_ptr<device::Runner> runner) const {
+    return {std::move(runner), tokenizer()};
+  }
 
  private:
   Model(const std::string& path, const ModelOptions& options);

@@ -9,6 +9,7 @@
 #include "device/cpu/executor.hpp"
 #include "prefill/layer_plan.hpp"
 #include "prefill/learned_seconds.hpp"
+#include "prefill/profile.hpp"
 #include "prefill/two_workers.hpp"
 
 namespace cairn::prefill {
@@ -67,12 +68,15 @@ class Prefill final : public PrefillRunner {
         float_machine_{model_, float_plan_, machine_.gemm, machine_.vector, machine_.attention,
                        pool_,  cache_},
         token_(machine_),
-        layers_(plan_layers(float_plan_, model_)),
-        learned_(model_.parameters, options.runner.chunk) {
+        layers_(plan_layers(float_plan_, model_)) {
     options_.accelerator.threads = shares_.npu;
     accelerator_ = options_.make_device ? options_.make_device(options_.accelerator)
                                         : device::make_accelerator(options.device, options_.accelerator);
     use_scheme(scheme);
+    if (options_.runner.chunk == 0) {
+      options_.runner.chunk = profile_chunk(*products_, *accelerator_, static_, options_.runner.context);
+    }
+    learned_ = LearnedSeconds(model_.parameters, options_.runner.chunk);
   }
 
   const graph::Model& model() const override { return model_; }
@@ -80,6 +84,7 @@ class Prefill final : public PrefillRunner {
   uint32_t chunk() const override {
     return std::min(options_.runner.context, options_.runner.chunk * kMostChunks);
   }
+  uint32_t chunk_length() const override { return options_.runner.chunk; }
   uint32_t length() const override { return length_; }
   uint64_t kv_bytes() const override { return cache_.bytes_used(length_); }
   uint64_t scratch_bytes() const override {
@@ -170,7 +175,7 @@ class Prefill final : public PrefillRunner {
   device::cpu::Machine machine_, float_machine_;
   device::cpu::TokenExecutor token_;
   std::vector<LayerPlan> layers_;
-  LearnedSeconds learned_;
+  LearnedSeconds learned_{model_.parameters, 0};
   quantize::Scheme scheme_;
   std::unique_ptr<device::Accelerator> accelerator_;
   std::unique_ptr<Products> products_;  // its graphs go before the accelerator

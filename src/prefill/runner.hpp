@@ -14,8 +14,9 @@
 namespace cairn::prefill {
 
 struct PrefillOptions {
-  device::RunnerOptions runner;  // chunk: the graphs' fixed length; threads: both sides together
-  std::string device = "cpu";    // as device::make_accelerator takes it
+  // chunk: the graphs' fixed length, 0: measured on the device (profile_chunk); threads: both sides together.
+  device::RunnerOptions runner;
+  std::string device = "cpu";  // as device::make_accelerator takes it
   device::AcceleratorOptions accelerator;
   // Makes the device instead of `device`, for engines of the caller's own.
   std::function<std::unique_ptr<device::Accelerator>(const device::AcceleratorOptions&)> make_device{};
@@ -47,6 +48,7 @@ class PrefillRunner : public device::Runner {
   // Another scheme for the same model: graphs are compiled anew, the cache is kept. Error invalid_argument:
   // layers that disagree with the model.
   virtual void set_scheme(const quantize::Scheme& scheme) = 0;
+  virtual uint32_t chunk_length() const = 0;     // of the graphs; chunk() is what one pass takes
   virtual const Timeline& timeline() const = 0;  // of the last prompt's pass
   virtual const PrefillStatistics& statistics() const = 0;
 };

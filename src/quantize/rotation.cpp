@@ -1,12 +1,15 @@
-#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <numbers>
 
+#include "kernels/static_int8.hpp"
+#include "kernels/vector.hpp"
 #include "quantize/scheme.hpp"
 
 namespace cairn::quantize {
 namespace {
+
+constexpr size_t kMixScratch = 64;  // floats a block, as StaticKernels::mix asks
 
 // SplitMix64: the signs must be the same on every machine and in every release.
 uint64_t next_random(uint64_t& state) {
@@ -33,44 +36,23 @@ Rotation::Rotation(uint32_t width)
 }
 
 void Rotation::apply(float* x) const {
-  apply_tile(x, 1);
+  for (size_t i = 0; i < width_; ++i) x[i] *= signs_[i];
+  const kernels::Target target = kernels::default_target();
+  kernels::vector_kernels(target).token_hadamard(x, block_, blocks_);
+  if (blocks_ == 1) return;
+  std::vector<float> scratch(kMixScratch * blocks_);
+  kernels::static_kernels(target).mix(x, mixing_.data(), blocks_, block_, scratch.data());
 }
 
 void Rotation::apply_tile(float* x, size_t lanes) const {
   for (size_t i = 0; i < width_; ++i) {
     for (size_t lane = 0; lane < lanes; ++lane) x[i * lanes + lane] *= signs_[i];
   }
-  const size_t run = block_ * lanes;
-  for (size_t half = lanes; half < run; half *= 2) {
-    for (size_t begin = 0; begin < width_ * lanes; begin += 2 * half) {
-      float* a = x + begin;
-      float* b = a + half;
-      for (size_t i = 0; i < half; ++i) {
-        const float sum = a[i] + b[i], difference = a[i] - b[i];
-        a[i] = sum;
-        b[i] = difference;
-      }
-    }
-  }
-  const float normal = 1 / std::sqrt(static_cast<float>(block_));
-  // A stretch of features at a time, through a buffer that stays in the first-level cache.
-  constexpr size_t kStretch = 64;
-  std::vector<float> mixed(blocks_ * kStretch);
-  for (size_t begin = 0; begin < run; begin += kStretch) {
-    const size_t count = std::min(kStretch, run - begin);
-    for (size_t i = 0; i < blocks_; ++i) {
-      float* out = mixed.data() + i * kStretch;
-      for (size_t c = 0; c < count; ++c) out[c] = 0;
-      for (size_t j = 0; j < blocks_; ++j) {
-        const float factor = mixing_[i * blocks_ + j] * normal;
-        const float* in = x + j * run + begin;
-        for (size_t c = 0; c < count; ++c) out[c] += factor * in[c];
-      }
-    }
-    for (size_t i = 0; i < blocks_; ++i) {
-      for (size_t c = 0; c < count; ++c) x[i * run + begin + c] = mixed[i * kStretch + c];
-    }
-  }
+  const kernels::Target target = kernels::default_target();
+  kernels::vector_kernels(target).tile_hadamard(x, block_, blocks_);
+  if (blocks_ == 1) return;
+  std::vector<float> scratch(kMixScratch * blocks_);
+  kernels::static_kernels(target).mix(x, mixing_.data(), blocks_, block_ * lanes, scratch.data());
 }
 
 }  // namespace cairn::quantize

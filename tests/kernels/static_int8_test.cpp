@@ -100,6 +100,25 @@ TEST_P(StaticInt8, FinishScalesLanesAndAddsBias) {
   for (size_t i = 0; i < rows * lanes; ++i) EXPECT_NEAR(out[i], before[i] * scales[i % lanes], 1e-6);
 }
 
+TEST_P(StaticInt8, MixesBlocks) {
+  for (const size_t blocks : {1u, 3u, 43u}) {
+    for (const size_t n : {4u, 64u, 100u}) {
+      std::vector<float> x = floats(blocks * n, 1);
+      const std::vector<float> before = x, mixing = floats(blocks * blocks, 1);
+      std::vector<float> scratch(64 * blocks);
+      kernels.mix(x.data(), mixing.data(), blocks, n, scratch.data());
+      for (size_t i = 0; i < blocks; ++i) {
+        for (size_t c = 0; c < n; ++c) {
+          double sum = 0;
+          for (size_t j = 0; j < blocks; ++j)
+            sum += static_cast<double>(mixing[i * blocks + j]) * static_cast<double>(before[j * n + c]);
+          ASSERT_NEAR(x[i * n + c], sum, 1e-5);
+        }
+      }
+    }
+  }
+}
+
 TEST_P(StaticInt8, ColumnsAreAdded) {
   const size_t lanes = kernels.tile_tokens, count = 5, rows = 3 * kernels.tile_rows + 1;
   const std::vector<float> weights = floats(count * rows, 1), x = floats(count * lanes, 1);

@@ -190,6 +190,35 @@ void quantize_row(const float* row, size_t k, float top, int8_t* values) {
   }
 }
 
+void mix(float* x, const float* mixing, size_t blocks, size_t n, float* scratch) {
+  constexpr size_t kWide = 2 * kLanes;
+  size_t c = 0;
+  for (; c + kWide <= n; c += kWide) {
+    for (size_t j = 0; j < blocks; ++j) {
+      hn::StoreU(hn::LoadU(df, x + j * n + c), df, scratch + j * kWide);
+      hn::StoreU(hn::LoadU(df, x + j * n + c + kLanes), df, scratch + j * kWide + kLanes);
+    }
+    for (size_t i = 0; i < blocks; ++i) {
+      VF a = hn::Zero(df), b = a;
+      for (size_t j = 0; j < blocks; ++j) {
+        const VF factor = hn::Set(df, mixing[i * blocks + j]);
+        a = hn::MulAdd(factor, hn::LoadU(df, scratch + j * kWide), a);
+        b = hn::MulAdd(factor, hn::LoadU(df, scratch + j * kWide + kLanes), b);
+      }
+      hn::StoreU(a, df, x + i * n + c);
+      hn::StoreU(b, df, x + i * n + c + kLanes);
+    }
+  }
+  for (; c < n; ++c) {
+    for (size_t j = 0; j < blocks; ++j) scratch[j] = x[j * n + c];
+    for (size_t i = 0; i < blocks; ++i) {
+      float sum = 0;
+      for (size_t j = 0; j < blocks; ++j) sum += mixing[i * blocks + j] * scratch[j];
+      x[i * n + c] = sum;
+    }
+  }
+}
+
 template <size_t Rows>
 HWY_INLINE void add_rows(const float* const* columns, size_t count, size_t row, const float* HWY_RESTRICT x,
                          float* HWY_RESTRICT out) {
@@ -216,8 +245,9 @@ void add_columns(const float* const* columns, size_t count, size_t rows, const f
 }  // namespace
 
 const StaticKernels& static_table() {
-  static constexpr StaticKernels table{kTile,     kRows,   &token_largest, &quantize, &corrections,
-                                       &multiply, &finish, &quantize_row,  &largest,  &add_columns};
+  static constexpr StaticKernels table{kTile,        kRows,     &token_largest, &quantize,
+                                       &corrections, &multiply, &finish,        &quantize_row,
+                                       &largest,     &mix,      &add_columns};
   return table;
 }
 

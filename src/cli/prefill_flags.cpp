@@ -1,0 +1,98 @@
+#include "cli/prefill_flags.hpp"
+
+#include <fmt/format.h>
+
+#include <cstdio>
+
+#include "base/atomic_file.hpp"
+#include "base/error.hpp"
+#include "base/model_store.hpp"
+
+namespace cairn::cli {
+namespace {
+
+void write_file(const std::string& path, const std::string& content) {
+  if (path.empty()) return;
+  AtomicFile file(path);
+  file.write(content);
+  file.commit();
+}
+
+}  // namespace
+
+void add_prefill_flags(CLI::App& command, PrefillFlags& flags) {
+  CLI::Option* device =
+      command
+          .add_option("--prefill", flags.device,
+                      "run the prompt as int8 chunks on this device (see `cairn devices`), decode on the CPU")
+          ->type_name("DEVICE");
+  command
+      .add_option("--chunk", flags.chunk,
+                  "tokens of a chunk, 32 to 1024; measured on the device if not given")
+      ->check(CLI::Range(32u, 1024u))
+      ->needs(device);
+  command
+      .add_option("--policy", flags.policy,
+                  "which subgraph runs next: in-order, overlap, out-of-order, look-ahead (default)")
+      ->check(CLI::IsMember({"in-order", "overlap", "out-of-order", "look-ahead"}).description(""))
+      ->type_name("NAME")
+      ->needs(device);
+  command.add_flag("--sequential", flags.sequential, "device and CPU take turns, each with all threads")
+      ->needs(device);
+  command.add_option("--trace", flags.trace, "write every subgraph's run for Chrome's tracing or Perfetto")
+      ->type_name("FILE")
+      ->needs(device);
+  command.add_option("--timeline", flags.timeline, "draw every subgraph's run as an HTML page")
+      ->type_name("FILE")
+      ->needs(device);
+  add_quantize_flags(command, flags.quantize);
+}
+
+std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::RunnerOptions options,
+                                            const PrefillFlags& flags) {
+  if (flags.device.empty()) {
+    if (flags.quantize.given() || !flags.quantize.calibration.empty()) {
+      fail(ErrorCode::invalid_argument,
+           "--quantize and --calibration choose how --prefill DEVICE computes: name one");
+    }
+    return model.make_runner(options);
+  }
+  if (options.precision == device::Precision::f32) {
+    fail(ErrorCode::invalid_argument, "--prefill {} computes in int8, --precision f32 in float: choose one",
+         flags.device);
+  }
+  prefill::PrefillOptions prefill;
+  prefill.runner = options;
+  prefill.runner.context = model.context(options.context);
+  prefill.runner.chunk = flags.chunk;
+  prefill.device = flags.device;
+  prefill.policy = prefill::parse_policy(flags.policy);
+  prefill.concurrent = !flags.sequential;
+  prefill.accelerator.cache_folder = cache_folder("graphs");
+  prefill.warn = [](const std::string& line) { fmt::print(stderr, "cairn: {}\n", line); };
+  return prefill::make_prefill_runner(
+      model.file(), make_scheme(flags.quantize, model.file(), model.parameters().layers), prefill);
+}
+
+void report_prefill(const device::Runner& runner, const PrefillFlags& flags, bool quiet) {
+  const auto* prefill = dynamic_cast<const prefill::PrefillRunner*>(&runner);
+  if (prefill == nullptr) return;
+  const prefill::Timeline& timeline = prefill->timeline();
+  if (timeline.events.empty()) return;  // a prompt so short that decode took it
+  write_file(flags.trace, prefill::chrome_trace(timeline));
+  write_file(flags.timeline, prefill::gantt_html(timeline));
+  if (quiet) return;
+  const prefill::PrefillStatistics& s = prefill->statistics();
+  fmt::print(stderr, "{}: chunks of {}, {} graphs ({} from the cache, {:.2f} s to make), idle {:.0f} %",
+             timeline.npu, prefill->chunk_length(), s.graphs, s.cached_graphs, s.compile_seconds,
+             100 * timeline.bubble(prefill::Processor::npu));
+  if (s.device_weight_bytes > 0)
+    fmt::print(stderr, "; its copy of the weights {} MiB", s.device_weight_bytes >> 20);
+  if (s.shadow_elements > 0) {
+    fmt::print(stderr, "; {} outliers in shadow, {} columns from memory, {} from the file ({} MiB read)",
+               s.shadow_elements, s.hot_columns, s.cold_columns, s.cold_bytes >> 20);
+  }
+  fmt::print(stderr, "\n");
+}
+
+}  // namespace cairn::cli

@@ -1,0 +1,33 @@
+// Flags that prefill on a matrix engine, shared by the commands that run a model.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <memory>
+#include <string>
+
+#include "cli/quantize_flags.hpp"
+#include "llm/model.hpp"
+#include "prefill/runner.hpp"
+
+namespace cairn::cli {
+
+struct PrefillFlags {
+  std::string device;  // empty: the engine's own prefill on the CPU
+  std::string policy = "look-ahead", trace, timeline;
+  uint32_t chunk = 0;  // 0: measured on the device
+  bool sequential = false;
+  QuantizeFlags quantize;
+};
+
+// --prefill --chunk --policy --sequential --trace --timeline and those of quantize_flags.hpp
+void add_prefill_flags(CLI::App& command, PrefillFlags& flags);
+
+// The runner that the flags ask for. options.context 0: as Model::make_runner.
+std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::RunnerOptions options,
+                                            const PrefillFlags& flags);
+
+// What prefill on a device did: writes --trace and --timeline, and one line to standard error. Does nothing
+// for a runner without a device.
+void report_prefill(const device::Runner& runner, const PrefillFlags& flags, bool quiet);
+
+}  // namespace cairn::cli
