@@ -4,7 +4,7 @@
 build_packages=(
   clang-14 cmake ninja-build pkg-config
   libcli11-dev libcurl4-openssl-dev libfmt-dev libhwy-dev libpcre2-dev libpthreadpool-dev libedit-dev
-  libssl-dev libicu-dev libutf8proc-dev libzip-dev nlohmann-json3-dev
+  libssl-dev libicu-dev libutf8proc-dev libxxhash-dev libzip-dev nlohmann-json3-dev
   ca-certificates python3-pip
 )
 test_packages=(ccache g++ libclang-rt-14-dev libgtest-dev libgmock-dev python3)

@@ -40,8 +40,9 @@ class RealOpenvino : public ::testing::TestWithParam<WeightPlacement> {
   std::vector<std::string> notices;
 };
 
-// Sums beyond 2^24 are rounded to float: 6e-8 of them once in int8, a few times that where float sums.
-constexpr double kRounding = 1e-6;
+// int8 sums are rounded to float once: 6e-8. Where int8 is not exact the products are summed in float, with
+// scales that OpenVINO may fold into compiled-in weights: a rounding for each of up to 2,048 products.
+constexpr double kRounding = 1e-6, kFloatRounding = 2e-5;
 
 TEST_P(RealOpenvino, ProductsEqualSumsOfIntegers) {
   const auto accelerator = make();
@@ -50,7 +51,8 @@ TEST_P(RealOpenvino, ProductsEqualSumsOfIntegers) {
         random_graph(3, 32, 640, {1024, 256, 256}), random_graph(4, 1, 64, {16}),
         random_graph(5, 33, 70, {17, 5}), extreme_graph(6, 2048, {96, 7}),
         extreme_graph(7, 576, {1536, 1536})}) {
-    EXPECT_LT(worst_error(*accelerator->compile(graph), graph), kRounding) << graph.name;
+    const auto compiled = accelerator->compile(graph);
+    EXPECT_LT(worst_error(*compiled, graph), notices.empty() ? kRounding : kFloatRounding) << graph.name;
   }
   EXPECT_THAT(notices, ::testing::Each(::testing::HasSubstr("multiplying in float")));
 }

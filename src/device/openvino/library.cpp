@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/model_store.hpp"
 
 namespace cairn::device::openvino {
 namespace {
@@ -32,6 +33,7 @@ std::string variable(const char* name) {
 
 // The library in a folder, or the path itself where it is a file; empty when there is none.
 std::string library_in(const std::string& place) {
+  if (place.empty()) return "";
   std::error_code ignored;
   if (fs::is_regular_file(place, ignored)) return place;
   for (const char* subfolder : kSubfolders) {
@@ -41,12 +43,6 @@ std::string library_in(const std::string& place) {
     }
     if (!found.empty()) return *std::ranges::max_element(found);
   }
-  return "";
-}
-
-std::string own_folder() {
-  if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty()) return cache + "/cairn/openvino";
-  if (const std::string home = variable("HOME"); !home.empty()) return home + "/.cache/cairn/openvino";
   return "";
 }
 
@@ -68,7 +64,7 @@ std::pair<std::string, void*> find() {
     }
     return {path, open_file(path)};
   }
-  if (const std::string path = library_in(own_folder()); !path.empty()) return {path, open_file(path)};
+  if (const std::string path = library_in(cache_folder("openvino")); !path.empty()) return {path, open_file(path)};
   const std::string system(kFileName);
   if (void* handle = dlopen(system.c_str(), RTLD_NOW | RTLD_LOCAL)) return {system, handle};
   fail(ErrorCode::not_found,
