@@ -116,7 +116,7 @@ size_t cgroup_processors() {
 
 }  // namespace
 
-ThreadPool::ThreadPool(size_t threads) {
+ThreadPool::ThreadPool(size_t threads, Idle idle) : idle_(idle) {
   if (threads == 0 || threads > kMostThreads) {
     fail(ErrorCode::invalid_argument, "threads: {} is not between 1 and {}", threads, kMostThreads);
   }
@@ -135,7 +135,8 @@ void ThreadPool::run_raw(size_t count, Function function, void* context) {
   const Membership before = membership;
   membership = {this, 0};
   __tsan_release(&loop);
-  pthreadpool_parallelize_1d(pool_.get(), run_index, &loop, count, 0);
+  pthreadpool_parallelize_1d(pool_.get(), run_index, &loop, count,
+                             idle_ == Idle::sleep ? PTHREADPOOL_FLAG_YIELD_WORKERS : 0);
   __tsan_acquire(&loop);
   membership = before;
 }

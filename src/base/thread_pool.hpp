@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 struct pthreadpool;
@@ -11,8 +12,12 @@ namespace cairn {
 // A fixed set of threads (the caller is one of them) that runs parallel loops; see pthreadpool.
 class ThreadPool {
  public:
+  // What workers do between two loops: spin for some milliseconds, so that the next one starts at once, or
+  // sleep, so that another pool's loops have the processors to themselves.
+  enum class Idle : uint8_t { spin, sleep };
+
   // threads: 1 … 1,024 (Error invalid_argument otherwise); more than the machine has is allowed.
-  explicit ThreadPool(size_t threads);
+  explicit ThreadPool(size_t threads, Idle idle = Idle::spin);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
@@ -38,6 +43,7 @@ class ThreadPool {
     void operator()(pthreadpool*) const noexcept;
   };
   std::atomic<size_t> workers_{0};  // that have taken a number
+  Idle idle_;
   std::unique_ptr<pthreadpool, Deleter> pool_;
 };
 

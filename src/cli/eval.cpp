@@ -172,7 +172,7 @@ void eval(const Flags& flags) {
   const auto model = llm::Model::load(resolve_model(flags.model));
   std::optional<quantize::Scheme> scheme;
   if (flags.quantize.given()) scheme = make_scheme(flags.quantize, model->file(), model->parameters().layers);
-  ThreadPool pool(threads(flags));
+  ThreadPool pool(threads(flags), ThreadPool::Idle::sleep);  // beside the runner's own
   Json report;
   report["model"] = flags.model;
   const bool f32 = flags.runner.precision == device::Precision::f32;

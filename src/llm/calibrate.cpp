@@ -30,6 +30,8 @@ using quantize::kInputs;
 using Windows = std::vector<std::vector<text::Token>>;
 using Stage = CalibrateStage;
 
+constexpr size_t kOutlierWindows = 32;  // most windows of the second pass
+
 // Largest |w| of each column over the matrices that read an input.
 void read_weight_maxima(const gguf::File& file, const graph::Model& model, ThreadPool& pool,
                         Calibration& calibration) {
@@ -55,7 +57,7 @@ class Calibrator {
              std::string checkpoint, CalibrateProgress progress)
       : model_(model),
         options_(options),
-        pool_(options.threads == 0 ? usable_processors() : options.threads),
+        pool_(options.threads == 0 ? usable_processors() : options.threads, ThreadPool::Idle::sleep),
         checkpoint_(std::move(checkpoint)),
         progress_(std::move(progress)) {
     cut(text);
@@ -201,7 +203,9 @@ class Calibrator {
       collector->add(layer, order.next(slot), rows, tokens);
     };
     const auto runner = model_.make_runner(options);
-    steps(label, windows_.size(), &*collector,
+    // Which channels stand out shows on fewer windows than how far.
+    const bool all = std::is_same_v<Collector, quantize::RangeCollector>;
+    steps(label, all ? windows_.size() : std::min(windows_.size(), kOutlierWindows), &*collector,
           [&](uint64_t i) { runner->forward(windows_[i], 0, device::Logits::none, nullptr); });
     collector->finish(c);
     advance(static_cast<Stage>(static_cast<int>(state_.stage) + 1));
