@@ -382,10 +382,8 @@ void Prefill::write_logits(uint32_t chunk, size_t tokens, device::Logits wanted,
 std::unique_ptr<PrefillRunner> make_prefill_runner(const gguf::File& file, const quantize::Scheme& scheme,
                                                    const PrefillOptions& options) {
   PrefillOptions sensible = options;
-  if (options.runner.context == 0 || options.runner.chunk == 0) {
-    fail(ErrorCode::invalid_argument, "context ({}) and chunk ({}) must be at least 1",
-         options.runner.context, options.runner.chunk);
-  }
+  if (options.runner.context == 0)
+    fail(ErrorCode::invalid_argument, "a context of 0 positions holds nothing");
   sensible.runner.chunk = std::min(options.runner.chunk, options.runner.context);
   return std::make_unique<Prefill>(file, scheme, sensible);
 }

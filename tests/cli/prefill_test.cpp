@@ -1,0 +1,87 @@
+// run --prefill on a tiny model: the answer, the timeline's files, and what can go wrong.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+#include "llm/tiny_model.hpp"
+#include "session_program.hpp"
+
+namespace cairn::cli {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+std::string content(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+class PrefillOnDevice : public testing::Test {
+ protected:
+  PrefillOnDevice() { llm::write_tiny_model(model()); }
+  std::string model() const { return folder_.file("tiny.gguf"); }
+  std::vector<std::string> command(std::vector<std::string> more) const {
+    std::vector<std::string> all = {"run",          model(),         "-p", kPrompt, "-n", "8",
+                                    "--ignore-end", "--temperature", "0"};
+    all.insert(all.end(), more.begin(), more.end());
+    return all;
+  }
+  static constexpr const char* kPrompt =
+      "a prompt that is long enough for several chunks of thirty-two tokens each, whatever the tokenizer "
+      "makes of "
+      "its words, its commas and its spaces, and which goes on for a little longer still";
+
+  llm::TestFolder folder_;
+};
+
+TEST_F(PrefillOnDevice, AnswersAndDrawsItsTimeline) {
+  const std::string trace = folder_.file("trace.json"), timeline = folder_.file("timeline.html");
+  Program program(command(
+      {"--prefill", "cpu", "--chunk", "32", "--threads", "2", "--trace", trace, "--timeline", timeline}));
+  ASSERT_EQ(program.status(), 0) << program.err;
+  EXPECT_FALSE(program.out.empty());
+  EXPECT_THAT(program.err, AllOf(HasSubstr("cpu: chunks of 32"), HasSubstr("idle")));
+  const nlohmann::json events = nlohmann::json::parse(content(trace));
+  EXPECT_GT(events["traceEvents"].size(), 12u);
+  EXPECT_THAT(content(timeline), AllOf(HasSubstr("<html"), HasSubstr("</html>")));
+}
+
+TEST_F(PrefillOnDevice, EveryPolicyGivesTheSameAnswer) {
+  std::string first;
+  for (const char* policy : {"in-order", "overlap", "out-of-order", "look-ahead"}) {
+    Program program(command({"--prefill", "cpu", "--chunk", "32", "--threads", "2", "--policy", policy}));
+    ASSERT_EQ(program.status(), 0) << program.err;
+    if (first.empty()) first = program.out;
+    EXPECT_EQ(program.out, first) << policy;
+  }
+  Program sequential(command({"--prefill", "cpu", "--chunk", "32", "--sequential"}));
+  ASSERT_EQ(sequential.status(), 0) << sequential.err;
+  EXPECT_EQ(sequential.out, first);
+}
+
+TEST_F(PrefillOnDevice, SaysWhatIsWrong) {
+  const auto fails = [&](std::vector<std::string> more, int status, const std::string& part) {
+    more.push_back("--no-stats");
+    Program program(command(std::move(more)));
+    EXPECT_EQ(program.status(), status) << program.err;
+    EXPECT_THAT(program.err, AllOf(HasSubstr("cairn: "), HasSubstr(part)));
+    EXPECT_EQ(std::count(program.err.begin(), program.err.end(), '\n'), 1) << program.err;
+  };
+  fails({"--prefill", "toaster"}, 2, "toaster");
+  fails({"--prefill", "cpu", "--chunk", "16"}, 2, "--chunk");
+  fails({"--chunk", "64"}, 2, "--prefill");
+  fails({"--prefill", "cpu", "--precision", "f32"}, 2, "float");
+  fails({"--prefill", "cpu", "--calibration", model()}, 1, "tiny.gguf");
+  fails({"--prefill", "cpu", "--calibration", folder_.file("absent.cal")}, 1, "absent.cal");
+  fails({"--prefill", "cpu", "--quantize", "shadow"}, 2, "calibration");
+  fails({"--quantize", "rotation"}, 2, "--prefill");
+  fails({"--prefill", "cpu", "--chunk", "32", "--timeline", folder_.file("none/timeline.html")}, 1,
+        "none/timeline.html");
+}
+
+}  // namespace
+}  // namespace cairn::cli
