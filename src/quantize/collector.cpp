@@ -10,20 +10,10 @@
 namespace cairn::quantize {
 namespace {
 
-constexpr size_t kLanes = 16;  // tokens that are rotated together
+constexpr size_t kBlock = 32;  // tokens that a thread takes at a time
 
 std::vector<Rotation> rotations(const std::array<uint32_t, kInputs>& widths) {
   return {widths.begin(), widths.end()};
-}
-
-// Up to kLanes rows as [width][lanes], rotated.
-void rotate(const Rotation& rotation, const float* rows, size_t lanes, std::vector<float>& tile) {
-  const size_t width = rotation.width();
-  tile.resize(width * lanes);
-  for (size_t lane = 0; lane < lanes; ++lane) {
-    for (size_t i = 0; i < width; ++i) tile[i * lanes + lane] = rows[lane * width + i];
-  }
-  rotation.apply_tile(tile.data(), lanes);
 }
 
 }  // namespace
@@ -44,7 +34,7 @@ Input InputOrder::next(graph::Slot slot) {
 
 struct RangeCollector::Scratch {
   std::array<MagnitudeHistogram, kBases> histograms;
-  std::vector<float> maxima, tile;
+  std::vector<float> maxima, row;
   float largest = 0;
   bool used = false;
 };
@@ -73,10 +63,11 @@ void RangeCollector::look(Input input, const float* rows, size_t tokens, Scratch
     for (size_t i = 0; i < width; ++i) into.maxima[i] = std::max(into.maxima[i], std::abs(row[i]));
     for (size_t i = 0; i < width; ++i) into.histograms[static_cast<size_t>(Basis::plain)].add(row[i]);
   }
-  for (size_t begin = 0; begin < tokens; begin += kLanes) {
-    rotate(rotation, rows + begin * width, std::min(kLanes, tokens - begin), into.tile);
-    for (const float x : into.tile) into.largest = std::max(into.largest, std::abs(x));
-    for (const float x : into.tile) into.histograms[static_cast<size_t>(Basis::rotated)].add(x);
+  for (size_t token = 0; token < tokens; ++token) {
+    into.row.assign(rows + token * width, rows + (token + 1) * width);
+    rotation.apply(into.row.data());
+    for (const float x : into.row) into.largest = std::max(into.largest, std::abs(x));
+    for (const float x : into.row) into.histograms[static_cast<size_t>(Basis::rotated)].add(x);
   }
 }
 
@@ -107,7 +98,6 @@ void RangeCollector::add(size_t layer, Input input, const float* rows, size_t to
     const size_t begin = std::min<size_t>(kSkips[part], tokens);
     const size_t end = part + 1 < kParts ? std::min<size_t>(kSkips[part + 1], tokens) : tokens;
     if (begin == end) continue;
-    constexpr size_t kBlock = 2 * kLanes;
     pool_.run((end - begin + kBlock - 1) / kBlock, [&](size_t thread, size_t block) {
       const size_t from = begin + block * kBlock;
       look(input, rows + from * width, std::min(kBlock, end - from), scratch_[thread]);
@@ -173,14 +163,14 @@ void OutlierCollector::add(size_t layer, Input input, const float* rows, size_t 
       found[(basis * kThresholds + t) * width + channel].fetch_add(1, std::memory_order_relaxed);
     }
   };
-  pool_.run((tokens + kLanes - 1) / kLanes, [&](size_t, size_t block) {
-    const size_t begin = block * kLanes, lanes = std::min(kLanes, tokens - begin);
-    for (size_t lane = 0; lane < lanes; ++lane) {
-      for (size_t c = 0; c < width; ++c) count(0, c, rows[(begin + lane) * width + c]);
+  pool_.run((tokens + kBlock - 1) / kBlock, [&](size_t, size_t block) {
+    std::vector<float> row(width);
+    for (size_t token = block * kBlock; token < std::min(tokens, (block + 1) * kBlock); ++token) {
+      row.assign(rows + token * width, rows + (token + 1) * width);
+      for (size_t c = 0; c < width; ++c) count(0, c, row[c]);
+      rotation.apply(row.data());
+      for (size_t c = 0; c < width; ++c) count(1, c, row[c]);
     }
-    std::vector<float> tile;
-    rotate(rotation, rows + begin * width, lanes, tile);
-    for (size_t i = 0; i < tile.size(); ++i) count(1, i / lanes, tile[i]);
   });
   for (size_t i = 0; i < found.size(); ++i) {
     const uint32_t n = found[i].load(std::memory_order_relaxed);
