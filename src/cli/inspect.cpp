@@ -7,14 +7,34 @@
 #include "cli/commands.hpp"
 #include "formats/describe.hpp"
 #include "graph/describe.hpp"
+#include "prefill/describe_graphs.hpp"
+#include "prefill/simulated_prefill.hpp"
 
 namespace cairn::cli {
 namespace {
 
 struct Options {
   std::string model;
-  bool json = false, graph = false, full = false;
+  bool json = false, graph = false, full = false, graphs = false;
+  uint32_t prompt = 1024, chunk = 0;
 };
+
+struct Graphs {
+  prefill::ChunkPlan plan;
+  prefill::GraphCount count;
+};
+
+// Without a profile of the device's own, the simulated phone's times choose the chunk.
+Graphs plan_graphs(const gguf::File& file, const Options& options) {
+  const prefill::ModelSizes sizes(graph::load(file));
+  const auto& phone = *device::simulated::find_phone("snapdragon-8gen3");
+  const prefill::SimulateOptions defaults;
+  Graphs graphs{prefill::plan_chunks(options.prompt, options.chunk,
+                                     prefill::simulated_profile(phone, sizes, defaults.prune)),
+                {}};
+  graphs.count = prefill::count_graphs(sizes, graphs.plan.lengths);
+  return graphs;
+}
 
 void run(const Options& options) {
   const gguf::File file(resolve_model(options.model));
@@ -22,12 +42,19 @@ void run(const Options& options) {
   if (options.json) {
     auto json = gguf::to_json(file, describe);
     if (options.graph) json["graph"] = graph::to_json(graph::load(file));
+    if (options.graphs) {
+      const Graphs graphs = plan_graphs(file, options);
+      json["graphs"] = prefill::graphs_to_json(graphs.plan, graphs.count);
+    }
     // Strings of a file need not be UTF-8, JSON's must.
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return;
   }
   fmt::print("{}", gguf::describe(file, describe));
   if (options.graph) fmt::print("\n{}", graph::describe(graph::load(file)));
+  if (!options.graphs) return;
+  const Graphs graphs = plan_graphs(file, options);
+  fmt::print("\n{}", prefill::describe_graphs(graphs.plan, graphs.count));
 }
 
 }  // namespace
@@ -37,9 +64,16 @@ void add_inspect(CLI::App& program) {
   CLI::App* command = program.add_subcommand("inspect", "Show a model file's metadata, tensors and graph");
   command->add_option("MODEL", options->model, "a GGUF file or the short name of a pulled model")->required();
   command->add_flag("--graph", options->graph, "the op lists of the six subgraphs of a layer as well");
+  command->add_flag("--graphs", options->graphs,
+                    "the chunks of a prompt on a matrix engine and the graphs they share");
+  command->add_option("--prompt", options->prompt, "graphs: tokens of the prompt")->capture_default_str();
+  command->add_option("--chunk", options->chunk, "graphs: tokens of a chunk, 32 to 1024 (0: the fastest)")
+      ->capture_default_str();
   command->add_flag("--full", options->full, "long arrays and texts in full");
   command->add_flag("--json", options->json, "one JSON object instead of text");
-  command->footer("Example:\n  cairn inspect smollm2-135m --graph");
+  command->footer(
+      "Example:\n  cairn inspect smollm2-135m --graph\n"
+      "  cairn inspect smollm2-135m --graphs --prompt 1000");
   command->callback([options] { run(*options); });
 }
 

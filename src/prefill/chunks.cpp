@@ -22,9 +22,9 @@ uint64_t static_buffers(const ModelSizes& s, uint64_t tokens) {
   return tokens * (inputs + qkv + output + ffn);
 }
 
-// Those of one attention subgraph: scores of all heads and the context.
-uint64_t attention_buffers(const ModelSizes& s, uint64_t tokens, uint64_t seen) {
-  return 4 * tokens * (s.heads * seen + s.query);
+// That of one attention subgraph: the context. Keys and values are the cache's, scores live a tile at a time.
+uint64_t attention_buffers(const ModelSizes& s, uint64_t tokens) {
+  return 4 * tokens * s.query;
 }
 
 uint64_t weight_bytes(const ModelSizes& s) {
@@ -98,11 +98,9 @@ GraphCount count_graphs(const ModelSizes& sizes, std::span<const uint32_t> lengt
   count.chunk_shared = (kSubgraphs - 1) * sizes.layers;
   count.unshared = count.chunks * count.chunk_subgraphs;
   std::set<uint32_t> distinct;
-  uint64_t seen = 0;
   for (uint32_t length : lengths) {
-    seen += length;
     const uint64_t fixed = weight_bytes(sizes) + sizes.layers * static_buffers(sizes, length);
-    const uint64_t own = sizes.layers * attention_buffers(sizes, length, seen);
+    const uint64_t own = sizes.layers * attention_buffers(sizes, length);
     count.unshared_bytes += fixed + own;
     count.bytes += own;
     count.compiled += sizes.layers;

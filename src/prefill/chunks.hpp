@@ -42,7 +42,7 @@ using PromptSeconds = std::function<double(std::span<const uint32_t> lengths)>;
 ChunkPlan plan_chunks(uint32_t prompt, uint32_t chunk, const PromptSeconds& seconds);
 
 // The subgraphs of a prompt's chunks. A chunk has six a layer; all but attention are shared by chunks of one
-// length.
+// length; graphs of another length hold weights of their own, as devices that copy them do.
 struct GraphCount {
   uint32_t chunks = 0, chunk_subgraphs = 0, chunk_shared = 0;  // of one chunk: 144 and 120 with 24 layers
   uint32_t compiled = 0, unshared = 0;                         // in all, with sharing and without
