@@ -15,7 +15,8 @@ std::vector<AcceleratorInfo> list_accelerators() {
   std::vector<AcceleratorInfo> list = {
       {"cpu", true, processor_name() + ", int8 products on some threads, float on the others"},
       {"simulated", true,
-       "a phone's NPU on a virtual clock: times without answers, in cairn bench --simulate"},
+       "a phone's NPU on a virtual clock: the CPU's answer, the phone's timeline (also cairn bench "
+       "--simulate)"},
   };
   for (AcceleratorInfo& info : list_openvino_devices()) list.push_back(std::move(info));
   return list;

@@ -10,6 +10,7 @@
 #include "prefill/layer_plan.hpp"
 #include "prefill/learned_seconds.hpp"
 #include "prefill/profile.hpp"
+#include "prefill/simulated_prefill.hpp"
 #include "prefill/two_workers.hpp"
 
 namespace cairn::prefill {
@@ -19,6 +20,20 @@ using quantize::Input;
 
 constexpr size_t kFewTokens = 2;      // such prompts go token by token, as decode does
 constexpr uint32_t kMostChunks = 16;  // of one pass: what is in flight takes memory
+
+// "simulated" or "simulated:PHONE": the CPU computes, the timeline is that of a phone on a virtual clock.
+constexpr std::string_view kSimulated = "simulated";
+
+const device::simulated::PhoneConstants* find_phone(std::string_view device) {
+  const std::string_view rest = device.substr(kSimulated.size());
+  const std::string_view phone = rest.empty() ? "snapdragon-8gen3" : rest.substr(1);
+  const auto* found = device::simulated::find_phone(phone);
+  if (found == nullptr || (!rest.empty() && rest.front() != ':')) {
+    fail(ErrorCode::invalid_argument, "no simulated device '{}'; there is simulated:snapdragon-8gen3",
+         device);
+  }
+  return found;
+}
 
 // The device failed, not the model or the caller.
 struct DeviceFailure : Error {
@@ -70,8 +85,13 @@ class Prefill final : public PrefillRunner {
         token_(machine_),
         layers_(plan_layers(float_plan_, model_)) {
     options_.accelerator.threads = shares_.npu;
+    if (options.device.starts_with(kSimulated)) {
+      phone_ = find_phone(options.device);
+      options_.device = "cpu";
+      if (options_.runner.chunk == 0) options_.runner.chunk = std::min(256u, options_.runner.context);
+    }
     accelerator_ = options_.make_device ? options_.make_device(options_.accelerator)
-                                        : device::make_accelerator(options.device, options_.accelerator);
+                                        : device::make_accelerator(options_.device, options_.accelerator);
     use_scheme(scheme);
     if (options_.runner.chunk == 0) {
       options_.runner.chunk = profile_chunk(*products_, *accelerator_, static_, options_.runner.context);
@@ -147,7 +167,8 @@ class Prefill final : public PrefillRunner {
   }
 
   void pass(std::span<const int32_t> tokens, uint32_t position, device::Logits wanted, float* logits);
-  TaskGraph make_tasks(uint32_t chunks) const;
+  TaskGraphShape graph_shape(uint32_t chunks) const;
+  void simulate_timeline(uint32_t chunks);
   void run_task(const Task& task);
   void run_product(uint32_t chunk, uint32_t layer, Input input);
   void run_floats(ChunkRun& run, const std::vector<device::cpu::Step>& steps, ThreadPool& pool);
@@ -183,6 +204,7 @@ class Prefill final : public PrefillRunner {
   std::vector<uint32_t> stored_;  // by chunk: layers whose keys are in the cache
   std::unique_ptr<device::cpu::ChunkExecutor> head_;
   RowTransfer rows_;
+  const device::simulated::PhoneConstants* phone_ = nullptr;  // whose times the timeline shows, or null
   Timeline timeline_;
   PrefillStatistics statistics_;
   uint32_t length_ = 0;
@@ -208,7 +230,7 @@ void Prefill::pass(std::span<const int32_t> tokens, uint32_t position, device::L
     }
   }
 
-  const TaskGraph graph = make_tasks(chunks);
+  const TaskGraph graph = make_task_graph(graph_shape(chunks), options_.times ? *options_.times : learned_);
   timeline_ = {};
   timeline_.title =
       fmt::format("{} tokens in chunks of {}, {}", tokens.size(), length, name(options_.policy));
@@ -218,6 +240,7 @@ void Prefill::pass(std::span<const int32_t> tokens, uint32_t position, device::L
   timeline_.events = run_tasks(graph, *scheduler, shares_.npu + shares_.cpu == shares_.all,
                                [this](const Task& task) { run_task(task); });
   learned_.learn(timeline_);
+  if (phone_ != nullptr) simulate_timeline(chunks);
 
   const auto last = static_cast<uint32_t>(layers_.size()) - 1;
   for (uint32_t i = 0; i < chunks; ++i) {
@@ -236,7 +259,20 @@ void Prefill::pass(std::span<const int32_t> tokens, uint32_t position, device::L
   for (uint32_t i = 0; i < chunks; ++i) statistics_.shadow_bytes += runs_[i]->shadow_bytes();
 }
 
-TaskGraph Prefill::make_tasks(uint32_t chunks) const {
+void Prefill::simulate_timeline(uint32_t chunks) {
+  const TaskGraphShape shape = graph_shape(chunks);
+  const std::vector<uint32_t> lengths(chunks, options_.runner.chunk);
+  const SimulatedTimes times(device::simulated::Phone(*phone_), ModelSizes(model_), lengths, Stage::outliers,
+                             shape.shadow);
+  const std::unique_ptr<Scheduler> scheduler = make_scheduler(options_.policy);
+  const std::string title = timeline_.title;
+  timeline_ = simulate(make_task_graph(shape, times), *scheduler).timeline;
+  timeline_.title = title;
+  timeline_.npu = phone_->npu;
+  timeline_.cpu = phone_->cpu;
+}
+
+TaskGraphShape Prefill::graph_shape(uint32_t chunks) const {
   TaskGraphShape shape{.chunks = chunks, .layers = static_cast<uint32_t>(layers_.size())};
   for (uint32_t layer = 0; layer < layers_.size(); ++layer) {
     std::array<bool, quantize::kInputs> shadow{};
@@ -245,7 +281,7 @@ TaskGraph Prefill::make_tasks(uint32_t chunks) const {
     shape.shadow.push_back(shadow);
   }
   shape.cpu_middle = true;
-  return make_task_graph(shape, options_.times ? *options_.times : learned_);
+  return shape;
 }
 
 void Prefill::run_task(const Task& task) {
