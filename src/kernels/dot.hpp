@@ -70,6 +70,19 @@ HWY_INLINE VI32 Dot2(VI16 a, VI16 b) {
 }
 #endif
 
+#if CAIRN_HAS_MADDUBS
+// acc[i] + a[2i] · b[2i] + a[2i + 1] · b[2i + 1]; the caller sees to it that 32 bits hold the sum.
+HWY_INLINE VI32 DotPairs(VI32 acc, VI16 a, VI16 b) {
+#if CAIRN_HAS_VNNI && HWY_TARGET == HWY_AVX3
+  return VI32{_mm512_dpwssd_epi32(acc.raw, a.raw, b.raw)};
+#elif CAIRN_HAS_VNNI
+  return VI32{_mm256_dpwssd_avx_epi32(acc.raw, a.raw, b.raw)};
+#else
+  return hn::Add(acc, Dot2(a, b));
+#endif
+}
+#endif
+
 // acc[i] + Σ u[4i + j] · s[4i + j], j < 4. Without VNNI the x86 targets need u ≤ 128 and s in [-127, 127]
 // (any neighbours' sum of products within ±32,767 is enough); elsewhere it is exact for every value.
 HWY_INLINE VI32 Dot4(VI32 acc, VU8 u, VI8 s) {

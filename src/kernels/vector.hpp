@@ -60,14 +60,18 @@ struct AttentionShape {
   uint32_t window;  // 0: all earlier positions
 };
 
+// Tiles of queries that one call of AttentionKernels::tiles takes at most: they share the work on the keys.
+constexpr size_t kMostQueryTiles = 4;
+
 struct AttentionKernels {
-  // Floats of scratch that `tile` and `token` need.
-  size_t (*tile_scratch)(const AttentionShape& shape);
-  // Prefill: queries [group][head_size][tile_tokens], the lane t at position first + t; writes out in the
-  // same layout. Lanes beyond the chunk's end may hold anything finite; keys up to first + tokens − 1 are
-  // read. One pass over the keys with a running maximum (FlashAttention, arXiv 2205.14135).
-  void (*tile)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
-               size_t tokens, const float* queries, float* out, float* scratch);
+  // Floats of scratch that `tiles` needs for so many tiles.
+  size_t (*tiles_scratch)(const AttentionShape& shape, size_t tiles);
+  // Prefill: tokens (up to kMostQueryTiles tiles of them) from position `first` on. queries: tiles of
+  // [group][head_size][tile_tokens], `stride` floats apart; writes out in the same layout. Lanes beyond the
+  // chunk's end may hold anything finite; keys up to first + tokens − 1 are read. One pass over the keys with
+  // a running maximum (FlashAttention, arXiv 2205.14135). scratch: 64-byte aligned, or slower.
+  void (*tiles)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
+                size_t tokens, const float* queries, float* out, size_t stride, float* scratch);
   // Decode: one token's queries [group][head_size] against positions [begin, end); writes for each head the
   // unnormalised sum out [group][head_size], the maximum score and the sum of weights, to be merged over the
   // parts of a long context. scratch: group · (end − begin) floats.

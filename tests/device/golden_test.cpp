@@ -103,10 +103,10 @@ TEST_P(GoldenModel, HoweverTheTextIsCut) {
       for (const size_t step : {1, 2, 3, 7, 16, 39}) {
         const Difference found = compare(whole, forward(*r, golden_.tokens, step), golden_.vocabulary);
         // One or two tokens pass through matrix-vector products, which round the weights otherwise or not at
-        // all.
+        // all. Attention's integers have the scale of the block of keys, which ends with the chunk.
         const bool vectors = step <= 2;
         const bool exact = precision == Precision::f32 && kv == KvType::f16;
-        EXPECT_LT(found.error, exact ? 2e-4 : vectors ? 7e-2 : 2e-2) << step;
+        EXPECT_LT(found.error, exact ? 2e-4 : vectors ? 7e-2 : 3e-2) << step;
         EXPECT_EQ(r->length(), golden_.tokens.size());
       }
     }

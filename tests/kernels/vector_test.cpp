@@ -1,4 +1,4 @@
-// The float kernels between products, and attention, against plain double precision, on every instruction
+// The float kernels between products, against plain double precision, on every instruction
 // set.
 #include "kernels/vector.hpp"
 
@@ -25,7 +25,6 @@ std::vector<float> random_floats(size_t n, uint32_t seed, float range = 1) {
 class Vectors : public testing::TestWithParam<Target> {
  protected:
   const VectorKernels& vector_ = vector_kernels(GetParam());
-  const AttentionKernels& attention_ = attention_kernels(GetParam());
   const size_t lanes_ = gemm_kernels(GetParam()).tile_tokens;
 
   // A token's column of a tile.
@@ -148,113 +147,6 @@ TEST_P(Vectors, QuantizesTokensToNearest) {
     EXPECT_NEAR(sums[group], sum, 1e-4);
   }
   EXPECT_EQ(scales[1], 0);
-}
-
-// One head's attention for the query at `position`, in double precision, over what the cache holds.
-std::vector<double> attend(const AttentionShape& shape, const std::vector<float>& keys,
-                           const std::vector<float>& values, size_t position, const float* query) {
-  const size_t n = shape.head_size;
-  const size_t begin = shape.window != 0 && position + 1 > shape.window ? position + 1 - shape.window : 0;
-  std::vector<double> weights, out(n);
-  double total = 0;
-  for (size_t key = begin; key <= position; ++key) {
-    double score = 0;
-    for (size_t d = 0; d < n; ++d) score += static_cast<double>(keys[key * n + d]) * query[d];
-    score *= shape.scale;
-    if (shape.softcap > 0) score = shape.softcap * std::tanh(score / shape.softcap);
-    weights.push_back(std::exp(score));
-    total += weights.back();
-  }
-  for (size_t key = begin; key <= position; ++key)
-    for (size_t d = 0; d < n; ++d) out[d] += weights[key - begin] / total * values[key * n + d];
-  return out;
-}
-
-float from_half(uint16_t half) {
-  const int exponent = half >> 10 & 31, fraction = half & 1023;
-  const float size = exponent == 0 ? std::ldexp(static_cast<float>(fraction), -24)
-                                   : std::ldexp(static_cast<float>(1024 + fraction), exponent - 25);
-  return half >> 15 == 0 ? size : -size;
-}
-
-struct Cache {
-  Cache(const AttentionKernels& attention, KvFormat format, const std::vector<float>& x, size_t n)
-      : bytes(x.size() * 4), scales(x.size() / n), kept(x.size()), format_(format) {
-    const size_t element = format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1;
-    for (size_t row = 0; row < x.size() / n; ++row)
-      attention.store_row(format, &x[row * n], n, &bytes[row * n * element], &scales[row]);
-    for (size_t i = 0; i < x.size(); ++i) {
-      if (format == KvFormat::f32) std::memcpy(&kept[i], &bytes[i * 4], 4);
-      if (format == KvFormat::i8) kept[i] = static_cast<int8_t>(bytes[i]) * scales[i / n];
-      if (format == KvFormat::f16) {
-        uint16_t half;
-        std::memcpy(&half, &bytes[i * 2], 2);
-        kept[i] = from_half(half);
-      }
-      EXPECT_NEAR(kept[i], x[i], format == KvFormat::i8 ? 0.005 : 0.0006);
-    }
-  }
-  KvRows rows() const { return {format_, bytes.data(), scales.data()}; }
-  std::vector<uint8_t> bytes;
-  std::vector<float> scales, kept;
-  KvFormat format_;
-};
-
-TEST_P(Vectors, AttentionOfTilesAndTokensMatchesDoublePrecision) {
-  const size_t group = 2, positions = 150;
-  for (const size_t n : {16, 20, 64}) {
-    for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32}) {
-      for (const uint32_t window : {0u, 40u}) {
-        const AttentionShape shape{n, group, 0.7f, window == 0 ? 0.0f : 3.0f, window};
-        const Cache keys(attention_, format, random_floats(positions * n, 9), n);
-        const Cache values(attention_, format, random_floats(positions * n, 10), n);
-        std::vector<float> scratch(attention_.tile_scratch(shape));
-        for (const uint32_t first : {0u, 70u, 117u}) {
-          const size_t tokens = std::min<size_t>(lanes_, 150 - first);
-          const std::vector<float> queries = random_floats(group * n * lanes_, 11);
-          std::vector<float> out(queries.size());
-          attention_.tile(shape, keys.rows(), values.rows(), first, tokens, queries.data(), out.data(),
-                          scratch.data());
-          for (size_t lane = 0; lane < tokens; ++lane) {
-            std::vector<float> token_queries, token_out(group * n), maxima(group), sums(group);
-            for (size_t i = 0; i < group * n; ++i) token_queries.push_back(queries[i * lanes_ + lane]);
-            const uint32_t end = first + static_cast<uint32_t>(lane) + 1;
-            const uint32_t begin = window != 0 && end > window ? end - window : 0;
-            std::vector<float> token_scratch(group * (end - begin));
-            attention_.token(shape, keys.rows(), values.rows(), begin, end, token_queries.data(),
-                             token_out.data(), maxima.data(), sums.data(), token_scratch.data());
-            for (size_t head = 0; head < group; ++head) {
-              const std::vector<double> expected =
-                  attend(shape, keys.kept, values.kept, end - 1, &token_queries[head * n]);
-              for (size_t d = 0; d < n; ++d) {
-                EXPECT_NEAR(out[(head * n + d) * lanes_ + lane], expected[d], 2e-5);
-                EXPECT_NEAR(token_out[head * n + d] / sums[head], expected[d], 2e-5);
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-}
-
-TEST_P(Vectors, TilesAreStoredAsTheirRows) {
-  const size_t n = 20, tokens = lanes_ - 1;
-  const std::vector<float> tile = random_floats(n * lanes_, 12);
-  for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32}) {
-    const size_t row_bytes = n * (format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1);
-    std::vector<uint8_t> stored(tokens * row_bytes), row(row_bytes);
-    std::vector<float> scales(tokens);
-    attention_.store_tile(format, tile.data(), n, tokens, stored.data(), scales.data());
-    for (size_t lane = 0; lane < tokens; ++lane) {
-      float scale = 0;
-      attention_.store_row(format, column(tile, lane).data(), n, row.data(), &scale);
-      EXPECT_EQ(0, std::memcmp(row.data(), &stored[lane * row_bytes], row_bytes));
-      if (format == KvFormat::i8) {
-        EXPECT_EQ(scale, scales[lane]);
-      }
-    }
-  }
 }
 
 TEST_P(Vectors, NanReachesTheScaleOfItsGroup) {

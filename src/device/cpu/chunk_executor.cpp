@@ -37,6 +37,13 @@ class Carver {
   size_t used_ = 0;
 };
 
+// Tiles of queries in one call: enough heads to be worth the keys' conversion, few enough to share among
+// threads. It must not depend on their number: blocks of keys are rounded together, and results shall not
+// change with it.
+size_t query_tiles(const kernels::AttentionShape& shape) {
+  return std::clamp<size_t>(6 / shape.group, 1, kernels::kMostQueryTiles);
+}
+
 bool is_quantized(const Plan& plan, Slot slot) {
   const auto in = [slot](const std::vector<Step>& steps) {
     return std::any_of(steps.begin(), steps.end(), [slot](const Step& step) {
@@ -115,7 +122,7 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
       t.row = c.take<float>(any_float ? most_values : most_k);
       t.out = c.take<float>(most_rows * tile_tokens_);
       t.residual = c.take<float>(most_rows * tile_tokens_);
-      t.attention = c.take<float>(machine_.attention.tile_scratch(shape));
+      t.attention = c.take<float>(machine_.attention.tiles_scratch(shape, query_tiles(shape)));
       return c.used();
     };
     Carver measure(nullptr);
@@ -390,15 +397,16 @@ void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
   const graph::HyperParameters& p = machine_.model.parameters;
   const kernels::AttentionShape shape = attention_shape(p, step.ops.front().op);
   const size_t head_floats = shape.head_size * tile_tokens_;
-  pool.run(tiles_ * p.kv_heads, [&](size_t thread, size_t task) {
-    const size_t index = tiles_ - 1 - task / p.kv_heads;  // the longest first
+  const size_t together = query_tiles(shape), runs = (tiles_ + together - 1) / together;
+  pool.run(runs * p.kv_heads, [&](size_t thread, size_t task) {
+    const size_t index = (runs - 1 - task / p.kv_heads) * together;  // the longest first
     const uint32_t head = static_cast<uint32_t>(task % p.kv_heads);
     const size_t offset = head * shape.group * head_floats;
-    machine_.attention.tile(
+    machine_.attention.tiles(
         shape, machine_.cache.key_rows(step.layer, head), machine_.cache.value_rows(step.layer, head),
         position_ + static_cast<uint32_t>(index * tile_tokens_),
-        std::min(tile_tokens_, tokens_ - index * tile_tokens_), tile(Slot::query, index) + offset,
-        tile(Slot::context, index) + offset, threads_[thread].attention);
+        std::min(together * tile_tokens_, tokens_ - index * tile_tokens_), tile(Slot::query, index) + offset,
+        tile(Slot::context, index) + offset, strides_[index_of(Slot::query)], threads_[thread].attention);
   });
 }
 

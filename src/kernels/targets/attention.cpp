@@ -1,222 +1,25 @@
-// Attention over the cache of one kv head; see kernels/vector.hpp.
-#include "kernels/targets/lanes.hpp"
-#include "kernels/targets/unroll.hpp"
-#include "kernels/vector.hpp"
+// Attention over the cache of one kv head, decode's part of it, and the cache's rows; see kernels/vector.hpp.
+#include "kernels/targets/attention_tile.hpp"
+#include "kernels/targets/kv_rows.hpp"
 
 namespace cairn::kernels::CAIRN_TARGET {
 namespace {
 
 const FloatTag df;
-const hn::RebindToSigned<FloatTag> di;
 const hn::Rebind<hwy::float16_t, FloatTag> df16;
 const hn::Rebind<int8_t, FloatTag> di8;
 
-constexpr size_t kKeys = 64;  // keys a block
-constexpr size_t kRows = HWY_TARGET <= HWY_AVX3 ? 8 : 4;
-constexpr float kMasked = -1e30f;
-
-// The three formats of the cache behind one interface: kLanes elements, or one, as floats.
-struct HalfRows {
-  using Element = hwy::float16_t;
-  static HWY_INLINE VF load(const Element* p) { return hn::PromoteTo(df, hn::LoadU(df16, p)); }
-};
-struct ByteRows {
-  using Element = int8_t;
-  static HWY_INLINE VF load(const Element* p) {
-    return hn::ConvertTo(df, hn::PromoteTo(di, hn::LoadU(di8, p)));
-  }
-};
-struct FloatRows {
-  using Element = float;
-  static HWY_INLINE VF load(const Element* p) { return hn::LoadU(df, p); }
-};
-
-// What is left of a row after whole vectors, padded with zeros.
-template <class Rows>
-HWY_INLINE VF load_tail(const typename Rows::Element* p, size_t count) {
-  typename Rows::Element lanes[kLanes] = {};
-  for (size_t i = 0; i < count; ++i) lanes[i] = p[i];
-  return Rows::load(lanes);
+// A cache in f32 asks for float throughout: it is there to measure the others against.
+void tiles(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
+           size_t tokens, const float* queries, float* out, size_t stride, float* scratch) {
+  const TilesKernel int16 = keys.format == KvFormat::f32 ? nullptr : int16_tiles();
+  (int16 == nullptr ? &attend_float : int16)(shape, keys, values, first, tokens, queries, out, stride,
+                                             scratch);
 }
 
-// body(elements' index, how many, their floats) for each vector of row `position`.
-template <class Rows, class Body>
-HWY_INLINE void for_row(const KvRows& cache, size_t position, size_t n, const Body& body) {
-  const auto* row = static_cast<const typename Rows::Element*>(cache.rows) + position * n;
-  size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes) body(i, kLanes, Rows::load(row + i));
-  if (i < n) body(i, n - i, load_tail<Rows>(row + i, n - i));
-}
-
-template <class Body>
-HWY_INLINE void with_format(KvFormat format, const Body& body) {
-  switch (format) {
-    case KvFormat::f16:
-      body(HalfRows());
-      break;
-    case KvFormat::i8:
-      body(ByteRows());
-      break;
-    case KvFormat::f32:
-      body(FloatRows());
-      break;
-  }
-}
-
-HWY_INLINE float scale_of(const KvRows& cache, size_t position) {
-  return cache.format == KvFormat::i8 ? cache.scales[position] : 1.0f;
-}
-
-HWY_INLINE void store(VF x, size_t count, float* out) {
-  if (count == kLanes) {
-    hn::StoreU(x, df, out);
-    return;
-  }
-  float lanes[kLanes];
-  hn::StoreU(x, df, lanes);
-  for (size_t i = 0; i < count; ++i) out[i] = lanes[i];
-}
-
-// Rows [begin, begin + count) of the cache as floats.
-void load_rows(const KvRows& cache, size_t begin, size_t count, size_t n, float* HWY_RESTRICT out) {
-  with_format(cache.format, [&](auto rows) HWY_ATTR {
-    for (size_t r = 0; r < count; ++r) {
-      const VF scale = hn::Set(df, scale_of(cache, begin + r));
-      for_row<decltype(rows)>(cache, begin + r, n, [&](size_t i, size_t lanes, VF x) HWY_ATTR {
-        store(hn::Mul(x, scale), lanes, out + r * n + i);
-      });
-    }
-  });
-}
-
-// scores[key][lane] = Σ_d keys[key][d] · query[d][lane] for kKeys keys.
-HWY_INLINE void score_block(const float* HWY_RESTRICT keys, const float* HWY_RESTRICT query, size_t head_size,
-                            float scale, float* HWY_RESTRICT scores) {
-  const VF factor = hn::Set(df, scale);
-  for (size_t key = 0; key < kKeys; key += kRows) {
-    const float* HWY_RESTRICT row = keys + key * head_size;
-    VF acc[kRows][kVectors];
-    CAIRN_UNROLL(kRows, r, CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::Zero(df)));
-    for (size_t d = 0; d < head_size; ++d) {
-      VF q[kVectors];
-      CAIRN_UNROLL(kVectors, v, q[v] = hn::LoadU(df, query + d * kTile + v * kLanes));
-      CAIRN_UNROLL(kRows, r, const VF k = hn::Set(df, row[r * head_size + d]);
-                   CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::MulAdd(k, q[v], acc[r][v])));
-    }
-    CAIRN_UNROLL(
-        kRows, r,
-        CAIRN_UNROLL(kVectors, v,
-                     hn::StoreU(hn::Mul(acc[r][v], factor), df, scores + (key + r) * kTile + v * kLanes)));
-  }
-}
-
-// out[d][lane] = out[d][lane] · keep[lane] + Σ_key values[key][d] · weights[key][lane], for Rows values of d.
-template <size_t Rows>
-HWY_INLINE void accumulate(const float* HWY_RESTRICT values, const float* HWY_RESTRICT weights,
-                           size_t head_size, size_t d, const float* HWY_RESTRICT keep,
-                           float* HWY_RESTRICT out) {
-  VF acc[Rows][kVectors];
-  CAIRN_UNROLL(Rows, r,
-               CAIRN_UNROLL(kVectors, v,
-                            acc[r][v] = hn::Mul(hn::LoadU(df, out + (d + r) * kTile + v * kLanes),
-                                                hn::LoadU(df, keep + v * kLanes))));
-  for (size_t key = 0; key < kKeys; ++key) {
-    VF p[kVectors];
-    CAIRN_UNROLL(kVectors, v, p[v] = hn::LoadU(df, weights + key * kTile + v * kLanes));
-    CAIRN_UNROLL(Rows, r, const VF x = hn::Set(df, values[key * head_size + d + r]);
-                 CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::MulAdd(x, p[v], acc[r][v])));
-  }
-  CAIRN_UNROLL(Rows, r,
-               CAIRN_UNROLL(kVectors, v, hn::StoreU(acc[r][v], df, out + (d + r) * kTile + v * kLanes)));
-}
-
-size_t tile_scratch(const AttentionShape& shape) {
-  return 2 * kKeys * shape.head_size + kKeys * kTile + (2 * shape.group + 1) * kTile;
-}
-
-// Scores of keys that a lane may not see become kMasked. first: position of lane 0.
-HWY_INLINE void mask_block(float* scores, size_t key_begin, size_t key_end, uint32_t first, uint32_t window) {
-  for (size_t v = 0; v < kTile; v += kLanes) {
-    const auto position =
-        hn::Add(hn::Iota(di, static_cast<int32_t>(v)), hn::Set(di, static_cast<int32_t>(first)));
-    for (size_t key = 0; key < kKeys; ++key) {
-      const auto at = hn::Set(di, static_cast<int32_t>(key_begin + key));
-      auto hidden = hn::Gt(at, position);
-      if (window != 0) {
-        const auto distance = hn::Sub(position, at);
-        hidden = hn::Or(hidden, hn::Gt(distance, hn::Set(di, static_cast<int32_t>(window) - 1)));
-      }
-      if (key_begin + key >= key_end) hidden = hn::Eq(at, at);
-      float* p = scores + key * kTile + v;
-      hn::StoreU(hn::IfThenElse(hn::RebindMask(df, hidden), hn::Set(df, kMasked), hn::LoadU(df, p)), df, p);
-    }
-  }
-}
-
-void tile(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
-          size_t tokens, const float* queries, float* out, float* scratch) {
-  const size_t n = shape.head_size, end = first + tokens;
-  float* key_block = scratch;
-  float* value_block = key_block + kKeys * n;
-  float* scores = value_block + kKeys * n;
-  float* keep = scores + kKeys * kTile;
-  float* maxima = keep + kTile;
-  float* sums = maxima + shape.group * kTile;
-  for (size_t i = 0; i < shape.group * kTile; ++i) maxima[i] = kMasked, sums[i] = 0;
-  for (size_t i = 0; i < shape.group * n * kTile; ++i) out[i] = 0;
-
-  const size_t visible = shape.window != 0 && first + 1 > shape.window ? first + 1 - shape.window : 0;
-  for (size_t begin = visible / kKeys * kKeys; begin < end; begin += kKeys) {
-    const size_t stop = begin + kKeys < end ? begin + kKeys : end;
-    load_rows(keys, begin, stop - begin, n, key_block);
-    load_rows(values, begin, stop - begin, n, value_block);
-    for (size_t i = (stop - begin) * n; i < kKeys * n; ++i) key_block[i] = value_block[i] = 0;
-    const bool masked = stop > first + 1 || stop < begin + kKeys ||
-                        (shape.window != 0 && begin + shape.window < first + kTile);
-    for (size_t head = 0; head < shape.group; ++head) {
-      score_block(key_block, queries + head * n * kTile, n, shape.scale, scores);
-      if (shape.softcap > 0) {
-        for (size_t i = 0; i < kKeys * kTile; i += kLanes) {
-          const VF s = hn::Mul(hn::LoadU(df, scores + i), hn::Set(df, 1 / shape.softcap));
-          hn::StoreU(hn::Mul(hn::Set(df, shape.softcap), Tanh(s)), df, scores + i);
-        }
-      }
-      if (masked) mask_block(scores, begin, stop, first, shape.window);
-      for (size_t v = 0; v < kTile; v += kLanes) {
-        float* top = maxima + head * kTile + v;
-        float* sum = sums + head * kTile + v;
-        const VF before = hn::LoadU(df, top);
-        VF now = before;
-        for (size_t key = 0; key < kKeys; ++key) now = hn::Max(now, hn::LoadU(df, scores + key * kTile + v));
-        const VF kept = hn::Exp(df, hn::Sub(before, now));
-        VF total = hn::Mul(hn::LoadU(df, sum), kept);
-        for (size_t key = 0; key < kKeys; ++key) {
-          const VF s = hn::LoadU(df, scores + key * kTile + v);
-          VF weight = hn::Exp(df, hn::Sub(s, now));
-          // A lane that has seen nothing yet would take e^0 for its masked keys.
-          if (masked) weight = hn::IfThenZeroElse(hn::Le(s, hn::Set(df, kMasked)), weight);
-          total = hn::Add(total, weight);
-          hn::StoreU(weight, df, scores + key * kTile + v);
-        }
-        hn::StoreU(now, df, top);
-        hn::StoreU(total, df, sum);
-        hn::StoreU(kept, df, keep + v);
-      }
-      float* o = out + head * n * kTile;
-      size_t d = 0;
-      for (; d + kRows <= n; d += kRows) accumulate<kRows>(value_block, scores, n, d, keep, o);
-      for (; d < n; ++d) accumulate<1>(value_block, scores, n, d, keep, o);
-    }
-  }
-  for (size_t head = 0; head < shape.group; ++head) {
-    for (size_t v = 0; v < kTile; v += kLanes) {
-      const VF inverse = hn::Div(hn::Set(df, 1.0f), hn::LoadU(df, sums + head * kTile + v));
-      for (size_t d = 0; d < n; ++d) {
-        float* p = out + (head * n + d) * kTile + v;
-        hn::StoreU(hn::Mul(hn::LoadU(df, p), inverse), df, p);
-      }
-    }
-  }
+size_t tiles_scratch(const AttentionShape& shape, size_t count) {
+  const size_t floats = float_scratch(shape), integers = int16_scratch(shape, count);
+  return floats > integers ? floats : integers;
 }
 
 // scores[head][key] = scale · Σ_d keys[begin + key][d] · queries[head][d]
@@ -336,7 +139,7 @@ void store_tile(KvFormat format, const float* x, size_t n, size_t tokens, void* 
 }  // namespace
 
 const AttentionKernels& attention_table() {
-  static constexpr AttentionKernels table{&tile_scratch, &tile, &token, &store_row, &store_tile};
+  static constexpr AttentionKernels table{&tiles_scratch, &tiles, &token, &store_row, &store_tile};
   return table;
 }
 
