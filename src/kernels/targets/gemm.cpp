@@ -265,61 +265,113 @@ HWY_INLINE Steps choose_steps(VF scale, VF offset) {
   for (int i = 0; i < 8; ++i) {
     const VF n = hn::Max(hn::Set(df, 1.0f), hn::Sub(top, hn::Set(df, static_cast<float>(i))));
     const VF exact = hn::Mul(n, ratio);
-    // A smaller n is coarser: it has to earn its place.
-    const VF error = hn::Div(hn::Abs(hn::Sub(exact, hn::Round(exact))), n);
-    const auto better = hn::Lt(error, least);
+    const VF error = hn::Abs(hn::Sub(exact, hn::Round(exact)));
+    // A smaller n is coarser: it has to earn its place. error / n < least / best
+    const auto better = hn::Lt(hn::Mul(error, best), hn::Mul(least, n));
     best = hn::IfThenElse(better, n, best);
     least = hn::IfThenElse(better, error, least);
   }
   return {best, hn::Round(hn::Mul(best, ratio))};
 }
 
-HWY_INLINE void prepare_codes4(size_t k, uint8_t* codes, float* scales, const float* offsets) {
-  const size_t groups = k / kGroup;
-  for (size_t first = 0; first < groups; first += kLanes) {
-    const size_t count = groups - first < kLanes ? groups - first : kLanes;
-    float scale[kLanes] = {}, offset[kLanes] = {}, n[kLanes], start[kLanes];
-    __builtin_memcpy(scale, scales + first, count * sizeof(float));
-    __builtin_memcpy(offset, offsets + first, count * sizeof(float));
-    const Steps steps = choose_steps(hn::LoadU(df, scale), hn::LoadU(df, offset));
-    hn::StoreU(steps.n, df, n);
-    hn::StoreU(steps.start, df, start);
-    for (size_t g = 0; g < count; ++g) {
-      uint8_t* group = codes + (first + g) * kGroup;
-      if (start[g] < -127 || start[g] + 15 * n[g] > 127) {
-        // The offset dwarfs the codes' steps: 8 bits of the whole range are all that fits.
-        float row[kGroup];
-        int32_t ignored;
-        for (size_t i = 0; i < kGroup; ++i) row[i] = scale[g] * static_cast<float>(group[i]) + offset[g];
-        fill_floats(row, kGroup, reinterpret_cast<int8_t*>(group), &ignored, scales + first + g);
-        continue;
-      }
 #if CAIRN_HAS_MADDUBS
-      const hn::CappedTag<int16_t, 16> wide;
-      const auto line = hn::Add(hn::Mul(hn::Iota(wide, 0), hn::Set(wide, static_cast<int16_t>(n[g]))),
-                                hn::Set(wide, static_cast<int16_t>(start[g])));
-      const hn::CappedTag<int8_t, 32> values_tag;
-      const hn::CappedTag<uint8_t, 32> codes_tag;
-      int8_t table[16];
-      hn::StoreU(hn::DemoteTo(hn::Rebind<int8_t, decltype(wide)>(), line),
-                 hn::Rebind<int8_t, decltype(wide)>(), table);
-      const auto values = hn::LoadDup128(values_tag, table);
-      hn::StoreU(hn::BitCast(codes_tag, hn::TableLookupBytes(values, hn::LoadU(codes_tag, group))), codes_tag,
-                 group);
+// Byte i of row n: i · n, for table lookups.
+struct Multiples {
+  constexpr Multiples() : row() {
+    for (int n = 0; n < 16; ++n)
+      for (int i = 0; i < 16; ++i) row[n][i] = static_cast<uint8_t>(n * i);
+  }
+  alignas(16) uint8_t row[16][16];
+};
+constexpr Multiples kMultiples;
+
+// codes become start + n · code, for kLanes groups; sums: Σ of each group's codes.
+HWY_INLINE void step_groups(const int32_t* n, const int32_t* start, uint8_t* HWY_RESTRICT codes,
+                            uint16_t* HWY_RESTRICT sums) {
+  const hn::CappedTag<uint8_t, kGroup> d8;
+  const hn::Repartition<uint64_t, decltype(d8)> d64;
+  static_assert(kLanes % 4 == 0);
+  for (size_t first = 0; first < kLanes; first += 4) {
+    // Four groups' sums of eight codes each go side by side, 16 bits each, before they are added up.
+    auto partial = hn::Zero(d64);
+    CAIRN_UNROLL(4, i, const size_t g = first + i; uint8_t* group = codes + g * kGroup;
+                 const auto in = hn::LoadU(d8, group);
+                 const auto table = hn::Add(hn::LoadDup128(d8, kMultiples.row[n[g]]),
+                                            hn::Set(d8, static_cast<uint8_t>(start[g])));
+                 hn::StoreU(hn::TableLookupBytes(table, in), d8, group);
+                 partial = hn::Or(partial, hn::ShiftLeft<16 * i>(hn::SumsOf8(in))));
+    const uint64_t four = hn::GetLane(hn::SumOfLanes(d64, partial));
+    __builtin_memcpy(sums + first, &four, sizeof(four));
+  }
+}
 #else
-      for (size_t i = 0; i < kGroup; ++i)
-        group[i] = static_cast<uint8_t>(static_cast<int>(start[g]) + group[i] * static_cast<int>(n[g]));
-#endif
-      scales[first + g] = scale[g] / n[g];
+HWY_INLINE void step_groups(const int32_t* n, const int32_t* start, uint8_t* codes, uint16_t* sums) {
+  for (size_t g = 0; g < kLanes; ++g) {
+    sums[g] = 0;
+    for (size_t i = g * kGroup; i < (g + 1) * kGroup; ++i) {
+      sums[g] = static_cast<uint16_t>(sums[g] + codes[i]);
+      codes[i] = static_cast<uint8_t>(start[g] + codes[i] * n[g]);
     }
   }
 }
+#endif
 
+// kLanes groups; codes, scales, offsets and corrections have room for all.
+HWY_INLINE void fill_steps(uint8_t* codes, float* scales, const float* offsets, int32_t* corrections) {
+  const hn::Rebind<uint16_t, DI32> d16;
+  const VF scale = hn::LoadU(df, scales), offset = hn::LoadU(df, offsets);
+  const Steps steps = choose_steps(scale, offset);
+  const VF most = hn::MulAdd(steps.n, hn::Set(df, 15.0f), steps.start);
+  const auto beyond = hn::Or(hn::Lt(steps.start, hn::Set(df, -127.0f)), hn::Gt(most, hn::Set(df, 127.0f)));
+  uint8_t before[kLanes * kGroup];
+  const bool all_fit = hn::AllFalse(df, beyond);
+  if (!all_fit) __builtin_memcpy(before, codes, sizeof(before));
+  // A file's scale may be NaN, and then so is n, which becomes an index here.
+  const VI n = hn::Min(hn::Max(hn::ConvertTo(di, steps.n), hn::Set(di, 1)), hn::Set(di, 15));
+  const VI start = hn::ConvertTo(di, steps.start);
+  int32_t each_n[kLanes], each_start[kLanes];
+  uint16_t sums[kLanes];
+  hn::StoreU(n, di, each_n);
+  hn::StoreU(start, di, each_start);
+  step_groups(each_n, each_start, codes, sums);
+  const VI total = hn::Add(hn::Mul(n, hn::PromoteTo(di, hn::LoadU(d16, sums))), hn::ShiftLeft<5>(start));
+  hn::StoreU(hn::Neg(hn::ShiftLeft<7>(total)), di, corrections);
+  hn::StoreU(hn::Div(scale, steps.n), df, scales);
+  if (all_fit) return;
+  // Where the offset dwarfs the codes' steps, 8 bits of the whole range are all that fits.
+  float each_scale[kLanes], unfit[kLanes];
+  hn::StoreU(scale, df, each_scale);
+  hn::StoreU(hn::IfThenElseZero(beyond, hn::Set(df, 1.0f)), df, unfit);
+  for (size_t g = 0; g < kLanes; ++g) {
+    if (unfit[g] == 0) continue;
+    float row[kGroup];
+    for (size_t i = 0; i < kGroup; ++i)
+      row[i] = each_scale[g] * static_cast<float>(before[g * kGroup + i]) + offsets[g];
+    fill_floats(row, kGroup, reinterpret_cast<int8_t*>(codes) + g * kGroup, corrections + g, scales + g);
+  }
+}
 #endif
 
 void fill_codes4(size_t k, uint8_t* codes, float* scales, int32_t* corrections, float* offsets) {
+#if CAIRN_HAS_MADDUBS && !CAIRN_HAS_VNNI
   prepare_codes4(k, codes, scales, offsets);
   fill_values8(k, reinterpret_cast<const int8_t*>(codes), corrections);
+#else
+  const size_t groups = k / kGroup, whole = groups / kLanes * kLanes, rest = groups - whole;
+  for (size_t g = 0; g < whole; g += kLanes)
+    fill_steps(codes + g * kGroup, scales + g, offsets + g, corrections + g);
+  if (rest == 0) return;
+  uint8_t last_codes[kLanes * kGroup] = {};
+  float last_scales[kLanes] = {}, last_offsets[kLanes] = {};
+  int32_t last_corrections[kLanes];
+  __builtin_memcpy(last_codes, codes + whole * kGroup, rest * kGroup);
+  __builtin_memcpy(last_scales, scales + whole, rest * sizeof(float));
+  __builtin_memcpy(last_offsets, offsets + whole, rest * sizeof(float));
+  fill_steps(last_codes, last_scales, last_offsets, last_corrections);
+  __builtin_memcpy(codes + whole * kGroup, last_codes, rest * kGroup);
+  __builtin_memcpy(scales + whole, last_scales, rest * sizeof(float));
+  __builtin_memcpy(corrections + whole, last_corrections, rest * sizeof(int32_t));
+#endif
 }
 
 }  // namespace
