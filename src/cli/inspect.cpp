@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "base/model_store.hpp"
@@ -39,22 +40,19 @@ Graphs plan_graphs(const gguf::File& file, const Options& options) {
 void run(const Options& options) {
   const gguf::File file(resolve_model(options.model));
   const gguf::DescribeOptions describe{options.full};
+  std::optional<Graphs> graphs;  // before anything is printed: it may refuse
+  if (options.graphs) graphs = plan_graphs(file, options);
   if (options.json) {
     auto json = gguf::to_json(file, describe);
     if (options.graph) json["graph"] = graph::to_json(graph::load(file));
-    if (options.graphs) {
-      const Graphs graphs = plan_graphs(file, options);
-      json["graphs"] = prefill::graphs_to_json(graphs.plan, graphs.count);
-    }
+    if (graphs) json["graphs"] = prefill::graphs_to_json(graphs->plan, graphs->count);
     // Strings of a file need not be UTF-8, JSON's must.
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return;
   }
   fmt::print("{}", gguf::describe(file, describe));
   if (options.graph) fmt::print("\n{}", graph::describe(graph::load(file)));
-  if (!options.graphs) return;
-  const Graphs graphs = plan_graphs(file, options);
-  fmt::print("\n{}", prefill::describe_graphs(graphs.plan, graphs.count));
+  if (graphs) fmt::print("\n{}", prefill::describe_graphs(graphs->plan, graphs->count));
 }
 
 }  // namespace

@@ -20,18 +20,18 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 // those that need running tasks alone.
 class ByKey {
  public:
-  void start(const FlatGraph& graph, const std::vector<double>& keys, bool waits) {
+  void start(const FlatGraph& graph, const std::vector<double>& keys, std::array<bool, kProcessors> waits) {
     graph_ = &graph;
     keys_ = &keys;
     waits_ = waits;
     for (auto& heap : heaps_) heap.clear();
     waiting_.start(graph);
-    if (waits) not_started_ = graph.predecessors;
+    not_started_ = graph.predecessors;
     waiting_.first([this](uint32_t task) { push(task); });
   }
   void finished(uint32_t task) {
     waiting_.finished(task, [this](uint32_t successor) {
-      if (!waits_) push(successor);
+      if (!waits_[graph_->processor[successor]]) push(successor);
     });
   }
   int64_t next(Processor processor) {
@@ -41,9 +41,8 @@ class ByKey {
     if (waiting_[task] > 0) return -1;  // what comes first begins soon
     std::pop_heap(heap.begin(), heap.end(), std::greater<>());
     heap.pop_back();
-    if (waits_)
-      for (uint32_t successor : graph_->successors_of(task))
-        if (--not_started_[successor] == 0) push(successor);
+    for (uint32_t successor : graph_->successors_of(task))
+      if (--not_started_[successor] == 0 && waits_[graph_->processor[successor]]) push(successor);
     return task;
   }
 
@@ -56,7 +55,7 @@ class ByKey {
 
   const FlatGraph* graph_ = nullptr;
   const std::vector<double>* keys_ = nullptr;
-  bool waits_ = false;
+  std::array<bool, kProcessors> waits_{};
   Waiting waiting_;
   std::vector<uint32_t> not_started_;  // predecessors that have not even begun
   std::array<std::vector<std::pair<double, uint32_t>>, kProcessors> heaps_;
@@ -88,7 +87,7 @@ class LookAhead final : public Scheduler {
  private:
   // Room for trials, in tasks run on the virtual clock: about a microsecond's worth for each task of a long
   // prompt, and no less than a millisecond's for a short one.
-  static constexpr uint64_t kStepsOfATask = 16, kSteps = 40'000;
+  static constexpr uint64_t kStepsOfATask = 10, kSteps = 30'000;
   // A schedule this close to the lower bound is not worth improving.
   static constexpr double kCloseEnough = 1.0005;
   // Trials are broken off once they are this much worse than the best: equal ones are not, they lead off
@@ -99,9 +98,9 @@ class LookAhead final : public Scheduler {
   // Tasks far from the end first, but each chunk `lag` steps behind the one before, so that one is on the CPU
   // while another is on the NPU, and each kind of task `bias` steps later. A step: a layer's share of one
   // chunk.
-  // How long a processor waits for the first of its tasks though another is ready: not at all, while only
-  // running tasks are missing, or as long as it takes.
-  enum class Waits : uint8_t { never, soon, always };
+  // Whether a processor waits for the first of its tasks though another is ready: none, the CPU or both while
+  // only running tasks are missing, both as long as it takes.
+  enum class Waits : uint8_t { none, cpu, both, both_long };
   struct Rule {
     Waits waits;
     double lag;
@@ -238,14 +237,14 @@ void LookAhead::try_rule(const TaskGraph& graph, const Rule& rule) {
     keys_[t] = step_ * (rule.lag * tasks[t].chunk + rule.bias[static_cast<size_t>(tasks[t].kind)]) -
                (graph_.seconds[t] + after_[t]);
   double makespan;
-  if (rule.waits == Waits::always) {
+  if (rule.waits == Waits::both_long) {
     sort_by_keys();
     makespan = try_order(rule_makespan_ * kHair);
   } else {
-    trying_.start(graph_, keys_, rule.waits == Waits::soon);
+    trying_.start(graph_, keys_, {rule.waits == Waits::both, rule.waits != Waits::none});
     makespan = try_run(trying_, rule_makespan_ * kHair);
   }
-  if (makespan > rule_makespan_ || makespan == kInfinity) return;
+  if (makespan >= rule_makespan_) return;
   rule_makespan_ = makespan;
   rule_ = rule;
 }
@@ -257,9 +256,18 @@ void LookAhead::try_portfolio(const TaskGraph& graph) {
   FirstCome first_come;
   first_come.start(graph_);
   try_run(first_come, kInfinity);
-  // Lag 0: the longest way to the end first, Hu's rule. 1000: chunk after chunk.
-  for (double lag : {0.5, 1.0, 0.0, 0.25, 2.0, 1000.0})
-    for (Waits waits : {Waits::soon, Waits::never, Waits::always}) try_rule(graph, {waits, lag, {}});
+  try_rule(graph, {Waits::none, 0, {}});  // the longest way to the end first: Hu's rule
+  // With attention, and what leads to it, put off behind what the NPU waits for, and without.
+  for (double late : {0.5, 0.0, 1.0})
+    for (double lag : {1.0, 0.5, 4.0})
+      for (Waits waits : {Waits::none, Waits::cpu}) {
+        Rule rule{waits, lag, {}};
+        rule.bias[static_cast<size_t>(TaskKind::attention)] = late;
+        rule.bias[static_cast<size_t>(TaskKind::qkv)] = late / 2;
+        try_rule(graph, rule);
+      }
+  try_rule(graph, {Waits::both, 1, {}});
+  try_rule(graph, {Waits::both_long, 0.5, {}});
 }
 
 // trial_.order: some tasks of current_ elsewhere, as far as their predecessors and successors allow.
@@ -301,8 +309,8 @@ void LookAhead::improve(const TaskGraph& graph) {
   for (uint32_t turn = 0; !good_enough(); ++turn) {
     if (turn % 4 == 0) {
       Rule rule = rule_;
-      if (random.below(4) == 0) rule.waits = static_cast<Waits>(random.below(3));
-      rule.lag *= 0.5 + random.unit();
+      if (random.below(4) == 0) rule.waits = static_cast<Waits>(random.below(4));
+      rule.lag = random.below(4) == 0 ? 3 * random.unit() : rule.lag * (0.5 + random.unit());
       for (double& bias : rule.bias)
         if (random.below(3) == 0) bias += random.unit() - 0.5;
       const double before = best_;
