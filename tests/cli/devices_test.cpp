@@ -24,7 +24,10 @@ TEST(Devices, AreListedWithTheReasonOfThoseNotFound) {
   std::vector<std::string> available, missing;
   for (const nlohmann::json& device : json["prefill_devices"]) {
     (device["available"] ? available : missing).push_back(device["name"]);
-    if (!device["available"]) EXPECT_THAT(std::string(device["detail"]), HasSubstr(empty.path()));
+    const std::string detail = device["detail"];
+    if (!device["available"]) {
+      EXPECT_THAT(detail, HasSubstr(empty.path()));
+    }
   }
   EXPECT_THAT(available, ::testing::ElementsAre("cpu", "simulated"));
   EXPECT_THAT(missing, ::testing::ElementsAre("openvino:CPU", "openvino:GPU", "openvino:NPU"));

@@ -65,7 +65,7 @@ TEST(SealedFile, IsRefusedWhenAnyByteIsAnotherOrMissing) {
   EXPECT_FALSE(open_sealed(path, "for this", &why));
   write_file(path, whole);
   EXPECT_FALSE(open_sealed(path, "for that", &why));
-  EXPECT_THAT(why, HasSubstr("another version, driver or device"));
+  EXPECT_THAT(why, HasSubstr("another version, driver, device or model"));
   EXPECT_TRUE(open_sealed(path, "for this", &why));
 }
 
@@ -146,7 +146,7 @@ TEST_P(OpenvinoCache, AnotherLibrarysBlobIsMadeAgain) {
   const ScopedVariable chosen("CAIRN_OPENVINO", (folder / "libopenvino_c.so").c_str());
   EXPECT_EQ(run_cached(), 0U);
   ASSERT_FALSE(notices.empty());
-  EXPECT_THAT(notices[0], HasSubstr("another version, driver or device"));
+  EXPECT_THAT(notices[0], HasSubstr("another version, driver, device or model"));
   EXPECT_EQ(run_cached(), 2U);
 }
 
@@ -191,7 +191,8 @@ TEST(OpenvinoDriver, AnotherDriversBlobIsMadeAgain) {
   EXPECT_EQ(compile(), 1U);
   const ScopedVariable driver("FAKE_OPENVINO_DRIVER", "8");
   EXPECT_EQ(compile(), 0U);
-  EXPECT_THAT(notices, ElementsAre(HasSubstr("another version, driver or device; it is compiled anew")));
+  EXPECT_THAT(notices,
+              ElementsAre(HasSubstr("another version, driver, device or model; it is compiled anew")));
   EXPECT_EQ(compile(), 1U);
 }
 

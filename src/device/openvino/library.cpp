@@ -64,7 +64,8 @@ std::pair<std::string, void*> find() {
     }
     return {path, open_file(path)};
   }
-  if (const std::string path = library_in(cache_folder("openvino")); !path.empty()) return {path, open_file(path)};
+  if (const std::string path = library_in(cache_folder("openvino")); !path.empty())
+    return {path, open_file(path)};
   const std::string system(kFileName);
   if (void* handle = dlopen(system.c_str(), RTLD_NOW | RTLD_LOCAL)) return {system, handle};
   fail(ErrorCode::not_found,

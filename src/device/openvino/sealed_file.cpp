@@ -73,7 +73,7 @@ std::optional<SealedFile> open_sealed(const std::string& path, const std::string
   }
   const std::span<const std::byte> own = bytes.subspan(seal.content_bytes, seal.identity_bytes);
   if (own.size() != identity.size() || std::memcmp(own.data(), identity.data(), own.size()) != 0) {
-    return refuse("is of another version, driver or device");
+    return refuse("is of another version, driver, device or model");
   }
   Checksum checksum;
   checksum.update(bytes.first(body));

@@ -12,23 +12,13 @@
 #include <string>
 #include <vector>
 
-struct ov_version_t {
-  const char* buildNumber;
-  const char* description;
-};
-struct ov_available_devices_t {
-  char** devices;
-  size_t size;
-};
-struct ov_shape_t {
-  int64_t rank;
-  int64_t* dims;
-};
-struct ov_core_t {
-  std::map<std::string, std::string> properties;
-};
-struct ov_tensor_t {
-  unsigned type;
+#include "device/openvino/library.hpp"
+
+namespace cairn::device::openvino {
+
+struct Core {};
+struct Tensor {
+  ElementType type;
   std::vector<int64_t> dims;
   void* memory;
   size_t elements() const {
@@ -36,12 +26,12 @@ struct ov_tensor_t {
     for (const int64_t dim : dims) count *= static_cast<size_t>(dim);
     return count;
   }
-  size_t bytes() const { return elements() * (type == 4 ? 4 : 1); }
+  size_t bytes() const { return elements() * (type == ElementType::f32 ? 4 : 1); }
 };
-struct ov_model_t {
+struct Model {
   std::string xml, constants;
 };
-using ov_compiled_model_t = ov_model_t;
+struct CompiledModel : Model {};
 
 namespace {
 
@@ -145,9 +135,9 @@ Matrix multiply_each(const Matrix& a, const Matrix& b) {  // b: one row, or one 
 
 }  // namespace
 
-struct ov_infer_request_t {
-  const ov_compiled_model_t* model;
-  std::map<size_t, ov_tensor_t> inputs, outputs;
+struct InferRequest {
+  const CompiledModel* model;
+  std::map<size_t, Tensor> inputs, outputs;
 
   std::string infer() const {  // empty, or what is wrong
     const std::map<int, Layer> layers = layers_of(model->xml);
@@ -160,10 +150,11 @@ struct ov_infer_request_t {
       const Layer& layer = numbered.second;
       const auto in = [&](int port) -> const Matrix& { return done.at(layer.inputs.at(port)); };
       if (layer.type == "Parameter") {
-        const ov_tensor_t& tensor = inputs.at(parameters++);
+        const Tensor& tensor = inputs.at(parameters++);
         const std::string type = attribute(layer.data, "element_type");
         if (tensor.dims != sizes_in(attribute(layer.data, "shape"))) return "a tensor of another shape";
-        if (tensor.type != (type == "i8" ? 7U : 4U)) return "a tensor of another type";
+        if (tensor.type != (type == "i8" ? ElementType::i8 : ElementType::f32))
+          return "a tensor of another type";
         done[id] = matrix_of(type, tensor.dims, tensor.memory);
       } else if (layer.type == "Const") {
         const size_t offset = std::stoull(attribute(layer.data, "offset"));
@@ -181,7 +172,7 @@ struct ov_infer_request_t {
       } else if (layer.type == "Multiply") {
         done[id] = multiply_each(in(0), in(1));
       } else if (layer.type == "Result") {
-        const ov_tensor_t& tensor = outputs.at(results++);
+        const Tensor& tensor = outputs.at(results++);
         if (tensor.elements() != in(0).values.size()) return "an output of another shape";
         std::memcpy(tensor.memory, in(0).values.data(), tensor.bytes());
       } else {
@@ -192,16 +183,19 @@ struct ov_infer_request_t {
   }
 };
 
-extern "C" {
+}  // namespace cairn::device::openvino
 
-int ov_get_openvino_version(ov_version_t* version) {
+extern "C" {
+using namespace cairn::device::openvino;
+
+int ov_get_openvino_version(VersionInfo* version) {
   const std::string asked = variable("FAKE_OPENVINO_VERSION");
-  version->buildNumber = copy_of(asked.empty() ? "2026.4.1-1-fake" : asked);
+  version->build = copy_of(asked.empty() ? "2026.4.1-1-fake" : asked);
   version->description = copy_of("fake");
   return 0;
 }
-void ov_version_free(ov_version_t* version) {
-  delete[] version->buildNumber;
+void ov_version_free(VersionInfo* version) {
+  delete[] version->build;
   delete[] version->description;
 }
 const char* ov_get_last_err_msg() {
@@ -211,24 +205,24 @@ void ov_free(const char* text) {
   delete[] text;
 }
 
-int ov_core_create(ov_core_t** core) {
+int ov_core_create(Core** core) {
   if (variable("FAKE_OPENVINO_FAIL") == "start") return failure("no plug-ins");
-  *core = new ov_core_t;
+  *core = new Core;
   return 0;
 }
-void ov_core_free(ov_core_t* core) {
+void ov_core_free(Core* core) {
   delete core;
 }
-int ov_core_get_available_devices(const ov_core_t*, ov_available_devices_t* devices) {
-  devices->size = 2;
-  devices->devices = new char* [2] { copy_of("CPU"), copy_of("NPU") };
+int ov_core_get_available_devices(const Core*, DeviceNames* devices) {
+  devices->count = 2;
+  devices->names = new char* [2] { copy_of("CPU"), copy_of("NPU") };
   return 0;
 }
-void ov_available_devices_free(ov_available_devices_t* devices) {
-  for (size_t i = 0; i < devices->size; ++i) delete[] devices->devices[i];
-  delete[] devices->devices;
+void ov_available_devices_free(DeviceNames* devices) {
+  for (size_t i = 0; i < devices->count; ++i) delete[] devices->names[i];
+  delete[] devices->names;
 }
-int ov_core_get_property(const ov_core_t* core, const char* device, const char* key, char** value) {
+int ov_core_get_property(const Core*, const char* device, const char* key, char** value) {
   const std::string name = device;
   if (name == "GPU") return failure("libOpenCL.so.1: cannot open shared object file");
   if (std::strcmp(key, "FULL_DEVICE_NAME") == 0) {
@@ -236,82 +230,78 @@ int ov_core_get_property(const ov_core_t* core, const char* device, const char* 
   } else if (name == "NPU" && std::strcmp(key, "NPU_DRIVER_VERSION") == 0) {
     const std::string driver = variable("FAKE_OPENVINO_DRIVER");
     *value = copy_of(driver.empty() ? "7" : driver);
-  } else if (const auto found = core->properties.find(key); found != core->properties.end()) {
-    *value = copy_of(found->second);
   } else {
     return failure(std::string("Unsupported configuration key: ") + key);
   }
   return 0;
 }
-int ov_core_set_property(const ov_core_t*, const char*, ...) {
+int ov_core_set_property(const Core*, const char*, ...) {
   return 0;
 }
-int ov_core_read_model_from_memory_buffer(const ov_core_t*, const char* xml, size_t size,
-                                          const ov_tensor_t* constants, ov_model_t** model) {
-  *model = new ov_model_t{std::string(xml, size),
-                          std::string(static_cast<const char*>(constants->memory), constants->bytes())};
+int ov_core_read_model_from_memory_buffer(const Core*, const char* xml, size_t size, const Tensor* constants,
+                                          Model** model) {
+  *model = new Model{std::string(xml, size),
+                     std::string(static_cast<const char*>(constants->memory), constants->bytes())};
   return 0;
 }
-int ov_core_compile_model(const ov_core_t*, const ov_model_t* model, const char*, size_t,
-                          ov_compiled_model_t** compiled, ...) {
+int ov_core_compile_model(const Core*, const Model* model, const char*, size_t, CompiledModel** compiled,
+                          ...) {
   const std::string asked = variable("FAKE_OPENVINO_FAIL");
   if (asked == "compile") return failure("Check 'tokens' failed: no such shape\nhere");
   if (asked == "memory") return failure("std::bad_alloc");
-  *compiled = new ov_compiled_model_t(*model);
+  *compiled = new CompiledModel{*model};
   return 0;
 }
-int ov_core_import_model(const ov_core_t*, const char* content, size_t size, const char*,
-                         ov_compiled_model_t** compiled) {
+int ov_core_import_model(const Core*, const char* content, size_t size, const char*,
+                         CompiledModel** compiled) {
   const std::string blob(content, size), head = "fake blob\n";
   const size_t end = blob.find("</net>");
   if (variable("FAKE_OPENVINO_FAIL") == "import" || !blob.starts_with(head) || end == std::string::npos) {
     return failure("blob of another version");
   }
-  *compiled = new ov_compiled_model_t{blob.substr(head.size(), end + 6 - head.size()), blob.substr(end + 6)};
+  *compiled = new CompiledModel{{blob.substr(head.size(), end + 6 - head.size()), blob.substr(end + 6)}};
   return 0;
 }
-int ov_compiled_model_export_model(const ov_compiled_model_t* model, const char* path) {
+int ov_compiled_model_export_model(const CompiledModel* model, const char* path) {
   if (variable("FAKE_OPENVINO_FAIL") == "export") return failure("No space left on device");
   std::ofstream(path, std::ios::binary) << "fake blob\n" << model->xml << model->constants;
   return 0;
 }
-int ov_compiled_model_create_infer_request(const ov_compiled_model_t* model, ov_infer_request_t** request) {
-  *request = new ov_infer_request_t{model, {}, {}};
+int ov_compiled_model_create_infer_request(const CompiledModel* model, InferRequest** request) {
+  *request = new InferRequest{model, {}, {}};
   return 0;
 }
-void ov_compiled_model_free(ov_compiled_model_t* model) {
+void ov_compiled_model_free(CompiledModel* model) {
   delete model;
 }
-void ov_model_free(ov_model_t* model) {
+void ov_model_free(Model* model) {
   delete model;
 }
-int ov_infer_request_set_input_tensor_by_index(ov_infer_request_t* request, size_t index,
-                                               const ov_tensor_t* tensor) {
+int ov_infer_request_set_input_tensor_by_index(InferRequest* request, size_t index, const Tensor* tensor) {
   request->inputs[index] = *tensor;
   return 0;
 }
-int ov_infer_request_set_output_tensor_by_index(ov_infer_request_t* request, size_t index,
-                                                const ov_tensor_t* tensor) {
+int ov_infer_request_set_output_tensor_by_index(InferRequest* request, size_t index, const Tensor* tensor) {
   request->outputs[index] = *tensor;
   return 0;
 }
-int ov_infer_request_infer(ov_infer_request_t* request) {
+int ov_infer_request_infer(InferRequest* request) {
   if (variable("FAKE_OPENVINO_FAIL") == "infer") return failure("device lost");
   const std::string wrong = request->infer();
   return wrong.empty() ? 0 : failure(wrong);
 }
-void ov_infer_request_free(ov_infer_request_t* request) {
+void ov_infer_request_free(InferRequest* request) {
   delete request;
 }
-int ov_tensor_create_from_host_ptr(unsigned type, ov_shape_t shape, void* memory, ov_tensor_t** tensor) {
-  *tensor = new ov_tensor_t{type, {shape.dims, shape.dims + shape.rank}, memory};
+int ov_tensor_create_from_host_ptr(ElementType type, Shape shape, void* memory, Tensor** tensor) {
+  *tensor = new Tensor{type, {shape.sizes, shape.sizes + shape.rank}, memory};
   return 0;
 }
-int ov_tensor_get_byte_size(const ov_tensor_t* tensor, size_t* size) {
+int ov_tensor_get_byte_size(const Tensor* tensor, size_t* size) {
   *size = tensor->bytes() + (variable("FAKE_OPENVINO_TYPES").empty() ? 0 : 1);
   return 0;
 }
-void ov_tensor_free(ov_tensor_t* tensor) {
+void ov_tensor_free(Tensor* tensor) {
   delete tensor;
 }
 }
