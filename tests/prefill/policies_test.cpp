@@ -313,7 +313,7 @@ TEST(Policies, DecideInMicroseconds) {
   for (Policy policy : kAll) {
     const auto scheduler = make_scheduler(policy);
     double least = 1;
-    for (int round = 0; round < 5; ++round) {
+    for (int round = 0; round < 15; ++round) {
       const SimulatedRun simulated = simulate(graph, *scheduler);
       least = std::min(least, simulated.decision_seconds / static_cast<double>(simulated.decisions));
     }
