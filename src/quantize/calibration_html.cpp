@@ -172,8 +172,11 @@ std::string calibration_html(const Calibration& c) {
       "<meta name=\"viewport\" content=\"width=device-width\"><title>{}</title>\n{}<h1>{}</h1>"
       "<p>{} layers, {} linear inputs, {} tokens in windows of {}.</p>\n",
       title, kStyle, title, c.layers.size(), c.layers.size() * kInputs, c.tokens, c.window);
-  out += svg(by_layer(c, "Outlier channels (Fig. 10): beyond the 99.9th percentile", "channels a token",
-                      [](const OutlierStatistics& o) { return static_cast<double>(o.channels_per_token); }));
+  // Not those of one token: beyond a percentile of the tensor they are as many in every layer.
+  out += svg(by_layer(c, "Outlier channels of a window (Fig. 10): beyond the 99.9th percentile", "channels",
+                      [](const OutlierStatistics& o) {
+                        return static_cast<double>(o.touched) * static_cast<double>(o.counts.size());
+                      }));
   out += svg(by_layer(c, "Channels that a window touches (Fig. 11)", "% of all channels",
                       [](const OutlierStatistics& o) { return 100 * static_cast<double>(o.touched); }));
   out += svg(hot_channels(c));
