@@ -11,6 +11,7 @@ using graph::Slot;
 
 constexpr size_t kPanelBytes = 192 << 10;  // of weights that stay in the second-level cache
 constexpr size_t kMostPanelRows = 192;
+constexpr size_t kFilledRows = 8;  // of a panel, in one call: rows alone end in parts of vectors
 
 size_t index_of(Slot slot) {
   return static_cast<size_t>(slot);
@@ -337,9 +338,11 @@ void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row,
     if (!step.integer) {
       encoding.dequantize(from, k, t.row + r * k);
     } else if (codes4) {
-      auto* codes = reinterpret_cast<uint8_t*>(values);
-      encoding.unpack4(from, k, codes, scales, t.panel.offsets + r * groups);
-      machine_.gemm.fill_codes4(k, codes, scales, corrections, t.panel.offsets + r * groups);
+      encoding.unpack4(from, k, reinterpret_cast<uint8_t*>(values), scales, t.panel.offsets + r * groups);
+      if (r % kFilledRows != kFilledRows - 1 && r + 1 < rows) continue;
+      const size_t first = r / kFilledRows * kFilledRows, group = first * groups;
+      machine_.gemm.fill_codes4((r + 1 - first) * k, reinterpret_cast<uint8_t*>(t.panel.values + first * k),
+                                t.panel.scales + group, t.panel.corrections + group, t.panel.offsets + group);
     } else if (values8) {
       encoding.unpack8(from, k, values, scales);
       machine_.gemm.fill_values8(k, values, corrections);
