@@ -77,12 +77,15 @@ TEST_P(RealOpenvino, BlobsComeBackAndOnesFromElsewhereDoNot) {
   EXPECT_EQ(second->cached_graphs(), 1U);
   EXPECT_LT(worst_error(*compiled, graph), kRounding);
 
-  AcceleratorOptions options;  // made for two threads: another device, as it were
+  AcceleratorOptions options;  // the blob was made for two threads
   options.threads = 1;
   options.cache_folder = folder.path();
   const auto other = make_openvino_accelerator("CPU", options, GetParam());
   EXPECT_LT(worst_error(*other->compile(graph), graph), kRounding);
   EXPECT_EQ(other->cached_graphs(), 0U);
+  const auto third = make(folder.path());
+  third->compile(graph);
+  EXPECT_EQ(third->cached_graphs(), 1U) << "both are kept";
 }
 
 INSTANTIATE_TEST_SUITE_P(Weights, RealOpenvino,

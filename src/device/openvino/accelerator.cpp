@@ -147,7 +147,7 @@ class OpenvinoAccelerator final : public Accelerator {
     const std::string text = shape.text();
     const std::string path =
         fmt::format("{}/{:016x}-{}-{}.blob", options_.cache_folder,
-                    XXH3_64bits_withSeed(text.data(), text.size(), key), shape.tokens, device_.name);
+                    XXH3_64bits_withSeed(text.data(), text.size(), key), shape.tokens, device_.setting);
     const std::string identity =
         fmt::format("cairn graph 1\n{}\n{:016x}\n{}", text, key, device_.fingerprint);
     std::string why;

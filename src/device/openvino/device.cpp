@@ -64,7 +64,8 @@ Device open_device(const std::string& name, uint32_t threads) {
     fail(ErrorCode::not_found, "openvino:{} is not here: {}", name,
          why_missing(*library, core.get(), kind_of(name)));
   }
-  Device device{std::move(library), std::move(core), name, ""};
+  Device device{std::move(library), std::move(core), name, name, ""};
+  if (device.on_cpu()) device.setting += fmt::format("-{}", threads);
   set(device, "PERFORMANCE_HINT", "LATENCY", false);
   if (kind_of(name) != "NPU") set(device, "INFERENCE_PRECISION_HINT", "f32", device.on_cpu());
   if (device.on_cpu()) {

@@ -13,6 +13,7 @@ struct Device {
   std::shared_ptr<const Library> library;
   Handle<Core> core;
   std::string name;         // "CPU"
+  std::string setting;      // "CPU-2": with its threads, as two settings' blobs are kept beside each other
   std::string fingerprint;  // library, device, driver: blobs of another are not used
   bool on_cpu() const { return name == "CPU"; }
 };
