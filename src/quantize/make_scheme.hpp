@@ -32,14 +32,14 @@ const char* name(Pruned pruned);  // "clamp", "range", "rotation", "float"
 
 struct SchemeOptions {
   Method method = Method::rotation;
-  std::optional<WeightScale> weights;  // absent: tensor for naive, row for the others
+  std::optional<WeightScale> weights{};  // absent: tensor for naive, row for the others
   bool fixed = false;       // token, rotation: one fixed scale (the maximum) in place of one a token
   bool rotate = false;      // shadow: of rotated inputs
   double threshold = 99.0;  // shadow: the percentile, one of kPercentiles
   double prune = 0;         // shadow: share of the inputs, least important first, without it
   Pruned pruned = Pruned::clamp;
-  std::optional<uint32_t> float_tokens;  // first tokens in float; absent: 0, for auto what was calibrated
-  double budget = 0.6;                   // auto: per cent of perplexity
+  std::optional<uint32_t> float_tokens{};  // first tokens in float; absent: 0, for auto what was calibrated
+  double budget = 0.6;                     // auto: per cent of perplexity
   double hot = 0.5;  // shadow: memory of hot weights (2 bytes each), per cent of the model's
 };
 

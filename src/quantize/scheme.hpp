@@ -34,12 +34,12 @@ struct Treatment {
   ScaleKind scale_kind = ScaleKind::token;
   float scale = 0;  // fixed: s > 0
   Outliers outliers = Outliers::clamp;
-  float threshold = 0;          // mixed: in units of x'
-  bool rotate = false;          // x' = x · R (see Rotation), weights likewise, after `divisors`
-  std::vector<float> divisors;  // SmoothQuant (arXiv 2211.10438): x'_k = x_k / divisors[k], weights ·
-                                // divisors[k]; empty: none
+  float threshold = 0;            // mixed: in units of x'
+  bool rotate = false;            // x' = x · R (see Rotation), weights likewise, after `divisors`
+  std::vector<float> divisors{};  // SmoothQuant (arXiv 2211.10438): x'_k = x_k / divisors[k], weights ·
+                                  // divisors[k]; empty: none
   std::vector<uint32_t>
-      hot;  // channels whose weights stay in memory in float for shadow execution, ascending
+      hot{};  // channels whose weights stay in memory in float for shadow execution, ascending
 };
 
 enum class WeightScale : uint8_t { row, tensor };

@@ -62,7 +62,9 @@ TEST_F(MakeScheme, SmoothQuantSharesTheDifficulty) {
     float most = 0;
     for (size_t k = 0; k < t.divisors.size(); ++k) {
       const float x = r.channel_maxima[0][k], w = r.weight_maxima[k];
-      if (x > 0) EXPECT_NEAR(x / t.divisors[k], w * t.divisors[k], 1e-5);  // alpha 0.5: both alike
+      if (x > 0) {  // alpha 0.5: both alike
+        EXPECT_NEAR(x / t.divisors[k], w * t.divisors[k], 1e-5);
+      }
       most = std::max(most, x / t.divisors[k]);
     }
     EXPECT_FLOAT_EQ(t.scale, most / 127);
@@ -137,9 +139,15 @@ TEST_F(MakeScheme, PruningTakesTheLeastImportantInputs) {
         EXPECT_LE(r.outliers[0][0].importance, importances[count - 1]);
         EXPECT_EQ(t.float_product, pruned == Pruned::float_product);
         EXPECT_EQ(t.rotate, pruned == Pruned::rotation);
-        if (pruned == Pruned::clamp) EXPECT_FLOAT_EQ(t.scale, r.ranges[0][0].percentiles[0] / 127);
-        if (pruned == Pruned::range) EXPECT_FLOAT_EQ(t.scale, r.ranges[0][0].maximum / 127);
-        if (pruned == Pruned::rotation) EXPECT_EQ(t.scale_kind, ScaleKind::token);
+        if (pruned == Pruned::clamp) {
+          EXPECT_FLOAT_EQ(t.scale, r.ranges[0][0].percentiles[0] / 127);
+        }
+        if (pruned == Pruned::range) {
+          EXPECT_FLOAT_EQ(t.scale, r.ranges[0][0].maximum / 127);
+        }
+        if (pruned == Pruned::rotation) {
+          EXPECT_EQ(t.scale_kind, ScaleKind::token);
+        }
       });
       EXPECT_EQ(found, count);
       EXPECT_NEAR(shadow_share(scheme), 1 - prune, 0.5 / static_cast<double>(importances.size()) + 1e-9);
