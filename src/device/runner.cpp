@@ -4,6 +4,10 @@
 
 namespace cairn::device {
 
+void Runner::throw_if_cancelled() const {
+  if (cancelled_ && cancelled_()) fail(ErrorCode::cancelled, "the pass was cancelled");
+}
+
 void check_forward(const Runner& runner, std::span<const int32_t> tokens, uint32_t position) {
   if (tokens.empty() || tokens.size() > runner.chunk()) {
     fail(ErrorCode::invalid_argument, "a pass takes 1 to {} tokens, not {}", runner.chunk(), tokens.size());

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "formats/gguf.hpp"
 #include "graph/graph.hpp"
@@ -24,7 +25,7 @@ struct RunnerOptions {
   uint32_t threads = 0;     // 0: usable_processors()
   uint32_t chunk = 512;     // most tokens in one pass; longer inputs are cut by the caller
   Precision precision = Precision::standard;
-  KvType kv = KvType::f16;  // f16 means f32 with Precision::f32
+  KvType kv = KvType::f16;   // f16 means f32 with Precision::f32
   InputObserver observer{};  // called by one thread, before each product; empty: nobody looks
 };
 
@@ -37,13 +38,24 @@ class Runner {
   virtual const graph::Model& model() const = 0;
   virtual uint32_t context() const = 0;
   virtual uint32_t chunk() const = 0;
-  // Runs tokens (1 … chunk()) at positions [position, position + size); position ≤ length(). Cached positions from
-  // `position` on are forgotten first. logits: none → ignored; last → [vocabulary]; all → [tokens, vocabulary].
-  // Errors: invalid_argument (beyond the context, token id outside the vocabulary).
+  // Runs tokens (1 … chunk()) at positions [position, position + size); position ≤ length(). Cached positions
+  // from `position` on are forgotten first. logits: none → ignored; last → [vocabulary]; all → [tokens,
+  // vocabulary]. Errors: invalid_argument (beyond the context, token id outside the vocabulary); cancelled
+  // (set_cancelled).
   virtual void forward(std::span<const int32_t> tokens, uint32_t position, Logits wanted, float* logits) = 0;
   virtual uint32_t length() const = 0;  // positions in the cache
   virtual uint64_t kv_bytes() const = 0;
   virtual uint64_t scratch_bytes() const = 0;
+
+  // Asked by forward() of several tokens between a layer's steps, on the caller's thread: true makes it throw
+  // Error cancelled, and the cache then ends at `position`. Empty: nobody asks.
+  void set_cancelled(std::function<bool()> cancelled) { cancelled_ = std::move(cancelled); }
+
+ protected:
+  void throw_if_cancelled() const;
+
+ private:
+  std::function<bool()> cancelled_;
 };
 
 // Throws forward()'s errors for tokens and a position that the runner cannot take.

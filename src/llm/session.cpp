@@ -60,6 +60,20 @@ class Answer {
   bool wanted_ = true;
 };
 
+// Lets the runner ask `cancelled` during a pass, until it goes out of scope.
+class CancelGuard {
+ public:
+  CancelGuard(device::Runner& runner, const std::function<bool()>& cancelled) : runner_(runner) {
+    runner_.set_cancelled(cancelled);
+  }
+  ~CancelGuard() { runner_.set_cancelled({}); }
+  CancelGuard(const CancelGuard&) = delete;
+  CancelGuard& operator=(const CancelGuard&) = delete;
+
+ private:
+  device::Runner& runner_;
+};
+
 }  // namespace
 
 const char* name(FinishReason reason) {
@@ -122,13 +136,19 @@ bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& opti
   const auto [differs, unused] =
       std::mismatch(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(comparable), cached_.begin());
   const auto shared = static_cast<size_t>(differs - prompt.begin());
+  const CancelGuard guard(*runner_, options.cancelled);
   cached_.resize(shared);
   statistics.prompt_tokens = static_cast<uint32_t>(prompt.size());
   statistics.cached_tokens = static_cast<uint32_t>(shared);
   for (size_t done = shared; done < prompt.size();) {
     if (options.cancelled && options.cancelled()) return false;
     const size_t size = std::min<size_t>(runner_->chunk(), prompt.size() - done);
-    forward(prompt.subspan(done, size), done + size == prompt.size());
+    try {
+      forward(prompt.subspan(done, size), done + size == prompt.size());
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::cancelled) throw;
+      return false;
+    }
     done += size;
     statistics.prefill_tokens += static_cast<uint32_t>(size);
     statistics.prefill_seconds = watch.seconds();

@@ -37,7 +37,8 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;
   bool ignore_end = false;  // take end-of-generation tokens for ordinary ones
-  // Asked before every chunk of the prefill and every token; true stops.
+  // Asked before every chunk of the prefill and every token, and by the runner between a chunk's layers,
+  // always on the thread of the call; true stops.
   std::function<bool()> cancelled;
   // Called after every chunk of the prefill with the prompt's tokens that are in the cache, and all of them.
   std::function<void(uint32_t done, uint32_t total)> progress;

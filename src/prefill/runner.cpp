@@ -1,6 +1,7 @@
 #include "prefill/runner.hpp"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "base/clock.hpp"
@@ -120,6 +121,7 @@ class Prefill final : public PrefillRunner {
   void forward(std::span<const int32_t> tokens, uint32_t position, device::Logits wanted,
                float* logits) override {
     device::check_forward(*this, tokens, position);
+    length_ = position;  // whatever stops the pass
     const size_t vocabulary = model_.parameters.vocabulary;
     size_t alone = position < scheme_.float_tokens ? scheme_.float_tokens - position : 0;
     if (!options_.everything && tokens.size() <= kFewTokens) alone = tokens.size();
@@ -237,8 +239,12 @@ void Prefill::pass(std::span<const int32_t> tokens, uint32_t position, device::L
   timeline_.npu = accelerator_->name();
   timeline_.cpu = "CPU";
   const std::unique_ptr<Scheduler> scheduler = make_scheduler(options_.policy);
-  timeline_.events = run_tasks(graph, *scheduler, shares_.npu + shares_.cpu == shares_.all,
-                               [this](const Task& task) { run_task(task); });
+  const auto caller = std::this_thread::get_id();
+  timeline_.events =
+      run_tasks(graph, *scheduler, shares_.npu + shares_.cpu == shares_.all, [&](const Task& task) {
+        if (std::this_thread::get_id() == caller) throw_if_cancelled();
+        run_task(task);
+      });
   learned_.learn(timeline_);
   if (phone_ != nullptr) simulate_timeline(chunks);
 

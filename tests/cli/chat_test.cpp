@@ -146,6 +146,38 @@ TEST_F(Chat, CtrlCStopsTheAnswerOnly) {
   EXPECT_FALSE(messages[1]["content"].get<std::string>().empty());
 }
 
+// Byte by byte its own token: the prefill alone would take far longer than the test.
+std::string long_text(size_t size) {
+  std::string text;
+  for (size_t i = 0; i < size; ++i) text += static_cast<char>('0' + i * 7 % 10);
+  return text;
+}
+
+TEST_F(Chat, CtrlCStopsThePrefillOnly) {
+  llm::write_tiny_model(model(), {.context = 1 << 20});
+  Program program(
+      {"chat", model(), "--threads", "1", "--context", "1000000", "-n", "5", "--system", long_text(120000)},
+      Program::Input::terminal);
+  program.expect_prompt();
+  program.write("hello\r");
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  program.write("\x03");
+  program.wait_for([&] { return program.err.find("decode 0 tokens") != std::string::npos; });
+  program.write("/system\rhello\r/exit\r");
+  EXPECT_EQ(program.status(), 0) << program.err;
+  EXPECT_NE(program.err.find("decode", program.err.find("decode 0 tokens") + 6), std::string::npos);
+}
+
+TEST_F(Chat, InterruptWhilePrefillingFromAPipe) {
+  llm::write_tiny_model(model(), {.context = 1 << 20});
+  Program program({"chat", model(), "--threads", "1", "--context", "1000000"});
+  program.write(long_text(200000) + "\n");  // more than a pipe holds: the program reads when this returns
+  std::this_thread::sleep_for(std::chrono::milliseconds(400));
+  program.signal(SIGINT);
+  EXPECT_EQ(program.status(), 130);
+  EXPECT_THAT(program.err, HasSubstr("decode 0 tokens"));
+}
+
 TEST_F(Chat, InterruptAndTerminationAtThePromptLeave) {
   Program program(command(), Program::Input::terminal);
   program.expect_prompt();

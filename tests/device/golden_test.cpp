@@ -140,6 +140,34 @@ TEST_P(GoldenModel, ForgetsWhatLiesBehindAnEarlierPosition) {
   EXPECT_LT(compare(expected, again, golden_.vocabulary).error, 2e-4);
 }
 
+TEST_P(GoldenModel, CancelledPassesLeaveTheCacheAsItWas) {
+  const auto r = runner(Precision::f32);
+  const auto tokens = std::span<const int32_t>(golden_.tokens);
+  const std::vector<float> whole = forward(*r, tokens, 64);
+  for (int stop = 1;; stop += 3) {
+    int asked = 0;
+    r->forward(tokens.first(12), 0, Logits::none, nullptr);
+    r->set_cancelled([&] { return ++asked == stop; });
+    std::vector<float> logits((tokens.size() - 12) * golden_.vocabulary);
+    bool cancelled = false;
+    try {
+      r->forward(tokens.subspan(12), 12, Logits::all, logits.data());
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::cancelled);
+      cancelled = true;
+    }
+    r->set_cancelled({});
+    EXPECT_EQ(r->length(), cancelled ? 12U : tokens.size());
+    if (!cancelled) {
+      EXPECT_GT(asked, 6);  // more than once a layer
+      break;
+    }
+    r->forward(tokens.subspan(12), 12, Logits::all, logits.data());
+    const auto expected = std::span<const float>(whole).subspan(12 * golden_.vocabulary);
+    EXPECT_LT(compare(expected, logits, golden_.vocabulary).error, 2e-4) << stop;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(, GoldenModel, testing::ValuesIn(graph::kGoldenModels),
                          [](const auto& tested) { return std::string(tested.param); });
 

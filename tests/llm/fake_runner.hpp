@@ -37,6 +37,7 @@ class Runner : public device::Runner {
     passes.push_back(static_cast<uint32_t>(tokens.size()));
     sequence.resize(position);
     for (const int32_t token : tokens) {
+      if (cancels) throw_if_cancelled();
       sequence.push_back(token);
       if (on_token) on_token(sequence);
     }
@@ -57,6 +58,7 @@ class Runner : public device::Runner {
   std::vector<uint32_t> passes;   // the size of every pass
   std::function<void(const std::vector<int32_t>&)> on_token;
   std::function<void(float*)> on_logits;
+  bool cancels = false;  // whether passes can be cancelled before any of their tokens
 
  private:
   graph::Model model_;

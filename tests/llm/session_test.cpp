@@ -186,6 +186,23 @@ TEST(Session, CancelsBetweenChunks) {
   EXPECT_EQ(f.session.generate(prompt, greedy(5)).statistics.cached_tokens, 16u);
 }
 
+TEST(Session, CancelsWithinAChunk) {
+  Fixture f(hashed);
+  const auto prompt = bytes("forty characters of a prompt in chunks..");
+  const Result whole = Fixture(hashed).session.generate(prompt, greedy(5));
+  f.runner.cancels = true;
+  GenerateOptions options = greedy(5);
+  options.cancelled = [&] { return f.runner.sequence.size() == 19; };
+  const Result result = f.session.generate(prompt, options);
+  EXPECT_EQ(result.finish, FinishReason::cancelled);
+  EXPECT_EQ(result.statistics.prefill_tokens, 16u);
+  EXPECT_EQ(f.session.cached().size(), 16u);
+  // The session goes on from the last whole chunk, and the runner asks nobody any more.
+  const Result again = f.session.generate(prompt, greedy(5));
+  EXPECT_EQ(again.statistics.cached_tokens, 16u);
+  EXPECT_EQ(again.tokens, whole.tokens);
+}
+
 TEST(Session, CancelsBetweenTokensAndKeepsTheText) {
   Fixture f(scripted(1, bytes("a long answer")));
   GenerateOptions options = greedy();

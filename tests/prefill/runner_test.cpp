@@ -239,8 +239,7 @@ TEST_F(PrefillRun, DecodeGoesOnFromTheSameCache) {
   for (uint32_t i = 20; i < 24; ++i)
     r->forward(std::span(golden_.tokens).subspan(i, 1), i, device::Logits::last, logits.data());
   EXPECT_EQ(r->length(), 24u);
-  EXPECT_LT(relative_error(std::span(all).subspan(23 * golden_.vocabulary, golden_.vocabulary), logits),
-            0.1);
+  EXPECT_LT(relative_error(std::span(all).subspan(23 * golden_.vocabulary, golden_.vocabulary), logits), 0.1);
 }
 
 TEST_F(PrefillRun, RefusesWhatDoesNotFit) {
@@ -278,6 +277,24 @@ TEST_F(PrefillRun, AnotherSchemeTakesOver) {
   EXPECT_NE(before, in_float);
   r->set_scheme(scheme_of(file_, {.rotate = true}));
   EXPECT_EQ(before, run(*r, golden_.tokens));
+}
+
+TEST_F(PrefillRun, CancelledPassesLeaveTheCacheAsItWas) {
+  for (const bool concurrent : {false, true}) {
+    PrefillOptions options = options_of(16);
+    options.concurrent = concurrent;
+    const auto r = runner(options);
+    const std::vector<float> whole = run(*r, golden_.tokens);
+    for (const int stop : {1, 5, 11}) {
+      int asked = 0;
+      r->set_cancelled([&] { return ++asked == stop; });
+      testing::expect_error(ErrorCode::cancelled, "cancelled",
+                            [&] { run(*r, std::span(golden_.tokens).subspan(16), 16); });
+      r->set_cancelled({});
+      EXPECT_EQ(r->length(), 16u);
+      EXPECT_EQ(run(*r, golden_.tokens), whole) << stop;
+    }
+  }
 }
 
 }  // namespace

@@ -199,6 +199,7 @@ void ChunkExecutor::embed(std::span<const int32_t> tokens) {
 
 void ChunkExecutor::run_steps(std::span<const Step> steps, float* logits) {
   for (const Step& step : steps) {
+    if (machine_.between_steps) machine_.between_steps();
     if (step.kind == StepKind::linears) {
       if (logits == nullptr && machine_.observer != nullptr) observe(step);
       run_linears(step, machine_.pool, logits);

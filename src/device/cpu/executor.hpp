@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -24,6 +25,7 @@ struct Machine {
   ThreadPool& pool;
   KvCache& cache;
   const InputObserver* observer = nullptr;
+  std::function<void()> between_steps{};  // of a chunk; may throw to leave it
 };
 
 kernels::Unary unary(graph::Activation activation);

@@ -38,7 +38,8 @@ class CpuRunner final : public Runner {
                  kernels::attention_kernels(target_),
                  pool_,
                  cache_,
-                 options_.observer ? &options_.observer : nullptr},
+                 options_.observer ? &options_.observer : nullptr,
+                 [this] { throw_if_cancelled(); }},
         token_(machine_),
         chunk_(machine_, options.chunk) {}
 
@@ -51,6 +52,7 @@ class CpuRunner final : public Runner {
 
   void forward(std::span<const int32_t> tokens, uint32_t position, Logits wanted, float* logits) override {
     check_forward(*this, tokens, position);
+    length_ = position;  // whatever stops the pass
     const size_t vocabulary = model_.parameters.vocabulary;
     if (tokens.size() <= kFewTokens) {
       for (size_t i = 0; i < tokens.size(); ++i) {
