@@ -12,7 +12,7 @@ namespace {
 TEST(Docs, HoldEveryCommandsHelp) {
   const std::string page = cairn::testing::read_file(std::string(CAIRN_TEST_DATA) + "/../../docs/cli.md");
   for (const std::string command :
-       {"run", "chat", "bench", "eval", "pull", "inspect", "tokenize", "synth", "devices"}) {
+       {"run", "chat", "bench", "eval", "calibrate", "pull", "inspect", "tokenize", "synth", "devices"}) {
     Program program({command, "--help"});
     ASSERT_EQ(program.status(), 0) << program.err;
     EXPECT_NE(program.out.find("Example"), std::string::npos) << command << " --help has no example";
