@@ -40,11 +40,11 @@ std::vector<Token> encode_rendered(const text::Tokenizer& tokenizer, std::string
 
 std::vector<Token> encode_prompt(const Model& model, std::string_view prompt, std::string_view system,
                                  bool raw) {
-  if (raw || !model.has_chat_template()) {
-    if (!system.empty()) {
-      fail(ErrorCode::invalid_argument, "{}: a system message needs a chat template{}", model.file().path(),
-           raw ? ", raw text has none" : ", the model has none");
-    }
+  if (raw && !system.empty()) {
+    fail(ErrorCode::invalid_argument, "{}: a system message needs a chat template, raw text has none",
+         model.file().path());
+  }
+  if (raw || (system.empty() && !model.has_chat_template())) {
     return model.tokenizer()->encode(prompt, {.add_special = true, .parse_special = true});
   }
   Conversation conversation;

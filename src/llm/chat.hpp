@@ -30,9 +30,9 @@ std::string render(const text::ChatTemplate& chat_template, const text::Tokenize
 // none.
 std::vector<Token> encode_rendered(const text::Tokenizer& tokenizer, std::string_view rendered);
 
-// The tokens of a single prompt: as the user's turn of a chat if the model has a template and `raw` is false,
-// with the system message if it is not empty; else the text itself, to be continued.
-// Error invalid_argument for a system message without a chat template to carry it.
+// The tokens of a single prompt: as the user's turn of a chat if the model has a template of its own or there
+// is a system message; else, or if `raw` is true, the text itself, to be continued. Errors: invalid_argument
+// (a system message for raw text), as Model::chat_template.
 std::vector<Token> encode_prompt(const Model& model, std::string_view prompt, std::string_view system,
                                  bool raw);
 

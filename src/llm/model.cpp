@@ -11,23 +11,25 @@ std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOpt
 }
 
 Model::Model(const std::string& path, const ModelOptions& options)
-    : file_(path), parameters_(graph::read_hyper_parameters(file_)) {
-  template_source_ =
-      options.chat_template ? *options.chat_template : file_.text("tokenizer.chat_template", "");
+    : file_(path), parameters_(graph::read_hyper_parameters(file_)), own_template_(options.chat_template) {
   const auto make = [this]() -> std::shared_ptr<const text::Tokenizer> {
     return text::make_tokenizer(file_);
   };
   tokenizer_ = std::async(options.tokenizer_ahead ? std::launch::async : std::launch::deferred, make).share();
 }
 
-std::shared_ptr<const text::ChatTemplate> Model::chat_template() const {
-  if (!has_chat_template()) {
-    fail(ErrorCode::invalid_argument,
-         "{}: the model has no chat template; it continues text but was not made to chat", file_.path());
-  }
-  const std::lock_guard lock(template_mutex_);
-  if (!template_) template_ = std::make_shared<const text::ChatTemplate>(template_source_);
-  return template_;
+bool Model::has_chat_template() const noexcept {
+  return own_template_.has_value() || file_.find("tokenizer.chat_template") != nullptr;
+}
+
+std::shared_ptr<const text::ChatTemplate> Model::chat_template(std::string_view variant) const {
+  if (own_template_) variant = {};
+  const std::lock_guard lock(templates_mutex_);
+  const auto known = templates_.find(variant);
+  if (known != templates_.end()) return known->second;
+  auto made = std::make_shared<const text::ChatTemplate>(
+      own_template_ ? *own_template_ : text::chat_template_source(file_, variant));
+  return templates_.emplace(std::string(variant), std::move(made)).first->second;
 }
 
 uint32_t Model::context(uint32_t wanted) const {

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -36,10 +38,12 @@ class Model {
   // Error as text::make_tokenizer.
   std::shared_ptr<const text::Tokenizer> tokenizer() const { return tokenizer_.get(); }
 
-  bool has_chat_template() const noexcept { return !template_source_.empty(); }
-  std::string_view chat_template_source() const noexcept { return template_source_; }
-  // Parsed when first asked for. Error invalid_argument if there is none, else as text::ChatTemplate.
-  std::shared_ptr<const text::ChatTemplate> chat_template() const;
+  // Whether the model says itself how it chats: a template in the file, or in the options.
+  bool has_chat_template() const noexcept;
+  // The options' template, else the file's for `variant` ("tool_use" for conversations with tools, "" for the
+  // usual one), else that of its family: what text::chat_template_source finds. Parsed when first asked for.
+  // Errors: not_found if there is none, else as text::ChatTemplate.
+  std::shared_ptr<const text::ChatTemplate> chat_template(std::string_view variant = {}) const;
 
   // What a runner's context of 0 stands for: that which the model was trained for, at most 4,096.
   uint32_t context(uint32_t wanted) const;
@@ -55,9 +59,9 @@ class Model {
 
   gguf::File file_;
   graph::HyperParameters parameters_;
-  std::string template_source_;
-  mutable std::mutex template_mutex_;
-  mutable std::shared_ptr<const text::ChatTemplate> template_;
+  std::optional<std::string> own_template_;  // the options'
+  mutable std::mutex templates_mutex_;
+  mutable std::map<std::string, std::shared_ptr<const text::ChatTemplate>, std::less<>> templates_;
   std::shared_future<std::shared_ptr<const text::Tokenizer>> tokenizer_;  // last: its thread reads file_
 };
 

@@ -84,10 +84,16 @@ TEST_F(Chat, ErrorsEndAScript) {
   }
 }
 
-TEST_F(Chat, BaseModelsDoNotChat) {
+TEST_F(Chat, BaseModelsChatIfTheirVocabularySaysHow) {
   llm::write_tiny_model(model(), {.chat_template = ""});
+  Program able(command({"-n", "3"}));
+  able.write("hello\n");
+  able.close_input();
+  EXPECT_EQ(able.status(), 0) << able.err;
+
+  llm::write_tiny_model(model(), {.chat_template = "", .control = {"<s>", "</s>"}});
   Program program(command());
-  EXPECT_EQ(program.status(), 2);
+  EXPECT_EQ(program.status(), 1);
   EXPECT_THAT(program.err, HasSubstr("no chat template"));
 }
 

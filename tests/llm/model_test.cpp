@@ -105,11 +105,40 @@ TEST_F(ModelTest, PromptsUseTheTemplateIfThereIsOne) {
   EXPECT_EQ(other->tokenizer()->decode(encode_prompt(*other, "hi", "", false), true), "Q: hi\nA:");
 }
 
-TEST_F(ModelTest, BaseModelsContinueTheText) {
+TEST_F(ModelTest, ConversationsWithToolsUseTheirOwnTemplate) {
+  const Conversation conversation{{message("user", "hi")}, {{"tools", {"clock"}}}};
+  const auto text = [&](const Model& model, std::string_view variant) {
+    return render(*model.chat_template(variant), *model.tokenizer(), conversation);
+  };
+  const TinyModel tiny{.chat_template = "plain", .tool_template = "tools: {{ tools[0] }}"};
+  const auto model = make(tiny);
+  EXPECT_EQ(text(*model, ""), "plain");
+  EXPECT_EQ(text(*model, "tool_use"), "tools: clock");
+  EXPECT_EQ(text(*model, "rag"), "plain");
+  EXPECT_EQ(model->chat_template("tool_use"), model->chat_template("tool_use"));  // parsed once
+  ModelOptions options;
+  options.chat_template = "given";
+  EXPECT_EQ(text(*make(tiny, options), "tool_use"), "given");
+}
+
+// A vocabulary with a chat's marks tells how to chat with it, though not that it is meant for chats.
+TEST_F(ModelTest, BaseModelsWithTheMarksOfChatsCanBeMadeToChat) {
   const auto model = make({.chat_template = ""});
+  EXPECT_FALSE(model->has_chat_template());
+  const auto decoded = [&](std::string_view system) {
+    return model->tokenizer()->decode(encode_prompt(*model, "Once", system, false), true);
+  };
+  EXPECT_EQ(decoded(""), "Once");
+  EXPECT_EQ(decoded("sys"),
+            "<|im_start|>system\nsys<|im_end|>\n<|im_start|>user\nOnce<|im_end|>\n<|im_start|>assistant\n");
+}
+
+TEST_F(ModelTest, BaseModelsContinueTheText) {
+  const auto model = make({.chat_template = "", .control = {"<s>", "</s>"}});
   EXPECT_FALSE(model->has_chat_template());
   EXPECT_EQ(model->tokenizer()->decode(encode_prompt(*model, "Once", "", false)), "Once");
   EXPECT_THROW(encode_prompt(*model, "hi", "sys", false), Error);
+  EXPECT_THROW(encode_prompt(*model, "hi", "sys", true), Error);
   try {
     model->chat_template();
     ADD_FAILURE() << "a base model has no template";

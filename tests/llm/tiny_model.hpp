@@ -19,6 +19,8 @@ inline constexpr const char* kTinyTemplate =
 
 struct TinyModel {
   std::string chat_template = kTinyTemplate;  // empty: a base model
+  std::string tool_template = "";             // its variant for tools
+  std::vector<std::string> control = {"<|im_start|>", "<|im_end|>"};
   bool bos = false;
   uint32_t context = 256;
   std::string poisoned = "";  // a tensor whose fourth value becomes `poison`
@@ -30,8 +32,8 @@ struct TinyModel {
 inline void write_tiny_model(const std::string& path, const TinyModel& tiny = {}) {
   constexpr uint32_t kEmbedding = 64, kFfn = 128, kHeads = 4, kKvHeads = 2, kLayers = 2;
   SynthVocabulary vocabulary = synth_vocabulary(400);
-  for (const char* control : {"<|im_start|>", "<|im_end|>"}) {
-    vocabulary.tokens.emplace_back(control);
+  for (const std::string& control : tiny.control) {
+    vocabulary.tokens.push_back(control);
     vocabulary.types.push_back(3);
   }
   const auto size = static_cast<uint32_t>(vocabulary.tokens.size());
@@ -57,6 +59,7 @@ inline void write_tiny_model(const std::string& path, const TinyModel& tiny = {}
   writer.set("tokenizer.ggml.eos_token_id", size - 1);
   writer.set("tokenizer.ggml.add_bos_token", tiny.bos);
   if (!tiny.chat_template.empty()) writer.set("tokenizer.chat_template", tiny.chat_template);
+  if (!tiny.tool_template.empty()) writer.set("tokenizer.chat_template.tool_use", tiny.tool_template);
 
   std::vector<std::pair<std::string, std::vector<uint64_t>>> tensors = {
       {"token_embd.weight", {kEmbedding, size}},
