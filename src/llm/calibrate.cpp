@@ -226,7 +226,9 @@ class Calibrator {
   void measure_inputs() {
     Calibration& c = state_.calibration;
     if (!cost_windows_.empty()) {
-      const quantize::Scheme untreated = float_scheme(c.layers.size());
+      // The first tokens' own way is in the reference too: costs are the treatment's alone.
+      quantize::Scheme untreated = float_scheme(c.layers.size());
+      untreated.float_tokens = options_.float_tokens;
       const auto runner = prefill::make_prefill_runner(model_.file(), untreated,
                                                        prefill_options(kCostWindow, kCostWindow / 2));
       DivergenceMeter meter(*runner, pool_, cost_windows_);
