@@ -43,6 +43,7 @@ void measure(kernels::Target target, std::string_view model, size_t head_size, s
   const kernels::AttentionKernels& kernels = kernels::attention_kernels(target);
   const size_t lanes = kernels::gemm_kernels(target).tile_tokens, tile = group * head_size * lanes;
   const kernels::AttentionShape shape{head_size, group, 1 / std::sqrt(static_cast<float>(head_size)), 0, 0};
+  if (tiles == 0) tiles = std::clamp<size_t>(6 / group, 1, kernels::kMostQueryTiles);  // as the CPU device
   std::mt19937 random(1);
   std::normal_distribution<float> normal;
   std::vector<float> keys(positions * head_size), values(keys.size()), queries(positions / lanes * tile);
@@ -94,7 +95,7 @@ void measure(kernels::Target target, std::string_view model, size_t head_size, s
 
 int main(int count, char** arguments) {
   std::string_view wanted;
-  size_t tiles = 2;
+  size_t tiles = 0;
   for (int i = 1; i + 1 < count; i += 2) {
     if (std::string_view(arguments[i]) == "--target") setenv("CAIRN_TARGET", arguments[i + 1], 1);
     if (std::string_view(arguments[i]) == "--tiles") tiles = std::stoul(arguments[i + 1]);
