@@ -10,7 +10,7 @@
 namespace cairn::llm {
 namespace {
 
-// Logits held at a time; a vocabulary of 262,144 takes 1 MiB a token.
+// Logits of a runner held at a time; a vocabulary of 262,144 takes 1 MiB a token.
 constexpr size_t kLogitsBytes = size_t{128} << 20;
 
 uint32_t rows_at_a_time(const device::Runner& runner) {
@@ -141,7 +141,8 @@ Perplexity Evaluator::perplexity(std::span<const std::vector<text::Token>> windo
 Agreement Evaluator::agreement(device::Runner& reference, std::span<const std::vector<text::Token>> windows) {
   require_windows(windows);
   const size_t vocabulary = runner_.model().parameters.vocabulary;
-  const size_t step = std::max<size_t>(1, std::min(rows_at_a_time(runner_), rows_at_a_time(reference)) / 2);
+  // The passes of perplexity(): attention in prefill rounds by tiles of a pass, so others would not agree.
+  const size_t step = std::min(rows_at_a_time(runner_), rows_at_a_time(reference));
   const uint64_t total = total_tokens(windows);
   std::vector<float> buffer(step * vocabulary), reference_buffer(step * vocabulary);
   LossSum sum(windows.front().size()), reference_sum(windows.front().size());
