@@ -181,6 +181,29 @@ TEST_P(Gemm, AGroupThatIsAllOffsetSurvives) {
   EXPECT_LT(product_error(gemm_, form, panel, rows, k, tile, [](size_t, size_t) { return 5.0; }), 5e-3);
 }
 
+// Whatever scales and offsets a file has, nothing is read or written elsewhere, and corrections are those of
+// the values.
+TEST_P(Gemm, ScalesThatAreNoNumbersDoNoHarm) {
+  const std::vector<float> odd = {NAN, INFINITY, -INFINITY, 0.0f, 1e30f, 6e-8f, -1.0f};
+  const size_t groups = odd.size() * odd.size(), k = groups * 32;
+  std::vector<uint8_t> codes(k);
+  for (size_t i = 0; i < k; ++i) codes[i] = static_cast<uint8_t>(i % 16);
+  std::vector<float> scales(groups), offsets(groups);
+  for (size_t g = 0; g < groups; ++g) scales[g] = odd[g / odd.size()], offsets[g] = odd[g % odd.size()];
+  std::vector<int32_t> corrections(groups);
+  gemm_.fill_codes4(k, codes.data(), scales.data(), corrections.data(), offsets.data());
+  for (size_t g = 0; g < groups; ++g) {
+    int32_t sum = 0;
+    for (size_t i = g * 32; i < g * 32 + 32; ++i) sum += static_cast<int8_t>(codes[i]);
+    if (std::isfinite(scales[g])) {
+      EXPECT_EQ(corrections[g], -128 * sum) << g;
+    }
+    if (g < odd.size()) {
+      EXPECT_TRUE(std::isnan(scales[g])) << g;
+    }
+  }
+}
+
 TEST_P(Gemm, ExactValuesStayExact) {
   const size_t k = 128, rows = gemm_.tile_rows;
   std::mt19937 random(7);

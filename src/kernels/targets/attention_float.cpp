@@ -89,7 +89,8 @@ HWY_INLINE void weigh(const AttentionShape& shape, const KeyBlock& block, uint32
     VF total = hn::Mul(hn::LoadU(df, sums + v), kept);
     for (size_t key = 0; key < block.rows; ++key) {
       const VF s = hn::LoadU(df, scores + key * kTile + v);
-      VF weight = hn::Exp(df, hn::Sub(s, now));
+      // The floor, e^−200 = 0, also keeps NaN out of a conversion to integers, which C++ does not define.
+      VF weight = hn::Exp(df, hn::Max(hn::Set(df, -200.0f), hn::Sub(s, now)));
       // A lane that has seen nothing yet would take e^0 for its masked keys.
       if (masked) weight = hn::IfThenZeroElse(hn::Le(s, hn::Set(df, kMasked)), weight);
       // hn::Exp makes 0 of NaN, so the sum takes it from the score.

@@ -10,6 +10,11 @@ const DF32 df;
 using VF = VF32;
 constexpr size_t kLanes = HWY_LANES(float);
 
+// x between the two, and a number where x is none: a file's scales may be anything.
+HWY_INLINE VF within(VF x, float low, float high) {
+  return hn::Min(hn::Max(hn::Set(df, low), x), hn::Set(df, high));
+}
+
 #if CAIRN_HAS_MADDUBS
 using Group = hn::CappedTag<uint8_t, kGroup>;
 
@@ -61,7 +66,8 @@ void fill_floats(const float* row, size_t k, int8_t* values, int32_t* correction
     scales[kg / kGroup] = top / kMostValue;
     const VF inverse = hn::Set(df, kMostValue / (top > 1e-30f ? top : 1e-30f));
     for (size_t i = kg; i < kg + kGroup; i += kLanes) {
-      hn::StoreU(hn::DemoteTo(d8, hn::NearestInt(hn::Mul(hn::LoadU(df, row + i), inverse))), d8, values + i);
+      const VF x = within(hn::Mul(hn::LoadU(df, row + i), inverse), -kMostValue, kMostValue);
+      hn::StoreU(hn::DemoteTo(d8, hn::NearestInt(x)), d8, values + i);
     }
   }
   fill_values8(k, values, corrections);
@@ -156,11 +162,9 @@ HWY_INLINE void fill_steps(uint8_t* codes, float* scales, const float* offsets, 
   uint8_t before[kLanes * kGroup];
   const bool all_fit = hn::AllFalse(df, beyond);
   if (!all_fit) __builtin_memcpy(before, codes, sizeof(before));
-  // A file's scales may be anything, NaN too, and n becomes an index here.
-  const auto within = [&](VF x, int32_t low, int32_t high) HWY_ATTR {
-    return hn::Min(hn::Max(hn::ConvertTo(di, x), hn::Set(di, low)), hn::Set(di, high));
-  };
-  const VI32 n = within(steps.n, 1, 15), start = within(steps.start, -127, 127);
+  // n becomes an index here.
+  const VI32 n = hn::ConvertTo(di, within(steps.n, 1, 15));
+  const VI32 start = hn::ConvertTo(di, within(steps.start, -127, 127));
   int32_t each_n[kLanes], each_start[kLanes];
   uint16_t sums[kLanes];
   hn::StoreU(n, di, each_n);
