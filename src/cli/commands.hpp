@@ -17,5 +17,9 @@ void add_inspect(CLI::App& program);
 void add_synth(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_devices(CLI::App& program);
+void add_video(CLI::App& program);
+
+// `cairn video …` from "video" on; returns 0 or throws Error. Its subcommands are in a library of their own.
+int run_video(int argc, char** argv);
 
 }  // namespace cairn::cli

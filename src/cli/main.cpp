@@ -7,6 +7,7 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 
 #include "base/error.hpp"
@@ -40,6 +41,8 @@ int report(std::string text, int status) {
 }
 
 int run(int argc, char** argv) {
+  using namespace cairn::cli;
+  if (argc > 1 && std::string_view(argv[1]) == "video") return run_video(argc - 1, argv + 1);
   CLI::App program{"cairn runs language models on the processor at hand.", "cairn"};
   program.set_version_flag("--version", "cairn " CAIRN_VERSION);
   program.require_subcommand(0, 1);  // none is told below: a misspelt one is named as unexpected
@@ -48,7 +51,6 @@ int run(int argc, char** argv) {
   program.get_formatter()->label("FLOAT", "X");
   program.get_formatter()->label("SUBCOMMAND", "COMMAND");
   program.footer("cairn COMMAND --help tells what a command takes, with an example.");
-  using namespace cairn::cli;
   add_run(program);
   add_chat(program);
   add_bench(program);
@@ -59,6 +61,7 @@ int run(int argc, char** argv) {
   add_synth(program);
   add_tokenize(program);
   add_devices(program);
+  add_video(program);
 
   if (argc == 1) {
     fmt::print("{}", program.help());

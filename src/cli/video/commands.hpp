@@ -1,0 +1,10 @@
+// The subcommands of `cairn video`, in the shared object libcairn_video.so that cli/video.cpp opens.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+namespace cairn::cli {
+
+// Each adds its subcommand; its callback throws cairn::Error on failure.
+
+}  // namespace cairn::cli

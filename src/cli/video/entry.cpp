@@ -1,0 +1,55 @@
+#include "cli/video/entry.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "base/interrupt.hpp"
+#include "cli/video/commands.hpp"
+
+namespace {
+
+int tell(std::string_view text, int status, char* message, size_t size) {
+  const size_t length = std::min(text.size(), size - 1);
+  std::memcpy(message, text.data(), length);
+  message[length] = '\0';
+  return status;
+}
+
+int run(int argc, const char* const* argv, char* message, size_t size) {
+  CLI::App video{"Sends video small, with networks that know it, and restores it where it is watched.",
+                 "cairn video"};
+  video.require_subcommand(1);
+  video.get_formatter()->label("REQUIRED", "(required)");
+  video.get_formatter()->label("UINT", "N");
+  video.get_formatter()->label("FLOAT", "X");
+  video.get_formatter()->label("SUBCOMMAND", "COMMAND");
+  video.footer("cairn video COMMAND --help tells what a command takes, with an example.");
+  try {
+    video.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return video.exit(error);  // --help
+    return tell(fmt::format("{} (see cairn video --help)", error.what()), cairn::cli::kVideoUsage, message,
+                size);
+  }
+  return 0;
+}
+
+}  // namespace
+
+extern "C" __attribute__((visibility("default"))) int cairn_video_v1(int argc, const char* const* argv,
+                                                                     char* message, size_t size) {
+  // This object has its own copy of the flag that a signal raises.
+  cairn::catch_interrupts();
+  try {
+    return run(argc, argv, message, size);
+  } catch (const cairn::Error& error) {
+    return tell(error.what(), static_cast<int>(error.code()), message, size);
+  } catch (const std::bad_alloc&) {
+    return tell("out of memory", static_cast<int>(cairn::ErrorCode::out_of_memory), message, size);
+  } catch (const std::exception& error) {
+    return tell(error.what(), cairn::cli::kVideoOther, message, size);
+  }
+}
