@@ -9,6 +9,7 @@
 #include "base/progress.hpp"
 #include "cli/bench_simulate.hpp"
 #include "cli/commands.hpp"
+#include "cli/prefill_flags.hpp"
 #include "llm/benchmark.hpp"
 
 namespace cairn::cli {
@@ -17,6 +18,7 @@ namespace {
 struct Options {
   std::string model, precision = "standard", kv = "f16";
   bool peak = false, json = false;
+  PrefillFlags prefill;
   llm::BenchmarkOptions bench;
   SimulateFlags simulate;
 };
@@ -68,7 +70,9 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
                               {"rss_beyond_mib", r.rss_beyond_mib},
                               {"gop_per_token", r.gop_per_token},
                               {"weight_mb_per_token", r.weight_mb_per_token}};
-  const auto optional = [](double joules) { return joules < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(joules); };
+  const auto optional = [](double joules) {
+    return joules < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(joules);
+  };
   json["joules_per_token_prefill"] = optional(r.joules_per_token_prefill);
   json["joules_per_token_decode"] = optional(r.joules_per_token_decode);
   if (!options.bench.against.empty()) {
@@ -125,10 +129,21 @@ void run(Options& options, const CLI::App& command) {
     print_peaks(options);
     return;
   }
-  if (options.model.empty()) fail(ErrorCode::invalid_argument, "bench: name a MODEL, or give --peak or --simulate");
+  if (options.model.empty())
+    fail(ErrorCode::invalid_argument, "bench: name a MODEL, or give --peak or --simulate");
   options.bench.runner.precision =
       options.precision == "f32" ? device::Precision::f32 : device::Precision::standard;
   options.bench.runner.kv = options.kv == "i8" ? device::KvType::i8 : device::KvType::f16;
+  if (!options.prefill.device.empty()) {
+    if (options.simulate.policies.size() > 1)
+      fail(ErrorCode::invalid_argument, "bench: --prefill runs one --policy, {} are named",
+           options.simulate.policies.size());
+    if (!options.simulate.policies.empty()) options.prefill.policy = options.simulate.policies.front();
+    options.prefill.chunk = command.count("--chunk") ? options.bench.runner.chunk : 0;
+    options.bench.make_runner = [&options](const llm::Model& model, const device::RunnerOptions& runner) {
+      return make_runner(model, runner, options.prefill);
+    };
+  }
   llm::BenchmarkResult result;
   {
     Progress bar("bench", options.bench.repeat, "rounds");
@@ -167,9 +182,15 @@ void add_bench(CLI::App& program) {
       "a peer's command, run in turn with cairn; it prints JSON with prefill_tok_s and decode_tok_s");
   command->add_flag("--peak", options->peak, "measure the machine's limits instead of a model");
   add_simulate_flags(*command, options->simulate);
+  command
+      ->add_option("--prefill", options->prefill.device,
+                   "prefill on this device as int8 chunks (see `cairn devices`); --chunk and --policy apply")
+      ->type_name("DEVICE");
+  command->add_flag("--sequential", options->prefill.sequential, "prefill: device and CPU take turns");
   command->add_flag("--json", options->json, "print JSON");
-  command->footer("Example: cairn bench smollm2-135m --prompt 512 --generate 64 --threads 2\n"
-                  "Example: cairn bench --simulate snapdragon-8gen3 --shape qwen1.5-1.8b --prompt 1024");
+  command->footer(
+      "Example: cairn bench smollm2-135m --prompt 512 --generate 64 --threads 2\n"
+      "Example: cairn bench --simulate snapdragon-8gen3 --shape qwen1.5-1.8b --prompt 1024");
   command->callback([options, command] { run(*options, *command); });
 }
 

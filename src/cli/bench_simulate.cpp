@@ -72,7 +72,7 @@ void add_simulate_flags(CLI::App& command, SimulateFlags& flags) {
       ->capture_default_str();
   command
       .add_option("--policy", flags.policies,
-                  "simulate: in-order, overlap, out-of-order (max-C) or look-ahead (default); several with "
+                  "simulate, prefill: in-order, overlap, out-of-order (max-C) or look-ahead (default); several with "
                   "commas")
       ->delimiter(',');
   command

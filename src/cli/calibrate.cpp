@@ -142,6 +142,11 @@ void add_calibrate(CLI::App& program) {
   command->add_option("--chunk", options.chunk, "chunk length of the timed prompts")
       ->capture_default_str()
       ->check(CLI::Range(1u, 1u << 16));
+  command
+      ->add_option("--checkpoint", options.checkpoint_seconds,
+                   "seconds between checkpoints, from which an interrupted calibration goes on")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   command->add_flag("--no-costs", flags->no_costs, "measure no costs: quick, but auto needs them");
   command->add_flag("--no-times", flags->no_times, "measure no times")->excludes(device);
   command

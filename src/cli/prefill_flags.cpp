@@ -70,6 +70,7 @@ std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::Run
   prefill.concurrent = !flags.sequential;
   prefill.accelerator.cache_folder = cache_folder("graphs");
   prefill.warn = [](const std::string& line) { fmt::print(stderr, "cairn: {}\n", line); };
+  prefill.accelerator.notice = prefill.warn;
   return prefill::make_prefill_runner(
       model.file(), make_scheme(flags.quantize, model.file(), model.parameters().layers), prefill);
 }

@@ -144,17 +144,22 @@ TEST_F(CalibrateCommand, ControlCKeepsWhatWasDone) {
   std::string words;
   for (int i = 0; i < 60'000; ++i) words += "the cat sat on that mat and then ";
   write_file(text_, words);
-  const std::vector<std::string> arguments = {"calibrate", model_,     "--text",     text_,       "-o",
-                                              cal_,        "--window", "128",        "--windows", "1500",
-                                              "--threads", "1",        "--no-costs", "--no-times"};
+  std::vector<std::string> arguments = {"calibrate", model_,     "--text",     text_,        "-o",
+                                        cal_,        "--window", "128",        "--windows",  "1500",
+                                        "--threads", "1",        "--no-costs", "--no-times", "--checkpoint"};
+  arguments.push_back("0");  // after every window: there are hundreds left when the first one is seen
   Program program(arguments);
   program.close_input();
-  std::this_thread::sleep_for(std::chrono::milliseconds(900));
+  while (!std::filesystem::exists(cal_ + ".partial")) {
+    ASSERT_FALSE(std::filesystem::exists(cal_)) << "it ended before its first checkpoint";
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   program.signal(SIGINT);
   EXPECT_EQ(program.status(), 130);
   EXPECT_THAT(program.err, HasSubstr("interrupted"));
   EXPECT_TRUE(std::filesystem::exists(cal_ + ".partial"));
   EXPECT_FALSE(std::filesystem::exists(cal_));
+  arguments.back() = "20";
   output(arguments);
   EXPECT_TRUE(std::filesystem::exists(cal_));
   EXPECT_FALSE(std::filesystem::exists(cal_ + ".partial"));

@@ -105,7 +105,7 @@ TEST_F(Eval, RefusesWhatItCannotMeasure) {
 
 TEST_F(Eval, ControlCEndsItWithoutAResult) {
   std::string words;
-  for (int i = 0; i < 100'000; ++i) words += "the cat sat on that mat and then ";
+  for (int i = 0; i < 400'000; ++i) words += "the cat sat on that mat and then ";
   write_file(text_, words);
   Program program({"eval", model_, "--perplexity", text_, "--context", "128", "--threads", "1", "--logits",
                    folder_ / "logits"});
