@@ -33,6 +33,9 @@ struct StaticKernels {
   void (*mix)(float* x, const float* mixing, size_t blocks, size_t n, float* scratch);
   // Shadow execution's product: out[row][lane] += Σ_c columns[c][row] · x[c][lane], rows of any number.
   void (*add_columns)(const float* const* columns, size_t count, size_t rows, const float* x, float* out);
+  // to[c · to_stride + r] = from[r · from_stride + c] ^ flip: tiles to a device's rows and back.
+  void (*transpose)(const uint32_t* from, size_t from_stride, size_t rows, size_t columns, uint32_t* to,
+                    size_t to_stride, uint32_t flip);
 };
 
 const StaticKernels& static_kernels(Target target);

@@ -55,6 +55,11 @@ struct ThreadShares {
   }
 };
 
+// Threads of ours that spin while a library's threads work on the same processors cost both more than half.
+ThreadPool::Idle idle(const std::string& device) {
+  return device == "openvino:CPU" ? ThreadPool::Idle::sleep : ThreadPool::Idle::spin;
+}
+
 uint32_t thread_count(const device::RunnerOptions& options) {
   return options.threads == 0 ? static_cast<uint32_t>(usable_processors()) : options.threads;
 }
@@ -68,9 +73,9 @@ class Prefill final : public PrefillRunner {
         target_(kernels::default_target()),
         static_(kernels::static_kernels(target_)),
         shares_(thread_count(options.runner), options.concurrent),
-        pool_(shares_.all),
-        npu_pool_(shares_.npu),
-        cpu_pool_(shares_.cpu),
+        pool_(shares_.all, idle(options.device)),
+        npu_pool_(shares_.npu, idle(options.device)),
+        cpu_pool_(shares_.cpu, idle(options.device)),
         plan_(file_, model_, target_, false),
         float_plan_(file_, model_, target_, true),
         cache_(model_.parameters, options.runner.context, kv_format(options.runner)),

@@ -86,14 +86,10 @@ void RowTransfer::run(device::AcceleratorGraph& graph, uint32_t tokens, ChunkRun
   const size_t tiles = chunk.executor().tiles();
   values_.resize(std::max<size_t>(tokens, tiles * lanes) * k);
   pool.run(tiles, [&](size_t, size_t index) {
-    const uint8_t* from = chunk.values() + index * k * lanes;
-    int8_t* to = values_.data() + index * lanes * k;
-    for (size_t i = 0; i < k; i += 4) {
-      for (size_t lane = 0; lane < lanes; ++lane) {
-        for (size_t j = 0; j < 4; ++j)
-          to[lane * k + i + j] = static_cast<int8_t>(from[(i / 4 * lanes + lane) * 4 + j] - 128);
-      }
-    }
+    // u8 to s8 is the top bit of each byte.
+    kernels.transpose(reinterpret_cast<const uint32_t*>(chunk.values() + index * k * lanes), lanes, k / 4,
+                      lanes, reinterpret_cast<uint32_t*>(values_.data() + index * lanes * k), k / 4,
+                      0x80808080u);
   });
   outputs_.resize(std::max(outputs_.size(), product.linears.size()));
   std::vector<float*> outputs;
@@ -107,11 +103,9 @@ void RowTransfer::run(device::AcceleratorGraph& graph, uint32_t tokens, ChunkRun
   pool.run(tiles, [&](size_t, size_t index) {
     for (size_t i = 0; i < product.linears.size(); ++i) {
       const size_t rows = product.linears[i].rows();
-      const float* from = outputs[i] + index * lanes * rows;
-      float* to = chunk.executor().tile(product.linears[i].output(), index);
-      for (size_t lane = 0; lane < lanes; ++lane) {
-        for (size_t row = 0; row < rows; ++row) to[row * lanes + lane] = from[lane * rows + row];
-      }
+      kernels.transpose(
+          reinterpret_cast<const uint32_t*>(outputs[i] + index * lanes * rows), rows, lanes, rows,
+          reinterpret_cast<uint32_t*>(chunk.executor().tile(product.linears[i].output(), index)), lanes, 0);
     }
   });
 }

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <random>
+#include <utility>
 #include <vector>
 
 namespace cairn::kernels {
@@ -51,6 +52,20 @@ TEST_P(StaticInt8, ProductIsExactForExtremesAndRandomValues) {
           ASSERT_EQ(out[r * lanes + lane], static_cast<float>(sum) * 0.25f) << "k " << k << " row " << r;
         }
       }
+    }
+  }
+}
+
+TEST_P(StaticInt8, TransposesAnyShape) {
+  for (const auto& [rows, columns] : {std::pair<size_t, size_t>{32, 144}, {1, 5}, {7, 4}, {9, 11}}) {
+    const size_t from_stride = columns + 3, to_stride = rows + 2;
+    std::vector<uint32_t> from(rows * from_stride), to(columns * to_stride, 0);
+    for (uint32_t& v : from) v = random();
+    kernels.transpose(from.data(), from_stride, rows, columns, to.data(), to_stride, 0x80808080u);
+    for (size_t c = 0; c < columns; ++c) {
+      for (size_t r = 0; r < rows; ++r)
+        ASSERT_EQ(to[c * to_stride + r], from[r * from_stride + c] ^ 0x80808080u) << rows << " " << columns;
+      ASSERT_EQ(to[c * to_stride + rows], 0u) << "written beyond the rows";
     }
   }
 }

@@ -4,6 +4,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/dot.hpp"
+#include "kernels/targets/exact_product.hpp"
 #include "kernels/targets/unroll.hpp"
 
 namespace cairn::kernels::CAIRN_TARGET {
@@ -11,7 +12,6 @@ namespace {
 const DF32 df;
 const DI32 di;
 const DU8 du8;
-const DI8 ds8;
 using VF = VF32;
 using VI = VI32;
 
@@ -20,53 +20,6 @@ constexpr size_t kVectors = 2;
 constexpr size_t kTile = kVectors * kLanes;
 constexpr size_t kRows = HWY_TARGET <= HWY_AVX3 ? 6 : 4;  // as in gemm.cpp
 constexpr size_t kBlock = 1024;  // of k: the tile's values stay in the first-level cache
-
-// Where u8 · s8 sums would saturate (x86 without VNNI), |x| goes in as the unsigned side and the weight takes
-// x's sign, which is exact for values in ±127.
-#if HWY_TARGET == HWY_AVX3 && !CAIRN_HAS_VNNI
-struct Activations {
-  VU8 magnitude;
-  __mmask64 negative;
-};
-HWY_INLINE Activations load(const uint8_t* p) {
-  const VI8 x = hn::BitCast(ds8, hn::Xor(hn::LoadU(du8, p), hn::Set(du8, 0x80)));
-  return {VU8{_mm512_abs_epi8(x.raw)}, _mm512_movepi8_mask(x.raw)};
-}
-HWY_INLINE VI product(VI acc, const Activations& x, VI8 w) {
-  const VI8 w_signed{_mm512_mask_sub_epi8(w.raw, x.negative, _mm512_setzero_si512(), w.raw)};
-  return hn::Add(acc, Dot2(Dot2(x.magnitude, w_signed), hn::Set(DI16(), int16_t{1})));
-}
-constexpr bool kSigned = true;
-#elif HWY_TARGET == HWY_AVX2 && !CAIRN_HAS_VNNI
-struct Activations {
-  VU8 magnitude;
-  VI8 x;
-};
-HWY_INLINE Activations load(const uint8_t* p) {
-  const VI8 x = hn::BitCast(ds8, hn::Xor(hn::LoadU(du8, p), hn::Set(du8, 0x80)));
-  return {VU8{_mm256_abs_epi8(x.raw)}, x};
-}
-HWY_INLINE VI product(VI acc, const Activations& x, VI8 w) {
-  return hn::Add(acc,
-                 Dot2(Dot2(x.magnitude, VI8{_mm256_sign_epi8(w.raw, x.x.raw)}), hn::Set(DI16(), int16_t{1})));
-}
-constexpr bool kSigned = true;
-#else
-using Activations = VU8;
-HWY_INLINE Activations load(const uint8_t* p) {
-  return hn::LoadU(du8, p);
-}
-HWY_INLINE VI product(VI acc, Activations x, VI8 w) {
-  return Dot4(acc, x, w);
-}
-constexpr bool kSigned = false;
-#endif
-
-HWY_INLINE VI8 broadcast4(const int8_t* p) {
-  int32_t word;
-  __builtin_memcpy(&word, p, 4);
-  return hn::BitCast(ds8, hn::Set(di, word));
-}
 
 void corrections(const int8_t* weights, size_t rows, size_t k, int32_t* out) {
   for (size_t row = 0; row < rows; ++row) {
@@ -242,12 +195,43 @@ void add_columns(const float* const* columns, size_t count, size_t rows, const f
   for (; row < rows; ++row) add_rows<1>(columns, count, row, x, out);
 }
 
+void transpose(const uint32_t* from, size_t from_stride, size_t rows, size_t columns, uint32_t* to,
+               size_t to_stride, uint32_t flip) {
+  const hn::FixedTag<uint32_t, 4> d;
+  const hn::Repartition<uint64_t, decltype(d)> pairs;
+  const auto mask = hn::Set(d, flip);
+  const size_t whole_rows = rows / 4 * 4, whole_columns = columns / 4 * 4;
+  for (size_t r = 0; r < whole_rows; r += 4) {
+    for (size_t c = 0; c < whole_columns; c += 4) {
+      const uint32_t* at = from + r * from_stride + c;
+      const auto row0 = hn::LoadU(d, at), row1 = hn::LoadU(d, at + from_stride);
+      const auto row2 = hn::LoadU(d, at + 2 * from_stride), row3 = hn::LoadU(d, at + 3 * from_stride);
+      const auto low01 = hn::BitCast(pairs, hn::InterleaveLower(d, row0, row1));
+      const auto low23 = hn::BitCast(pairs, hn::InterleaveLower(d, row2, row3));
+      const auto high01 = hn::BitCast(pairs, hn::InterleaveUpper(d, row0, row1));
+      const auto high23 = hn::BitCast(pairs, hn::InterleaveUpper(d, row2, row3));
+      uint32_t* out = to + c * to_stride + r;
+      const auto store = [&](size_t i, auto v) {
+        hn::StoreU(hn::Xor(hn::BitCast(d, v), mask), d, out + i * to_stride);
+      };
+      store(0, hn::InterleaveLower(pairs, low01, low23));
+      store(1, hn::InterleaveUpper(pairs, low01, low23));
+      store(2, hn::InterleaveLower(pairs, high01, high23));
+      store(3, hn::InterleaveUpper(pairs, high01, high23));
+    }
+  }
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = r < whole_rows ? whole_columns : 0; c < columns; ++c)
+      to[c * to_stride + r] = from[r * from_stride + c] ^ flip;
+  }
+}
+
 }  // namespace
 
 const StaticKernels& static_table() {
   static constexpr StaticKernels table{kTile,        kRows,     &token_largest, &quantize,
                                        &corrections, &multiply, &finish,        &quantize_row,
-                                       &largest,     &mix,      &add_columns};
+                                       &largest,     &mix,      &add_columns,   &transpose};
   return table;
 }
 
