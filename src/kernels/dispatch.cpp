@@ -94,6 +94,12 @@ const EncodingKernels& encoding_kernels(Encoding encoding, Target target) {
       fail(ErrorCode::unsupported, "this build has no kernels for instruction set {}", name(target)); \
   }
 
+const EncodeKernels& encode_kernels(Target target) {
+#define CAIRN_TABLE encode_table
+  CAIRN_TABLE_SWITCH(target)
+#undef CAIRN_TABLE
+}
+
 const GemmKernels& gemm_kernels(Target target) {
 #define CAIRN_TABLE gemm_table
   CAIRN_TABLE_SWITCH(target)
@@ -120,6 +126,18 @@ const PeakKernels& peak_kernels(Target target) {
 
 const StaticKernels& static_kernels(Target target) {
 #define CAIRN_TABLE static_table
+  CAIRN_TABLE_SWITCH(target)
+#undef CAIRN_TABLE
+}
+
+const PlaneKernels& plane_kernels(Target target) {
+#define CAIRN_TABLE plane_table
+  CAIRN_TABLE_SWITCH(target)
+#undef CAIRN_TABLE
+}
+
+const TrainKernels& train_kernels(Target target) {
+#define CAIRN_TABLE train_table
   CAIRN_TABLE_SWITCH(target)
 #undef CAIRN_TABLE
 }

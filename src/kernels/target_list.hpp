@@ -1,9 +1,12 @@
 // The instruction sets that this build has kernels for, and the tables that targets/ defines for each.
 #pragma once
 
+#include "kernels/encode.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/kernels.hpp"
+#include "kernels/planes.hpp"
 #include "kernels/static_int8.hpp"
+#include "kernels/train.hpp"
 #include "kernels/vector.hpp"
 
 // CAIRN_FOR_EACH_TARGET(X) expands X(name) for each; the names are those of Target and of the namespaces.
@@ -19,11 +22,14 @@ namespace cairn::kernels {
   namespace target {                                          \
   /* nullptr when `encoding` is not one of encodings(). */    \
   const EncodingKernels* encoding_kernels(Encoding encoding); \
+  const EncodeKernels& encode_table();                        \
   const GemmKernels& gemm_table();                            \
   const VectorKernels& vector_table();                        \
   const AttentionKernels& attention_table();                  \
   const PeakKernels& peak_table();                            \
   const StaticKernels& static_table();                        \
+  const PlaneKernels& plane_table();                          \
+  const TrainKernels& train_table();                          \
   }
 CAIRN_FOR_EACH_TARGET(CAIRN_DECLARE_TARGET)
 #undef CAIRN_DECLARE_TARGET

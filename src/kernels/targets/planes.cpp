@@ -1,0 +1,350 @@
+// Products with weights in bit planes; see kernels/planes.hpp.
+#include "kernels/planes.hpp"
+
+#include <hwy/highway.h>
+
+#include "kernels/dot.hpp"
+#include "kernels/targets/exact_product.hpp"
+#include "kernels/targets/unroll.hpp"
+
+namespace cairn::kernels::CAIRN_TARGET {
+namespace {
+const DF32 df;
+const DI32 di;
+const DU8 du8;
+const DI8 ds8;
+const DU16 du16;
+using VF = VF32;
+using VI = VI32;
+
+constexpr size_t kLanes = HWY_LANES(float);
+constexpr size_t kVectors = 2;  // of tokens in a tile
+constexpr size_t kTile = kVectors * kLanes;
+constexpr size_t kParts = kPlaneBytes / kVectorBytes;  // vectors of a plane's 64 bytes
+constexpr size_t kSlices = 8;                          // bits of a byte: 4 columns each
+constexpr size_t kAhead = 32;                          // steps of 64 bytes that planes are fetched ahead
+constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3;
+
+template <int N>
+HWY_INLINE VU8 shifted(VU8 x) {  // left for N > 0; bits cross bytes, masks take them away
+  if constexpr (N > 0) {
+    return hn::BitCast(du8, hn::ShiftLeft<N>(hn::BitCast(du16, x)));
+  } else if constexpr (N < 0) {
+    return hn::BitCast(du8, hn::ShiftRight<-N>(hn::BitCast(du16, x)));
+  } else {
+    return x;
+  }
+}
+
+// mask ? a : b, bit by bit
+HWY_INLINE VU8 merge(VU8 mask, VU8 a, VU8 b) {
+  return hn::Or(hn::And(mask, a), hn::AndNot(mask, b));
+}
+
+// The table's rows as vectors, 128 added where the product wants unsigned weights.
+template <int Level>
+struct Tables {
+  static constexpr size_t kCount = Level <= 4 ? 1 : Level == 5 ? 2 : 4;
+  VU8 entries[kCount];
+  HWY_INLINE Tables(const PlaneTable& table, uint8_t flip) {
+    CAIRN_UNROLL(kCount, i,
+                 entries[i] = hn::Xor(hn::LoadDup128(du8, reinterpret_cast<const uint8_t*>(table.entries[i])),
+                                      hn::Set(du8, flip)));
+  }
+};
+
+// Calls visit(i, weights) for the 8 slices of one vector of each plane.
+template <int Level, class Visit>
+HWY_INLINE void unpack(const VU8* p, const Tables<Level>& tables, const Visit& visit) {
+  const VU8 low4 = hn::Set(du8, 0x0F);
+  if constexpr (Level == 1) {
+    CAIRN_UNROLL(kSlices, i, const VU8 nibble = hn::And(shifted<-static_cast<int>(i)>(p[0]), low4);
+                 visit(i, hn::TableLookupBytes(tables.entries[0], nibble)));
+    return;
+  } else {
+    // Fields of two bits: of even slices in pairs[0], of odd ones in pairs[1].
+    const VU8 m55 = hn::Set(du8, 0x55);
+    const VU8 pairs[2] = {merge(m55, p[1], shifted<1>(p[0])), merge(m55, shifted<-1>(p[1]), p[0])};
+    if constexpr (Level == 2) {
+      CAIRN_UNROLL(kSlices, i,
+                   const VU8 nibble = hn::And(shifted<-static_cast<int>(i / 2 * 2)>(pairs[i % 2]), low4);
+                   visit(i, hn::TableLookupBytes(tables.entries[0], nibble)));
+    } else {
+      VU8 rest[2];
+      if constexpr (Level == 3) {
+        rest[0] = shifted<1>(p[2]);
+        rest[1] = p[2];
+      } else {
+        rest[0] = merge(m55, p[3], shifted<1>(p[2]));
+        rest[1] = merge(m55, shifted<-1>(p[3]), p[2]);
+      }
+      // Fields of four bits: quads[i % 4] has slices i and i + 4.
+      const VU8 m33 = hn::Set(du8, 0x33);
+      VU8 quads[4];
+      CAIRN_UNROLL(2, odd, quads[odd] = merge(m33, rest[odd], shifted<2>(pairs[odd]));
+                   quads[odd + 2] = merge(m33, shifted<-2>(rest[odd]), pairs[odd]));
+      CAIRN_UNROLL(
+          kSlices, i, const VU8 nibble = hn::And(shifted < i >= 4 ? -4 : 0 > (quads[i % 4]), low4);
+          VU8 w = hn::TableLookupBytes(tables.entries[0], nibble); if constexpr (Level >= 5) {
+            const VU8 bit = hn::Set(du8, static_cast<uint8_t>(1 << i));
+            const auto fifth = hn::TestBit(p[4], bit);
+            if constexpr (Level == 5) {
+              w = hn::IfThenElse(fifth, hn::TableLookupBytes(tables.entries[1], nibble), w);
+            } else {
+              const auto sixth = hn::TestBit(p[5], bit);
+              const VU8 high = hn::IfThenElse(sixth, hn::TableLookupBytes(tables.entries[3], nibble),
+                                              hn::TableLookupBytes(tables.entries[2], nibble));
+              w = hn::IfThenElse(sixth, hn::TableLookupBytes(tables.entries[1], nibble), w);
+              w = hn::IfThenElse(fifth, high, w);
+            }
+          };
+          visit(i, w));
+    }
+  }
+}
+
+// acc + Σ over 4 columns of weights · x, weights as Tables gives them for decode.
+#if CAIRN_HAS_VNNI || !CAIRN_HAS_MADDUBS
+constexpr uint8_t kFlip = 0x80;
+HWY_INLINE VI dot(VI acc, VU8 w, const int8_t* x, const uint8_t*) {
+  return Dot4(acc, w, broadcast4(x));
+}
+#else
+constexpr uint8_t kFlip = 0;
+HWY_INLINE VI dot(VI acc, VU8 w, const int8_t* x, const uint8_t* magnitudes) {
+  const VI8 factor = broadcast4(x);
+  const VU8 magnitude = hn::BitCast(du8, broadcast4(reinterpret_cast<const int8_t*>(magnitudes)));
+#if HWY_TARGET == HWY_AVX3
+  const VI8 w_signed{
+      _mm512_mask_sub_epi8(w.raw, _mm512_movepi8_mask(factor.raw), _mm512_setzero_si512(), w.raw)};
+#else
+  const VI8 w_signed{_mm256_sign_epi8(w.raw, factor.raw)};
+#endif
+  return hn::Add(acc, Dot2(Dot2(magnitude, w_signed), hn::Set(DI16(), int16_t{1})));
+}
+#endif
+
+HWY_INLINE void load_scales(const uint16_t* halves, float* out) {
+  const hn::CappedTag<float, 16> d;
+  const hn::Rebind<hwy::float16_t, decltype(d)> half;
+  for (size_t i = 0; i < kPlaneRows; i += hn::Lanes(d)) {
+    hn::StoreU(hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(halves) + i)), d,
+               out + i);
+  }
+}
+
+template <int Level>
+void gemv_level(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector& x,
+                const PlaneRows& next, float* y) {
+  constexpr size_t kChains = kParts == 1 ? 4 : 2;  // sums side by side: a dot product waits for the last one
+  const Tables<Level> tables(table, kFlip);
+  const size_t steps = k / kPlaneColumns, ahead = steps < kAhead ? steps : kAhead;
+  const VI start = hn::Set(di, kFlip == 0 ? 0 : -128 * x.sum);
+  for (size_t tile = 0; tile < rows.tiles; ++tile) {
+    const uint8_t* p[Level];
+    const uint8_t* fetch[Level];  // where the step `ahead` of the tile's last ones lies
+    CAIRN_UNROLL(Level, plane,
+                 p[plane] = reinterpret_cast<const uint8_t*>(rows.planes[plane]) + tile * steps * kPlaneBytes;
+                 fetch[plane] = tile + 1 < rows.tiles ? p[plane] + steps * kPlaneBytes
+                                : plane < next.level  ? reinterpret_cast<const uint8_t*>(next.planes[plane])
+                                                      : p[plane]);
+    VI acc[kChains][kParts];
+    CAIRN_UNROLL(kChains, c, CAIRN_UNROLL(kParts, h, acc[c][h] = c == 0 ? start : hn::Zero(di)));
+    const auto run = [&](size_t begin, size_t end, const uint8_t* const* from, size_t offset) HWY_ATTR {
+      for (size_t step = begin; step < end; ++step) {
+        const size_t at = step * kPlaneBytes, column = step * kPlaneColumns;
+        CAIRN_UNROLL(Level, plane, __builtin_prefetch(from[plane] + at + offset));
+        CAIRN_UNROLL(kParts, h, VU8 v[Level];
+                     CAIRN_UNROLL(Level, plane, v[plane] = hn::LoadU(du8, p[plane] + at + h * kVectorBytes));
+                     unpack<Level>(
+                         v, tables, [&](auto i, VU8 w) HWY_ATTR __attribute__((always_inline)) {
+                           acc[i % kChains][h] = dot(acc[i % kChains][h], w, x.values + column + 4 * i,
+                                                     x.magnitudes + column + 4 * i);
+                         }));
+      }
+    };
+    run(0, steps - ahead, p, ahead * kPlaneBytes);
+    run(steps - ahead, steps, fetch, static_cast<size_t>(0) - (steps - ahead) * kPlaneBytes);
+    float scales[kPlaneRows];
+    load_scales(rows.scales + tile * kPlaneRows, scales);
+    CAIRN_UNROLL(kParts, h, VI sum = acc[0][h];
+                 CAIRN_UNROLL(kChains - 1, c, sum = hn::Add(sum, acc[c + 1][h]));
+                 const VF scale = hn::Mul(hn::LoadU(df, scales + h * kLanes), hn::Set(df, x.scale));
+                 hn::StoreU(hn::Mul(hn::ConvertTo(df, sum), scale), df, y + tile * kPlaneRows + h * kLanes));
+  }
+}
+
+template <int Level>
+void fill_level(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, size_t k, int8_t* panel,
+                int32_t* corrections) {
+  const Tables<Level> tables(table, 0);
+  const size_t steps = k / kPlaneColumns;
+  const VU8 ones = hn::Set(du8, uint8_t{1});
+  VI sums[kParts];
+  CAIRN_UNROLL(kParts, h, sums[h] = hn::Zero(di));
+  for (size_t step = 0; step < steps; ++step) {
+    const size_t at = (tile * steps + step) * kPlaneBytes;
+    int8_t* out = panel + step * kPlaneColumns * kPlaneRows;
+    CAIRN_UNROLL(kParts, h, VU8 v[Level];
+                 CAIRN_UNROLL(Level, plane,
+                              v[plane] = hn::LoadU(du8, reinterpret_cast<const uint8_t*>(rows.planes[plane]) +
+                                                            at + h * kVectorBytes));
+                 unpack<Level>(
+                     v, tables, [&](auto i, VU8 w) HWY_ATTR __attribute__((always_inline)) {
+                       const VI8 values = hn::BitCast(ds8, w);
+                       hn::StoreU(values, ds8, out + i * kPlaneBytes + h * kVectorBytes);
+                       sums[h] = Dot4(sums[h], ones, values);
+                     }));
+  }
+  CAIRN_UNROLL(kParts, h, hn::StoreU(hn::Neg(hn::ShiftLeft<7>(sums[h])), di, corrections + h * kLanes));
+}
+
+template <int Level>
+void row_level(const PlaneRows& rows, uint32_t r, const PlaneTable& table, size_t k, float* out) {
+  float scales[kPlaneRows];
+  load_scales(rows.scales + r / kPlaneRows * kPlaneRows, scales);
+  const float scale = scales[r % kPlaneRows];
+  const size_t steps = k / kPlaneColumns, first = r / kPlaneRows * steps;
+  constexpr int kRest = Level <= 4 ? 0 : Level - 4;
+  for (size_t step = 0; step < steps; ++step) {
+    const size_t at = (first + step) * kPlaneBytes + r % kPlaneRows * 4;
+    for (size_t c = 0; c < 4; ++c) {
+      unsigned bytes[Level];
+      for (int plane = 0; plane < Level; ++plane)
+        bytes[plane] = static_cast<unsigned>(rows.planes[plane][at + c]);
+      for (size_t i = 0; i < kSlices; ++i) {
+        unsigned code = 0;
+        for (int plane = 0; plane < Level; ++plane) code = 2 * code + (bytes[plane] >> i & 1);
+        const unsigned nibble = Level == 3 ? 2 * code : code >> kRest;
+        const unsigned which = code & ((1u << kRest) - 1);
+        out[step * kPlaneColumns + 4 * i + c] = scale * static_cast<float>(table.entries[which][nibble]);
+      }
+    }
+  }
+}
+
+// Calls f<level>.
+#define CAIRN_FOR_LEVEL(level, f, ...) \
+  switch (level) {                     \
+    case 1:                            \
+      return f<1>(__VA_ARGS__);        \
+    case 2:                            \
+      return f<2>(__VA_ARGS__);        \
+    case 3:                            \
+      return f<3>(__VA_ARGS__);        \
+    case 4:                            \
+      return f<4>(__VA_ARGS__);        \
+    case 5:                            \
+      return f<5>(__VA_ARGS__);        \
+    default:                           \
+      return f<6>(__VA_ARGS__);        \
+  }
+
+void gemv(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector& x,
+          const PlaneRows& next, float* y) {
+  CAIRN_FOR_LEVEL(rows.level, gemv_level, rows, table, k, x, next, y)
+}
+
+void fill(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, size_t k, int8_t* panel,
+          int32_t* corrections) {
+  CAIRN_FOR_LEVEL(rows.level, fill_level, rows, tile, table, k, panel, corrections)
+}
+
+void row(const PlaneRows& rows, uint32_t r, const PlaneTable& table, size_t k, float* out) {
+  CAIRN_FOR_LEVEL(rows.level, row_level, rows, r, table, k, out)
+}
+
+void scales(const PlaneRows& rows, uint32_t tile, float* out) {
+  load_scales(rows.scales + tile * kPlaneRows, out);
+}
+
+PlaneVector quantize(const float* x, size_t k, int8_t* values, uint8_t* magnitudes) {
+  const hn::Rebind<int8_t, DI32> d8;
+  VF top = hn::Zero(df), check = top;
+  for (size_t i = 0; i < k; i += kLanes) {
+    const VF v = hn::LoadU(df, x + i);
+    top = hn::Max(top, hn::Abs(v));
+    check = hn::Add(check, hn::Mul(v, hn::Zero(df)));  // NaN where anything was no number
+  }
+  const float largest = hn::GetLane(hn::MaxOfLanes(df, top));
+  const float wrong = hn::GetLane(hn::SumOfLanes(df, check));
+  const VF inverse = hn::Set(df, largest > 1e-30f ? 127 / largest : 0);
+  const VF most = hn::Set(df, 127.0f), least = hn::Set(df, -127.0f);
+  VI sum = hn::Zero(di);
+  for (size_t i = 0; i < k; i += kLanes) {
+    const VF scaled = hn::Min(hn::Max(hn::Mul(hn::LoadU(df, x + i), inverse), least), most);
+    const VI whole = hn::NearestInt(scaled);
+    sum = hn::Add(sum, whole);
+    hn::StoreU(hn::DemoteTo(d8, whole), d8, values + i);
+    hn::StoreU(hn::DemoteTo(d8, hn::Abs(whole)), d8, reinterpret_cast<int8_t*>(magnitudes) + i);
+  }
+  return {values, magnitudes, largest / 127 + wrong, hn::GetLane(hn::SumOfLanes(di, sum))};
+}
+
+constexpr size_t kBlock = 1024;  // of k: the tile's values stay in the first-level cache
+
+// Rows [first, first + Rows) over [begin, end) of k; between blocks they wait in `sums`.
+template <size_t Rows>
+HWY_INLINE void micro(const int8_t* HWY_RESTRICT panel, const int32_t* corrections, const float* scales_,
+                      const uint32_t* destination, size_t first, size_t k, size_t begin, size_t end,
+                      const uint8_t* HWY_RESTRICT values, const float* lanes, const float* bias,
+                      int32_t* sums, float* out) {
+  const int8_t* HWY_RESTRICT w = panel + begin * kPlaneRows + first * 4;
+  const uint8_t* HWY_RESTRICT a = values + begin * kTile;
+  const uint8_t* stop = values + end * kTile;
+  int32_t* kept = sums + first * kTile;
+  VI acc[Rows][kVectors];
+  if (begin == 0) {
+    CAIRN_UNROLL(Rows, r, const VI start = kSigned ? hn::Zero(di) : hn::Set(di, corrections[first + r]);
+                 CAIRN_UNROLL(kVectors, v, acc[r][v] = start));
+  } else {
+    CAIRN_UNROLL(Rows, r,
+                 CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::LoadU(di, kept + r * kTile + v * kLanes)));
+  }
+  hide(stop);
+  do {
+    Activations x[kVectors];
+    CAIRN_UNROLL(kVectors, v, x[v] = load(a + v * kLanes * 4));
+    CAIRN_UNROLL(Rows, r, const VI8 factor = broadcast4(w + 4 * r);
+                 CAIRN_UNROLL(kVectors, v, acc[r][v] = product(acc[r][v], x[v], factor)));
+    a += kTile * 4;
+    w += kPlaneBytes;
+  } while (a != stop);
+  if (end < k) {
+    CAIRN_UNROLL(Rows, r,
+                 CAIRN_UNROLL(kVectors, v, hn::StoreU(acc[r][v], di, kept + r * kTile + v * kLanes)));
+    return;
+  }
+  CAIRN_UNROLL(
+      Rows, r, const uint32_t to = destination[first + r]; if (to != UINT32_MAX) {
+        const VF scale = hn::Set(df, scales_[first + r]);
+        const VF add = hn::Set(df, bias == nullptr ? 0.0f : bias[to]);
+        CAIRN_UNROLL(kVectors, v, const VF factor = hn::Mul(scale, hn::LoadU(df, lanes + v * kLanes));
+                     hn::StoreU(hn::MulAdd(hn::ConvertTo(df, acc[r][v]), factor, add), df,
+                                out + to * kTile + v * kLanes));
+      });
+}
+
+void multiply(const int8_t* panel, const int32_t* corrections, const float* scales_,
+              const uint32_t* destination, size_t k, const uint8_t* values, const float* lanes,
+              const float* bias, float* out) {
+  constexpr size_t kRows = kManyRegisters ? 8 : 4;
+  const size_t blocks = (k + kBlock - 1) / kBlock, step = ((k + blocks - 1) / blocks + 3) / 4 * 4;
+  int32_t sums[kPlaneRows * kTile];
+  for (size_t begin = 0; begin < k; begin += step) {
+    const size_t end = begin + step < k ? begin + step : k;
+    for (size_t first = 0; first < kPlaneRows; first += kRows) {
+      micro<kRows>(panel, corrections, scales_, destination, first, k, begin, end, values, lanes, bias, sums,
+                   out);
+    }
+  }
+}
+
+}  // namespace
+
+const PlaneKernels& plane_table() {
+  static constexpr PlaneKernels table{kTile, &quantize, &gemv, &fill, &multiply, &row, &scales};
+  return table;
+}
+
+}  // namespace cairn::kernels::CAIRN_TARGET
