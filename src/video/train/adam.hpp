@@ -1,0 +1,38 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace cairn::video {
+
+// Adam (arXiv 1412.6980) with β = (0.9, 0.99).
+class Adam {
+ public:
+  explicit Adam(size_t size) : mean_(size, 0.0f), square_(size, 0.0f) {}
+
+  void step(std::span<float> values, std::span<const float> gradient, double rate) {
+    ++steps_;
+    const auto first = static_cast<float>(1 - std::pow(kFirst, steps_)),
+               second = static_cast<float>(1 - std::pow(kSecond, steps_));
+    const auto scaled = static_cast<float>(rate / first);
+    for (size_t i = 0; i < values.size(); ++i) {
+      mean_[i] += (1 - kFirst) * (gradient[i] - mean_[i]);
+      square_[i] += (1 - kSecond) * (gradient[i] * gradient[i] - square_[i]);
+      values[i] -= scaled * mean_[i] / (std::sqrt(square_[i] / second) + 1e-8f);
+    }
+  }
+
+  // What a checkpoint keeps.
+  std::vector<float>& mean() { return mean_; }
+  std::vector<float>& square() { return square_; }
+  uint32_t& steps() { return steps_; }
+
+ private:
+  static constexpr float kFirst = 0.9f, kSecond = 0.99f;
+  std::vector<float> mean_, square_;
+  uint32_t steps_ = 0;
+};
+
+}  // namespace cairn::video

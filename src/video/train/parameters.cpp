@@ -1,0 +1,212 @@
+#include "video/train/parameters.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+namespace cairn::video {
+namespace {
+
+constexpr uint32_t kWiden = 4;
+constexpr uint32_t kSkipBits = 8;
+
+// Normal numbers by Box and Muller from the generator's bits: the same on every machine and library.
+class Normal {
+ public:
+  explicit Normal(uint64_t seed) : random_(seed) {}
+  float operator()(float deviation) {
+    const double u = (static_cast<double>(random_() >> 11) + 0.5) * 0x1p-53,
+                 v = static_cast<double>(random_() >> 11) * 0x1p-53;
+    return static_cast<float>(deviation * std::sqrt(-2 * std::log(u)) * std::cos(2 * M_PI * v));
+  }
+
+ private:
+  std::mt19937_64 random_;
+};
+
+int limit_of(uint32_t bits) {
+  return (1 << (bits - 1)) - 1;
+}
+
+float to_grid(float value, float scale, int limit) {
+  if (scale == 0) return 0;
+  return scale *
+         std::clamp(std::nearbyint(value / scale), static_cast<float>(-limit), static_cast<float>(limit));
+}
+
+}  // namespace
+
+Parameters::Parameters(const Network& network, bool wide, uint64_t seed) : shape_(network) {
+  Normal normal(seed);
+  size_t size = 0;
+  const auto add = [&](size_t count) {
+    const size_t offset = size;
+    size += count;
+    return offset;
+  };
+  for (const Layer& layer : network.layers) {
+    Part part{};
+    part.in = layer.in;
+    part.kernel = layer.kernel;
+    part.rows = layer.in * layer.kernel * layer.kernel;
+    part.out = layer.out;
+    part.wide = wide ? kWiden * std::max(layer.out, layer.in) : 0;
+    part.identity = layer.in == layer.out && layer.relu;
+    part.weights = add(static_cast<size_t>(part.rows) * part.out);
+    part.a = add(static_cast<size_t>(part.rows) * part.wide);
+    part.b = add(static_cast<size_t>(part.wide) * part.out);
+    part.bias = add(part.out);
+    part.effective = effective_size_;
+    effective_size_ += static_cast<size_t>(part.rows + 1) * part.out;
+    parts_.push_back(part);
+  }
+  Part skip{};
+  skip.in = 1;
+  skip.kernel = kSkipSide;
+  skip.rows = kSkipTaps;
+  skip.out = network.scale * network.scale;
+  skip.weights = add(static_cast<size_t>(skip.rows) * skip.out);
+  skip.bias = size;  // it has none
+  skip.effective = effective_size_;
+  effective_size_ += static_cast<size_t>(skip.rows) * skip.out;
+  parts_.push_back(skip);
+
+  values_.assign(size, 0.0f);
+  for (size_t i = 0; i + 1 < parts_.size(); ++i) {
+    const Part& part = parts_[i];
+    const bool tail = i + 2 == parts_.size();
+    // He et al. for ReLU, shared among the parts of the sum; the tail starts at almost nothing.
+    const float he = std::sqrt(2.0f / static_cast<float>(part.rows)) * (tail            ? 0.1f
+                                                                        : part.identity ? 0.5f
+                                                                                        : 1.0f);
+    const float share = part.wide == 0 ? 1.0f : 0.7f;
+    for (size_t w = 0; w < static_cast<size_t>(part.rows) * part.out; ++w)
+      values_[part.weights + w] = normal(he * share);
+    if (part.wide == 0) continue;
+    const float a = std::sqrt(1.0f / static_cast<float>(part.rows)),
+                b = he * share / a / std::sqrt(static_cast<float>(part.wide));
+    for (size_t w = 0; w < static_cast<size_t>(part.rows) * part.wide; ++w) values_[part.a + w] = normal(a);
+    for (size_t w = 0; w < static_cast<size_t>(part.wide) * part.out; ++w) values_[part.b + w] = normal(b);
+  }
+}
+
+// W₀ + identity + A·B
+void Parameters::sum(const Part& part, float* out) const {
+  const size_t count = static_cast<size_t>(part.rows) * part.out;
+  std::copy_n(values_.data() + part.weights, count, out);
+  for (size_t r = 0; r < (part.wide == 0 ? 0 : part.rows); ++r) {
+    for (size_t e = 0; e < part.wide; ++e) {
+      const float a = values_[part.a + r * part.wide + e];
+      const float* b = values_.data() + part.b + e * part.out;
+      for (size_t o = 0; o < part.out; ++o) out[r * part.out + o] += a * b[o];
+    }
+  }
+  if (!part.identity) return;
+  const size_t taps = static_cast<size_t>(part.kernel) * part.kernel;
+  for (size_t c = 0; c < part.out; ++c) out[(c * taps + taps / 2) * part.out + c] += 1;
+}
+
+void Parameters::choose_scales(const Part& part, uint32_t bits, std::vector<float>& scales) const {
+  std::vector<float> weights(static_cast<size_t>(part.rows) * part.out);
+  sum(part, weights.data());
+  scales.assign(part.out, 0.0f);
+  const int limit = limit_of(bits);
+  for (size_t o = 0; o < part.out; ++o) {
+    float most = 0;
+    for (size_t r = 0; r < part.rows; ++r) most = std::max(most, std::abs(weights[r * part.out + o]));
+    double least = 0;
+    for (int step = 50; step <= 100; step += 2) {  // per cent of the range kept
+      const float scale = round_to_half(most * static_cast<float>(step) / 100 / static_cast<float>(limit));
+      double error = 0;
+      for (size_t r = 0; r < part.rows; ++r) {
+        const float w = weights[r * part.out + o], difference = w - to_grid(w, scale, limit);
+        error += difference * difference;
+      }
+      if (step == 50 || error < least) least = error, scales[o] = scale;
+    }
+  }
+}
+
+void Parameters::quantise(uint32_t bits, std::span<const float> limits) {
+  bits_ = bits;
+  limits_.assign(limits.begin(), limits.end());
+  for (float& limit : limits_) limit = round_to_half(limit);
+  scales_.resize(parts_.size());
+  for (size_t i = 0; i < parts_.size(); ++i)
+    choose_scales(parts_[i], i + 1 == parts_.size() ? kSkipBits : bits, scales_[i]);
+}
+
+void Parameters::effective(std::span<float> out) const {
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const Part& part = parts_[i];
+    float* to = out.data() + part.effective;
+    sum(part, to);
+    const size_t count = static_cast<size_t>(part.rows) * part.out;
+    const bool skip = i + 1 == parts_.size();
+    if (bits_ != 0) {
+      const int limit = limit_of(skip ? kSkipBits : bits_);
+      for (size_t w = 0; w < count; ++w) to[w] = to_grid(to[w], scales_[i][w % part.out], limit);
+    }
+    if (!skip) std::copy_n(values_.data() + part.bias, part.out, to + count);
+  }
+}
+
+void Parameters::gradient(std::span<const float> effective, std::span<float> out) const {
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const Part& part = parts_[i];
+    const float* from = effective.data() + part.effective;
+    const size_t count = static_cast<size_t>(part.rows) * part.out;
+    std::copy_n(from, count, out.data() + part.weights);
+    if (i + 1 != parts_.size()) std::copy_n(from + count, part.out, out.data() + part.bias);
+    std::fill_n(out.data() + part.b, static_cast<size_t>(part.wide) * part.out, 0.0f);
+    for (size_t r = 0; r < (part.wide == 0 ? 0 : part.rows); ++r) {
+      for (size_t e = 0; e < part.wide; ++e) {
+        const float* b = values_.data() + part.b + e * part.out;
+        float* to = out.data() + part.b + e * part.out;
+        const float a = values_[part.a + r * part.wide + e];
+        float dot = 0;
+        for (size_t o = 0; o < part.out; ++o) {
+          dot += from[r * part.out + o] * b[o];
+          to[o] += from[r * part.out + o] * a;
+        }
+        out[part.a + r * part.wide + e] = dot;
+      }
+    }
+  }
+}
+
+Network Parameters::network() const {
+  Network network = shape_;
+  std::vector<float> weights(effective_size_);
+  effective(weights);
+  network.weight_bits = bits_;
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const Part& part = parts_[i];
+    const bool skip = i + 1 == parts_.size();
+    std::vector<float>& to = skip ? network.skip : network.layers[i].weights;
+    std::vector<int8_t>& codes = skip ? network.skip_codes : network.layers[i].codes;
+    to.resize(static_cast<size_t>(part.rows) * part.out);
+    codes.resize(bits_ == 0 ? 0 : to.size());
+    for (size_t r = 0; r < part.rows; ++r) {
+      for (size_t o = 0; o < part.out; ++o) {
+        const size_t at = o * part.rows + r;
+        to[at] = weights[part.effective + r * part.out + o];
+        if (bits_ == 0) continue;
+        const float scale = scales_[i][o];
+        codes[at] = scale == 0 ? int8_t{0} : static_cast<int8_t>(std::nearbyint(to[at] / scale));
+        to[at] = static_cast<float>(codes[at]) * scale;
+      }
+    }
+    if (bits_ != 0) (skip ? network.skip_scales : network.layers[i].scales) = scales_[i];
+    if (skip) continue;
+    Layer& layer = network.layers[i];
+    for (size_t o = 0; o < part.out; ++o) {
+      const float bias = values_[part.bias + o];
+      layer.bias[o] = bits_ == 0 ? bias : round_to_half(bias);
+    }
+    layer.activation_max = bits_ == 0 || !layer.relu ? 0 : limits_[i];
+  }
+  return network;
+}
+
+}  // namespace cairn::video

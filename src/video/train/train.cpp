@@ -1,0 +1,138 @@
+#include "video/train/train.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/interrupt.hpp"
+#include "video/train/adam.hpp"
+#include "video/train/pass.hpp"
+
+namespace cairn::video {
+namespace {
+
+constexpr uint32_t kWarmUp = 100;
+constexpr uint32_t kTimed = 12;  // steps that tell how long the others will take
+
+// A crop's side such that the head's output is a whole number of the kernels' column groups.
+uint32_t crop_side(const Network& network) {
+  uint32_t shrink = 0;
+  for (size_t i = 1; i < network.layers.size(); ++i) shrink += network.layers[i].kernel - 1;
+  uint32_t side = 3 * kernels::kTrainColumns;
+  while (side < shrink + 48) side += kernels::kTrainColumns;
+  return side - shrink;
+}
+
+class Trainer {
+ public:
+  Trainer(const Network& shape, const TrainingSet& set, const TrainOptions& options, ThreadPool& pool)
+      : options_(options),
+        set_(set),
+        pool_(pool),
+        parameters_(shape, options.wide, options.seed),
+        adam_(parameters_.values().size()),
+        sampler_(set, options.sampling, crop_side(shape), options.seed + 1),
+        weights_(parameters_.effective_size()),
+        sum_(parameters_.effective_size()),
+        gradient_(parameters_.values().size()),
+        layers_(shape.layers.size()) {
+    for (uint32_t i = 0; i < options.batch; ++i) {
+      passes_.push_back(std::make_unique<CropPass>(shape, sampler_.crop_width(), sampler_.crop_height(),
+                                                   kernels::default_target()));
+      gradients_.emplace_back(parameters_.effective_size());
+    }
+  }
+
+  Trained run() {
+    const Stopwatch watch;
+    uint32_t steps = options_.steps;
+    double mean = 0;
+    for (uint32_t step = 0; step < steps; ++step) {
+      if (step == kTimed && options_.minutes > 0) {
+        const double fit = options_.minutes * 60 / (watch.seconds() / kTimed);
+        steps = static_cast<uint32_t>(std::clamp(fit, 200.0, static_cast<double>(options_.steps)));
+      }
+      if (options_.weight_bits != 0 && parameters_.bits() == 0 && step >= first_quantised(steps)) quantise();
+      const double mse = descend(rate(step, steps));
+      if (!std::isfinite(mse)) fail(ErrorCode::numeric, "training left the numbers at step {}", step);
+      mean = step == 0 ? mse : mean + 0.02 * (mse - mean);
+      throw_if_interrupted();
+      if (options_.progress && (step % 20 == 19 || step + 1 == steps)) {
+        options_.progress({step + 1, steps, mean, watch.seconds() / (step + 1) * (steps - step - 1)});
+      }
+    }
+    if (options_.weight_bits != 0 && parameters_.bits() == 0) quantise();
+    return {parameters_.network(), steps, watch.seconds()};
+  }
+
+ private:
+  uint32_t first_quantised(uint32_t steps) const {
+    return static_cast<uint32_t>(steps * (1 - options_.quantised_share));
+  }
+
+  double rate(uint32_t step, uint32_t steps) const {
+    const uint32_t warm = std::min(kWarmUp, steps / 5);
+    if (step < warm) return options_.rate * (step + 1) / warm;
+    return options_.rate * 0.5 * (1 + std::cos(M_PI * (step - warm) / (steps - warm)));
+  }
+
+  // The activations' ranges are those of a few fresh crops, a little clipped by chance alone.
+  void quantise() {
+    parameters_.effective(weights_);
+    std::vector<float> limits(layers_, 0.0f);
+    for (const auto& pass : passes_) {
+      pass->load(set_, sampler_, sampler_.draw());
+      pass->forward(parameters_, weights_);
+      for (size_t i = 0; i < layers_; ++i) limits[i] = std::max(limits[i], pass->largest(i));
+    }
+    for (float& limit : limits) limit = std::max(limit, 1e-3f);
+    parameters_.quantise(options_.weight_bits, limits);
+  }
+
+  double descend(double rate) {
+    parameters_.effective(weights_);
+    std::vector<CropPlace> places;
+    for (size_t i = 0; i < passes_.size(); ++i) places.push_back(sampler_.draw());
+    std::vector<double> errors(passes_.size());
+    pool_.run(passes_.size(), [&](size_t, size_t i) {
+      std::fill(gradients_[i].begin(), gradients_[i].end(), 0.0f);
+      passes_[i]->load(set_, sampler_, places[i]);
+      errors[i] = passes_[i]->forward(parameters_, weights_);
+      passes_[i]->backward(parameters_, weights_, gradients_[i]);
+    });
+    std::fill(sum_.begin(), sum_.end(), 0.0f);
+    const float share = 1.0f / static_cast<float>(passes_.size());
+    for (const std::vector<float>& gradient : gradients_) {
+      for (size_t i = 0; i < sum_.size(); ++i) sum_[i] += share * gradient[i];
+    }
+    parameters_.gradient(sum_, gradient_);
+    adam_.step(parameters_.values(), gradient_, rate);
+    double mse = 0;
+    for (const double error : errors) mse += error / static_cast<double>(errors.size());
+    return mse;
+  }
+
+  const TrainOptions& options_;
+  const TrainingSet& set_;
+  ThreadPool& pool_;
+  Parameters parameters_;
+  Adam adam_;
+  CropSampler sampler_;
+  std::vector<std::unique_ptr<CropPass>> passes_;
+  std::vector<std::vector<float>> gradients_;  // of each crop, by the effective weights
+  std::vector<float> weights_, sum_, gradient_;
+  size_t layers_;
+};
+
+}  // namespace
+
+Trained train(const Network& shape, const TrainingSet& set, const TrainOptions& options, ThreadPool& pool) {
+  if (options.weight_bits != 0 && (options.weight_bits < 4 || options.weight_bits > 8))
+    fail(ErrorCode::invalid_argument, "{} bits a weight (4 … 8)", options.weight_bits);
+  if (shape.on_upscaled) fail(ErrorCode::unsupported, "networks on upscaled frames are not trained here");
+  return Trainer(shape, set, options, pool).run();
+}
+
+}  // namespace cairn::video
