@@ -13,6 +13,7 @@ namespace cairn::kernels {
 // therefore leaves 16 rows × 4 columns in the order of int8 dot products.
 constexpr size_t kPlaneRows = 16, kPlaneColumns = 32, kPlaneBytes = 64;
 constexpr uint32_t kMostPlanes = 6;
+constexpr size_t kMostTileTokens = 32;  // of every target
 
 // Products are summed in 32 bits: 65,536 · 255 · 127 still fits.
 constexpr size_t kMostPlaneColumns = 65'536;
