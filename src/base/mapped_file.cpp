@@ -21,11 +21,8 @@ struct Descriptor {
   }
 };
 
-}  // namespace
-
-MappedFile::MappedFile(const std::string& path) : path_(path) {
-  // O_NONBLOCK: opening a named pipe must not wait for a writer; it is refused below.
-  const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+// Refuses what is no regular file; returns its size.
+size_t regular_size(const Descriptor& file, const std::string& path) {
   if (file.value < 0) {
     const int reason = errno;
     fail(reason == ENOENT || reason == ENOTDIR ? ErrorCode::not_found : ErrorCode::io, "{}: cannot open: {}",
@@ -36,12 +33,46 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   if (S_ISDIR(status.st_mode)) fail(ErrorCode::io, "{}: is a directory, not a file", path);
   if (!S_ISREG(status.st_mode)) fail(ErrorCode::io, "{}: is not a regular file", path);
   if (status.st_size == 0) fail(ErrorCode::format, "{}: the file is empty", path);
-  const auto size = static_cast<size_t>(status.st_size);
+  return static_cast<size_t>(status.st_size);
+}
+
+// O_NONBLOCK: opening a named pipe must not wait for a writer; regular_size() refuses it.
+int open_to_read(const std::string& path) {
+  return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
+}  // namespace
+
+MappedFile::MappedFile(const std::string& path) : path_(path) {
+  const Descriptor file{open_to_read(path)};
+  const size_t size = regular_size(file, path);
   void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
   if (data == MAP_FAILED)
     fail(ErrorCode::io, "{}: cannot map {} bytes: {}", path, size, std::strerror(errno));
   data_ = static_cast<const std::byte*>(data);
   size_ = size;
+}
+
+MappedFile MappedFile::copy(const std::string& path, size_t size) {
+  const Descriptor file{open_to_read(path)};
+  regular_size(file, path);
+  MappedFile result;
+  result.path_ = path;
+  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (data == MAP_FAILED)
+    fail(ErrorCode::out_of_memory, "{}: no memory for {} bytes: {}", path, size, std::strerror(errno));
+  result.data_ = static_cast<const std::byte*>(data);
+  result.size_ = size;
+  for (size_t done = 0; done < size;) {
+    const ssize_t got =
+        pread(file.value, static_cast<std::byte*>(data) + done, size - done, static_cast<off_t>(done));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(ErrorCode::io, "{}: byte {}: cannot read: {}", path, done, std::strerror(errno));
+    if (got == 0) fail(ErrorCode::io, "{}: ends at byte {} while it is read", path, done);
+    done += static_cast<size_t>(got);
+  }
+  mprotect(data, size, PROT_READ);
+  return result;
 }
 
 MappedFile::~MappedFile() {

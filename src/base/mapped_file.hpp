@@ -12,6 +12,9 @@ class MappedFile {
   MappedFile() = default;
   // Throws Error: not_found, io (a directory, no permission), format (empty file).
   explicit MappedFile(const std::string& path);
+  // The file's first `size` bytes in memory of our own: what happens to the file later does not reach them.
+  // Errors as above; io also when the file is shorter.
+  static MappedFile copy(const std::string& path, size_t size);
   ~MappedFile();
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;

@@ -14,6 +14,7 @@ void add_eval(CLI::App& program);
 void add_calibrate(CLI::App& program);
 void add_pull(CLI::App& program);
 void add_inspect(CLI::App& program);
+void add_stack(CLI::App& program);
 void add_synth(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_devices(CLI::App& program);

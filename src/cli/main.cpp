@@ -58,6 +58,7 @@ int run(int argc, char** argv) {
   add_calibrate(program);
   add_pull(program);
   add_inspect(program);
+  add_stack(program);
   add_synth(program);
   add_tokenize(program);
   add_devices(program);

@@ -19,6 +19,7 @@ class ByteReader {
  public:
   ByteReader(std::span<const std::byte> bytes, const std::string& path) : bytes_(bytes), path_(path) {}
 
+  const std::string& path() const noexcept { return path_; }
   uint64_t offset() const noexcept { return offset_; }
   uint64_t remaining() const noexcept { return bytes_.size() - offset_; }
 

@@ -128,7 +128,7 @@ File::File(const std::string& path) {
   state->path = path;
   state->parts = read_parts(path);
   for (Part& part : state->parts) {
-    state->bytes += part.file.bytes().size();
+    state->bytes += part.file_bytes;
     for (Tensor& tensor : part.tensors) {
       if (!state->index.emplace(tensor.name, state->tensors.size()).second)
         fail(ErrorCode::format, "{}: tensor {} is in an earlier split file as well", part.file.path(),
@@ -151,6 +151,13 @@ uint64_t File::file_bytes() const noexcept {
 }
 const Metadata& File::metadata() const noexcept {
   return state_->parts[0].metadata;
+}
+const std::vector<std::pair<std::string_view, std::span<const std::byte>>>& File::raw_metadata()
+    const noexcept {
+  return state_->parts[0].raw_metadata;
+}
+const std::optional<StackRegion>& File::stack_region() const noexcept {
+  return state_->parts[0].stack;
 }
 const std::vector<Tensor>& File::tensors() const noexcept {
   return state_->tensors;

@@ -4,9 +4,11 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -34,10 +36,18 @@ struct Tensor {
   uint64_t row_bytes() const;
 };
 
+// Where a stack's blocks lie in its file (formats/stack_file.hpp): all of them, whether there already or not.
+struct StackRegion {
+  uint64_t offset, bytes;
+};
+// A stack names its base's length before anything else, and keeps its blocks in one tensor.
+constexpr std::string_view kStackBase = "cairn.stack.base_bytes", kStackBlocks = "cairn.stack.blocks";
+
 // A GGUF model, version 2 or 3, little-endian, in one file or in split files
 // ("name-00001-of-00003.gguf"; give the first). Everything is checked before it is handed out: lengths,
 // offsets, products, counts, duplicate names. Errors name the file, the byte offset and the reason.
 // Source: the GGUF specification in ggml's docs/gguf.md.
+// Of a stack, everything but the blocks is read into memory: the file may shrink or vanish afterwards.
 class File {
  public:
   explicit File(const std::string& path);
@@ -47,7 +57,10 @@ class File {
   uint64_t file_bytes() const noexcept;  // all splits together
 
   const std::map<std::string, Value, std::less<>>& metadata() const noexcept;
-  const std::vector<Tensor>& tensors() const noexcept;  // in file order
+  // The first part's pairs in file order, each value as it stands in the file: its kind, then its bytes.
+  const std::vector<std::pair<std::string_view, std::span<const std::byte>>>& raw_metadata() const noexcept;
+  const std::vector<Tensor>& tensors() const noexcept;  // in file order; not the one of a stack's blocks
+  const std::optional<StackRegion>& stack_region() const noexcept;
 
   const Value* find(std::string_view key) const noexcept;           // nullptr if absent
   const Tensor* find_tensor(std::string_view name) const noexcept;  // nullptr if absent

@@ -103,14 +103,17 @@ Value read_value(ByteReader& reader) {
   return with_reader(kind, reader, [](auto read_one) -> Value { return read_one(); });
 }
 
-void read_metadata(ByteReader& reader, uint64_t count, Metadata& metadata) {
+void read_metadata(ByteReader& reader, uint64_t count, Part& part) {
+  const auto bytes = part.file.bytes();
   for (uint64_t i = 0; i < count; ++i) {
     const uint64_t at = reader.offset();
     const auto key = reader.string("a metadata key");
     if (key.empty()) reader.error_at(at, ErrorCode::format, "a metadata key is empty");
-    if (metadata.contains(key))
+    if (part.metadata.contains(key))
       reader.error_at(at, ErrorCode::format, "metadata key {} appears twice", quote(key));
-    metadata.emplace(key, read_value(reader));
+    const uint64_t begin = reader.offset();
+    part.metadata.emplace(key, read_value(reader));
+    part.raw_metadata.emplace_back(key, bytes.subspan(begin, reader.offset() - begin));
   }
 }
 
@@ -125,6 +128,8 @@ uint64_t read_alignment(const Metadata& metadata, const ByteReader& reader) {
                  kLargestAlignment);
   return *value;
 }
+
+constexpr uint32_t kInt8 = 24;  // ggml's number
 
 // What the file says about a tensor, before its data's place is known.
 struct Entry {
@@ -153,6 +158,12 @@ Entry read_tensor(ByteReader& reader, uint64_t alignment, Tensor& tensor) {
     tensor.shape.push_back(length);
   }
   const auto type = reader.read<uint32_t>("a tensor's type");
+  if (tensor.name == kStackBlocks) {
+    if (type != kInt8 || dimensions != 1) refuse(ErrorCode::format, "is not one row of int8");
+    entry.bytes = elements;
+    entry.offset = reader.read<uint64_t>("a tensor's offset");
+    return entry;
+  }
   const EncodingInfo* encoding = find_encoding(type);
   if (!encoding) refuse(ErrorCode::unsupported, fmt::format("encoding {} is not known", type));
   tensor.encoding = encoding->encoding;
@@ -180,12 +191,19 @@ void place_tensors(ByteReader& reader, uint64_t alignment, const std::vector<Ent
   for (size_t i = 0; i < entries.size(); ++i) {
     const Entry& e = entries[i];
     Tensor& tensor = part.tensors[i];
+    order[i] = i;
+    if (tensor.name == kStackBlocks) {
+      constexpr uint64_t kMost = std::numeric_limits<int64_t>::max();
+      if (e.offset > kMost - start || e.bytes > kMost - start - e.offset)
+        reader.error_at(e.at, ErrorCode::format, "tensor {}: its end overflows", quote(tensor.name));
+      part.stack = StackRegion{start + e.offset, e.bytes};
+      continue;
+    }
     if (e.bytes > available || e.offset > available - e.bytes)
       reader.error_at(e.at, ErrorCode::format,
                       "tensor {}: its {} bytes at offset {} exceed the {} bytes of data", quote(tensor.name),
                       e.bytes, e.offset, available);
     tensor.data = bytes.subspan(start + e.offset, e.bytes);
-    order[i] = i;
   }
   std::sort(order.begin(), order.end(),
             [&](size_t a, size_t b) { return entries[a].offset < entries[b].offset; });
@@ -211,18 +229,35 @@ uint32_t read_version(ByteReader& reader, std::span<const std::byte> bytes) {
   return version;
 }
 
-}  // namespace
+// A stack says first of all how long its base is, so that a file cut anywhere in it can be told from
+// nonsense.
+void check_base(const Part& part) {
+  constexpr uint64_t kFirstPair = 4 + 4 + 8 + 8;  // magic, version, two counts
+  constexpr uint64_t kEnd = kFirstPair + 8 + kStackBase.size() + 4 + 8;
+  const auto bytes = part.file.bytes();
+  if (bytes.size() < kEnd) return;
+  ByteReader reader(bytes.subspan(kFirstPair, kEnd - kFirstPair), part.file.path());
+  if (reader.read<uint64_t>("a length") != kStackBase.size()) return;
+  const auto key = reader.take(kStackBase.size(), "a key");
+  if (std::memcmp(key.data(), kStackBase.data(), kStackBase.size()) != 0) return;
+  if (reader.read<Kind>("a kind") != Kind::u64) return;
+  const auto base = reader.read<uint64_t>("a length");
+  if (part.file_bytes < base)
+    fail(ErrorCode::format, "{}: is cut inside its stack's base: {} of {} bytes are there, {} are missing",
+         part.file.path(), part.file_bytes, base, base - part.file_bytes);
+}
 
-Part read_part(const std::string& path) {
+// Reads what `part.file` holds.
+void parse(Part& part) {
   // The fewest bytes of a tensor's entry (name's length, dimensions, one dimension, type, offset) and of a
   // metadata pair (key's length, one character, kind, a byte).
   constexpr uint64_t kLeastTensor = 8 + 1 + 4 + 8 + 4 + 8, kLeastPair = 8 + 1 + 4 + 1;
-  Part part{MappedFile(path), 0, {}, {}};
-  ByteReader reader(part.file.bytes(), path);
+  ByteReader reader(part.file.bytes(), part.file.path());
   part.version = read_version(reader, part.file.bytes());
+  check_base(part);
   const uint64_t tensors = reader.count(kLeastTensor, "the number of tensors");
   const uint64_t pairs = reader.count(kLeastPair, "the number of metadata pairs");
-  read_metadata(reader, pairs, part.metadata);
+  read_metadata(reader, pairs, part);
   const uint64_t alignment = read_alignment(part.metadata, reader);
   std::vector<Entry> entries;
   std::set<std::string_view> names;
@@ -234,7 +269,30 @@ Part read_part(const std::string& path) {
     part.tensors.push_back(std::move(tensor));
   }
   place_tensors(reader, alignment, entries, part);
-  return part;
+  if (!part.stack) return;
+  std::erase_if(part.tensors, [](const Tensor& tensor) { return tensor.name == kStackBlocks; });
+  for (const Tensor& tensor : part.tensors) {
+    const auto end =
+        static_cast<uint64_t>(tensor.data.data() - part.file.bytes().data()) + tensor.data.size();
+    if (end > part.stack->offset)
+      reader.error(ErrorCode::format, "tensor {} lies behind the stack's blocks", quote(tensor.name));
+  }
+}
+
+}  // namespace
+
+Part read_part(const std::string& path) {
+  Part part;
+  part.file = MappedFile(path);
+  part.file_bytes = part.file.bytes().size();
+  parse(part);
+  if (!part.stack) return part;
+  // Not mapped: a mapping of a file that shrinks ends the process.
+  Part copy;
+  copy.file = MappedFile::copy(path, std::min(part.stack->offset, part.file_bytes));
+  copy.file_bytes = part.file_bytes;
+  parse(copy);
+  return copy;
 }
 
 }  // namespace cairn::gguf

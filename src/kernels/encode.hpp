@@ -10,12 +10,12 @@ namespace cairn::kernels {
 
 constexpr size_t kStripRows = 64;
 
-// Levels of nested codes of which one code is to be chosen: the top bits of a code of `last` bits are a code of
-// first, first + 1, … bits.
+// Levels of nested codes of which one code is to be chosen: the top bits of a code of `last` bits are a code
+// of first, first + 1, … bits.
 struct NestedTables {
-  unsigned first, last;      // 1 ≤ first ≤ last ≤ 6
-  const float* values[7];    // [k]: 2^k values, for first ≤ k ≤ last
-  float weights[7];          // [k]
+  unsigned first, last;    // 1 ≤ first ≤ last ≤ 6
+  const float* values[7];  // [k]: 2^k values, for first ≤ k ≤ last
+  float weights[7];        // [k]
 };
 
 struct EncodeKernels {

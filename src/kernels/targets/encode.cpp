@@ -28,8 +28,9 @@ HWY_INLINE void block(size_t k, float factor, const float* HWY_RESTRICT a, size_
                  CAIRN_UNROLL(kVectors, v, sum[i][v] = hn::MulAdd(w, x[v], sum[i][v])));
   }
   const VF32 f = hn::Set(df, factor);
-  CAIRN_UNROLL(Rows, i, CAIRN_UNROLL(kVectors, v, float* to = c + i * c_stride + v * kLanes;
-                                     hn::StoreU(hn::MulAdd(sum[i][v], f, hn::LoadU(df, to)), df, to)));
+  CAIRN_UNROLL(Rows, i,
+               CAIRN_UNROLL(kVectors, v, float* to = c + i * c_stride + v * kLanes;
+                            hn::StoreU(hn::MulAdd(sum[i][v], f, hn::LoadU(df, to)), df, to)));
 }
 
 void multiply_add(size_t m, size_t k, float factor, const float* a, size_t a_stride, const float* b,
@@ -63,7 +64,8 @@ void choose(const NestedTables& tables, const float* targets, int32_t* codes) {
       }
       const auto better = hn::Lt(partial[last], best);
       best = hn::IfThenElse(better, partial[last], best);
-      best_code = hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, static_cast<int32_t>(code)), best_code);
+      best_code =
+          hn::IfThenElse(hn::RebindMask(di, better), hn::Set(di, static_cast<int32_t>(code)), best_code);
     }
     hn::StoreU(best_code, di, codes + r);
   }

@@ -1,0 +1,72 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/model_store.hpp"
+#include "cli/commands.hpp"
+#include "cli/stages.hpp"
+#include "cli/standard_io.hpp"
+#include "stack/encode.hpp"
+
+namespace cairn::cli {
+namespace {
+
+struct Flags {
+  std::string model, text, output, codec = "planes";
+  stack::EncodeOptions options;
+  bool json = false;
+};
+
+void run(Flags flags) {
+  llm::ModelOptions model_options;
+  model_options.tokenizer_ahead = !flags.text.empty();
+  const auto model = llm::Model::load(resolve_model(flags.model), model_options);
+  if (flags.text.empty()) flags.options.windows = 0;
+  const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
+  Stages stages;
+  const stack::EncodeReport report = stack::encode_stack(
+      *model, text, flags.options, flags.output,
+      [&](std::string_view stage, uint64_t done, uint64_t total) { stages.update(stage, done, total); });
+  if (flags.json) {
+    write_out(nlohmann::ordered_json{{"matrices", report.matrices},
+                                     {"blocks", report.blocks},
+                                     {"linear_bytes", report.linear_bytes},
+                                     {"file_bytes", report.file_bytes},
+                                     {"resumed", report.resumed}}
+                  .dump() +
+              "\n");
+  } else {
+    write_out(fmt::format("{}: {} matrices in {} blocks, {} bytes of {}\n", flags.output, report.matrices,
+                          report.blocks, report.linear_bytes, report.file_bytes));
+  }
+}
+
+}  // namespace
+
+void add_stack(CLI::App& program) {
+  const auto flags = std::make_shared<Flags>();
+  stack::EncodeOptions& options = flags->options;
+  CLI::App* command =
+      program.add_subcommand("stack", "sort a model's weights into a file that fits any memory");
+  command->add_option("MODEL", flags->model, "a model file or the short name of a pulled model")->required();
+  command->add_option("-o,--output", flags->output, "the stack to write")->required()->type_name("FILE");
+  command->add_option("--text", flags->text, "text like what the model will read; - is standard input")
+      ->type_name("FILE");
+  command->add_option("--windows", options.windows, "most windows of text to calibrate with")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1u << 20));
+  command->add_option("--window", options.window, "tokens of a window")->capture_default_str();
+  command
+      ->add_option("--threads", options.threads,
+                   "threads to compute with; all usable processors if not given")
+      ->check(CLI::Range(1u, 1024u));
+  command->add_flag("--json", flags->json, "print one JSON object");
+  command->footer(
+      "What was done before an interrupt stays in FILE.partial, and the same command goes on from there.\n"
+      "Example: cairn stack smollm2-135m --text some.txt -o smollm2.stack.gguf");
+  command->callback([flags] { run(*flags); });
+}
+
+}  // namespace cairn::cli

@@ -1,0 +1,26 @@
+// What reading and writing a stack share.
+#pragma once
+
+#include <string_view>
+
+#include "formats/stack_file.hpp"
+
+namespace cairn::stack {
+
+constexpr std::string_view kPrefix = "cairn.stack.", kOrderPrefix = "cairn.stack.order.";
+constexpr std::string_view kVersion = "cairn.stack.version", kCodec = "cairn.stack.codec",
+                           kTables = "cairn.stack.tables";
+constexpr std::string_view kMatrixNames = "cairn.stack.matrix.names", kMatrixRows = "cairn.stack.matrix.rows",
+                           kMatrixColumns = "cairn.stack.matrix.columns",
+                           kMatrixGroupRows = "cairn.stack.matrix.group_rows",
+                           kMatrixRotation = "cairn.stack.matrix.rotation",
+                           kMatrixEncoding = "cairn.stack.matrix.encoding";
+// Bits, least significant first: each row's group in group_bits() bits.
+constexpr std::string_view kRowGroups = "cairn.stack.row_groups";
+constexpr std::string_view kOrderMatrix = "cairn.stack.order.matrix", kOrderGroup = "cairn.stack.order.group",
+                           kOrderLevel = "cairn.stack.order.level", kOrderLoss = "cairn.stack.order.loss",
+                           kOrderChecksum = "cairn.stack.order.checksum";
+
+unsigned group_bits(const Matrix& matrix);  // 0 where there is one group
+
+}  // namespace cairn::stack

@@ -1,0 +1,40 @@
+// stack: a model becomes a file that can be cut anywhere: calibrate, fit nested codes, predict what each
+// block is worth, order by that for each byte, write.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "llm/model.hpp"
+#include "stack/fit.hpp"
+
+namespace cairn::stack {
+
+struct EncodeOptions {
+  Codec codec = Codec::planes;
+  uint32_t threads = 0;    // 0: usable_processors()
+  uint32_t windows = 128;  // most windows of text for second moments; 0: none, codes are rounded plainly
+  uint32_t window = 512;   // tokens
+  uint64_t moment_bytes = uint64_t{2} << 30;  // for the moments of the layers of one pass over the text
+  bool exact = false;                         // a last level that restores the source
+  FitOptions fit;
+};
+
+// Called between steps; what it throws (Error cancelled) ends the work, which can be resumed.
+using EncodeProgress = std::function<void(std::string_view stage, uint64_t done, uint64_t total)>;
+
+struct EncodeReport {
+  uint64_t matrices = 0, blocks = 0, linear_bytes = 0, file_bytes = 0;
+  uint64_t resumed = 0;  // matrices that an earlier run had finished
+};
+
+// Writes the model as a stack to `path`; what is done so far stays in `path`.partial until the end, and the
+// same call goes on from there to the same file. Memory: a layer's matrices in float and their moments.
+// Errors: invalid_argument (a stack as source, a text of less than one window, a model without matrices),
+// numeric, io.
+EncodeReport encode_stack(const llm::Model& model, std::string_view text, const EncodeOptions& options,
+                          const std::string& path, const EncodeProgress& progress = {});
+
+}  // namespace cairn::stack

@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+namespace cairn::stack {
+
+// What a matrix is fitted with: the second moments of its inputs and their factor.
+struct Factors {
+  size_t width = 0;
+  std::vector<float> hessian;  // H = E[x xᵀ] + damping · mean(diagonal) · 1, [width][width]
+  std::vector<float> upper;    // U upper triangular, Uᵀ U = H⁻¹, [width][width]
+};
+
+// moments: E[x xᵀ], [width][width], consumed. An input that is always zero gets the damping's weight.
+// Error numeric: moments that are not finite.
+Factors factorize(std::vector<float> moments, size_t width, float damping = 0.01f);
+
+}  // namespace cairn::stack

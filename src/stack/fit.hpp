@@ -1,0 +1,39 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "base/thread_pool.hpp"
+#include "stack/factors.hpp"
+#include "stack/tables.hpp"
+
+namespace cairn::stack {
+
+struct FitOptions {
+  // Weight of each level's squared error (of its quantiser's own distortion) where codes are found together.
+  unsigned first = 2, joint = 4;  // levels first … joint together, the rest by refinement
+  std::array<float, kPlanes + 1> weights = {0, 0, 1, 0.4f, 0.16f, 0.06f, 0.025f};
+  unsigned passes = 2;  // of joint error feedback, the scales refitted after each
+  unsigned sweeps = 2;  // of coordinate descent after them
+};
+
+// A matrix as nested codes.
+struct FittedMatrix {
+  uint32_t rows = 0, columns = 0;
+  std::vector<uint8_t> codes;  // [rows][columns], kPlanes bits
+  // [level][row]; level 0 is nothing at all. scales: halves, of int8 table values.
+  std::array<std::vector<uint16_t>, kPlanes + 1> scales;
+  std::array<std::vector<float>, kPlanes + 1> losses;  // e H eᵀ of the row's error e
+};
+
+// weights: [rows][columns], in the basis of the factors. Codes of first … joint bits are found together: GPTQ
+// (arXiv 2210.17323) with one track of error feedback for each level, then coordinate descent on Σ_k weight_k
+// · e_k H e_kᵀ; finer levels choose between the two children of each code; level 1 is the top bit with a
+// scale of its own.
+FittedMatrix fit_matrix(std::span<const float> weights, uint32_t rows, uint32_t columns,
+                        const Factors& factors, const Tables& tables, const FitOptions& options,
+                        ThreadPool& pool);
+
+}  // namespace cairn::stack

@@ -1,0 +1,41 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "base/thread_pool.hpp"
+#include "quantize/scheme.hpp"
+
+namespace cairn::stack {
+
+// E[x' x'ᵀ] of the rotated linear inputs x' of some consecutive layers.
+class MomentCollector {
+ public:
+  // widths: of each input; 0 where it is not wanted.
+  MomentCollector(uint32_t first_layer, uint32_t layers,
+                  const std::array<uint32_t, quantize::kInputs>& widths, ThreadPool& pool);
+
+  // rows: [tokens][width]; other layers' rows are ignored.
+  void add(uint32_t layer, quantize::Input input, const float* rows, size_t tokens);
+  // [width][width]; leaves nothing behind.
+  std::vector<float> take(uint32_t layer, quantize::Input input);
+
+  // Bytes that a layer takes.
+  static uint64_t bytes(const std::array<uint32_t, quantize::kInputs>& widths);
+
+ private:
+  struct Sum {
+    std::vector<float> upper;  // [width][stride]: strips of columns, from row 0 to the strip's last
+    uint64_t tokens = 0;
+  };
+  uint32_t first_, layers_;
+  std::array<uint32_t, quantize::kInputs> widths_;
+  ThreadPool& pool_;
+  std::vector<quantize::Rotation> rotations_;
+  std::vector<Sum> sums_;  // [layer][input]
+  std::vector<float> rotated_;
+  std::vector<std::vector<float>> strips_;  // a thread's
+};
+
+}  // namespace cairn::stack
