@@ -55,9 +55,13 @@ struct ThreadShares {
   }
 };
 
-// Threads of ours that spin while a library's threads work on the same processors cost both more than half.
+// OpenVINO's own threads on our processors: taking turns, all threads for each, is faster there than dividing
+// them, and threads of ours that spin meanwhile cost both more than half.
+bool shares_processors(const std::string& device) {
+  return device == "openvino:CPU";
+}
 ThreadPool::Idle idle(const std::string& device) {
-  return device == "openvino:CPU" ? ThreadPool::Idle::sleep : ThreadPool::Idle::spin;
+  return shares_processors(device) ? ThreadPool::Idle::sleep : ThreadPool::Idle::spin;
 }
 
 uint32_t thread_count(const device::RunnerOptions& options) {
@@ -72,7 +76,7 @@ class Prefill final : public PrefillRunner {
         options_(options),
         target_(kernels::default_target()),
         static_(kernels::static_kernels(target_)),
-        shares_(thread_count(options.runner), options.concurrent),
+        shares_(thread_count(options.runner), options.concurrent && !shares_processors(options.device)),
         pool_(shares_.all, idle(options.device)),
         npu_pool_(shares_.npu, idle(options.device)),
         cpu_pool_(shares_.cpu, idle(options.device)),
