@@ -51,6 +51,16 @@ def first_token(cairn, model):
     return statistics.median(seconds)
 
 
+def threads_gain(options, model, repeat):
+    """Prefill on two threads over prefill on one, the median of pairs."""
+    gains = []
+    for _ in range(options.rounds):
+        one, two = (bench(options.cairn, model, "--prompt", "512", "--generate", "0", "--repeat", str(repeat),
+                          threads=threads)["prefill_tok_s"] for threads in (1, 2))
+        gains.append(two / one)
+    return statistics.median(gains)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cairn", default="build/release/cairn")
@@ -77,6 +87,7 @@ def main():
               f"{ratio('prefill_ratio')} | {r['decode_tok_s']:.1f} | {100 * r['decode_of_bandwidth']:.0f} % | "
               f"{ratio('decode_ratio')} | {r['rss_beyond_mib']:.0f} |", flush=True)
 
+    scaling = {}
     for model in ["smollm2-135m", "gemma3-270m"]:
         path = subprocess.run([options.cairn, "pull", model], check=True, stdout=subprocess.PIPE,
                               text=True).stdout.strip().splitlines()[-1]
@@ -89,15 +100,15 @@ def main():
                 subprocess.run([options.cairn, "synth", "--shape", "qwen1.5-1.8b", "--encoding", encoding, "-o", path],
                                check=True, stdout=subprocess.DEVNULL)
                 row(f"qwen1.5-1.8b {encoding}", path, path, 512, 32)
+                if encoding == SYNTHETIC[0]:
+                    scaling[f"qwen1.5-1.8b {encoding}"] = threads_gain(options, path, 1)
                 os.remove(path)
 
     model = "smollm2-135m"
-    one, two = [], []
-    for _ in range(options.rounds):
-        for rates, threads in [(one, 1), (two, 2)]:
-            rates.append(bench(options.cairn, model, "--prompt", "512", "--generate", "0", "--repeat", "3",
-                               threads=threads)["prefill_tok_s"])
-    print(f"\n1 → 2 threads, prefill of {model}: {statistics.median(b / a for a, b in zip(one, two)):.2f}×")
+    scaling[model] = threads_gain(options, model, 3)
+    print()
+    for name, gain in scaling.items():
+        print(f"1 → 2 threads, prefill of {name}: {gain:.2f}×")
     print(f"process start to first token, {model}, short prompt: {first_token(options.cairn, model):.3f} s")
 
 
