@@ -1,9 +1,9 @@
 // binary16 as stored in attachments.
+#include "video/half.hpp"
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
-
-#include "video/train/parameters.hpp"
 
 namespace cairn::video {
 

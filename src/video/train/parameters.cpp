@@ -4,6 +4,8 @@
 #include <cmath>
 #include <random>
 
+#include "video/quantise.hpp"
+
 namespace cairn::video {
 namespace {
 
@@ -106,6 +108,11 @@ void Parameters::sum(const Part& part, float* out) const {
   for (size_t c = 0; c < part.out; ++c) out[(c * taps + taps / 2) * part.out + c] += 1;
 }
 
+float Parameters::bias(size_t layer, size_t o) const {
+  const float value = values_[parts_[layer].bias + o];
+  return bits_ == 0 ? value : to_grid(value, bias_units_[layer], 127);
+}
+
 void Parameters::choose_scales(const Part& part, uint32_t bits, std::vector<float>& scales) const {
   std::vector<float> weights(static_cast<size_t>(part.rows) * part.out);
   sum(part, weights.data());
@@ -115,14 +122,15 @@ void Parameters::choose_scales(const Part& part, uint32_t bits, std::vector<floa
     float most = 0;
     for (size_t r = 0; r < part.rows; ++r) most = std::max(most, std::abs(weights[r * part.out + o]));
     double least = 0;
-    for (int step = 50; step <= 100; step += 2) {  // per cent of the range kept
-      const float scale = round_to_half(most * static_cast<float>(step) / 100 / static_cast<float>(limit));
+    const int whole = scale_code(most / static_cast<float>(limit));
+    for (int code = whole - 8; most > 0 && code <= whole + 1; ++code) {  // from half the range kept to all
+      const float scale = scale_value(static_cast<int8_t>(std::max(code, -112)));
       double error = 0;
       for (size_t r = 0; r < part.rows; ++r) {
         const float w = weights[r * part.out + o], difference = w - to_grid(w, scale, limit);
         error += difference * difference;
       }
-      if (step == 50 || error < least) least = error, scales[o] = scale;
+      if (code == whole - 8 || error < least) least = error, scales[o] = scale;
     }
   }
 }
@@ -130,8 +138,14 @@ void Parameters::choose_scales(const Part& part, uint32_t bits, std::vector<floa
 void Parameters::quantise(uint32_t bits, std::span<const float> limits) {
   bits_ = bits;
   limits_.assign(limits.begin(), limits.end());
-  for (float& limit : limits_) limit = round_to_half(limit);
+  for (float& limit : limits_) limit = scale_value(scale_code(limit));
   scales_.resize(parts_.size());
+  bias_units_.clear();
+  for (size_t i = 0; i + 1 < parts_.size(); ++i) {
+    Layer layer;  // with room for biases that still grow
+    for (size_t o = 0; o < parts_[i].out; ++o) layer.bias.push_back(1.25f * values_[parts_[i].bias + o]);
+    bias_units_.push_back(bias_unit(layer));
+  }
   for (size_t i = 0; i < parts_.size(); ++i)
     choose_scales(parts_[i], i + 1 == parts_.size() ? kSkipBits : bits, scales_[i]);
 }
@@ -147,7 +161,7 @@ void Parameters::effective(std::span<float> out) const {
       const int limit = limit_of(skip ? kSkipBits : bits_);
       for (size_t w = 0; w < count; ++w) to[w] = to_grid(to[w], scales_[i][w % part.out], limit);
     }
-    if (!skip) std::copy_n(values_.data() + part.bias, part.out, to + count);
+    for (size_t o = 0; o < (skip ? 0 : part.out); ++o) to[count + o] = bias(i, o);
   }
 }
 
@@ -201,8 +215,7 @@ Network Parameters::network() const {
     if (skip) continue;
     Layer& layer = network.layers[i];
     for (size_t o = 0; o < part.out; ++o) {
-      const float bias = values_[part.bias + o];
-      layer.bias[o] = bits_ == 0 ? bias : round_to_half(bias);
+      layer.bias[o] = bias(i, o);
     }
     layer.activation_max = bits_ == 0 || !layer.relu ? 0 : limits_[i];
   }

@@ -49,6 +49,7 @@ class Parameters {
 
  private:
   void sum(const Part& part, float* out) const;
+  float bias(size_t layer, size_t o) const;  // rounded when quantised
   void choose_scales(const Part& part, uint32_t bits, std::vector<float>& scales) const;
 
   Network shape_;
@@ -58,11 +59,7 @@ class Parameters {
   uint32_t bits_ = 0;
   std::vector<float> limits_;
   std::vector<std::vector<float>> scales_;  // [part][out]
+  std::vector<float> bias_units_;           // [layer]
 };
-
-// To the nearest binary16 value and back; magnitudes beyond 65,504 become that.
-float round_to_half(float value);
-uint16_t to_half(float value);
-float from_half(uint16_t bits);
 
 }  // namespace cairn::video

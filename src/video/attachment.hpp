@@ -1,0 +1,69 @@
+// What a cairn video carries beside its small video: networks, which of them restores what, and the
+// original's size. As bytes it is one attachment of the Matroska file; docs/video.md describes version 1 byte
+// by byte.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "video/network.hpp"
+
+namespace cairn::video {
+
+constexpr const char* kAttachmentName = "cairn.bin";
+constexpr const char* kAttachmentType = "application/x-cairn-video";
+constexpr uint32_t kAttachmentVersion = 1;
+
+// Patches of patch_width × patch_height small pixels, row by row; those at the right and bottom may be cut.
+struct Labels {
+  uint32_t patch_width = 0, patch_height = 0;
+  uint32_t columns = 0, rows = 0;
+  std::vector<std::vector<uint8_t>> frames;  // [frame][row · columns + column]: a luma network's number
+};
+
+struct Segment {
+  uint64_t first_frame = 0;
+  uint32_t network = 0;  // a luma network's number, for every frame up to the next segment
+};
+
+struct Restoration {
+  uint32_t width = 0, height = 0;  // of the original; the restored small video is cut to it
+  uint32_t small_width = 0, small_height = 0;
+  uint32_t scale = 1;
+  std::vector<Architecture> architectures;  // of `networks`, then of `chroma`
+  std::vector<Network> networks;            // luma; at least one
+  std::optional<Network> chroma;            // none: chroma is upscaled by the bicubic
+  std::optional<Labels> labels;   // which network restores each patch; frames beyond them: network 0
+  std::vector<Segment> segments;  // without labels; empty: network 0 all along
+};
+
+// Bytes of the parts, for reports.
+struct AttachmentSizes {
+  uint64_t networks = 0, labels = 0, header = 0;
+  std::vector<uint64_t> each;  // network by network
+};
+
+std::vector<std::byte> write_attachment(const Restoration& restoration, AttachmentSizes* sizes = nullptr);
+
+// Everything is checked; networks have passed validate(). Errors, naming `what` and the byte: format (broken,
+// truncated, sizes that lie, labels of absent networks), unsupported (another version).
+Restoration read_attachment(std::span<const std::byte> bytes, const std::string& what,
+                            AttachmentSizes* sizes = nullptr);
+
+// The bytes of one quantised or float network, as they are in the attachment.
+std::vector<std::byte> encode_network(const Network& network, const Architecture& architecture);
+Network decode_network(std::span<const std::byte> bytes, uint32_t scale, const std::string& what,
+                       Architecture* architecture = nullptr);
+
+std::vector<std::byte> encode_labels(const Labels& labels, uint32_t networks);
+Labels decode_labels(std::span<const std::byte> bytes, uint32_t small_width, uint32_t small_height,
+                     uint32_t networks, const std::string& what);
+
+// The luma network of a frame's patch, or of the frame.
+uint32_t network_of(const Restoration& restoration, uint64_t frame, uint32_t patch = 0);
+
+}  // namespace cairn::video
