@@ -1,10 +1,13 @@
 // Hyper-parameters out of a GGUF file's metadata. Key names: ggml's docs/gguf.md and the `gguf` Python
 // package.
 #include <cmath>
+#include <map>
 #include <string>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "formats/gguf.hpp"
+#include "formats/stack_file.hpp"
 #include "graph/families/families.hpp"
 #include "graph/graph.hpp"
 
@@ -111,13 +114,21 @@ void read_rope(const gguf::File& file, const Reader& in, HyperParameters& p) {
 // What the tensors alone tell: the vocabulary's size and which optional tensors there are. Layer 0 stands for
 // all; load() compares every layer.
 void read_tensors(const gguf::File& file, HyperParameters& p) {
-  const auto has = [&](const char* tensor) { return file.find_tensor(tensor) != nullptr; };
-  const gguf::Tensor& embedding = file.tensor("token_embd.weight");
-  if (embedding.rows() < 1 || embedding.rows() > kMaxSize) {
-    fail(ErrorCode::format, "{}: tensor token_embd.weight has {} rows, expected 1 to {}", file.path(),
-         embedding.rows(), kMaxSize);
+  std::map<std::string, uint64_t, std::less<>> stacked;  // rows of what a stack keeps as blocks
+  if (stack::is_stack(file)) {
+    for (const stack::Matrix& m : stack::read_layout(file).matrices) stacked.emplace(m.name, m.rows);
   }
-  p.vocabulary = static_cast<uint32_t>(embedding.rows());
+  const auto has = [&](std::string_view tensor) {
+    return file.find_tensor(tensor) != nullptr || stacked.contains(tensor);
+  };
+  const auto embedding = stacked.find("token_embd.weight");
+  const uint64_t rows =
+      embedding != stacked.end() ? embedding->second : file.tensor("token_embd.weight").rows();
+  if (rows < 1 || rows > kMaxSize) {
+    fail(ErrorCode::format, "{}: tensor token_embd.weight has {} rows, expected 1 to {}", file.path(), rows,
+         kMaxSize);
+  }
+  p.vocabulary = static_cast<uint32_t>(rows);
   if (const size_t tokens = file.texts("tokenizer.ggml.tokens").size();
       tokens != 0 && tokens != p.vocabulary) {
     fail(ErrorCode::format, "{}: tokenizer.ggml.tokens has {} entries, but tensor token_embd.weight {} rows",

@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "formats/gguf.hpp"
+#include "formats/stack_file.hpp"
 #include "graph/graph.hpp"
 
 namespace cairn::graph {
@@ -15,7 +16,10 @@ namespace {
 
 class WeightCheck {
  public:
-  WeightCheck(const gguf::File& file, const Model& model) : file_(file), model_(model) {}
+  WeightCheck(const gguf::File& file, const Model& model) : file_(file), model_(model) {
+    if (!stack::is_stack(file)) return;
+    for (const stack::Matrix& m : stack::read_layout(file).matrices) stacked_[m.name] = {m.columns, m.rows};
+  }
 
   void run() {
     check(model_.embed);
@@ -69,6 +73,16 @@ class WeightCheck {
   }
 
   void matrix(const std::string& name, uint64_t row_elements, uint64_t rows) {
+    const auto stacked = stacked_.find(name);
+    if (stacked != stacked_.end()) {
+      if (stacked->second.columns != row_elements) {
+        fail(ErrorCode::format, "{}: stack: matrix {} has rows of {} elements, expected {}", file_.path(),
+             name, stacked->second.columns, row_elements);
+      }
+      stacked->second.used = true;
+      row_ends_[name] = std::max(row_ends_[name], rows);
+      return;
+    }
     const gguf::Tensor& tensor = used(name);
     if (tensor.shape.size() > 2) {
       fail(ErrorCode::format, "{}: tensor {} has {} dimensions, expected 2", file_.path(), name,
@@ -85,13 +99,15 @@ class WeightCheck {
   // A fused tensor's bias is fused as well; its rows are those of the weight.
   void bias(const Op& op) {
     if (op.bias.empty()) return;
-    vector(op.bias, used(op.weight).rows());
+    const auto stacked = stacked_.find(op.weight);
+    vector(op.bias, stacked != stacked_.end() ? stacked->second.rows : used(op.weight).rows());
   }
 
   // Ops may share a tensor (q, k, v in one); together they must use all of its rows.
   void check_row_counts() const {
     for (const auto& [name, end] : row_ends_) {
-      const uint64_t rows = file_.tensor(name).rows();
+      const auto stacked = stacked_.find(name);
+      const uint64_t rows = stacked != stacked_.end() ? stacked->second.rows : file_.tensor(name).rows();
       if (rows != end) {
         fail(ErrorCode::format, "{}: tensor {} has {} rows, expected {}", file_.path(), name, rows, end);
       }
@@ -106,6 +122,12 @@ class WeightCheck {
       fail(ErrorCode::unsupported, "{}: tensor {} has no place in architecture '{}'", file_.path(),
            tensor.name, model_.parameters.architecture);
     }
+    for (const auto& [name, matrix] : stacked_) {
+      if (!matrix.used) {
+        fail(ErrorCode::unsupported, "{}: stack: matrix {} has no place in architecture '{}'", file_.path(),
+             name, model_.parameters.architecture);
+      }
+    }
   }
 
   // Frequency tables that old converters stored although they follow from the metadata.
@@ -114,8 +136,14 @@ class WeightCheck {
            name.ends_with("attn_rot_embd.weight");
   }
 
+  struct Stacked {
+    uint64_t columns, rows;
+    bool used = false;
+  };
+
   const gguf::File& file_;
   const Model& model_;
+  std::map<std::string, Stacked> stacked_;  // the matrices that a stack keeps as blocks
   std::set<std::string_view> used_;
   std::map<std::string, uint64_t> row_ends_;
 };

@@ -44,6 +44,16 @@ void Rotation::apply(float* x) const {
   kernels::static_kernels(target).mix(x, mixing_.data(), blocks_, block_, scratch.data());
 }
 
+void Rotation::apply_inverse(float* x) const {
+  const kernels::Target target = kernels::default_target();
+  if (blocks_ > 1) {  // both factors are symmetric
+    std::vector<float> scratch(kMixScratch * blocks_);
+    kernels::static_kernels(target).mix(x, mixing_.data(), blocks_, block_, scratch.data());
+  }
+  kernels::vector_kernels(target).token_hadamard(x, block_, blocks_);
+  for (size_t i = 0; i < width_; ++i) x[i] *= signs_[i];
+}
+
 void Rotation::apply_tile(float* x, size_t lanes) const {
   for (size_t i = 0; i < width_; ++i) {
     for (size_t lane = 0; lane < lanes; ++lane) x[i * lanes + lane] *= signs_[i];

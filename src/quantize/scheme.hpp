@@ -64,6 +64,8 @@ class Rotation {
   void apply(float* x) const;
   // In place on a tile [width][lanes] (lanes as kernels::GemmKernels::tile_tokens).
   void apply_tile(float* x, size_t lanes) const;
+  // The inverse: x · Rᵀ.
+  void apply_inverse(float* x) const;
 
  private:
   uint32_t width_, block_, blocks_;

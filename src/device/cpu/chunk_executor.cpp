@@ -46,12 +46,31 @@ size_t query_tiles(const kernels::AttentionShape& shape) {
 }
 
 bool is_quantized(const Plan& plan, Slot slot) {
-  const auto in = [slot](const std::vector<Step>& steps) {
-    return std::any_of(steps.begin(), steps.end(), [slot](const Step& step) {
-      return step.integer && step.ops.front().op.input == slot;
+  const auto in = [&plan, slot](const std::vector<Step>& steps) {
+    return std::any_of(steps.begin(), steps.end(), [&plan, slot](const Step& step) {
+      // Exact rows of a stack read the usual form.
+      return step.integer && (!step.planes || plan.any_exact()) && step.ops.front().op.input == slot;
     });
   };
   return in(plan.layers) || in(plan.head);
+}
+
+// The widest input of a step of planes, and whether any of them has float products.
+std::pair<size_t, bool> widest_planes(const Plan& plan) {
+  size_t k = 0;
+  bool floats = false;
+  for (const std::vector<Step>* steps : {&plan.layers, &plan.head}) {
+    for (const Step& step : *steps) {
+      if (!step.planes) continue;
+      k = std::max(k, step.ops.front().matrix.k);
+      floats |= !step.integer;
+    }
+  }
+  return {k, floats};
+}
+
+bool uses_codes4(const kernels::GemmKernels& gemm, const Matrix& matrix) {
+  return matrix.encoding->unpack4 != nullptr && (gemm.uses_codes4 || matrix.encoding->unpack8 == nullptr);
 }
 
 }  // namespace
@@ -88,7 +107,13 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     for (const Slot s : {Slot::gate, Slot::up}) {
       if (uses(machine_.plan, s)) slot(s);
     }
-    return std::max(attention_end, carver.used());
+    carver.rewind(std::max(attention_end, carver.used()));
+    if (const auto [k, floats] = widest_planes(machine_.plan); k > 0) {
+      planes_values_ = carver.take<uint8_t>(most_tiles_ * k * tile_tokens_);
+      planes_scales_ = carver.take<float>(most_tiles_ * tile_tokens_);
+      if (floats) planes_rotated_ = carver.take<float>(most_tiles_ * k * tile_tokens_);
+    }
+    return carver.used();
   };
   Carver count(nullptr);
   const size_t bytes = lay_out(count);
@@ -109,6 +134,9 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     most_rows = std::max(most_rows, panel_rows(k));
   }
   most_values = std::max(most_values, panel_rows(most_k) * most_k);
+  // Planes come in whole tiles of rows, and those in a panel of whole tile_rows.
+  if (machine_.plan.set != nullptr)
+    most_values = std::max(most_values, round_up(kernels::kPlaneRows, machine_.gemm.tile_rows) * most_k);
   most_rows = std::max(most_rows, panel_rows(most_k));
   const bool any_float = std::any_of(machine_.plan.layers.begin(), machine_.plan.layers.end(),
                                      [](const Step& s) { return s.kind == StepKind::linears && !s.integer; });
@@ -124,6 +152,11 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
       t.out = c.take<float>(most_rows * tile_tokens_);
       t.residual = c.take<float>(most_rows * tile_tokens_);
       t.attention = c.take<float>(machine_.attention.tiles_scratch(shape, query_tiles(shape)));
+      if (machine_.plan.set != nullptr) {
+        t.rotated = c.take<float>(most_k * tile_tokens_);
+        // A panel has up to tile_rows − 1 rows more.
+        t.identity = c.take<float>((kernels::kPlaneRows + machine_.gemm.tile_rows) * tile_tokens_);
+      }
       return c.used();
     };
     Carver measure(nullptr);
@@ -190,7 +223,7 @@ void ChunkExecutor::embed(std::span<const int32_t> tokens) {
       for (size_t lane = 0; lane < tile_tokens_; ++lane) {
         // Lanes past the end repeat the last token: finite numbers that nobody reads.
         const size_t token = std::min(index * tile_tokens_ + lane, tokens.size() - 1);
-        matrix.encoding->dequantize(matrix.row(static_cast<size_t>(tokens[token])), matrix.k, row);
+        read_row(machine_.plan, machine_.planes, matrix, static_cast<uint32_t>(tokens[token]), row);
         for (size_t f = 0; f < matrix.k; ++f) out[f * tile_tokens_ + lane] = row[f];
       }
     }
@@ -200,6 +233,7 @@ void ChunkExecutor::embed(std::span<const int32_t> tokens) {
 void ChunkExecutor::run_steps(std::span<const Step> steps, float* logits) {
   for (const Step& step : steps) {
     if (machine_.between_steps) machine_.between_steps();
+    if (machine_.plan.set != nullptr) machine_.plan.set->boundary();
     if (step.kind == StepKind::linears) {
       if (logits == nullptr && machine_.observer != nullptr) observe(step);
       run_linears(step, machine_.pool, logits);
@@ -301,6 +335,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
 }
 
 void ChunkExecutor::run_linears(const Step& step, ThreadPool& pool, float* logits) {
+  if (step.planes) return run_planes(step, pool, logits);
   struct Task {
     const BoundOp* bound;
     size_t row, rows;
@@ -322,17 +357,21 @@ void ChunkExecutor::run_linears(const Step& step, ThreadPool& pool, float* logit
   });
 }
 
-void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
-                             float* logits) {
+kernels::PanelForm ChunkExecutor::panel_form(const Matrix& matrix) const {
+  return uses_codes4(machine_.gemm, matrix) && machine_.gemm.uses_codes4 ? kernels::PanelForm::codes4
+                                                                         : kernels::PanelForm::values8;
+}
+
+// `rows` rows of the matrix's encoding into the thread's panel, or into its float rows.
+void ChunkExecutor::fill_panel(const Step& step, const Matrix& matrix, const std::byte* begin, size_t rows,
+                               size_t thread) {
   const ThreadScratch& t = threads_[thread];
-  const Matrix& matrix = bound.matrix;
-  const size_t k = matrix.k, padded = round_up(rows, machine_.gemm.tile_rows), groups = k / kernels::kGroup;
+  const size_t k = matrix.k, groups = k / kernels::kGroup;
   const kernels::EncodingKernels& encoding = *matrix.encoding;
-  const bool codes4 =
-      encoding.unpack4 != nullptr && (machine_.gemm.uses_codes4 || encoding.unpack8 == nullptr);
+  const bool codes4 = uses_codes4(machine_.gemm, matrix);
   const bool values8 = encoding.unpack8 != nullptr && machine_.gemm.most_value == 127;
   for (size_t r = 0; r < rows; ++r) {
-    const std::byte* from = matrix.row(row + r);
+    const std::byte* from = begin + r * matrix.row_bytes;
     int8_t* values = t.panel.values + r * k;
     int32_t* corrections = t.panel.corrections + r * groups;
     float* scales = t.panel.scales + r * groups;
@@ -352,9 +391,16 @@ void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row,
       machine_.gemm.fill_floats(t.row, k, values, corrections, scales);
     }
   }
+}
+
+void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
+                             float* logits) {
+  const ThreadScratch& t = threads_[thread];
+  const Matrix& matrix = bound.matrix;
+  const size_t k = matrix.k, padded = round_up(rows, machine_.gemm.tile_rows);
+  fill_panel(step, matrix, matrix.row(row), rows, thread);
   // Rows beyond the matrix's end multiply whatever the panel held before; their results are not read.
-  const auto form =
-      codes4 && machine_.gemm.uses_codes4 ? kernels::PanelForm::codes4 : kernels::PanelForm::values8;
+  const kernels::PanelForm form = panel_form(matrix);
   for (size_t i = 0; i < tiles_; ++i) {
     float* out = logits != nullptr ? t.out : tile(bound.op.output, i) + row * tile_tokens_;
     if (step.integer) {

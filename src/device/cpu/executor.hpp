@@ -10,7 +10,10 @@
 #include "device/cpu/buffer.hpp"
 #include "device/cpu/kv_cache.hpp"
 #include "device/cpu/plan.hpp"
+#include "device/cpu/planes.hpp"
 #include "device/runner.hpp"
+#include "kernels/planes.hpp"
+#include "kernels/static_int8.hpp"
 #include "kernels/vector.hpp"
 
 namespace cairn::device::cpu {
@@ -26,6 +29,8 @@ struct Machine {
   KvCache& cache;
   const InputObserver* observer = nullptr;
   std::function<void()> between_steps{};  // of a chunk; may throw to leave it
+  const kernels::PlaneKernels& planes = kernels::plane_kernels(plan.target());
+  const kernels::StaticKernels& exact = kernels::static_kernels(plan.target());
 };
 
 kernels::Unary unary(graph::Activation activation);
@@ -51,6 +56,7 @@ class TokenExecutor {
   void run_steps(std::span<const Step> steps, uint32_t position, float* logits);
   void run_floats(const Step& step);
   void run_linears(const Step& step);
+  void run_planes(const Step& step);
   void run_attention(const Step& step, uint32_t position);
   void quantize(graph::Slot slot);
   void quantize_residual(graph::Slot slot);
@@ -64,6 +70,7 @@ class TokenExecutor {
   std::vector<float*> cosines_, sines_;
   std::vector<std::vector<float>> rows_;  // a thread's dequantised row, for float products
   std::vector<float> attention_scratch_;
+  PlanesInput planes_;
 };
 
 // A chunk of tokens in tiles: [tile][features][tile_tokens].
@@ -93,7 +100,12 @@ class ChunkExecutor {
   uint64_t scratch_bytes() const;
 
  private:
-  struct Panel;
+  // Tiles [begin, end) of a group of the step's matrix `op`; ops that follow it and share the matrix take
+  // part.
+  struct PlanesTask {
+    size_t op, ops;
+    uint32_t group, begin, end;
+  };
   kernels::ActivationTile quantized(graph::Slot slot, size_t index) const;
   void embed(std::span<const int32_t> tokens);
   void run_steps(std::span<const Step> steps, float* logits);
@@ -102,6 +114,14 @@ class ChunkExecutor {
   void run_linears(const Step& step, ThreadPool& pool, float* logits);
   void multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
                 float* logits);
+  void fill_panel(const Step& step, const Matrix& matrix, const std::byte* from, size_t rows, size_t thread);
+  kernels::PanelForm panel_form(const Matrix& matrix) const;
+  void prepare_planes(const Step& step, ThreadPool& pool);
+  void run_planes(const Step& step, ThreadPool& pool, float* logits);
+  void multiply_planes(const Step& step, const PlanesTask& task, size_t thread, float* logits);
+  void multiply_stored_rows(const Step& step, const PlanesTask& task, size_t thread, float* logits);
+  void scatter(const Step& step, const PlanesTask& task, size_t first, size_t rows, size_t index,
+               const float* from, float* logits);
   void quantize_residual(graph::Slot slot, size_t index);
   void observe(const Step& step);
 
@@ -114,7 +134,11 @@ class ChunkExecutor {
   std::array<float*, static_cast<size_t>(graph::Slot::count)> slots_{};
   std::array<size_t, static_cast<size_t>(graph::Slot::count)> strides_{};  // floats a tile
   std::array<kernels::ActivationTile, static_cast<size_t>(graph::Slot::count)> quantized_{};
-  Buffer residual_memory_;  // of run_head alone
+  Buffer planes_memory_;              // a step's input as planes read it
+  uint8_t* planes_values_ = nullptr;  // [tile][k / 4][tile_tokens][4]
+  float* planes_scales_ = nullptr;    // [tile][tile_tokens]
+  float* planes_rotated_ = nullptr;   // [tile][k][tile_tokens], for float products alone
+  Buffer residual_memory_;            // of run_head alone
   kernels::ActivationTile residual_{};
   std::vector<float*> cosines_, sines_;
   struct ThreadScratch {
@@ -124,6 +148,8 @@ class ChunkExecutor {
     float* out;       // a block of rows of one tile, for logits and ragged ends
     float* residual;  // as out, for the second half of 16-bit activations
     float* attention;
+    float* rotated;   // [k][tile_tokens]: one tile of a planes step's input
+    float* identity;  // [16][tile_tokens]: a tile of rows before they are spread over several outputs
   };
   std::vector<ThreadScratch> threads_;
 };

@@ -1,5 +1,7 @@
 #include "device/cpu/plan.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 
 namespace cairn::device::cpu {
@@ -18,8 +20,13 @@ StepKind kind_of(const graph::Op& op) {
 
 }  // namespace
 
-Plan::Plan(const gguf::File& file, const graph::Model& model, kernels::Target target, bool float_only)
-    : file_(file), target_(target), float_only_(float_only) {
+Plan::Plan(const gguf::File& file, const graph::Model& model, kernels::Target target, bool float_only,
+           resident::Set* blocks)
+    : set(blocks), file_(file), target_(target), float_only_(float_only) {
+  if (set != nullptr) {
+    const std::vector<stack::Block>& all = set->layout().blocks;
+    any_exact_ = std::any_of(all.begin(), all.end(), [](const auto& b) { return b.level == stack::kExact; });
+  }
   for (const graph::Op& op : model.embed) embed.push_back(bind(op));
   for (uint32_t layer = 0; layer < model.layers.size(); ++layer) {
     std::vector<graph::Op> ops;
@@ -33,14 +40,19 @@ Plan::Plan(const gguf::File& file, const graph::Model& model, kernels::Target ta
 
 std::vector<Step> Plan::steps(const std::vector<graph::Op>& ops, uint32_t layer) {
   std::vector<Step> result;
-  for (const graph::Op& op : ops) {
+  for (size_t i = 0; i < ops.size(); ++i) {
+    const graph::Op& op = ops[i];
+    // Planes have their own int8 form of the input.
+    if (op.kind == graph::OpKind::quantize && only_planes_read(std::span(ops).subspan(i), op.input)) continue;
     const StepKind kind = kind_of(op);
     BoundOp bound = bind(op);
     const bool integer = !float_only_ && kind == StepKind::linears && bound.matrix.k % kernels::kGroup == 0;
     const bool joins = !result.empty() && result.back().kind == kind &&
                        (kind == StepKind::floats ||
-                        (kind == StepKind::linears && result.back().ops.back().op.input == op.input));
-    if (!joins) result.push_back({kind, layer, {}, integer, false});
+                        (kind == StepKind::linears && result.back().ops.back().op.input == op.input &&
+                         result.back().planes == (bound.matrix.stack != nullptr) &&
+                         result.back().ops.back().matrix.rotation == bound.matrix.rotation));
+    if (!joins) result.push_back({kind, layer, {}, integer, false, bound.matrix.stack != nullptr});
     result.back().ops.push_back(std::move(bound));
   }
   return result;
@@ -54,7 +66,8 @@ BoundOp Plan::bind(const graph::Op& op) {
       break;
     case graph::OpKind::linear:
       bound.matrix = matrix(op.weight);
-      bound.matrix.rows_begin = bound.matrix.row(op.row_begin);
+      if (bound.matrix.stack == nullptr) bound.matrix.rows_begin = bound.matrix.row(op.row_begin);
+      bound.matrix.first_row = op.row_begin;
       bound.matrix.rows = op.rows;
       if (!op.bias.empty()) bound.bias = vector(op.bias)->data() + op.row_begin;
       break;
@@ -79,14 +92,45 @@ BoundOp Plan::bind(const graph::Op& op) {
   return bound;
 }
 
-Matrix Plan::matrix(const std::string& name) const {
+Matrix Plan::matrix(const std::string& name) {
+  if (set != nullptr) {
+    if (const resident::Matrix* found = set->find(name)) return stack_matrix(*found);
+  }
   const gguf::Tensor& tensor = file_.tensor(name);
-  return {&kernels::encoding_kernels(tensor.encoding, target_),
-          tensor.data.data(),
-          tensor.row_bytes(),
-          tensor.rows(),
-          tensor.row_elements(),
-          info(tensor.encoding).block_elements};
+  Matrix result;
+  result.encoding = &kernels::encoding_kernels(tensor.encoding, target_);
+  result.rows_begin = tensor.data.data();
+  result.row_bytes = tensor.row_bytes();
+  result.rows = tensor.rows();
+  result.k = tensor.row_elements();
+  result.block_elements = info(tensor.encoding).block_elements;
+  return result;
+}
+
+Matrix Plan::stack_matrix(const resident::Matrix& found) {
+  const stack::Matrix& layout = *found.layout;
+  const EncodingInfo& source = info(layout.source);
+  Matrix result;
+  result.encoding = &kernels::encoding_kernels(layout.source, target_);
+  result.row_bytes = size_t{layout.columns} / source.block_elements * source.block_bytes;
+  result.rows = layout.rows;
+  result.k = layout.columns;
+  result.block_elements = source.block_elements;
+  result.stack = &found;
+  if (layout.rotated) result.rotation = &rotations_.try_emplace(layout.columns, layout.columns).first->second;
+  return result;
+}
+
+// Whether every product that reads the slot before it is written again is one of planes alone.
+bool Plan::only_planes_read(std::span<const graph::Op> ops, graph::Slot slot) const {
+  if (set == nullptr || any_exact_) return false;
+  bool any = false;
+  for (const graph::Op& op : ops) {
+    if (op.kind != graph::OpKind::linear || op.input != slot) continue;
+    if (set->find(op.weight) == nullptr) return false;
+    any = true;
+  }
+  return any;
 }
 
 const std::vector<float>* Plan::vector(const std::string& name) {

@@ -29,7 +29,8 @@ class CpuRunner final : public Runner {
         target_(kernels::default_target()),
         options_(options),
         pool_(options.threads == 0 ? usable_processors() : options.threads),
-        plan_(file_, model_, target_, options.precision == Precision::f32),
+        set_(stack::is_stack(file_) ? std::make_unique<resident::Set>(file_) : nullptr),
+        plan_(file_, model_, target_, options.precision == Precision::f32, set_.get()),
         cache_(model_.parameters, options.context, kv_format(options)),
         machine_{model_,
                  plan_,
@@ -41,7 +42,12 @@ class CpuRunner final : public Runner {
                  options_.observer ? &options_.observer : nullptr,
                  [this] { throw_if_cancelled(); }},
         token_(machine_),
-        chunk_(machine_, options.chunk) {}
+        chunk_(machine_, options.chunk) {
+    if (set_) {
+      set_->set_limit(UINT64_MAX);
+      set_->wait_until_read();
+    }
+  }
 
   const graph::Model& model() const override { return model_; }
   uint32_t context() const override { return options_.context; }
@@ -53,6 +59,7 @@ class CpuRunner final : public Runner {
   void forward(std::span<const int32_t> tokens, uint32_t position, Logits wanted, float* logits) override {
     check_forward(*this, tokens, position);
     length_ = position;  // whatever stops the pass
+    const resident::Pass pass(set_.get());
     const size_t vocabulary = model_.parameters.vocabulary;
     if (tokens.size() <= kFewTokens) {
       for (size_t i = 0; i < tokens.size(); ++i) {
@@ -80,6 +87,7 @@ class CpuRunner final : public Runner {
   kernels::Target target_;
   RunnerOptions options_;
   ThreadPool pool_;
+  const std::unique_ptr<resident::Set> set_;  // of a stack's blocks
   Plan plan_;
   KvCache cache_;
   Machine machine_;

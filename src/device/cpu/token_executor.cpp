@@ -19,7 +19,7 @@ size_t padded(size_t n) {
 
 }  // namespace
 
-TokenExecutor::TokenExecutor(const Machine& machine) : machine_(machine) {
+TokenExecutor::TokenExecutor(const Machine& machine) : machine_(machine), planes_(machine.plan) {
   constexpr size_t kSlots = static_cast<size_t>(Slot::count);
   size_t floats = 0;
   std::array<size_t, kSlots> at{}, quantized_at{};
@@ -68,8 +68,8 @@ void TokenExecutor::run(int32_t token, uint32_t position, float* logits) {
   }
   for (const BoundOp& bound : machine_.plan.embed) {
     if (bound.op.kind == OpKind::embed) {
-      const Matrix& matrix = bound.matrix;
-      matrix.encoding->dequantize(matrix.row(static_cast<size_t>(token)), matrix.k, slot(bound.op.output));
+      read_row(machine_.plan, machine_.planes, bound.matrix, static_cast<uint32_t>(token),
+               slot(bound.op.output));
     } else {
       run_floats({StepKind::floats, 0, {bound}});
     }
@@ -85,12 +85,13 @@ void TokenExecutor::run_head(float* logits) {
 
 void TokenExecutor::run_steps(std::span<const Step> steps, uint32_t position, float*) {
   for (const Step& step : steps) {
+    if (machine_.plan.set != nullptr) machine_.plan.set->boundary();
     switch (step.kind) {
       case StepKind::floats:
         run_floats(step);
         break;
       case StepKind::linears:
-        run_linears(step);
+        step.planes ? run_planes(step) : run_linears(step);
         break;
       case StepKind::attention:
         run_attention(step, position);

@@ -1,0 +1,310 @@
+#include "resident/set.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "base/error.hpp"
+
+namespace cairn::resident {
+namespace {
+
+constexpr uint64_t kPage = 4096;
+// Read at once: large enough for a disk's rate, small enough to stop within a token when the limit falls.
+constexpr uint64_t kReadBytes = 256 << 10;
+
+uint64_t pages(uint64_t bytes) {
+  return (bytes + kPage - 1) / kPage * kPage;
+}
+
+}  // namespace
+
+kernels::PlaneRows Matrix::planes(uint32_t group) const {
+  const Group& g = groups[group];
+  const uint32_t rows = layout->group_rows(group);
+  kernels::PlaneRows result{};
+  result.level = std::min<uint32_t>(g.level, kernels::kMostPlanes);
+  result.tiles = (rows + stack::kTileRows - 1) / stack::kTileRows;
+  const size_t scales = (size_t{rows} * sizeof(uint16_t) + 63) / 64 * 64;
+  for (uint32_t level = 0; level < result.level; ++level) result.planes[level] = g.blocks[level] + scales;
+  result.scales = reinterpret_cast<const uint16_t*>(g.blocks[result.level - 1]);
+  return result;
+}
+
+Set::Set(const gguf::File& file) : path_(file.path()), layout_(stack::read_layout(file)) {
+  if (layout_.codec != stack::Codec::planes)
+    fail(ErrorCode::unsupported, "{}: only stacks of planes can be resident in part", path_);
+  for (const stack::Matrix& matrix : layout_.matrices) {
+    if (matrix.columns > kernels::kMostPlaneColumns)
+      fail(ErrorCode::unsupported, "{}: {} has {} columns, more than {}", path_, matrix.name, matrix.columns,
+           kernels::kMostPlaneColumns);
+  }
+  for (uint32_t level = 1; level <= kernels::kMostPlanes; ++level)
+    tables_[level - 1] = kernels::make_plane_table(level, layout_.tables.data() + stack::table_offset(level));
+  file_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file_ < 0) fail(ErrorCode::io, "{}: cannot open: {}", path_, std::strerror(errno));
+  posix_fadvise(file_, 0, 0, POSIX_FADV_RANDOM);  // no reading ahead but our own
+  arena_bytes_ = pages(bytes_of(layout_.blocks.size()));
+  void* arena =
+      mmap(nullptr, arena_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (arena == MAP_FAILED) {
+    close(file_);
+    fail(ErrorCode::out_of_memory, "{}: no addresses for {} bytes: {}", path_, arena_bytes_,
+         std::strerror(errno));
+  }
+  arena_ = static_cast<std::byte*>(arena);
+  try {
+    make_matrices();
+    states_.resize(layout_.blocks.size());
+    target_ = layout_.base_blocks;
+    while (read_ < target_ && !failed_) {
+      const size_t done = read(read_, target_);
+      if (failed_ || !problems_.empty()) fail(ErrorCode::format, "{}", problems_.front());
+      read_ += done;
+    }
+    for (; published_ < read_; ++published_) raise(published_);
+    limit_ = bytes_of(target_);
+    worker_ = std::thread([this] { work(); });
+  } catch (...) {
+    munmap(arena_, arena_bytes_);
+    close(file_);
+    throw;
+  }
+}
+
+Set::~Set() {
+  {
+    const std::lock_guard lock(state_);
+    leaving_ = true;
+  }
+  changed_.notify_all();
+  worker_.join();
+  munmap(arena_, arena_bytes_);
+  close(file_);
+}
+
+void Set::make_matrices() {
+  matrices_.resize(layout_.matrices.size());
+  for (size_t i = 0; i < matrices_.size(); ++i) {
+    Matrix& matrix = matrices_[i];
+    const stack::Matrix& layout = layout_.matrices[i];
+    matrix.layout = &layout;
+    matrix.groups.resize(layout.groups());
+    matrix.stored.resize(layout.rows);
+    matrix.destination.assign(
+        (size_t{layout.rows} + stack::kTileRows - 1) / stack::kTileRows * stack::kTileRows, UINT32_MAX);
+    for (uint32_t row = 0; row < layout.rows; ++row) {
+      matrix.stored[layout.permutation[row]] = row;
+      matrix.destination[row] = layout.permutation[row];
+    }
+    names_.emplace(layout.name, i);
+  }
+  for (size_t i = 0; i < layout_.blocks.size(); ++i) {
+    const stack::Block& block = layout_.blocks[i];
+    matrices_[block.matrix].groups[block.group].blocks[block.level - 1] = at(i);
+  }
+}
+
+const Matrix* Set::find(std::string_view name) const noexcept {
+  const auto found = names_.find(name);
+  return found == names_.end() ? nullptr : &matrices_[found->second];
+}
+
+std::byte* Set::at(size_t block) const {
+  return arena_ + (layout_.blocks[block].offset - layout_.blocks_begin);
+}
+
+std::string Set::name_of(size_t block) const {
+  const stack::Block& b = layout_.blocks[block];
+  return fmt::format("block {} (level {} of group {} of {})", block, b.level, b.group,
+                     layout_.matrices[b.matrix].name);
+}
+
+void Set::begin_pass() {
+  pass_.lock();
+  boundary();
+}
+
+void Set::end_pass() {
+  pass_.unlock();
+  // Whoever came while the pass was held left the work to it.
+  if (pending_.load() && pass_.try_lock()) {
+    apply();
+    pass_.unlock();
+  }
+}
+
+void Set::raise(size_t block) {
+  const stack::Block& b = layout_.blocks[block];
+  Group& group = matrices_[b.matrix].groups[b.group];
+  if (states_[block] != State::good) return;
+  if (b.level == stack::kExact) {
+    group.level = stack::kExact;  // needs no planes
+  } else if (group.planes + 1 == b.level) {
+    // After a block that was left out the planes above it stay out too.
+    if (group.level == group.planes) group.level = b.level;
+    group.planes = b.level;
+  }
+}
+
+void Set::lower(size_t block) {
+  const stack::Block& b = layout_.blocks[block];
+  Group& group = matrices_[b.matrix].groups[b.group];
+  if (b.level == stack::kExact) {
+    group.level = group.planes;
+  } else if (group.planes == b.level) {
+    --group.planes;
+    if (group.level == b.level) group.level = group.planes;
+  }
+}
+
+void Set::apply() {
+  {
+    const std::lock_guard lock(state_);
+    pending_.store(false);
+    const size_t end = std::min(read_, target_);
+    while (published_ > end) lower(--published_);
+    for (; published_ < end; ++published_) raise(published_);
+  }
+  changed_.notify_all();
+}
+
+void Set::set_limit(uint64_t bytes) {
+  {
+    const std::lock_guard lock(state_);
+    limit_ = bytes;
+    const uint64_t file_bytes = layout_.blocks_begin + std::min(bytes, bytes_of(layout_.blocks.size()));
+    const size_t blocks = std::max(layout_.base_blocks, layout_.blocks_within(file_bytes));
+    const size_t present = std::max(layout_.base_blocks, layout_.blocks_within(layout_.present_bytes));
+    target_ = std::min(blocks, present);
+    failed_ = false;
+    pending_.store(true);
+  }
+  changed_.notify_all();
+  if (pass_.try_lock()) {
+    apply();
+    pass_.unlock();
+    if (pending_.load() && pass_.try_lock()) {
+      apply();
+      pass_.unlock();
+    }
+  }
+}
+
+void Set::wait_until_read() {
+  std::unique_lock lock(state_);
+  changed_.wait(lock, [this] { return failed_ || read_ >= target_; });
+}
+
+void Set::wait_until_released() {
+  std::unique_lock lock(state_);
+  changed_.wait(lock, [this] { return held_.load() <= pages(bytes_of(std::max(target_, published_))); });
+}
+
+Status Set::status() const {
+  const std::lock_guard lock(state_);
+  Status status;
+  status.resident_bytes = held_;
+  status.limit_bytes = limit_;
+  status.base_bytes = bytes_of(layout_.base_blocks);
+  status.block_bytes = bytes_of(layout_.blocks.size());
+  status.blocks = std::min(read_, target_);
+  status.all_blocks = layout_.blocks.size();
+  status.bits = layout_.bits(status.blocks);
+  status.bytes_read = bytes_read_;
+  status.problems = problems_;
+  return status;
+}
+
+// The reader: gives back what lies behind the target once nobody uses it, and reads what is missing before
+// it.
+void Set::work() {
+  // Tokens come first: on a busy machine reading ahead takes what they leave.
+  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 10);
+  std::unique_lock lock(state_);
+  while (true) {
+    changed_.wait(lock, [this] {
+      return leaving_ || (read_ > target_ && published_ <= target_) || (read_ < target_ && !failed_);
+    });
+    if (leaving_) return;
+    if (read_ > target_) {
+      std::fill(states_.begin() + static_cast<ptrdiff_t>(target_),
+                states_.begin() + static_cast<ptrdiff_t>(read_), State::absent);
+      read_ = target_;
+      const uint64_t end = pages(bytes_of(target_));
+      // Nobody reads there: the target cannot rise past `read_` without this thread.
+      lock.unlock();
+      release(end);
+      lock.lock();
+    } else {
+      const size_t first = read_, end = target_;
+      lock.unlock();
+      const size_t done = read(first, end);
+      lock.lock();
+      read_ += done;
+      pending_.store(true);
+    }
+    changed_.notify_all();
+  }
+}
+
+void Set::release(uint64_t end) {
+  const uint64_t held = held_;
+  if (held <= end) return;
+  madvise(arena_ + end, held - end, MADV_DONTNEED);
+  held_ = end;
+}
+
+size_t Set::read(size_t first, size_t end) {
+  size_t last = first + 1;
+  const uint64_t begin = layout_.blocks[first].offset;
+  const auto end_of = [this](size_t block) {
+    return layout_.blocks[block].offset + layout_.blocks[block].bytes;
+  };
+  while (last < end && end_of(last) - begin <= kReadBytes) ++last;
+  const uint64_t wanted = end_of(last - 1) - begin;
+  uint64_t got = 0;
+  std::string reason;
+  while (got < wanted) {
+    const ssize_t n = pread(file_, at(first) + got, wanted - got, static_cast<off_t>(begin + got));
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) {
+      reason = n == 0 ? std::string("the file ends there now") : std::strerror(errno);
+      break;
+    }
+    got += static_cast<uint64_t>(n);
+  }
+  bytes_read_ += got;
+  held_ = std::max<uint64_t>(held_, pages(begin + got - layout_.blocks_begin));
+  size_t whole = first;
+  std::vector<size_t> bad;
+  while (whole < last && end_of(whole) - begin <= got) {
+    const stack::Block& block = layout_.blocks[whole];
+    if (XXH3_64bits(at(whole), block.bytes) != block.checksum) bad.push_back(whole);
+    ++whole;
+  }
+  const std::lock_guard lock(state_);
+  for (size_t i = first; i < whole; ++i) states_[i] = State::good;
+  for (const size_t i : bad) {
+    states_[i] = State::bad;
+    const std::string line = fmt::format(
+        "{}: {}: its checksum is wrong: it and the levels above it are left out", path_, name_of(i));
+    if (std::find(problems_.begin(), problems_.end(), line) == problems_.end()) problems_.push_back(line);
+  }
+  if (whole < last) {
+    failed_ = true;
+    problems_.push_back(
+        fmt::format("{}: {}: cannot read byte {}: {}", path_, name_of(whole), begin + got, reason));
+  }
+  return whole - first;
+}
+
+}  // namespace cairn::resident

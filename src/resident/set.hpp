@@ -1,0 +1,143 @@
+// resident: how much of a stack is in memory. A prefix of its blocks lies in memory of our own; it grows and
+// shrinks while tokens flow.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "formats/stack_file.hpp"
+#include "kernels/planes.hpp"
+
+namespace cairn::resident {
+
+// Rows of a matrix that move between levels together.
+struct Group {
+  const std::byte* blocks[stack::kExact] = {};  // of level i + 1; valid up to `level`
+  uint8_t level = 0;                            // in use: that of `planes`, or stack::kExact
+  uint8_t planes = 0;                           // 1 … 6: the planes that are there
+};
+
+struct Matrix {
+  const stack::Matrix* layout = nullptr;
+  std::vector<Group> groups;
+  std::vector<uint32_t> stored;       // the source's row i is stored row stored[i]
+  std::vector<uint32_t> destination;  // stored row i is the source's row destination[i]; UINT32_MAX beyond
+                                      // the last row, up to whole tiles
+
+  // A group's bit planes as the kernels take them; level ≤ 6.
+  kernels::PlaneRows planes(uint32_t group) const;
+};
+
+struct Status {
+  uint64_t resident_bytes = 0;  // of blocks, whole pages
+  uint64_t limit_bytes = 0;     // what was asked for
+  uint64_t base_bytes = 0;      // what cannot be given back: the base's blocks
+  uint64_t block_bytes = 0;     // of all blocks
+  size_t blocks = 0, all_blocks = 0;
+  double bits = 0;                    // a weight
+  uint64_t bytes_read = 0;            // from the file since it was opened
+  std::vector<std::string> problems;  // one line for each block left out, and why reading stopped
+};
+
+// The blocks of one stack in memory. One thread computes with them, inside of passes; every other call may
+// come from any thread at any time. A thread of its own reads ahead and gives memory back.
+class Set {
+ public:
+  // Reads the base's blocks. Errors: io, format (a base block whose checksum is wrong: there is no model
+  // without it), unsupported (a codec that is not `planes`), out_of_memory.
+  explicit Set(const gguf::File& file);
+  ~Set();
+  Set(const Set&) = delete;
+  Set& operator=(const Set&) = delete;
+
+  const stack::Layout& layout() const noexcept { return layout_; }
+  const Matrix* find(std::string_view name) const noexcept;  // null: not among the stack's matrices
+  const kernels::PlaneTable& table(uint32_t level) const noexcept { return tables_[level - 1]; }
+
+  // Between the two, groups keep their levels but in boundary().
+  void begin_pass();
+  void end_pass();
+  // Between two steps of a pass, when nobody reads weights: takes over what was read ahead, and lets go what
+  // is to be given back. Costs one load when there is nothing to do.
+  void boundary() {
+    if (pending_.load(std::memory_order_relaxed)) apply();
+  }
+
+  // At most so many bytes of blocks (no less than the base's). Blocks beyond are out of use at the next
+  // boundary and given back to the system right after; blocks up to it are read ahead.
+  void set_limit(uint64_t bytes);
+  // Waits until the blocks within the limit are read, or reading has failed.
+  void wait_until_read();
+  // Waits until no memory beyond the limit is held. Not inside of a pass.
+  void wait_until_released();
+
+  uint64_t resident_bytes() const noexcept { return held_.load(std::memory_order_relaxed); }
+  Status status() const;
+
+ private:
+  enum class State : uint8_t { absent, good, bad };
+
+  void make_matrices();
+  void apply();  // with pass_ held
+  void raise(size_t block);
+  void lower(size_t block);
+  void work();
+  // Reads blocks [first, end) that are next to each other; returns how many are whole.
+  size_t read(size_t first, size_t end);
+  void release(uint64_t end);
+  uint64_t bytes_of(size_t blocks) const { return layout_.end_of(blocks) - layout_.blocks_begin; }
+  std::byte* at(size_t block) const;
+  std::string name_of(size_t block) const;
+
+  std::string path_;
+  stack::Layout layout_;
+  std::vector<Matrix> matrices_;
+  std::map<std::string, size_t, std::less<>> names_;
+  kernels::PlaneTable tables_[kernels::kMostPlanes];
+  int file_ = -1;
+  std::byte* arena_ = nullptr;  // mirrors the file from blocks_begin on
+  uint64_t arena_bytes_ = 0;
+
+  std::mutex pass_;                   // whoever holds it may change levels
+  size_t published_ = 0;              // blocks in use; changes with pass_ and state_ held
+  std::atomic<bool> pending_{false};  // something for apply() to do
+  std::atomic<uint64_t> held_{0};     // bytes of the arena that are in memory
+  std::atomic<uint64_t> bytes_read_{0};
+
+  mutable std::mutex state_;  // of what follows
+  std::condition_variable changed_;
+  std::vector<State> states_;  // of each block
+  size_t read_ = 0;            // blocks [0, read_) have been read
+  size_t target_ = 0;          // blocks that shall be in memory
+  uint64_t limit_ = 0;
+  bool failed_ = false;  // reading stopped; the next set_limit tries again
+  bool leaving_ = false;
+  std::vector<std::string> problems_;
+  std::thread worker_;
+};
+
+// A pass for as long as it lives.
+class Pass {
+ public:
+  explicit Pass(Set* set) : set_(set) {
+    if (set_ != nullptr) set_->begin_pass();
+  }
+  ~Pass() {
+    if (set_ != nullptr) set_->end_pass();
+  }
+  Pass(const Pass&) = delete;
+  Pass& operator=(const Pass&) = delete;
+
+ private:
+  Set* set_;
+};
+
+}  // namespace cairn::resident
