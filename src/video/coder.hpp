@@ -1,0 +1,47 @@
+// Frames to a coded video, by the encoders that libav has.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "video/container.hpp"
+#include "video/frame.hpp"
+#include "video/reader.hpp"
+
+namespace cairn::video {
+
+enum class Codec : uint8_t { x264, x265, av1 };
+const char* name(Codec codec);
+// Error invalid_argument lists them.
+Codec parse_codec(std::string_view name);
+// Whether this libav has its encoder (libx264, libx265, libsvtav1).
+bool available(Codec codec);
+// The constant rate factors that it takes: 0 … 51, AV1's to 63.
+double largest_crf(Codec codec);
+
+struct CoderOptions {
+  Codec codec = Codec::x265;
+  double crf = 28;
+  std::string preset;  // empty: slow, SVT-AV1's 5
+  int threads = 0;     // 0: as many as processors
+};
+
+// Encodes frames as they come. The encoders are tuned for PSNR, as the choices made here are. Errors:
+// unsupported (no such encoder, a format that it refuses), io.
+class Coder {
+ public:
+  Coder(const Format& format, const VideoInfo& info, const CoderOptions& options);
+  ~Coder();
+  Coder(const Coder&) = delete;
+  Coder& operator=(const Coder&) = delete;
+
+  void write(const Frame& frame);  // time stamps (in info's time base) must increase
+  CodedVideo finish();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace cairn::video
