@@ -59,6 +59,7 @@ int run(int argc, char** argv) {
   add_pull(program);
   add_inspect(program);
   add_stack(program);
+  add_trim(program);
   add_synth(program);
   add_tokenize(program);
   add_devices(program);

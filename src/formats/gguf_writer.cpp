@@ -69,6 +69,7 @@ class Output {
     put(uint64_t{values.size()});
     for (const T& value : values) put(value);
   }
+  void kind_and_value(const RawValue& raw) { bytes(raw.bytes); }
 
   AtomicFile& file_;
   uint64_t offset_ = 0;
