@@ -100,6 +100,12 @@ const EncodeKernels& encode_kernels(Target target) {
 #undef CAIRN_TABLE
 }
 
+const ConvKernels& conv_kernels(Target target) {
+#define CAIRN_TABLE conv_table
+  CAIRN_TABLE_SWITCH(target)
+#undef CAIRN_TABLE
+}
+
 const GemmKernels& gemm_kernels(Target target) {
 #define CAIRN_TABLE gemm_table
   CAIRN_TABLE_SWITCH(target)

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/encode.hpp"
+#include "kernels/conv.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/planes.hpp"
@@ -23,6 +24,7 @@ namespace cairn::kernels {
   /* nullptr when `encoding` is not one of encodings(). */    \
   const EncodingKernels* encoding_kernels(Encoding encoding); \
   const EncodeKernels& encode_table();                        \
+  const ConvKernels& conv_table();                            \
   const GemmKernels& gemm_table();                            \
   const VectorKernels& vector_table();                        \
   const AttentionKernels& attention_table();                  \
