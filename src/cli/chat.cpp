@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "base/atomic_file.hpp"
+#include "base/byte_size.hpp"
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/model_store.hpp"
@@ -26,6 +27,8 @@ constexpr const char* kHelp =
     "/system TEXT     set the system message; without TEXT remove it\n"
     "/save FILE       write the conversation as JSON\n"
     "/stats           the last answer's rates and how full the context is\n"
+    "/memory SIZE     a stack: most memory of this process from now on, such as 400M; without SIZE what it "
+    "has\n"
     "/regenerate      another answer to the last question\n"
     "/exit            leave (so does Ctrl-D)\n"
     "A line that ends with \\ goes on in the next one; lines between two lines of \"\"\" are one message.\n"
@@ -142,6 +145,9 @@ class Chat {
     } else if (name == "/stats") {
       write_out(fmt::format("{}\ncontext: {} of {} positions\n", describe(last_), session_->cached().size(),
                             session_->runner().context()));
+    } else if (name == "/memory") {
+      if (!argument.empty()) session_->set_memory(argument == "all" ? 0 : parse_bytes(argument, "/memory"));
+      write_out(describe(session_->runner()) + "\n");
     } else if (name == "/regenerate") {
       answer([&](const auto& options, const auto& callback) { return chat_->regenerate(options, callback); });
     } else if (name == "/exit" || name == "/quit") {

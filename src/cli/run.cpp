@@ -66,6 +66,8 @@ void run(Flags& flags, bool prompt_given) {
     write_out("\n");
   }
   if (!flags.no_stats && !flags.json) fmt::print(stderr, "{}\n", describe(result.statistics));
+  if (!flags.no_stats && !flags.json && session.runner().elastic())
+    fmt::print(stderr, "{}\n", describe(session.runner()));
   report_prefill(session.runner(), flags.prefill, flags.no_stats || flags.json);
   if (result.finish == llm::FinishReason::cancelled) throw_if_interrupted();
 }

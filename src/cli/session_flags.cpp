@@ -6,6 +6,7 @@
 #include <map>
 #include <vector>
 
+#include "base/byte_size.hpp"
 #include "base/error.hpp"
 
 namespace cairn::cli {
@@ -37,6 +38,17 @@ void add_runner_flags(CLI::App& command, device::RunnerOptions& options) {
       .add_option("--context", options.context,
                   "positions in the KV cache; what the model was trained for if not given, at most 4096")
       ->check(CLI::Range(1u, 1u << 24));
+  command
+      .add_option_function<std::string>(
+          "--memory",
+          [&options](const std::string& text) {
+            options.memory_auto = text == "auto";
+            options.memory = options.memory_auto ? 0 : parse_bytes(text, "--memory");
+            if (!options.memory_auto && options.memory == 0)
+              fail(ErrorCode::invalid_argument, "--memory 0: nothing runs in no memory");
+          },
+          "a stack: most resident memory of this process, such as 600M; auto takes what the system can spare")
+      ->type_name("BYTES");
   static const std::map<std::string, device::KvType> kv = {{"f16", device::KvType::f16},
                                                            {"i8", device::KvType::i8}};
   command.add_option("--kv", options.kv, "the KV cache's numbers: f16 (default) or i8")
@@ -105,6 +117,16 @@ std::string describe(const llm::Statistics& statistics) {
   if (statistics.cached_tokens > 0) text += fmt::format(" ({} more were cached)", statistics.cached_tokens);
   return text +
          fmt::format("; decode {} tokens, {:.1f} tok/s", statistics.decode_tokens, statistics.decode_rate());
+}
+
+std::string describe(const device::Runner& runner) {
+  if (!runner.elastic()) return "no stack: its memory is fixed";
+  const device::MemoryStatus m = runner.memory();
+  std::string text = fmt::format("memory {}{}; stack: {} of {}, {:.2f} bits a weight", mebibytes(m.process),
+                                 m.budget == 0 ? "" : " of " + mebibytes(m.budget), mebibytes(m.stack),
+                                 mebibytes(m.stack_all), m.bits);
+  for (const std::string& problem : m.problems) text += "\n" + problem;
+  return text;
 }
 
 nlohmann::ordered_json to_json(const llm::Result& result) {

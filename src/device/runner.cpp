@@ -4,6 +4,11 @@
 
 namespace cairn::device {
 
+void Runner::set_memory(uint64_t) {
+  fail(ErrorCode::unsupported,
+       "the memory of this model is fixed: only a stack's weights grow and shrink (see `cairn stack`)");
+}
+
 void Runner::throw_if_cancelled() const {
   if (cancelled_ && cancelled_()) fail(ErrorCode::cancelled, "the pass was cancelled");
 }

@@ -5,8 +5,10 @@
 #include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "formats/gguf.hpp"
 #include "graph/graph.hpp"
@@ -25,8 +27,21 @@ struct RunnerOptions {
   uint32_t threads = 0;     // 0: usable_processors()
   uint32_t chunk = 512;     // most tokens in one pass; longer inputs are cut by the caller
   Precision precision = Precision::standard;
-  KvType kv = KvType::f16;   // f16 means f32 with Precision::f32
+  KvType kv = KvType::f16;  // f16 means f32 with Precision::f32
+  // A stack: most bytes of resident memory that this process shall have (Runner::set_memory); 0: no limit.
+  uint64_t memory = 0;
+  bool memory_auto = false;  // a stack: as much as the system has to spare, all the time
   InputObserver observer{};  // called by one thread, before each product; empty: nobody looks
+};
+
+// What a stack's runner holds. All in bytes.
+struct MemoryStatus {
+  uint64_t budget = 0;                  // for the process; 0: no limit
+  uint64_t process = 0;                 // resident, everything
+  uint64_t stack = 0, stack_all = 0;    // blocks in memory; of the whole stack
+  uint64_t read = 0;                    // of blocks, from the file so far
+  double bits = 0;                      // a weight of the stack's matrices, in memory
+  std::vector<std::string> problems{};  // a line for each block that is left out
 };
 
 enum class Logits : uint8_t { none, last, all };
@@ -46,6 +61,14 @@ class Runner {
   virtual uint32_t length() const = 0;  // positions in the cache
   virtual uint64_t kv_bytes() const = 0;
   virtual uint64_t scratch_bytes() const = 0;
+
+  // A stack's weights grow and shrink: so that the process's resident memory stays within `bytes` (0: no
+  // limit), KV cache and scratch included. From any thread at any time, in the middle of a pass too. Errors:
+  // unsupported (the model is no stack), invalid_argument (less than everything but the stack's blocks and
+  // its base need; nothing changes then).
+  virtual void set_memory(uint64_t bytes);
+  virtual bool elastic() const { return false; }
+  virtual MemoryStatus memory() const { return {}; }
 
   // Asked by forward() of several tokens between a layer's steps, on the caller's thread: true makes it throw
   // Error cancelled, and the cache then ends at `position`. Empty: nobody asks.

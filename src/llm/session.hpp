@@ -80,6 +80,10 @@ class Session {
 
   void clear() { cached_.clear(); }  // forgets the cache: the next prompt is prefilled whole
   const std::vector<Token>& cached() const noexcept { return cached_; }
+  // A stack: most bytes of resident memory from here on; from any thread, while generate() runs too. Errors
+  // as Runner::set_memory.
+  void set_memory(uint64_t bytes) { runner_->set_memory(bytes); }
+  device::MemoryStatus memory() const { return runner_->memory(); }
   device::Runner& runner() noexcept { return *runner_; }
   const device::Runner& runner() const noexcept { return *runner_; }
   const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }

@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 
+#include "base/byte_size.hpp"
 #include "base/error.hpp"
+#include "base/memory_pressure.hpp"
 #include "device/cpu/executor.hpp"
 #include "kernels/kernels.hpp"
+#include "resident/account.hpp"
+#include "resident/governor.hpp"
 
 namespace cairn::device {
 namespace cpu {
@@ -43,11 +48,13 @@ class CpuRunner final : public Runner {
                  [this] { throw_if_cancelled(); }},
         token_(machine_),
         chunk_(machine_, options.chunk) {
-    if (set_) {
-      set_->set_limit(UINT64_MAX);
-      set_->wait_until_read();
+    if (!set_) {
+      if (options_.memory != 0) set_memory(options_.memory);
+      return;
     }
+    account_ = std::make_unique<resident::Account>(*set_);
   }
+  ~CpuRunner() override { governor_.reset(); }
 
   const graph::Model& model() const override { return model_; }
   uint32_t context() const override { return options_.context; }
@@ -58,6 +65,7 @@ class CpuRunner final : public Runner {
 
   void forward(std::span<const int32_t> tokens, uint32_t position, Logits wanted, float* logits) override {
     check_forward(*this, tokens, position);
+    if (set_) before_pass(tokens.size(), position);
     length_ = position;  // whatever stops the pass
     const resident::Pass pass(set_.get());
     const size_t vocabulary = model_.parameters.vocabulary;
@@ -81,19 +89,81 @@ class CpuRunner final : public Runner {
     length_ = position + static_cast<uint32_t>(tokens.size());
   }
 
+  bool elastic() const override { return set_ != nullptr; }
+  void set_memory(uint64_t bytes) override {
+    if (!set_) return Runner::set_memory(bytes);
+    if (bytes != 0) check_budget(bytes, 0);
+    const std::lock_guard lock(governing_);
+    governor_.reset();
+    account_->set_budget(bytes == 0 ? resident::kUnlimited : bytes);
+  }
+  device::MemoryStatus memory() const override {
+    if (!set_) return {};
+    const resident::Status s = set_->status();
+    const uint64_t budget = account_->budget();
+    return {budget == resident::kUnlimited ? 0 : budget,
+            resident_memory(),
+            s.resident_bytes,
+            s.block_bytes,
+            s.bytes_read,
+            s.bits,
+            s.problems};
+  }
+
  private:
+  void check_budget(uint64_t bytes, uint64_t coming) const {
+    const uint64_t least = account_->least(coming);
+    if (bytes >= least) return;
+    fail(ErrorCode::invalid_argument,
+         "{}: a budget of {} is too small: with the stack's base alone ({}) this process needs {}",
+         file_.path(), mebibytes(bytes), mebibytes(set_->status().base_bytes), mebibytes(least));
+  }
+
+  // What a pass will touch for the first time has its room before it starts.
+  void before_pass(size_t tokens, uint32_t position) {
+    const uint64_t kv = cache_.bytes_used(position + static_cast<uint32_t>(tokens));
+    const uint64_t scratch =
+        tokens <= kFewTokens
+            ? 0
+            : chunk_.scratch_bytes() * std::min<size_t>(tokens + 31, options_.chunk) / options_.chunk;
+    const uint64_t coming = kv - std::min(kv, kv_touched_) + scratch - std::min(scratch, scratch_touched_);
+    kv_touched_ = std::max(kv_touched_, kv);
+    scratch_touched_ = std::max(scratch_touched_, scratch);
+    if (opened_) return account_->before_pass(coming);
+    // The tokenizer and whatever else was made meanwhile is in memory now: only now is it known what is left.
+    opened_ = true;
+    const std::lock_guard lock(governing_);
+    if (account_->budget() != resident::kUnlimited) {
+      // Somebody has chosen a budget already.
+    } else if (options_.memory_auto) {
+      governor_ = std::make_unique<resident::Governor>(
+          MemoryPressure(), [this](uint64_t budget) { account_->set_budget(budget); });
+    } else if (options_.memory != 0) {
+      check_budget(options_.memory, coming);
+      account_->set_budget(options_.memory);
+    }
+    account_->before_pass(coming);
+    if (account_->budget() == resident::kUnlimited) account_->set_budget(resident::kUnlimited);
+    set_->wait_until_read();
+  }
+
   gguf::File file_;  // shares the mapping
   graph::Model model_;
   kernels::Target target_;
   RunnerOptions options_;
   ThreadPool pool_;
-  const std::unique_ptr<resident::Set> set_;  // of a stack's blocks
+  const std::unique_ptr<resident::Set> set_;  // of a stack's blocks, like the three below
+  std::unique_ptr<resident::Account> account_;
+  std::unique_ptr<resident::Governor> governor_;
+  std::mutex governing_;  // of governor_: set_memory ends it from any thread
+  bool opened_ = false;
   Plan plan_;
   KvCache cache_;
   Machine machine_;
   TokenExecutor token_;
   ChunkExecutor chunk_;
   uint32_t length_ = 0;
+  uint64_t kv_touched_ = 0, scratch_touched_ = 0;  // bytes that have been in use
 };
 
 }  // namespace
