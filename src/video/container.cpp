@@ -169,7 +169,7 @@ uint64_t CodedVideo::bytes() const {
 void write_matroska(const std::string& path, const CodedVideo& video,
                     const std::vector<std::byte>& attachment, const MuxOptions& options) {
   struct stat status {};
-  const bool ordinary = stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode);
+  const bool ordinary = !options.in_place && (stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode));
   std::optional<PartFile> part;
   if (ordinary) part.emplace(path);
   Muxer muxer(path, part ? part->part() : path);

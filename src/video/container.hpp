@@ -35,6 +35,7 @@ struct CodedVideo {
 
 struct MuxOptions {
   std::string audio_from;  // a file whose audio tracks are copied; empty: none
+  bool in_place = false;   // into the file itself at once (one in memory has no neighbours)
 };
 
 // Writes `path` beside its name first and renames it when it is whole. attachment may be empty: then the file

@@ -38,45 +38,47 @@ float to_grid(float value, float scale, int limit) {
 
 }  // namespace
 
-Parameters::Parameters(const Network& network, bool wide, uint64_t seed) : shape_(network) {
-  Normal normal(seed);
-  size_t size = 0;
-  const auto add = [&](size_t count) {
+WeightLayout weight_layout(const Network& network, bool wide) {
+  WeightLayout layout;
+  const auto add = [](size_t& size, size_t count) {
     const size_t offset = size;
     size += count;
     return offset;
   };
   for (const Layer& layer : network.layers) {
-    Part part{};
+    WeightPart part{};
     part.in = layer.in;
     part.kernel = layer.kernel;
     part.rows = layer.in * layer.kernel * layer.kernel;
     part.out = layer.out;
     part.wide = wide ? kWiden * std::max(layer.out, layer.in) : 0;
     part.identity = layer.in == layer.out && layer.relu;
-    part.weights = add(static_cast<size_t>(part.rows) * part.out);
-    part.a = add(static_cast<size_t>(part.rows) * part.wide);
-    part.b = add(static_cast<size_t>(part.wide) * part.out);
-    part.bias = add(part.out);
-    part.effective = effective_size_;
-    effective_size_ += static_cast<size_t>(part.rows + 1) * part.out;
-    parts_.push_back(part);
+    part.weights = add(layout.values, static_cast<size_t>(part.rows) * part.out);
+    part.a = add(layout.values, static_cast<size_t>(part.rows) * part.wide);
+    part.b = add(layout.values, static_cast<size_t>(part.wide) * part.out);
+    part.bias = add(layout.values, part.out);
+    part.effective = add(layout.effective, static_cast<size_t>(part.rows + 1) * part.out);
+    layout.parts.push_back(part);
   }
-  Part skip{};
+  WeightPart skip{};
   skip.in = 1;
   skip.kernel = kSkipSide;
   skip.rows = kSkipTaps;
   skip.out = network.scale * network.scale;
-  skip.weights = add(static_cast<size_t>(skip.rows) * skip.out);
-  skip.bias = size;  // it has none
-  skip.effective = effective_size_;
-  effective_size_ += static_cast<size_t>(skip.rows) * skip.out;
-  parts_.push_back(skip);
+  skip.weights = add(layout.values, static_cast<size_t>(skip.rows) * skip.out);
+  skip.a = skip.b = skip.bias = layout.values;  // it has none
+  skip.effective = add(layout.effective, static_cast<size_t>(skip.rows) * skip.out);
+  layout.parts.push_back(skip);
+  return layout;
+}
 
-  values_.assign(size, 0.0f);
-  for (size_t i = 0; i + 1 < parts_.size(); ++i) {
-    const Part& part = parts_[i];
-    const bool tail = i + 2 == parts_.size();
+Parameters::Parameters(const Network& network, bool wide, uint64_t seed)
+    : shape_(network), layout_(weight_layout(network, wide)) {
+  Normal normal(seed);
+  values_.assign(layout_.values, 0.0f);
+  for (size_t i = 0; i + 1 < layout_.parts.size(); ++i) {
+    const Part& part = layout_.parts[i];
+    const bool tail = i + 2 == layout_.parts.size();
     // He et al. for ReLU, shared among the parts of the sum; the tail starts at almost nothing.
     const float he = std::sqrt(2.0f / static_cast<float>(part.rows)) * (tail            ? 0.1f
                                                                         : part.identity ? 0.5f
@@ -109,7 +111,7 @@ void Parameters::sum(const Part& part, float* out) const {
 }
 
 float Parameters::bias(size_t layer, size_t o) const {
-  const float value = values_[parts_[layer].bias + o];
+  const float value = values_[layout_.parts[layer].bias + o];
   return bits_ == 0 ? value : to_grid(value, bias_units_[layer], 127);
 }
 
@@ -139,24 +141,25 @@ void Parameters::quantise(uint32_t bits, std::span<const float> limits) {
   bits_ = bits;
   limits_.assign(limits.begin(), limits.end());
   for (float& limit : limits_) limit = scale_value(scale_code(limit));
-  scales_.resize(parts_.size());
+  scales_.resize(layout_.parts.size());
   bias_units_.clear();
-  for (size_t i = 0; i + 1 < parts_.size(); ++i) {
+  for (size_t i = 0; i + 1 < layout_.parts.size(); ++i) {
     Layer layer;  // with room for biases that still grow
-    for (size_t o = 0; o < parts_[i].out; ++o) layer.bias.push_back(1.25f * values_[parts_[i].bias + o]);
+    for (size_t o = 0; o < layout_.parts[i].out; ++o)
+      layer.bias.push_back(1.25f * values_[layout_.parts[i].bias + o]);
     bias_units_.push_back(bias_unit(layer));
   }
-  for (size_t i = 0; i < parts_.size(); ++i)
-    choose_scales(parts_[i], i + 1 == parts_.size() ? kSkipBits : bits, scales_[i]);
+  for (size_t i = 0; i < layout_.parts.size(); ++i)
+    choose_scales(layout_.parts[i], i + 1 == layout_.parts.size() ? kSkipBits : bits, scales_[i]);
 }
 
 void Parameters::effective(std::span<float> out) const {
-  for (size_t i = 0; i < parts_.size(); ++i) {
-    const Part& part = parts_[i];
+  for (size_t i = 0; i < layout_.parts.size(); ++i) {
+    const Part& part = layout_.parts[i];
     float* to = out.data() + part.effective;
     sum(part, to);
     const size_t count = static_cast<size_t>(part.rows) * part.out;
-    const bool skip = i + 1 == parts_.size();
+    const bool skip = i + 1 == layout_.parts.size();
     if (bits_ != 0) {
       const int limit = limit_of(skip ? kSkipBits : bits_);
       for (size_t w = 0; w < count; ++w) to[w] = to_grid(to[w], scales_[i][w % part.out], limit);
@@ -166,12 +169,12 @@ void Parameters::effective(std::span<float> out) const {
 }
 
 void Parameters::gradient(std::span<const float> effective, std::span<float> out) const {
-  for (size_t i = 0; i < parts_.size(); ++i) {
-    const Part& part = parts_[i];
+  for (size_t i = 0; i < layout_.parts.size(); ++i) {
+    const Part& part = layout_.parts[i];
     const float* from = effective.data() + part.effective;
     const size_t count = static_cast<size_t>(part.rows) * part.out;
     std::copy_n(from, count, out.data() + part.weights);
-    if (i + 1 != parts_.size()) std::copy_n(from + count, part.out, out.data() + part.bias);
+    if (i + 1 != layout_.parts.size()) std::copy_n(from + count, part.out, out.data() + part.bias);
     std::fill_n(out.data() + part.b, static_cast<size_t>(part.wide) * part.out, 0.0f);
     for (size_t r = 0; r < (part.wide == 0 ? 0 : part.rows); ++r) {
       for (size_t e = 0; e < part.wide; ++e) {
@@ -191,12 +194,12 @@ void Parameters::gradient(std::span<const float> effective, std::span<float> out
 
 Network Parameters::network() const {
   Network network = shape_;
-  std::vector<float> weights(effective_size_);
+  std::vector<float> weights(layout_.effective);
   effective(weights);
   network.weight_bits = bits_;
-  for (size_t i = 0; i < parts_.size(); ++i) {
-    const Part& part = parts_[i];
-    const bool skip = i + 1 == parts_.size();
+  for (size_t i = 0; i < layout_.parts.size(); ++i) {
+    const Part& part = layout_.parts[i];
+    const bool skip = i + 1 == layout_.parts.size();
     std::vector<float>& to = skip ? network.skip : network.layers[i].weights;
     std::vector<int8_t>& codes = skip ? network.skip_codes : network.layers[i].codes;
     to.resize(static_cast<size_t>(part.rows) * part.out);
@@ -220,6 +223,28 @@ Network Parameters::network() const {
     layer.activation_max = bits_ == 0 || !layer.relu ? 0 : limits_[i];
   }
   return network;
+}
+
+NetworkWeights::NetworkWeights(const Network& network) : layout(weight_layout(network, false)) {
+  effective.resize(layout.effective);
+  for (size_t i = 0; i < layout.parts.size(); ++i) {
+    const WeightPart& part = layout.parts[i];
+    const bool skip = i + 1 == layout.parts.size();
+    const std::vector<float>& from = skip ? network.skip : network.layers[i].weights;
+    float* to = effective.data() + part.effective;
+    for (size_t r = 0; r < part.rows; ++r) {
+      for (size_t o = 0; o < part.out; ++o) to[r * part.out + o] = from[o * part.rows + r];
+    }
+    if (skip) break;
+    std::copy(network.layers[i].bias.begin(), network.layers[i].bias.end(),
+              to + static_cast<size_t>(part.rows) * part.out);
+    limits.push_back(network.layers[i].activation_max);
+  }
+  levels = network.weight_bits == 0 ? 0.0f : static_cast<float>(network.activation_levels());
+}
+
+PassWeights NetworkWeights::pass_weights(bool rounded) const {
+  return {layout.parts, effective, rounded ? levels : 0.0f, limits};
 }
 
 }  // namespace cairn::video

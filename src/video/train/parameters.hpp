@@ -8,6 +8,29 @@
 
 namespace cairn::video {
 
+// Where a layer's weights are: offsets in Parameters::values() and in effective vectors.
+struct WeightPart {
+  uint32_t in, out, kernel;
+  uint32_t rows, wide;         // rows = in · kernel²; wide = 0: no A·B
+  size_t weights, a, b, bias;  // in values(): [rows][out], [rows][wide], [wide][out], [out]
+  size_t effective;
+  bool identity;
+};
+// The layers' parts, then the 5×5 filter's.
+struct WeightLayout {
+  std::vector<WeightPart> parts;
+  size_t values = 0, effective = 0;  // sizes
+};
+WeightLayout weight_layout(const Network& network, bool wide);
+
+// What a pass through a network needs of its weights.
+struct PassWeights {
+  std::span<const WeightPart> parts;
+  std::span<const float> effective;
+  float levels = 0;               // of activations; 0: they are not rounded
+  std::span<const float> limits;  // [layer], when they are
+};
+
 // What is trained: each layer's weights as a sum, W = W₀ + identity (where channels and size allow) + A·B, A
 // a convolution four times as wide and B one of 1×1. The sum is one convolution, so the passes see only W;
 // the parts make descent faster (RepVGG, ECBSR, SESR: arXiv 2101.03697, 2103.09404).
@@ -21,7 +44,7 @@ class Parameters {
 
   std::span<float> values() { return values_; }
   std::span<const float> values() const { return values_; }
-  size_t effective_size() const { return effective_size_; }
+  size_t effective_size() const { return layout_.effective; }
 
   // From here on weights are rounded to `bits` (4 … 8): symmetric, one scale an output channel, chosen now
   // for the least squared error; and activations to the network's levels, limits[layer] being the largest.
@@ -38,28 +61,35 @@ class Parameters {
   // binary16).
   Network network() const;
 
-  struct Part {
-    uint32_t rows, out, wide;    // rows = in · kernel²; wide = 0: no A·B
-    size_t weights, a, b, bias;  // offsets in values(): [rows][out], [rows][wide], [wide][out], [out]
-    size_t effective;            // offset in effective vectors
-    bool identity;
-    uint32_t kernel, in;
-  };
-  const std::vector<Part>& parts() const { return parts_; }
+  // effective: that of effective().
+  PassWeights pass_weights(std::span<const float> effective) const {
+    return {layout_.parts, effective, levels(), limits_};
+  }
 
  private:
+  using Part = WeightPart;
   void sum(const Part& part, float* out) const;
   float bias(size_t layer, size_t o) const;  // rounded when quantised
   void choose_scales(const Part& part, uint32_t bits, std::vector<float>& scales) const;
 
   Network shape_;
-  std::vector<Part> parts_;  // the layers', then the 5×5 filter's
+  WeightLayout layout_;
   std::vector<float> values_;
-  size_t effective_size_ = 0;
   uint32_t bits_ = 0;
   std::vector<float> limits_;
   std::vector<std::vector<float>> scales_;  // [part][out]
   std::vector<float> bias_units_;           // [layer]
+};
+
+// The effective weights of a network that is finished, and its activations' ranges.
+struct NetworkWeights {
+  explicit NetworkWeights(const Network& network);
+  // rounded: with activations as integer execution rounds them.
+  PassWeights pass_weights(bool rounded) const;
+
+  WeightLayout layout;
+  std::vector<float> effective, limits;
+  float levels = 0;
 };
 
 }  // namespace cairn::video

@@ -58,12 +58,11 @@ CropPass::CropPass(const Network& network, uint32_t width, uint32_t height, kern
     rows -= layer.kernel - 1;
     columns -= layer.kernel - 1;
     outputs_.push_back(make_planes(layer.out, rows, columns, 0));
-    errors_.push_back(make_planes(layer.out, rows, columns, layer.kernel - 1));
   }
   const std::vector<float> taps = bicubic_taps(network.scale);
   bicubic_.resize(taps.size());
   for (size_t p = 0; p < phases; ++p) {
-    for (size_t t = 0; t < kSkipTaps; ++t) bicubic_[t * phases + p] = taps[p * kSkipTaps + t];
+    for (size_t t = 0; t < kSkipTaps; ++t) bicubic_[t * phases + p] = -taps[p * kSkipTaps + t];
   }
 }
 
@@ -72,38 +71,64 @@ TrainShape CropPass::shape(size_t layer) const {
   return {l.in, l.out, l.kernel, outputs_[layer].rows, outputs_[layer].columns};
 }
 
-void CropPass::load(const TrainingSet& set, const CropSampler& sampler, const CropPlace& place) {
-  const TrainingFrame& frame = set.frames[place.frame];
-  const float to_unit = 1.0f / static_cast<float>(set.peak);
-  const auto cut = [&](const std::vector<uint16_t>& plane, int64_t around, float offset, float* to,
-                       size_t stride) {
-    for (int64_t y = -around; y < height_ + around; ++y) {
-      const int64_t row = std::clamp<int64_t>(place.y + y, 0, set.height - 1);
-      const uint16_t* from = plane.data() + static_cast<size_t>(row) * set.width;
-      for (int64_t x = -around; x < width_ + around; ++x) {
-        const int64_t column = std::clamp<int64_t>(place.x + x, 0, set.width - 1);
-        to[(y + around) * static_cast<int64_t>(stride) + x + around] =
-            static_cast<float>(from[column]) * to_unit - offset;
-      }
-    }
-  };
-  if (network_.on_upscaled) fail(ErrorCode::unsupported, "networks on upscaled frames are not trained here");
-  cut(frame.small[0], kSkipSide / 2, 0.0f, small_.view.data, small_.view.stride);
-  for (uint32_t c = 0; c < network_.frames; ++c)
-    cut(frame.small[c], margin_, 0.5f, head_.view.data + c * head_.view.plane, head_.view.stride);
+void CropPass::make_errors() {
+  if (!errors_.empty()) return;
+  for (size_t i = 0; i < outputs_.size(); ++i)
+    errors_.push_back(make_planes(outputs_[i].channels, outputs_[i].rows, outputs_[i].columns,
+                                  network_.layers[i].kernel - 1));
+}
 
-  // The bicubic first, then the original less it.
-  const uint32_t scale = network_.scale, phases = scale * scale;
+void CropPass::cut(const PlaneView& plane, float to_unit, int64_t top, int64_t left, uint32_t around,
+                   float offset, float* to, size_t stride) const {
+  const int64_t margin = around, rows = height_ + 2 * margin, columns = width_ + 2 * margin;
+  for (int64_t y = 0; y < rows; ++y, to += stride) {
+    const int64_t row = std::clamp<int64_t>(top + y - margin, 0, plane.height - 1);
+    const uint16_t* from = plane.samples + static_cast<size_t>(row) * plane.stride;
+    const auto sample = [&](int64_t x) {
+      const auto column = static_cast<size_t>(std::clamp<int64_t>(left + x - margin, 0, plane.width - 1));
+      return static_cast<float>(from[column]) * to_unit - offset;
+    };
+    const int64_t first = std::clamp<int64_t>(margin - left, 0, columns),
+                  last = std::clamp<int64_t>(plane.width + margin - left, first, columns);
+    for (int64_t x = 0; x < first; ++x) to[x] = sample(x);
+    for (int64_t x = first; x < last; ++x)
+      to[x] = static_cast<float>(from[left + x - margin]) * to_unit - offset;
+    for (int64_t x = last; x < columns; ++x) to[x] = sample(x);
+  }
+}
+
+// target = -bicubic
+void CropPass::apply_bicubic() {
+  const uint32_t phases = network_.scale * network_.scale;
   const std::vector<float> nothing(phases, 0.0f);
   kernels_.convolve({1, phases, kSkipSide, height_, width_}, small_.view, bicubic_.data(), nothing.data(),
                     target_.view);
+}
+
+void CropPass::load(std::span<const PlaneView> small, uint32_t peak, int64_t y, int64_t x) {
+  const float to_unit = 1.0f / static_cast<float>(peak);
+  cut(small[0], to_unit, y, x, kSkipSide / 2, 0.0f, small_.view.data, small_.view.stride);
+  for (uint32_t c = 0; c < (network_.layers.empty() ? 0 : network_.frames); ++c) {
+    cut(small[c], to_unit, y, x, margin_, 0.5f, head_.view.data + c * head_.view.plane, head_.view.stride);
+  }
+  apply_bicubic();
+}
+
+void CropPass::load(const TrainingSet& set, const CropSampler& sampler, const CropPlace& place) {
+  const TrainingFrame& frame = set.frames[place.frame];
+  std::vector<PlaneView> small;
+  for (const std::vector<uint16_t>& plane : frame.small)
+    small.push_back({plane.data(), set.width, set.height, set.width});
+  load(small, set.peak, place.y, place.x);
+  const float to_unit = 1.0f / static_cast<float>(set.peak);
+  const uint32_t scale = network_.scale, phases = scale * scale;
   const size_t wide = static_cast<size_t>(set.width) * scale;
   for (uint32_t p = 0; p < phases; ++p) {
     for (size_t y = 0; y < height_; ++y) {
       float* to = target_.view.data + p * target_.view.plane + y * target_.view.stride;
       const uint16_t* from = frame.original.data() + ((place.y + y) * scale + p / scale) * wide +
                              static_cast<size_t>(place.x) * scale + p % scale;
-      for (size_t x = 0; x < width_; ++x) to[x] = static_cast<float>(from[x * scale]) * to_unit - to[x];
+      for (size_t x = 0; x < width_; ++x) to[x] = static_cast<float>(from[x * scale]) * to_unit + to[x];
     }
   }
   if (sampler.all_count()) return;
@@ -115,12 +140,12 @@ void CropPass::load(const TrainingSet& set, const CropSampler& sampler, const Cr
   }
 }
 
-double CropPass::forward(const Parameters& parameters, std::span<const float> weights) {
-  const std::vector<Parameters::Part>& parts = parameters.parts();
+double CropPass::forward(const PassWeights& weights) {
+  const std::span<const WeightPart> parts = weights.parts;
   const size_t layers = network_.layers.size();
   for (size_t i = 0; i < layers; ++i) {
     const Layer& layer = network_.layers[i];
-    const float* w = weights.data() + parts[i].effective;
+    const float* w = weights.effective.data() + parts[i].effective;
     Planes& out = outputs_[i];
     kernels_.convolve(shape(i), input(i).view, w, w + static_cast<size_t>(parts[i].rows) * parts[i].out,
                       out.view);
@@ -137,7 +162,7 @@ double CropPass::forward(const Parameters& parameters, std::span<const float> we
       }
     }
     if (!layer.relu) continue;
-    const float levels = parameters.levels(), limit = levels == 0 ? 0 : parameters.limits()[i];
+    const float levels = weights.levels, limit = levels == 0 ? 0 : weights.limits[i];
     for (size_t c = 0; c < layer.out; ++c) {
       for (size_t y = 0; y < out.rows; ++y) {
         kernels_.rectify(out.view.data + c * out.view.plane + y * out.view.stride,
@@ -149,7 +174,7 @@ double CropPass::forward(const Parameters& parameters, std::span<const float> we
   Planes& last = layers == 0 ? difference_ : outputs_.back();
   const std::vector<float> nothing(phases, 0.0f);
   kernels_.convolve({1, phases, kSkipSide, height_, width_}, small_.view,
-                    weights.data() + parts.back().effective, layers == 0 ? nothing.data() : nullptr,
+                    weights.effective.data() + parts.back().effective, layers == 0 ? nothing.data() : nullptr,
                     last.view);
   double sum = 0;
   const bool all = counts_.channels == 0;
@@ -180,9 +205,9 @@ float CropPass::largest(size_t layer) const {
   return most;
 }
 
-void CropPass::backward(const Parameters& parameters, std::span<const float> weights,
-                        std::span<float> gradient) {
-  const std::vector<Parameters::Part>& parts = parameters.parts();
+void CropPass::backward(const PassWeights& weights, std::span<float> gradient) {
+  const std::span<const WeightPart> parts = weights.parts;
+  make_errors();
   const uint32_t phases = network_.scale * network_.scale;
   const float factor =
       2.0f / (static_cast<float>(phases) * static_cast<float>(width_) * static_cast<float>(height_));
@@ -211,7 +236,7 @@ void CropPass::backward(const Parameters& parameters, std::span<const float> wei
     const Layer& layer = network_.layers[i];
     Planes& error = errors_[i];
     if (layer.relu) {
-      const float limit = parameters.levels() == 0 ? INFINITY : parameters.limits()[i];
+      const float limit = weights.levels == 0 ? INFINITY : weights.limits[i];
       for (size_t c = 0; c < layer.out; ++c) {
         for (size_t y = 0; y < error.rows; ++y) {
           kernels_.rectify_backwards(
@@ -254,7 +279,7 @@ void CropPass::backward(const Parameters& parameters, std::span<const float> wei
     // kernel - 1 zeros around it.
     const size_t k = layer.kernel, taps = k * k;
     turned_.resize(taps * layer.in * layer.out);
-    const float* w = weights.data() + parts[i].effective;
+    const float* w = weights.effective.data() + parts[i].effective;
     for (size_t in = 0; in < layer.in; ++in) {
       for (size_t t = 0; t < taps; ++t) {
         for (size_t o = 0; o < layer.out; ++o)

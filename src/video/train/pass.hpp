@@ -19,11 +19,19 @@ class CropPass {
 
   // Cuts the crop and what the bicubic lacks to its original.
   void load(const TrainingSet& set, const CropSampler& sampler, const CropPlace& place);
+  // Cuts the crop of planes (as many as the network has frames) that begins at (y, x) and may reach beyond
+  // their edges, with nothing to compare it with: after forward(), value() is the restored one.
+  void load(std::span<const PlaneView> small, uint32_t peak, int64_t y, int64_t x);
+  // Of phase dy · scale + dx, at a small pixel of the crop; after load() of planes and forward(), in units of
+  // the peak.
+  const float* row(uint32_t phase, uint32_t y) const {
+    return difference_.view.data + phase * difference_.view.plane + y * difference_.view.stride;
+  }
   // The mean squared error (samples / peak), over all of the crop's output samples, those that don't count
-  // taken as right. `weights`: Parameters::effective.
-  double forward(const Parameters& parameters, std::span<const float> weights);
+  // taken as right.
+  double forward(const PassWeights& weights);
   // After forward(): adds the gradient of the mean squared error by the effective weights.
-  void backward(const Parameters& parameters, std::span<const float> weights, std::span<float> gradient);
+  void backward(const PassWeights& weights, std::span<float> gradient);
   // After forward(): the largest output of layer i.
   float largest(size_t layer) const;
 
@@ -39,6 +47,10 @@ class CropPass {
   kernels::TrainShape shape(size_t layer) const;
   const Planes& input(size_t layer) const { return layer == 0 ? head_ : outputs_[layer - 1]; }
   void clear_garbage(Planes& planes) const;
+  void cut(const PlaneView& plane, float to_unit, int64_t top, int64_t left, uint32_t around, float offset,
+           float* to, size_t stride) const;
+  void apply_bicubic();
+  void make_errors();
 
   Network network_;  // its shape
   uint32_t width_, height_;
@@ -52,7 +64,7 @@ class CropPass {
   std::vector<Planes> errors_;   // by each layer's output
   Planes difference_;            // [scale²]
   std::vector<float> turned_;    // a layer's weights for the way back
-  std::vector<float> bicubic_;   // [25][scale²]
+  std::vector<float> bicubic_;   // [25][scale²], negative
 };
 
 }  // namespace cairn::video

@@ -84,7 +84,7 @@ class Trainer {
     std::vector<float> limits(layers_, 0.0f);
     for (const auto& pass : passes_) {
       pass->load(set_, sampler_, sampler_.draw());
-      pass->forward(parameters_, weights_);
+      pass->forward(parameters_.pass_weights(weights_));
       for (size_t i = 0; i < layers_; ++i) limits[i] = std::max(limits[i], pass->largest(i));
     }
     for (float& limit : limits) limit = std::max(limit, 1e-3f);
@@ -96,11 +96,12 @@ class Trainer {
     std::vector<CropPlace> places;
     for (size_t i = 0; i < passes_.size(); ++i) places.push_back(sampler_.draw());
     std::vector<double> errors(passes_.size());
+    const PassWeights weights = parameters_.pass_weights(weights_);
     pool_.run(passes_.size(), [&](size_t, size_t i) {
       std::fill(gradients_[i].begin(), gradients_[i].end(), 0.0f);
       passes_[i]->load(set_, sampler_, places[i]);
-      errors[i] = passes_[i]->forward(parameters_, weights_);
-      passes_[i]->backward(parameters_, weights_, gradients_[i]);
+      errors[i] = passes_[i]->forward(weights);
+      passes_[i]->backward(weights, gradients_[i]);
     });
     std::fill(sum_.begin(), sum_.end(), 0.0f);
     const float share = 1.0f / static_cast<float>(passes_.size());

@@ -14,11 +14,11 @@ CropSampler::CropSampler(const TrainingSet& set, Sampling sampling, uint32_t sid
       random_(seed) {
   if (set.frames.empty()) fail(ErrorCode::invalid_argument, "no frames to train on");
   if (set.labels.empty()) return;
-  chosen_.assign(256, false);
-  for (const uint8_t chunk : sampling_.chunks) chosen_[chunk] = true;
+  sampling_.shares.resize(256, 0.0f);
   for (uint32_t f = 0; f < set.labels.size(); ++f) {
     for (uint32_t p = 0; p < set.labels[f].size(); ++p) {
-      if (chosen_[set.labels[f][p]]) patches_.push_back({f, p});
+      const float share = sampling_.shares[set.labels[f][p]];
+      if (share > 0 && static_cast<float>(below(1u << 16)) < share * 65536) patches_.push_back({f, p});
     }
   }
   if (patches_.empty()) fail(ErrorCode::invalid_argument, "no patch of the chosen chunks to train on");
@@ -48,7 +48,8 @@ CropPlace CropSampler::draw() {
 
 bool CropSampler::counts(uint32_t frame, uint32_t y, uint32_t x) const {
   if (set_.labels.empty()) return true;
-  return chosen_[set_.labels[frame][y / set_.patch_height * set_.columns() + x / set_.patch_width]];
+  const uint32_t patch = y / set_.patch_height * set_.columns() + x / set_.patch_width;
+  return sampling_.shares[set_.labels[frame][patch]] > 0;
 }
 
 }  // namespace cairn::video

@@ -28,9 +28,11 @@ struct TrainingSet {
   uint32_t rows() const { return (height + patch_height - 1) / patch_height; }
 };
 
-// Which patches are trained on: those whose label is in `chunks` (all when there are no labels).
+// Which patches are trained on, when there are labels.
 struct Sampling {
-  std::vector<uint8_t> chunks;
+  // [chunk] the share of its patches that are: 1 all, 0 none. Those left out are drawn by the seed.
+  std::vector<float> shares;
+  bool only_these = true;  // errors of other patches inside a crop don't count
 };
 
 // Where a crop's top left corner is.
@@ -50,7 +52,7 @@ class CropSampler {
   uint32_t crop_height() const { return crop_height_; }
   // Whether the small pixel's error counts.
   bool counts(uint32_t frame, uint32_t y, uint32_t x) const;
-  bool all_count() const { return set_.labels.empty(); }
+  bool all_count() const { return set_.labels.empty() || !sampling_.only_these; }
 
  private:
   uint32_t below(uint32_t bound);
@@ -62,7 +64,6 @@ class CropSampler {
   Sampling sampling_;
   uint32_t crop_width_, crop_height_;
   std::vector<Patch> patches_;
-  std::vector<bool> chosen_;
   std::mt19937_64 random_;
 };
 

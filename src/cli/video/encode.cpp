@@ -1,0 +1,164 @@
+#include "video/encode/encode.hpp"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/error.hpp"
+#include "base/thread_pool.hpp"
+#include "cli/video/commands.hpp"
+
+namespace cairn::cli {
+namespace {
+
+struct Options {
+  std::string input, output, mode = "auto", codec = "x265", network = "C8M4";
+  double crf = -1, target_psnr = 0;
+  CLI::Option *crf_given = nullptr, *psnr_given = nullptr, *size_given = nullptr;
+  uint64_t size = 0;
+  uint32_t threads = 0;
+  bool no_audio = false, json = false, quiet = false;
+  video::EncodeOptions encode;
+};
+
+nlohmann::ordered_json to_json(const video::Choice& choice) {
+  return {{"mode", video::name(choice.mode)},
+          {"crf", choice.crf},
+          {"bytes", choice.bytes},
+          {"psnr_y", choice.psnr},
+          {"advantage_db", choice.advantage},
+          {"train_seconds", choice.train_seconds}};
+}
+
+// One line that is drawn over, on a terminal; nothing elsewhere.
+class StatusLine {
+ public:
+  explicit StatusLine(bool quiet) : shown_(!quiet), terminal_(!quiet && isatty(STDERR_FILENO) == 1) {}
+  ~StatusLine() { wipe(); }
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
+
+  void say(const std::string& line) {
+    wipe();
+    if (shown_) fmt::print(stderr, "{}\n", line);
+  }
+  void update(const std::string& what, double share, double seconds_left) {
+    if (!terminal_) return;
+    fmt::print(stderr, "\r\x1b[K{:3.0f} %  {}, {:.0f} s left", 100 * share, what, seconds_left);
+    std::fflush(stderr);
+    drawn_ = true;
+  }
+
+ private:
+  void wipe() {
+    if (drawn_) fmt::print(stderr, "\r\x1b[K");
+    drawn_ = false;
+  }
+  bool shown_, terminal_, drawn_ = false;
+};
+
+void report(const Options& options, const video::EncodeReport& report) {
+  const video::Choice& result = report.result;
+  if (options.json) {
+    nlohmann::ordered_json json = to_json(result);
+    json["bytes"] = {{"video", report.video},
+                     {"networks", report.networks},
+                     {"labels", report.labels},
+                     {"header", report.header},
+                     {"total", result.bytes}};
+    json["bicubic_psnr_y"] = report.bicubic_psnr;
+    for (const video::Choice& choice : report.choices) json["choices"].push_back(to_json(choice));
+    fmt::print("{}\n", json.dump(2));
+    return;
+  }
+  fmt::print("{}: {} at crf {:g}: {} bytes ({} video, {} networks, {} labels, {} header), {:.2f} dB\n",
+             options.output, video::name(result.mode), result.crf, result.bytes, report.video,
+             report.networks, report.labels, report.header, result.psnr);
+}
+
+void run(Options& options) {
+  video::EncodeOptions& encode = options.encode;
+  encode.mode = video::parse_mode(options.mode);
+  encode.codec = video::parse_codec(options.codec);
+  encode.network = video::parse_architecture(options.network);
+  encode.audio = !options.no_audio;
+  if (options.crf_given->count() > 0) encode.crf = options.crf;
+  if (options.psnr_given->count() > 0) encode.target_psnr = options.target_psnr;
+  if (options.size_given->count() > 0) encode.size = options.size;
+  if (encode.crf && *encode.crf > video::largest_crf(encode.codec)) {
+    fail(ErrorCode::invalid_argument, "--crf {:g}: {} takes 1 … {:g}", *encode.crf, options.codec,
+         video::largest_crf(encode.codec));
+  }
+  if (encode.jstdo && encode.chunks > 1)
+    fail(ErrorCode::invalid_argument, "--jstdo has one network, --chunks several");
+  StatusLine status(options.quiet);
+  video::EncodeProgress progress;
+  progress.line = [&](const std::string& line) { status.say(line); };
+  progress.share = [&](const std::string& what, double share, double left) {
+    status.update(what, share, left);
+  };
+  ThreadPool pool(options.threads == 0 ? usable_processors() : options.threads, ThreadPool::Idle::sleep);
+  const video::EncodeReport done = video::encode(options.input, options.output, encode, progress, pool);
+  report(options, done);
+}
+
+}  // namespace
+
+void add_video_encode(CLI::App& video) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command = *video.add_subcommand("encode", "Encode a video small, with networks overfitted to it");
+  command.add_option("input", options->input, "a video that libav reads")->required();
+  command.add_option("-o,--output", options->output, "the Matroska file to write")->required();
+  command
+      .add_option("--mode", options->mode,
+                  "plain; x1: same size, restored; x2, x3, x4: smaller, upscaled; auto: what measures best")
+      ->capture_default_str();
+  command.add_option("--codec", options->codec, "x264, x265 or av1")->capture_default_str();
+  auto* rate = command.add_option_group("rate", "at most one");
+  options->crf_given =
+      rate->add_option("--crf", options->crf,
+                       "constant rate factor of the coded video (usual: x264 24, x265 28, av1 35)")
+          ->check(CLI::Range(1.0, 63.0));
+  options->psnr_given = rate->add_option("--target-psnr", options->target_psnr, "luma PSNR to reach, dB")
+                            ->check(CLI::Range(10.0, 80.0));
+  options->size_given = rate->add_option("--size", options->size, "bytes of the picture not to exceed")
+                            ->check(CLI::Range(uint64_t{1}, UINT64_MAX));
+  rate->require_option(0, 1);
+  command
+      .add_option(
+          "--network", options->network,
+          "C8M4: channels and inner layers; T3 after it: neighbouring frames too; ESPCN, EDSR:2, WDSR:4, …")
+      ->capture_default_str();
+  command.add_option("--weight-bits", options->encode.weight_bits, "of each weight, 4 … 8")
+      ->check(CLI::Range(4, 8))
+      ->capture_default_str();
+  command.add_option("--chunks", options->encode.chunks, "networks, by how hard patches are (STDO)")
+      ->check(CLI::Range(1, 16))
+      ->capture_default_str();
+  command.add_flag("--jstdo", options->encode.jstdo, "one network, trained on the harder patches");
+  command.add_flag("--chroma", options->encode.chroma, "a small network for chroma as well");
+  command
+      .add_option("--train-minutes", options->encode.train_minutes,
+                  "for each network, instead of --train-steps")
+      ->check(CLI::Range(0.0, 10000.0));
+  command.add_option("--train-steps", options->encode.train_steps, "of eight crops each")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  command.add_option("--checkpoint", options->encode.checkpoint,
+                     "file that keeps a training's state, to resume it when it was stopped");
+  command.add_option("--preset", options->encode.preset, "of the encoder (usual: slow; av1: 5)");
+  command.add_option("--seed", options->encode.seed, "of the training's random numbers")
+      ->capture_default_str();
+  command.add_option("--threads", options->threads, "of the training (0: all processors)")
+      ->capture_default_str();
+  command.add_flag("--no-audio", options->no_audio, "leave the audio out");
+  command.add_flag("--json", options->json, "the result, and what else was measured, as JSON");
+  command.add_flag("--quiet", options->quiet, "no progress on standard error");
+  command.footer("Example: cairn video encode clip.mp4 -o clip.mkv --codec av1 --crf 41 --train-minutes 1");
+  command.callback([options] { run(*options); });
+}
+
+}  // namespace cairn::cli

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.hpp"
+#include "video/attachment.hpp"
+#include "video/coder.hpp"
+#include "video/container.hpp"
+#include "video/reader.hpp"
+#include "video/train/training_set.hpp"
+
+namespace cairn::video {
+
+// A small video, coded, and how well the bicubic restores it.
+struct SmallVideo {
+  uint32_t scale = 1;
+  double crf = 0;
+  Format format;
+  CodedVideo coded;
+  uint64_t bytes = 0;
+  double psnr = 0;  // of luma, dB, bicubic (scale 1: as it is)
+};
+
+// The original, read as often as needed (frames are not kept), and what is done with all of them.
+class Clip {
+ public:
+  // Reads the whole video once: frames() is known then. Errors: Reader's.
+  Clip(const std::string& path, ThreadPool& pool, const std::function<void(uint64_t)>& progress = nullptr);
+
+  const VideoInfo& info() const { return info_; }
+  const std::string& path() const { return path_; }
+  uint64_t frames() const { return frames_; }
+
+  SmallVideo encode(uint32_t scale, const CoderOptions& options);
+  // PSNR of luma, whole frames, rounded as they will be seen: networks in float arithmetic with rounded
+  // activations.
+  double psnr(const SmallVideo& small, const Restoration& restoration);
+  // As many frames, evenly spread, as `bytes` hold, with `inputs` planes each. plane: 0 luma; 1: U and V, as
+  // frames of their own.
+  TrainingSet training_set(const SmallVideo& small, uint32_t inputs, uint64_t bytes, size_t plane = 0);
+  // PSNR of each patch of luma as `network` (or the bicubic) restores it: [frame][patch].
+  std::vector<std::vector<float>> score_patches(const SmallVideo& small, const Network* network,
+                                                uint32_t patch_width, uint32_t patch_height);
+
+ private:
+  // body(number, original, previous small, small, next small) for every frame.
+  struct Triple {
+    const Frame *previous, *current, *next;
+  };
+  using Body = std::function<void(uint64_t, const Frame& original, const Triple& small)>;
+  void side_by_side(const SmallVideo& small, const Body& body);
+
+  std::string path_;
+  ThreadPool& pool_;
+  VideoInfo info_;
+  uint64_t frames_ = 0;
+};
+
+double to_psnr(double mse, uint32_t peak);
+
+}  // namespace cairn::video

@@ -1,0 +1,259 @@
+#include "video/encode/encode.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <map>
+
+#include "base/error.hpp"
+#include "video/encode/networks.hpp"
+
+namespace cairn::video {
+namespace {
+
+constexpr std::array<const char*, 6> kModes = {"auto", "plain", "x1", "x2", "x3", "x4"};
+constexpr double kFinestCrf = 0.5;  // steps of a search
+// What a network adds to the bicubic at most, as measured; what lies further back is not tried.
+constexpr double kMostGain = 2.5;
+
+uint32_t scale_of(Mode mode) {
+  return mode <= Mode::x1 ? 1 : static_cast<uint32_t>(mode) - static_cast<uint32_t>(Mode::x1) + 1;
+}
+
+double usual_crf(Codec codec) {
+  return codec == Codec::x264 ? 24 : codec == Codec::x265 ? 28 : 35;
+}
+
+// A way to send the clip, measured to the end.
+struct Candidate {
+  Choice choice;
+  std::shared_ptr<const SmallVideo> small;
+  Overfitted networks;  // empty attachment: none
+};
+
+class Encoder {
+ public:
+  Encoder(const std::string& input, const EncodeOptions& options, const EncodeProgress& progress,
+          ThreadPool& pool)
+      : options_(options), progress_(progress), pool_(pool), clip_(input, pool) {}
+
+  EncodeReport run(const std::string& output) {
+    std::vector<Candidate> candidates;
+    if (options_.target_psnr || options_.size) {
+      for (const Mode mode : modes()) {
+        if (auto found = search(mode)) candidates.push_back(std::move(*found));
+      }
+      if (candidates.empty()) refuse();
+      mark_best(candidates);
+    } else {
+      candidates = at_rate(options_.crf.value_or(usual_crf(options_.codec)));
+    }
+    return write(output, candidates);
+  }
+
+ private:
+  std::vector<Mode> modes() const {
+    if (options_.mode != Mode::automatic) return {options_.mode};
+    return {Mode::plain, Mode::x1, Mode::x2, Mode::x3, Mode::x4};
+  }
+
+  [[noreturn]] void refuse() const {
+    if (options_.size) {
+      fail(ErrorCode::invalid_argument, "{}: cannot be made {} bytes small with {}", clip_.path(),
+           *options_.size, name(options_.codec));
+    }
+    fail(ErrorCode::invalid_argument, "{}: {} dB cannot be reached with {}{}", clip_.path(),
+         *options_.target_psnr, name(options_.codec),
+         options_.mode == Mode::automatic ? "" : fmt::format(" and {}", name(options_.mode)));
+  }
+
+  void say(const std::string& line) const {
+    if (progress_.line) progress_.line(line);
+  }
+
+  std::shared_ptr<const SmallVideo> coded(uint32_t scale, double crf) {
+    crf = std::clamp(std::round(crf / kFinestCrf) * kFinestCrf, 1.0, largest_crf(options_.codec));
+    auto& slot = coded_[{scale, crf}];
+    if (slot == nullptr) {
+      CoderOptions coder{options_.codec, crf, options_.preset, 0};
+      slot = std::make_shared<SmallVideo>(clip_.encode(scale, coder));
+      say(fmt::format("x{} crf {:g}: {} bytes, {:.2f} dB {}", scale, crf, slot->bytes, slot->psnr,
+                      scale == 1 ? "as it is" : "by the bicubic"));
+    }
+    return slot;
+  }
+
+  Candidate measured(Mode mode, std::shared_ptr<const SmallVideo> small) {
+    Candidate candidate;
+    candidate.small = small;
+    Choice& choice = candidate.choice;
+    choice.mode = mode;
+    choice.crf = small->crf;
+    choice.psnr = small->psnr;
+    if (mode != Mode::plain) {
+      candidate.networks = overfit(clip_, *small, options_, progress_, pool_);
+      choice.psnr = candidate.networks.psnr;
+      choice.train_seconds = candidate.networks.train_seconds;
+    } else if (small->format.width != clip_.info().format.width ||
+               small->format.height != clip_.info().format.height) {
+      candidate.networks.restoration = without_networks(clip_, *small);
+      candidate.networks.attachment =
+          write_attachment(candidate.networks.restoration, &candidate.networks.sizes);
+    }
+    choice.bytes = small->bytes + candidate.networks.attachment.size();
+    if (mode != Mode::plain) {
+      say(fmt::format("{} crf {:g} with {}: {} bytes, {:.2f} dB ({:+.2f}), trained in {:.0f} s", name(mode),
+                      choice.crf, options_.network.name(), choice.bytes, choice.psnr,
+                      choice.psnr - small->psnr, choice.train_seconds));
+    }
+    return candidate;
+  }
+
+  // A mode told with its rate, or the best at about the plain codec's bytes.
+  std::vector<Candidate> at_rate(double crf) {
+    std::vector<Candidate> candidates;
+    if (options_.mode != Mode::automatic) {
+      candidates.push_back(measured(options_.mode, coded(scale_of(options_.mode), crf)));
+      candidates.back().choice.chosen = true;
+      return candidates;
+    }
+    const auto plain = coded(1, crf), cheaper = coded(1, std::min(crf + 4, largest_crf(options_.codec)));
+    // The plain codec's curve hereabouts: dB by the logarithm of bytes.
+    const double ratio = std::log(static_cast<double>(plain->bytes) / static_cast<double>(cheaper->bytes));
+    const double slope = ratio > 0.01 ? std::max(0.0, (plain->psnr - cheaper->psnr) / ratio) : 0;
+    const auto advantage = [&](double psnr, uint64_t bytes) {
+      return psnr - plain->psnr -
+             slope * std::log(static_cast<double>(bytes) / static_cast<double>(plain->bytes));
+    };
+    const auto add = [&](Candidate candidate) {
+      candidate.choice.advantage = advantage(candidate.choice.psnr, candidate.choice.bytes);
+      candidates.push_back(std::move(candidate));
+    };
+    add(measured(Mode::plain, plain));
+    add(measured(Mode::x1, plain));
+    for (const Mode mode : {Mode::x2, Mode::x3, Mode::x4}) {
+      const uint32_t scale = scale_of(mode);
+      if (clip_.info().format.width < 16 * scale || clip_.info().format.height < 16 * scale) break;
+      const auto small = with_bytes(scale, crf, static_cast<double>(plain->bytes));
+      double best = 0;
+      for (const Candidate& candidate : candidates) best = std::max(best, candidate.choice.advantage);
+      const double behind = best - advantage(small->psnr, small->bytes);
+      if (behind > kMostGain) {
+        say(fmt::format("{}: {:.1f} dB behind without a network, not tried", name(mode), behind));
+        break;
+      }
+      add(measured(mode, small));
+    }
+    auto best =
+        std::ranges::max_element(candidates, {}, [](const Candidate& c) { return c.choice.advantage; });
+    best->choice.chosen = true;
+    return candidates;
+  }
+
+  // The small video nearest to so many bytes.
+  std::shared_ptr<const SmallVideo> with_bytes(uint32_t scale, double crf, double bytes) {
+    double low = 1, high = largest_crf(options_.codec), at = std::max(low, crf - 4 * (scale - 1));
+    auto best = coded(scale, at);
+    for (int i = 0; i < 5; ++i) {
+      const double off = std::log(static_cast<double>(best->bytes) / bytes);
+      if (std::abs(off) < 0.04) break;
+      (off > 0 ? low : high) = best->crf;
+      const double next = std::round(std::clamp(best->crf + off / 0.13, low, high) / kFinestCrf) * kFinestCrf;
+      if (next <= low && off <= 0) break;
+      const auto other = coded(scale, next);
+      if (std::abs(std::log(static_cast<double>(other->bytes) / bytes)) >= std::abs(off)) break;
+      best = other;
+    }
+    return best;
+  }
+
+  // The largest crf whose result reaches the PSNR, or the smallest that keeps the size; none: not to be had.
+  std::optional<Candidate> search(Mode mode) {
+    const uint32_t scale = scale_of(mode);
+    double gain = mode == Mode::plain ? 0 : 0.1;
+    uint64_t extra = mode == Mode::plain ? 0 : 1500;
+    std::optional<Candidate> found;
+    for (int attempt = 0; attempt < 4; ++attempt) {
+      const auto fits = [&](const SmallVideo& small) {
+        return options_.size ? small.bytes + extra <= *options_.size
+                             : small.psnr + gain >= *options_.target_psnr;
+      };
+      double low = 1, high = largest_crf(options_.codec);
+      if (options_.size ? !fits(*coded(scale, high)) : !fits(*coded(scale, low)) && attempt > 0) break;
+      while (high - low > kFinestCrf) {
+        const double middle = std::round((low + high) / 2 / kFinestCrf) * kFinestCrf;
+        if (middle <= low || middle >= high) break;
+        const bool fit = fits(*coded(scale, middle));
+        (options_.size ? (fit ? high : low) : (fit ? low : high)) = middle;
+      }
+      const auto small = coded(scale, options_.size ? high : low);
+      if (found && found->small->crf == small->crf) break;
+      Candidate candidate = measured(mode, small);
+      const bool reached = options_.size ? candidate.choice.bytes <= *options_.size
+                                         : candidate.choice.psnr >= *options_.target_psnr;
+      if (reached && (!found || better(candidate.choice, found->choice))) found = std::move(candidate);
+      if (mode == Mode::plain || (options_.size && reached)) break;
+      // What the network gave this time is what it will give nearby; a little less, where it fell short.
+      gain = candidate_gain(found && reached ? *found : candidate) - (reached ? 0 : 0.02 * (attempt + 1));
+      extra = (reached ? found->networks : candidate.networks).attachment.size() + 32;
+    }
+    return found;
+  }
+
+  static double candidate_gain(const Candidate& candidate) {
+    return candidate.choice.psnr - candidate.small->psnr;
+  }
+  bool better(const Choice& a, const Choice& b) const {
+    return options_.size ? a.psnr > b.psnr : a.bytes < b.bytes;
+  }
+  void mark_best(std::vector<Candidate>& candidates) const {
+    auto best = candidates.begin();
+    for (auto it = candidates.begin(); it != candidates.end(); ++it) {
+      if (better(it->choice, best->choice)) best = it;
+    }
+    best->choice.chosen = true;
+  }
+
+  EncodeReport write(const std::string& output, const std::vector<Candidate>& candidates) {
+    EncodeReport report;
+    for (const Candidate& candidate : candidates) {
+      report.choices.push_back(candidate.choice);
+      if (!candidate.choice.chosen) continue;
+      write_matroska(output, candidate.small->coded, candidate.networks.attachment,
+                     {.audio_from = options_.audio ? clip_.path() : ""});
+      report.result = candidate.choice;
+      report.video = candidate.small->bytes;
+      report.networks = candidate.networks.sizes.networks;
+      report.labels = candidate.networks.sizes.labels;
+      report.header = candidate.networks.sizes.header;
+      report.bicubic_psnr = candidate.small->psnr;
+    }
+    return report;
+  }
+
+  const EncodeOptions& options_;
+  const EncodeProgress& progress_;
+  ThreadPool& pool_;
+  Clip clip_;
+  std::map<std::pair<uint32_t, double>, std::shared_ptr<const SmallVideo>> coded_;
+};
+
+}  // namespace
+
+const char* name(Mode mode) {
+  return kModes[static_cast<size_t>(mode)];
+}
+
+Mode parse_mode(std::string_view text) {
+  for (size_t i = 0; i < kModes.size(); ++i) {
+    if (text == kModes[i]) return static_cast<Mode>(i);
+  }
+  fail(ErrorCode::invalid_argument, "\"{}\" is not a mode: auto, plain, x1, x2, x3, x4", text);
+}
+
+EncodeReport encode(const std::string& input, const std::string& output, const EncodeOptions& options,
+                    const EncodeProgress& progress, ThreadPool& pool) {
+  return Encoder(input, options, progress, pool).run(output);
+}
+
+}  // namespace cairn::video

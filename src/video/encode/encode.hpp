@@ -1,0 +1,66 @@
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.hpp"
+#include "video/coder.hpp"
+#include "video/encode/clip.hpp"
+#include "video/network.hpp"
+
+namespace cairn::video {
+
+enum class Mode : uint8_t { automatic, plain, x1, x2, x3, x4 };
+const char* name(Mode mode);
+Mode parse_mode(std::string_view text);  // Error invalid_argument lists them
+
+struct EncodeOptions {
+  Mode mode = Mode::automatic;
+  Codec codec = Codec::x265;
+  // At most one of the three; none: the codec's usual rate (x264 24, x265 28, AV1 35).
+  std::optional<double> crf;
+  std::optional<double> target_psnr;  // dB of luma, at least
+  std::optional<uint64_t> size;       // bytes of the picture (video, networks, labels), at most
+  Architecture network;               // C8M4
+  uint32_t weight_bits = 5;
+  uint32_t chunks = 1;       // STDO: so many networks, by the difficulty of patches
+  bool jstdo = false;        // one network, trained on the hardest patches and half of the middling
+  bool chroma = false;       // a network for chroma too (C4M2)
+  double train_minutes = 0;  // of each network; 0: train_steps
+  uint32_t train_steps = 3000;
+  uint64_t seed = 1;
+  std::string preset;
+  std::string checkpoint;  // a file for an interrupted training; empty: none
+  bool audio = true;
+};
+
+struct Choice {
+  Mode mode = Mode::plain;
+  double crf = 0;
+  uint64_t bytes = 0;    // of the picture
+  double psnr = 0;       // luma, dB
+  double advantage = 0;  // over the plain codec at equal bytes, dB; only when choosing automatically
+  double train_seconds = 0;
+  bool chosen = false;
+};
+
+struct EncodeReport {
+  std::vector<Choice> choices;  // all that were measured to the end
+  Choice result;
+  uint64_t video = 0, networks = 0, labels = 0, header = 0;
+  double bicubic_psnr = 0;  // of the chosen small video without its network
+};
+
+// Says what it does, one line a call; and how far it is, often.
+struct EncodeProgress {
+  std::function<void(const std::string&)> line;
+  std::function<void(const std::string& what, double share, double seconds_left)> share;
+};
+
+// Encodes a video into Matroska. Errors: those of Reader, Coder, train() and write_matroska().
+EncodeReport encode(const std::string& input, const std::string& output, const EncodeOptions& options,
+                    const EncodeProgress& progress, ThreadPool& pool);
+
+}  // namespace cairn::video

@@ -1,0 +1,158 @@
+#include "video/encode/networks.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.hpp"
+#include "video/encode/general.hpp"
+#include "video/train/train.hpp"
+
+namespace cairn::video {
+namespace {
+
+constexpr uint64_t kTrainingMemory = 640u << 20;
+// The paper's: 20 × 10 patches of a small 960×540 frame.
+constexpr uint32_t kPatchWidth = 48, kPatchHeight = 54;
+constexpr uint32_t kJointChunks = 4;
+
+// Chunks of equally many patches by score, the lowest (hardest) first, as STDO cuts them.
+Labels label_by_score(const std::vector<std::vector<float>>& scores, const SmallVideo& small,
+                      uint32_t chunks) {
+  std::vector<float> all;
+  for (const auto& frame : scores) all.insert(all.end(), frame.begin(), frame.end());
+  std::ranges::sort(all);
+  std::vector<float> borders;
+  for (uint32_t c = 1; c < chunks; ++c) borders.push_back(all[all.size() * c / chunks]);
+  Labels labels;
+  labels.patch_width = kPatchWidth;
+  labels.patch_height = kPatchHeight;
+  labels.columns = (small.format.width + kPatchWidth - 1) / kPatchWidth;
+  labels.rows = (small.format.height + kPatchHeight - 1) / kPatchHeight;
+  for (const auto& frame : scores) {
+    std::vector<uint8_t>& labelled = labels.frames.emplace_back();
+    for (const float score : frame)
+      labelled.push_back(static_cast<uint8_t>(std::ranges::upper_bound(borders, score) - borders.begin()));
+  }
+  return labels;
+}
+
+class Overfit {
+ public:
+  Overfit(Clip& clip, const SmallVideo& small, const EncodeOptions& options, const EncodeProgress& progress,
+          ThreadPool& pool)
+      : clip_(clip), small_(small), options_(options), progress_(progress), pool_(pool) {}
+
+  Overfitted run() {
+    result_.restoration = without_networks(clip_, small_);
+    result_.restoration.networks.clear();
+    result_.restoration.architectures.clear();
+    TrainingSet set = clip_.training_set(small_, options_.network.frames, kTrainingMemory);
+    const uint32_t chunks = options_.jstdo ? kJointChunks : options_.chunks;
+    if (chunks > 1) label(set, chunks);
+    if (options_.jstdo) {
+      // The hardest chunk whole, the easiest not at all, the others in part: the network still serves all.
+      Sampling sampling{std::vector<float>(chunks, 0.5f), false};
+      sampling.shares.front() = 1;
+      sampling.shares.back() = 0;
+      add(set, sampling, "network");
+    } else {
+      for (uint32_t c = 0; c < chunks; ++c) {
+        Sampling sampling{std::vector<float>(chunks, 0.0f), true};
+        sampling.shares[c] = 1;
+        add(set, sampling, chunks == 1 ? "network" : fmt::format("network {} of {}", c + 1, chunks));
+      }
+    }
+    result_.psnr = clip_.psnr(small_, result_.restoration);
+    if (options_.chroma && clip_.info().format.planes() == 3) add_chroma();
+    result_.attachment = write_attachment(result_.restoration, &result_.sizes);
+    return std::move(result_);
+  }
+
+ private:
+  void label(TrainingSet& set, uint32_t chunks) {
+    const std::optional<Network> general = general_network(small_.scale);
+    const Labels labels =
+        label_by_score(clip_.score_patches(small_, general ? &*general : nullptr, kPatchWidth, kPatchHeight),
+                       small_, chunks);
+    set.patch_width = labels.patch_width;
+    set.patch_height = labels.patch_height;
+    // The set may hold fewer frames than the video, evenly spread.
+    const uint64_t frames = labels.frames.size(), kept = set.frames.size();
+    for (uint64_t n = 0; n < frames; ++n) {
+      if (n * kept / frames != (n + 1) * kept / frames) set.labels.push_back(labels.frames[n]);
+    }
+    if (!options_.jstdo) result_.restoration.labels = labels;
+  }
+
+  Trained train_one(const Network& shape, const TrainingSet& set, const Sampling& sampling,
+                    const std::string& what) {
+    TrainOptions train_options;
+    train_options.weight_bits = options_.weight_bits;
+    train_options.steps = options_.train_steps;
+    train_options.minutes = options_.train_minutes;
+    if (options_.train_minutes > 0) train_options.steps = 1u << 20;
+    train_options.seed = options_.seed;
+    train_options.sampling = sampling;
+    if (!options_.checkpoint.empty())
+      train_options.checkpoint = fmt::format("{}.{}", options_.checkpoint, trained_++);
+    const uint32_t peak = set.peak;
+    train_options.progress = [&](const TrainProgress& p) {
+      if (!progress_.share) return;
+      progress_.share(fmt::format("x{} {}: step {} of {}, {:.2f} dB", small_.scale, what, p.step, p.steps,
+                                  to_psnr(p.mse * peak * peak, peak)),
+                      static_cast<double>(p.step) / p.steps, p.seconds_left);
+    };
+    const Trained trained = train(shape, set, train_options, pool_);
+    result_.train_seconds += trained.seconds;
+    return trained;
+  }
+
+  void add(const TrainingSet& set, const Sampling& sampling, const std::string& what) {
+    const Network shape = make_network(options_.network, small_.scale);
+    result_.restoration.networks.push_back(train_one(shape, set, sampling, what).network);
+    result_.restoration.architectures.push_back(options_.network);
+  }
+
+  void add_chroma() {
+    const Architecture architecture{Architecture::Kind::chain, 4, 2, 1};
+    const TrainingSet set = clip_.training_set(small_, 1, kTrainingMemory, 1);
+    Network shape = make_network(architecture, small_.scale);
+    shape.plane = Network::Plane::chroma;
+    result_.restoration.chroma = train_one(shape, set, {}, "chroma").network;
+    result_.restoration.architectures.push_back(architecture);
+  }
+
+  Clip& clip_;
+  const SmallVideo& small_;
+  const EncodeOptions& options_;
+  const EncodeProgress& progress_;
+  ThreadPool& pool_;
+  Overfitted result_;
+  uint32_t trained_ = 0;
+};
+
+}  // namespace
+
+Restoration without_networks(const Clip& clip, const SmallVideo& small) {
+  Restoration restoration;
+  restoration.width = clip.info().format.width;
+  restoration.height = clip.info().format.height;
+  restoration.small_width = small.format.width;
+  restoration.small_height = small.format.height;
+  restoration.scale = small.scale;
+  const Architecture linear{Architecture::Kind::linear, 0, 0, 1};
+  Network network = make_network(linear, small.scale);
+  network.weight_bits = 5;
+  network.skip_codes.assign(network.skip.size(), 0);
+  network.skip_scales.assign(static_cast<size_t>(small.scale) * small.scale, 0.0f);
+  restoration.networks.push_back(std::move(network));
+  restoration.architectures.push_back(linear);
+  return restoration;
+}
+
+Overfitted overfit(Clip& clip, const SmallVideo& small, const EncodeOptions& options,
+                   const EncodeProgress& progress, ThreadPool& pool) {
+  return Overfit(clip, small, options, progress, pool).run();
+}
+
+}  // namespace cairn::video
