@@ -7,5 +7,6 @@ namespace cairn::cli {
 
 // Each adds its subcommand; its callback throws cairn::Error on failure.
 void add_video_encode(CLI::App& video);
+void add_video_inspect(CLI::App& video);
 
 }  // namespace cairn::cli

@@ -28,6 +28,7 @@ int run(int argc, const char* const* argv, char* message, size_t size) {
   video.get_formatter()->label("SUBCOMMAND", "COMMAND");
   video.footer("cairn video COMMAND --help tells what a command takes, with an example.");
   cairn::cli::add_video_encode(video);
+  cairn::cli::add_video_inspect(video);
   try {
     video.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,0 +1,126 @@
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "cli/video/commands.hpp"
+#include "video/container.hpp"
+#include "video/reader.hpp"
+
+namespace cairn::cli {
+namespace {
+
+using video::CairnFile;
+using video::FileBytes;
+using video::Network;
+
+struct Options {
+  std::string path;
+  bool json = false;
+};
+
+double gmacs(const Network& network, const video::Restoration& restoration) {
+  return video::macs_per_small_pixel(network) * restoration.small_width * restoration.small_height / 1e9;
+}
+
+nlohmann::ordered_json to_json(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo& info) {
+  nlohmann::ordered_json json;
+  json["codec"] = file.video_codec;
+  json["small"] = {{"width", info.format.width}, {"height", info.format.height}, {"bits", info.format.bits}};
+  json["bytes"] = {{"video", bytes.video},           {"networks", bytes.networks}, {"labels", bytes.labels},
+                   {"header", bytes.header},         {"total", bytes.picture()},   {"audio", bytes.audio},
+                   {"container", bytes.container()}, {"file", bytes.file}};
+  if (!file.restoration) return json;
+  const video::Restoration& r = *file.restoration;
+  json["version"] = video::kAttachmentVersion;
+  json["restored"] = {{"width", r.width}, {"height", r.height}, {"scale", r.scale}};
+  const auto add = [&](const Network& network, size_t i) {
+    json["networks"].push_back({{"name", r.architectures[i].name()},
+                                {"plane", network.plane == Network::Plane::luma ? "luma" : "chroma"},
+                                {"weight_bits", network.weight_bits},
+                                {"parameters", video::parameters(network)},
+                                {"bytes", file.sizes.each[i]},
+                                {"gmac_per_frame", gmacs(network, r)}});
+  };
+  for (size_t i = 0; i < r.networks.size(); ++i) add(r.networks[i], i);
+  if (r.chroma) add(*r.chroma, r.networks.size());
+  if (r.labels) {
+    json["labels"] = {{"patch_width", r.labels->patch_width},
+                      {"patch_height", r.labels->patch_height},
+                      {"columns", r.labels->columns},
+                      {"rows", r.labels->rows},
+                      {"frames", r.labels->frames.size()}};
+  }
+  for (const video::Segment& segment : r.segments)
+    json["segments"].push_back({{"first_frame", segment.first_frame}, {"network", segment.network}});
+  return json;
+}
+
+void print(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo& info) {
+  const auto part = [&](const char* what, uint64_t count) {
+    if (count > 0)
+      fmt::print("  {:<34}{:>12}  {:5.2f} %\n", what, count,
+                 100.0 * static_cast<double>(count) / static_cast<double>(bytes.file));
+  };
+  fmt::print("{} {}×{}, {} bits", file.video_codec, info.format.width, info.format.height, info.format.bits);
+  if (file.restoration) {
+    fmt::print(", restored to {}×{} (x{})", file.restoration->width, file.restoration->height,
+               file.restoration->scale);
+  } else {
+    fmt::print("; no networks: an ordinary video");
+  }
+  fmt::print("\n\n  {:<34}{:>12}\n", "part", "bytes");
+  part("small video", bytes.video);
+  if (file.restoration) {
+    const video::Restoration& r = *file.restoration;
+    for (size_t i = 0; i < file.sizes.each.size(); ++i) {
+      const Network& network = i < r.networks.size() ? r.networks[i] : *r.chroma;
+      const std::string what = fmt::format(
+          "{} {} ({} weights, {} bits)", network.plane == Network::Plane::luma ? "network" : "chroma",
+          r.architectures[i].name(), video::parameters(network), network.weight_bits);
+      part(what.c_str(), file.sizes.each[i]);
+    }
+  }
+  part("labels", bytes.labels);
+  part("attachment's header", bytes.header);
+  part("audio", bytes.audio);
+  part("container", bytes.container());
+  fmt::print("  {:<34}{:>12}\n", "file", bytes.file);
+  if (!file.restoration) return;
+  double most = 0;
+  for (const Network& network : file.restoration->networks)
+    most = std::max(most, gmacs(network, *file.restoration));
+  fmt::print("\nRestoring costs {:.2f} GMAC a frame", most);
+  if (file.restoration->labels) {
+    fmt::print(" (each network for its patches: {} × {} patches, {} frames)",
+               file.restoration->labels->columns, file.restoration->labels->rows,
+               file.restoration->labels->frames.size());
+  }
+  fmt::print(".\n");
+}
+
+void run(const Options& options) {
+  const CairnFile file = video::read_cairn_file(options.path);
+  const FileBytes bytes = video::count_bytes(options.path);
+  const video::VideoInfo info = video::Reader(options.path).info();
+  if (options.json) {
+    fmt::print("{}\n", to_json(file, bytes, info).dump(2));
+  } else {
+    print(file, bytes, info);
+  }
+}
+
+}  // namespace
+
+void add_video_inspect(CLI::App& video) {
+  auto options = std::make_shared<Options>();
+  CLI::App& command = *video.add_subcommand("inspect", "Tell what each byte of a video is for");
+  command.add_option("file", options->path, "a file that `cairn video encode` wrote, or any video")
+      ->required();
+  command.add_flag("--json", options->json, "as JSON");
+  command.footer("Example: cairn video inspect clip.mkv");
+  command.callback([options] { run(*options); });
+}
+
+}  // namespace cairn::cli
