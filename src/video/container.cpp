@@ -115,6 +115,7 @@ class Muxer {
 };
 
 Libav<AVFormatContext> open_input(const std::string& path) {
+  av_log_set_level(AV_LOG_FATAL);  // what matters comes back as errors
   AVFormatContext* raw = nullptr;
   const int error = avformat_open_input(&raw, path.c_str(), nullptr, nullptr);
   if (error == AVERROR(ENOENT)) fail(ErrorCode::not_found, "{}: no such file", path);

@@ -7,8 +7,8 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "video/encode/memory_file.hpp"
-#include "video/float_run.hpp"
 #include "video/resample.hpp"
+#include "video/restore.hpp"
 
 namespace cairn::video {
 namespace {
@@ -48,6 +48,23 @@ double to_psnr(double mse, uint32_t peak) {
   return mse <= 0 ? 99.0 : std::min(99.0, 10 * std::log10(static_cast<double>(peak) * peak / mse));
 }
 
+Restoration bicubic_restoration(const Format& original, const Format& small, uint32_t scale) {
+  Restoration restoration;
+  restoration.width = original.width;
+  restoration.height = original.height;
+  restoration.small_width = small.width;
+  restoration.small_height = small.height;
+  restoration.scale = scale;
+  const Architecture linear{Architecture::Kind::linear, 0, 0, 1};
+  Network network = make_network(linear, scale);
+  network.weight_bits = 5;
+  network.skip_codes.assign(network.skip.size(), 0);
+  network.skip_scales.assign(static_cast<size_t>(scale) * scale, 0.0f);
+  restoration.networks.push_back(std::move(network));
+  restoration.architectures.push_back(linear);
+  return restoration;
+}
+
 Clip::Clip(const std::string& path, ThreadPool& pool, const std::function<void(uint64_t)>& progress)
     : path_(path), pool_(pool) {
   Reader reader(path);
@@ -76,10 +93,7 @@ SmallVideo Clip::encode(uint32_t scale, const CoderOptions& options) {
   }
   small.coded = coder.finish();
   small.bytes = small.coded.bytes();
-  Restoration plain;
-  plain.scale = scale;
-  plain.networks.push_back(make_network({Architecture::Kind::linear, 0, 0, 1}, scale));
-  small.psnr = psnr(small, plain);
+  small.psnr = psnr(small, bicubic_restoration(info_.format, small.format, scale));
   return small;
 }
 
@@ -105,38 +119,13 @@ void Clip::side_by_side(const SmallVideo& small, const Body& body) {
 }
 
 double Clip::psnr(const SmallVideo& small, const Restoration& restoration) {
-  std::vector<FloatRunner> runners;
-  for (const Network& network : restoration.networks) runners.emplace_back(network, true);
   const uint32_t width = info_.format.width, height = info_.format.height, peak = info_.format.peak();
-  std::vector<Plane> restored(runners.size());
+  Restorer restorer(restoration, small.format, path_, {.threads = pool_.threads()});
+  Frame restored;
   double sum = 0;
   side_by_side(small, [&](uint64_t number, const Frame& original, const Triple& frames) {
-    const bool patches = restoration.labels && number < restoration.labels->frames.size();
-    std::vector<bool> used(runners.size(), false);
-    if (patches) {
-      for (const uint8_t label : restoration.labels->frames[number]) used[label] = true;
-    } else {
-      used[network_of(restoration, number)] = true;
-    }
-    for (size_t n = 0; n < runners.size(); ++n) {
-      if (!used[n]) continue;
-      std::vector<PlaneView> inputs{frames.current->planes[0].view()};
-      if (restoration.networks[n].frames > 1) inputs.push_back(frames.previous->planes[0].view());
-      if (restoration.networks[n].frames > 2) inputs.push_back(frames.next->planes[0].view());
-      runners[n].run(inputs, peak, width, height, restored[n], pool_);
-      if (!patches) sum += static_cast<double>(plane_error(restored[n], original.planes[0]));
-    }
-    if (!patches) return;
-    const Labels& labels = *restoration.labels;
-    const uint32_t patch_width = labels.patch_width * small.scale,
-                   patch_height = labels.patch_height * small.scale;
-    for (uint32_t y = 0; y < height; ++y) {
-      for (uint32_t x = 0; x < width; x += patch_width) {
-        const uint8_t label = labels.frames[number][y / patch_height * labels.columns + x / patch_width];
-        sum += static_cast<double>(row_error(restored[label].row(y) + x, original.planes[0].row(y) + x,
-                                             std::min(patch_width, width - x)));
-      }
-    }
+    restorer.restore(number, frames.previous, *frames.current, frames.next, restored);
+    sum += static_cast<double>(plane_error(restored.planes[0], original.planes[0]));
   });
   return to_psnr(sum / (static_cast<double>(frames_) * width * height), peak);
 }
@@ -164,28 +153,28 @@ TrainingSet Clip::training_set(const SmallVideo& small, uint32_t inputs, uint64_
   return set;
 }
 
-std::vector<std::vector<float>> Clip::score_patches(const SmallVideo& small, const Network* network,
+std::vector<std::vector<float>> Clip::score_patches(const SmallVideo& small, const Restoration& by,
                                                     uint32_t patch_width, uint32_t patch_height) {
-  const Network bicubic = make_network({Architecture::Kind::linear, 0, 0, 1}, small.scale);
-  FloatRunner runner(network == nullptr ? bicubic : *network, false);
   const uint32_t width = info_.format.width, height = info_.format.height, peak = info_.format.peak();
   const uint32_t columns = (small.format.width + patch_width - 1) / patch_width,
                  rows = (small.format.height + patch_height - 1) / patch_height;
   std::vector<std::vector<float>> scores;
-  Plane restored;
-  side_by_side(small, [&](uint64_t, const Frame& original, const Triple& frames) {
-    runner.run({frames.current->planes[0].view()}, peak, width, height, restored, pool_);
+  Restorer restorer(by, small.format, path_, {.threads = pool_.threads()});
+  Frame restored;
+  side_by_side(small, [&](uint64_t number, const Frame& original, const Triple& frames) {
+    restorer.restore(number, frames.previous, *frames.current, frames.next, restored);
+    const Plane &got = restored.planes[0], &wanted = original.planes[0];
     std::vector<float>& scored = scores.emplace_back();
     for (uint32_t p = 0; p < rows * columns; ++p) {
-      const uint32_t x = p % columns * patch_width * small.scale,
-                     y = p / columns * patch_height * small.scale;
-      const uint32_t w = std::min(patch_width * small.scale, width - std::min(x, width)),
-                     h = std::min(patch_height * small.scale, height - std::min(y, height));
+      const uint32_t x = std::min(p % columns * patch_width * small.scale, width),
+                     y = std::min(p / columns * patch_height * small.scale, height);
+      const uint32_t w = std::min(patch_width * small.scale, width - x),
+                     h = std::min(patch_height * small.scale, height - y);
       uint64_t sum = 0;
-      for (uint32_t line = 0; line < h; ++line)
-        sum += row_error(restored.row(y + line) + x, original.planes[0].row(y + line) + x, w);
-      const double samples = std::max(1.0, static_cast<double>(w) * h);
-      scored.push_back(static_cast<float>(to_psnr(static_cast<double>(sum) / samples, peak)));
+      for (uint32_t line = y; line < y + h; ++line)
+        sum += row_error(got.row(line) + x, wanted.row(line) + x, w);
+      scored.push_back(
+          static_cast<float>(to_psnr(static_cast<double>(sum) / std::max(1.0, double{1} * w * h), peak)));
     }
   });
   return scores;

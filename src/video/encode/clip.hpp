@@ -36,14 +36,13 @@ class Clip {
   uint64_t frames() const { return frames_; }
 
   SmallVideo encode(uint32_t scale, const CoderOptions& options);
-  // PSNR of luma, whole frames, rounded as they will be seen: networks in float arithmetic with rounded
-  // activations.
+  // PSNR of luma, whole frames, restored just as they will be where they are watched.
   double psnr(const SmallVideo& small, const Restoration& restoration);
   // As many frames, evenly spread, as `bytes` hold, with `inputs` planes each. plane: 0 luma; 1: U and V, as
   // frames of their own.
   TrainingSet training_set(const SmallVideo& small, uint32_t inputs, uint64_t bytes, size_t plane = 0);
-  // PSNR of each patch of luma as `network` (or the bicubic) restores it: [frame][patch].
-  std::vector<std::vector<float>> score_patches(const SmallVideo& small, const Network* network,
+  // PSNR of each patch of luma as `by` restores it: [frame][patch].
+  std::vector<std::vector<float>> score_patches(const SmallVideo& small, const Restoration& by,
                                                 uint32_t patch_width, uint32_t patch_height);
 
  private:
@@ -59,6 +58,9 @@ class Clip {
   VideoInfo info_;
   uint64_t frames_ = 0;
 };
+
+// A network of zeros: the bicubic alone, and the original's size.
+Restoration bicubic_restoration(const Format& original, const Format& small, uint32_t scale);
 
 double to_psnr(double mse, uint32_t peak);
 

@@ -96,7 +96,7 @@ class Encoder {
       choice.train_seconds = candidate.networks.train_seconds;
     } else if (small->format.width != clip_.info().format.width ||
                small->format.height != clip_.info().format.height) {
-      candidate.networks.restoration = without_networks(clip_, *small);
+      candidate.networks.restoration = bicubic_restoration(clip_.info().format, small->format, 1);
       candidate.networks.attachment =
           write_attachment(candidate.networks.restoration, &candidate.networks.sizes);
     }

@@ -2,8 +2,8 @@
 
 namespace cairn::video {
 
-std::optional<Network> general_network(uint32_t) {
-  return std::nullopt;
+Network general_network(uint32_t scale) {
+  return make_network({Architecture::Kind::linear, 0, 0, 1}, scale);
 }
 
 }  // namespace cairn::video

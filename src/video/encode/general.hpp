@@ -1,13 +1,11 @@
 #pragma once
 
-#include <optional>
-
 #include "video/network.hpp"
 
 namespace cairn::video {
 
-// f0, the general network that scores patches: trained once on clips of free licences (tools/ says how and on
-// which). None for scales other than 2: the bicubic scores there.
-std::optional<Network> general_network(uint32_t scale);
+// f0, the general network that scores patches: a C8M4 for x2 trained once on clips of free licences
+// (tools/train_general_network.py says how). Other scales are scored by the bicubic.
+Network general_network(uint32_t scale);
 
 }  // namespace cairn::video

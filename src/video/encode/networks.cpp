@@ -43,7 +43,7 @@ class Overfit {
       : clip_(clip), small_(small), options_(options), progress_(progress), pool_(pool) {}
 
   Overfitted run() {
-    result_.restoration = without_networks(clip_, small_);
+    result_.restoration = bicubic_restoration(clip_.info().format, small_.format, small_.scale);
     result_.restoration.networks.clear();
     result_.restoration.architectures.clear();
     TrainingSet set = clip_.training_set(small_, options_.network.frames, kTrainingMemory);
@@ -70,10 +70,11 @@ class Overfit {
 
  private:
   void label(TrainingSet& set, uint32_t chunks) {
-    const std::optional<Network> general = general_network(small_.scale);
+    Restoration scorer = result_.restoration;
+    scorer.networks.push_back(general_network(small_.scale));
+    scorer.architectures.emplace_back();
     const Labels labels =
-        label_by_score(clip_.score_patches(small_, general ? &*general : nullptr, kPatchWidth, kPatchHeight),
-                       small_, chunks);
+        label_by_score(clip_.score_patches(small_, scorer, kPatchWidth, kPatchHeight), small_, chunks);
     set.patch_width = labels.patch_width;
     set.patch_height = labels.patch_height;
     // The set may hold fewer frames than the video, evenly spread.
@@ -132,23 +133,6 @@ class Overfit {
 };
 
 }  // namespace
-
-Restoration without_networks(const Clip& clip, const SmallVideo& small) {
-  Restoration restoration;
-  restoration.width = clip.info().format.width;
-  restoration.height = clip.info().format.height;
-  restoration.small_width = small.format.width;
-  restoration.small_height = small.format.height;
-  restoration.scale = small.scale;
-  const Architecture linear{Architecture::Kind::linear, 0, 0, 1};
-  Network network = make_network(linear, small.scale);
-  network.weight_bits = 5;
-  network.skip_codes.assign(network.skip.size(), 0);
-  network.skip_scales.assign(static_cast<size_t>(small.scale) * small.scale, 0.0f);
-  restoration.networks.push_back(std::move(network));
-  restoration.architectures.push_back(linear);
-  return restoration;
-}
 
 Overfitted overfit(Clip& clip, const SmallVideo& small, const EncodeOptions& options,
                    const EncodeProgress& progress, ThreadPool& pool) {

@@ -18,7 +18,4 @@ struct Overfitted {
 Overfitted overfit(Clip& clip, const SmallVideo& small, const EncodeOptions& options,
                    const EncodeProgress& progress, ThreadPool& pool);
 
-// Sizes alone: what a plain video needs when its coded size is not the original's.
-Restoration without_networks(const Clip& clip, const SmallVideo& small);
-
 }  // namespace cairn::video
