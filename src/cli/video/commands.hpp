@@ -8,5 +8,7 @@ namespace cairn::cli {
 // Each adds its subcommand; its callback throws cairn::Error on failure.
 void add_video_encode(CLI::App& video);
 void add_video_inspect(CLI::App& video);
+void add_video_decode(CLI::App& video);
+void add_video_compare(CLI::App& video);
 
 }  // namespace cairn::cli

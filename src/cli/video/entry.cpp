@@ -29,6 +29,8 @@ int run(int argc, const char* const* argv, char* message, size_t size) {
   video.footer("cairn video COMMAND --help tells what a command takes, with an example.");
   cairn::cli::add_video_encode(video);
   cairn::cli::add_video_inspect(video);
+  cairn::cli::add_video_decode(video);
+  cairn::cli::add_video_compare(video);
   try {
     video.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -1,0 +1,98 @@
+// Restoring 1080p frames: frames a second, multiply-adds a second and their share of this machine's int8
+// peak, for each instruction set that the processor has.
+//   bench_conv [--threads 2]
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/clock.hpp"
+#include "base/machine.hpp"
+#include "llm/peaks.hpp"
+#include "video/restore.hpp"
+
+namespace {
+
+using namespace cairn;
+using namespace cairn::video;
+
+constexpr uint32_t kWidth = 1920, kHeight = 1080;
+constexpr int kRounds = 5, kFrames = 8;
+
+// Codes of the whole range, as trained weights have them.
+Network random_network(const char* name, uint32_t scale, uint32_t bits) {
+  std::mt19937 random(1);
+  Network network = make_network(parse_architecture(name), scale);
+  network.weight_bits = bits;
+  const int most = (1 << (bits - 1)) - 1;
+  for (Layer& layer : network.layers) {
+    layer.scales.assign(layer.out, 1.0f / (256.0f * static_cast<float>(most)));
+    layer.activation_max = layer.relu ? 1.0f : 0.0f;
+    for (size_t i = 0; i < layer.weights.size(); ++i) {
+      layer.codes.push_back(
+          static_cast<int8_t>(static_cast<int>(random() % (2u * static_cast<unsigned>(most) + 1)) - most));
+      layer.weights[i] = layer.codes.back() * layer.scales[0];
+    }
+  }
+  network.skip_codes.assign(network.skip.size(), 0);
+  network.skip_scales.assign(static_cast<size_t>(scale) * scale, 1.0f);
+  validate(network, name);
+  return network;
+}
+
+void measure(const char* name, uint32_t scale, uint32_t bits, kernels::Target target, size_t threads) {
+  Restoration restoration;
+  const Format small{kWidth / scale, (kHeight / scale + 1) / 2 * 2, 8, Chroma::c420};
+  restoration.width = kWidth;
+  restoration.height = kHeight;
+  restoration.small_width = small.width;
+  restoration.small_height = small.height;
+  restoration.scale = scale;
+  restoration.networks.push_back(random_network(name, scale, bits));
+  restoration.architectures.push_back(parse_architecture(name));
+  Frame frame, out;
+  frame.allocate(small);
+  std::mt19937 random(2);
+  for (Plane& plane : frame.planes) {
+    for (uint16_t& sample : plane.samples) sample = static_cast<uint16_t>(random() & 255);
+  }
+  Restorer restorer(restoration, small, name, {threads, target, false});
+  ThreadPool pool(threads, ThreadPool::Idle::sleep);
+  restorer.restore(0, nullptr, frame, nullptr, out);
+  const double gmac = macs_per_small_pixel(restoration.networks[0]) * small.width * small.height * 1e-9;
+  std::vector<double> rates, shares;
+  for (int round = 0; round < kRounds; ++round) {
+    const double before = llm::int8_gops(pool, target, false, 0.02);
+    const Stopwatch watch;
+    for (int i = 0; i < kFrames; ++i) restorer.restore(0, nullptr, frame, nullptr, out);
+    rates.push_back(kFrames / watch.seconds());
+    const double peak = (before + llm::int8_gops(pool, target, false, 0.02)) / 2;
+    shares.push_back(2 * gmac * rates.back() / peak);
+  }
+  std::sort(rates.begin(), rates.end());
+  std::sort(shares.begin(), shares.end());
+  fmt::print(
+      "{:10} {:6} x{} {} bits: {:5.2f} GMAC a frame, {:6.1f} frames/s, {:6.0f} GOP/s, {:4.1f} % of the "
+      "peak\n",
+      kernels::name(target), name, scale, bits, gmac, rates[kRounds / 2], 2 * gmac * rates[kRounds / 2],
+      100 * shares[kRounds / 2]);
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  size_t threads = 2;
+  if (count == 3 && std::string(arguments[1]) == "--threads") threads = std::stoul(arguments[2]);
+  fmt::print("{}, {} threads, 1920×1080 in 4:2:0, chroma included\n", processor_name(), threads);
+  for (const kernels::Target target : kernels::available_targets()) {
+    if (target == kernels::Target::portable && kernels::available_targets().size() > 1) continue;
+    measure("C8M4", 1, 5, target, threads);
+    measure("C8M4", 2, 5, target, threads);
+    measure("C16M4", 2, 5, target, threads);
+    measure("C16M4", 2, 8, target, threads);
+    measure("C32M8", 2, 6, target, threads);
+  }
+}

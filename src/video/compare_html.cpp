@@ -1,0 +1,181 @@
+// comparison_html(): figures, curves, heat map and crops on one page that needs nothing else.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <string_view>
+
+#include "base/error.hpp"
+#include "video/compare.hpp"
+#include "video/metrics.hpp"
+
+namespace cairn::video {
+namespace {
+
+std::string escaped(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    switch (c) {
+      case '<':
+        out += "&lt;";
+        break;
+      case '&':
+        out += "&amp;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+std::string base64(const std::vector<uint8_t>& bytes) {
+  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string out;
+  for (size_t i = 0; i < bytes.size(); i += 3) {
+    uint32_t three = 0;
+    for (size_t j = 0; j < 3; ++j) three = three << 8 | (i + j < bytes.size() ? bytes[i + j] : 0u);
+    for (size_t j = 0; j < 4; ++j) out += i + j > bytes.size() ? '=' : kDigits[three >> (18 - 6 * j) & 63];
+  }
+  return out;
+}
+
+std::string image(const Picture& picture, std::string_view name) {
+  return fmt::format(
+      "<img class=\"{}\" width=\"{}\" height=\"{}\" alt=\"{}\" src=\"data:image/png;base64,{}\">", name,
+      picture.width, picture.height, name, base64(encode_png(picture, 9)));
+}
+
+std::string table(const Comparison& c) {
+  std::string out =
+      "<table><tr><th></th><th>PSNR-Y</th><th>PSNR-RGB</th><th>SSIM-Y</th><th>MS-SSIM-Y</th></tr>";
+  for (const auto& [label, s] :
+       {std::pair<const char*, const Scores&>{"cairn", c.restored}, {"Lanczos", c.lanczos}}) {
+    out +=
+        fmt::format("<tr><td>{}</td><td>{:.2f} dB</td><td>{:.2f} dB</td><td>{:.4f}</td><td>{:.4f}</td></tr>",
+                    label, s.psnr_y, s.psnr_rgb, s.ssim_y, s.ms_ssim_y);
+  }
+  out += "</table><table><tr><th>part</th><th>bytes</th><th>kbit/s</th></tr>";
+  const std::array<std::pair<const char*, uint64_t>, 7> parts = {
+      {{"small video", c.bytes.video},
+       {"networks", c.bytes.networks},
+       {"labels", c.bytes.labels},
+       {"attachment's header", c.bytes.header},
+       {"picture, all of these", c.bytes.picture()},
+       {"audio", c.bytes.audio},
+       {"container", c.bytes.container()}}};
+  for (const auto& [label, bytes] : parts) {
+    out += fmt::format("<tr><td>{}</td><td>{}</td><td>{:.1f}</td></tr>", label, bytes,
+                       c.seconds > 0 ? static_cast<double>(bytes) * 8e-3 / c.seconds : 0.0);
+  }
+  return out + "</table>";
+}
+
+std::string curve(const std::vector<double>& values, double low, double high, const char* colour) {
+  std::string points;
+  const double step = values.size() > 1 ? 800.0 / static_cast<double>(values.size() - 1) : 0;
+  for (size_t i = 0; i < values.size(); ++i)
+    points += fmt::format("{:.1f},{:.1f} ", 50 + step * static_cast<double>(i),
+                          210 - 200 * (values[i] - low) / (high - low));
+  return fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.5\" points=\"{}\"/>", colour,
+                     points);
+}
+
+std::string plot(const Comparison& c) {
+  double low = 100, high = 0;
+  for (const Scores* s : {&c.restored, &c.lanczos}) {
+    for (const double value : s->frame_psnr_y) {
+      low = std::min(low, value);
+      high = std::max(high, value);
+    }
+  }
+  low = std::floor(low);
+  high = std::max(std::ceil(high), low + 1);
+  std::string out =
+      "<svg viewBox=\"0 0 870 240\" width=\"870\" role=\"img\" aria-label=\"PSNR of each frame\">";
+  const double step = std::max(1.0, std::ceil((high - low) / 6));
+  for (double y = low; y <= high; y += step) {
+    const double at = 210 - 200 * (y - low) / (high - low);
+    out += fmt::format(
+        "<line x1=\"50\" x2=\"850\" y1=\"{0:.1f}\" y2=\"{0:.1f}\" stroke=\"#ddd\"/><text x=\"44\" "
+        "y=\"{1:.1f}\" text-anchor=\"end\">{2:.0f}</text>",
+        at, at + 4, y);
+  }
+  out += curve(c.lanczos.frame_psnr_y, low, high, "#b5651d") +
+         curve(c.restored.frame_psnr_y, low, high, "#1d5fb5");
+  return out + fmt::format(
+                   "<text x=\"50\" y=\"232\">frame 0</text><text x=\"850\" y=\"232\" "
+                   "text-anchor=\"end\">{}</text></svg><p><b style=\"color:#1d5fb5\">cairn</b> · <b "
+                   "style=\"color:#b5651d\">Lanczos</b>: luma PSNR of each frame, dB</p>",
+                   c.frames - 1);
+}
+
+// Dark blue: the patches nearest to the original; yellow: those furthest from it.
+std::string heat_map(const Comparison& c) {
+  std::vector<double> values;
+  for (const double error : c.patches) values.push_back(psnr(error, c.format.peak()));
+  const auto [low, high] = std::minmax_element(values.begin(), values.end());
+  const double span = std::max(*high - *low, 1e-9), side = 870.0 / c.patch_columns;
+  std::string out =
+      fmt::format("<svg viewBox=\"0 0 870 {:.0f}\" width=\"870\" role=\"img\" aria-label=\"heat map\">",
+                  side * c.patch_rows);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const double hard = 1 - (values[i] - *low) / span;
+    out += fmt::format(
+        "<rect x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" "
+        "fill=\"rgb({:.0f},{:.0f},{:.0f})\"><title>{:.2f} dB</title></rect>",
+        side * static_cast<double>(i % c.patch_columns), side * static_cast<double>(i / c.patch_columns),
+        side + 0.2, side + 0.2, 30 + 220 * hard, 30 + 190 * hard, 110 - 60 * hard, values[i]);
+  }
+  return out + fmt::format(
+                   "</svg><p>Luma PSNR of each {0}×{0} patch over all frames: {1:.1f} dB (yellow) to {2:.1f} "
+                   "dB (blue)</p>",
+                   c.patch_side, *low, *high);
+}
+
+constexpr std::string_view kStyle =
+    "body{font:15px/1.4 system-ui,sans-serif;margin:2em auto;max-width:900px;color:#222}"
+    "table{border-collapse:collapse;margin:0 0 1em}td,th{padding:.2em .8em;border-bottom:1px solid #ddd;"
+    "text-align:right}td:first-child,th:first-child{text-align:left}text{font-size:12px;fill:#555}"
+    ".crop{position:relative;display:inline-block;image-rendering:pixelated}.crop "
+    "img{position:absolute;left:0;top:0}"
+    ".crop img:first-child{position:relative}input[type=range]{width:100%}";
+constexpr std::string_view kScript =
+    "document.querySelectorAll('.slider').forEach(s=>{const "
+    "c=s.querySelector('.crop'),r=s.querySelector('input'),"
+    "p=s.querySelector('select');const f=()=>{"
+    "c.querySelectorAll('.lanczos,.restored').forEach(i=>{i.style.display="
+    "i.classList.contains(p.value)?'':'none';i.style.clipPath="
+    "`inset(0 ${100-r.value}% 0 0)`})};r.oninput=p.onchange=f;f()})";
+
+std::string sliders(const Comparison& c) {
+  std::string out;
+  for (const Crop& crop : c.crops) {
+    out += fmt::format(
+        "<div class=\"slider\"><p>Frame {}: left of the slider <select><option value=\"restored\">cairn"
+        "</option><option value=\"lanczos\">Lanczos</option></select>, right of it the original</p>"
+        "<div class=\"crop\">{}{}{}</div><input type=\"range\" min=\"0\" max=\"100\" value=\"50\" "
+        "aria-label=\"split\"></div>",
+        crop.frame, image(crop.original, "original"), image(crop.lanczos, "lanczos"),
+        image(crop.restored, "restored"));
+  }
+  return out;
+}
+
+}  // namespace
+
+std::string comparison_html(const Comparison& c, const std::string& title) {
+  std::string networks;
+  for (const std::string& name : c.networks) networks += (networks.empty() ? "" : ", ") + name;
+  return fmt::format(
+      "<!doctype html><html lang=\"en\"><meta "
+      "charset=\"utf-8\"><title>{0}</title><style>{1}</style><h1>{0}</h1>"
+      "<p>{2}×{3}, {4} frames, {5} at 1/{6} of the size, networks: {7}</p>{8}<h2>Frame by frame</h2>{9}"
+      "<h2>Patch by patch</h2>{10}<h2>Crops</h2>{11}<script>{12}</script></html>\n",
+      escaped(title), kStyle, c.format.width, c.format.height, c.frames, escaped(c.codec), c.scale,
+      networks.empty() ? "none" : escaped(networks), table(c), plot(c), heat_map(c), sliders(c), kScript);
+}
+
+}  // namespace cairn::video
