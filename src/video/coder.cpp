@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/error.hpp"
@@ -103,6 +104,7 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
                   fmt::format("log-level=error:info=0:pools={}", e.thread_count).c_str(), 0);
       break;
     case Codec::av1:
+      setenv("SVT_LOG", "1", 0);  // errors alone: it writes to standard error itself
       av_dict_set(&settings, "svtav1-params", fmt::format("tune=1:lp={}", e.thread_count).c_str(), 0);
       break;
   }

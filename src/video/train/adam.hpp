@@ -25,9 +25,13 @@ class Adam {
   }
 
   // What a checkpoint keeps.
-  std::vector<float>& mean() { return mean_; }
-  std::vector<float>& square() { return square_; }
-  uint32_t& steps() { return steps_; }
+  const std::vector<float>& mean() const { return mean_; }
+  const std::vector<float>& square() const { return square_; }
+  void resume(uint32_t steps, const std::vector<float>& mean, const std::vector<float>& square) {
+    steps_ = steps;
+    mean_ = mean;
+    square_ = square;
+  }
 
  private:
   static constexpr float kFirst = 0.9f, kSecond = 0.99f;

@@ -112,7 +112,7 @@ void Parameters::sum(const Part& part, float* out) const {
 
 float Parameters::bias(size_t layer, size_t o) const {
   const float value = values_[layout_.parts[layer].bias + o];
-  return bits_ == 0 ? value : to_grid(value, bias_units_[layer], 127);
+  return rounding_.bits == 0 ? value : to_grid(value, rounding_.bias_units[layer], 127);
 }
 
 void Parameters::choose_scales(const Part& part, uint32_t bits, std::vector<float>& scales) const {
@@ -138,19 +138,19 @@ void Parameters::choose_scales(const Part& part, uint32_t bits, std::vector<floa
 }
 
 void Parameters::quantise(uint32_t bits, std::span<const float> limits) {
-  bits_ = bits;
-  limits_.assign(limits.begin(), limits.end());
-  for (float& limit : limits_) limit = scale_value(scale_code(limit));
-  scales_.resize(layout_.parts.size());
-  bias_units_.clear();
+  rounding_.bits = bits;
+  rounding_.limits.assign(limits.begin(), limits.end());
+  for (float& limit : rounding_.limits) limit = scale_value(scale_code(limit));
+  rounding_.scales.resize(layout_.parts.size());
+  rounding_.bias_units.clear();
   for (size_t i = 0; i + 1 < layout_.parts.size(); ++i) {
     Layer layer;  // with room for biases that still grow
     for (size_t o = 0; o < layout_.parts[i].out; ++o)
       layer.bias.push_back(1.25f * values_[layout_.parts[i].bias + o]);
-    bias_units_.push_back(bias_unit(layer));
+    rounding_.bias_units.push_back(bias_unit(layer));
   }
   for (size_t i = 0; i < layout_.parts.size(); ++i)
-    choose_scales(layout_.parts[i], i + 1 == layout_.parts.size() ? kSkipBits : bits, scales_[i]);
+    choose_scales(layout_.parts[i], i + 1 == layout_.parts.size() ? kSkipBits : bits, rounding_.scales[i]);
 }
 
 void Parameters::effective(std::span<float> out) const {
@@ -160,9 +160,9 @@ void Parameters::effective(std::span<float> out) const {
     sum(part, to);
     const size_t count = static_cast<size_t>(part.rows) * part.out;
     const bool skip = i + 1 == layout_.parts.size();
-    if (bits_ != 0) {
-      const int limit = limit_of(skip ? kSkipBits : bits_);
-      for (size_t w = 0; w < count; ++w) to[w] = to_grid(to[w], scales_[i][w % part.out], limit);
+    if (rounding_.bits != 0) {
+      const int limit = limit_of(skip ? kSkipBits : rounding_.bits);
+      for (size_t w = 0; w < count; ++w) to[w] = to_grid(to[w], rounding_.scales[i][w % part.out], limit);
     }
     for (size_t o = 0; o < (skip ? 0 : part.out); ++o) to[count + o] = bias(i, o);
   }
@@ -196,31 +196,31 @@ Network Parameters::network() const {
   Network network = shape_;
   std::vector<float> weights(layout_.effective);
   effective(weights);
-  network.weight_bits = bits_;
+  network.weight_bits = rounding_.bits;
   for (size_t i = 0; i < layout_.parts.size(); ++i) {
     const Part& part = layout_.parts[i];
     const bool skip = i + 1 == layout_.parts.size();
     std::vector<float>& to = skip ? network.skip : network.layers[i].weights;
     std::vector<int8_t>& codes = skip ? network.skip_codes : network.layers[i].codes;
     to.resize(static_cast<size_t>(part.rows) * part.out);
-    codes.resize(bits_ == 0 ? 0 : to.size());
+    codes.resize(rounding_.bits == 0 ? 0 : to.size());
     for (size_t r = 0; r < part.rows; ++r) {
       for (size_t o = 0; o < part.out; ++o) {
         const size_t at = o * part.rows + r;
         to[at] = weights[part.effective + r * part.out + o];
-        if (bits_ == 0) continue;
-        const float scale = scales_[i][o];
+        if (rounding_.bits == 0) continue;
+        const float scale = rounding_.scales[i][o];
         codes[at] = scale == 0 ? int8_t{0} : static_cast<int8_t>(std::nearbyint(to[at] / scale));
         to[at] = static_cast<float>(codes[at]) * scale;
       }
     }
-    if (bits_ != 0) (skip ? network.skip_scales : network.layers[i].scales) = scales_[i];
+    if (rounding_.bits != 0) (skip ? network.skip_scales : network.layers[i].scales) = rounding_.scales[i];
     if (skip) continue;
     Layer& layer = network.layers[i];
     for (size_t o = 0; o < part.out; ++o) {
       layer.bias[o] = bias(i, o);
     }
-    layer.activation_max = bits_ == 0 || !layer.relu ? 0 : limits_[i];
+    layer.activation_max = rounding_.bits == 0 || !layer.relu ? 0 : rounding_.limits[i];
   }
   return network;
 }

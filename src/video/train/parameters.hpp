@@ -44,14 +44,25 @@ class Parameters {
 
   std::span<float> values() { return values_; }
   std::span<const float> values() const { return values_; }
+  const WeightLayout& layout() const { return layout_; }
   size_t effective_size() const { return layout_.effective; }
+
+  // What rounding needs to know; kept with the values when a training is interrupted.
+  struct Rounding {
+    uint32_t bits = 0;
+    std::vector<float> limits;               // [layer]
+    std::vector<std::vector<float>> scales;  // [part][out]
+    std::vector<float> bias_units;           // [layer]
+  };
+  const Rounding& rounding() const { return rounding_; }
+  void resume(Rounding rounding) { rounding_ = std::move(rounding); }
 
   // From here on weights are rounded to `bits` (4 … 8): symmetric, one scale an output channel, chosen now
   // for the least squared error; and activations to the network's levels, limits[layer] being the largest.
   void quantise(uint32_t bits, std::span<const float> limits);
-  uint32_t bits() const { return bits_; }
-  std::span<const float> limits() const { return limits_; }
-  float levels() const { return bits_ == 0 ? 0.0f : bits_ == 8 ? 127.0f : 255.0f; }
+  uint32_t bits() const { return rounding_.bits; }
+  std::span<const float> limits() const { return rounding_.limits; }
+  float levels() const { return rounding_.bits == 0 ? 0.0f : rounding_.bits == 8 ? 127.0f : 255.0f; }
 
   void effective(std::span<float> out) const;
   // The gradient by values() from that by the effective weights; rounding counts as the identity.
@@ -63,7 +74,7 @@ class Parameters {
 
   // effective: that of effective().
   PassWeights pass_weights(std::span<const float> effective) const {
-    return {layout_.parts, effective, levels(), limits_};
+    return {layout_.parts, effective, levels(), rounding_.limits};
   }
 
  private:
@@ -75,10 +86,7 @@ class Parameters {
   Network shape_;
   WeightLayout layout_;
   std::vector<float> values_;
-  uint32_t bits_ = 0;
-  std::vector<float> limits_;
-  std::vector<std::vector<float>> scales_;  // [part][out]
-  std::vector<float> bias_units_;           // [layer]
+  Rounding rounding_;
 };
 
 // The effective weights of a network that is finished, and its activations' ranges.

@@ -2,18 +2,21 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "video/train/adam.hpp"
+#include "video/train/checkpoint.hpp"
 #include "video/train/pass.hpp"
 
 namespace cairn::video {
 namespace {
 
 constexpr uint32_t kWarmUp = 100;
+constexpr double kSaveSeconds = 60;
 constexpr uint32_t kTimed = 12;  // steps that tell how long the others will take
 
 // A crop's side such that the head's output is a whole number of the kernels' column groups.
@@ -47,10 +50,25 @@ class Trainer {
 
   Trained run() {
     const Stopwatch watch;
-    uint32_t steps = options_.steps;
+    Stopwatch since_saved;
+    uint32_t steps = options_.steps, first = 0;
     double mean = 0;
-    for (uint32_t step = 0; step < steps; ++step) {
-      if (step == kTimed && options_.minutes > 0) {
+    if (!options_.checkpoint.empty()) {
+      if (const auto saved =
+              read_checkpoint(options_.checkpoint, fingerprint(), parameters_.values().size())) {
+        first = saved->step;
+        steps = saved->steps;
+        mean = saved->mean;
+        resume(*saved);
+      }
+    }
+    for (uint32_t step = first; step < steps; ++step) {
+      if (!options_.checkpoint.empty() && (interrupted() || since_saved.seconds() > kSaveSeconds)) {
+        write_checkpoint(options_.checkpoint, fingerprint(), state(step, steps, mean));
+        since_saved.restart();
+      }
+      throw_if_interrupted();
+      if (step == kTimed && first == 0 && options_.minutes > 0) {
         const double fit = options_.minutes * 60 / (watch.seconds() / kTimed);
         steps = static_cast<uint32_t>(std::clamp(fit, 200.0, static_cast<double>(options_.steps)));
       }
@@ -58,16 +76,48 @@ class Trainer {
       const double mse = descend(rate(step, steps));
       if (!std::isfinite(mse)) fail(ErrorCode::numeric, "training left the numbers at step {}", step);
       mean = step == 0 ? mse : mean + 0.02 * (mse - mean);
-      throw_if_interrupted();
       if (options_.progress && (step % 20 == 19 || step + 1 == steps)) {
-        options_.progress({step + 1, steps, mean, watch.seconds() / (step + 1) * (steps - step - 1)});
+        options_.progress({step + 1, steps, mean, watch.seconds() / (step + 1 - first) * (steps - step - 1)});
       }
     }
     if (options_.weight_bits != 0 && parameters_.bits() == 0) quantise();
+    if (!options_.checkpoint.empty()) std::remove(options_.checkpoint.c_str());
     return {parameters_.network(), steps, watch.seconds()};
   }
 
  private:
+  // Of all that decides what the steps do. Minutes decide only how many there are, which the state holds.
+  uint64_t fingerprint() const {
+    std::string text = fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}", options_.weight_bits,
+                                   options_.minutes > 0 ? 0 : options_.steps, options_.batch, options_.rate,
+                                   options_.quantised_share, options_.wide, options_.seed, set_.width,
+                                   set_.height, set_.scale, set_.peak, set_.frames.size(), layers_);
+    for (const float share : options_.sampling.shares) text += fmt::format(" {}", share);
+    for (const WeightPart& part : parameters_.layout().parts)
+      text += fmt::format(" {}x{}", part.rows, part.out);
+    return hash_training(text, set_);
+  }
+  TrainState state(uint32_t step, uint32_t steps, double mean) const {
+    return {step,
+            steps,
+            draws_,
+            mean,
+            {parameters_.values().begin(), parameters_.values().end()},
+            adam_.mean(),
+            adam_.square(),
+            parameters_.rounding()};
+  }
+  void resume(const TrainState& saved) {
+    std::copy(saved.values.begin(), saved.values.end(), parameters_.values().begin());
+    adam_.resume(saved.step, saved.adam_mean, saved.adam_square);
+    parameters_.resume(saved.rounding);
+    for (; draws_ < saved.draws; ++draws_) sampler_.draw();
+  }
+  CropPlace draw() {
+    ++draws_;
+    return sampler_.draw();
+  }
+
   uint32_t first_quantised(uint32_t steps) const {
     return static_cast<uint32_t>(steps * (1 - options_.quantised_share));
   }
@@ -83,7 +133,7 @@ class Trainer {
     parameters_.effective(weights_);
     std::vector<float> limits(layers_, 0.0f);
     for (const auto& pass : passes_) {
-      pass->load(set_, sampler_, sampler_.draw());
+      pass->load(set_, sampler_, draw());
       pass->forward(parameters_.pass_weights(weights_));
       for (size_t i = 0; i < layers_; ++i) limits[i] = std::max(limits[i], pass->largest(i));
     }
@@ -94,7 +144,7 @@ class Trainer {
   double descend(double rate) {
     parameters_.effective(weights_);
     std::vector<CropPlace> places;
-    for (size_t i = 0; i < passes_.size(); ++i) places.push_back(sampler_.draw());
+    for (size_t i = 0; i < passes_.size(); ++i) places.push_back(draw());
     std::vector<double> errors(passes_.size());
     const PassWeights weights = parameters_.pass_weights(weights_);
     pool_.run(passes_.size(), [&](size_t, size_t i) {
@@ -125,6 +175,7 @@ class Trainer {
   std::vector<std::vector<float>> gradients_;  // of each crop, by the effective weights
   std::vector<float> weights_, sum_, gradient_;
   size_t layers_;
+  uint64_t draws_ = 0;
 };
 
 }  // namespace
