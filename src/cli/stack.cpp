@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/error.hpp"
 #include "base/model_store.hpp"
 #include "cli/commands.hpp"
 #include "cli/stages.hpp"
@@ -16,7 +17,7 @@ namespace {
 struct Flags {
   std::string model, text, output, codec = "planes";
   stack::EncodeOptions options;
-  bool json = false;
+  bool tune = false, json = false;
 };
 
 void run(Flags flags) {
@@ -24,6 +25,8 @@ void run(Flags flags) {
   model_options.tokenizer_ahead = !flags.text.empty();
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
   if (flags.text.empty()) flags.options.windows = 0;
+  flags.options.codec = flags.codec == "avd" ? stack::Codec::avd : stack::Codec::planes;
+  if (flags.tune) fail(ErrorCode::unsupported, "--tune: no trainer was found");
   const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
   Stages stages;
   const stack::EncodeReport report = stack::encode_stack(
@@ -54,10 +57,22 @@ void add_stack(CLI::App& program) {
   command->add_option("-o,--output", flags->output, "the stack to write")->required()->type_name("FILE");
   command->add_option("--text", flags->text, "text like what the model will read; - is standard input")
       ->type_name("FILE");
+  command
+      ->add_option(
+          "--codec", flags->codec,
+          "planes: nested codes of up to 6 bits (default); avd: BitStack's decomposition, to compare")
+      ->check(CLI::IsMember({"planes", "avd"}).description(""))
+      ->type_name("NAME");
+  command->add_flag("--exact", options.exact, "planes: a last level that restores the source exactly");
+  command->add_flag("--tune", flags->tune, "tune scales by distillation, where a trainer is found");
   command->add_option("--windows", options.windows, "most windows of text to calibrate with")
       ->capture_default_str()
       ->check(CLI::Range(1u, 1u << 20));
   command->add_option("--window", options.window, "tokens of a window")->capture_default_str();
+  command
+      ->add_option("--importance-windows", options.importance_windows,
+                   "of them, to measure what an error of each row costs; 0: all rows alike")
+      ->capture_default_str();
   command
       ->add_option("--threads", options.threads,
                    "threads to compute with; all usable processors if not given")

@@ -19,7 +19,8 @@ uint64_t next_random(uint64_t& state) {  // SplitMix64
   return z ^ (z >> 31);
 }
 
-// Orthonormal columns of x [n][wide] by Gram–Schmidt, twice; a column that depends on the others becomes zero.
+// Orthonormal columns of x [n][wide] by Gram–Schmidt, twice; a column that depends on the others becomes
+// zero.
 void orthonormalize(std::vector<float>& x, size_t n, size_t wide) {
   for (int pass = 0; pass < 2; ++pass) {
     for (size_t j = 0; j < wide; ++j) {
@@ -41,8 +42,8 @@ void orthonormalize(std::vector<float>& x, size_t n, size_t wide) {
 }
 
 // y [rows][wide] = |a| x, x [columns][wide]
-void times(const std::vector<float>& a, size_t rows, size_t columns, const std::vector<float>& x,
-           size_t wide, std::vector<float>& y, ThreadPool& pool) {
+void times(const std::vector<float>& a, size_t rows, size_t columns, const std::vector<float>& x, size_t wide,
+           std::vector<float>& y, ThreadPool& pool) {
   y.assign(rows * wide, 0.0f);
   pool.run(rows, [&](size_t, size_t r) {
     float* to = y.data() + r * wide;
@@ -71,7 +72,8 @@ void times_transposed(const std::vector<float>& a, size_t rows, size_t columns, 
 
 // Eigenvectors of a symmetric matrix [n][n] by Jacobi's rotations, largest eigenvalue first: vectors[i][j] is
 // component i of vector j.
-void eigenvectors(std::vector<double> a, size_t n, std::vector<double>& values, std::vector<double>& vectors) {
+void eigenvectors(std::vector<double> a, size_t n, std::vector<double>& values,
+                  std::vector<double>& vectors) {
   vectors.assign(n * n, 0.0);
   for (size_t i = 0; i < n; ++i) vectors[i * n + i] = 1;
   for (int sweep = 0; sweep < 30; ++sweep) {
@@ -109,8 +111,8 @@ void eigenvectors(std::vector<double> a, size_t n, std::vector<double>& values, 
   }
 }
 
-// u [rows][kRank], v [columns][kRank] with u vᵀ the best approximation of |a| of that rank, the singular values'
-// roots in both.
+// u [rows][kRank], v [columns][kRank] with u vᵀ the best approximation of |a| of that rank, the singular
+// values' roots in both.
 void leading_factors(const std::vector<float>& a, size_t rows, size_t columns, unsigned iterations,
                      std::vector<float>& u, std::vector<float>& v, ThreadPool& pool) {
   const size_t wide = std::min({kWide, rows, columns}), rank = std::min(kRank, wide);
@@ -180,7 +182,8 @@ std::vector<std::vector<std::byte>> avd_blocks(std::span<const float> weights, u
     pool.run(rows, [&](size_t, size_t r) {
       row_losses[r] = 0;
       for (size_t c = 0; c < columns; ++c)
-        row_losses[r] += static_cast<double>(left[r * columns + c]) * static_cast<double>(left[r * columns + c]);
+        row_losses[r] +=
+            static_cast<double>(left[r * columns + c]) * static_cast<double>(left[r * columns + c]);
     });
     double sum = 0;
     for (const double loss : row_losses) sum += loss;
@@ -200,7 +203,8 @@ std::vector<std::vector<std::byte>> avd_blocks(std::span<const float> weights, u
     // The residual is taken from the rounded factors: the next level then repairs their rounding too.
     round_to_half(u, block.data() + sign_bytes);
     round_to_half(v, block.data() + sign_bytes + u.size() * 2);
-    if (level == 1) std::memcpy(block.data() + sign_bytes + (u.size() + v.size()) * 2, halves.data(), halves.size());
+    if (level == 1)
+      std::memcpy(block.data() + sign_bytes + (u.size() + v.size()) * 2, halves.data(), halves.size());
     pool.run(rows, [&](size_t, size_t r) {
       for (size_t c = 0; c < columns; ++c) {
         float& w = left[r * columns + c];

@@ -10,8 +10,8 @@
 
 namespace cairn::stack {
 
-// Iterative absolute value decomposition (BitStack, arXiv 2410.23918, algorithm 1): W · diag(s) = Σ_i S_i ⊙ U_i
-// V_iᵀ, S_i the signs of what is left, U_i V_iᵀ the best rank-16 product for its magnitudes.
+// Iterative absolute value decomposition (BitStack, arXiv 2410.23918, algorithm 1): W · diag(s) = Σ_i S_i ⊙
+// U_i V_iᵀ, S_i the signs of what is left, U_i V_iᵀ the best rank-16 product for its magnitudes.
 struct AvdOptions {
   unsigned levels = kAvdLevels;
   unsigned iterations = 4;  // of subspace iteration for the leading singular vectors

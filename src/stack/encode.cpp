@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/error.hpp"
@@ -10,8 +11,8 @@
 #include "llm/evaluate.hpp"
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
+#include "stack/differentiate.hpp"
 #include "stack/moments.hpp"
-#include "stack/order.hpp"
 #include "stack/piece.hpp"
 #include "stack/sources.hpp"
 #include "stack/spool.hpp"
@@ -37,6 +38,8 @@ class Encoder {
         tables_(gaussian_tables()) {
     if (sources_.empty())
       fail(ErrorCode::invalid_argument, "{}: has no matrix to stack", model.file().path());
+    if (options.window == 0 || options.window % 64 != 0)
+      fail(ErrorCode::invalid_argument, "a window of {} tokens is no multiple of 64", options.window);
     if (options.windows > 0)
       windows_ = llm::evaluation_windows(*model.tokenizer(), text, options.window, options.windows);
     uint64_t parameters = 0;
@@ -48,9 +51,15 @@ class Encoder {
   EncodeReport run() {
     Spool spool(path_ + ".partial", key());
     EncodeReport report{sources_.size(), 0, 0, 0, 0};
-    for (; pieces_.size() < spool.size() && pieces_.size() < sources_.size(); ++report.resumed) resume(spool);
+    measure(spool);
+    while (first_record_ + pieces_.size() < spool.size() && pieces_.size() < sources_.size()) {
+      resume(spool);
+      ++report.resumed;
+    }
+    if (options_.codec == Codec::avd && pieces_.size() < sources_.size()) decompose(spool);
     while (pieces_.size() < sources_.size()) fit_layers(spool);
-    Layout layout = arrange();
+    Layout layout = arrange(pieces_);
+    layout.tables = tables_.integers;
     report.blocks = layout.blocks.size();
     write(spool, layout);
     const gguf::File written(path_);
@@ -75,8 +84,10 @@ class Encoder {
     Sha256 hash;
     for (const auto& window : windows_) hash.update(std::as_bytes(std::span(window)));
     const FitOptions& fit = options_.fit;
-    std::string numbers = fmt::format("{} {} {} {} {} {}", fit.first, fit.joint, fit.passes, fit.sweeps,
-                                      options_.exact, most_bytes_);
+    std::string numbers =
+        fmt::format("{} {} {} {} {} {} {} {} {} {}", static_cast<int>(options_.codec), options_.avd.levels,
+                    options_.avd.iterations, fit.first, fit.joint, fit.passes, fit.sweeps, options_.exact,
+                    most_bytes_, options_.importance_windows);
     for (const float weight : fit.weights) numbers += fmt::format(" {}", weight);
     return fmt::format("{} {} {}", quantize::model_fingerprint(model_.file()), hash.hex(), numbers);
   }
@@ -85,19 +96,55 @@ class Encoder {
     Piece piece;
     const auto rows = static_cast<uint32_t>(source.tensor->rows());
     const auto columns = static_cast<uint32_t>(source.tensor->row_elements());
-    piece.matrix = {
-        std::string(source.tensor->name), rows, columns, choose_group_rows(rows, columns, most_bytes_), true,
-        source.tensor->encoding,          {}};
-    piece.levels = options_.exact ? kExact : kPlanes;
+    const bool planes = options_.codec == Codec::planes;
+    piece.codec = options_.codec;
+    piece.levels = !planes ? options_.avd.levels : options_.exact ? kExact : kPlanes;
+    piece.matrix = {std::string(source.tensor->name),
+                    rows,
+                    columns,
+                    planes ? choose_group_rows(rows, columns, most_bytes_) : rows,
+                    planes,
+                    source.tensor->encoding,
+                    {}};
     return piece;
+  }
+
+  void finish(Spool& spool, std::span<const std::byte> record, Piece piece) {
+    spool.append(record);
+    pieces_.push_back(std::move(piece));
+  }
+
+  // What an error of each row costs: the spool's first record.
+  void measure(Spool& spool) {
+    for (const Source& source : sources_) importance_.emplace_back(source.tensor->rows(), 1.0f);
+    const size_t count = std::min<size_t>(options_.importance_windows, windows_.size());
+    if (count == 0) return;
+    first_record_ = 1;
+    if (spool.size() == 0) {
+      const RowImportance found =
+          measure_importance(model_.file(), graph_, std::span(windows_).first(count), pool_,
+                             [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
+      std::vector<float> all;
+      for (const Source& source : sources_) {
+        for (const auto& [name, rows] : found) {
+          if (name == source.tensor->name) all.insert(all.end(), rows.begin(), rows.end());
+        }
+      }
+      spool.append(std::as_bytes(std::span(all)));
+    }
+    uint64_t offset = 0;
+    for (std::vector<float>& rows : importance_) {
+      const auto bytes = std::as_writable_bytes(std::span(rows));
+      spool.read(0, offset, bytes);
+      offset += bytes.size();
+    }
   }
 
   void resume(const Spool& spool) {
     Piece piece = empty_piece(sources_[pieces_.size()]);
-    piece.record = pieces_.size();
-    std::vector<std::byte> head(piece_head_bytes(piece.matrix, piece.levels));
-    spool.read(piece.record, 0, head);
-    read_piece(head, piece);
+    std::vector<std::byte> head(piece.head_bytes());
+    spool.read(first_record_ + pieces_.size(), 0, head);
+    piece.read(head);
     pieces_.push_back(std::move(piece));
   }
 
@@ -109,7 +156,7 @@ class Encoder {
     const auto layers =
         static_cast<uint32_t>(std::min<uint64_t>(std::max<uint64_t>(fit, 1), graph_.layers.size() - first));
     MomentCollector moments(first, windows_.empty() ? 0 : layers, widths, pool_);
-    if (!windows_.empty()) observe(moments);
+    observe("second moments", moments);
     Factors factors;
     std::pair<uint32_t, quantize::Input> of = {~0u, quantize::Input::count};
     while (pieces_.size() < sources_.size() && sources_[pieces_.size()].layer < first + layers) {
@@ -119,33 +166,58 @@ class Encoder {
         of = {source.layer, source.input};
         factors = factors_of(moments, source);
       }
-      const auto columns = static_cast<uint32_t>(source.tensor->row_elements());
-      const auto rows = static_cast<uint32_t>(source.tensor->rows());
-      const FittedMatrix fitted = fit_matrix(read_matrix(*source.tensor, true, pool_), rows, columns, factors,
-                                             tables_, options_.fit, pool_);
-      const std::vector<float> importance(rows, 1.0f);
+      const std::vector<float> weights = read_matrix(*source.tensor, true, pool_);
       Piece piece = empty_piece(source);
-      piece.record = pieces_.size();
-      spool.append(
-          make_piece(fitted, importance, *source.tensor, piece.matrix.rows_per_group, options_.exact, piece));
-      pieces_.push_back(std::move(piece));
+      const FittedMatrix fitted =
+          fit_matrix(weights, piece.matrix.rows, piece.matrix.columns, factors, tables_, options_.fit, pool_);
+      const auto record = make_piece(fitted, importance_[pieces_.size()], *source.tensor, piece);
+      finish(spool, record, std::move(piece));
     }
     progress("codes", pieces_.size(), sources_.size());
   }
 
-  void observe(MomentCollector& moments) {
+  // BitStack leaves the attention's output unscaled where v and o differ in shape (grouped queries), since it
+  // folds scales into v.
+  void decompose(Spool& spool) {
+    const bool scale_output = graph_.parameters.heads == graph_.parameters.kv_heads;
+    ChannelCollector channels(graph_.layers.size(), input_widths(sources_));
+    observe("channel scales", channels);
+    while (pieces_.size() < sources_.size()) {
+      const Source& source = sources_[pieces_.size()];
+      progress("decomposition", pieces_.size(), sources_.size());
+      Piece piece = empty_piece(source);
+      std::vector<float> scales;
+      double unit = 1;
+      if (!windows_.empty() && (scale_output || source.input != quantize::Input::attention_output)) {
+        scales = channels.scales(source.layer, source.input);
+        unit = channels.mean(source.layer, source.input);
+      }
+      std::vector<double> losses;
+      const auto blocks = avd_blocks(read_matrix(*source.tensor, false, pool_), piece.matrix.rows,
+                                     piece.matrix.columns, scales, options_.avd, pool_, losses);
+      double worth = 0;
+      for (const float row : importance_[pieces_.size()])
+        worth += 0.5 * static_cast<double>(row) * unit * unit / piece.matrix.rows;
+      const auto record = make_piece(blocks, losses, worth, piece);
+      finish(spool, record, std::move(piece));
+    }
+  }
+
+  template <class Collector>
+  void observe(std::string_view stage, Collector& collector) {
+    if (windows_.empty()) return;
     quantize::InputOrder order;
     device::RunnerOptions options{
         .context = options_.window, .threads = options_.threads, .chunk = options_.window};
     options.observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t) {
-      moments.add(layer, order.next(slot), rows, tokens);
+      collector.add(layer, order.next(slot), rows, tokens);
     };
     const auto runner = model_.make_runner(options);
     for (size_t i = 0; i < windows_.size(); ++i) {
-      progress("second moments", i, windows_.size());
+      progress(stage, i, windows_.size());
       runner->forward(windows_[i], 0, device::Logits::none, nullptr);
     }
-    progress("second moments", windows_.size(), windows_.size());
+    progress(stage, windows_.size(), windows_.size());
   }
 
   Factors factors_of(MomentCollector& moments, const Source& source) const {
@@ -155,36 +227,6 @@ class Encoder {
     for (size_t i = 0; i < width; ++i) identity.hessian[i * width + i] = 1;
     identity.upper = identity.hessian;
     return identity;
-  }
-
-  Layout arrange() const {
-    Layout layout;
-    layout.tables = tables_.integers;
-    std::vector<Ladder> ladders;
-    std::vector<std::pair<uint32_t, uint32_t>> groups;  // of each ladder: matrix, group
-    for (uint32_t i = 0; i < pieces_.size(); ++i) {
-      const Piece& piece = pieces_[i];
-      layout.matrices.push_back(piece.matrix);
-      for (uint32_t g = 0; g < piece.matrix.groups(); ++g) {
-        Ladder ladder;
-        for (uint8_t level = 1; level <= piece.levels; ++level) {
-          ladder.bytes.push_back(padded(block_bytes(piece.matrix, Codec::planes, g, level)));
-          ladder.losses.push_back(piece.losses[g * (piece.levels + 1) + level]);
-        }
-        ladders.push_back(std::move(ladder));
-        groups.emplace_back(i, g);
-      }
-    }
-    for (const Step& step : order_steps(ladders)) {
-      const auto [matrix, group] = groups[step.ladder];
-      const Piece& piece = pieces_[matrix];
-      Block block{matrix, group, step.level, 0, 0, 0, 0};
-      block.bytes = block_bytes(piece.matrix, Codec::planes, group, step.level);
-      block.checksum = piece.checksums[group * piece.levels + step.level - 1];
-      block.loss = static_cast<float>(step.loss);
-      layout.blocks.push_back(block);
-    }
-    return layout;
   }
 
   void write(const Spool& spool, const Layout& layout) const {
@@ -198,14 +240,8 @@ class Encoder {
         path_, model_.file(), tensors, layout,
         [&](size_t index, std::span<std::byte> out) {
           const Block& block = layout.blocks[index];
-          const Piece& piece = pieces_[block.matrix];
-          uint64_t offset = piece.first_block;
-          for (uint32_t g = 0; g <= block.group; ++g) {
-            const uint32_t levels = g < block.group ? piece.levels : block.level - 1u;
-            for (uint32_t k = 1; k <= levels; ++k)
-              offset += block_bytes(piece.matrix, Codec::planes, g, static_cast<uint8_t>(k));
-          }
-          spool.read(piece.record, offset, out);
+          spool.read(first_record_ + block.matrix,
+                     pieces_[block.matrix].block_offset(block.group, block.level), out);
         },
         [&](uint64_t done, uint64_t total) { progress("writing", done, total); });
   }
@@ -220,7 +256,9 @@ class Encoder {
   Tables tables_;
   std::vector<std::vector<text::Token>> windows_;
   uint64_t most_bytes_ = 0;
-  std::vector<Piece> pieces_;  // of the first sources
+  std::vector<std::vector<float>> importance_;  // [source][row]
+  size_t first_record_ = 0;                     // of the pieces in the spool
+  std::vector<Piece> pieces_;                   // of the first sources
 };
 
 }  // namespace

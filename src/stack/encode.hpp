@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "llm/model.hpp"
+#include "stack/avd.hpp"
 #include "stack/fit.hpp"
 
 namespace cairn::stack {
@@ -16,10 +17,12 @@ struct EncodeOptions {
   Codec codec = Codec::planes;
   uint32_t threads = 0;    // 0: usable_processors()
   uint32_t windows = 128;  // most windows of text for second moments; 0: none, codes are rounded plainly
-  uint32_t window = 512;   // tokens
+  uint32_t window = 512;   // tokens, a multiple of 64
+  uint32_t importance_windows = 16;  // of them, for what an error of each row costs; 0: all rows alike
   uint64_t moment_bytes = uint64_t{2} << 30;  // for the moments of the layers of one pass over the text
-  bool exact = false;                         // a last level that restores the source
+  bool exact = false;                         // planes: a last level that restores the source
   FitOptions fit;
+  AvdOptions avd;
 };
 
 // Called between steps; what it throws (Error cancelled) ends the work, which can be resumed.

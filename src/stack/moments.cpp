@@ -1,6 +1,7 @@
 #include "stack/moments.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/encode.hpp"
 
@@ -69,6 +70,41 @@ std::vector<float> MomentCollector::take(uint32_t layer, quantize::Input input) 
   }
   sum.upper = {};
   return moments;
+}
+
+ChannelCollector::ChannelCollector(size_t layers, const std::array<uint32_t, quantize::kInputs>& widths)
+    : sums_(layers * quantize::kInputs), tokens_(layers * quantize::kInputs) {
+  for (size_t i = 0; i < sums_.size(); ++i) sums_[i].resize(widths[i % quantize::kInputs]);
+}
+
+void ChannelCollector::add(uint32_t layer, quantize::Input input, const float* rows, size_t tokens) {
+  const size_t index = layer * quantize::kInputs + static_cast<size_t>(input);
+  std::vector<double>& sums = sums_[index];
+  for (size_t t = 0; t < tokens; ++t) {
+    for (size_t i = 0; i < sums.size(); ++i) {
+      const auto x = static_cast<double>(rows[t * sums.size() + i]);
+      sums[i] += x * x;
+    }
+  }
+  tokens_[index] += tokens;
+}
+
+double ChannelCollector::mean(uint32_t layer, quantize::Input input) const {
+  const size_t index = layer * quantize::kInputs + static_cast<size_t>(input);
+  double mean = 0;
+  for (const double sum : sums_[index]) mean += std::sqrt(sum / static_cast<double>(tokens_[index]));
+  return mean / static_cast<double>(sums_[index].size());
+}
+
+std::vector<float> ChannelCollector::scales(uint32_t layer, quantize::Input input) const {
+  const size_t index = layer * quantize::kInputs + static_cast<size_t>(input);
+  const double unit = std::max(mean(layer, input), 1e-30);
+  std::vector<float> scales;
+  for (const double sum : sums_[index]) {
+    const double deviation = std::sqrt(sum / static_cast<double>(tokens_[index]));
+    scales.push_back(static_cast<float>(std::max(deviation / unit, 1e-3)));
+  }
+  return scales;
 }
 
 }  // namespace cairn::stack

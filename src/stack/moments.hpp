@@ -38,4 +38,19 @@ class MomentCollector {
   std::vector<std::vector<float>> strips_;  // a thread's
 };
 
+// E[x²] of each channel of the linear inputs as they are, of all layers.
+class ChannelCollector {
+ public:
+  ChannelCollector(size_t layers, const std::array<uint32_t, quantize::kInputs>& widths);
+  void add(uint32_t layer, quantize::Input input, const float* rows, size_t tokens);
+  // √E[x²] divided by its mean, at least 1 / 1,000, so that halves hold it and its inverse; [width].
+  std::vector<float> scales(uint32_t layer, quantize::Input input) const;
+  // The mean by which those were divided.
+  double mean(uint32_t layer, quantize::Input input) const;
+
+ private:
+  std::vector<std::vector<double>> sums_;  // [layer][input][width]
+  std::vector<uint64_t> tokens_;
+};
+
 }  // namespace cairn::stack

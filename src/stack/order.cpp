@@ -51,4 +51,31 @@ std::vector<Step> order_steps(std::span<const Ladder> ladders) {
   return steps;
 }
 
+std::vector<Step> order_by_level(std::span<const Ladder> ladders) {
+  std::vector<Step> steps;
+  double loss = 0;
+  size_t levels = 0;
+  for (uint32_t i = 0; i < ladders.size(); ++i) {
+    loss += ladders[i].losses.front();
+    levels = std::max(levels, ladders[i].losses.size());
+  }
+  for (size_t level = 1; level <= levels; ++level) {
+    std::vector<Step> those;  // loss: how it changes
+    for (uint32_t i = 0; i < ladders.size(); ++i) {
+      const std::vector<double>& losses = ladders[i].losses;
+      if (level > losses.size()) continue;
+      those.push_back(
+          {i, static_cast<uint8_t>(level), level == 1 ? 0 : losses[level - 1] - losses[level - 2]});
+    }
+    std::stable_sort(those.begin(), those.end(),
+                     [](const Step& a, const Step& b) { return a.loss < b.loss; });
+    for (Step& step : those) {
+      loss += step.loss;
+      step.loss = std::max(loss, 0.0);
+      steps.push_back(step);
+    }
+  }
+  return steps;
+}
+
 }  // namespace cairn::stack

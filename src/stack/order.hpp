@@ -22,5 +22,7 @@ struct Step {
 // that (pool adjacent violators), so that no order that keeps levels in turn would lose less at any size that
 // ends with such a pool.
 std::vector<Step> order_steps(std::span<const Ladder> ladders);
+// Every ladder's level k before any level k + 1; within a level by gain, largest first.
+std::vector<Step> order_by_level(std::span<const Ladder> ladders);
 
 }  // namespace cairn::stack

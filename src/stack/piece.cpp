@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+#include <utility>
 
+#include "stack/order.hpp"
 #include "stack/plane_blocks.hpp"
 
 namespace cairn::stack {
@@ -36,74 +38,135 @@ std::vector<uint32_t> sorted_rows(const std::vector<double>& worth, uint32_t row
   return order;
 }
 
-}  // namespace
-
-std::vector<std::byte> make_piece(const FittedMatrix& fitted, std::span<const float> importance,
-                                  const gguf::Tensor& tensor, uint32_t rows_per_group, bool exact,
-                                  Piece& piece) {
-  const size_t columns = fitted.columns;
-  std::vector<double> worth(fitted.rows);
-  for (size_t r = 0; r < fitted.rows; ++r)
-    worth[r] = static_cast<double>(importance[r]) * static_cast<double>(fitted.losses[2][r]);
-  piece.matrix = {
-      std::string(tensor.name),          fitted.rows, fitted.columns, rows_per_group, true, tensor.encoding,
-      sorted_rows(worth, rows_per_group)};
-  const Matrix& m = piece.matrix;
-  piece.levels = exact ? kExact : kPlanes;
-  std::vector<std::byte> blocks;
-  for (uint32_t g = 0; g < m.groups(); ++g) {
-    const uint32_t rows = m.group_rows(g);
-    std::vector<uint8_t> codes(rows * columns);
-    for (uint32_t i = 0; i < rows; ++i) {
-      const uint32_t row = m.permutation[m.group_begin(g) + i];
-      std::copy_n(fitted.codes.begin() + static_cast<ptrdiff_t>(row * columns), columns,
-                  codes.begin() + static_cast<ptrdiff_t>(i * columns));
-    }
-    for (uint8_t level = 0; level <= piece.levels; ++level) {
-      double loss = 0;
-      std::vector<uint16_t> scales(rows);
-      for (uint32_t i = 0; i < rows && level <= kPlanes; ++i) {
-        const uint32_t row = m.permutation[m.group_begin(g) + i];
-        loss += 0.5 * static_cast<double>(importance[row]) * static_cast<double>(fitted.losses[level][row]);
-        if (level > 0) scales[i] = fitted.scales[level][row];
-      }
-      piece.losses.push_back(loss);
-      if (level == 0) continue;
-      const size_t begin = blocks.size(), bytes = block_bytes(m, Codec::planes, g, level);
-      blocks.resize(begin + bytes);
-      const auto out = std::span(blocks).subspan(begin);
-      if (level <= kPlanes) {
-        pack_planes(codes, scales, fitted.columns, level, out);
-      } else {
-        for (uint32_t i = 0; i < rows; ++i) {
-          const uint64_t row = m.permutation[m.group_begin(g) + i];
-          std::memcpy(out.data() + i * tensor.row_bytes(), tensor.data.data() + row * tensor.row_bytes(),
-                      tensor.row_bytes());
-        }
-      }
-      piece.checksums.push_back(XXH3_64bits(out.data(), bytes));
-    }
-  }
+std::vector<std::byte> record_of(Piece& piece, const std::vector<std::byte>& blocks) {
   std::vector<std::byte> record;
-  put(record, m.permutation);
+  record.reserve(piece.head_bytes() + blocks.size());
+  put(record, piece.matrix.permutation);
   put(record, piece.losses);
   put(record, piece.checksums);
-  piece.first_block = record.size();
   record.insert(record.end(), blocks.begin(), blocks.end());
   return record;
 }
 
-uint64_t piece_head_bytes(const Matrix& m, uint32_t levels) {
-  return uint64_t{m.rows} * sizeof(uint32_t) +
-         uint64_t{m.groups()} * ((levels + 1) * sizeof(double) + levels * sizeof(uint64_t));
+// One group's rows of a fitted matrix, gathered.
+struct GroupRows {
+  std::vector<uint8_t> codes;
+  std::span<const uint32_t> rows;  // the source's
+};
+
+GroupRows gather(const FittedMatrix& fitted, const Matrix& m, uint32_t group) {
+  GroupRows result{{}, std::span(m.permutation).subspan(m.group_begin(group), m.group_rows(group))};
+  for (const uint32_t row : result.rows) {
+    const auto from = fitted.codes.begin() + static_cast<ptrdiff_t>(size_t{row} * m.columns);
+    result.codes.insert(result.codes.end(), from, from + m.columns);
+  }
+  return result;
 }
 
-void read_piece(std::span<const std::byte> head, Piece& piece) {
-  const size_t groups = piece.matrix.groups();
-  piece.first_block = head.size();
-  get(head, piece.matrix.permutation, piece.matrix.rows);
-  get(head, piece.losses, groups * (piece.levels + 1));
-  get(head, piece.checksums, groups * piece.levels);
+void pack(const FittedMatrix& fitted, const GroupRows& group, const gguf::Tensor& tensor, uint8_t level,
+          std::span<std::byte> out) {
+  if (level == kExact) {
+    const uint64_t bytes = tensor.row_bytes();
+    for (size_t i = 0; i < group.rows.size(); ++i)
+      std::memcpy(out.data() + i * bytes, tensor.data.data() + group.rows[i] * bytes, bytes);
+    return;
+  }
+  std::vector<uint16_t> scales;
+  for (const uint32_t row : group.rows) scales.push_back(fitted.scales[level][row]);
+  pack_planes(group.codes, scales, fitted.columns, level, out);
+}
+
+}  // namespace
+
+uint64_t Piece::head_bytes() const {
+  return uint64_t{matrix.rows} * sizeof(uint32_t) +
+         uint64_t{matrix.groups()} * ((levels + 1) * sizeof(double) + levels * sizeof(uint64_t));
+}
+
+uint64_t Piece::block_offset(uint32_t group, uint8_t level) const {
+  uint64_t offset = head_bytes();
+  for (uint32_t g = 0; g <= group; ++g) {
+    const uint32_t end = g < group ? levels + 1 : level;
+    for (uint8_t k = 1; k < end; ++k) offset += block_bytes(matrix, codec, g, k);
+  }
+  return offset;
+}
+
+void Piece::read(std::span<const std::byte> head) {
+  get(head, matrix.permutation, matrix.rows);
+  get(head, losses, size_t{matrix.groups()} * (levels + 1));
+  get(head, checksums, size_t{matrix.groups()} * levels);
+}
+
+std::vector<std::byte> make_piece(const FittedMatrix& fitted, std::span<const float> importance,
+                                  const gguf::Tensor& tensor, Piece& piece) {
+  Matrix& m = piece.matrix;
+  std::vector<double> worth(fitted.rows);
+  for (size_t r = 0; r < fitted.rows; ++r)
+    worth[r] = static_cast<double>(importance[r]) * static_cast<double>(fitted.losses[2][r]);
+  m.permutation = sorted_rows(worth, m.rows_per_group);
+  std::vector<std::byte> blocks;
+  for (uint32_t g = 0; g < m.groups(); ++g) {
+    const GroupRows group = gather(fitted, m, g);
+    for (uint8_t level = 0; level <= piece.levels; ++level) {
+      double loss = 0;
+      for (size_t i = 0; i < group.rows.size() && level <= kPlanes; ++i) {
+        const uint32_t row = group.rows[i];
+        loss += 0.5 * static_cast<double>(importance[row]) * static_cast<double>(fitted.losses[level][row]);
+      }
+      piece.losses.push_back(loss);
+      if (level == 0) continue;
+      const size_t begin = blocks.size();
+      blocks.resize(begin + block_bytes(m, Codec::planes, g, level));
+      const auto out = std::span(blocks).subspan(begin);
+      pack(fitted, group, tensor, level, out);
+      piece.checksums.push_back(XXH3_64bits(out.data(), out.size()));
+    }
+  }
+  return record_of(piece, blocks);
+}
+
+std::vector<std::byte> make_piece(const std::vector<std::vector<std::byte>>& blocks,
+                                  std::span<const double> losses, double worth, Piece& piece) {
+  piece.matrix.permutation.resize(piece.matrix.rows);
+  std::iota(piece.matrix.permutation.begin(), piece.matrix.permutation.end(), 0u);
+  for (const double loss : losses) piece.losses.push_back(loss * worth);
+  std::vector<std::byte> all;
+  for (const std::vector<std::byte>& block : blocks) {
+    piece.checksums.push_back(XXH3_64bits(block.data(), block.size()));
+    all.insert(all.end(), block.begin(), block.end());
+  }
+  return record_of(piece, all);
+}
+
+Layout arrange(std::span<const Piece> pieces) {
+  Layout layout;
+  std::vector<Ladder> ladders;
+  std::vector<std::pair<uint32_t, uint32_t>> groups;  // of each ladder: matrix, group
+  for (uint32_t i = 0; i < pieces.size(); ++i) {
+    const Piece& piece = pieces[i];
+    layout.codec = piece.codec;
+    layout.matrices.push_back(piece.matrix);
+    for (uint32_t g = 0; g < piece.matrix.groups(); ++g) {
+      Ladder ladder;
+      for (uint8_t level = 1; level <= piece.levels; ++level) {
+        ladder.bytes.push_back(padded(block_bytes(piece.matrix, piece.codec, g, level)));
+        ladder.losses.push_back(piece.losses[g * (piece.levels + 1) + level]);
+      }
+      ladders.push_back(std::move(ladder));
+      groups.emplace_back(i, g);
+    }
+  }
+  const auto steps = layout.codec == Codec::avd ? order_by_level(ladders) : order_steps(ladders);
+  for (const Step& step : steps) {
+    const auto [matrix, group] = groups[step.ladder];
+    const Piece& piece = pieces[matrix];
+    Block block{matrix, group, step.level, 0, 0, 0, static_cast<float>(step.loss)};
+    block.bytes = block_bytes(piece.matrix, piece.codec, group, step.level);
+    block.checksum = piece.checksums[size_t{group} * piece.levels + step.level - 1];
+    layout.blocks.push_back(block);
+  }
+  return layout;
 }
 
 }  // namespace cairn::stack

@@ -14,22 +14,30 @@ namespace cairn::stack {
 // One matrix as it lies in the spool: its rows' order, what each level of each group loses, the blocks'
 // checksums, then the blocks, group by group, level by level.
 struct Piece {
-  uint64_t record = 0;       // of the spool
-  uint64_t first_block = 0;  // where the blocks begin in it
+  Codec codec = Codec::planes;
   uint32_t levels = 0;
-  Matrix matrix;
-  std::vector<double> losses;       // [group][level], level 0 … levels
+  Matrix matrix;                    // its sizes are known beforehand
+  std::vector<double> losses;       // [group][level], level 0 … levels: predicted, nats a token
   std::vector<uint64_t> checksums;  // [group][level − 1]
+
+  uint64_t head_bytes() const;                                 // of the record, before its blocks
+  uint64_t block_offset(uint32_t group, uint8_t level) const;  // in the record
+  // Takes the rows' order, losses and checksums from the beginning of a record.
+  void read(std::span<const std::byte> head);
 };
 
-// Sorts the rows by what they lose at 2 bits, packs their groups. importance: of each row's error, [rows].
-// Returns the spool's record and fills the piece (record number apart).
+// Both fill the piece, whose codec, levels and sizes are set, and return its record.
+// planes: sorts the rows by what they lose at 2 bits, packs their groups. importance: of each row's error,
+// [rows].
 std::vector<std::byte> make_piece(const FittedMatrix& fitted, std::span<const float> importance,
-                                  const gguf::Tensor& tensor, uint32_t rows_per_group, bool exact,
-                                  Piece& piece);
+                                  const gguf::Tensor& tensor, Piece& piece);
+// avd: losses are those of avd_blocks, `worth` what one unit of them costs.
+std::vector<std::byte> make_piece(const std::vector<std::vector<std::byte>>& blocks,
+                                  std::span<const double> losses, double worth, Piece& piece);
 
-// The same from a record's beginning. piece.matrix has its sizes already. Error format: it does not fit.
-uint64_t piece_head_bytes(const Matrix& matrix, uint32_t levels);
-void read_piece(std::span<const std::byte> head, Piece& piece);
+// Blocks' matrix, group, level, size, checksum and predicted loss in the order of the file. planes: by gain
+// for each byte; avd: level by level, within a level by gain (BitStack's order, predicted instead of
+// measured).
+Layout arrange(std::span<const Piece> pieces);
 
 }  // namespace cairn::stack

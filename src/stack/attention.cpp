@@ -1,0 +1,146 @@
+#include "stack/attention.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "kernels/encode.hpp"
+
+namespace cairn::stack {
+namespace {
+
+constexpr size_t kStrip = kernels::kStripRows;  // queries at a time
+
+// x [rows][stride], its columns [0, columns) → [columns][rows]
+void transpose(const float* x, size_t rows, size_t stride, size_t columns, std::vector<float>& out) {
+  out.resize(rows * columns);
+  for (size_t r = 0; r < rows; ++r) {
+    for (size_t c = 0; c < columns; ++c) out[c * rows + r] = x[r * stride + c];
+  }
+}
+
+// The weights of one head's strip of queries.
+class Strip {
+ public:
+  Strip(const AttentionShape& shape, size_t query)
+      : shape_(shape),
+        kernels_(kernels::encode_kernels(kernels::default_target())),
+        first_(query),
+        begin_(shape.op.window == 0 || query + 1 <= shape.op.window
+                   ? 0
+                   : (query + 1 - shape.op.window) / kStrip * kStrip),
+        keys_(query + kStrip - begin_) {}
+
+  size_t begin() const { return begin_; }
+  size_t keys() const { return keys_; }
+
+  // q, k: of the head, at the window's first token. Leaves the softmax in weights [keys][kStrip] and, where
+  // there is a cap, its slope in `slopes`.
+  void weigh(const float* q, const float* k, std::vector<float>& weights, std::vector<float>& slopes) const {
+    weights.assign(keys_ * kStrip, 0.0f);
+    kernels_.multiply_add(keys_, shape_.head_size, shape_.op.factor, k + begin_, shape_.tokens, q + first_,
+                          shape_.tokens, weights.data(), kStrip);
+    const float cap = shape_.op.softcap;
+    slopes.assign(cap > 0 ? weights.size() : 0, 1.0f);
+    for (size_t i = 0; i < slopes.size(); ++i) {
+      const float t = std::tanh(weights[i] / cap);
+      weights[i] = cap * t;
+      slopes[i] = 1 - t * t;
+    }
+    for (size_t r = 0; r < kStrip; ++r) {
+      const size_t position = first_ + r;
+      float most = -std::numeric_limits<float>::infinity();
+      const auto seen = [&](size_t key) {
+        return key <= position && (shape_.op.window == 0 || key + shape_.op.window > position);
+      };
+      for (size_t i = 0; i < keys_; ++i) {
+        if (seen(begin_ + i)) most = std::max(most, weights[i * kStrip + r]);
+      }
+      float sum = 0;
+      for (size_t i = 0; i < keys_; ++i) {
+        float& w = weights[i * kStrip + r];
+        w = seen(begin_ + i) ? std::exp(w - most) : 0;
+        sum += w;
+      }
+      for (size_t i = 0; i < keys_; ++i) weights[i * kStrip + r] /= sum;
+    }
+  }
+
+  const kernels::EncodeKernels& kernels() const { return kernels_; }
+
+ private:
+  const AttentionShape& shape_;
+  const kernels::EncodeKernels& kernels_;
+  size_t first_, begin_, keys_;
+};
+
+// body(window's first token, kv head)
+template <class Body>
+void for_heads(const AttentionShape& shape, ThreadPool& pool, const Body& body) {
+  pool.run(shape.tokens / shape.window * shape.kv_heads,
+           [&](size_t, size_t task) { body(task / shape.kv_heads * shape.window, task % shape.kv_heads); });
+}
+
+}  // namespace
+
+void attention_forward(const AttentionShape& s, const float* q, const float* k, const float* v,
+                       float* context, ThreadPool& pool) {
+  for_heads(s, pool, [&](size_t start, size_t kv) {
+    std::vector<float> values, weights, slopes;
+    transpose(v + kv * s.head_size * s.tokens + start, s.head_size, s.tokens, s.window, values);
+    const size_t group = s.heads / s.kv_heads;
+    for (size_t head = kv * group; head < (kv + 1) * group; ++head) {
+      const size_t at = head * s.head_size * s.tokens + start;
+      for (size_t query = 0; query < s.window; query += kStrip) {
+        const Strip strip(s, query);
+        strip.weigh(q + at, k + kv * s.head_size * s.tokens + start, weights, slopes);
+        for (size_t d = 0; d < s.head_size; ++d)
+          std::fill_n(context + at + d * s.tokens + query, kStrip, 0.0f);
+        strip.kernels().multiply_add(s.head_size, strip.keys(), 1,
+                                     values.data() + strip.begin() * s.head_size, s.head_size, weights.data(),
+                                     kStrip, context + at + query, s.tokens);
+      }
+    }
+  });
+}
+
+void attention_backward(const AttentionShape& s, const float* q, const float* k, const float* v,
+                        const float* dcontext, float* dq, float* dk, float* dv, ThreadPool& pool) {
+  for_heads(s, pool, [&](size_t start, size_t kv) {
+    const size_t kv_at = kv * s.head_size * s.tokens + start, group = s.heads / s.kv_heads;
+    std::vector<float> keys, weights, slopes, dweights, rows, turned;
+    transpose(k + kv_at, s.head_size, s.tokens, s.window, keys);
+    // c [head_size][keys] += Σ over the strip's queries of x [head_size][query] · w [key][query]
+    const auto scatter = [&](const Strip& strip, const float* x, const std::vector<float>& w, float* c) {
+      transpose(x, s.head_size, s.tokens, kStrip, rows);
+      transpose(w.data(), strip.keys(), kStrip, kStrip, turned);
+      for (size_t i = 0; i < strip.keys(); i += kStrip) {
+        strip.kernels().multiply_add(s.head_size, kStrip, 1, rows.data(), s.head_size, turned.data() + i,
+                                     strip.keys(), c + strip.begin() + i, s.tokens);
+      }
+    };
+    for (size_t head = kv * group; head < (kv + 1) * group; ++head) {
+      const size_t at = head * s.head_size * s.tokens + start;
+      for (size_t query = 0; query < s.window; query += kStrip) {
+        const Strip strip(s, query);
+        strip.weigh(q + at, k + kv_at, weights, slopes);
+        dweights.assign(weights.size(), 0.0f);
+        strip.kernels().multiply_add(strip.keys(), s.head_size, 1, v + kv_at + strip.begin(), s.tokens,
+                                     dcontext + at + query, s.tokens, dweights.data(), kStrip);
+        for (size_t r = 0; r < kStrip; ++r) {
+          float mean = 0;
+          for (size_t i = r; i < weights.size(); i += kStrip) mean += weights[i] * dweights[i];
+          for (size_t i = r; i < weights.size(); i += kStrip)
+            dweights[i] = weights[i] * (dweights[i] - mean) * s.op.factor;
+        }
+        for (size_t i = 0; i < slopes.size(); ++i) dweights[i] *= slopes[i];
+        scatter(strip, dcontext + at + query, weights, dv + kv_at);
+        scatter(strip, q + at + query, dweights, dk + kv_at);
+        strip.kernels().multiply_add(s.head_size, strip.keys(), 1, keys.data() + strip.begin() * s.head_size,
+                                     s.head_size, dweights.data(), kStrip, dq + at + query, s.tokens);
+      }
+    }
+  });
+}
+
+}  // namespace cairn::stack

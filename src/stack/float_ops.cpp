@@ -1,0 +1,154 @@
+#include "stack/float_ops.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+#include "device/cpu/executor.hpp"
+
+namespace cairn::stack {
+
+ValueAndSlope activation(graph::Activation kind, float x) {
+  switch (kind) {
+    case graph::Activation::gelu_tanh: {
+      const float a = 0.7978845608f * (x + 0.044715f * x * x * x), t = std::tanh(a);
+      const float da = 0.7978845608f * (1 + 3 * 0.044715f * x * x);
+      return {0.5f * x * (1 + t), 0.5f * (1 + t) + 0.5f * x * (1 - t * t) * da};
+    }
+    case graph::Activation::gelu_erf: {
+      const float e = std::erf(x * std::numbers::sqrt2_v<float> / 2);
+      const float density = std::exp(-x * x / 2) * 0.3989422804f;
+      return {0.5f * x * (1 + e), 0.5f * (1 + e) + x * density};
+    }
+    default: {
+      const float s = 1 / (1 + std::exp(-x));
+      return {x * s, s * (1 + x * (1 - s))};
+    }
+  }
+}
+
+namespace {
+
+// Calls body(first feature, features, first token, tokens) for each head and strip of tokens.
+template <class Body>
+void for_norms(const graph::Op& op, size_t tokens, size_t width, ThreadPool& pool, const Body& body) {
+  constexpr size_t kTokens = 64;
+  const size_t heads = op.heads > 0 ? op.heads : 1, strips = (tokens + kTokens - 1) / kTokens;
+  pool.run(heads * strips, [&](size_t, size_t task) {
+    const size_t first = task % strips * kTokens;
+    body(task / strips * (width / heads), width / heads, first, std::min(kTokens, tokens - first));
+  });
+}
+
+struct Statistics {
+  float mean = 0, inverse = 0;  // of the deviation
+};
+
+Statistics statistics(const graph::Op& op, const float* x, size_t features, size_t stride) {
+  double sum = 0, squares = 0;
+  const auto n = static_cast<double>(features);
+  for (size_t i = 0; i < features && op.kind == graph::OpKind::norm_layer; ++i)
+    sum += static_cast<double>(x[i * stride]);
+  const double mean = sum / n;
+  for (size_t i = 0; i < features; ++i) {
+    const double d = static_cast<double>(x[i * stride]) - mean;
+    squares += d * d;
+  }
+  return {static_cast<float>(mean),
+          static_cast<float>(1 / std::sqrt(squares / n + static_cast<double>(op.epsilon)))};
+}
+
+}  // namespace
+
+void norm_forward(const graph::Op& op, const std::vector<float>& weight, const std::vector<float>& bias,
+                  size_t tokens, size_t width, const float* x, float* out, ThreadPool& pool) {
+  for_norms(op, tokens, width, pool, [&](size_t first, size_t features, size_t begin, size_t count) {
+    for (size_t t = begin; t < begin + count; ++t) {
+      const Statistics s = statistics(op, x + first * tokens + t, features, tokens);
+      for (size_t i = 0; i < features; ++i) {
+        const size_t at = (first + i) * tokens + t;
+        out[at] = (x[at] - s.mean) * s.inverse * weight[i] + (bias.empty() ? 0 : bias[i]);
+      }
+    }
+  });
+}
+
+void norm_backward(const graph::Op& op, const std::vector<float>& weight, size_t tokens, size_t width,
+                   const float* x, const float* dy, float* dx, ThreadPool& pool) {
+  for_norms(op, tokens, width, pool, [&](size_t first, size_t features, size_t begin, size_t count) {
+    const auto n = static_cast<float>(features);
+    for (size_t t = begin; t < begin + count; ++t) {
+      const Statistics s = statistics(op, x + first * tokens + t, features, tokens);
+      float along = 0, sum = 0;
+      for (size_t i = 0; i < features; ++i) {
+        const size_t at = (first + i) * tokens + t;
+        along += weight[i] * dy[at] * (x[at] - s.mean) * s.inverse;
+        sum += weight[i] * dy[at];
+      }
+      if (op.kind == graph::OpKind::norm_rms) sum = 0;
+      for (size_t i = 0; i < features; ++i) {
+        const size_t at = (first + i) * tokens + t;
+        dx[at] = s.inverse * (weight[i] * dy[at] - sum / n - (x[at] - s.mean) * s.inverse * along / n);
+      }
+    }
+  });
+}
+
+void rope(const graph::Op& op, const std::vector<float>* factors, size_t tokens, size_t window,
+          size_t head_size, bool backwards, float* x, ThreadPool& pool) {
+  const size_t half = op.rope.dims / 2;
+  std::vector<float> cosines(half * window), sines(half * window);
+  for (size_t t = 0; t < window; ++t) {
+    device::cpu::rope_table(op.rope, factors, static_cast<uint32_t>(t), window, cosines.data() + t,
+                            sines.data() + t);
+  }
+  pool.run(op.heads * half, [&](size_t, size_t task) {
+    const size_t head = task / half, i = task % half;
+    const size_t low = op.rope.neox ? i : 2 * i, high = op.rope.neox ? i + half : 2 * i + 1;
+    float* a = x + (head * head_size + low) * tokens;
+    float* b = x + (head * head_size + high) * tokens;
+    for (size_t t = 0; t < tokens; ++t) {
+      const float c = cosines[i * window + t % window];
+      const float s = backwards ? -sines[i * window + t % window] : sines[i * window + t % window];
+      const float p = a[t], q = b[t];
+      a[t] = p * c - q * s;
+      b[t] = p * s + q * c;
+    }
+  });
+}
+
+void softmax_gradient(float* logits, size_t n, size_t stride, const float* bias, float cap,
+                      std::span<const double, kSoftmaxTokens> draws) {
+  using Lanes = std::array<double, kSoftmaxTokens>;
+  std::array<float, kSoftmaxTokens> most;
+  most.fill(-std::numeric_limits<float>::infinity());
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t t = 0; t < kSoftmaxTokens; ++t) {
+      float& y = logits[i * stride + t];
+      if (bias != nullptr) y += bias[i];
+      if (cap > 0) y = cap * std::tanh(y / cap);
+      most[t] = std::max(most[t], y);
+    }
+  }
+  Lanes sums{}, cumulated{};
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t t = 0; t < kSoftmaxTokens; ++t)
+      sums[t] += static_cast<double>(std::exp(logits[i * stride + t] - most[t]));
+  }
+  std::array<bool, kSoftmaxTokens> drawn{};
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t t = 0; t < kSoftmaxTokens; ++t) {
+      float& y = logits[i * stride + t];
+      const double p = static_cast<double>(std::exp(y - most[t])) / sums[t];
+      cumulated[t] += p;
+      const bool chosen = !drawn[t] && (cumulated[t] > draws[t] || i + 1 == n);
+      drawn[t] = drawn[t] || chosen;
+      const float slope = cap > 0 ? 1 - y / cap * (y / cap) : 1;
+      y = (static_cast<float>(p) - (chosen ? 1.0f : 0.0f)) * slope;
+    }
+  }
+}
+
+}  // namespace cairn::stack
