@@ -10,6 +10,7 @@
 #include "cli/bench_simulate.hpp"
 #include "cli/commands.hpp"
 #include "cli/prefill_flags.hpp"
+#include "cli/session_flags.hpp"
 #include "llm/benchmark.hpp"
 
 namespace cairn::cli {
@@ -174,6 +175,7 @@ void add_bench(CLI::App& program) {
   command->add_option("--precision", options->precision, "standard (8-bit activations) or f32")
       ->check(CLI::IsMember({"standard", "f32"}))
       ->capture_default_str();
+  add_memory_flag(*command, options->bench.runner);
   command->add_option("--kv", options->kv, "type of the KV cache")
       ->check(CLI::IsMember({"f16", "i8"}))
       ->capture_default_str();

@@ -38,17 +38,7 @@ void add_runner_flags(CLI::App& command, device::RunnerOptions& options) {
       .add_option("--context", options.context,
                   "positions in the KV cache; what the model was trained for if not given, at most 4096")
       ->check(CLI::Range(1u, 1u << 24));
-  command
-      .add_option_function<std::string>(
-          "--memory",
-          [&options](const std::string& text) {
-            options.memory_auto = text == "auto";
-            options.memory = options.memory_auto ? 0 : parse_bytes(text, "--memory");
-            if (!options.memory_auto && options.memory == 0)
-              fail(ErrorCode::invalid_argument, "--memory 0: nothing runs in no memory");
-          },
-          "a stack: most resident memory of this process, such as 600M; auto takes what the system can spare")
-      ->type_name("BYTES");
+  add_memory_flag(command, options);
   static const std::map<std::string, device::KvType> kv = {{"f16", device::KvType::f16},
                                                            {"i8", device::KvType::i8}};
   command.add_option("--kv", options.kv, "the KV cache's numbers: f16 (default) or i8")
@@ -61,6 +51,20 @@ void add_runner_flags(CLI::App& command, device::RunnerOptions& options) {
                   "of the matrix products: standard (8-bit activations, default) or f32")
       ->transform(CLI::CheckedTransformer(precision).description(""))
       ->type_name("NAME");
+}
+
+void add_memory_flag(CLI::App& command, device::RunnerOptions& options) {
+  command
+      .add_option_function<std::string>(
+          "--memory",
+          [&options](const std::string& text) {
+            options.memory_auto = text == "auto";
+            options.memory = options.memory_auto ? 0 : parse_bytes(text, "--memory");
+            if (!options.memory_auto && options.memory == 0)
+              fail(ErrorCode::invalid_argument, "--memory 0: nothing runs in no memory");
+          },
+          "a stack: most resident memory of this process, such as 600M; auto takes what the system can spare")
+      ->type_name("BYTES");
 }
 
 void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {

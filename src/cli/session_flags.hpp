@@ -13,6 +13,9 @@ namespace cairn::cli {
 // --threads --context --memory --kv --precision
 void add_runner_flags(CLI::App& command, device::RunnerOptions& options);
 
+// --memory alone
+void add_memory_flag(CLI::App& command, device::RunnerOptions& options);
+
 // -n --stop --ignore-end and the sampler's: --temperature --top-k --top-p --min-p --repetition-penalty
 // --frequency-penalty --presence-penalty --penalty-window --logit-bias --seed
 void add_generate_flags(CLI::App& command, llm::GenerateOptions& options);

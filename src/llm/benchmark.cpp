@@ -13,6 +13,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/memory_pressure.hpp"
 #include "kernels/gemm.hpp"
 #include "llm/model.hpp"
 
@@ -31,6 +32,7 @@ double median(std::vector<double> values) {
 struct Work {
   double operations8 = 0, operations4 = 0;
   double bytes = 0;
+  double stacked = 0;  // weights in a stack, whose bytes depend on what is in memory
 };
 
 Work work_of(const gguf::File& file, const graph::Model& model, kernels::Target target) {
@@ -39,6 +41,13 @@ Work work_of(const gguf::File& file, const graph::Model& model, kernels::Target 
   const auto add = [&](const graph::OpList& ops, bool layer) {
     for (const graph::Op& op : ops) {
       if (op.kind != graph::OpKind::linear) continue;
+      if (const gguf::Tensor* tensor = file.find_tensor(op.weight); tensor == nullptr) {
+        // Only a stack's matrices are no tensors; their rows are as wide as the input.
+        const double weights = static_cast<double>(op.rows) * model.width(op.input);
+        if (layer) work.operations8 += 2 * weights;
+        work.stacked += weights;
+        continue;
+      }
       const gguf::Tensor& tensor = file.tensor(op.weight);
       const double operations = 2.0 * op.rows * static_cast<double>(tensor.row_elements());
       const bool four = codes4 && kernels::encoding_kernels(tensor.encoding, target).unpack4 != nullptr;
@@ -143,7 +152,7 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   const std::unique_ptr<device::Runner> runner =
       options.make_runner ? options.make_runner(*model, runner_options) : model->make_runner(runner_options);
   const kernels::Target target = kernels::default_target();
-  const Work work = work_of(model->file(), runner->model(), target);
+  Work work = work_of(model->file(), runner->model(), target);
   const uint32_t vocabulary = runner->model().parameters.vocabulary;
   std::vector<float> logits(vocabulary);
 
@@ -173,13 +182,18 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   result.first_token_s = seconds_since_start();
   decode();
   result.rss_mib = status_kib("VmHWM:") / 1024;
+  work.bytes += work.stacked * runner->memory().bits / 8;
   const double kv_mib = static_cast<double>(runner->kv_bytes()) / (1 << 20);
   result.rss_beyond_mib = result.rss_mib - mapped_kib(model_path) / 1024 - kv_mib;
   result.gop_per_token = (work.operations8 + work.operations4) * 1e-9;
   result.weight_mb_per_token = work.bytes * 1e-6;
 
   ThreadPool pool(runner_options.threads == 0 ? usable_processors() : runner_options.threads);
+  const uint64_t before_probe = resident_memory();
   const BandwidthProbe probe;
+  // The probe's memory is not the model's.
+  if (runner->elastic() && runner_options.memory != 0)
+    runner->set_memory(runner_options.memory + resident_memory() - std::min(resident_memory(), before_probe));
   double prefill_joules = 0, decode_joules = 0;
   bool joules = energy().has_value();
   for (uint32_t i = 0; i < options.repeat; ++i) {

@@ -35,7 +35,8 @@ Plan::Plan(const gguf::File& file, const graph::Model& model, kernels::Target ta
     for (Step& step : steps(ops, layer)) layers.push_back(std::move(step));
   }
   head = steps(model.head, 0);
-  for (Step& step : head) step.fine = step.integer;
+  // A rotated input loses less to 8 bits: planes do without.
+  for (Step& step : head) step.fine = step.integer && !step.planes;
 }
 
 std::vector<Step> Plan::steps(const std::vector<graph::Op>& ops, uint32_t layer) {
