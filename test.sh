@@ -97,8 +97,8 @@ run_mode() {
       ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 count_tests debug -E 'RealModel'
       ;;
     thread)
-      build thread test_base test_device test_llm
-      TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|device|llm)$' -E 'RealModel'
+      build thread test_base test_device test_llm test_prefill
+      TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|device|llm|prefill)$' -E 'RealModel'
       ;;
     fuzz) run_fuzzers ;;
   esac

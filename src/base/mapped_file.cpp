@@ -44,13 +44,24 @@ int open_to_read(const std::string& path) {
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
-  const Descriptor file{open_to_read(path)};
+  Descriptor file{open_to_read(path)};
   const size_t size = regular_size(file, path);
   void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
   if (data == MAP_FAILED)
     fail(ErrorCode::io, "{}: cannot map {} bytes: {}", path, size, std::strerror(errno));
   data_ = static_cast<const std::byte*>(data);
   size_ = size;
+  descriptor_ = std::exchange(file.value, -1);
+}
+
+void MappedFile::require_whole() const {
+  if (descriptor_ < 0) return;
+  struct stat status {};
+  if (fstat(descriptor_, &status) != 0)
+    fail(ErrorCode::io, "{}: cannot stat: {}", path_, std::strerror(errno));
+  if (static_cast<uint64_t>(status.st_size) < size_) {
+    fail(ErrorCode::io, "{}: was cut to {} bytes while in use, it had {}", path_, status.st_size, size_);
+  }
 }
 
 MappedFile MappedFile::copy(const std::string& path, size_t size) {
@@ -82,7 +93,8 @@ MappedFile::~MappedFile() {
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
-      path_(std::exchange(other.path_, {})) {}
+      path_(std::exchange(other.path_, {})),
+      descriptor_(std::exchange(other.descriptor_, -1)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   if (this != &other) {
@@ -90,14 +102,17 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
     data_ = std::exchange(other.data_, nullptr);
     size_ = std::exchange(other.size_, 0);
     path_ = std::exchange(other.path_, {});
+    descriptor_ = std::exchange(other.descriptor_, -1);
   }
   return *this;
 }
 
 void MappedFile::release() noexcept {
   if (data_) munmap(const_cast<std::byte*>(data_), size_);
+  if (descriptor_ >= 0) close(descriptor_);
   data_ = nullptr;
   size_ = 0;
+  descriptor_ = -1;
 }
 
 }  // namespace cairn

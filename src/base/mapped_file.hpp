@@ -23,12 +23,16 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
   const std::string& path() const noexcept { return path_; }
+  // Error io when somebody has cut the file since it was opened: touching what is gone would kill the
+  // program.
+  void require_whole() const;
 
  private:
   void release() noexcept;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
   std::string path_;
+  int descriptor_ = -1;  // of a mapping
 };
 
 }  // namespace cairn

@@ -7,6 +7,8 @@
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
 #include "base/model_store.hpp"
+#include "llm/calibrated_seconds.hpp"
+#include "quantize/calibration.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -71,6 +73,10 @@ std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::Run
   prefill.accelerator.cache_folder = cache_folder("graphs");
   prefill.warn = [](const std::string& line) { fmt::print(stderr, "cairn: {}\n", line); };
   prefill.accelerator.notice = prefill.warn;
+  if (!flags.quantize.calibration.empty()) {
+    prefill.times = llm::calibrated_seconds(
+        quantize::Calibration::read(flags.quantize.calibration, model.file()), flags.device);
+  }
   return prefill::make_prefill_runner(
       model.file(), make_scheme(flags.quantize, model.file(), model.parameters().layers), prefill);
 }

@@ -149,6 +149,9 @@ uint32_t File::version() const noexcept {
 uint64_t File::file_bytes() const noexcept {
   return state_->bytes;
 }
+void File::require_whole() const {
+  for (const Part& part : state_->parts) part.file.require_whole();
+}
 const Metadata& File::metadata() const noexcept {
   return state_->parts[0].metadata;
 }

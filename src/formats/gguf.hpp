@@ -55,6 +55,7 @@ class File {
   const std::string& path() const noexcept;
   uint32_t version() const noexcept;
   uint64_t file_bytes() const noexcept;  // all splits together
+  void require_whole() const;            // see MappedFile
 
   const std::map<std::string, Value, std::less<>>& metadata() const noexcept;
   // The first part's pairs in file order, each value as it stands in the file: its kind, then its bytes.

@@ -130,6 +130,7 @@ class Prefill final : public PrefillRunner {
   void forward(std::span<const int32_t> tokens, uint32_t position, device::Logits wanted,
                float* logits) override {
     device::check_forward(*this, tokens, position);
+    file_.require_whole();
     length_ = position;  // whatever stops the pass
     const size_t vocabulary = model_.parameters.vocabulary;
     size_t alone = position < scheme_.float_tokens ? scheme_.float_tokens - position : 0;
@@ -409,6 +410,7 @@ void Prefill::prepare(uint32_t chunk, uint32_t layer, Input input, ThreadPool& p
 }
 
 void Prefill::run_shadow(uint32_t chunk, uint32_t layer, Input input) {
+  file_.require_whole();  // cold columns are about to be read from it
   statistics_.shadow_elements += runs_[chunk]->outliers();
   const ShadowColumns::Counts counts = runs_[chunk]->run_shadow(products_->at(layer, input), cpu_pool_);
   statistics_.hot_columns += counts.hot;

@@ -1,11 +1,14 @@
 // Real runs on tiny models: what an accelerator computes, in whatever order, is what the CPU computes.
 #include "prefill/runner.hpp"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -267,6 +270,19 @@ TEST_F(PrefillRun, ADeviceThatRefusesTheChunkSaysSo) {
   std::vector<float> logits(golden_.vocabulary);
   testing::expect_error(ErrorCode::unsupported, "no chunk of 128",
                         [&] { r->forward(golden_.tokens, 0, device::Logits::last, logits.data()); });
+}
+
+TEST_F(PrefillRun, AModelFileCutMeanwhileIsAnError) {
+  const std::string copy = ::testing::TempDir() + "cairn-cut-" + std::to_string(getpid()) + ".gguf";
+  std::filesystem::copy_file(file_.path(), copy, std::filesystem::copy_options::overwrite_existing);
+  const gguf::File file(copy);
+  const auto cut = make_prefill_runner(file, scheme_of(file, {.rotate = true}), options_of(16));
+  run(*cut, golden_.tokens);
+  const uintmax_t bytes = std::filesystem::file_size(copy);
+  std::filesystem::resize_file(copy, bytes - 1);
+  testing::expect_error(ErrorCode::io, fmt::format("{}: was cut to {} bytes", copy, bytes - 1),
+                        [&] { run(*cut, golden_.tokens); });
+  std::filesystem::remove(copy);
 }
 
 TEST_F(PrefillRun, AnotherSchemeTakesOver) {
