@@ -5,15 +5,13 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
-#include "base/interrupt.hpp"
 #include "base/model_store.hpp"
-#include "base/progress.hpp"
 #include "cli/commands.hpp"
+#include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
 
 namespace cairn::cli {
@@ -26,26 +24,6 @@ struct Flags {
 };
 
 using Json = nlohmann::ordered_json;
-
-// Draws a bar for each stage and lets Ctrl-C end the work between two passes.
-class Bars {
- public:
-  void update(std::string_view stage, uint64_t done, uint64_t total) {
-    throw_if_interrupted();
-    if (stage != stage_) {
-      bar_.reset();
-      stage_ = stage;
-      bar_.emplace(stage_, total, "steps");
-      bar_->restart(done, total);
-    }
-    bar_->update(done);
-    if (done == total) bar_.reset(), stage_.clear();
-  }
-
- private:
-  std::string stage_;
-  std::optional<Progress> bar_;
-};
 
 Json report(const quantize::Calibration& c) {
   Json whole = Json::array(), times = Json::array();
@@ -85,7 +63,7 @@ void calibrate(const Flags& flags) {
   if (flags.no_times) options.devices.clear();
   const auto model = llm::Model::load(resolve_model(flags.model));
   const std::string partial = flags.output + ".partial";
-  Bars bars;
+  Stages bars;
   const quantize::Calibration calibration = llm::calibrate(
       *model, read_text(flags.text), options, partial,
       [&](std::string_view stage, uint64_t done, uint64_t total) { bars.update(stage, done, total); });
