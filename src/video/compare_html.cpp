@@ -18,6 +18,9 @@ std::string escaped(std::string_view text) {
       case '<':
         out += "&lt;";
         break;
+      case '>':
+        out += "&gt;";
+        break;
       case '&':
         out += "&amp;";
         break;

@@ -212,9 +212,10 @@ void Reader::State::check_end() const {
   if (frames == 0) fail(ErrorCode::format, "{}: its video track has no frames", path);
   if (options.truncated || !info.seconds) return;
   const double tick = info.time_base.value(), until = static_cast<double>(end_pts) * tick;
-  // Muxers round, and some count an edit list's start: a second or a tenth is beyond both.
-  if (until < *info.seconds - std::max(0.1 * *info.seconds, 0.25) &&
-      (info.frames == 0 || frames < info.frames)) {
+  // Muxers round, and not all know how long the last frame stays.
+  const double least =
+      *info.seconds - std::max(1.5 / info.frame_rate.value(), std::min(0.02 * *info.seconds, 1.0));
+  if (until < least && (info.frames == 0 || frames < info.frames)) {
     fail(ErrorCode::format, "{}: it ends early: {:.2f} s of {:.2f} s are there", path, until, *info.seconds);
   }
 }
