@@ -93,6 +93,7 @@ class Set {
   // Reads blocks [first, end) that are next to each other; returns how many are whole.
   size_t read(size_t first, size_t end);
   void release(uint64_t end);
+  void advise(uint64_t end);
   uint64_t bytes_of(size_t blocks) const { return layout_.end_of(blocks) - layout_.blocks_begin; }
   std::byte* at(size_t block) const;
   std::string name_of(size_t block) const;
@@ -105,6 +106,7 @@ class Set {
   int file_ = -1;
   std::byte* arena_ = nullptr;  // mirrors the file from blocks_begin on
   uint64_t arena_bytes_ = 0;
+  uint64_t advised_ = 0;  // up to where huge pages were asked for; the worker's
 
   std::mutex pass_;                   // whoever holds it may change levels
   size_t published_ = 0;              // blocks in use; changes with pass_ and state_ held

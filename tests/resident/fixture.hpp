@@ -16,14 +16,14 @@
 
 namespace cairn::resident {
 
-// A llama of two layers with random weights in f32.
-inline void write_model(const std::string& path) {
-  constexpr uint32_t kEmbedding = 256, kFfn = 768, kVocabulary = 512, kLayers = 2;
+// A llama of two layers with random weights in f32; `ffn` makes it as large as is wanted.
+inline void write_model(const std::string& path, uint32_t ffn = 768) {
+  constexpr uint32_t kEmbedding = 256, kVocabulary = 512, kLayers = 2;
   gguf::Writer writer;
   writer.set("general.architecture", std::string("llama"));
   writer.set("llama.block_count", kLayers);
   writer.set("llama.embedding_length", kEmbedding);
-  writer.set("llama.feed_forward_length", kFfn);
+  writer.set("llama.feed_forward_length", ffn);
   writer.set("llama.context_length", uint32_t{512});
   writer.set("llama.attention.head_count", uint32_t{4});
   writer.set("llama.attention.head_count_kv", uint32_t{2});
@@ -46,16 +46,17 @@ inline void write_model(const std::string& path) {
     add(blk + "attn_v.weight", kEmbedding, kEmbedding / 2);
     add(blk + "attn_output.weight", kEmbedding, kEmbedding);
     add(blk + "ffn_norm.weight", kEmbedding, 0);
-    add(blk + "ffn_gate.weight", kEmbedding, kFfn);
-    add(blk + "ffn_up.weight", kEmbedding, kFfn);
-    add(blk + "ffn_down.weight", kFfn, kEmbedding);
+    add(blk + "ffn_gate.weight", kEmbedding, ffn);
+    add(blk + "ffn_up.weight", kEmbedding, ffn);
+    add(blk + "ffn_down.weight", ffn, kEmbedding);
   }
   std::mt19937 random(1);
   writer.write(path, [&](size_t tensor, const gguf::Writer::Sink& sink) {
     const auto [columns, rows] = shapes[tensor];
     std::vector<float> values(columns * std::max<uint64_t>(rows, 1));
     std::normal_distribution<float> normal(0, 1 / std::sqrt(static_cast<float>(columns)));
-    for (float& v : values) v = rows == 0 ? 1.0F : normal(random);
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = rows == 0 ? 1.0F : i < 1'000'000 ? normal(random) : values[i - 1'000'000];
     sink(std::as_bytes(std::span(values)));
   });
 }

@@ -27,6 +27,7 @@ struct PlainStack {
   bool embeddings = true;  // as planes too
   bool exact = false;      // a last level with the source's rows
   bool rotate = true;
+  bool random = false;       // blocks of random bits: quickly made, computes nothing in particular
   bool shuffle_rows = true;  // stored rows in another order than the source's
 };
 
@@ -120,6 +121,7 @@ class PlainStackWriter {
     const gguf::Tensor& tensor = file_.tensor(m.name);
     const uint32_t rows = m.group_rows(block.group), first = m.group_begin(block.group);
     std::fill(out.begin(), out.end(), std::byte{0});
+    if (options_.random) return fill_random(index, out);
     if (block.level == stack::kExact) {
       for (uint32_t r = 0; r < rows; ++r)
         std::memcpy(out.data() + r * tensor.row_bytes(),
@@ -145,6 +147,19 @@ class PlainStackWriter {
         const size_t step = r / 16 * steps + c / 32;
         out[scale_bytes + step * 64 + r % 16 * 4 + c % 4] |= static_cast<std::byte>(bit << (c % 32 / 4));
       }
+    }
+  }
+
+  // Scales of 2^-12 and random planes; exact rows are zeros.
+  void fill_random(size_t index, std::span<std::byte> out) const {
+    const stack::Block& block = layout_.blocks[index];
+    if (block.level == stack::kExact) return;
+    const uint32_t rows = layout_.matrices[block.matrix].group_rows(block.group);
+    for (uint32_t r = 0; r < rows; ++r) out[2 * r + 1] = std::byte{0x0C};
+    uint64_t state = index;
+    for (size_t i = (rows * 2 + 63) / 64 * 64; i + 8 <= out.size(); i += 8) {
+      state = state * 6364136223846793005 + 1442695040888963407;
+      std::memcpy(out.data() + i, &state, 8);
     }
   }
 

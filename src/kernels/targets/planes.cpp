@@ -22,7 +22,10 @@ constexpr size_t kVectors = 2;  // of tokens in a tile
 constexpr size_t kTile = kVectors * kLanes;
 constexpr size_t kParts = kPlaneBytes / kVectorBytes;  // vectors of a plane's 64 bytes
 constexpr size_t kSlices = 8;                          // bits of a byte: 4 columns each
-constexpr size_t kAhead = 32;                          // steps of 64 bytes that planes are fetched ahead
+// Steps of 64 bytes that a level's planes are fetched ahead: the fewer planes, the sooner a step is over.
+constexpr size_t ahead_of(int level) {
+  return level <= 2 ? 64 : level == 3 ? 48 : 32;
+}
 constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3;
 
 template <int N>
@@ -138,7 +141,7 @@ void gemv_level(const PlaneRows& rows, const PlaneTable& table, size_t k, const 
                 const PlaneRows& next, float* y) {
   constexpr size_t kChains = kParts == 1 ? 4 : 2;  // sums side by side: a dot product waits for the last one
   const Tables<Level> tables(table, kFlip);
-  const size_t steps = k / kPlaneColumns, ahead = steps < kAhead ? steps : kAhead;
+  const size_t steps = k / kPlaneColumns, most = ahead_of(Level), ahead = steps < most ? steps : most;
   const VI start = hn::Set(di, kFlip == 0 ? 0 : -128 * x.sum);
   for (size_t tile = 0; tile < rows.tiles; ++tile) {
     const uint8_t* p[Level];

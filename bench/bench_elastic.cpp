@@ -1,0 +1,178 @@
+// A stack's memory while tokens flow: how fast it falls and rises, and what tokens notice.
+//
+//   bench_elastic STACK [--step 100M] [--minutes 10] [--threads 2]
+//
+// Prints one JSON object: shrinking by a step (milliseconds until the system's count of resident memory has
+// fallen; the longest gap between tokens against their median), growing it back after the file left the page
+// cache (the same), and a budget that moves at random every second (the most by which resident memory
+// exceeded it, sampled every 10 ms from 100 ms after each change on).
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <nlohmann/json.hpp>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "base/byte_size.hpp"
+#include "base/clock.hpp"
+#include "base/memory_pressure.hpp"
+#include "llm/model.hpp"
+
+namespace cairn {
+namespace {
+
+using std::chrono::milliseconds;
+
+double median(std::vector<double> values) {
+  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2), values.end());
+  return values[values.size() / 2];
+}
+
+// Decodes without end in a thread of its own and notes when each token was ready.
+class Decoder {
+ public:
+  explicit Decoder(device::Runner& runner) : runner_(runner), thread_([this] { work(); }) {}
+  ~Decoder() {
+    stop_ = true;
+    thread_.join();
+  }
+  std::vector<double> times() const {
+    const std::lock_guard lock(mutex_);
+    return times_;
+  }
+
+ private:
+  void work() {
+    std::vector<float> logits(runner_.model().parameters.vocabulary);
+    int32_t token = 1;
+    for (uint32_t position = 0; !stop_; position = (position + 1) % (runner_.context() - 1)) {
+      runner_.forward({&token, 1}, position, device::Logits::last, logits.data());
+      token = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
+      const std::lock_guard lock(mutex_);
+      times_.push_back(clock_.seconds());
+    }
+  }
+
+  device::Runner& runner_;
+  Stopwatch clock_;
+  mutable std::mutex mutex_;
+  std::vector<double> times_;
+  std::atomic<bool> stop_{false};
+  std::thread thread_;
+
+ public:
+  double now() const { return clock_.seconds(); }
+};
+
+struct Gaps {
+  double median_ms, longest_ms;
+};
+Gaps gaps(const std::vector<double>& times, double begin, double end) {
+  std::vector<double> all;
+  for (size_t i = 1; i < times.size(); ++i) {
+    if (times[i] >= begin && times[i - 1] <= end) all.push_back(1e3 * (times[i] - times[i - 1]));
+  }
+  return all.empty() ? Gaps{} : Gaps{median(all), *std::max_element(all.begin(), all.end())};
+}
+
+void drop_from_page_cache(const std::string& path) {
+  const int file = open(path.c_str(), O_RDONLY);
+  if (file < 0) return;
+  posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+  close(file);
+}
+
+// Waits until resident memory is at most `bytes`; milliseconds, or −1 after two seconds.
+double wait_for_memory(uint64_t bytes) {
+  const Stopwatch watch;
+  while (resident_memory() > bytes) {
+    if (watch.seconds() > 2) return -1;
+    std::this_thread::sleep_for(std::chrono::microseconds(200));
+  }
+  return 1e3 * watch.seconds();
+}
+
+int main_(int argc, char** argv) {
+  CLI::App app("a stack's memory while tokens flow");
+  std::string path, step_text = "100M";
+  double minutes = 10;
+  int repeat = 5;
+  device::RunnerOptions options;
+  options.context = 256;
+  app.add_option("STACK", path)->required();
+  app.add_option("--step", step_text);
+  app.add_option("--minutes", minutes);
+  app.add_option("--repeat", repeat);
+  app.add_option("--threads", options.threads);
+  CLI11_PARSE(app, argc, argv);
+  const uint64_t step = parse_bytes(step_text, "--step");
+  const auto model = llm::Model::load(path);
+  model->tokenizer();
+  const auto runner = model->make_runner(options);
+  nlohmann::ordered_json json;
+  Decoder decoder(*runner);
+  std::this_thread::sleep_for(milliseconds(1500));
+  const uint64_t full = resident_memory();
+  std::vector<double> fall, quiet, shrink_gap, grow_gap, quiet_gap;
+  for (int i = 0; i < repeat; ++i) {
+    double begin = decoder.now();
+    std::this_thread::sleep_for(milliseconds(1500));
+    const Gaps calm = gaps(decoder.times(), begin, decoder.now());
+    begin = decoder.now();
+    runner->set_memory(full - step);
+    fall.push_back(wait_for_memory(full - step));
+    std::this_thread::sleep_for(milliseconds(500));
+    shrink_gap.push_back(gaps(decoder.times(), begin, decoder.now() - 0.1).longest_ms);
+    drop_from_page_cache(path);
+    begin = decoder.now();
+    runner->set_memory(full + (64 << 20));
+    std::this_thread::sleep_for(milliseconds(1500));
+    grow_gap.push_back(gaps(decoder.times(), begin, decoder.now() - 0.1).longest_ms);
+    quiet.push_back(calm.median_ms);
+    quiet_gap.push_back(calm.longest_ms);
+  }
+  json["step_mib"] = step >> 20;
+  json["token_ms"] = median(quiet);
+  json["longest_gap_untouched_ms"] = quiet_gap;
+  json["fall_ms"] = fall;
+  json["longest_gap_shrinking_ms"] = shrink_gap;
+  json["longest_gap_growing_ms"] = grow_gap;
+
+  const device::MemoryStatus status = runner->memory();
+  const uint64_t others = status.process - status.stack;
+  const uint64_t low = others + status.stack_all / 4, high = others + status.stack_all;
+  std::mt19937_64 random(1);
+  int64_t most = INT64_MIN;
+  uint32_t changes = 0;
+  for (const Stopwatch watch; watch.seconds() < 60 * minutes; ++changes) {
+    const uint64_t budget = low + random() % (high - low);
+    runner->set_memory(budget);
+    const Stopwatch second;
+    while (second.seconds() < 1) {
+      std::this_thread::sleep_for(milliseconds(10));
+      if (second.seconds() > 0.1)
+        most = std::max(most, static_cast<int64_t>(resident_memory()) - static_cast<int64_t>(budget));
+    }
+  }
+  json["changes"] = changes;
+  json["most_over_budget_mib"] = changes == 0 ? 0.0 : static_cast<double>(most) / 0x1p20;
+  fmt::print("{}\n", json.dump(2));
+  return 0;
+}
+
+}  // namespace
+}  // namespace cairn
+
+int main(int argc, char** argv) {
+  try {
+    return cairn::main_(argc, argv);
+  } catch (const std::exception& error) {
+    fmt::print(stderr, "bench_elastic: {}\n", error.what());
+    return 1;
+  }
+}
