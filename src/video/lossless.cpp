@@ -68,7 +68,7 @@ void LosslessFile::State::open_video(const VideoInfo& info) {
   // Version 3 cuts frames into slices; of frames of a sample or two it makes zeros (libavcodec 59).
   const bool tiny = format.width < 16 || format.height < 16;
   encoder->level = tiny ? 1 : 3;
-  if (tiny) av_opt_set(encoder->priv_data, "coder", "range_def", 0);
+  if (tiny || format.bits > 8) av_opt_set(encoder->priv_data, "coder", "range_def", 0);
   encoder->gop_size = 1;
   encoder->strict_std_compliance = FF_COMPLIANCE_NORMAL;
   if ((file->oformat->flags & AVFMT_GLOBALHEADER) != 0) encoder->flags |= AV_CODEC_FLAG_GLOBAL_HEADER;

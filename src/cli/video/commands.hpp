@@ -10,5 +10,6 @@ void add_video_encode(CLI::App& video);
 void add_video_inspect(CLI::App& video);
 void add_video_decode(CLI::App& video);
 void add_video_compare(CLI::App& video);
+void add_video_play(CLI::App& video);
 
 }  // namespace cairn::cli

@@ -31,6 +31,7 @@ int run(int argc, const char* const* argv, char* message, size_t size) {
   cairn::cli::add_video_inspect(video);
   cairn::cli::add_video_decode(video);
   cairn::cli::add_video_compare(video);
+  cairn::cli::add_video_play(video);
   try {
     video.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
