@@ -37,7 +37,7 @@ done
 [ ${#modes[@]} -gt 0 ] || modes=(release)
 
 source tools/packages.sh
-install_missing "${build_packages[@]}" "${test_packages[@]}"
+install_missing "${build_packages[@]}" "${video_packages[@]}" "${test_packages[@]}"
 
 passed=0
 failed=0

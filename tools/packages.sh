@@ -7,6 +7,8 @@ build_packages=(
   libssl-dev libicu-dev libutf8proc-dev libxxhash-dev libzip-dev nlohmann-json3-dev
   ca-certificates python3-pip
 )
+# `cairn video` is built where these are; nothing else needs them.
+video_packages=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libsdl2-dev)
 test_packages=(ccache g++ libclang-rt-14-dev libgtest-dev libgmock-dev python3)
 
 # install_missing PACKAGE...: quick when nothing is missing.

@@ -15,9 +15,10 @@ class Screen {
   Screen(const VideoInfo& info, const std::string& title, bool fullscreen) {
     const Format& f = info.format;
     const double aspect = info.sample_aspect.value();
-    window_.reset(SDL_CreateWindow(title.c_str(), SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED,
-                                   static_cast<int>(f.width * aspect), static_cast<int>(f.height),
-                                   SDL_WINDOW_RESIZABLE | (fullscreen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0u)));
+    window_.reset(SDL_CreateWindow(
+        title.c_str(), SDL_WINDOWPOS_CENTERED, SDL_WINDOWPOS_CENTERED, static_cast<int>(f.width * aspect),
+        static_cast<int>(f.height),
+        SDL_WINDOW_RESIZABLE | static_cast<uint32_t>(fullscreen ? SDL_WINDOW_FULLSCREEN_DESKTOP : 0)));
     if (window_ == nullptr) fail(ErrorCode::unsupported, "no window can be opened: {}", SDL_GetError());
     renderer_.reset(SDL_CreateRenderer(window_.get(), -1, 0));
     if (renderer_ == nullptr) renderer_.reset(SDL_CreateRenderer(window_.get(), -1, SDL_RENDERER_SOFTWARE));
