@@ -16,6 +16,7 @@ void add_pull(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_stack(CLI::App& program);
 void add_trim(CLI::App& program);
+void add_verify(CLI::App& program);
 void add_synth(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_devices(CLI::App& program);

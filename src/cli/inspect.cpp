@@ -4,18 +4,21 @@
 #include <optional>
 #include <string>
 
+#include "base/atomic_file.hpp"
+#include "base/error.hpp"
 #include "base/model_store.hpp"
 #include "cli/commands.hpp"
 #include "formats/describe.hpp"
 #include "graph/describe.hpp"
 #include "prefill/describe_graphs.hpp"
 #include "prefill/simulated_prefill.hpp"
+#include "stack/curve.hpp"
 
 namespace cairn::cli {
 namespace {
 
 struct Options {
-  std::string model;
+  std::string model, html;
   bool json = false, graph = false, full = false, graphs = false;
   uint32_t prompt = 1024, chunk = 0;
 };
@@ -42,8 +45,22 @@ void run(const Options& options) {
   const gguf::DescribeOptions describe{options.full};
   std::optional<Graphs> graphs;  // before anything is printed: it may refuse
   if (options.graphs) graphs = plan_graphs(file, options);
+  std::optional<stack::Layout> layout;
+  if (stack::is_stack(file)) layout = stack::read_layout(file);
+  if (!options.html.empty()) {
+    if (!layout)
+      fail(ErrorCode::invalid_argument, "{}: --html draws a stack's curve, and this is none", file.path());
+    AtomicFile page(options.html);
+    page.write(stack::curve_html(*layout, std::string(std::string(file.text("general.name", file.path())))));
+    page.commit();
+  }
   if (options.json) {
     auto json = gguf::to_json(file, describe);
+    if (layout) {
+      const auto numbers = stack::to_json(*layout);
+      for (const char* key : {"linear_bytes", "steps", "largest_step"}) json[key] = numbers[key];
+      json["stack"] = numbers;
+    }
     if (options.graph) json["graph"] = graph::to_json(graph::load(file));
     if (graphs) json["graphs"] = prefill::graphs_to_json(graphs->plan, graphs->count);
     // Strings of a file need not be UTF-8, JSON's must.
@@ -51,6 +68,7 @@ void run(const Options& options) {
     return;
   }
   fmt::print("{}", gguf::describe(file, describe));
+  if (layout) fmt::print("\n{}", stack::describe(*layout));
   if (options.graph) fmt::print("\n{}", graph::describe(graph::load(file)));
   if (graphs) fmt::print("\n{}", prefill::describe_graphs(graphs->plan, graphs->count));
 }
@@ -68,6 +86,7 @@ void add_inspect(CLI::App& program) {
   command->add_option("--chunk", options->chunk, "graphs: tokens of a chunk, 32 to 1024 (0: the fastest)")
       ->capture_default_str();
   command->add_flag("--full", options->full, "long arrays and texts in full");
+  command->add_option("--html", options->html, "a stack's size-loss curve as a page")->type_name("FILE");
   command->add_flag("--json", options->json, "one JSON object instead of text");
   command->footer(
       "Example:\n  cairn inspect smollm2-135m --graph\n"

@@ -60,6 +60,7 @@ int run(int argc, char** argv) {
   add_inspect(program);
   add_stack(program);
   add_trim(program);
+  add_verify(program);
   add_synth(program);
   add_tokenize(program);
   add_devices(program);

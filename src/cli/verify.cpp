@@ -1,0 +1,58 @@
+#include "stack/verify.hpp"
+
+#include <fmt/format.h>
+
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/error.hpp"
+#include "base/model_store.hpp"
+#include "cli/commands.hpp"
+#include "cli/stages.hpp"
+#include "cli/standard_io.hpp"
+
+namespace cairn::cli {
+namespace {
+
+void run(const std::string& path, bool json) {
+  const stack::Reader reader(resolve_model(path));
+  Stages stages;
+  const stack::Verification found =
+      stack::verify(reader, [&](uint64_t done, uint64_t total) { stages.update("blocks", done, total); });
+  std::string text;
+  if (json) {
+    auto bad = nlohmann::ordered_json::array();
+    for (const stack::BadBlock& block : found.bad)
+      bad.push_back({{"block", block.block}, {"reason", block.reason}, {"without", block.without}});
+    text = nlohmann::ordered_json{{"blocks", found.blocks}, {"present", found.present}, {"bad", bad}}.dump() +
+           "\n";
+  } else {
+    for (const stack::BadBlock& block : found.bad)
+      text += fmt::format("{}; {} finer blocks of its rows are of no use\n", block.reason, block.without);
+    text += fmt::format("{}: {} of {} blocks are there, {} damaged\n", path, found.present, found.blocks,
+                        found.bad.size());
+  }
+  write_out(text);
+  if (!found.bad.empty())
+    fail(ErrorCode::format, "{}: {} of {} blocks are damaged", path, found.bad.size(), found.present);
+}
+
+}  // namespace
+
+void add_verify(CLI::App& program) {
+  struct Flags {
+    std::string stack;
+    bool json = false;
+  };
+  const auto flags = std::make_shared<Flags>();
+  CLI::App* command = program.add_subcommand("verify", "check every block of a stack");
+  command->add_option("FILE", flags->stack, "a stack, or the beginning of one")->required();
+  command->add_flag("--json", flags->json, "print one JSON object");
+  command->footer(
+      "The exit status is 1 when a block is damaged. What is missing at a file's end is no damage.\n"
+      "Example: cairn verify smollm2.stack.gguf");
+  command->callback([flags] { run(flags->stack, flags->json); });
+}
+
+}  // namespace cairn::cli
