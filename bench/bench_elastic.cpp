@@ -1,6 +1,10 @@
 // A stack's memory while tokens flow: how fast it falls and rises, and what tokens notice.
 //
 //   bench_elastic STACK [--step 100M] [--minutes 10] [--threads 2]
+//   bench_elastic MODEL --trace SECONDS [--memory 120M|auto]
+//
+// --trace only decodes, and prints a line a second: seconds, tokens, the longest gap between two in
+// milliseconds, resident MiB, bits a weight (0: no stack). Without it:
 //
 // Prints one JSON object: shrinking by a step (milliseconds until the system's count of resident memory has
 // fallen; the longest gap between tokens against their median), growing it back after the file left the page
@@ -97,10 +101,27 @@ double wait_for_memory(uint64_t bytes) {
   return 1e3 * watch.seconds();
 }
 
+// A line for each second of decoding.
+void trace(device::Runner& runner, double seconds) {
+  Decoder decoder(runner);
+  size_t seen = 0;
+  for (int second = 1; second <= seconds; ++second) {
+    while (decoder.now() < second) std::this_thread::sleep_for(milliseconds(5));
+    const std::vector<double> times = decoder.times();
+    double longest = times.empty() ? 1000 : 1e3 * (second - times.back());
+    for (size_t i = std::max<size_t>(seen, 1); i < times.size(); ++i)
+      longest = std::max(longest, 1e3 * (times[i] - times[i - 1]));
+    fmt::print("{},{},{:.1f},{:.1f},{:.3f}\n", second, times.size() - seen, longest,
+               static_cast<double>(resident_memory()) / 0x1p20, runner.memory().bits);
+    std::fflush(stdout);
+    seen = times.size();
+  }
+}
+
 int main_(int argc, char** argv) {
   CLI::App app("a stack's memory while tokens flow");
-  std::string path, step_text = "100M";
-  double minutes = 10;
+  std::string path, step_text = "100M", memory;
+  double minutes = 10, trace_seconds = 0;
   int repeat = 5;
   device::RunnerOptions options;
   options.context = 256;
@@ -109,11 +130,19 @@ int main_(int argc, char** argv) {
   app.add_option("--minutes", minutes);
   app.add_option("--repeat", repeat);
   app.add_option("--threads", options.threads);
+  app.add_option("--trace", trace_seconds);
+  app.add_option("--memory", memory);
   CLI11_PARSE(app, argc, argv);
   const uint64_t step = parse_bytes(step_text, "--step");
   const auto model = llm::Model::load(path);
   model->tokenizer();
+  options.memory_auto = memory == "auto";
+  if (!memory.empty() && !options.memory_auto) options.memory = parse_bytes(memory, "--memory");
   const auto runner = model->make_runner(options);
+  if (trace_seconds > 0) {
+    trace(*runner, trace_seconds);
+    return 0;
+  }
   nlohmann::ordered_json json;
   Decoder decoder(*runner);
   std::this_thread::sleep_for(milliseconds(1500));

@@ -9,11 +9,11 @@
 namespace cairn::resident {
 namespace {
 
-constexpr auto kInterval = std::chrono::milliseconds(50);
+constexpr auto kInterval = std::chrono::milliseconds(25);
 constexpr double kCalmSeconds = 3;
 constexpr double kStalledShare = 0.1;  // of the time: more is pressure
-constexpr uint64_t kLeastReserve = 48 << 20;
-constexpr uint64_t kLeastRise = 8 << 20;
+constexpr uint64_t kLeastReserve = 24 << 20;
+constexpr uint64_t kLeastRise = 4 << 20;
 
 }  // namespace
 

@@ -24,7 +24,7 @@ class Policy {
   double before_ = 0, calm_since_ = 0;
 };
 
-// Asks the system twenty times a second in a thread of its own.
+// Asks the system forty times a second in a thread of its own.
 class Governor {
  public:
   Governor(MemoryPressure pressure, std::function<void(uint64_t budget)> set_budget);

@@ -111,7 +111,9 @@ class Set {
   std::mutex pass_;                   // whoever holds it may change levels
   size_t published_ = 0;              // blocks in use; changes with pass_ and state_ held
   std::atomic<bool> pending_{false};  // something for apply() to do
-  std::atomic<uint64_t> held_{0};     // bytes of the arena that are in memory
+  std::atomic<bool> in_pass_{false};
+  std::atomic<bool> limited_{false};
+  std::atomic<uint64_t> held_{0};  // bytes of the arena that are in memory
   std::atomic<uint64_t> bytes_read_{0};
 
   mutable std::mutex state_;  // of what follows
