@@ -123,13 +123,14 @@ Network decode_network(std::span<const std::byte> bytes, uint32_t scale, const s
   if (architecture.kind > Architecture::Kind::wdsr)
     reader.error_at(2, ErrorCode::format, "network kind {} is not known",
                     static_cast<int>(architecture.kind));
+  uint32_t frames = 0;
   try {
-    // The names' own limits are the limits.
-    if (parse_architecture(architecture.name()).frames != architecture.frames && architecture.frames != 1)
-      reader.error_at(5, ErrorCode::format, "{} input frames", architecture.frames);
+    frames = parse_architecture(architecture.name()).frames;  // the names' own limits are the limits
   } catch (const Error& error) {
     reader.error_at(2, ErrorCode::format, "{}", error.what());
   }
+  if (frames != architecture.frames && architecture.frames != 1)
+    reader.error_at(5, ErrorCode::format, "{} input frames", architecture.frames);
   Network network = make_network(architecture, scale);
   network.plane = (flags & kChromaFlag) != 0 ? Network::Plane::chroma : Network::Plane::luma;
   network.weight_bits = bits;

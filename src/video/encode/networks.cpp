@@ -4,7 +4,6 @@
 #include <cmath>
 
 #include "base/error.hpp"
-#include "video/encode/general.hpp"
 #include "video/train/train.hpp"
 
 namespace cairn::video {
@@ -70,9 +69,8 @@ class Overfit {
 
  private:
   void label(TrainingSet& set, uint32_t chunks) {
-    Restoration scorer = result_.restoration;
-    scorer.networks.push_back(general_network(small_.scale));
-    scorer.architectures.emplace_back();
+    // The paper's f0 is a general network; the bicubic orders patches much as one does, and needs no data.
+    const Restoration scorer = bicubic_restoration(clip_.info().format, small_.format, small_.scale);
     const Labels labels =
         label_by_score(clip_.score_patches(small_, scorer, kPatchWidth, kPatchHeight), small_, chunks);
     set.patch_width = labels.patch_width;

@@ -16,7 +16,6 @@ namespace cairn::video {
 namespace {
 
 constexpr uint32_t kWarmUp = 100;
-constexpr double kSaveSeconds = 60;
 constexpr uint32_t kTimed = 12;  // steps that tell how long the others will take
 
 // A crop's side such that the head's output is a whole number of the kernels' column groups.
@@ -63,7 +62,7 @@ class Trainer {
       }
     }
     for (uint32_t step = first; step < steps; ++step) {
-      if (!options_.checkpoint.empty() && (interrupted() || since_saved.seconds() > kSaveSeconds)) {
+      if (!options_.checkpoint.empty() && (interrupted() || since_saved.seconds() >= options_.checkpoint_seconds)) {
         write_checkpoint(options_.checkpoint, fingerprint(), state(step, steps, mean));
         since_saved.restart();
       }

@@ -20,15 +20,16 @@ struct TrainOptions {
   uint32_t steps = 3000;         // at most
   double minutes = 0;            // > 0: as many steps as fit, found from the first few
   uint32_t batch = 8;            // crops a step
-  double rate = 2e-3;            // Adam's, after 100 steps of warm-up; falls to 0 along a cosine
+  double rate = 5e-3;            // Adam's, after 100 steps of warm-up; falls to 0 along a cosine
   double quantised_share = 0.3;  // of the steps, the last ones, with rounded weights and activations
   bool wide = true;              // Parameters' A·B
   uint64_t seed = 1;
   Sampling sampling;
-  // A file that keeps the state once a minute, so that a run that was stopped goes on from there and ends
-  // with the same network; it is removed at the end. Empty: none. One of another network, set or options is
-  // an Error invalid_argument.
+  // A file that keeps the state as often as checkpoint_seconds says, so that a run that was stopped goes on
+  // from there and ends with the same network; it is removed at the end. Empty: none. One of another network,
+  // set or options is an Error invalid_argument.
   std::string checkpoint;
+  double checkpoint_seconds = 60;
   std::function<void(const TrainProgress&)> progress;  // now and then
 };
 

@@ -1,0 +1,302 @@
+// A tiny clip encoded in each mode, seconds of training included, then decoded and compared as the commands
+// do.
+#include "video/encode/encode.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "base/error.hpp"
+#include "video/container.hpp"
+#include "video/lossless.hpp"
+#include "video/restored_reader.hpp"
+
+namespace cairn::video {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+// Edges that move: what the bicubic blurs and a network can learn to sharpen.
+Frame moving_edges(const Format& format, uint32_t number) {
+  Frame frame;
+  frame.allocate(format);
+  for (size_t p = 0; p < format.planes(); ++p) {
+    Plane& plane = frame.planes[p];
+    for (uint32_t y = 0; y < plane.height; ++y) {
+      for (uint32_t x = 0; x < plane.width; ++x) {
+        const double at = std::sin(0.21 * x + 0.11 * y + 0.3 * number) + std::sin(0.13 * y - 0.2 * number);
+        const double value = p == 0 ? (at > 0 ? 190 : 70) + 20 * at : 128 + 20 * at;
+        plane.row(y)[x] = static_cast<uint16_t>(std::lround(value) * (format.peak() + 1) / 256);
+      }
+    }
+  }
+  return frame;
+}
+
+class Encode : public testing::Test {
+ protected:
+  Encode() : folder_(fs::temp_directory_path() / fmt::format("cairn-encode-{}", ::getpid())) {
+    fs::create_directories(folder_);
+  }
+  ~Encode() override { fs::remove_all(folder_); }
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+
+  std::string make_clip(const Format& format = {112, 80, 8, Chroma::c420}, uint32_t frames = 8) {
+    VideoInfo info;
+    info.format = format;
+    info.colour = {1, 1, 1, 1, 1};
+    info.time_base = {1, 1000};
+    info.frame_rate = {25, 1};
+    LosslessFile file(path("clip.mkv"), info, "");
+    for (uint32_t i = 0; i < frames; ++i) {
+      Frame frame = moving_edges(format, i);
+      frame.pts = 40 * i + (i > 3 ? 17 : 0);  // not quite steady
+      frame.duration = 40;
+      file.write(frame);
+    }
+    file.finish();
+    return path("clip.mkv");
+  }
+
+  static EncodeOptions options(Mode mode) {
+    EncodeOptions o;
+    o.mode = mode;
+    o.codec = Codec::x264;
+    o.crf = 30;
+    o.preset = "veryfast";
+    o.network = parse_architecture("C4M1");
+    o.train_steps = 150;
+    return o;
+  }
+  EncodeReport run(const EncodeOptions& o, const std::string& input) {
+    ThreadPool pool(2, ThreadPool::Idle::sleep);
+    return encode(input, path("out.mkv"), o, {}, pool);
+  }
+  std::string refusal(const EncodeOptions& o, const std::string& input) {
+    try {
+      run(o, input);
+    } catch (const Error& error) {
+      EXPECT_FALSE(fs::exists(path("out.mkv")));
+      EXPECT_FALSE(fs::exists(path("out.mkv.part")));
+      return error.what();
+    }
+    return "";
+  }
+
+  // PSNR of luma of what a player shows, counted here.
+  double seen_psnr(const std::string& original) {
+    Reader wanted(original);
+    RestoredReader got(path("out.mkv"));
+    Frame a, b;
+    double sum = 0, count = 0;
+    while (wanted.read(a)) {
+      EXPECT_TRUE(got.read(b));
+      EXPECT_EQ(a.format.width, b.format.width);
+      EXPECT_EQ(a.format.height, b.format.height);
+      EXPECT_NEAR(static_cast<double>(a.pts), static_cast<double>(b.pts), 1.0);  // both in milliseconds
+      for (size_t i = 0; i < a.planes[0].samples.size(); ++i) {
+        const double d = static_cast<double>(a.planes[0].samples[i]) - b.planes[0].samples[i];
+        sum += d * d;
+      }
+      count += static_cast<double>(a.planes[0].samples.size());
+    }
+    return 10 * std::log10(static_cast<double>(a.format.peak()) * a.format.peak() * count / sum);
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(Encode, PlainIsAnOrdinaryVideo) {
+  const std::string clip = make_clip();
+  const EncodeReport report = run(options(Mode::plain), clip);
+  EXPECT_EQ(report.result.bytes, report.video);
+  EXPECT_FALSE(read_cairn_file(path("out.mkv")).restoration);
+  EXPECT_EQ(count_bytes(path("out.mkv")).video, report.video);
+  EXPECT_NEAR(seen_psnr(clip), report.result.psnr, 1e-6);
+}
+
+TEST_F(Encode, NetworksGainWhatTheReportSays) {
+  const std::string clip = make_clip();
+  for (const Mode mode : {Mode::x1, Mode::x2, Mode::x3}) {
+    EncodeOptions o = options(mode);
+    o.chroma = mode == Mode::x2;
+    const EncodeReport report = run(o, clip);
+    const FileBytes bytes = count_bytes(path("out.mkv"));
+    EXPECT_EQ(bytes.networks, report.networks);
+    EXPECT_EQ(bytes.picture(), report.result.bytes);
+    EXPECT_EQ(bytes.video + bytes.networks + bytes.labels + bytes.header + bytes.container(), bytes.file);
+    EXPECT_NEAR(seen_psnr(clip), report.result.psnr, 1e-6) << name(mode);
+    EXPECT_GT(report.result.psnr, report.bicubic_psnr + (mode == Mode::x1 ? 0.02 : 0.5)) << name(mode);
+    EXPECT_EQ(read_cairn_file(path("out.mkv")).restoration->chroma.has_value(), o.chroma);
+  }
+}
+
+TEST_F(Encode, TheSameTwice) {
+  const std::string clip = make_clip();
+  run(options(Mode::x2), clip);
+  const auto bytes = [&] {
+    std::ifstream in(path("out.mkv"), std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  const std::string first = bytes();
+  run(options(Mode::x2), clip);
+  EXPECT_EQ(first, bytes());
+}
+
+TEST_F(Encode, ChunksHaveNetworksAndLabels) {
+  const std::string clip = make_clip({224, 160, 8, Chroma::c420}, 4);
+  EncodeOptions o = options(Mode::x2);
+  o.chunks = 2;
+  o.train_steps = 60;
+  const EncodeReport report = run(o, clip);
+  const CairnFile file = read_cairn_file(path("out.mkv"));
+  ASSERT_EQ(file.restoration->networks.size(), 2u);
+  ASSERT_TRUE(file.restoration->labels);
+  EXPECT_EQ(file.restoration->labels->frames.size(), 4u);
+  EXPECT_GT(report.labels, 0u);
+  EXPECT_NEAR(seen_psnr(clip), report.result.psnr, 1e-6);
+  o.chunks = 1;
+  o.jstdo = true;
+  EXPECT_EQ(run(o, clip).labels, 0u);
+  EXPECT_EQ(read_cairn_file(path("out.mkv")).restoration->networks.size(), 1u);
+}
+
+TEST_F(Encode, TheAutomaticChoiceIsTheBestMeasured) {
+  const std::string clip = make_clip();
+  const EncodeReport report = run(options(Mode::automatic), clip);
+  ASSERT_GE(report.choices.size(), 2u);
+  EXPECT_EQ(report.choices[0].mode, Mode::plain);
+  EXPECT_GE(report.result.advantage, 0.0);
+  for (const Choice& choice : report.choices) EXPECT_LE(choice.advantage, report.result.advantage);
+  EXPECT_NEAR(seen_psnr(clip), report.result.psnr, 1e-6);
+}
+
+TEST_F(Encode, SizesAndQualitiesAreKept) {
+  const std::string clip = make_clip();
+  EncodeOptions o = options(Mode::plain);
+  o.crf.reset();
+  o.target_psnr = 36;
+  const EncodeReport good = run(o, clip);
+  EXPECT_GE(good.result.psnr, 36);
+  EXPECT_LT(good.result.psnr, 37);
+  o.target_psnr.reset();
+  o.size = good.result.bytes;
+  const EncodeReport small = run(o, clip);
+  EXPECT_LE(small.result.bytes, good.result.bytes);
+  EXPECT_GT(small.result.psnr, 35);
+  o.size = 200;
+  fs::remove(path("out.mkv"));
+  EXPECT_THAT(refusal(o, clip), HasSubstr("cannot be made 200 bytes small"));
+}
+
+TEST_F(Encode, OddSizesAndTenBits) {
+  for (const Format& format : {Format{99, 61, 8, Chroma::c420}, Format{96, 64, 10, Chroma::c420}}) {
+    const std::string clip = make_clip(format, 4);
+    for (const Mode mode : {Mode::plain, Mode::x2}) {
+      EncodeOptions o = options(mode);
+      o.train_steps = 30;
+      const EncodeReport report = run(o, clip);
+      EXPECT_NEAR(seen_psnr(clip), report.result.psnr, 1e-6) << format.width;
+      EXPECT_GT(report.result.psnr, 18);
+    }
+  }
+}
+
+TEST_F(Encode, BadInputIsNamed) {
+  EXPECT_THAT(refusal(options(Mode::x2), path("nothing.mp4")), HasSubstr("nothing.mp4: no such file"));
+  std::ofstream(path("text.mp4")) << "this is no video, by far not one";
+  EXPECT_THAT(refusal(options(Mode::x2), path("text.mp4")), HasSubstr("not a video"));
+  const std::string clip = make_clip();
+  fs::resize_file(clip, fs::file_size(clip) / 2);
+  EXPECT_THAT(refusal(options(Mode::x2), clip), HasSubstr("clip.mkv"));
+}
+
+TEST_F(Encode, AFullDiskLeavesNothing) {
+  const std::string clip = make_clip();
+  ThreadPool pool(2, ThreadPool::Idle::sleep);
+  try {
+    encode(clip, "/dev/full", options(Mode::plain), {}, pool);
+    FAIL() << "a full device took a file";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::io);
+    EXPECT_THAT(error.what(), HasSubstr("/dev/full"));
+  }
+}
+
+std::string output_of(const std::string& command, int& status) {
+  FILE* pipe = popen(command.c_str(), "r");
+  std::string text;
+  char buffer[4096];
+  for (size_t n; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) text.append(buffer, n);
+  status = pclose(pipe);
+  return text;
+}
+
+// What scripts rely on: encode, inspect, decode and compare as programs.
+TEST_F(Encode, TheRoundTripOfTheCommands) {
+  const std::string clip = make_clip(), out = path("out.mkv");
+  const std::string cairn = CAIRN_PROGRAM " video ";
+  int status = 0;
+  const auto encoded = nlohmann::json::parse(output_of(
+      cairn + "encode " + clip + " -o " + out +
+          " --mode x2 --codec x264 --crf 28 --network C4M1 --weight-bits 5 --train-steps 150 --json --quiet",
+      status));
+  ASSERT_EQ(status, 0);
+  const auto inspected = nlohmann::json::parse(output_of(cairn + "inspect " + out + " --json", status));
+  ASSERT_EQ(status, 0);
+  EXPECT_EQ(inspected["bytes"]["networks"], encoded["bytes"]["networks"]);
+  EXPECT_EQ(inspected["networks"][0]["name"], "C4M1");
+  const std::string y4m = output_of(cairn + "decode " + out + " -o -", status);
+  ASSERT_EQ(status, 0);
+  EXPECT_THAT(y4m.substr(0, 60), HasSubstr("YUV4MPEG2 W112 H80"));
+  EXPECT_GE(y4m.size(), 8u * (112 * 80 * 3 / 2 + 6));
+  const auto compared =
+      nlohmann::json::parse(output_of(cairn + "compare " + clip + " " + out + " --json", status));
+  ASSERT_EQ(status, 0);
+  EXPECT_EQ(compared["bytes"]["total"], encoded["bytes"]["total"]);
+  EXPECT_NEAR(compared["psnr_y"].get<double>(), encoded["psnr_y"].get<double>(), 1e-3);
+  EXPECT_GT(compared["psnr_y"].get<double>(), compared["lanczos"]["psnr_y"].get<double>());
+}
+
+// docs/cli.md holds every command's --help word for word (tools/make_cli_docs.py puts it there).
+TEST_F(Encode, DocsHoldTheHelp) {
+  std::ifstream in(CAIRN_TEST_DATA "/../../docs/cli.md");
+  const std::string page(std::istreambuf_iterator<char>(in), {});
+  for (const std::string command : {"encode", "inspect", "decode", "compare", "play"}) {
+    int status = 0;
+    std::istringstream help(output_of(CAIRN_PROGRAM " video " + command + " --help", status));
+    ASSERT_EQ(status, 0);
+    for (std::string line; std::getline(help, line);) {
+      line.erase(line.find_last_not_of(' ') + 1);
+      EXPECT_NE(page.find(line), std::string::npos)
+          << "docs/cli.md lacks, under video " << command << ": " << line;
+    }
+  }
+}
+
+TEST_F(Encode, CommandsRefuseInOneLine) {
+  int status = 0;
+  const std::string cairn = CAIRN_PROGRAM " video ";
+  for (const char* arguments :
+       {"encode a.mp4 -o b.mkv --mode x9", "encode a.mp4 -o b.mkv --network D8",
+        "encode a.mp4 -o b.mkv --codec h264", "encode a.mp4 -o b.mkv --crf 20 --size 100",
+        "encode a.mp4 -o b.mkv --jstdo --chunks 2", "inspect nothing.mkv", "nonsense"}) {
+    const std::string text = output_of(cairn + arguments + " 2>&1", status);
+    EXPECT_NE(status, 0) << arguments;
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+    EXPECT_THAT(text, testing::StartsWith("cairn: ")) << arguments;
+  }
+  const std::string text = output_of("CAIRN_LIB=/nowhere " CAIRN_PROGRAM " video --help", status);
+  EXPECT_EQ(status, 0) << text;  // the program's own folder comes after it
+}
+
+}  // namespace
+}  // namespace cairn::video
