@@ -9,6 +9,7 @@
 #include "video/metrics.hpp"
 #include "video/resample.hpp"
 #include "video/restored_reader.hpp"
+#include "video/vmaf.hpp"
 
 namespace cairn::video {
 namespace {
@@ -18,6 +19,14 @@ constexpr uint32_t kCropWidth = 480, kCropHeight = 270;
 // Sums over frames.
 class Meter {
  public:
+  // Returns why there is no VMAF, if there is none.
+  std::string open_vmaf(const Format& original, const Format& coded, size_t threads) {
+    if (original != coded) return "the two differ in their chroma";
+    std::string why;
+    vmaf_ = Vmaf::open(coded, static_cast<unsigned>(threads), why);
+    return why;
+  }
+
   void add(const Frame& original, const Frame& other, const Picture& original_rgb, const Picture& other_rgb,
            ThreadPool& pool) {
     const double peak = original.format.peak();
@@ -30,6 +39,7 @@ class Meter {
     ms_ssim_ += s.ms_ssim;
     scores_.frame_psnr_y.push_back(psnr(error / samples, peak));
     peak_ = peak;
+    if (vmaf_ != nullptr) vmaf_->add(original, other);
   }
 
   Scores scores() const {
@@ -39,10 +49,12 @@ class Meter {
     out.psnr_rgb = psnr(rgb_ / frames, 255);
     out.ssim_y = ssim_ / frames;
     out.ms_ssim_y = ms_ssim_ / frames;
+    if (vmaf_ != nullptr) out.vmaf = vmaf_->score();
     return out;
   }
 
  private:
+  std::unique_ptr<Vmaf> vmaf_;
   double luma_ = 0, rgb_ = 0, ssim_ = 0, ms_ssim_ = 0, peak_ = 255;
   Scores scores_;
 };
@@ -115,6 +127,8 @@ Comparison compare(const std::string& original, const std::string& coded, const 
   ThreadPool pool(options.restore.threads == 0 ? usable_processors() : options.restore.threads,
                   ThreadPool::Idle::sleep);
   Meter restored_meter, lanczos_meter;
+  result.no_vmaf = restored_meter.open_vmaf(reference.info().format, result.format, pool.threads());
+  lanczos_meter.open_vmaf(reference.info().format, result.format, pool.threads());
   std::unique_ptr<RgbConverter> reference_rgb, coded_rgb;
   Frame want, have, small, scaled;
   Picture want_rgb, have_rgb, scaled_rgb;

@@ -16,6 +16,7 @@ namespace cairn::video {
 // PSNR from the mean of squared errors over all frames; SSIM and MS-SSIM the mean over frames.
 struct Scores {
   double psnr_y = 0, psnr_rgb = 0, ssim_y = 0, ms_ssim_y = 0;
+  std::optional<double> vmaf;  // where libvmaf is found
   std::vector<double> frame_psnr_y;
 };
 
@@ -32,6 +33,7 @@ struct Comparison {
   uint32_t scale = 1;
   std::string codec;
   std::vector<std::string> networks;  // names
+  std::string no_vmaf;                // why there is no VMAF
   Scores restored, lanczos;           // lanczos: the small video upscaled without networks
   // Mean squared error of luma, patch by patch over all frames.
   uint32_t patch_side = 32, patch_columns = 0, patch_rows = 0;

@@ -53,12 +53,13 @@ std::string image(const Picture& picture, std::string_view name) {
 
 std::string table(const Comparison& c) {
   std::string out =
-      "<table><tr><th></th><th>PSNR-Y</th><th>PSNR-RGB</th><th>SSIM-Y</th><th>MS-SSIM-Y</th></tr>";
+      "<table><tr><th></th><th>PSNR-Y</th><th>PSNR-RGB</th><th>SSIM-Y</th><th>MS-SSIM-Y</th><th>VMAF</th></"
+      "tr>";
   for (const auto& [label, s] :
        {std::pair<const char*, const Scores&>{"cairn", c.restored}, {"Lanczos", c.lanczos}}) {
-    out +=
-        fmt::format("<tr><td>{}</td><td>{:.2f} dB</td><td>{:.2f} dB</td><td>{:.4f}</td><td>{:.4f}</td></tr>",
-                    label, s.psnr_y, s.psnr_rgb, s.ssim_y, s.ms_ssim_y);
+    out += fmt::format(
+        "<tr><td>{}</td><td>{:.2f} dB</td><td>{:.2f} dB</td><td>{:.4f}</td><td>{:.4f}</td><td>{}</td></tr>",
+        label, s.psnr_y, s.psnr_rgb, s.ssim_y, s.ms_ssim_y, s.vmaf ? fmt::format("{:.2f}", *s.vmaf) : "–");
   }
   out += "</table><table><tr><th>part</th><th>bytes</th><th>kbit/s</th></tr>";
   const std::array<std::pair<const char*, uint64_t>, 7> parts = {

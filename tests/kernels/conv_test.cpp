@@ -156,7 +156,7 @@ TEST_P(Conv, ExpandsSamples) {
 
 INSTANTIATE_TEST_SUITE_P(Targets, Conv,
                          testing::ValuesIn(available_targets().begin(), available_targets().end()),
-                         [](const auto& info) { return name(info.param); });
+                         [](const auto& tested) { return name(tested.param); });
 
 }  // namespace
 }  // namespace cairn::kernels

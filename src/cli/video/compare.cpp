@@ -20,7 +20,10 @@ struct Options {
 };
 
 nlohmann::ordered_json to_json(const video::Scores& s) {
-  return {{"psnr_y", s.psnr_y}, {"psnr_rgb", s.psnr_rgb}, {"ssim_y", s.ssim_y}, {"ms_ssim_y", s.ms_ssim_y}};
+  nlohmann::ordered_json json = {
+      {"psnr_y", s.psnr_y}, {"psnr_rgb", s.psnr_rgb}, {"ssim_y", s.ssim_y}, {"ms_ssim_y", s.ms_ssim_y}};
+  if (s.vmaf) json["vmaf"] = *s.vmaf;
+  return json;
 }
 
 nlohmann::ordered_json to_json(const video::Comparison& c) {
@@ -46,7 +49,9 @@ void print(const video::Comparison& c) {
        {std::pair<const char*, const video::Scores&>{"cairn", c.restored}, {"lanczos", c.lanczos}}) {
     fmt::print("{:10}{:>10.3f}{:>10.3f}{:>10.4f}{:>11.4f}\n", label, s.psnr_y, s.psnr_rgb, s.ssim_y,
                s.ms_ssim_y);
+    if (s.vmaf) fmt::print("{:10}VMAF {:.2f}\n", "", *s.vmaf);
   }
+  if (!c.no_vmaf.empty()) fmt::print("no VMAF: {}\n", c.no_vmaf);
 }
 
 void run(Options& options) {
