@@ -148,6 +148,7 @@ class Chat {
     } else if (name == "/memory") {
       if (!argument.empty()) session_->set_memory(argument == "all" ? 0 : parse_bytes(argument, "/memory"));
       write_out(describe(session_->runner()) + "\n");
+      for (const std::string& problem : session_->memory().problems) fmt::print(stderr, "{}\n", problem);
     } else if (name == "/regenerate") {
       answer([&](const auto& options, const auto& callback) { return chat_->regenerate(options, callback); });
     } else if (name == "/exit" || name == "/quit") {

@@ -59,6 +59,11 @@ std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::Run
     }
     return model.make_runner(options);
   }
+  if (model.file().stack_region()) {
+    fail(ErrorCode::unsupported,
+         "--prefill {}: {} is a stack, whose weights grow and shrink: the CPU prefills it", flags.device,
+         model.file().path());
+  }
   if (options.precision == device::Precision::f32) {
     fail(ErrorCode::invalid_argument, "--prefill {} computes in int8, --precision f32 in float: choose one",
          flags.device);

@@ -68,6 +68,7 @@ void run(Flags& flags, bool prompt_given) {
   if (!flags.no_stats && !flags.json) fmt::print(stderr, "{}\n", describe(result.statistics));
   if (!flags.no_stats && !flags.json && session.runner().elastic())
     fmt::print(stderr, "{}\n", describe(session.runner()));
+  for (const std::string& problem : session.memory().problems) fmt::print(stderr, "cairn: {}\n", problem);
   report_prefill(session.runner(), flags.prefill, flags.no_stats || flags.json);
   if (result.finish == llm::FinishReason::cancelled) throw_if_interrupted();
 }

@@ -129,7 +129,6 @@ std::string describe(const device::Runner& runner) {
   std::string text = fmt::format("memory {}{}; stack: {} of {}, {:.2f} bits a weight", mebibytes(m.process),
                                  m.budget == 0 ? "" : " of " + mebibytes(m.budget), mebibytes(m.stack),
                                  mebibytes(m.stack_all), m.bits);
-  for (const std::string& problem : m.problems) text += "\n" + problem;
   return text;
 }
 

@@ -23,7 +23,7 @@ void add_generate_flags(CLI::App& command, llm::GenerateOptions& options);
 // "prefill 31 tokens, 1234.5 tok/s (12 more were cached); decode 63 tokens, 210.9 tok/s"
 std::string describe(const llm::Statistics& statistics);
 
-// "412.0 of 430.2 MiB; stack: 96.1 of 101.7 MiB, 5.71 bits a weight", and a line for each problem. For other
+// "412.0 of 430.2 MiB; stack: 96.1 of 101.7 MiB, 5.71 bits a weight". For other
 // models that they are no stack.
 std::string describe(const device::Runner& runner);
 
