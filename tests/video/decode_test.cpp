@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <fstream>
 
 #include "base/error.hpp"
+#include "base/interrupt.hpp"
 #include "video/compare.hpp"
 #include "video/container.hpp"
 #include "video/libav.hpp"
@@ -218,6 +220,18 @@ TEST_F(Decode, NothingIsLeftOfAFailure) {
   std::vector<std::string> names;
   for (const auto& entry : fs::directory_iterator(folder_)) names.push_back(entry.path().filename());
   EXPECT_THAT(names, testing::UnorderedElementsAre("original.mkv", "small.mkv", "clip.mkv", "part.mkv"));
+}
+
+TEST_F(Decode, AnInterruptLeavesNothing) {
+  catch_interrupts();
+  for (const char* to : {"out.y4m", "out.mkv"}) {
+    std::raise(SIGINT);
+    EXPECT_EQ(failure(path("clip.mkv"), path(to)), "interrupted");
+    clear_interrupt();
+  }
+  size_t files = 0;
+  for (const auto& entry : fs::directory_iterator(folder_)) files += entry.is_regular_file() ? 1 : 0;
+  EXPECT_EQ(files, 3u);  // the original, the small one, the clip
 }
 
 TEST_F(Decode, RefusesOutputsItDoesNotKnow) {
