@@ -51,16 +51,18 @@ class Clock {
 class Player {
  public:
   Player(const std::string& path, const PlayOptions& options)
-      : options_(options),
+      : path_(path),
+        options_(options),
         reader_(path, options.restore, {0, true}),
         screen_(reader_.info(), path, options.fullscreen),
-        speaker_(path, options.mute || options.loop),
         ahead_(reader_, options.loop) {}
 
   PlayReport run() {
     std::unique_ptr<Ahead::Item> now = wait_for_frame(), next;
     if (now != nullptr) show(*now);
     report_.first_frame = watch_.seconds();
+    // Devices take their time to open: the first picture does not wait for them.
+    if (!options_.mute && !options_.loop) speaker_.open(path_);
     speaker_.fill();
     speaker_.pause(false);
     if (now != nullptr) clock_.set(now->due);
@@ -152,6 +154,7 @@ class Player {
     }
   }
 
+  const std::string path_;
   const PlayOptions options_;
   Stopwatch watch_;
   SdlSession session_;

@@ -15,8 +15,10 @@ constexpr uint32_t kAudioAhead = AudioReader::kRate;  // samples that wait for t
 // The audio device, and the time that has been heard.
 class Speaker {
  public:
-  Speaker(const std::string& path, bool mute) {
-    if (mute || SDL_InitSubSystem(SDL_INIT_AUDIO) != 0) return;
+  Speaker() = default;
+  // Without sound or a device for it, the video plays silently.
+  void open(const std::string& path) {
+    if (SDL_InitSubSystem(SDL_INIT_AUDIO) != 0) return;
     reader_ = AudioReader::open(path);
     if (reader_ == nullptr) return;
     SDL_AudioSpec wanted{}, got{};
