@@ -97,8 +97,8 @@ run_mode() {
       ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 count_tests debug -E 'RealModel'
       ;;
     thread)
-      build thread test_base test_device test_llm test_prefill
-      TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|device|llm|prefill)$' -E 'RealModel'
+      build thread test_base test_device test_llm test_prefill test_resident
+      TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|device|llm|prefill|resident)$' -E 'RealModel'
       ;;
     fuzz) run_fuzzers ;;
   esac
@@ -107,7 +107,7 @@ run_mode() {
 run_fuzzers() {
   local fuzzer name corpora dictionary
   build fuzz
-  for fuzzer in build/fuzz/fuzz/fuzz_{gguf,model,template}; do
+  for fuzzer in build/fuzz/fuzz/fuzz_{gguf,model,template,attachment}; do
     name=$(basename "$fuzzer")
     name=${name#fuzz_}
     corpora=("build/fuzz/found/$name")  # what this run finds is added to the first
