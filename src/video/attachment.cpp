@@ -81,7 +81,9 @@ std::vector<std::byte> write_attachment(const Restoration& r, AttachmentSizes* s
     add(Section::network, encode_network(r.networks[i], r.architectures[i]), counted.networks);
   if (r.chroma) add(Section::network, encode_network(*r.chroma, r.architectures.back()), counted.networks);
   if (r.labels)
-    add(Section::labels, encode_labels(*r.labels, static_cast<uint32_t>(r.networks.size())), counted.labels);
+    add(Section::labels,
+        encode_labels(*r.labels, static_cast<uint32_t>(std::max<size_t>(r.networks.size(), 1))),
+        counted.labels);
   if (!r.segments.empty()) {
     std::vector<std::byte> payload;
     put_varint(payload, r.segments.size());

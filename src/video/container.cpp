@@ -161,12 +161,6 @@ void ParametersDeleter::operator()(AVCodecParameters* p) const noexcept {
   avcodec_parameters_free(&p);
 }
 
-uint64_t CodedVideo::bytes() const {
-  auto sum = static_cast<uint64_t>(parameters->extradata_size);
-  for (const CodedPacket& packet : packets) sum += packet.data.size();
-  return sum;
-}
-
 void write_matroska(const std::string& path, const CodedVideo& video,
                     const std::vector<std::byte>& attachment, const MuxOptions& options) {
   struct stat status {};

@@ -30,7 +30,6 @@ struct CodedVideo {
   std::unique_ptr<AVCodecParameters, ParametersDeleter> parameters;
   Rational time_base, frame_rate, sample_aspect{1, 1};
   std::vector<CodedPacket> packets;  // in the order of decoding
-  uint64_t bytes() const;            // packets and the codec's own header
 };
 
 struct MuxOptions {

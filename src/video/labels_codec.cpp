@@ -8,7 +8,8 @@
 namespace cairn::video {
 namespace {
 
-constexpr uint64_t kMostLabels = 1u << 28;
+// No label costs less than about 2⁻¹² of a bit, as often as models halve their counts.
+constexpr uint64_t kMostLabelsPerByte = 1u << 15;
 
 // The order and the contexts, the same both ways.
 class Walk {
@@ -79,8 +80,9 @@ Labels decode_labels(std::span<const std::byte> bytes, uint32_t small_width, uin
   labels.columns = (small_width + labels.patch_width - 1) / labels.patch_width;
   labels.rows = (small_height + labels.patch_height - 1) / labels.patch_height;
   const uint64_t each = static_cast<uint64_t>(labels.columns) * labels.rows;
-  if (frames > kMostLabels / std::max<uint64_t>(each, 1))
-    fail(ErrorCode::format, "{}: labels of {} frames of {} patches", what, frames, each);
+  if (frames > (bytes.size() + 16) * kMostLabelsPerByte / std::max<uint64_t>(each, 1))
+    fail(ErrorCode::format, "{}: labels of {} frames of {} patches in {} bytes", what, frames, each,
+         bytes.size());
   RangeDecoder coder(reader.take(reader.remaining(), "labels"));
   Walk walk(labels.columns, each, networks);
   // Memory grows with what is decoded: a lie about the number of frames ends at the overrun.

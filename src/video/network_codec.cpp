@@ -14,6 +14,7 @@ namespace {
 
 constexpr uint64_t kMostParameters = 1u << 23;
 constexpr uint8_t kChromaFlag = 1;
+constexpr size_t kTried = 4096;  // codes that choose a table's start: it matters little to longer ones
 
 // The list of everything that is a table of small integers, in the order of the file.
 struct Table {
@@ -46,7 +47,8 @@ void encode_table(RangeEncoder& coder, const Table& table, uint32_t bell) {
     model.encode(coder, static_cast<uint32_t>(code + static_cast<int>(table.size / 2)));
 }
 
-uint32_t best_bell(const Table& table) {
+uint32_t best_bell(Table table) {
+  table.codes = table.codes.first(std::min<size_t>(table.codes.size(), kTried));
   size_t least = std::numeric_limits<size_t>::max();
   uint32_t best = 0;
   for (uint32_t bell = 0; bell < AdaptiveModel::kBells; ++bell) {

@@ -210,7 +210,7 @@ TEST(Attachment, RefusalsNameThePlaceAndTheReason) {
   EXPECT_THAT(refusal(damaged), HasSubstr("checksum"));
   const size_t first = 13;  // the first section
   EXPECT_THAT(refusal_of_changed(bytes, first, 77), HasSubstr("section 77 is not known"));
-  EXPECT_THAT(refusal_of_changed(bytes, first + 1, 0xFF), HasSubstr("a section needs"));
+  EXPECT_THAT(refusal_of_changed(bytes, first + 2, 0x7F), HasSubstr("a section needs"));
   EXPECT_THAT(refusal_of_changed(bytes, first + 4, 3), HasSubstr("3 bits a weight"));
   EXPECT_THAT(refusal_of_changed(bytes, first + 5, 99), HasSubstr("network kind 99"));
   EXPECT_THAT(refusal_of_changed(bytes, first + 6, 200), HasSubstr("is not a network"));
