@@ -1,0 +1,59 @@
+// --memory through the program.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "resident/plain_stack.hpp"
+#include "session_program.hpp"
+
+namespace cairn::cli {
+namespace {
+
+using testing::HasSubstr;
+
+class Memory : public testing::Test {
+ protected:
+  static std::string model() { return std::string(CAIRN_TEST_DATA) + "/golden_models/llama.gguf"; }
+  static std::string stack() {
+    const std::string path =
+        std::filesystem::temp_directory_path() / ("cairn-memory-" + std::to_string(getpid()) + ".gguf");
+    if (!std::filesystem::exists(path)) resident::write_plain_stack(model(), path, {.rows_per_group = 16});
+    return path;
+  }
+  static void TearDownTestSuite() { std::filesystem::remove(stack()); }
+  static void bench(const std::string& path, const std::string& memory, int status, const std::string& part) {
+    Program program({"bench", path, "--prompt", "8", "--generate", "2", "--repeat", "1", "--memory", memory});
+    program.close_input();
+    EXPECT_EQ(program.status(), status) << program.err;
+    EXPECT_THAT(status == 0 ? program.out : program.err, HasSubstr(part));
+  }
+};
+
+TEST_F(Memory, StacksTakeABudgetOrWhatThereIs) {
+  bench(stack(), "2G", 0, "tok/s");
+  bench(stack(), "auto", 0, "tok/s");
+}
+
+TEST_F(Memory, ABudgetBelowTheBaseSaysWhatIsNeeded) {
+  bench(stack(), "1M", 2, "a budget of 1.0 MiB is too small: with the stack's base alone");
+}
+
+TEST_F(Memory, OtherModelsAreOfFixedSize) {
+  bench(model(), "2G", 1, "only a stack's weights grow and shrink");
+}
+
+TEST_F(Memory, NonsenseIsRefused) {
+  bench(stack(), "much", 2, "--memory much: not a number of bytes");
+  bench(stack(), "0", 2, "--memory 0");
+}
+
+TEST_F(Memory, StacksArePrefilledByTheCpu) {
+  Program program({"run", stack(), "-p", "x", "--raw", "--prefill", "cpu"});
+  program.close_input();
+  EXPECT_EQ(program.status(), 1);
+  EXPECT_THAT(program.err, HasSubstr("the CPU prefills it"));
+}
+
+}  // namespace
+}  // namespace cairn::cli
