@@ -1,0 +1,96 @@
+// The program's stack, trim, verify and inspect on a small model.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "stack/small_model.hpp"
+
+namespace cairn {
+namespace {
+
+using testing::HasSubstr;
+
+struct Result {
+  int status;
+  std::string output;  // both streams
+};
+
+class StackProgram : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / ("cairn-stack-program-" + std::to_string(getpid()));
+    std::filesystem::create_directories(folder_);
+    stack::write_small_model(path("model.gguf"));
+    std::ofstream text(path("text.txt"));
+    for (int i = 0; i < 600; ++i) text << "stone " << i * 7919 << " lies on stone " << i << ". ";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  static Result run(const std::string& arguments) {
+    const std::string command = std::string(CAIRN_PROGRAM) + " " + arguments + " 2>&1";
+    FILE* pipe = popen(command.c_str(), "r");
+    Result result{0, {}};
+    for (int c = 0; (c = std::fgetc(pipe)) != EOF;) result.output += static_cast<char>(c);
+    const int status = pclose(pipe);
+    result.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return result;
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(StackProgram, MakesCutsChecksAndMeasures) {
+  const Result made = run("stack " + path("model.gguf") + " --text " + path("text.txt") +
+                          " --windows 4 --window 64 --importance-windows 1 --json -o " + path("s.gguf"));
+  ASSERT_EQ(made.status, 0) << made.output;
+  const auto report = nlohmann::json::parse(made.output);
+  EXPECT_EQ(report["matrices"], 14);
+
+  const auto inspected = nlohmann::json::parse(run("inspect --json " + path("s.gguf")).output);
+  EXPECT_EQ(inspected["linear_bytes"], report["linear_bytes"]);
+  EXPECT_EQ(inspected["steps"].get<int>(), inspected["stack"]["blocks"].get<int>() * 5 / 6);
+  EXPECT_GT(inspected["largest_step"].get<int>(), 0);
+  EXPECT_EQ(run("inspect --html " + path("curve.html") + " " + path("s.gguf")).status, 0);
+  EXPECT_TRUE(std::filesystem::exists(path("curve.html")));
+  EXPECT_THAT(run("inspect --html " + path("x.html") + " " + path("model.gguf")).output,
+              HasSubstr("this is none"));
+
+  const Result trimmed = run("trim " + path("s.gguf") + " --bits 5 --json -o " + path("t.gguf"));
+  ASSERT_EQ(trimmed.status, 0) << trimmed.output;
+  EXPECT_LE(nlohmann::json::parse(trimmed.output)["bits"].get<double>(), 5.0);
+  EXPECT_EQ(run("verify " + path("t.gguf")).status, 0);
+  EXPECT_EQ(run("trim " + path("s.gguf") + " --bits 5 --dequantize -o " + path("d.gguf")).status, 0);
+  const Result evaluated =
+      run("eval " + path("d.gguf") + " --context 64 --limit 4 --perplexity " + path("text.txt"));
+  EXPECT_EQ(evaluated.status, 0) << evaluated.output;
+
+  // A damaged block: told, and the exit status says so.
+  {
+    std::fstream file(path("t.gguf"), std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(static_cast<std::streamoff>(std::filesystem::file_size(path("t.gguf")) - 512));
+    file.put('\x55');
+  }
+  const Result damaged = run("verify " + path("t.gguf"));
+  EXPECT_EQ(damaged.status, 1);
+  EXPECT_THAT(damaged.output, HasSubstr("checksum"));
+}
+
+TEST_F(StackProgram, RefusesWhatCannotBe) {
+  EXPECT_THAT(run("stack " + path("model.gguf") + " --tune -o " + path("s.gguf")).output,
+              HasSubstr("no trainer was found"));
+  EXPECT_THAT(run("trim " + path("model.gguf") + " --bits 3 -o " + path("s.gguf")).output,
+              HasSubstr("is not a stack"));
+  EXPECT_THAT(run("trim " + path("model.gguf") + " -o " + path("s.gguf")).output,
+              HasSubstr("--size and --bits"));
+  EXPECT_THAT(run("verify " + path("model.gguf")).output, HasSubstr("is not a stack"));
+}
+
+}  // namespace
+}  // namespace cairn
