@@ -55,8 +55,10 @@ class TrainTargets : public testing::TestWithParam<std::tuple<kernels::Target, c
 
 TEST_P(TrainTargets, GradientsAreThoseOfDifferences) {
   const auto [target, name] = GetParam();
-  const TrainingSet set = make_set(40, 30, 2, 1);
   const Network shape = make_network(parse_architecture(name), 2);
+  TrainingSet set = make_set(40, 30, 2, shape.frames);
+  for (uint32_t f = 1; f < shape.frames; ++f) set.frames[0].small.push_back(set.frames[f].small[0]);
+  set.frames.resize(1);
   Parameters parameters(shape, true, 3);
   CropSampler sampler(set, {}, 21, 1);
   CropPass pass(shape, sampler.crop_width(), sampler.crop_height(), target);
@@ -113,9 +115,9 @@ INSTANTIATE_TEST_SUITE_P(Kernels, TrainTargets,
                          testing::Combine(testing::ValuesIn(kernels::available_targets().begin(),
                                                             kernels::available_targets().end()),
                                           testing::Values("C8M2", "C3M1T2", "linear", "EDSR:1", "C12M0")),
-                         [](const auto& info) {
-                           std::string name = fmt::format("{}_{}", kernels::name(std::get<0>(info.param)),
-                                                          std::get<1>(info.param));
+                         [](const auto& which) {
+                           std::string name = fmt::format("{}_{}", kernels::name(std::get<0>(which.param)),
+                                                          std::get<1>(which.param));
                            std::replace(name.begin(), name.end(), ':', '_');
                            return name;
                          });

@@ -119,6 +119,10 @@ void CropPass::load(const TrainingSet& set, const CropSampler& sampler, const Cr
   std::vector<PlaneView> small;
   for (const std::vector<uint16_t>& plane : frame.small)
     small.push_back({plane.data(), set.width, set.height, set.width});
+  if (small.size() < network_.frames) {
+    fail(ErrorCode::invalid_argument, "a network that sees {} frames is trained on {}", network_.frames,
+         small.size());
+  }
   load(small, set.peak, place.y, place.x);
   const float to_unit = 1.0f / static_cast<float>(set.peak);
   const uint32_t scale = network_.scale, phases = scale * scale;
