@@ -15,18 +15,9 @@ using graph::OpKind;
 using graph::Slot;
 
 constexpr size_t kStrip = kernels::kStripRows;
-constexpr size_t kOutputs = 96;      // of a product at a time: their weights stay in the second-level cache
-constexpr size_t kHeadTokens = 256;  // whose logits are held at a time
-constexpr size_t kVocabularyPart = 2048;  // rows of the output head in float at a time
+constexpr size_t kOutputs = 96;  // of a product at a time: their weights stay in the second-level cache
 // What one layer leaves to the next.
 constexpr std::array<Slot, 3> kCarried = {Slot::hidden, Slot::branch, Slot::branch2};
-
-double uniform(uint64_t& state) {  // SplitMix64
-  uint64_t z = state += 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
 
 std::vector<graph::Op> all_ops(const graph::Layer& layer) {
   std::vector<graph::Op> ops;
@@ -37,8 +28,8 @@ std::vector<graph::Op> all_ops(const graph::Layer& layer) {
 }  // namespace
 
 Differentiator::Differentiator(const gguf::File& file, const graph::Model& model, uint32_t window,
-                               ThreadPool& pool)
-    : file_(file), model_(model), pool_(pool), window_(window) {}
+                               ThreadPool& pool, ReadRow read_row)
+    : file_(file), model_(model), pool_(pool), window_(window), read_row_(std::move(read_row)) {}
 
 Differentiator::Buffer Differentiator::take_gradient(Slot s) {
   Buffer taken = std::move(gradient(s));
@@ -62,17 +53,20 @@ Differentiator::Buffer Differentiator::vector(const std::string& name) const {
   return values;
 }
 
-void Differentiator::load(const std::string& name, size_t begin, size_t count) {
+void Differentiator::load(const std::string& name, size_t begin, size_t count, Need need) {
   const gguf::Tensor& tensor = file_.tensor(name);
   const size_t k = tensor.row_elements();
   const auto& kernels = kernels::encoding_kernels(tensor.encoding, kernels::default_target());
   weights_.resize(count * k);
-  transposed_.resize(count * k);
+  if (need == Need::columns) transposed_.resize(count * k);
   pool_.run((count + kStrip - 1) / kStrip, [&](size_t, size_t part) {
     const size_t first = part * kStrip, rows = std::min(kStrip, count - first);
-    for (size_t r = first; r < first + rows; ++r)
-      kernels.dequantize(tensor.data.data() + (begin + r) * tensor.row_bytes(), k, weights_.data() + r * k);
-    for (size_t c = 0; c < k; ++c) {
+    for (size_t r = first; r < first + rows; ++r) {
+      float* to = weights_.data() + r * k;
+      if (!read_row_ || !read_row_(name, begin + r, to))
+        kernels.dequantize(tensor.data.data() + (begin + r) * tensor.row_bytes(), k, to);
+    }
+    for (size_t c = 0; c < k && need == Need::columns; ++c) {
       for (size_t r = first; r < first + rows; ++r) transposed_[c * count + r] = weights_[r * k + c];
     }
   });
@@ -89,7 +83,7 @@ void Differentiator::product(size_t m, size_t k, const float* a, const float* x,
   });
 }
 
-void Differentiator::embed(std::span<const std::vector<text::Token>> windows) {
+void Differentiator::embed(Windows windows) {
   for (const graph::Op& op : model_.embed) {
     if (op.kind != OpKind::embed) {
       forward(op, nullptr);
@@ -121,13 +115,15 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
                    out.data(), pool_);
       break;
     case OpKind::linear: {
-      const size_t k = model_.width(op.input);
-      load(op.weight, op.row_begin, op.rows);
-      const Buffer bias = vector(op.bias);
+      load(op.weight, op.row_begin, op.rows, Need::columns);
       out.assign(op.rows * tokens_, 0.0f);
-      for (size_t r = 0; r < op.rows && !bias.empty(); ++r)
-        std::fill_n(out.begin() + static_cast<ptrdiff_t>(r * tokens_), tokens_, bias[op.row_begin + r]);
-      product(op.rows, k, transposed_.data(), in.data(), tokens_, out.data(), tokens_, tokens_);
+      product(op.rows, model_.width(op.input), transposed_.data(), in.data(), tokens_, out.data(), tokens_,
+              tokens_);
+      if (tape != nullptr) saved.a = out;
+      const Buffer bias = vector(op.bias);
+      for (size_t r = 0; r < op.rows && !bias.empty(); ++r) {
+        for (size_t t = 0; t < tokens_; ++t) out[r * tokens_ + t] += bias[op.row_begin + r];
+      }
       break;
     }
     case OpKind::rope: {
@@ -186,9 +182,9 @@ void Differentiator::backward(uint32_t layer, const graph::Op& op, Saved& saved,
       break;
     }
     case OpKind::linear: {
-      if (visit) visit(layer, op, dy.data(), tokens_);
+      if (visit) visit(layer, op, dy.data(), saved.a.data(), tokens_);
       const size_t k = model_.width(op.input);
-      load(op.weight, op.row_begin, op.rows);
+      load(op.weight, op.row_begin, op.rows, Need::rows);
       Buffer& dx = gradient(op.input);
       if (dx.empty()) dx.assign(k * tokens_, 0.0f);
       product(k, op.rows, weights_.data(), dy.data(), tokens_, dx.data(), tokens_, tokens_);
@@ -243,66 +239,25 @@ void Differentiator::backward(uint32_t layer, const graph::Op& op, Saved& saved,
   saved = {};
 }
 
-// Logits of some tokens at a time, a label for each, and what that says about the head's input.
-void Differentiator::head(uint64_t seed, const std::function<void()>& step) {
-  std::vector<Saved> tape;
-  std::vector<const graph::Op*> before;
-  const graph::Op* output = nullptr;
-  float cap = 0;
-  for (const graph::Op& op : model_.head) {
-    if (op.kind == OpKind::softcap) cap = op.factor;
-    if (op.kind == OpKind::linear) output = &op;
-    if (op.kind == OpKind::linear || op.kind == OpKind::softcap || op.kind == OpKind::quantize) continue;
-    before.push_back(&op);
-    forward(op, &tape);
-  }
-  const size_t k = model_.width(output->input), rows = output->rows;
-  const Buffer& x = slot(output->input);
-  const Buffer bias = vector(output->bias);
-  Buffer dx(k * tokens_, 0.0f);
-  for (size_t first = 0; first < tokens_; first += kHeadTokens) {
-    if (step) step();
-    const size_t tokens = std::min(kHeadTokens, tokens_ - first);
-    Buffer logits(rows * tokens, 0.0f);
-    for (size_t row = 0; row < rows; row += kVocabularyPart) {
-      const size_t count = std::min(kVocabularyPart, rows - row);
-      load(output->weight, output->row_begin + row, count);
-      product(count, k, transposed_.data(), x.data() + first, tokens_, logits.data() + row * tokens, tokens,
-              tokens);
-    }
-    pool_.run(tokens / kSoftmaxTokens, [&](size_t, size_t part) {
-      const size_t begin = part * kSoftmaxTokens;
-      std::array<double, kSoftmaxTokens> draws;
-      for (size_t t = 0; t < kSoftmaxTokens; ++t) {
-        uint64_t state = (seed << 32) + first + begin + t;
-        draws[t] = uniform(state);
-      }
-      softmax_gradient(logits.data() + begin, rows, tokens, bias.empty() ? nullptr : bias.data(), cap, draws);
-    });
-    for (size_t row = 0; row < rows; row += kVocabularyPart) {
-      const size_t count = std::min(kVocabularyPart, rows - row);
-      load(output->weight, output->row_begin + row, count);
-      product(k, count, weights_.data(), logits.data() + row * tokens, tokens, dx.data() + first, tokens_,
-              tokens);
-    }
-  }
-  add_gradient(output->input, dx);
-  for (size_t i = before.size(); i-- > 0;) backward(0, *before[i], tape[i], {});
-}
-
-void Differentiator::run(std::span<const std::vector<text::Token>> windows, uint64_t seed, const Visit& visit,
-                         const std::function<void()>& step) {
+void Differentiator::forward_layers(Windows windows, const Step& step, Begins* begins) {
   tokens_ = windows.size() * window_;
-  for (Buffer& buffer : gradients_) buffer.clear();
   embed(windows);
-  std::vector<std::array<Buffer, kCarried.size()>> begins;
   for (const graph::Layer& layer : model_.layers) {
     if (step) step();
-    auto& begin = begins.emplace_back();
-    for (size_t i = 0; i < kCarried.size(); ++i) begin[i] = slot(kCarried[i]);
+    if (begins != nullptr) {
+      auto& begin = begins->emplace_back();
+      for (size_t i = 0; i < kCarried.size(); ++i) begin[i] = slot(kCarried[i]);
+    }
     for (const graph::Op& op : all_ops(layer)) forward(op, nullptr);
   }
-  head(seed, step);
+}
+
+double Differentiator::run(Windows windows, const Objective& objective, const Visit& visit,
+                           const Step& step) {
+  for (Buffer& buffer : gradients_) buffer.clear();
+  Begins begins;
+  forward_layers(windows, step, &begins);
+  const double loss = head(objective, step);
   for (size_t layer = model_.layers.size(); layer-- > 0;) {
     if (step) step();
     for (size_t i = 0; i < kCarried.size(); ++i) slot(kCarried[i]) = std::move(begins[layer][i]);
@@ -311,42 +266,20 @@ void Differentiator::run(std::span<const std::vector<text::Token>> windows, uint
     for (const graph::Op& op : ops) forward(op, &tape);
     for (size_t i = ops.size(); i-- > 0;) backward(static_cast<uint32_t>(layer), ops[i], tape[i], visit);
   }
+  return loss;
 }
 
-RowImportance measure_importance(const gguf::File& file, const graph::Model& model,
-                                 std::span<const std::vector<text::Token>> windows, ThreadPool& pool,
-                                 const std::function<void(uint64_t done, uint64_t total)>& progress) {
-  const size_t window = windows.front().size(), at_once = std::max<size_t>(1, 1024 / window);
-  RowImportance result;
-  const auto of = [&](const std::string& name) -> std::vector<float>& {
-    for (auto& [other, rows] : result) {
-      if (other == name) return rows;
-    }
-    return result.emplace_back(name, std::vector<float>(file.tensor(name).rows(), 0.0f)).second;
-  };
-  Differentiator differentiator(file, model, static_cast<uint32_t>(window), pool);
-  const float share = 1 / static_cast<float>(windows.size() * window);
-  const uint64_t batches = (windows.size() + at_once - 1) / at_once,
-                 steps = batches * model.layers.size() * 2;
-  uint64_t done = 0;
-  for (size_t i = 0; i < windows.size(); i += at_once) {
-    const auto batch = windows.subspan(i, std::min(at_once, windows.size() - i));
-    differentiator.run(
-        batch, i,
-        [&](uint32_t, const graph::Op& op, const float* gradient, size_t tokens) {
-          std::vector<float>& rows = of(op.weight);
-          pool.run(op.rows, [&](size_t, size_t r) {
-            double sum = 0;
-            for (size_t t = 0; t < tokens; ++t)
-              sum += static_cast<double>(gradient[r * tokens + t]) *
-                     static_cast<double>(gradient[r * tokens + t]);
-            rows[op.row_begin + r] += static_cast<float>(sum) * share;
-          });
-        },
-        [&] { progress(std::min(done++, steps), steps); });
-  }
-  progress(steps, steps);
-  return result;
+void Differentiator::sample(Windows windows, uint64_t seed, const Visit& visit, const Step& step) {
+  run(windows, {seed, nullptr}, visit, step);
+}
+
+double Differentiator::distil(Windows windows, const Buffer& teacher, const Visit& visit, const Step& step) {
+  return run(windows, {0, &teacher}, visit, step);
+}
+
+Differentiator::Buffer Differentiator::features(Windows windows, const Step& step) {
+  forward_layers(windows, step, nullptr);
+  return slot(before_head(nullptr, nullptr).input);
 }
 
 }  // namespace cairn::stack

@@ -1,6 +1,8 @@
 #include "stack/encode.hpp"
 
 #include <fmt/format.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include <algorithm>
 #include <optional>
@@ -11,17 +13,20 @@
 #include "llm/evaluate.hpp"
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
-#include "stack/differentiate.hpp"
+#include "stack/importance.hpp"
 #include "stack/moments.hpp"
 #include "stack/piece.hpp"
 #include "stack/sources.hpp"
 #include "stack/spool.hpp"
+#include "stack/tune.hpp"
 
 namespace cairn::stack {
 namespace {
 
 // A block is at most this share of what the matrices take at 3 bits, and at most kMostBlock bytes.
 constexpr double kMostShare = 0.0005;
+constexpr uint32_t kTuneStates = 8;  // states of the tuner that are kept on the way
+constexpr double kTellBits = 3;      // at which what tuning gained is told
 constexpr uint64_t kMostBlock = 64 << 10, kLeastBlock = 2 << 10;
 
 class Encoder {
@@ -42,6 +47,10 @@ class Encoder {
       fail(ErrorCode::invalid_argument, "a window of {} tokens is no multiple of 64", options.window);
     if (options.windows > 0)
       windows_ = llm::evaluation_windows(*model.tokenizer(), text, options.window, options.windows);
+    if (options.tune.steps > 0 && (options.codec != Codec::planes || text.empty()))
+      fail(ErrorCode::invalid_argument, "scales are tuned on a text, and only those of planes");
+    if (options.tune.steps > 0)
+      tune_windows_ = llm::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
     uint64_t parameters = 0;
     for (const Source& source : sources_) parameters += source.tensor->elements();
     most_bytes_ = std::clamp(static_cast<uint64_t>(kMostShare * 3 / 8 * static_cast<double>(parameters)),
@@ -50,7 +59,7 @@ class Encoder {
 
   EncodeReport run() {
     Spool spool(path_ + ".partial", key());
-    EncodeReport report{sources_.size(), 0, 0, 0, 0};
+    EncodeReport report{.matrices = sources_.size()};
     measure(spool);
     while (first_record_ + pieces_.size() < spool.size() && pieces_.size() < sources_.size()) {
       resume(spool);
@@ -61,7 +70,15 @@ class Encoder {
     Layout layout = arrange(pieces_);
     layout.tables = tables_.integers;
     report.blocks = layout.blocks.size();
-    write(spool, layout);
+    const BlockSource read = [&](size_t index, std::span<std::byte> out) {
+      const Block& block = layout.blocks[index];
+      spool.read(first_record_ + block.matrix, pieces_[block.matrix].block_offset(block.group, block.level),
+                 out);
+    };
+    if (options_.tune.steps > 0)
+      tune(spool, layout, read, report);
+    else
+      write(layout, read);
     const gguf::File written(path_);
     layout = read_layout(written);
     report.linear_bytes = layout.linear_bytes(layout.blocks.size());
@@ -89,6 +106,9 @@ class Encoder {
                     options_.avd.iterations, fit.first, fit.joint, fit.passes, fit.sweeps, options_.exact,
                     most_bytes_, options_.importance_windows);
     for (const float weight : fit.weights) numbers += fmt::format(" {}", weight);
+    if (options_.tune.steps > 0)
+      numbers += fmt::format(" tuned {} {} {} {} {}", options_.tune.steps, options_.tune.batch,
+                             options_.tune.windows, options_.tune.rate, options_.tune.teacher_bytes);
     return fmt::format("{} {} {}", quantize::model_fingerprint(model_.file()), hash.hex(), numbers);
   }
 
@@ -229,21 +249,44 @@ class Encoder {
     return identity;
   }
 
-  void write(const Spool& spool, const Layout& layout) const {
+  // The spool's further records are states of the tuner.
+  void tune(Spool& spool, Layout& layout, const BlockSource& read, EncodeReport& report) {
+    ScaleTuner tuner(model_.file(), graph_, layout, read, tune_windows_, options_.tune, pool_);
+    report.loss_before = tuner.measure(kTellBits, options_.tune.batch);
+    if (spool.size() > first_record_ + sources_.size()) {
+      std::vector<std::byte> state(spool.bytes(spool.size() - 1));
+      spool.read(spool.size() - 1, 0, state);
+      tuner.restore(state);
+    }
+    const uint32_t steps = options_.tune.steps, kept = std::max(steps / kTuneStates, 1u);
+    while (tuner.steps() < steps) {
+      tuner.advance([&] { progress("tuning", tuner.steps(), steps); });
+      if (tuner.steps() % kept == 0 || tuner.steps() == steps) spool.append(tuner.state());
+    }
+    report.loss_after = tuner.measure(kTellBits, options_.tune.batch);
+    progress("tuning", steps, steps);
+    const BlockSource tuned = [&](size_t index, std::span<std::byte> out) {
+      read(index, out);
+      tuner.apply(layout.blocks[index], out);
+    };
+    std::vector<std::byte> bytes;
+    for (size_t i = 0; i < layout.blocks.size(); ++i) {
+      bytes.resize(layout.blocks[i].bytes);
+      tuned(i, bytes);
+      layout.blocks[i].checksum = XXH3_64bits(bytes.data(), bytes.size());
+    }
+    write(layout, tuned);
+  }
+
+  void write(const Layout& layout, const BlockSource& read) const {
     std::vector<const gguf::Tensor*> tensors;
     for (const gguf::Tensor& tensor : model_.file().tensors()) {
       const bool stacked = std::any_of(sources_.begin(), sources_.end(),
                                        [&](const Source& source) { return source.tensor == &tensor; });
       if (!stacked) tensors.push_back(&tensor);
     }
-    write_stack(
-        path_, model_.file(), tensors, layout,
-        [&](size_t index, std::span<std::byte> out) {
-          const Block& block = layout.blocks[index];
-          spool.read(first_record_ + block.matrix,
-                     pieces_[block.matrix].block_offset(block.group, block.level), out);
-        },
-        [&](uint64_t done, uint64_t total) { progress("writing", done, total); });
+    write_stack(path_, model_.file(), tensors, layout, read,
+                [&](uint64_t done, uint64_t total) { progress("writing", done, total); });
   }
 
   const llm::Model& model_;
@@ -254,7 +297,7 @@ class Encoder {
   graph::Model graph_;
   std::vector<Source> sources_;
   Tables tables_;
-  std::vector<std::vector<text::Token>> windows_;
+  std::vector<std::vector<text::Token>> windows_, tune_windows_;
   uint64_t most_bytes_ = 0;
   std::vector<std::vector<float>> importance_;  // [source][row]
   size_t first_record_ = 0;                     // of the pieces in the spool

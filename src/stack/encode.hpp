@@ -10,6 +10,7 @@
 #include "llm/model.hpp"
 #include "stack/avd.hpp"
 #include "stack/fit.hpp"
+#include "stack/tune.hpp"
 
 namespace cairn::stack {
 
@@ -23,6 +24,7 @@ struct EncodeOptions {
   bool exact = false;                         // planes: a last level that restores the source
   FitOptions fit;
   AvdOptions avd;
+  TuneOptions tune;  // planes only
 };
 
 // Called between steps; what it throws (Error cancelled) ends the work, which can be resumed.
@@ -31,6 +33,8 @@ using EncodeProgress = std::function<void(std::string_view stage, uint64_t done,
 struct EncodeReport {
   uint64_t matrices = 0, blocks = 0, linear_bytes = 0, file_bytes = 0;
   uint64_t resumed = 0;  // matrices that an earlier run had finished
+  double loss_before = 0,
+         loss_after = 0;  // KL from the source in the first and last turn of the budgets tuned
 };
 
 // Writes the model as a stack to `path`; what is done so far stays in `path`.partial until the end, and the

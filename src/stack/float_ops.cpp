@@ -151,4 +151,56 @@ void softmax_gradient(float* logits, size_t n, size_t stride, const float* bias,
   }
 }
 
+double distillation_gradient(float* logits, float* teacher, size_t n, size_t stride, const float* bias,
+                             float cap, float scale) {
+  using Lanes = std::array<double, kSoftmaxTokens>;
+  std::array<float, kSoftmaxTokens> most;
+  most.fill(-std::numeric_limits<float>::infinity());
+  std::array<float, kSoftmaxTokens> teachers_most = most;
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t t = 0; t < kSoftmaxTokens; ++t) {
+      for (float* const values : {logits, teacher}) {
+        float& y = values[i * stride + t];
+        if (bias != nullptr) y += bias[i];
+        if (cap > 0) y = cap * std::tanh(y / cap);
+      }
+      most[t] = std::max(most[t], logits[i * stride + t]);
+      teachers_most[t] = std::max(teachers_most[t], teacher[i * stride + t]);
+    }
+  }
+  // KL = Σ p (log p − log q), p = e / Σ e: the difference of the logits under p, and of the logarithms of
+  // sums.
+  Lanes sums{}, teachers_sums{}, differences{};
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t t = 0; t < kSoftmaxTokens; ++t) {
+      float &y = logits[i * stride + t], &u = teacher[i * stride + t];
+      const float a = y - most[t], b = u - teachers_most[t];
+      y = std::exp(a);
+      u = std::exp(b);
+      sums[t] += static_cast<double>(y);
+      teachers_sums[t] += static_cast<double>(u);
+      differences[t] += static_cast<double>(u * (b - a));
+    }
+  }
+  double loss = 0;
+  std::array<float, kSoftmaxTokens> share, teachers_share;
+  for (size_t t = 0; t < kSoftmaxTokens; ++t) {
+    loss += differences[t] / teachers_sums[t] + std::log(sums[t] / teachers_sums[t]);
+    share[t] = scale / static_cast<float>(sums[t]);
+    teachers_share[t] = scale / static_cast<float>(teachers_sums[t]);
+  }
+  for (size_t i = 0; i < n; ++i) {
+    for (size_t t = 0; t < kSoftmaxTokens; ++t) {
+      float& y = logits[i * stride + t];
+      float slope = 1;
+      if (cap > 0) {  // of the capped logit, which is at least −cap
+        const float capped = std::max(most[t] + std::log(y), -cap) / cap;
+        slope = 1 - capped * capped;
+      }
+      y = (y * share[t] - teacher[i * stride + t] * teachers_share[t]) * slope;
+    }
+  }
+  return loss * static_cast<double>(scale);
+}
+
 }  // namespace cairn::stack

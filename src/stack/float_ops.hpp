@@ -42,4 +42,9 @@ constexpr size_t kSoftmaxTokens = 16;
 void softmax_gradient(float* logits, size_t n, size_t stride, const float* bias, float cap,
                       std::span<const double, kSoftmaxTokens> draws);
 
+// For the same tokens: the logits become scale times the gradients of KL(teacher ‖ model), the teacher's are
+// overwritten. Returns scale times the sum of the KL, in nats.
+double distillation_gradient(float* logits, float* teacher, size_t n, size_t stride, const float* bias,
+                             float cap, float scale);
+
 }  // namespace cairn::stack
