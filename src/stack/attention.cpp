@@ -1,7 +1,9 @@
 #include "stack/attention.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "kernels/encode.hpp"
@@ -47,28 +49,41 @@ class Strip {
       weights[i] = cap * t;
       slopes[i] = 1 - t * t;
     }
-    for (size_t r = 0; r < kStrip; ++r) {
-      const size_t position = first_ + r;
-      float most = -std::numeric_limits<float>::infinity();
-      const auto seen = [&](size_t key) {
-        return key <= position && (shape_.op.window == 0 || key + shape_.op.window > position);
-      };
-      for (size_t i = 0; i < keys_; ++i) {
-        if (seen(begin_ + i)) most = std::max(most, weights[i * kStrip + r]);
+    std::array<float, kStrip> most, sums{};
+    most.fill(-std::numeric_limits<float>::infinity());
+    for (size_t i = 0; i < keys_; ++i) {
+      for (size_t r = first_seeing(i); r < end_seeing(i); ++r)
+        most[r] = std::max(most[r], weights[i * kStrip + r]);
+    }
+    for (size_t i = 0; i < keys_; ++i) {
+      float* const row = weights.data() + i * kStrip;
+      const size_t begin = first_seeing(i), end = end_seeing(i);
+      std::fill(row, row + begin, 0.0f);
+      std::fill(row + end, row + kStrip, 0.0f);
+      for (size_t r = begin; r < end; ++r) {
+        row[r] = std::exp(row[r] - most[r]);
+        sums[r] += row[r];
       }
-      float sum = 0;
-      for (size_t i = 0; i < keys_; ++i) {
-        float& w = weights[i * kStrip + r];
-        w = seen(begin_ + i) ? std::exp(w - most) : 0;
-        sum += w;
-      }
-      for (size_t i = 0; i < keys_; ++i) weights[i * kStrip + r] /= sum;
+    }
+    for (size_t i = 0; i < keys_; ++i) {
+      for (size_t r = 0; r < kStrip; ++r) weights[i * kStrip + r] /= sums[r];
     }
   }
 
   const kernels::EncodeKernels& kernels() const { return kernels_; }
 
  private:
+  // The strip's queries that see key begin() + i: [first, end), end at least first.
+  size_t first_seeing(size_t i) const {
+    const size_t key = begin_ + i;
+    return key > first_ ? std::min(key - first_, kStrip) : 0;
+  }
+  size_t end_seeing(size_t i) const {
+    if (shape_.op.window == 0) return kStrip;
+    const size_t end = begin_ + i + shape_.op.window;  // of the positions that see it
+    return std::max(end > first_ ? std::min(end - first_, kStrip) : 0, first_seeing(i));
+  }
+
   const AttentionShape& shape_;
   const kernels::EncodeKernels& kernels_;
   size_t first_, begin_, keys_;
@@ -127,12 +142,10 @@ void attention_backward(const AttentionShape& s, const float* q, const float* k,
         dweights.assign(weights.size(), 0.0f);
         strip.kernels().multiply_add(strip.keys(), s.head_size, 1, v + kv_at + strip.begin(), s.tokens,
                                      dcontext + at + query, s.tokens, dweights.data(), kStrip);
-        for (size_t r = 0; r < kStrip; ++r) {
-          float mean = 0;
-          for (size_t i = r; i < weights.size(); i += kStrip) mean += weights[i] * dweights[i];
-          for (size_t i = r; i < weights.size(); i += kStrip)
-            dweights[i] = weights[i] * (dweights[i] - mean) * s.op.factor;
-        }
+        std::array<float, kStrip> means{};
+        for (size_t i = 0; i < weights.size(); ++i) means[i % kStrip] += weights[i] * dweights[i];
+        for (size_t i = 0; i < weights.size(); ++i)
+          dweights[i] = weights[i] * (dweights[i] - means[i % kStrip]) * s.op.factor;
         for (size_t i = 0; i < slopes.size(); ++i) dweights[i] *= slopes[i];
         scatter(strip, dcontext + at + query, weights, dv + kv_at);
         scatter(strip, q + at + query, dweights, dk + kv_at);

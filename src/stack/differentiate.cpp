@@ -33,15 +33,20 @@ Differentiator::Differentiator(const gguf::File& file, const graph::Model& model
 
 Differentiator::Buffer Differentiator::take_gradient(Slot s) {
   Buffer taken = std::move(gradient(s));
-  gradient(s).assign(model_.width(s) * tokens_, 0.0f);
-  if (taken.empty()) taken = gradient(s);
+  gradient(s).clear();
+  if (taken.empty()) taken.assign(model_.width(s) * tokens_, 0.0f);
   return taken;
 }
 
 void Differentiator::add_gradient(Slot s, const Buffer& more) {
   Buffer& to = gradient(s);
-  if (to.empty()) to.assign(more.size(), 0.0f);
-  for (size_t i = 0; i < more.size(); ++i) to[i] += more[i];
+  if (to.empty()) {
+    to = more;
+    return;
+  }
+  for_parts(more.size(), pool_, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) to[i] += more[i];
+  });
 }
 
 Differentiator::Buffer Differentiator::vector(const std::string& name) const {
@@ -157,11 +162,15 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
     case OpKind::add: {
       const Buffer& more = slot(op.input2);
       out.resize(in.size());
-      for (size_t i = 0; i < in.size(); ++i) out[i] = in[i] + more[i];
+      for_parts(in.size(), pool_, [&](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i) out[i] = in[i] + more[i];
+      });
       break;
     }
     case OpKind::scale:
-      for (size_t i = 0; i < in.size(); ++i) out[i] = in[i] * op.factor;
+      for_parts(in.size(), pool_, [&](size_t begin, size_t end) {
+        for (size_t i = begin; i < end; ++i) out[i] = in[i] * op.factor;
+      });
       break;
     default:  // quantize: float here
       break;

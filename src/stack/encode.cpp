@@ -251,7 +251,8 @@ class Encoder {
 
   // The spool's further records are states of the tuner.
   void tune(Spool& spool, Layout& layout, const BlockSource& read, EncodeReport& report) {
-    ScaleTuner tuner(model_.file(), graph_, layout, read, tune_windows_, options_.tune, pool_);
+    ScaleTuner tuner(model_.file(), graph_, layout, read, tune_windows_, options_.tune,
+                     static_cast<uint32_t>(pool_.threads()));
     report.loss_before = tuner.measure(kTellBits, options_.tune.batch);
     if (spool.size() > first_record_ + sources_.size()) {
       std::vector<std::byte> state(spool.bytes(spool.size() - 1));

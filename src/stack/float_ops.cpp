@@ -31,33 +31,42 @@ ValueAndSlope activation(graph::Activation kind, float x) {
 
 namespace {
 
+constexpr size_t kStrip = 64;  // tokens at once: the inner loops run along them
+using Lanes = std::array<float, kStrip>;
+
 // Calls body(first feature, features, first token, tokens) for each head and strip of tokens.
 template <class Body>
 void for_norms(const graph::Op& op, size_t tokens, size_t width, ThreadPool& pool, const Body& body) {
-  constexpr size_t kTokens = 64;
-  const size_t heads = op.heads > 0 ? op.heads : 1, strips = (tokens + kTokens - 1) / kTokens;
+  const size_t heads = op.heads > 0 ? op.heads : 1, strips = (tokens + kStrip - 1) / kStrip;
   pool.run(heads * strips, [&](size_t, size_t task) {
-    const size_t first = task % strips * kTokens;
-    body(task / strips * (width / heads), width / heads, first, std::min(kTokens, tokens - first));
+    const size_t first = task % strips * kStrip;
+    body(task / strips * (width / heads), width / heads, first, std::min(kStrip, tokens - first));
   });
 }
 
 struct Statistics {
-  float mean = 0, inverse = 0;  // of the deviation
+  Lanes mean{}, inverse{};  // of the deviation
 };
 
-Statistics statistics(const graph::Op& op, const float* x, size_t features, size_t stride) {
-  double sum = 0, squares = 0;
+// Of `count` tokens' features, a row of them each `stride`.
+Statistics statistics(const graph::Op& op, const float* x, size_t features, size_t stride, size_t count) {
+  std::array<double, kStrip> means{}, squares{};
   const auto n = static_cast<double>(features);
-  for (size_t i = 0; i < features && op.kind == graph::OpKind::norm_layer; ++i)
-    sum += static_cast<double>(x[i * stride]);
-  const double mean = sum / n;
-  for (size_t i = 0; i < features; ++i) {
-    const double d = static_cast<double>(x[i * stride]) - mean;
-    squares += d * d;
+  for (size_t i = 0; i < features && op.kind == graph::OpKind::norm_layer; ++i) {
+    for (size_t t = 0; t < count; ++t) means[t] += static_cast<double>(x[i * stride + t]) / n;
   }
-  return {static_cast<float>(mean),
-          static_cast<float>(1 / std::sqrt(squares / n + static_cast<double>(op.epsilon)))};
+  for (size_t i = 0; i < features; ++i) {
+    for (size_t t = 0; t < count; ++t) {
+      const double d = static_cast<double>(x[i * stride + t]) - means[t];
+      squares[t] += d * d;
+    }
+  }
+  Statistics s;
+  for (size_t t = 0; t < count; ++t) {
+    s.mean[t] = static_cast<float>(means[t]);
+    s.inverse[t] = static_cast<float>(1 / std::sqrt(squares[t] / n + static_cast<double>(op.epsilon)));
+  }
+  return s;
 }
 
 }  // namespace
@@ -65,12 +74,13 @@ Statistics statistics(const graph::Op& op, const float* x, size_t features, size
 void norm_forward(const graph::Op& op, const std::vector<float>& weight, const std::vector<float>& bias,
                   size_t tokens, size_t width, const float* x, float* out, ThreadPool& pool) {
   for_norms(op, tokens, width, pool, [&](size_t first, size_t features, size_t begin, size_t count) {
-    for (size_t t = begin; t < begin + count; ++t) {
-      const Statistics s = statistics(op, x + first * tokens + t, features, tokens);
-      for (size_t i = 0; i < features; ++i) {
-        const size_t at = (first + i) * tokens + t;
-        out[at] = (x[at] - s.mean) * s.inverse * weight[i] + (bias.empty() ? 0 : bias[i]);
-      }
+    const size_t offset = first * tokens + begin;
+    const Statistics s = statistics(op, x + offset, features, tokens, count);
+    for (size_t i = 0; i < features; ++i) {
+      const float* const from = x + offset + i * tokens;
+      float* const to = out + offset + i * tokens;
+      const float add = bias.empty() ? 0 : bias[i];
+      for (size_t t = 0; t < count; ++t) to[t] = (from[t] - s.mean[t]) * s.inverse[t] * weight[i] + add;
     }
   });
 }
@@ -79,18 +89,23 @@ void norm_backward(const graph::Op& op, const std::vector<float>& weight, size_t
                    const float* x, const float* dy, float* dx, ThreadPool& pool) {
   for_norms(op, tokens, width, pool, [&](size_t first, size_t features, size_t begin, size_t count) {
     const auto n = static_cast<float>(features);
-    for (size_t t = begin; t < begin + count; ++t) {
-      const Statistics s = statistics(op, x + first * tokens + t, features, tokens);
-      float along = 0, sum = 0;
-      for (size_t i = 0; i < features; ++i) {
-        const size_t at = (first + i) * tokens + t;
-        along += weight[i] * dy[at] * (x[at] - s.mean) * s.inverse;
-        sum += weight[i] * dy[at];
+    const size_t offset = first * tokens + begin;
+    const Statistics s = statistics(op, x + offset, features, tokens, count);
+    Lanes along{}, sum{};
+    for (size_t i = 0; i < features; ++i) {
+      const float *const from = x + offset + i * tokens, *const slope = dy + offset + i * tokens;
+      for (size_t t = 0; t < count; ++t) {
+        along[t] += weight[i] * slope[t] * (from[t] - s.mean[t]) * s.inverse[t];
+        sum[t] += weight[i] * slope[t];
       }
-      if (op.kind == graph::OpKind::norm_rms) sum = 0;
-      for (size_t i = 0; i < features; ++i) {
-        const size_t at = (first + i) * tokens + t;
-        dx[at] = s.inverse * (weight[i] * dy[at] - sum / n - (x[at] - s.mean) * s.inverse * along / n);
+    }
+    if (op.kind == graph::OpKind::norm_rms) sum = {};
+    for (size_t i = 0; i < features; ++i) {
+      const float *const from = x + offset + i * tokens, *const slope = dy + offset + i * tokens;
+      float* const to = dx + offset + i * tokens;
+      for (size_t t = 0; t < count; ++t) {
+        to[t] = s.inverse[t] *
+                (weight[i] * slope[t] - sum[t] / n - (from[t] - s.mean[t]) * s.inverse[t] * along[t] / n);
       }
     }
   });
@@ -121,7 +136,6 @@ void rope(const graph::Op& op, const std::vector<float>* factors, size_t tokens,
 
 void softmax_gradient(float* logits, size_t n, size_t stride, const float* bias, float cap,
                       std::span<const double, kSoftmaxTokens> draws) {
-  using Lanes = std::array<double, kSoftmaxTokens>;
   std::array<float, kSoftmaxTokens> most;
   most.fill(-std::numeric_limits<float>::infinity());
   for (size_t i = 0; i < n; ++i) {
@@ -132,7 +146,7 @@ void softmax_gradient(float* logits, size_t n, size_t stride, const float* bias,
       most[t] = std::max(most[t], y);
     }
   }
-  Lanes sums{}, cumulated{};
+  std::array<double, kSoftmaxTokens> sums{}, cumulated{};
   for (size_t i = 0; i < n; ++i) {
     for (size_t t = 0; t < kSoftmaxTokens; ++t)
       sums[t] += static_cast<double>(std::exp(logits[i * stride + t] - most[t]));
@@ -153,7 +167,6 @@ void softmax_gradient(float* logits, size_t n, size_t stride, const float* bias,
 
 double distillation_gradient(float* logits, float* teacher, size_t n, size_t stride, const float* bias,
                              float cap, float scale) {
-  using Lanes = std::array<double, kSoftmaxTokens>;
   std::array<float, kSoftmaxTokens> most;
   most.fill(-std::numeric_limits<float>::infinity());
   std::array<float, kSoftmaxTokens> teachers_most = most;
@@ -170,7 +183,7 @@ double distillation_gradient(float* logits, float* teacher, size_t n, size_t str
   }
   // KL = Σ p (log p − log q), p = e / Σ e: the difference of the logits under p, and of the logarithms of
   // sums.
-  Lanes sums{}, teachers_sums{}, differences{};
+  std::array<double, kSoftmaxTokens> sums{}, teachers_sums{}, differences{};
   for (size_t i = 0; i < n; ++i) {
     for (size_t t = 0; t < kSoftmaxTokens; ++t) {
       float &y = logits[i * stride + t], &u = teacher[i * stride + t];

@@ -2,11 +2,16 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cmath>
 #include <cstring>
+#include <future>
 #include <numbers>
+#include <numeric>
 #include <random>
+#include <utility>
 
+#include "base/error.hpp"
 #include "stack/plane_blocks.hpp"
 
 namespace cairn::stack {
@@ -30,18 +35,23 @@ std::vector<size_t> draw(size_t total, size_t count, uint32_t step) {
 
 }  // namespace
 
+ScaleTuner::Worker::Worker(size_t threads, const gguf::File& source, const graph::Model& model,
+                           uint32_t window, Differentiator::ReadRow read_row)
+    : pool(threads, ThreadPool::Idle::sleep),
+      teacher(source, model, window, pool),
+      student(source, model, window, pool, std::move(read_row)) {}
+
 ScaleTuner::ScaleTuner(const gguf::File& source, const graph::Model& model, const Layout& layout,
                        const BlockSource& read, Differentiator::Windows windows, const TuneOptions& options,
-                       ThreadPool& pool)
-    : layout_(layout),
-      windows_(windows),
-      options_(options),
-      pool_(pool),
-      teacher_(source, model, static_cast<uint32_t>(windows.front().size()), pool),
-      student_(source, model, static_cast<uint32_t>(windows.front().size()), pool,
-               [this](const std::string& tensor, uint64_t row, float* out) {
-                 return read_row(tensor, row, out);
-               }) {
+                       uint32_t threads)
+    : layout_(layout), windows_(windows), options_(options) {
+  const auto length = static_cast<uint32_t>(windows.front().size());
+  const uint32_t workers = std::min(threads, options.batch);
+  for (uint32_t i = 0; i < workers; ++i) {
+    workers_.push_back(std::make_unique<Worker>(
+        threads / workers, source, model, length,
+        [this](const std::string& tensor, uint64_t row, float* out) { return read_row(tensor, row, out); }));
+  }
   const uint64_t window_bytes = uint64_t{model.parameters.embedding} * windows.front().size() * sizeof(float);
   windows_ = windows.first(std::clamp<size_t>(options.teacher_bytes / window_bytes, 1, windows.size()));
   teachers_.resize(windows_.size());
@@ -73,7 +83,7 @@ ScaleTuner::ScaleTuner(const gguf::File& source, const graph::Model& model, cons
                    from_half);
   }
   for (const double bits : kBudgets) prefixes_.push_back(levels_at(bits));
-  for (auto* values : {&changes_, &means_, &squares_, &gradients_}) values->assign(parameters, 0.0f);
+  for (auto* values : {&changes_, &means_, &squares_}) values->assign(parameters, 0.0f);
 }
 
 ScaleTuner::Levels ScaleTuner::levels_at(double bits) const {
@@ -107,44 +117,64 @@ bool ScaleTuner::read_row(const std::string& tensor, uint64_t row, float* out) c
   return true;
 }
 
-const Differentiator::Buffer& ScaleTuner::teacher(size_t window, const std::function<void()>& tick) {
-  if (teachers_[window].empty()) teachers_[window] = teacher_.features(windows_.subspan(window, 1), tick);
-  return teachers_[window];
-}
-
-double ScaleTuner::gradients(std::span<const size_t> batch, const Levels& levels,
-                             const std::function<void()>& tick) {
-  const size_t window = windows_.front().size(), tokens = batch.size() * window;
-  std::vector<std::vector<text::Token>> texts;
-  Differentiator::Buffer wanted;
-  for (size_t i = 0; i < batch.size(); ++i) {
-    const Differentiator::Buffer& features = teacher(batch[i], tick);
-    wanted.resize(features.size() / window * tokens);
-    for (size_t row = 0; row < features.size() / window; ++row) {
-      std::copy_n(features.begin() + static_cast<ptrdiff_t>(row * window), window,
-                  wanted.begin() + static_cast<ptrdiff_t>(row * tokens + i * window));
-    }
-    texts.push_back(windows_[batch[i]]);
-  }
-  std::fill(gradients_.begin(), gradients_.end(), 0.0f);
-  levels_ = &levels;
+double ScaleTuner::window_gradients(Worker& worker, size_t window, std::vector<float>& gradients,
+                                    const Tick& tick) {
+  const Differentiator::Windows text = windows_.subspan(window, 1);
+  if (teachers_[window].empty()) teachers_[window] = worker.teacher.features(text, tick);
+  gradients.assign(changes_.size(), 0.0f);
   // y = s (1 + change) z, so that dL/dchange = Σ dL/dy · y / (1 + change).
-  const auto visit = [&](uint32_t, const graph::Op& op, const float* gradient, const float* output, size_t) {
+  const auto visit = [&](uint32_t, const graph::Op& op, const float* gradient, const float* output,
+                         size_t tokens) {
     const auto found = matrices_.find(op.weight);
     if (found == matrices_.end()) return;
     const Matrix& m = layout_.matrices[found->second];
     const Codes& codes = codes_[found->second];
-    pool_.run(op.rows, [&](size_t, size_t row) {
+    worker.pool.run(op.rows, [&](size_t, size_t row) {
       const size_t stored = codes.stored[op.row_begin + row];
-      const uint8_t level = levels[found->second][stored / m.rows_per_group];
+      const uint8_t level = (*levels_)[found->second][stored / m.rows_per_group];
       if (level > kPlanes) return;
       float sum = 0;
-      for (size_t t = 0; t < tokens; ++t) sum += gradient[row * tokens + t] * output[row * tokens + t];
+      for (size_t t = row * tokens; t < (row + 1) * tokens; ++t) sum += gradient[t] * output[t];
       const size_t at = parameter(codes, level, stored);
-      gradients_[at] += sum / (1 + changes_[at]);
+      gradients[at] += sum / (1 + changes_[at]);
     });
   };
-  return student_.distil(texts, wanted, visit, tick);
+  return worker.student.distil(text, teachers_[window], visit, tick);
+}
+
+// The mean over the batch, summed in its order: the result is the same with any number of threads.
+double ScaleTuner::gradients(std::span<const size_t> batch, const Levels& levels, const Tick& tick) {
+  levels_ = &levels;
+  parts_.resize(std::max(parts_.size(), batch.size()));
+  std::vector<double> losses(batch.size());
+  std::atomic<size_t> next{0};
+  std::atomic<bool> stop{false};
+  const auto work = [&](Worker& worker, const Tick& own_tick) {
+    for (size_t i; (i = next++) < batch.size();)
+      losses[i] = window_gradients(worker, batch[i], parts_[i], own_tick);
+  };
+  std::vector<std::future<void>> others;
+  for (size_t i = 1; i < workers_.size(); ++i) {
+    others.push_back(std::async(std::launch::async, [&, i] {
+      work(*workers_[i], [&] {
+        if (stop) fail(ErrorCode::cancelled, "tuning was interrupted");
+      });
+    }));
+  }
+  try {
+    work(*workers_.front(), tick);
+  } catch (...) {
+    stop = true;
+    for (const std::future<void>& other : others) other.wait();
+    throw;
+  }
+  for (std::future<void>& other : others) other.get();
+  const auto share = 1 / static_cast<float>(batch.size());
+  gradients_.assign(changes_.size(), 0.0f);
+  for (size_t i = 0; i < batch.size(); ++i) {
+    for (size_t p = 0; p < gradients_.size(); ++p) gradients_[p] += share * parts_[i][p];
+  }
+  return std::accumulate(losses.begin(), losses.end(), 0.0) / static_cast<double>(batch.size());
 }
 
 double ScaleTuner::advance(const std::function<void()>& tick) {
@@ -166,11 +196,9 @@ double ScaleTuner::advance(const std::function<void()>& tick) {
 }
 
 double ScaleTuner::measure(double bits, size_t windows) {
-  double sum = 0;
-  const Levels levels = levels_at(bits);
-  windows = std::min(windows, windows_.size());
-  for (size_t i = 0; i < windows; ++i) sum += gradients(std::array{i}, levels, {});
-  return sum / static_cast<double>(windows);
+  std::vector<size_t> first(std::min(windows, windows_.size()));
+  std::iota(first.begin(), first.end(), size_t{0});
+  return gradients(first, levels_at(bits), {});
 }
 
 std::vector<std::byte> ScaleTuner::state() const {

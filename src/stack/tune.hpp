@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -35,7 +36,7 @@ class ScaleTuner {
   // as many of them are used as teacher_bytes allow. All but options must outlive the tuner.
   ScaleTuner(const gguf::File& source, const graph::Model& model, const Layout& layout,
              const BlockSource& read, Differentiator::Windows windows, const TuneOptions& options,
-             ThreadPool& pool);
+             uint32_t threads);
 
   uint32_t steps() const { return step_; }  // done
   // One step; returns the KL from the source, nats a token, of the prefix and windows that it took. tick is
@@ -61,24 +62,33 @@ class ScaleTuner {
     quantize::Rotation rotation;
   };
 
+  // What works on one window at a time: with a thread each there is nothing to wait for.
+  struct Worker {
+    Worker(size_t threads, const gguf::File& source, const graph::Model& model, uint32_t window,
+           Differentiator::ReadRow read_row);
+    ThreadPool pool;
+    Differentiator teacher, student;
+  };
+  using Tick = std::function<void()>;
+
   size_t parameter(const Codes& codes, uint8_t level, size_t stored) const {
     return codes.first + (level - 1) * codes.stored.size() + stored;
   }
   Levels levels_at(double bits) const;
   bool read_row(const std::string& tensor, uint64_t row, float* out) const;
-  double gradients(std::span<const size_t> batch, const Levels& levels, const std::function<void()>& tick);
-  const Differentiator::Buffer& teacher(size_t window, const std::function<void()>& tick);
+  double gradients(std::span<const size_t> batch, const Levels& levels, const Tick& tick);
+  double window_gradients(Worker& worker, size_t window, std::vector<float>& gradients, const Tick& tick);
 
   const Layout& layout_;
   Differentiator::Windows windows_;
   TuneOptions options_;
-  ThreadPool& pool_;
   std::vector<Codes> codes_;  // [matrix]
   std::unordered_map<std::string, uint32_t> matrices_;
   std::vector<Levels> prefixes_;    // [budget]
   const Levels* levels_ = nullptr;  // of the work at hand
-  Differentiator teacher_, student_;
+  std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Differentiator::Buffer> teachers_;              // [window], empty until needed
+  std::vector<std::vector<float>> parts_;                     // [window of the batch][parameter]
   std::vector<float> changes_, means_, squares_, gradients_;  // [parameter]; Adam's
   uint32_t step_ = 0;
 };
