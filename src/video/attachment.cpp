@@ -13,7 +13,7 @@ constexpr uint32_t kMagic = 0x4E524143;  // "CARN"
 constexpr uint32_t kMostSide = 1u << 15;
 constexpr size_t kMostNetworks = 255;
 constexpr size_t kMostSegments = 1u << 20;
-enum class Section : uint8_t { end = 0, network = 1, labels = 2, segments = 3 };
+enum class Section : uint8_t { end = 0, network = 1, labels = 2, segments = 3, delta = 4 };
 
 uint32_t checksum(std::span<const std::byte> bytes) {
   return XXH32(bytes.data(), bytes.size(), 0);
@@ -64,21 +64,30 @@ void check_names(const Restoration& r, const std::string& what) {
 std::vector<std::byte> write_attachment(const Restoration& r, AttachmentSizes* sizes) {
   std::vector<std::byte> bytes;
   put(bytes, kMagic);
-  put(bytes, static_cast<uint8_t>(kAttachmentVersion));
+  const bool deltas = std::ranges::any_of(r.bases, [](int32_t base) { return base >= 0; });
+  put(bytes, static_cast<uint8_t>(deltas ? 2 : 1));
   put(bytes, static_cast<uint8_t>(r.scale));
   put_varint(bytes, r.width);
   put_varint(bytes, r.height);
   put_varint(bytes, r.small_width);
   put_varint(bytes, r.small_height);
   AttachmentSizes counted;
+  counted.version = deltas ? 2 : 1;
   const auto add = [&](Section section, const std::vector<std::byte>& payload, uint64_t& count) {
     const size_t before = bytes.size();
     put_section(bytes, section, payload);
     count += bytes.size() - before;
-    if (section == Section::network) counted.each.push_back(bytes.size() - before);
+    if (section == Section::network || section == Section::delta)
+      counted.each.push_back(bytes.size() - before);
   };
-  for (size_t i = 0; i < r.networks.size(); ++i)
-    add(Section::network, encode_network(r.networks[i], r.architectures[i]), counted.networks);
+  for (size_t i = 0; i < r.networks.size(); ++i) {
+    if (i < r.bases.size() && r.bases[i] >= 0) {
+      const auto base = static_cast<uint32_t>(r.bases[i]);
+      add(Section::delta, encode_delta(r.networks[i], r.networks[base], base), counted.networks);
+    } else {
+      add(Section::network, encode_network(r.networks[i], r.architectures[i]), counted.networks);
+    }
+  }
   if (r.chroma) add(Section::network, encode_network(*r.chroma, r.architectures.back()), counted.networks);
   if (r.labels)
     add(Section::labels,
@@ -107,9 +116,10 @@ Restoration read_attachment(std::span<const std::byte> bytes, const std::string&
   ByteReader reader(bytes, what);
   if (reader.read<uint32_t>("the magic number") != kMagic)
     reader.error_at(0, ErrorCode::format, "not an attachment of cairn (no \"CARN\")");
-  if (const auto version = reader.read<uint8_t>("the version"); version != kAttachmentVersion) {
-    reader.error_at(4, ErrorCode::unsupported, "version {} of the format; this cairn knows version {}",
-                    version, kAttachmentVersion);
+  const auto version = reader.read<uint8_t>("the version");
+  if (version < 1 || version > kAttachmentVersion) {
+    reader.error_at(4, ErrorCode::unsupported, "version {} of the format; this cairn knows 1 to {}", version,
+                    kAttachmentVersion);
   }
   if (bytes.size() < 16) fail(ErrorCode::format, "{}: truncated: {} bytes", what, bytes.size());
   uint32_t stored = 0;
@@ -131,10 +141,19 @@ Restoration read_attachment(std::span<const std::byte> bytes, const std::string&
                  r.scale, r.width, r.height);
   }
   AttachmentSizes counted;
+  counted.version = version;
   std::optional<Architecture> chroma;
   uint64_t weights = 0;
   std::span<const std::byte> labels;
-  for (bool more = true; more;) {
+  const auto count_network = [&](const Network& network, uint64_t size) {
+    weights += parameters(network);
+    if (weights > 1u << 24) fail(ErrorCode::format, "{}: more than {} parameters in all", what, 1u << 24);
+    if (network.plane == Network::Plane::luma && r.networks.size() == kMostNetworks)
+      fail(ErrorCode::format, "{}: more than {} networks", what, kMostNetworks);
+    counted.networks += size;
+    counted.each.push_back(size);
+  };
+  for (;;) {
     const uint64_t start = reader.offset();
     const auto section = reader.read<Section>("a section's kind");
     if (section == Section::end) break;
@@ -147,19 +166,25 @@ Restoration read_attachment(std::span<const std::byte> bytes, const std::string&
       case Section::network: {
         Architecture architecture;
         Network network = decode_network(payload, r.scale, name, &architecture);
-        weights += parameters(network);
-        if (weights > 1u << 24) fail(ErrorCode::format, "{}: more than {} parameters in all", what, 1u << 24);
-        counted.networks += whole;
-        counted.each.push_back(whole);
+        count_network(network, whole);
         if (network.plane == Network::Plane::chroma) {
           r.chroma = std::move(network);
           chroma = architecture;
-        } else if (r.networks.size() == kMostNetworks) {
-          fail(ErrorCode::format, "{}: more than {} networks", what, kMostNetworks);
         } else {
           r.networks.push_back(std::move(network));
           r.architectures.push_back(architecture);
+          r.bases.push_back(-1);
         }
+        break;
+      }
+      case Section::delta: {
+        if (version < 2) reader.error_at(start, ErrorCode::format, "a delta in a file of version 1");
+        uint32_t base = 0;
+        Network network = decode_delta(payload, r.networks, name, &base);
+        count_network(network, whole);
+        r.architectures.push_back(r.architectures[base]);
+        r.networks.push_back(std::move(network));
+        r.bases.push_back(static_cast<int32_t>(base));
         break;
       }
       case Section::labels:

@@ -1,6 +1,6 @@
 // What a cairn video carries beside its small video: networks, which of them restores what, and the
-// original's size. As bytes it is one attachment of the Matroska file; docs/video.md describes version 1 byte
-// by byte.
+// original's size. As bytes it is one attachment of the Matroska file; docs/video.md describes it byte by
+// byte.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ namespace cairn::video {
 
 constexpr const char* kAttachmentName = "cairn.bin";
 constexpr const char* kAttachmentType = "application/x-cairn-video";
-constexpr uint32_t kAttachmentVersion = 1;
+constexpr uint32_t kAttachmentVersion =
+    2;  // 1 is read as well, and written where 2's sections are not needed
 
 // Patches of patch_width × patch_height small pixels, row by row; those at the right and bottom may be cut.
 struct Labels {
@@ -35,14 +36,17 @@ struct Restoration {
   uint32_t small_width = 0, small_height = 0;
   uint32_t scale = 1;
   std::vector<Architecture> architectures;  // of `networks`, then of `chroma`
-  std::vector<Network> networks;            // luma; at least one
-  std::optional<Network> chroma;            // none: chroma is upscaled by the bicubic
+  // Of `networks`: the earlier one against which it is coded (as what differs), or -1; may be shorter.
+  std::vector<int32_t> bases;
+  std::vector<Network> networks;  // luma; at least one
+  std::optional<Network> chroma;  // none: chroma is upscaled by the bicubic
   std::optional<Labels> labels;   // which network restores each patch; frames beyond them: network 0
   std::vector<Segment> segments;  // without labels; empty: network 0 all along
 };
 
 // Bytes of the parts, for reports.
 struct AttachmentSizes {
+  uint32_t version = 1;  // of the format
   uint64_t networks = 0, labels = 0, header = 0;
   std::vector<uint64_t> each;  // network by network
 };
@@ -58,6 +62,14 @@ Restoration read_attachment(std::span<const std::byte> bytes, const std::string&
 std::vector<std::byte> encode_network(const Network& network, const Architecture& architecture);
 Network decode_network(std::span<const std::byte> bytes, uint32_t scale, const std::string& what,
                        Architecture* architecture = nullptr);
+
+// Whether b can be coded as what differs from a: quantised alike, of one shape.
+bool can_differ(const Network& a, const Network& b);
+// The bytes of `network` as what differs from `base`, number base_number of the attachment's luma networks.
+std::vector<std::byte> encode_delta(const Network& network, const Network& base, uint32_t base_number);
+// networks: those that precede it. Errors: format.
+Network decode_delta(std::span<const std::byte> bytes, const std::vector<Network>& networks,
+                     const std::string& what, uint32_t* base_number = nullptr);
 
 std::vector<std::byte> encode_labels(const Labels& labels, uint32_t networks);
 Labels decode_labels(std::span<const std::byte> bytes, uint32_t small_width, uint32_t small_height,

@@ -6,6 +6,7 @@
 #include "video/attachment.hpp"
 #include "video/bytes.hpp"
 #include "video/half.hpp"
+#include "video/network_tables.hpp"
 #include "video/quantise.hpp"
 #include "video/range_coder.hpp"
 
@@ -13,17 +14,12 @@ namespace cairn::video {
 namespace {
 
 constexpr uint64_t kMostParameters = 1u << 23;
-constexpr uint8_t kChromaFlag = 1;
 constexpr size_t kTried = 4096;  // codes that choose a table's start: it matters little to longer ones
 
 // The list of everything that is a table of small integers, in the order of the file.
 struct Table {
   std::span<int8_t> codes;
   uint32_t size;  // symbols; code c is symbol c + size / 2
-};
-
-struct Tables {
-  std::vector<std::vector<int8_t>> scales, biases;  // [layer]; the 5×5 filter's scales last
 };
 
 std::vector<Table> tables_of(Network& network, Tables& tables) {
@@ -60,25 +56,6 @@ uint32_t best_bell(Table table) {
   return best;
 }
 
-// Scales and biases as the integers of their grids, the first scale as it is and the others as differences.
-Tables grid_tables(const Network& network) {
-  Tables tables;
-  const auto scales = [&](const std::vector<float>& from) {
-    std::vector<int8_t> codes;
-    for (const float scale : from) codes.push_back(scale_code(scale));
-    tables.scales.push_back(codes);
-  };
-  for (const Layer& layer : network.layers) {
-    scales(layer.scales);
-    std::vector<int8_t> biases;
-    const float unit = bias_unit(layer);
-    for (const float bias : layer.bias) biases.push_back(static_cast<int8_t>(std::nearbyint(bias / unit)));
-    tables.biases.push_back(biases);
-  }
-  scales(network.skip_scales);
-  return tables;
-}
-
 }  // namespace
 
 std::vector<std::byte> encode_network(const Network& network, const Architecture& architecture) {
@@ -101,13 +78,32 @@ std::vector<std::byte> encode_network(const Network& network, const Architecture
     put(bytes, static_cast<int8_t>(bias_exponent(layer)));
     if (layer.relu) put(bytes, static_cast<int8_t>(scale_code(layer.activation_max)));
   }
-  Tables tables = grid_tables(network);
+  Tables tables = grid_tables(network, bias_units(network));
   Network copy = network;
   RangeEncoder coder;
   for (const Table& table : tables_of(copy, tables)) encode_table(coder, table, best_bell(table));
   const std::vector<std::byte> coded = coder.finish();
   bytes.insert(bytes.end(), coded.begin(), coded.end());
   return bytes;
+}
+
+void finish_network(Network& network, const Tables& tables, const std::vector<float>& units,
+                    const std::string& what) {
+  const auto weigh = [&](std::span<const int8_t> codes, std::span<const float> scales,
+                         std::vector<float>& weights) {
+    const size_t each = codes.size() / scales.size();
+    for (size_t i = 0; i < codes.size(); ++i) weights[i] = static_cast<float>(codes[i]) * scales[i / each];
+  };
+  for (size_t i = 0; i <= network.layers.size(); ++i) {
+    std::vector<float>& scales = i == network.layers.size() ? network.skip_scales : network.layers[i].scales;
+    for (const int8_t code : tables.scales[i]) scales.push_back(scale_value(code));
+    if (i == network.layers.size()) break;
+    Layer& layer = network.layers[i];
+    weigh(layer.codes, layer.scales, layer.weights);
+    for (size_t o = 0; o < layer.out; ++o) layer.bias[o] = static_cast<float>(tables.biases[i][o]) * units[i];
+  }
+  weigh(network.skip_codes, network.skip_scales, network.skip);
+  validate(network, what);
 }
 
 Network decode_network(std::span<const std::byte> bytes, uint32_t scale, const std::string& what,
@@ -171,21 +167,7 @@ Network decode_network(std::span<const std::byte> bytes, uint32_t scale, const s
       code = static_cast<int8_t>(static_cast<int>(model.decode(coder)) - static_cast<int>(table.size / 2));
     if (coder.overrun()) fail(ErrorCode::format, "{}: truncated: its weights go on beyond its end", what);
   }
-  const auto weigh = [&](std::span<const int8_t> codes, std::span<const float> scales,
-                         std::vector<float>& weights) {
-    const size_t each = codes.size() / scales.size();
-    for (size_t i = 0; i < codes.size(); ++i) weights[i] = static_cast<float>(codes[i]) * scales[i / each];
-  };
-  for (size_t i = 0; i <= network.layers.size(); ++i) {
-    std::vector<float>& scales = i == network.layers.size() ? network.skip_scales : network.layers[i].scales;
-    for (const int8_t code : tables.scales[i]) scales.push_back(scale_value(code));
-    if (i == network.layers.size()) break;
-    Layer& layer = network.layers[i];
-    weigh(layer.codes, layer.scales, layer.weights);
-    for (size_t o = 0; o < layer.out; ++o) layer.bias[o] = static_cast<float>(tables.biases[i][o]) * units[i];
-  }
-  weigh(network.skip_codes, network.skip_scales, network.skip);
-  validate(network, what);
+  finish_network(network, tables, units, what);
   return network;
 }
 

@@ -85,6 +85,17 @@ AdaptiveModel AdaptiveModel::bell(uint32_t size, uint32_t deviation_index) {
   return AdaptiveModel(std::move(start));
 }
 
+AdaptiveModel AdaptiveModel::spike(uint32_t size, uint32_t index) {
+  std::vector<uint16_t> start(size, 1);
+  const uint32_t middle = size / 2;
+  start[middle] = 2048;
+  for (uint32_t d = 1; d < middle; ++d) {
+    const uint32_t shift = index + d;
+    start[middle - d] = start[middle + d] = static_cast<uint16_t>(shift < 11 ? 2048u >> shift : 1u);
+  }
+  return AdaptiveModel(std::move(start));
+}
+
 void AdaptiveModel::count(uint32_t symbol) {
   frequencies_[symbol] = static_cast<uint16_t>(frequencies_[symbol] + step_);
   total_ += step_;

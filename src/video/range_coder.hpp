@@ -58,6 +58,9 @@ class AdaptiveModel {
   // Symbols around `size / 2` fall off as exp(-d² / 2σ²), σ = deviation_index's, floor 1; integers only.
   static AdaptiveModel bell(uint32_t size, uint32_t deviation_index);
   static constexpr uint32_t kBells = 64;
+  // Around `size / 2`, which has 2^(index + 1) times the frequency of its neighbours, halving from there on.
+  static AdaptiveModel spike(uint32_t size, uint32_t index);
+  static constexpr uint32_t kSpikes = 8;
 
   void encode(RangeEncoder& coder, uint32_t symbol);
   uint32_t decode(RangeDecoder& coder);

@@ -194,6 +194,78 @@ TEST(Attachment, SegmentsNameNetworksByFrame) {
   EXPECT_EQ(network_of(back, 1u << 20), 1u);
 }
 
+// `base` with some codes and biases moved by a step.
+Network neighbour_of(Network network, uint32_t seed) {
+  std::mt19937 random(seed);
+  const auto move = [&](std::vector<int8_t>& codes, const std::vector<float>& scales,
+                        std::vector<float>& weights) {
+    for (size_t i = 0; i < codes.size(); ++i) {
+      if (random() % 12 != 0 || std::abs(codes[i]) > 6) continue;
+      codes[i] = static_cast<int8_t>(codes[i] + (random() % 2 == 0 ? 1 : -1));
+      weights[i] = static_cast<float>(codes[i]) * scales[i / (codes.size() / scales.size())];
+    }
+  };
+  for (Layer& layer : network.layers) {
+    move(layer.codes, layer.scales, layer.weights);
+    layer.bias[0] += 3.0f / 1024;
+  }
+  if (!network.layers.empty() && network.layers[0].relu) network.layers[0].activation_max = scale_value(20);
+  move(network.skip_codes, network.skip_scales, network.skip);
+  return network;
+}
+
+TEST(Attachment, DeltasComeBackBitForBitAndAreSmall) {
+  for (const char* name : {"C8M4", "C16M4T2", "C1M0", "linear", "EDSR:2", "SRCNN"}) {
+    for (const uint32_t bits : {4u, 5u, 8u}) {
+      const Architecture architecture = parse_architecture(name);
+      const Network base = random_network(architecture, 2, bits, bits), network = neighbour_of(base, 3);
+      ASSERT_TRUE(can_differ(base, network));
+      const std::vector<std::byte> bytes = encode_delta(network, base, 1);
+      uint32_t number = 0;
+      const Network back = decode_delta(bytes, {make_network(architecture, 2), base}, name, &number);
+      expect_equal(network, back);
+      EXPECT_EQ(number, 1u);
+      EXPECT_LT(bytes.size(), encode_network(network, architecture).size() * 2 / 3) << name << " " << bits;
+    }
+  }
+  // Of another scale's grids, whatever the network.
+  const Architecture architecture = parse_architecture("C8M4");
+  const Network base = random_network(architecture, 2, 5, 1), other = random_network(architecture, 2, 5, 2);
+  expect_equal(other, decode_delta(encode_delta(other, base, 0), {base}, "other"));
+  EXPECT_FALSE(can_differ(base, random_network(architecture, 2, 6, 1)));
+  EXPECT_FALSE(can_differ(base, random_network(parse_architecture("C8M3"), 2, 5, 1)));
+}
+
+TEST(Attachment, DeltasMakeVersionTwo) {
+  Restoration r = random_restoration(2);
+  EXPECT_EQ(write_attachment(r)[4], std::byte{1});
+  r.networks.push_back(neighbour_of(r.networks[1], 1));
+  r.architectures.push_back(r.architectures[1]);
+  r.bases = {-1, -1, 1};
+  r.segments = {{0, 2}, {7, 1}};
+  AttachmentSizes sizes;
+  const std::vector<std::byte> bytes = write_attachment(r, &sizes);
+  EXPECT_EQ(bytes[4], std::byte{2});
+  const Restoration back = read_attachment(bytes, "a.mkv");
+  ASSERT_EQ(back.networks.size(), 3u);
+  expect_equal(r.networks[2], back.networks[2]);
+  EXPECT_EQ(back.bases, r.bases);
+  EXPECT_EQ(back.architectures[2].name(), "C4M1");
+  EXPECT_EQ(write_attachment(back), bytes);
+  const size_t delta = 13 + sizes.each[0] + sizes.each[1];  // its section
+  EXPECT_THAT(refusal_of_changed(bytes, 4, 1), HasSubstr("a delta in a file of version 1"));
+  EXPECT_THAT(refusal_of_changed(bytes, delta + 2, 2),
+              HasSubstr("it differs from network 2, before it there are 2"));
+  r.networks[1] = make_network(r.architectures[1], 2);  // floats
+  r.bases.pop_back();
+  std::vector<std::byte> floats = write_attachment(r, &sizes);
+  EXPECT_EQ(refusal(floats), "");
+  for (size_t keep = 1; keep + 8 < encode_delta(back.networks[2], back.networks[1], 1).size(); keep += 5) {
+    const std::vector<std::byte> whole = encode_delta(back.networks[2], back.networks[1], 1);
+    EXPECT_THROW(decode_delta(std::span(whole).first(keep), back.networks, "cut"), Error) << keep;
+  }
+}
+
 TEST(Attachment, RefusalsNameThePlaceAndTheReason) {
   Restoration r = random_restoration(2);
   r.segments = {{0, 1}};
@@ -201,7 +273,7 @@ TEST(Attachment, RefusalsNameThePlaceAndTheReason) {
   EXPECT_EQ(refusal(bytes), "");
   EXPECT_THAT(refusal(std::span(bytes).first(3)), HasSubstr("a.mkv: byte 0: the magic number needs 4 bytes"));
   EXPECT_THAT(refusal_of_changed(bytes, 0, 'X'), HasSubstr("not an attachment of cairn"));
-  EXPECT_THAT(refusal_of_changed(bytes, 4, 2), HasSubstr("version 2 of the format"));
+  EXPECT_THAT(refusal_of_changed(bytes, 4, 3), HasSubstr("version 3 of the format"));
   EXPECT_THAT(refusal_of_changed(bytes, 5, 9), HasSubstr("scale 9"));
   EXPECT_THAT(refusal_of_changed(bytes, 5, 1), HasSubstr("does not cover 319×177"));
   EXPECT_THAT(refusal(std::span(bytes).first(bytes.size() - 1)), HasSubstr("truncated or damaged"));
@@ -237,7 +309,10 @@ TEST(Attachment, CutNetworksAreRefused) {
 // Whatever the bytes are, they are read or refused; a real fuzzer is in fuzz/.
 TEST(Attachment, RandomChangesDoNoHarm) {
   Restoration r = random_restoration(2);
-  r.labels = random_labels(2, 0.2);
+  r.networks.push_back(neighbour_of(r.networks[1], 1));
+  r.architectures.push_back(r.architectures[1]);
+  r.bases = {-1, -1, 1};
+  r.labels = random_labels(3, 0.2);
   const std::vector<std::byte> good = write_attachment(r);
   std::mt19937 random(5);
   for (int i = 0; i < 2000; ++i) {

@@ -169,6 +169,56 @@ TEST_F(Encode, ChunksHaveNetworksAndLabels) {
   EXPECT_EQ(read_cairn_file(path("out.mkv")).restoration->networks.size(), 1u);
 }
 
+// Two scenes in turn, of which the second comes back: each has a network of its own, the second coded as what
+// differs from the first.
+TEST_F(Encode, ScenesThatLookAlikeShareANetwork) {
+  const Format format{112, 80, 8, Chroma::c420};
+  VideoInfo info;
+  info.format = format;
+  info.time_base = {1, 1000};
+  info.frame_rate = {25, 1};
+  LosslessFile file(path("clip.mkv"), info, "");
+  for (uint32_t i = 0; i < 48; ++i) {
+    Frame frame = moving_edges(format, i % 12);
+    frame.pts = 40 * i;
+    frame.duration = 40;
+    Plane& luma = frame.planes[0];
+    for (uint32_t y = 0; i / 12 % 2 == 1 && y < luma.height; ++y) {
+      for (uint32_t x = 0; x < luma.width;
+           ++x)  // dark stripes that bend what the first scene's network learns
+        luma.row(y)[x] = static_cast<uint16_t>(luma.row(y)[x] / 4 + ((x + i) % 5 < 2 ? 20 : 0));
+    }
+    file.write(frame);
+  }
+  file.finish();
+  EncodeOptions o = options(Mode::x2);
+  o.crf = 12;
+  o.train_steps = 200;
+  const EncodeReport one = [&] {
+    EncodeOptions without = o;
+    without.scenes = 0;
+    return run(without, path("clip.mkv"));
+  }();
+  EXPECT_EQ(one.scene_networks, 0u);
+  const EncodeReport report = run(o, path("clip.mkv"));
+  EXPECT_EQ(report.scenes, 4u);
+  ASSERT_GE(report.scene_networks, 1u);
+  EXPECT_GT(report.result.psnr, one.result.psnr);
+  EXPECT_NEAR(seen_psnr(path("clip.mkv")), report.result.psnr, 1e-6);
+  const CairnFile made = read_cairn_file(path("out.mkv"));
+  const Restoration& r = *made.restoration;
+  EXPECT_EQ(made.sizes.version, 2u);
+  EXPECT_EQ(r.networks.size(), report.scene_networks + 1);
+  EXPECT_GE(r.bases[1], 0);
+  EXPECT_LT(made.sizes.each[1], made.sizes.each[0]);
+  EXPECT_EQ(network_of(r, 0), network_of(r, 24));
+  EXPECT_EQ(network_of(r, 12), network_of(r, 36));
+  EXPECT_NE(network_of(r, 0), network_of(r, 12));
+  o.size = report.result.bytes - 1;  // a budget is kept
+  o.crf.reset();
+  EXPECT_LE(run(o, path("clip.mkv")).result.bytes, *o.size);
+}
+
 TEST_F(Encode, TheAutomaticChoiceIsTheBestMeasured) {
   const std::string clip = make_clip();
   const EncodeReport report = run(options(Mode::automatic), clip);

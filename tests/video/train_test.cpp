@@ -114,7 +114,8 @@ TEST_P(TrainTargets, ThePassIsTheReference) {
 INSTANTIATE_TEST_SUITE_P(Kernels, TrainTargets,
                          testing::Combine(testing::ValuesIn(kernels::available_targets().begin(),
                                                             kernels::available_targets().end()),
-                                          testing::Values("C8M2", "C3M1T2", "linear", "EDSR:1", "C12M0")),
+                                          testing::Values("C8M2", "C3M1T2", "linear", "EDSR:1", "C12M0",
+                                                          "SRCNN", "VDSR:2")),
                          [](const auto& which) {
                            std::string name = fmt::format("{}_{}", kernels::name(std::get<0>(which.param)),
                                                           std::get<1>(which.param));
@@ -155,6 +156,56 @@ TEST(Train, AQuantisedNetworkBeatsTheBicubic) {
   EXPECT_EQ(trained.network.weight_bits, 5u);
   EXPECT_EQ(trained.steps, 120u);
   EXPECT_GT(psnr(trained.network, set), psnr(make_network(parse_architecture("linear"), 2), set) + 0.5);
+}
+
+// On the upscaled frame, as SRCNN and VDSR work.
+TEST(Train, NetworksOnUpscaledFramesLearn) {
+  const TrainingSet set = make_set(48, 40, 2, 1);
+  ThreadPool pool(2, ThreadPool::Idle::sleep);
+  TrainOptions options = quick();
+  options.steps = 60;
+  options.rate = 1e-3;
+  const Trained trained = train(make_network(parse_architecture("VDSR:2"), 2), set, options, pool);
+  ASSERT_NO_THROW(validate(trained.network, "trained"));
+  EXPECT_GT(psnr(trained.network, set), psnr(make_network(parse_architecture("linear"), 2), set) + 0.5);
+}
+
+size_t changed_codes(const Network& a, const Network& b) {
+  size_t changed = 0;
+  for (size_t i = 0; i < a.layers.size(); ++i) {
+    for (size_t w = 0; w < a.layers[i].codes.size(); ++w)
+      changed += a.layers[i].codes[w] != b.layers[i].codes[w] ? 1 : 0;
+  }
+  return changed;
+}
+
+// A network for a second scene, begun from the first's: it keeps most of its codes, and learns.
+TEST(Train, StaysNearItsStart) {
+  TrainingSet first = make_set(64, 48, 2, 3), second = first;
+  first.frames.resize(1);
+  second.frames.erase(second.frames.begin(), second.frames.begin() + 2);
+  ThreadPool pool(2, ThreadPool::Idle::sleep);
+  const Network shape = make_network(parse_architecture("C4M1"), 2);
+  TrainOptions options = quick();
+  const Network start = train(shape, first, options, pool).network;
+  options.start = &start;
+  options.rate = 2e-3;
+  options.reluctance = 0.25f;
+  const Network near = train(shape, second, options, pool).network;
+  options.reluctance = 100;
+  const Network nailed = train(shape, second, options, pool).network;
+  options.reluctance = -1;
+  const Network freely = train(shape, second, options, pool).network;
+  ASSERT_NO_THROW(validate(near, "near"));
+  EXPECT_GT(psnr(near, second), psnr(start, second) + 0.05);
+  EXPECT_EQ(changed_codes(start, nailed), 0u);
+  EXPECT_GT(changed_codes(start, near), 0u);
+  EXPECT_LT(changed_codes(start, near), changed_codes(start, freely));
+  options.reluctance = 0.25f;
+  options.weight_bits = 6;
+  EXPECT_THROW(train(shape, second, options, pool), Error);
+  options.reluctance = -1;
+  EXPECT_THROW(train(make_network(parse_architecture("C8M1"), 2), second, options, pool), Error);
 }
 
 TEST(Train, ThreadsDoNotChangeTheResult) {

@@ -69,6 +69,8 @@ void report(const Options& options, const video::EncodeReport& report) {
                      {"labels", report.labels},
                      {"header", report.header},
                      {"total", result.bytes}};
+    json["scenes"] = report.scenes;
+    json["scene_networks"] = report.scene_networks;
     json["bicubic_psnr_y"] = report.bicubic_psnr;
     for (const video::Choice& choice : report.choices) json["choices"].push_back(to_json(choice));
     fmt::print("{}\n", json.dump(2));
@@ -139,6 +141,11 @@ void add_video_encode(CLI::App& video) {
       ->check(CLI::Range(1, 16))
       ->capture_default_str();
   command.add_flag("--jstdo", options->encode.jstdo, "one network, trained on the harder patches");
+  command
+      .add_option("--scenes", options->encode.scenes,
+                  "further networks for scenes, at most, where they pay (0: one network for the clip)")
+      ->check(CLI::Range(0, 200))
+      ->capture_default_str();
   command.add_flag("--chroma", options->encode.chroma, "a small network for chroma as well");
   command
       .add_option("--train-minutes", options->encode.train_minutes,

@@ -33,7 +33,7 @@ nlohmann::ordered_json to_json(const CairnFile& file, const FileBytes& bytes, co
                    {"container", bytes.container()}, {"file", bytes.file}};
   if (!file.restoration) return json;
   const video::Restoration& r = *file.restoration;
-  json["version"] = video::kAttachmentVersion;
+  json["version"] = file.sizes.version;
   json["restored"] = {{"width", r.width}, {"height", r.height}, {"scale", r.scale}};
   const auto add = [&](const Network& network, size_t i) {
     json["networks"].push_back({{"name", r.architectures[i].name()},
@@ -42,6 +42,7 @@ nlohmann::ordered_json to_json(const CairnFile& file, const FileBytes& bytes, co
                                 {"parameters", video::parameters(network)},
                                 {"bytes", file.sizes.each[i]},
                                 {"gmac_per_frame", gmacs(network, r)}});
+    if (i < r.bases.size() && r.bases[i] >= 0) json["networks"].back()["differs_from"] = r.bases[i];
   };
   for (size_t i = 0; i < r.networks.size(); ++i) add(r.networks[i], i);
   if (r.chroma) add(*r.chroma, r.networks.size());
@@ -76,13 +77,16 @@ void print(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo
     const video::Restoration& r = *file.restoration;
     for (size_t i = 0; i < file.sizes.each.size(); ++i) {
       const Network& network = i < r.networks.size() ? r.networks[i] : *r.chroma;
+      const bool delta = i < r.bases.size() && r.bases[i] >= 0;
       const std::string what = fmt::format(
-          "{} {} ({} weights, {} bits)", network.plane == Network::Plane::luma ? "network" : "chroma",
-          r.architectures[i].name(), video::parameters(network), network.weight_bits);
+          "{} {} ({})", network.plane == Network::Plane::luma ? "network" : "chroma",
+          r.architectures[i].name(),
+          delta ? fmt::format("what differs from network {}", r.bases[i])
+                : fmt::format("{} weights, {} bits", video::parameters(network), network.weight_bits));
       part(what.c_str(), file.sizes.each[i]);
     }
   }
-  part("labels", bytes.labels);
+  part(file.restoration && !file.restoration->segments.empty() ? "segments" : "labels", bytes.labels);
   part("attachment's header", bytes.header);
   part("audio", bytes.audio);
   part("container", bytes.container());
@@ -98,6 +102,10 @@ void print(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo
                file.restoration->labels->frames.size());
   }
   fmt::print(".\n");
+  for (size_t i = 0; i < file.restoration->segments.size(); ++i) {
+    const video::Segment& segment = file.restoration->segments[i];
+    fmt::print("From frame {} on: network {}\n", segment.first_frame, segment.network);
+  }
 }
 
 void run(const Options& options) {

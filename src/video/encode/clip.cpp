@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "video/encode/memory_file.hpp"
+#include "video/encode/scenes.hpp"
 #include "video/resample.hpp"
 #include "video/restore.hpp"
 
@@ -69,11 +70,14 @@ Clip::Clip(const std::string& path, ThreadPool& pool, const std::function<void(u
     : path_(path), pool_(pool) {
   Reader reader(path);
   Frame frame;
+  SceneFinder finder;
   while (reader.read(frame)) {
     ++frames_;
+    finder.add(frame);
     if (progress) progress(frames_);
     throw_if_interrupted();
   }
+  scenes_ = finder.scenes();
   info_ = reader.info();  // after the first frame: decoders know more than headers
 }
 
@@ -99,7 +103,7 @@ SmallVideo Clip::encode(uint32_t scale, const CoderOptions& options) {
   return small;
 }
 
-void Clip::side_by_side(const SmallVideo& small, const Body& body) {
+void Clip::side_by_side(const SmallVideo& small, const Body& body, std::optional<uint64_t> end) {
   const MemoryFile file;
   write_matroska(file.path(), small.coded, {}, {.audio_from = "", .in_place = true});
   Reader originals(path_), decoded(file.path());
@@ -108,7 +112,7 @@ void Clip::side_by_side(const SmallVideo& small, const Body& body) {
   uint64_t number = 0;
   bool more = decoded.read(ring[0]);
   if (!more) fail(ErrorCode::io, "{}: its small video decodes to nothing", path_);
-  for (; more; ++number) {
+  for (; more && number < end.value_or(frames_ + 1); ++number) {
     more = decoded.read(ring[(number + 1) % 3]);
     if (!originals.read(original)) break;
     const Frame& current = ring[number % 3];
@@ -117,41 +121,58 @@ void Clip::side_by_side(const SmallVideo& small, const Body& body) {
           more ? &ring[(number + 1) % 3] : &current});
     throw_if_interrupted();
   }
-  if (number != frames_) fail(ErrorCode::io, "{}: {} frames became {}", path_, frames_, number);
+  if (number != end.value_or(frames_)) fail(ErrorCode::io, "{}: {} frames became {}", path_, frames_, number);
+}
+
+std::vector<double> Clip::errors(const SmallVideo& small, const Restoration& restoration) {
+  Restorer restorer(restoration, small.format, path_, {.threads = pool_.threads()});
+  Frame restored;
+  const double samples = static_cast<double>(info_.format.width) * info_.format.height;
+  std::vector<double> errors;
+  side_by_side(small, [&](uint64_t number, const Frame& original, const Triple& frames) {
+    restorer.restore(number, frames.previous, *frames.current, frames.next, restored);
+    errors.push_back(static_cast<double>(plane_error(restored.planes[0], original.planes[0])) / samples);
+  });
+  return errors;
+}
+
+double Clip::psnr_of(const std::vector<double>& errors) const {
+  double sum = 0;
+  for (const double error : errors) sum += error;
+  return to_psnr(sum / static_cast<double>(errors.size()), info_.format.peak());
 }
 
 double Clip::psnr(const SmallVideo& small, const Restoration& restoration) {
-  const uint32_t width = info_.format.width, height = info_.format.height, peak = info_.format.peak();
-  Restorer restorer(restoration, small.format, path_, {.threads = pool_.threads()});
-  Frame restored;
-  double sum = 0;
-  side_by_side(small, [&](uint64_t number, const Frame& original, const Triple& frames) {
-    restorer.restore(number, frames.previous, *frames.current, frames.next, restored);
-    sum += static_cast<double>(plane_error(restored.planes[0], original.planes[0]));
-  });
-  return to_psnr(sum / (static_cast<double>(frames_) * width * height), peak);
+  return psnr_of(errors(small, restoration));
 }
 
-TrainingSet Clip::training_set(const SmallVideo& small, uint32_t inputs, uint64_t bytes, size_t plane) {
+TrainingSet Clip::training_set(const SmallVideo& small, uint32_t inputs, uint64_t bytes, size_t plane,
+                               std::optional<FrameRange> range) {
+  const FrameRange used = range.value_or(FrameRange{0, frames_});
   TrainingSet set;
   set.scale = small.scale;
   set.peak = info_.format.peak();
   set.width = small.format.plane_width(plane);
   set.height = small.format.plane_height(plane);
-  const uint64_t pixels = static_cast<uint64_t>(set.width) * set.height,
+  const uint64_t pixels = static_cast<uint64_t>(set.width) * set.height, count = used.end - used.first,
                  each = 2 * pixels * (inputs + small.scale * small.scale) * (plane == 0 ? 1 : 2);
-  const uint64_t wanted = std::clamp<uint64_t>(bytes / each, 1, frames_);
-  side_by_side(small, [&](uint64_t number, const Frame& original, const Triple& frames) {
-    if (number * wanted / frames_ == (number + 1) * wanted / frames_) return;
-    for (size_t p = plane; p <= (plane == 0 ? 0 : 2u); ++p) {
-      TrainingFrame frame;
-      frame.small.push_back(frames.current->planes[p].samples);
-      if (inputs > 1) frame.small.push_back(frames.previous->planes[p].samples);
-      if (inputs > 2) frame.small.push_back(frames.next->planes[p].samples);
-      frame.original = extended(original.planes[p], set.width * small.scale, set.height * small.scale);
-      set.frames.push_back(std::move(frame));
-    }
-  });
+  const uint64_t wanted = std::clamp<uint64_t>(bytes / each, 1, count);
+  side_by_side(
+      small,
+      [&](uint64_t number, const Frame& original, const Triple& frames) {
+        if (number < used.first) return;
+        const uint64_t n = number - used.first;
+        if (n * wanted / count == (n + 1) * wanted / count) return;
+        for (size_t p = plane; p <= (plane == 0 ? 0 : 2u); ++p) {
+          TrainingFrame frame;
+          frame.small.push_back(frames.current->planes[p].samples);
+          if (inputs > 1) frame.small.push_back(frames.previous->planes[p].samples);
+          if (inputs > 2) frame.small.push_back(frames.next->planes[p].samples);
+          frame.original = extended(original.planes[p], set.width * small.scale, set.height * small.scale);
+          set.frames.push_back(std::move(frame));
+        }
+      },
+      used.end);
   return set;
 }
 

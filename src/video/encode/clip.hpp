@@ -25,6 +25,10 @@ struct SmallVideo {
   double psnr = 0;  // of luma, dB, bicubic (scale 1: as it is)
 };
 
+struct FrameRange {
+  uint64_t first = 0, end = 0;
+};
+
 // The original, read as often as needed (frames are not kept), and what is done with all of them.
 class Clip {
  public:
@@ -34,13 +38,19 @@ class Clip {
   const VideoInfo& info() const { return info_; }
   const std::string& path() const { return path_; }
   uint64_t frames() const { return frames_; }
+  // First frames of the clip's scenes; the first of all is 0.
+  const std::vector<uint64_t>& scenes() const { return scenes_; }
 
   SmallVideo encode(uint32_t scale, const CoderOptions& options);
   // PSNR of luma, whole frames, restored just as they will be where they are watched.
   double psnr(const SmallVideo& small, const Restoration& restoration);
-  // As many frames, evenly spread, as `bytes` hold, with `inputs` planes each. plane: 0 luma; 1: U and V, as
-  // frames of their own.
-  TrainingSet training_set(const SmallVideo& small, uint32_t inputs, uint64_t bytes, size_t plane = 0);
+  // The same frame by frame: mean squared errors, in units of a sample's.
+  std::vector<double> errors(const SmallVideo& small, const Restoration& restoration);
+  double psnr_of(const std::vector<double>& errors) const;
+  // As many frames, evenly spread over those of `range`, as `bytes` hold, with `inputs` planes each. plane: 0
+  // luma; 1: U and V, as frames of their own.
+  TrainingSet training_set(const SmallVideo& small, uint32_t inputs, uint64_t bytes, size_t plane = 0,
+                           std::optional<FrameRange> range = std::nullopt);
   // PSNR of each patch of luma as `by` restores it: [frame][patch].
   std::vector<std::vector<float>> score_patches(const SmallVideo& small, const Restoration& by,
                                                 uint32_t patch_width, uint32_t patch_height);
@@ -51,12 +61,13 @@ class Clip {
     const Frame *previous, *current, *next;
   };
   using Body = std::function<void(uint64_t, const Frame& original, const Triple& small)>;
-  void side_by_side(const SmallVideo& small, const Body& body);
+  void side_by_side(const SmallVideo& small, const Body& body, std::optional<uint64_t> end = std::nullopt);
 
   std::string path_;
   ThreadPool& pool_;
   VideoInfo info_;
   uint64_t frames_ = 0;
+  std::vector<uint64_t> scenes_;
 };
 
 // A network of zeros: the bicubic alone, and the original's size.

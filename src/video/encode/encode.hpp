@@ -27,6 +27,7 @@ struct EncodeOptions {
   uint32_t weight_bits = 5;
   uint32_t chunks = 1;       // STDO: so many networks, by the difficulty of patches
   bool jstdo = false;        // one network, trained on the hardest patches and half of the middling
+  uint32_t scenes = 8;       // further networks for scenes, at most, where they pay
   bool chroma = false;       // a network for chroma too (C4M2)
   double train_minutes = 0;  // of each network; 0: train_steps
   uint32_t train_steps = 3000;
@@ -50,7 +51,9 @@ struct EncodeReport {
   std::vector<Choice> choices;  // all that were measured to the end
   Choice result;
   uint64_t video = 0, networks = 0, labels = 0, header = 0;
-  double bicubic_psnr = 0;  // of the chosen small video without its network
+  uint64_t scenes = 1;          // found in the clip
+  uint64_t scene_networks = 0;  // further networks that serve some of them
+  double bicubic_psnr = 0;      // of the chosen small video without its network
 };
 
 // Says what it does, one line a call; and how far it is, often.

@@ -4,15 +4,14 @@
 #include <cmath>
 
 #include "base/error.hpp"
-#include "video/train/train.hpp"
 
 namespace cairn::video {
 namespace {
 
-constexpr uint64_t kTrainingMemory = 640u << 20;
 // The paper's: 20 × 10 patches of a small 960×540 frame.
 constexpr uint32_t kPatchWidth = 48, kPatchHeight = 54;
 constexpr uint32_t kJointChunks = 4;
+constexpr double kStartedRate = 0.4;  // of Adam's, when training begins from a trained network
 
 // Chunks of equally many patches by score, the lowest (hardest) first, as STDO cuts them.
 Labels label_by_score(const std::vector<std::vector<float>>& scores, const SmallVideo& small,
@@ -85,23 +84,11 @@ class Overfit {
 
   Trained train_one(const Network& shape, const TrainingSet& set, const Sampling& sampling,
                     const std::string& what) {
-    TrainOptions train_options;
-    train_options.weight_bits = options_.weight_bits;
-    train_options.steps = options_.train_steps;
-    train_options.minutes = options_.train_minutes;
-    if (options_.train_minutes > 0) train_options.steps = 1u << 20;
-    train_options.seed = options_.seed;
-    train_options.sampling = sampling;
-    if (!options_.checkpoint.empty())
-      train_options.checkpoint = fmt::format("{}.{}", options_.checkpoint, trained_++);
-    const uint32_t peak = set.peak;
-    train_options.progress = [&](const TrainProgress& p) {
-      if (!progress_.share) return;
-      progress_.share(fmt::format("x{} {}: step {} of {}, {:.2f} dB", small_.scale, what, p.step, p.steps,
-                                  to_psnr(p.mse * peak * peak, peak)),
-                      static_cast<double>(p.step) / p.steps, p.seconds_left);
-    };
-    const Trained trained = train(shape, set, train_options, pool_);
+    TrainJob job;
+    job.what = what;
+    job.number = trained_++;
+    job.sampling = sampling;
+    const Trained trained = train_job(shape, set, small_, job, options_, progress_, pool_);
     result_.train_seconds += trained.seconds;
     return trained;
   }
@@ -131,6 +118,32 @@ class Overfit {
 };
 
 }  // namespace
+
+Trained train_job(const Network& shape, const TrainingSet& set, const SmallVideo& small, const TrainJob& job,
+                  const EncodeOptions& options, const EncodeProgress& progress, ThreadPool& pool) {
+  TrainOptions train_options;
+  train_options.weight_bits = options.weight_bits;
+  train_options.steps = std::max(1u, static_cast<uint32_t>(options.train_steps * job.share));
+  train_options.minutes = options.train_minutes * job.share;
+  if (options.train_minutes > 0) train_options.steps = 1u << 20;
+  train_options.seed = options.seed + job.number;
+  train_options.sampling = job.sampling;
+  train_options.start = job.start;
+  train_options.reluctance = job.reluctance;
+  if (job.start != nullptr) train_options.rate *= kStartedRate;
+  if (!options.checkpoint.empty()) {
+    train_options.checkpoint =
+        fmt::format("{}.x{}-{:g}.{}", options.checkpoint, small.scale, small.crf, job.number);
+  }
+  const uint32_t peak = set.peak;
+  train_options.progress = [&](const TrainProgress& p) {
+    if (!progress.share) return;
+    progress.share(fmt::format("x{} {}: step {} of {}, {:.2f} dB", small.scale, job.what, p.step, p.steps,
+                               to_psnr(p.mse * peak * peak, peak)),
+                   static_cast<double>(p.step) / p.steps, p.seconds_left);
+  };
+  return train(shape, set, train_options, pool);
+}
 
 Overfitted overfit(Clip& clip, const SmallVideo& small, const EncodeOptions& options,
                    const EncodeProgress& progress, ThreadPool& pool) {

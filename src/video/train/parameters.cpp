@@ -110,9 +110,50 @@ void Parameters::sum(const Part& part, float* out) const {
   for (size_t c = 0; c < part.out; ++c) out[(c * taps + taps / 2) * part.out + c] += 1;
 }
 
+float Parameters::rounded(float value, float scale, int limit, const std::vector<float>& anchors,
+                          size_t i) const {
+  if (!anchors.empty() && std::abs(value - anchors[i]) <= (0.5f + reluctance_) * scale) return anchors[i];
+  return to_grid(value, scale, limit);
+}
+
 float Parameters::bias(size_t layer, size_t o) const {
   const float value = values_[layout_.parts[layer].bias + o];
-  return rounding_.bits == 0 ? value : to_grid(value, rounding_.bias_units[layer], 127);
+  if (rounding_.bits == 0) return value;
+  static const std::vector<float> none;
+  // Of another unit they are on another grid.
+  const bool anchored = !anchors_.empty() && rounding_.bias_units[layer] == anchor_units_[layer];
+  return rounded(value, rounding_.bias_units[layer], 127, anchored ? anchor_biases_[layer] : none, o);
+}
+
+void Parameters::start_from(const Network& network) {
+  const NetworkWeights from(network);
+  std::vector<float> now(layout_.effective);
+  effective(now);
+  for (size_t i = 0; i < layout_.parts.size(); ++i) {
+    const Part& part = layout_.parts[i];
+    const size_t count = static_cast<size_t>(part.rows) * part.out;
+    for (size_t w = 0; w < count; ++w)
+      values_[part.weights + w] += from.effective[part.effective + w] - now[part.effective + w];
+    if (i + 1 == layout_.parts.size()) break;
+    std::copy_n(from.effective.data() + part.effective + count, part.out, values_.data() + part.bias);
+  }
+}
+
+void Parameters::stay_near(const Network& network, float reluctance) {
+  const NetworkWeights from(network);
+  reluctance_ = reluctance;
+  anchor_limits_ = from.limits;
+  for (size_t i = 0; i < layout_.parts.size(); ++i) {
+    const Part& part = layout_.parts[i];
+    const float* weights = from.effective.data() + part.effective;
+    const size_t count = static_cast<size_t>(part.rows) * part.out;
+    anchors_.emplace_back(weights, weights + count);
+    const bool skip = i + 1 == layout_.parts.size();
+    anchor_scales_.push_back(skip ? network.skip_scales : network.layers[i].scales);
+    if (skip) break;
+    anchor_biases_.push_back(network.layers[i].bias);
+    anchor_units_.push_back(bias_unit(network.layers[i]));
+  }
 }
 
 void Parameters::choose_scales(const Part& part, uint32_t bits, std::vector<float>& scales) const {
@@ -148,6 +189,13 @@ void Parameters::quantise(uint32_t bits, std::span<const float> limits) {
     for (size_t o = 0; o < layout_.parts[i].out; ++o)
       layer.bias.push_back(1.25f * values_[layout_.parts[i].bias + o]);
     rounding_.bias_units.push_back(bias_unit(layer));
+    if (anchors_.empty()) continue;
+    rounding_.bias_units.back() = std::max(rounding_.bias_units.back(), anchor_units_[i]);
+    rounding_.limits[i] = std::max(rounding_.limits[i], anchor_limits_[i]);
+  }
+  if (!anchors_.empty()) {
+    rounding_.scales = anchor_scales_;
+    return;
   }
   for (size_t i = 0; i < layout_.parts.size(); ++i)
     choose_scales(layout_.parts[i], i + 1 == layout_.parts.size() ? kSkipBits : bits, rounding_.scales[i]);
@@ -162,7 +210,10 @@ void Parameters::effective(std::span<float> out) const {
     const bool skip = i + 1 == layout_.parts.size();
     if (rounding_.bits != 0) {
       const int limit = limit_of(skip ? kSkipBits : rounding_.bits);
-      for (size_t w = 0; w < count; ++w) to[w] = to_grid(to[w], rounding_.scales[i][w % part.out], limit);
+      static const std::vector<float> none;
+      const std::vector<float>& anchors = anchors_.empty() ? none : anchors_[i];
+      for (size_t w = 0; w < count; ++w)
+        to[w] = rounded(to[w], rounding_.scales[i][w % part.out], limit, anchors, w);
     }
     for (size_t o = 0; o < (skip ? 0 : part.out); ++o) to[count + o] = bias(i, o);
   }

@@ -57,12 +57,22 @@ class Parameters {
   const Rounding& rounding() const { return rounding_; }
   void resume(Rounding rounding) { rounding_ = std::move(rounding); }
 
+  // The values with which the effective weights are those of `network` (of the same shape).
+  void start_from(const Network& network);
+  // Once quantised, weights and biases lie on the grids of `network` (quantised, of the same shape) and keep
+  // its codes until they are (0.5 + reluctance) steps away: what differs is little, and cheap to code.
+  void stay_near(const Network& network, float reluctance);
+
   // From here on weights are rounded to `bits` (4 … 8): symmetric, one scale an output channel, chosen now
   // for the least squared error; and activations to the network's levels, limits[layer] being the largest.
   void quantise(uint32_t bits, std::span<const float> limits);
   uint32_t bits() const { return rounding_.bits; }
   std::span<const float> limits() const { return rounding_.limits; }
-  float levels() const { return rounding_.bits == 0 ? 0.0f : rounding_.bits == 8 ? 127.0f : 255.0f; }
+  // 0: activations stay as they are, as they do in networks that run in floats.
+  float levels() const {
+    if (rounding_.bits == 0 || shape_.on_upscaled) return 0.0f;
+    return rounding_.bits == 8 ? 127.0f : 255.0f;
+  }
 
   void effective(std::span<float> out) const;
   // The gradient by values() from that by the effective weights; rounding counts as the identity.
@@ -81,12 +91,17 @@ class Parameters {
   using Part = WeightPart;
   void sum(const Part& part, float* out) const;
   float bias(size_t layer, size_t o) const;  // rounded when quantised
+  float rounded(float value, float scale, int limit, const std::vector<float>& anchors, size_t i) const;
   void choose_scales(const Part& part, uint32_t bits, std::vector<float>& scales) const;
 
   Network shape_;
   WeightLayout layout_;
   std::vector<float> values_;
   Rounding rounding_;
+  // stay_near()'s network: empty when there is none.
+  std::vector<std::vector<float>> anchors_, anchor_scales_, anchor_biases_;  // [part]
+  std::vector<float> anchor_limits_, anchor_units_;                          // [layer]
+  float reluctance_ = 0;
 };
 
 // The effective weights of a network that is finished, and its activations' ranges.

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "base/error.hpp"
-
 namespace cairn::video {
 namespace {
 
@@ -78,69 +76,15 @@ void CropPass::make_errors() {
                                   network_.layers[i].kernel - 1));
 }
 
-void CropPass::cut(const PlaneView& plane, float to_unit, int64_t top, int64_t left, uint32_t around,
-                   float offset, float* to, size_t stride) const {
-  const int64_t margin = around, rows = height_ + 2 * margin, columns = width_ + 2 * margin;
-  for (int64_t y = 0; y < rows; ++y, to += stride) {
-    const int64_t row = std::clamp<int64_t>(top + y - margin, 0, plane.height - 1);
-    const uint16_t* from = plane.samples + static_cast<size_t>(row) * plane.stride;
-    const auto sample = [&](int64_t x) {
-      const auto column = static_cast<size_t>(std::clamp<int64_t>(left + x - margin, 0, plane.width - 1));
-      return static_cast<float>(from[column]) * to_unit - offset;
-    };
-    const int64_t first = std::clamp<int64_t>(margin - left, 0, columns),
-                  last = std::clamp<int64_t>(plane.width + margin - left, first, columns);
-    for (int64_t x = 0; x < first; ++x) to[x] = sample(x);
-    for (int64_t x = first; x < last; ++x)
-      to[x] = static_cast<float>(from[left + x - margin]) * to_unit - offset;
-    for (int64_t x = last; x < columns; ++x) to[x] = sample(x);
-  }
-}
-
-// target = -bicubic
-void CropPass::apply_bicubic() {
-  const uint32_t phases = network_.scale * network_.scale;
-  const std::vector<float> nothing(phases, 0.0f);
-  kernels_.convolve({1, phases, kSkipSide, height_, width_}, small_.view, bicubic_.data(), nothing.data(),
-                    target_.view);
-}
-
-void CropPass::load(std::span<const PlaneView> small, uint32_t peak, int64_t y, int64_t x) {
-  const float to_unit = 1.0f / static_cast<float>(peak);
-  cut(small[0], to_unit, y, x, kSkipSide / 2, 0.0f, small_.view.data, small_.view.stride);
-  for (uint32_t c = 0; c < (network_.layers.empty() ? 0 : network_.frames); ++c) {
-    cut(small[c], to_unit, y, x, margin_, 0.5f, head_.view.data + c * head_.view.plane, head_.view.stride);
-  }
-  apply_bicubic();
-}
-
-void CropPass::load(const TrainingSet& set, const CropSampler& sampler, const CropPlace& place) {
-  const TrainingFrame& frame = set.frames[place.frame];
-  std::vector<PlaneView> small;
-  for (const std::vector<uint16_t>& plane : frame.small)
-    small.push_back({plane.data(), set.width, set.height, set.width});
-  if (small.size() < network_.frames) {
-    fail(ErrorCode::invalid_argument, "a network that sees {} frames is trained on {}", network_.frames,
-         small.size());
-  }
-  load(small, set.peak, place.y, place.x);
-  const float to_unit = 1.0f / static_cast<float>(set.peak);
-  const uint32_t scale = network_.scale, phases = scale * scale;
-  const size_t wide = static_cast<size_t>(set.width) * scale;
-  for (uint32_t p = 0; p < phases; ++p) {
+// body(row y of difference_'s phase p, and where its first sample is among the upscaled ones: row, column)
+template <class Body>
+void CropPass::for_phases(const Body& body) {
+  const uint32_t scale = network_.scale;
+  for (uint32_t p = 0; p < scale * scale; ++p) {
     for (size_t y = 0; y < height_; ++y) {
-      float* to = target_.view.data + p * target_.view.plane + y * target_.view.stride;
-      const uint16_t* from = frame.original.data() + ((place.y + y) * scale + p / scale) * wide +
-                             static_cast<size_t>(place.x) * scale + p % scale;
-      for (size_t x = 0; x < width_; ++x) to[x] = static_cast<float>(from[x * scale]) * to_unit + to[x];
+      body(difference_.view.data + p * difference_.view.plane + y * difference_.view.stride,
+           y * scale + p / scale, size_t{p % scale});
     }
-  }
-  if (sampler.all_count()) return;
-  if (counts_.channels == 0) counts_ = make_planes(1, height_, width_, 0);
-  for (uint32_t y = 0; y < height_; ++y) {
-    for (uint32_t x = 0; x < width_; ++x)
-      counts_.view.data[y * counts_.view.stride + x] =
-          sampler.counts(place.frame, place.y + y, place.x + x) ? 1.0f : 0.0f;
   }
 }
 
@@ -175,11 +119,19 @@ double CropPass::forward(const PassWeights& weights) {
     }
   }
   const uint32_t phases = network_.scale * network_.scale;
-  Planes& last = layers == 0 ? difference_ : outputs_.back();
+  const bool apart = layers == 0 || network_.on_upscaled;  // the last layer's output is not by phases
+  Planes& last = apart ? difference_ : outputs_.back();
   const std::vector<float> nothing(phases, 0.0f);
   kernels_.convolve({1, phases, kSkipSide, height_, width_}, small_.view,
-                    weights.effective.data() + parts.back().effective, layers == 0 ? nothing.data() : nullptr,
+                    weights.effective.data() + parts.back().effective, apart ? nothing.data() : nullptr,
                     last.view);
+  if (network_.on_upscaled) {
+    for_phases([&](float* phase, size_t row, size_t x0) {
+      const Planes& from = outputs_.back();
+      const float* line = from.view.data + row * from.view.stride + x0;
+      for (size_t x = 0; x < width_; ++x) phase[x] += line[x * network_.scale];
+    });
+  }
   double sum = 0;
   const bool all = counts_.channels == 0;
   for (size_t p = 0; p < phases; ++p) {
@@ -228,11 +180,19 @@ void CropPass::backward(const PassWeights& weights, std::span<float> gradient) {
 
   // What layers add to later ones comes back first, so those errors start from zero.
   std::vector<bool> started(layers, false);
-  for (size_t p = 0; p < phases; ++p) {
-    for (size_t y = 0; y < height_; ++y) {
-      const float* from = difference_.view.data + p * difference_.view.plane + y * difference_.view.stride;
-      std::copy_n(from, width_,
-                  errors_.back().view.data + p * errors_.back().view.plane + y * errors_.back().view.stride);
+  if (network_.on_upscaled) {
+    for_phases([&](const float* phase, size_t row, size_t x0) {
+      float* line = errors_.back().view.data + row * errors_.back().view.stride + x0;
+      for (size_t x = 0; x < width_; ++x) line[x * network_.scale] = phase[x];
+    });
+  } else {
+    for (size_t p = 0; p < phases; ++p) {
+      for (size_t y = 0; y < height_; ++y) {
+        const float* from = difference_.view.data + p * difference_.view.plane + y * difference_.view.stride;
+        std::copy_n(
+            from, width_,
+            errors_.back().view.data + p * errors_.back().view.plane + y * errors_.back().view.stride);
+      }
     }
   }
   started[layers - 1] = true;

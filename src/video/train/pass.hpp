@@ -50,6 +50,9 @@ class CropPass {
   void cut(const PlaneView& plane, float to_unit, int64_t top, int64_t left, uint32_t around, float offset,
            float* to, size_t stride) const;
   void apply_bicubic();
+  void upscale(const PlaneView& plane, float to_unit, int64_t top, int64_t left, uint32_t c);
+  template <class Body>
+  void for_phases(const Body& body);
   void make_errors();
 
   Network network_;  // its shape
@@ -59,6 +62,8 @@ class CropPass {
   Planes small_;                 // frame 0 with two pixels around the crop, samples / peak
   Planes head_;                  // the layers' input
   Planes target_;                // [scale²] original less bicubic, on the small grid
+  Planes surroundings_;          // on_upscaled: the small pixels of the head's input, with two around them
+  Planes upscaled_;              // … and [scale²] their bicubic, negative
   Planes counts_;                // [1] 1 or 0; empty when all count
   std::vector<Planes> outputs_;  // of each layer
   std::vector<Planes> errors_;   // by each layer's output

@@ -40,6 +40,8 @@ class Trainer {
         sum_(parameters_.effective_size()),
         gradient_(parameters_.values().size()),
         layers_(shape.layers.size()) {
+    if (options.start != nullptr) parameters_.start_from(*options.start);
+    if (options.reluctance >= 0) parameters_.stay_near(*options.start, options.reluctance);
     for (uint32_t i = 0; i < options.batch; ++i) {
       passes_.push_back(std::make_unique<CropPass>(shape, sampler_.crop_width(), sampler_.crop_height(),
                                                    kernels::default_target()));
@@ -62,7 +64,8 @@ class Trainer {
       }
     }
     for (uint32_t step = first; step < steps; ++step) {
-      if (!options_.checkpoint.empty() && (interrupted() || since_saved.seconds() >= options_.checkpoint_seconds)) {
+      if (!options_.checkpoint.empty() &&
+          (interrupted() || since_saved.seconds() >= options_.checkpoint_seconds)) {
         write_checkpoint(options_.checkpoint, fingerprint(), state(step, steps, mean));
         since_saved.restart();
       }
@@ -92,6 +95,10 @@ class Trainer {
                                    options_.quantised_share, options_.wide, options_.seed, set_.width,
                                    set_.height, set_.scale, set_.peak, set_.frames.size(), layers_);
     for (const float share : options_.sampling.shares) text += fmt::format(" {}", share);
+    if (options_.start != nullptr) {
+      text += fmt::format(" from {}", options_.reluctance);
+      for (const float weight : NetworkWeights(*options_.start).effective) text += fmt::format(" {}", weight);
+    }
     for (const WeightPart& part : parameters_.layout().parts)
       text += fmt::format(" {}x{}", part.rows, part.out);
     return hash_training(text, set_);
@@ -182,7 +189,12 @@ class Trainer {
 Trained train(const Network& shape, const TrainingSet& set, const TrainOptions& options, ThreadPool& pool) {
   if (options.weight_bits != 0 && (options.weight_bits < 4 || options.weight_bits > 8))
     fail(ErrorCode::invalid_argument, "{} bits a weight (4 … 8)", options.weight_bits);
-  if (shape.on_upscaled) fail(ErrorCode::unsupported, "networks on upscaled frames are not trained here");
+  if (options.reluctance >= 0 &&
+      (options.start == nullptr || options.start->weight_bits != options.weight_bits))
+    fail(ErrorCode::invalid_argument, "a network is kept near one of as many bits a weight");
+  if (options.start != nullptr &&
+      weight_layout(*options.start, false).effective != weight_layout(shape, false).effective)
+    fail(ErrorCode::invalid_argument, "training starts from a network of another shape");
   return Trainer(shape, set, options, pool).run();
 }
 

@@ -25,6 +25,11 @@ struct TrainOptions {
   bool wide = true;              // Parameters' A·B
   uint64_t seed = 1;
   Sampling sampling;
+  // A network of the same shape whose weights training starts from; null: random ones.
+  const Network* start = nullptr;
+  // ≥ 0: `start` is quantised at weight_bits and the result is to be coded as what differs from it
+  // (Parameters::stay_near).
+  float reluctance = -1;
   // A file that keeps the state as often as checkpoint_seconds says, so that a run that was stopped goes on
   // from there and ends with the same network; it is removed at the end. Empty: none. One of another network,
   // set or options is an Error invalid_argument.
