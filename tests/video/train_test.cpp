@@ -59,7 +59,7 @@ TEST_P(TrainTargets, GradientsAreThoseOfDifferences) {
   TrainingSet set = make_set(40, 30, 2, shape.frames);
   for (uint32_t f = 1; f < shape.frames; ++f) set.frames[0].small.push_back(set.frames[f].small[0]);
   set.frames.resize(1);
-  Parameters parameters(shape, true, 3);
+  Parameters parameters(shape, true, 0.05, 3);
   CropSampler sampler(set, {}, 21, 1);
   CropPass pass(shape, sampler.crop_width(), sampler.crop_height(), target);
   pass.load(set, sampler, {0, 3, 9});
@@ -92,7 +92,7 @@ TEST_P(TrainTargets, ThePassIsTheReference) {
   const auto [target, name] = GetParam();
   const TrainingSet set = make_set(37, 29, 2, 1);
   Network shape = make_network(parse_architecture(name), 2);
-  const Parameters parameters(shape, true, 5);
+  const Parameters parameters(shape, true, 0.05, 5);
   const Network network = parameters.network();
   CropPass pass(network, set.width, set.height, target);
   const PlaneView view{set.frames[0].small[0].data(), set.width, set.height, set.width};

@@ -11,6 +11,12 @@ namespace {
 
 constexpr uint32_t kWiden = 4;
 constexpr uint32_t kSkipBits = 8;
+// Gains of the last layer and of the 5×5 filter, in units of the residual, and the last layer's first
+// weights: the best of a few on x1 and x2.
+constexpr double kTailGain = 10, kMostTailGain = 0.25;
+constexpr double kSkipGain = 4, kMostSkipGain = 0.1;
+constexpr double kLeastGain = 1e-3;
+constexpr float kTailStart = 0.3f;
 
 // Normal numbers by Box and Muller from the generator's bits: the same on every machine and library.
 class Normal {
@@ -53,6 +59,7 @@ WeightLayout weight_layout(const Network& network, bool wide) {
     part.out = layer.out;
     part.wide = wide ? kWiden * std::max(layer.out, layer.in) : 0;
     part.identity = layer.in == layer.out && layer.relu;
+    part.gain = 1;
     part.weights = add(layout.values, static_cast<size_t>(part.rows) * part.out);
     part.a = add(layout.values, static_cast<size_t>(part.rows) * part.wide);
     part.b = add(layout.values, static_cast<size_t>(part.wide) * part.out);
@@ -65,6 +72,7 @@ WeightLayout weight_layout(const Network& network, bool wide) {
   skip.kernel = kSkipSide;
   skip.rows = kSkipTaps;
   skip.out = network.scale * network.scale;
+  skip.gain = 1;
   skip.weights = add(layout.values, static_cast<size_t>(skip.rows) * skip.out);
   skip.a = skip.b = skip.bias = layout.values;  // it has none
   skip.effective = add(layout.effective, static_cast<size_t>(skip.rows) * skip.out);
@@ -72,15 +80,20 @@ WeightLayout weight_layout(const Network& network, bool wide) {
   return layout;
 }
 
-Parameters::Parameters(const Network& network, bool wide, uint64_t seed)
+Parameters::Parameters(const Network& network, bool wide, double residual, uint64_t seed)
     : shape_(network), layout_(weight_layout(network, wide)) {
+  const auto gain = [&](double units, double most) {
+    return static_cast<float>(std::clamp(units * residual, kLeastGain, most));
+  };
+  if (!network.layers.empty()) layout_.parts[network.layers.size() - 1].gain = gain(kTailGain, kMostTailGain);
+  layout_.parts.back().gain = gain(kSkipGain, kMostSkipGain);
   Normal normal(seed);
   values_.assign(layout_.values, 0.0f);
   for (size_t i = 0; i + 1 < layout_.parts.size(); ++i) {
     const Part& part = layout_.parts[i];
     const bool tail = i + 2 == layout_.parts.size();
-    // He et al. for ReLU, shared among the parts of the sum; the tail starts at almost nothing.
-    const float he = std::sqrt(2.0f / static_cast<float>(part.rows)) * (tail            ? 0.1f
+    // He et al. for ReLU, shared among the parts of the sum; the tail starts at little.
+    const float he = std::sqrt(2.0f / static_cast<float>(part.rows)) * (tail            ? kTailStart
                                                                         : part.identity ? 0.5f
                                                                                         : 1.0f);
     const float share = part.wide == 0 ? 1.0f : 0.7f;
@@ -94,7 +107,7 @@ Parameters::Parameters(const Network& network, bool wide, uint64_t seed)
   }
 }
 
-// W₀ + identity + A·B
+// gain · (W₀ + A·B) + identity
 void Parameters::sum(const Part& part, float* out) const {
   const size_t count = static_cast<size_t>(part.rows) * part.out;
   std::copy_n(values_.data() + part.weights, count, out);
@@ -105,6 +118,7 @@ void Parameters::sum(const Part& part, float* out) const {
       for (size_t o = 0; o < part.out; ++o) out[r * part.out + o] += a * b[o];
     }
   }
+  for (size_t w = 0; w < count; ++w) out[w] *= part.gain;
   if (!part.identity) return;
   const size_t taps = static_cast<size_t>(part.kernel) * part.kernel;
   for (size_t c = 0; c < part.out; ++c) out[(c * taps + taps / 2) * part.out + c] += 1;
@@ -117,7 +131,7 @@ float Parameters::rounded(float value, float scale, int limit, const std::vector
 }
 
 float Parameters::bias(size_t layer, size_t o) const {
-  const float value = values_[layout_.parts[layer].bias + o];
+  const float value = layout_.parts[layer].gain * values_[layout_.parts[layer].bias + o];
   if (rounding_.bits == 0) return value;
   static const std::vector<float> none;
   // Of another unit they are on another grid.
@@ -133,9 +147,10 @@ void Parameters::start_from(const Network& network) {
     const Part& part = layout_.parts[i];
     const size_t count = static_cast<size_t>(part.rows) * part.out;
     for (size_t w = 0; w < count; ++w)
-      values_[part.weights + w] += from.effective[part.effective + w] - now[part.effective + w];
+      values_[part.weights + w] += (from.effective[part.effective + w] - now[part.effective + w]) / part.gain;
     if (i + 1 == layout_.parts.size()) break;
-    std::copy_n(from.effective.data() + part.effective + count, part.out, values_.data() + part.bias);
+    for (size_t o = 0; o < part.out; ++o)
+      values_[part.bias + o] = from.effective[part.effective + count + o] / part.gain;
   }
 }
 
@@ -187,7 +202,7 @@ void Parameters::quantise(uint32_t bits, std::span<const float> limits) {
   for (size_t i = 0; i + 1 < layout_.parts.size(); ++i) {
     Layer layer;  // with room for biases that still grow
     for (size_t o = 0; o < layout_.parts[i].out; ++o)
-      layer.bias.push_back(1.25f * values_[layout_.parts[i].bias + o]);
+      layer.bias.push_back(1.25f * layout_.parts[i].gain * values_[layout_.parts[i].bias + o]);
     rounding_.bias_units.push_back(bias_unit(layer));
     if (anchors_.empty()) continue;
     rounding_.bias_units.back() = std::max(rounding_.bias_units.back(), anchor_units_[i]);
@@ -220,12 +235,17 @@ void Parameters::effective(std::span<float> out) const {
 }
 
 void Parameters::gradient(std::span<const float> effective, std::span<float> out) const {
+  std::vector<float> scaled;
   for (size_t i = 0; i < layout_.parts.size(); ++i) {
     const Part& part = layout_.parts[i];
-    const float* from = effective.data() + part.effective;
+    const bool skip = i + 1 == layout_.parts.size();
     const size_t count = static_cast<size_t>(part.rows) * part.out;
+    const std::span<const float> own = effective.subspan(part.effective, count + (skip ? 0 : part.out));
+    scaled.assign(own.begin(), own.end());
+    for (float& value : scaled) value *= part.gain;
+    const float* from = scaled.data();
     std::copy_n(from, count, out.data() + part.weights);
-    if (i + 1 != layout_.parts.size()) std::copy_n(from + count, part.out, out.data() + part.bias);
+    if (!skip) std::copy_n(from + count, part.out, out.data() + part.bias);
     std::fill_n(out.data() + part.b, static_cast<size_t>(part.wide) * part.out, 0.0f);
     for (size_t r = 0; r < (part.wide == 0 ? 0 : part.rows); ++r) {
       for (size_t e = 0; e < part.wide; ++e) {

@@ -15,6 +15,7 @@ struct WeightPart {
   size_t weights, a, b, bias;  // in values(): [rows][out], [rows][wide], [wide][out], [out]
   size_t effective;
   bool identity;
+  float gain;  // the sum's factor: how much the weights (and biases) move when the values do
 };
 // The layers' parts, then the 5×5 filter's.
 struct WeightLayout {
@@ -33,14 +34,18 @@ struct PassWeights {
 
 // What is trained: each layer's weights as a sum, W = W₀ + identity (where channels and size allow) + A·B, A
 // a convolution four times as wide and B one of 1×1. The sum is one convolution, so the passes see only W;
-// the parts make descent faster (RepVGG, ECBSR, SESR: arXiv 2101.03697, 2103.09404).
+// the parts make descent faster (RepVGG, ECBSR, SESR: arXiv 2101.03697, 2103.09404). What the network puts
+// out (the tail's sum, the 5×5 filter) is multiplied by a gain in proportion to what there is to learn: Adam
+// moves every value by about its rate whatever the gradient, and steps of that size drown corrections of a
+// fiftieth of them, as a good codec leaves.
 //
 // `effective` vectors hold, layer by layer, weights as the kernels want them, [in][kernel][kernel][out], then
 // the bias [out]; after the layers the 5×5 filter, [25][scale²].
 class Parameters {
  public:
-  // `wide`: A·B is there. Deterministic for a seed.
-  Parameters(const Network& network, bool wide, uint64_t seed);
+  // `wide`: A·B is there. residual: the root mean square of what the bicubic lacks, samples / peak.
+  // Deterministic for a seed.
+  Parameters(const Network& network, bool wide, double residual, uint64_t seed);
 
   std::span<float> values() { return values_; }
   std::span<const float> values() const { return values_; }

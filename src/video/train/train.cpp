@@ -16,6 +16,7 @@ namespace cairn::video {
 namespace {
 
 constexpr uint32_t kWarmUp = 100;
+constexpr int kScouts = 64;      // crops that tell how much there is to learn
 constexpr uint32_t kTimed = 12;  // steps that tell how long the others will take
 
 // A crop's side such that the head's output is a whole number of the kernels' column groups.
@@ -27,13 +28,28 @@ uint32_t crop_side(const Network& network) {
   return side - shrink;
 }
 
+// The root mean square of what the bicubic lacks, samples / peak, over a few crops.
+double residual(const Network& shape, const TrainingSet& set, const TrainOptions& options) {
+  const Network linear = make_network({Architecture::Kind::linear, 0, 0, 1}, shape.scale);
+  CropSampler sampler(set, options.sampling, crop_side(shape), options.seed + 2);
+  CropPass pass(linear, sampler.crop_width(), sampler.crop_height(), kernels::default_target());
+  const WeightLayout layout = weight_layout(linear, false);
+  const std::vector<float> zeros(layout.effective, 0.0f);
+  double sum = 0;
+  for (int i = 0; i < kScouts; ++i) {
+    pass.load(set, sampler, sampler.draw());
+    sum += pass.forward({layout.parts, zeros, 0, {}});
+  }
+  return std::sqrt(sum / kScouts);
+}
+
 class Trainer {
  public:
   Trainer(const Network& shape, const TrainingSet& set, const TrainOptions& options, ThreadPool& pool)
       : options_(options),
         set_(set),
         pool_(pool),
-        parameters_(shape, options.wide, options.seed),
+        parameters_(shape, options.wide, residual(shape, set, options), options.seed),
         adam_(parameters_.values().size()),
         sampler_(set, options.sampling, crop_side(shape), options.seed + 1),
         weights_(parameters_.effective_size()),
@@ -100,7 +116,7 @@ class Trainer {
       for (const float weight : NetworkWeights(*options_.start).effective) text += fmt::format(" {}", weight);
     }
     for (const WeightPart& part : parameters_.layout().parts)
-      text += fmt::format(" {}x{}", part.rows, part.out);
+      text += fmt::format(" {}x{} {}", part.rows, part.out, part.gain);
     return hash_training(text, set_);
   }
   TrainState state(uint32_t step, uint32_t steps, double mean) const {
