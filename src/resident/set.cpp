@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #define XXH_INLINE_ALL
@@ -24,6 +25,7 @@ constexpr uint64_t kPage = 4096, kHugePage = 2 << 20;
 // that it takes.
 constexpr uint64_t kReadBytes = 512 << 10, kReadBytesInPass = 128 << 10;
 constexpr auto kPauseInPass = std::chrono::milliseconds(2);
+constexpr auto kLook = std::chrono::milliseconds(500);  // at a file that is not whole
 
 uint64_t pages(uint64_t bytes) {
   return (bytes + kPage - 1) / kPage * kPage;
@@ -76,6 +78,7 @@ Set::Set(const gguf::File& file) : path_(file.path()), layout_(stack::read_layou
     }
     for (; published_ < read_; ++published_) raise(published_);
     limit_ = bytes_of(target_);
+    present_bytes_ = layout_.present_bytes;
     worker_ = std::thread([this] { work(); });
   } catch (...) {
     munmap(arena_, arena_bytes_);
@@ -183,15 +186,29 @@ void Set::apply() {
   changed_.notify_all();
 }
 
+// The blocks within the limit that are in the file.
+void Set::aim() {
+  const uint64_t end = layout_.blocks_begin + std::min(limit_, bytes_of(layout_.blocks.size()));
+  target_ = std::max(layout_.base_blocks, layout_.blocks_within(std::min(end, present_bytes_)));
+}
+
+// A file that is still being pulled grows.
+void Set::look_at_file() {
+  struct stat about {};
+  if (fstat(file_, &about) != 0) return;
+  const uint64_t bytes = std::min(static_cast<uint64_t>(about.st_size), layout_.file_bytes);
+  if (bytes <= present_bytes_) return;
+  present_bytes_ = bytes;
+  failed_ = false;
+  aim();
+}
+
 void Set::set_limit(uint64_t bytes) {
   {
     const std::lock_guard lock(state_);
     limit_ = bytes;
     limited_ = bytes != UINT64_MAX;
-    const uint64_t file_bytes = layout_.blocks_begin + std::min(bytes, bytes_of(layout_.blocks.size()));
-    const size_t blocks = std::max(layout_.base_blocks, layout_.blocks_within(file_bytes));
-    const size_t present = std::max(layout_.base_blocks, layout_.blocks_within(layout_.present_bytes));
-    target_ = std::min(blocks, present);
+    aim();
     failed_ = false;
     pending_.store(true);
   }
@@ -238,9 +255,12 @@ void Set::work() {
   setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 10);
   std::unique_lock lock(state_);
   while (true) {
-    changed_.wait(lock, [this] {
+    const auto something_to_do = [this] {
       return leaving_ || (read_ > target_ && published_ <= target_) || (read_ < target_ && !failed_);
-    });
+    };
+    while (present_bytes_ < layout_.file_bytes && !changed_.wait_for(lock, kLook, something_to_do))
+      look_at_file();
+    changed_.wait(lock, something_to_do);
     if (leaving_) return;
     if (read_ > target_) {
       std::fill(states_.begin() + static_cast<ptrdiff_t>(target_),

@@ -72,7 +72,8 @@ class Set {
   }
 
   // At most so many bytes of blocks (no less than the base's). Blocks beyond are out of use at the next
-  // boundary and given back to the system right after; blocks up to it are read ahead.
+  // boundary and given back to the system right after; blocks up to it are read ahead, those of a file that
+  // is still growing as they arrive.
   void set_limit(uint64_t bytes);
   // Waits until the blocks within the limit are read, or reading has failed.
   void wait_until_read();
@@ -90,6 +91,8 @@ class Set {
   void raise(size_t block);
   void lower(size_t block);
   void work();
+  void aim();           // with state_ held
+  void look_at_file();  // with state_ held
   // Reads blocks [first, end) that are next to each other; returns how many are whole.
   size_t read(size_t first, size_t end);
   void release(uint64_t end);
@@ -122,7 +125,8 @@ class Set {
   size_t read_ = 0;            // blocks [0, read_) have been read
   size_t target_ = 0;          // blocks that shall be in memory
   uint64_t limit_ = 0;
-  bool failed_ = false;  // reading stopped; the next set_limit tries again
+  uint64_t present_bytes_ = 0;  // of the file, as last seen
+  bool failed_ = false;         // reading stopped; the next set_limit tries again
   bool leaving_ = false;
   std::vector<std::string> problems_;
   std::thread worker_;

@@ -8,10 +8,12 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 #include <memory>
 #include <random>
+#include <thread>
 
 #include "base/error.hpp"
 #include "resident/fixture.hpp"
@@ -232,6 +234,32 @@ TEST_F(ResidentSet, AFileCutInsideABlockServesTheWholeOnesBeforeIt) {
   EXPECT_TRUE(set.status().problems.empty());
   const Pass pass(&set);
   expect_prefix(set, cut);
+}
+
+// As `cairn pull` leaves it, and goes on: the same file grows, and is renamed at the end.
+TEST_F(ResidentSet, AFileThatIsStillArrivingImproves) {
+  const std::string path = copy("arriving.gguf.partial"), whole = path + ".whole";
+  std::filesystem::copy_file(path, whole);
+  const stack::Layout layout = stack::read_layout(gguf::File(path));
+  const size_t cut = layout.base_blocks + 2;
+  std::filesystem::resize_file(path, layout.blocks[cut].offset + 1);
+  Set set{gguf::File(path)};
+  set.set_limit(UINT64_MAX);
+  set.wait_until_read();
+  EXPECT_EQ(set.status().blocks, cut);
+  {
+    std::ifstream rest(whole, std::ios::binary);
+    rest.seekg(static_cast<std::streamoff>(layout.blocks[cut].offset + 1));
+    std::ofstream(path, std::ios::binary | std::ios::app) << rest.rdbuf();
+  }
+  std::filesystem::rename(path, whole);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  while (set.status().blocks < layout.blocks.size() && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(set.status().blocks, layout.blocks.size());
+  EXPECT_TRUE(set.status().problems.empty());
+  const Pass pass(&set);
+  expect_prefix(set, layout.blocks.size());
 }
 
 // No SIGBUS: nothing is mapped. What was read stays in use, and the next growth says what is wrong.
