@@ -8,6 +8,8 @@
 namespace cairn::video {
 namespace {
 
+// Coding errors alone are close to noise: what they teach comes through in small steps.
+constexpr double kSameSizeRate = 2e-3;
 // The paper's: 20 × 10 patches of a small 960×540 frame.
 constexpr uint32_t kPatchWidth = 48, kPatchHeight = 54;
 constexpr uint32_t kJointChunks = 4;
@@ -130,6 +132,7 @@ Trained train_job(const Network& shape, const TrainingSet& set, const SmallVideo
   train_options.sampling = job.sampling;
   train_options.start = job.start;
   train_options.reluctance = job.reluctance;
+  if (small.scale == 1) train_options.rate = kSameSizeRate;
   if (job.start != nullptr) train_options.rate *= kStartedRate;
   if (!options.checkpoint.empty()) {
     train_options.checkpoint =
