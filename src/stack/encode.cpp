@@ -5,7 +5,6 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <optional>
 #include <utility>
 
 #include "base/error.hpp"
@@ -13,11 +12,13 @@
 #include "llm/evaluate.hpp"
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
+#include "stack/fit_tables.hpp"
 #include "stack/importance.hpp"
 #include "stack/moments.hpp"
 #include "stack/piece.hpp"
 #include "stack/sources.hpp"
 #include "stack/spool.hpp"
+#include "stack/table_samples.hpp"
 #include "stack/tune.hpp"
 
 namespace cairn::stack {
@@ -28,6 +29,7 @@ constexpr double kMostShare = 0.0005;
 constexpr uint32_t kTuneStates = 8;  // states of the tuner that are kept on the way
 constexpr double kTellBits = 3;      // at which what tuning gained is told
 constexpr uint64_t kMostBlock = 64 << 10, kLeastBlock = 2 << 10;
+constexpr size_t kTableWindows = 32;  // for the moments of the layers that tables are fitted to
 
 class Encoder {
  public:
@@ -61,6 +63,8 @@ class Encoder {
     Spool spool(path_ + ".partial", key());
     EncodeReport report{.matrices = sources_.size()};
     measure(spool);
+    if (options_.codec == Codec::planes && !windows_.empty() && options_.fit.table_rounds > 0)
+      make_tables(spool);
     while (first_record_ + pieces_.size() < spool.size() && pieces_.size() < sources_.size()) {
       resume(spool);
       ++report.resumed;
@@ -102,8 +106,8 @@ class Encoder {
     for (const auto& window : windows_) hash.update(std::as_bytes(std::span(window)));
     const FitOptions& fit = options_.fit;
     std::string numbers =
-        fmt::format("{} {} {} {} {} {} {} {} {} {}", static_cast<int>(options_.codec), options_.avd.levels,
-                    options_.avd.iterations, fit.first, fit.joint, fit.passes, fit.sweeps, options_.exact,
+        fmt::format("{} {} {} {} {} {} {} {} {}", static_cast<int>(options_.codec), options_.avd.levels,
+                    options_.avd.iterations, fit.passes, fit.sweeps, fit.table_rounds, options_.exact,
                     most_bytes_, options_.importance_windows);
     for (const float weight : fit.weights) numbers += fmt::format(" {}", weight);
     if (options_.tune.steps > 0)
@@ -168,6 +172,19 @@ class Encoder {
     pieces_.push_back(std::move(piece));
   }
 
+  // The spool's next record.
+  void make_tables(Spool& spool) {
+    const size_t record = first_record_++;
+    if (spool.size() == record) {
+      const auto observe_some = [&](const ObserveInputs& add) { observe("tables", kTableWindows, add); };
+      const auto samples = table_samples(sources_, importance_, graph_.layers.size(), observe_some, pool_);
+      spool.append(table_bytes(fit_tables(samples, tables_, options_.fit, pool_)));
+    }
+    std::vector<std::byte> bytes(spool.bytes(record));
+    spool.read(record, 0, bytes);
+    set_tables(bytes, tables_);
+  }
+
   // The next layers whose moments fit the memory allowed.
   void fit_layers(Spool& spool) {
     const uint32_t first = sources_[pieces_.size()].layer;
@@ -176,7 +193,7 @@ class Encoder {
     const auto layers =
         static_cast<uint32_t>(std::min<uint64_t>(std::max<uint64_t>(fit, 1), graph_.layers.size() - first));
     MomentCollector moments(first, windows_.empty() ? 0 : layers, widths, pool_);
-    observe("second moments", moments);
+    observe("second moments", windows_.size(), [&](auto... input) { moments.add(input...); });
     Factors factors;
     std::pair<uint32_t, quantize::Input> of = {~0u, quantize::Input::count};
     while (pieces_.size() < sources_.size() && sources_[pieces_.size()].layer < first + layers) {
@@ -201,7 +218,7 @@ class Encoder {
   void decompose(Spool& spool) {
     const bool scale_output = graph_.parameters.heads == graph_.parameters.kv_heads;
     ChannelCollector channels(graph_.layers.size(), input_widths(sources_));
-    observe("channel scales", channels);
+    observe("channel scales", windows_.size(), [&](auto... input) { channels.add(input...); });
     while (pieces_.size() < sources_.size()) {
       const Source& source = sources_[pieces_.size()];
       progress("decomposition", pieces_.size(), sources_.size());
@@ -223,21 +240,21 @@ class Encoder {
     }
   }
 
-  template <class Collector>
-  void observe(std::string_view stage, Collector& collector) {
-    if (windows_.empty()) return;
+  void observe(std::string_view stage, size_t most_windows, const ObserveInputs& add) {
+    const size_t windows = std::min(most_windows, windows_.size());
+    if (windows == 0) return;
     quantize::InputOrder order;
     device::RunnerOptions options{
         .context = options_.window, .threads = options_.threads, .chunk = options_.window};
     options.observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t) {
-      collector.add(layer, order.next(slot), rows, tokens);
+      add(layer, order.next(slot), rows, tokens);
     };
     const auto runner = model_.make_runner(options);
-    for (size_t i = 0; i < windows_.size(); ++i) {
-      progress(stage, i, windows_.size());
+    for (size_t i = 0; i < windows; ++i) {
+      progress(stage, i, windows);
       runner->forward(windows_[i], 0, device::Logits::none, nullptr);
     }
-    progress(stage, windows_.size(), windows_.size());
+    progress(stage, windows, windows);
   }
 
   Factors factors_of(MomentCollector& moments, const Source& source) const {

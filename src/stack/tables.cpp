@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <numbers>
 
@@ -64,6 +65,22 @@ Tables gaussian_tables(double first_cut) {
     tables.distortion[k] = static_cast<float>(distortion);
   }
   return tables;
+}
+
+std::vector<std::byte> table_bytes(const Tables& tables) {
+  std::vector<std::byte> bytes(sizeof tables.units + sizeof tables.integers);
+  std::memcpy(bytes.data(), tables.units.data(), sizeof tables.units);
+  std::memcpy(bytes.data() + sizeof tables.units, tables.integers.data(), sizeof tables.integers);
+  return bytes;
+}
+
+void set_tables(std::span<const std::byte> bytes, Tables& tables) {
+  std::memcpy(tables.units.data(), bytes.data(), sizeof tables.units);
+  std::memcpy(tables.integers.data(), bytes.data() + sizeof tables.units, sizeof tables.integers);
+  for (unsigned k = 1; k <= kPlanes; ++k) {
+    for (size_t i = 0; i < tables.values[k].size(); ++i)
+      tables.values[k][i] = static_cast<float>(tables.integers[table_offset(k) + i]) * tables.units[k];
+  }
 }
 
 }  // namespace cairn::stack

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
+#include <span>
 #include <vector>
 
 #include "formats/stack_file.hpp"
@@ -18,5 +20,9 @@ struct Tables {
 // Nested Lloyd–Max quantisers of a normal distribution, rounded to int8: the cells of k bits are those of k −
 // 1 bits cut in two at the point that is best for their own two halves (the cell of 1 bit at ±`first_cut`).
 Tables gaussian_tables(double first_cut = 1.02);
+
+// Units and integers as bytes, and values from them.
+std::vector<std::byte> table_bytes(const Tables& tables);
+void set_tables(std::span<const std::byte> bytes, Tables& tables);
 
 }  // namespace cairn::stack

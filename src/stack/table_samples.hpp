@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "stack/fit_tables.hpp"
+#include "stack/sources.hpp"
+
+namespace cairn::stack {
+
+// Gets [tokens][width] of a layer's linear input.
+using ObserveInputs =
+    std::function<void(uint32_t layer, quantize::Input input, const float* rows, size_t tokens)>;
+
+// Rows to fit tables to: two strips of each matrix of some layers spread over the model, so many that their
+// moments take 1 GiB at most. importance: [source][row]. observe: lets a text run through the model.
+std::vector<TableSample> table_samples(std::span<const Source> sources,
+                                       std::span<const std::vector<float>> importance, size_t layers,
+                                       const std::function<void(const ObserveInputs&)>& observe,
+                                       ThreadPool& pool);
+
+}  // namespace cairn::stack
