@@ -15,7 +15,7 @@ namespace cairn::cli {
 namespace {
 
 struct Flags {
-  std::string model, text, output, codec = "planes";
+  std::string model, text, output, codec = "planes", embeddings = "auto";
   stack::EncodeOptions options;
   bool tune = false, json = false;
   uint32_t tune_steps = 240;
@@ -28,6 +28,9 @@ void run(Flags flags) {
   if (flags.text.empty()) flags.options.windows = 0;
   flags.options.codec = flags.codec == "avd" ? stack::Codec::avd : stack::Codec::planes;
   if (flags.tune) flags.options.tune.steps = flags.tune_steps;
+  flags.options.embeddings = flags.embeddings == "keep"     ? stack::Embeddings::keep
+                             : flags.embeddings == "planes" ? stack::Embeddings::planes
+                                                            : stack::Embeddings::automatic;
   const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
   Stages stages;
   const stack::EncodeReport report = stack::encode_stack(
@@ -66,6 +69,12 @@ void add_stack(CLI::App& program) {
           "--codec", flags->codec,
           "planes: nested codes of up to 6 bits (default); avd: BitStack's decomposition, to compare")
       ->check(CLI::IsMember({"planes", "avd"}).description(""))
+      ->type_name("NAME");
+  command
+      ->add_option("--embeddings", flags->embeddings,
+                   "token embedding and output head: keep: as the model has them; planes: stacked like the "
+                   "rest; auto (default): planes where they would take more than the rest at 3 bits")
+      ->check(CLI::IsMember({"keep", "planes", "auto"}).description(""))
       ->type_name("NAME");
   command->add_flag("--exact", options.exact, "planes: a last level that restores the source exactly");
   command->add_flag("--tune", flags->tune,

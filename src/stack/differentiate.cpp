@@ -261,6 +261,16 @@ void Differentiator::forward_layers(Windows windows, const Step& step, Begins* b
   }
 }
 
+// What comes between the rows looked up and the first layer is scaling at most.
+void Differentiator::end_at_embedding(const Ends& ends) {
+  Buffer& g = gradient(model_.embed.front().output);
+  for (const graph::Op& op : model_.embed) {
+    if (op.kind != OpKind::scale) continue;
+    for (float& value : g) value *= op.factor;
+  }
+  ends.embedding(g.data(), tokens_);
+}
+
 double Differentiator::run(Windows windows, const Objective& objective, const Visit& visit,
                            const Step& step) {
   for (Buffer& buffer : gradients_) buffer.clear();
@@ -275,15 +285,17 @@ double Differentiator::run(Windows windows, const Objective& objective, const Vi
     for (const graph::Op& op : ops) forward(op, &tape);
     for (size_t i = ops.size(); i-- > 0;) backward(static_cast<uint32_t>(layer), ops[i], tape[i], visit);
   }
+  if (objective.ends != nullptr) end_at_embedding(*objective.ends);
   return loss;
 }
 
-void Differentiator::sample(Windows windows, uint64_t seed, const Visit& visit, const Step& step) {
-  run(windows, {seed, nullptr}, visit, step);
+void Differentiator::sample(Windows windows, uint64_t seed, const Visit& visit, const Step& step,
+                            const Ends* ends) {
+  run(windows, {seed, nullptr, ends}, visit, step);
 }
 
 double Differentiator::distil(Windows windows, const Buffer& teacher, const Visit& visit, const Step& step) {
-  return run(windows, {0, &teacher}, visit, step);
+  return run(windows, {0, &teacher, nullptr}, visit, step);
 }
 
 Differentiator::Buffer Differentiator::features(Windows windows, const Step& step) {

@@ -34,9 +34,17 @@ class Differentiator {
   using Step = std::function<void()>;
   using Windows = std::span<const std::vector<text::Token>>;
 
+  // What the vocabulary's matrices see, all [rows or width][tokens].
+  struct Ends {
+    std::function<void(const float* features, size_t tokens)> features;  // what the output product reads
+    // dL/dlogits of some of the tokens.
+    std::function<void(const graph::Op& op, const float* gradient, size_t tokens)> logits;
+    std::function<void(const float* gradient, size_t tokens)> embedding;  // dL/d(rows looked up)
+  };
   // L = −Σ log p(label) over all positions of all windows, each label drawn from the model's own prediction
   // with `seed`: E[gradient²] is then the diagonal of the Fisher information.
-  void sample(Windows windows, uint64_t seed, const Visit& visit, const Step& step);
+  void sample(Windows windows, uint64_t seed, const Visit& visit, const Step& step,
+              const Ends* ends = nullptr);
   // What the output head reads: [embedding][tokens] of all windows.
   Buffer features(Windows windows, const Step& step);
   // L = KL(teacher ‖ model), the mean over all positions; teacher: features() of the same windows by a model
@@ -52,6 +60,7 @@ class Differentiator {
   struct Objective {
     uint64_t seed;
     const Buffer* teacher;  // null: labels drawn with the seed
+    const Ends* ends;       // null: nobody looks
   };
   enum class Need : uint8_t { rows, columns };  // which of weights_ and transposed_
 
@@ -69,6 +78,7 @@ class Differentiator {
   void backward(uint32_t layer, const graph::Op& op, Saved& saved, const Visit& visit);
   const graph::Op& before_head(std::vector<Saved>* tape, std::vector<const graph::Op*>* ops);
   double head(const Objective& objective, const Step& step);
+  void end_at_embedding(const Ends& ends);
   void logits(const graph::Op& output, const Buffer& x, size_t first, size_t tokens, Buffer& to);
   double run(Windows windows, const Objective& objective, const Visit& visit, const Step& step);
   // y += a · x for a held as [k][m]: y [m][tokens], x [k][tokens].

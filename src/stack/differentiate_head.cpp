@@ -63,6 +63,7 @@ double Differentiator::head(const Objective& objective, const Step& step) {
   const float* const add = bias.empty() ? nullptr : bias.data();
   Buffer dx(k * tokens_, 0.0f), mine, teachers;
   std::vector<double> losses(tokens_ / kSoftmaxTokens);
+  if (objective.ends != nullptr) objective.ends->features(x.data(), tokens_);
   for (size_t first = 0; first < tokens_; first += kHeadTokens) {
     if (step) step();
     const size_t tokens = std::min(kHeadTokens, tokens_ - first);
@@ -83,6 +84,7 @@ double Differentiator::head(const Objective& objective, const Step& step) {
       }
       softmax_gradient(mine.data() + begin, rows, tokens, add, cap, draws);
     });
+    if (objective.ends != nullptr) objective.ends->logits(output, mine.data(), tokens);
     for (size_t row = 0; row < rows; row += kVocabularyPart) {
       const size_t count = std::min(kVocabularyPart, rows - row);
       load(output.weight, output.row_begin + row, count, Need::rows);

@@ -12,8 +12,8 @@
 #include "llm/evaluate.hpp"
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
+#include "stack/costs.hpp"
 #include "stack/fit_tables.hpp"
-#include "stack/importance.hpp"
 #include "stack/moments.hpp"
 #include "stack/piece.hpp"
 #include "stack/sources.hpp"
@@ -55,6 +55,11 @@ class Encoder {
       tune_windows_ = llm::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
     uint64_t parameters = 0;
     for (const Source& source : sources_) parameters += source.tensor->elements();
+    linears_ = sources_.size();
+    for (const Source& source : stacked_vocabulary(parameters)) {
+      sources_.push_back(source);
+      parameters += source.tensor->elements();
+    }
     most_bytes_ = std::clamp(static_cast<uint64_t>(kMostShare * 3 / 8 * static_cast<double>(parameters)),
                              kLeastBlock, kMostBlock);
   }
@@ -70,7 +75,8 @@ class Encoder {
       ++report.resumed;
     }
     if (options_.codec == Codec::avd && pieces_.size() < sources_.size()) decompose(spool);
-    while (pieces_.size() < sources_.size()) fit_layers(spool);
+    while (pieces_.size() < linears_) fit_layers(spool);
+    while (pieces_.size() < sources_.size()) fit_vocabulary(spool);
     Layout layout = arrange(pieces_);
     layout.tables = tables_.integers;
     report.blocks = layout.blocks.size();
@@ -97,6 +103,16 @@ class Encoder {
     return graph::load(file);
   }
 
+  // linears: parameters of the layers' matrices.
+  std::vector<Source> stacked_vocabulary(uint64_t linears) const {
+    if (options_.codec != Codec::planes || options_.embeddings == Embeddings::keep) return {};
+    std::vector<Source> found = vocabulary_sources(model_.file(), graph_);
+    uint64_t bytes = 0;
+    for (const Source& source : found) bytes += source.tensor->data.size();
+    if (options_.embeddings == Embeddings::automatic && bytes <= linears * 3 / 8) found.clear();
+    return found;
+  }
+
   void progress(std::string_view stage, uint64_t done, uint64_t total) const {
     if (progress_) progress_(stage, done, total);
   }
@@ -109,6 +125,7 @@ class Encoder {
         fmt::format("{} {} {} {} {} {} {} {} {}", static_cast<int>(options_.codec), options_.avd.levels,
                     options_.avd.iterations, fit.passes, fit.sweeps, fit.table_rounds, options_.exact,
                     most_bytes_, options_.importance_windows);
+    if (linears_ < sources_.size()) numbers += " vocabulary";
     for (const float weight : fit.weights) numbers += fmt::format(" {}", weight);
     if (options_.tune.steps > 0)
       numbers += fmt::format(" tuned {} {} {} {} {}", options_.tune.steps, options_.tune.batch,
@@ -138,29 +155,30 @@ class Encoder {
     pieces_.push_back(std::move(piece));
   }
 
-  // What an error of each row costs: the spool's first record.
+  // What an error of each row costs, and in which directions for rows of the vocabulary: the spool's first
+  // record.
   void measure(Spool& spool) {
     for (const Source& source : sources_) importance_.emplace_back(source.tensor->rows(), 1.0f);
     const size_t count = std::min<size_t>(options_.importance_windows, windows_.size());
     if (count == 0) return;
+    for (size_t s = linears_; s < sources_.size(); ++s) {
+      const size_t width = sources_[s].tensor->row_elements();
+      vocabulary_moments_.emplace_back(width * width);
+    }
     first_record_ = 1;
     if (spool.size() == 0) {
-      const RowImportance found =
-          measure_importance(model_.file(), graph_, std::span(windows_).first(count), pool_,
-                             [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
-      std::vector<float> all;
-      for (const Source& source : sources_) {
-        for (const auto& [name, rows] : found) {
-          if (name == source.tensor->name) all.insert(all.end(), rows.begin(), rows.end());
-        }
-      }
-      spool.append(std::as_bytes(std::span(all)));
+      const std::vector<float> costs =
+          measure_costs(model_.file(), graph_, sources_, windows_, count, pool_,
+                        [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
+      spool.append(std::as_bytes(std::span(costs)));
     }
     uint64_t offset = 0;
-    for (std::vector<float>& rows : importance_) {
-      const auto bytes = std::as_writable_bytes(std::span(rows));
-      spool.read(0, offset, bytes);
-      offset += bytes.size();
+    for (auto* part : {&importance_, &vocabulary_moments_}) {
+      for (std::vector<float>& numbers : *part) {
+        const auto bytes = std::as_writable_bytes(std::span(numbers));
+        spool.read(0, offset, bytes);
+        offset += bytes.size();
+      }
     }
   }
 
@@ -196,21 +214,34 @@ class Encoder {
     observe("second moments", windows_.size(), [&](auto... input) { moments.add(input...); });
     Factors factors;
     std::pair<uint32_t, quantize::Input> of = {~0u, quantize::Input::count};
-    while (pieces_.size() < sources_.size() && sources_[pieces_.size()].layer < first + layers) {
+    while (pieces_.size() < linears_ && sources_[pieces_.size()].layer < first + layers) {
       const Source& source = sources_[pieces_.size()];
-      progress("codes", pieces_.size(), sources_.size());
       if (of != std::pair(source.layer, source.input)) {
         of = {source.layer, source.input};
         factors = factors_of(moments, source);
       }
-      const std::vector<float> weights = read_matrix(*source.tensor, true, pool_);
-      Piece piece = empty_piece(source);
-      const FittedMatrix fitted =
-          fit_matrix(weights, piece.matrix.rows, piece.matrix.columns, factors, tables_, options_.fit, pool_);
-      const auto record = make_piece(fitted, importance_[pieces_.size()], *source.tensor, piece);
-      finish(spool, record, std::move(piece));
+      fit_next(factors, spool);
     }
+  }
+
+  void fit_next(const Factors& factors, Spool& spool) {
     progress("codes", pieces_.size(), sources_.size());
+    const Source& source = sources_[pieces_.size()];
+    const std::vector<float> weights = read_matrix(*source.tensor, true, pool_);
+    Piece piece = empty_piece(source);
+    const FittedMatrix fitted =
+        fit_matrix(weights, piece.matrix.rows, piece.matrix.columns, factors, tables_, options_.fit, pool_);
+    const auto record = make_piece(fitted, importance_[pieces_.size()], *source.tensor, piece);
+    finish(spool, record, std::move(piece));
+    progress("codes", pieces_.size(), sources_.size());
+  }
+
+  void fit_vocabulary(Spool& spool) {
+    const size_t width = sources_[pieces_.size()].tensor->row_elements();
+    fit_next(vocabulary_moments_.empty()
+                 ? identity_factors(width)
+                 : factorize(std::move(vocabulary_moments_[pieces_.size() - linears_]), width),
+             spool);
   }
 
   // BitStack leaves the attention's output unscaled where v and o differ in shape (grouped queries), since it
@@ -260,10 +291,7 @@ class Encoder {
   Factors factors_of(MomentCollector& moments, const Source& source) const {
     const size_t width = source.tensor->row_elements();
     if (!windows_.empty()) return factorize(moments.take(source.layer, source.input), width);
-    Factors identity{width, std::vector<float>(width * width), {}};
-    for (size_t i = 0; i < width; ++i) identity.hessian[i * width + i] = 1;
-    identity.upper = identity.hessian;
-    return identity;
+    return identity_factors(width);
   }
 
   // The spool's further records are states of the tuner.
@@ -313,13 +341,15 @@ class Encoder {
   const EncodeProgress& progress_;
   ThreadPool pool_;
   graph::Model graph_;
-  std::vector<Source> sources_;
+  std::vector<Source> sources_;  // the layers' matrices, then what of the vocabulary is stacked
+  size_t linears_ = 0;           // of them are layers' matrices
   Tables tables_;
   std::vector<std::vector<text::Token>> windows_, tune_windows_;
   uint64_t most_bytes_ = 0;
-  std::vector<std::vector<float>> importance_;  // [source][row]
-  size_t first_record_ = 0;                     // of the pieces in the spool
-  std::vector<Piece> pieces_;                   // of the first sources
+  std::vector<std::vector<float>> importance_;          // [source][row]
+  std::vector<std::vector<float>> vocabulary_moments_;  // [source after linears_][width][width]
+  size_t first_record_ = 0;                             // of the pieces in the spool
+  std::vector<Piece> pieces_;                           // of the first sources
 };
 
 }  // namespace

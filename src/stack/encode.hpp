@@ -14,14 +14,19 @@
 
 namespace cairn::stack {
 
+// Whether the token embedding and the output head are stored as the source has them or as planes. automatic:
+// as planes where they would otherwise take more than all other matrices at 3 bits.
+enum class Embeddings : uint8_t { automatic, keep, planes };
+
 struct EncodeOptions {
   Codec codec = Codec::planes;
   uint32_t threads = 0;    // 0: usable_processors()
   uint32_t windows = 128;  // most windows of text for second moments; 0: none, codes are rounded plainly
   uint32_t window = 512;   // tokens, a multiple of 64
   uint32_t importance_windows = 16;  // of them, for what an error of each row costs; 0: all rows alike
-  uint64_t moment_bytes = uint64_t{2} << 30;  // for the moments of the layers of one pass over the text
-  bool exact = false;                         // planes: a last level that restores the source
+  uint64_t moment_bytes = uint64_t{2} << 30;      // for the moments of the layers of one pass over the text
+  bool exact = false;                             // planes: a last level that restores the source
+  Embeddings embeddings = Embeddings::automatic;  // planes
   FitOptions fit;
   AvdOptions avd;
   TuneOptions tune;  // planes only

@@ -57,4 +57,11 @@ Factors factorize(std::vector<float> moments, size_t width, float damping) {
   return result;
 }
 
+Factors identity_factors(size_t width) {
+  Factors factors{width, std::vector<float>(width * width, 0.0f), {}};
+  for (size_t i = 0; i < width; ++i) factors.hessian[i * width + i] = 1;
+  factors.upper = factors.hessian;
+  return factors;
+}
+
 }  // namespace cairn::stack

@@ -15,5 +15,7 @@ struct Factors {
 // moments: E[x xᵀ], [width][width], consumed. An input that is always zero gets the damping's weight.
 // Error numeric: moments that are not finite.
 Factors factorize(std::vector<float> moments, size_t width, float damping = 0.01f);
+// Of inputs of which nothing is known: H = U = 1.
+Factors identity_factors(size_t width);
 
 }  // namespace cairn::stack

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 
-#include "stack/differentiate.hpp"
-
 namespace cairn::stack {
 
 RowImportance measure_importance(const gguf::File& file, const graph::Model& model,
                                  std::span<const std::vector<text::Token>> windows, ThreadPool& pool,
-                                 const std::function<void(uint64_t done, uint64_t total)>& progress) {
+                                 const std::function<void(uint64_t done, uint64_t total)>& progress,
+                                 const Differentiator::Ends* ends) {
   const size_t window = windows.front().size(), at_once = std::max<size_t>(1, 1024 / window);
   RowImportance result;
   const auto of = [&](const std::string& name) -> std::vector<float>& {
@@ -36,7 +35,7 @@ RowImportance measure_importance(const gguf::File& file, const graph::Model& mod
             rows[op.row_begin + r] += static_cast<float>(sum) * share;
           });
         },
-        [&] { progress(std::min(done++, steps), steps); });
+        [&] { progress(std::min(done++, steps), steps); }, ends);
   }
   progress(steps, steps);
   return result;

@@ -10,15 +10,18 @@
 #include "base/thread_pool.hpp"
 #include "formats/gguf.hpp"
 #include "graph/graph.hpp"
+#include "stack/differentiate.hpp"
 #include "text/tokenizer.hpp"
 
 namespace cairn::stack {
 
 // E[(dL/dy)²] of each of a tensor's rows, by tensor name: how much a squared error of that output costs, in
-// nats a token and times two. Rows that no product reads stay 0.
+// nats a token and times two. Rows that no product reads stay 0. ends: sees every
+// batch, null: nobody.
 using RowImportance = std::vector<std::pair<std::string, std::vector<float>>>;
 RowImportance measure_importance(const gguf::File& file, const graph::Model& model,
                                  std::span<const std::vector<text::Token>> windows, ThreadPool& pool,
-                                 const std::function<void(uint64_t done, uint64_t total)>& progress);
+                                 const std::function<void(uint64_t done, uint64_t total)>& progress,
+                                 const Differentiator::Ends* ends = nullptr);
 
 }  // namespace cairn::stack

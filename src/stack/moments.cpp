@@ -58,9 +58,9 @@ void MomentCollector::add(uint32_t layer, quantize::Input input, const float* ro
   sum.tokens += tokens;
 }
 
-std::vector<float> MomentCollector::take(uint32_t layer, quantize::Input input) {
+std::vector<float> MomentCollector::get(uint32_t layer, quantize::Input input) const {
   const size_t index = static_cast<size_t>(input), width = widths_[index], stride = stride_of(width);
-  Sum& sum = sums_[(layer - first_) * quantize::kInputs + index];
+  const Sum& sum = sums_[(layer - first_) * quantize::kInputs + index];
   std::vector<float> moments(width * width);
   const float share = 1 / static_cast<float>(std::max<uint64_t>(sum.tokens, 1));
   for (size_t i = 0; i < width; ++i) {
@@ -68,7 +68,12 @@ std::vector<float> MomentCollector::take(uint32_t layer, quantize::Input input) 
       moments[i * width + j] = moments[j * width + i] = sum.upper[i * stride + j] * share;
     }
   }
-  sum.upper = {};
+  return moments;
+}
+
+std::vector<float> MomentCollector::take(uint32_t layer, quantize::Input input) {
+  std::vector<float> moments = get(layer, input);
+  sums_[(layer - first_) * quantize::kInputs + static_cast<size_t>(input)].upper = {};
   return moments;
 }
 

@@ -18,7 +18,9 @@ class MomentCollector {
 
   // rows: [tokens][width]; other layers' rows are ignored.
   void add(uint32_t layer, quantize::Input input, const float* rows, size_t tokens);
-  // [width][width]; leaves nothing behind.
+  // [width][width].
+  std::vector<float> get(uint32_t layer, quantize::Input input) const;
+  // The same; leaves nothing behind.
   std::vector<float> take(uint32_t layer, quantize::Input input);
 
   // Bytes that a layer takes.

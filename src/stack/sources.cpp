@@ -25,10 +25,26 @@ std::vector<Source> linear_sources(const gguf::File& file, const graph::Model& m
   return sources;
 }
 
+std::vector<Source> vocabulary_sources(const gguf::File& file, const graph::Model& model) {
+  std::vector<Source> sources;
+  for (const graph::OpList* ops : {&model.embed, &model.head}) {
+    for (const graph::Op& op : *ops) {
+      if (op.kind != graph::OpKind::embed && op.kind != graph::OpKind::linear) continue;
+      const gguf::Tensor& tensor = file.tensor(op.weight);
+      const bool seen = !sources.empty() && sources.front().tensor == &tensor;
+      if (seen || tensor.row_elements() % kTileColumns != 0) continue;
+      sources.push_back({&tensor, static_cast<uint32_t>(model.layers.size()), quantize::Input::count});
+    }
+  }
+  return sources;
+}
+
 std::array<uint32_t, quantize::kInputs> input_widths(std::span<const Source> sources) {
   std::array<uint32_t, quantize::kInputs> widths{};
-  for (const Source& source : sources)
-    widths[static_cast<size_t>(source.input)] = static_cast<uint32_t>(source.tensor->row_elements());
+  for (const Source& source : sources) {
+    if (source.input != quantize::Input::count)
+      widths[static_cast<size_t>(source.input)] = static_cast<uint32_t>(source.tensor->row_elements());
+  }
   return widths;
 }
 

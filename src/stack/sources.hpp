@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,11 +18,14 @@ namespace cairn::stack {
 struct Source {
   const gguf::Tensor* tensor;
   uint32_t layer;
-  quantize::Input input;
+  quantize::Input input;  // count: none of a layer's
 };
 
 // Those of all layers, by layer and input. Left out: matrices whose rows are no multiple of 32 long.
 std::vector<Source> linear_sources(const gguf::File& file, const graph::Model& model);
+// The token embedding and the output head, once where they are one tensor; their layer is the one past the
+// last. Left out as above.
+std::vector<Source> vocabulary_sources(const gguf::File& file, const graph::Model& model);
 // Each input's width in a layer, 0 where no matrix of ours reads it.
 std::array<uint32_t, quantize::kInputs> input_widths(std::span<const Source> sources);
 

@@ -48,7 +48,7 @@ class StackProgram : public testing::Test {
 
 TEST_F(StackProgram, MakesCutsChecksAndMeasures) {
   const Result made = run("stack " + path("model.gguf") + " --text " + path("text.txt") +
-                          " --windows 4 --window 64 --importance-windows 1 --json -o " + path("s.gguf"));
+                          " --windows 4 --window 64 --importance-windows 1 --embeddings keep --json -o " + path("s.gguf"));
   ASSERT_EQ(made.status, 0) << made.output;
   const auto report = nlohmann::json::parse(made.output);
   EXPECT_EQ(report["matrices"], 14);

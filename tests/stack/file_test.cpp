@@ -58,6 +58,7 @@ class StackFile : public testing::Test {
     options.window = 64;
     options.importance_windows = 2;
     options.exact = true;
+    options.embeddings = Embeddings::keep;
     options.fit.sweeps = 1;
     return options;
   }

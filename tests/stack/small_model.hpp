@@ -10,8 +10,9 @@
 
 namespace cairn::stack {
 
-// A llama of two layers with random weights in f32 and a vocabulary of its own.
-inline void write_small_model(const std::string& path) {
+// A llama of two layers with random weights in f32 and a vocabulary of its own. embedding_noise: of a
+// standard deviation, added to the embedding, which is the output head as well.
+inline void write_small_model(const std::string& path, float embedding_noise = 0) {
   constexpr uint32_t kEmbedding = 128, kFfn = 192, kVocabulary = 300, kLayers = 2;
   gguf::Writer writer;
   writer.set("general.architecture", std::string("llama"));
@@ -59,6 +60,9 @@ inline void write_small_model(const std::string& path) {
     std::normal_distribution<float> normal(0, 1 / std::sqrt(static_cast<float>(columns)));
     std::vector<float> values(columns * std::max<uint64_t>(rows, 1), 1.0F);
     for (float& value : values) value = rows == 0 ? 1.0F : normal(random);
+    std::mt19937 other(2);
+    std::normal_distribution<float> noise(0, 1);
+    for (float& value : values) value += tensor == 0 ? embedding_noise * noise(other) : 0;
     sink(std::as_bytes(std::span(values)));
   });
 }

@@ -1,0 +1,107 @@
+#include "stack/vocabulary.hpp"
+
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+namespace cairn::stack {
+namespace {
+
+constexpr auto kInput = quantize::Input::qkv;  // the only one that these collectors have
+constexpr double kCounted = 0.5;  // of a frequency, from the text; the rest from what the model predicts
+constexpr double kEven = 0.05;    // and this much is spread over all rows
+
+std::array<uint32_t, quantize::kInputs> only(uint32_t width) {
+  std::array<uint32_t, quantize::kInputs> widths{};
+  widths[static_cast<size_t>(kInput)] = width;
+  return widths;
+}
+
+const graph::Op& output_of(const graph::Model& model) {
+  return *std::find_if(model.head.begin(), model.head.end(),
+                       [](const graph::Op& op) { return op.kind == graph::OpKind::linear; });
+}
+
+double trace(const std::vector<float>& moments, size_t width) {
+  double sum = 0;
+  for (size_t i = 0; i < width; ++i) sum += static_cast<double>(moments[i * width + i]);
+  return sum;
+}
+
+}  // namespace
+
+VocabularyCollector::VocabularyCollector(const graph::Model& model, ThreadPool& pool)
+    : model_(model),
+      pool_(pool),
+      width_(static_cast<uint32_t>(model.width(graph::Slot::hidden))),
+      features_(0, 1, only(width_), pool),
+      gradients_(0, 1, only(width_), pool),
+      mass_(output_of(model).rows) {}
+
+void VocabularyCollector::add(MomentCollector& to, const float* columns, size_t tokens) {
+  std::vector<float> rows(tokens * width_);
+  pool_.run(tokens, [&](size_t, size_t t) {
+    for (size_t i = 0; i < width_; ++i) rows[t * width_ + i] = columns[i * tokens + t];
+  });
+  to.add(0, kInput, rows.data(), tokens);
+}
+
+Differentiator::Ends VocabularyCollector::ends() {
+  return {[this](const float* x, size_t tokens) { add(features_, x, tokens); },
+          [this](const graph::Op& op, const float* gradient, size_t tokens) {
+            tokens_ += tokens;
+            pool_.run(op.rows, [&](size_t, size_t row) {
+              double sum = 0;
+              for (size_t t = 0; t < tokens; ++t) {
+                const auto g = static_cast<double>(gradient[row * tokens + t]);
+                const double p = g < 0 ? 1 + g : g;  // g = p, or p − 1 at the label
+                sum += p * (1 - p);
+              }
+              mass_[row] += sum;
+            });
+          },
+          [this](const float* g, size_t tokens) { add(gradients_, g, tokens); }};
+}
+
+VocabularyCost VocabularyCollector::cost(const Source& source,
+                                         std::span<const std::vector<text::Token>> windows) const {
+  const size_t rows = source.tensor->rows();
+  const bool head = output_of(model_).weight == source.tensor->name;
+  const bool looked_up = model_.embed.front().weight == source.tensor->name;
+  std::vector<double> frequency(rows), mass(rows);
+  double counted = 0;
+  for (const auto& window : windows) {
+    for (const text::Token token : window) {
+      if (static_cast<size_t>(token) < rows) frequency[static_cast<size_t>(token)] += 1;
+      counted += 1;
+    }
+  }
+  const double all = std::accumulate(mass_.begin(), mass_.end(), 0.0),
+               even = kEven / static_cast<double>(rows);
+  for (size_t v = 0; v < rows; ++v) {
+    const double predicted = v < mass_.size() ? mass_[v] / all : 0;
+    mass[v] = (1 - kEven) * predicted + even;
+    frequency[v] = (1 - kEven) * (kCounted * frequency[v] / counted + (1 - kCounted) * predicted) + even;
+  }
+  VocabularyCost cost;
+  cost.moments.assign(size_t{width_} * width_, 0.0f);
+  double of_head = 0, of_rows = 0;
+  if (head) {
+    const double spread = all / static_cast<double>(tokens_);  // E[Σ p(1 − p)]
+    const std::vector<float> features = features_.get(0, kInput);
+    of_head = spread * trace(features, width_);
+    for (size_t i = 0; i < features.size(); ++i) cost.moments[i] += static_cast<float>(spread) * features[i];
+  }
+  if (looked_up) {
+    const std::vector<float> gradients = gradients_.get(0, kInput);
+    of_rows = trace(gradients, width_);
+    for (size_t i = 0; i < gradients.size(); ++i) cost.moments[i] += gradients[i];
+  }
+  for (size_t v = 0; v < rows; ++v) {
+    cost.importance.push_back(
+        static_cast<float>((mass[v] * of_head + frequency[v] * of_rows) / (of_head + of_rows)));
+  }
+  return cost;
+}
+
+}  // namespace cairn::stack

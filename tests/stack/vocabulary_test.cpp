@@ -1,0 +1,114 @@
+// What errors of the embedding and the output head are predicted to cost, against what they cost.
+#include "stack/vocabulary.hpp"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <numeric>
+
+#include "llm/evaluate.hpp"
+#include "llm/model.hpp"
+#include "stack/encode.hpp"
+#include "stack/importance.hpp"
+#include "stack/restore.hpp"
+#include "stack/small_model.hpp"
+
+namespace cairn::stack {
+namespace {
+
+constexpr uint32_t kWindow = 64, kWindows = 6;
+
+class Vocabulary : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = std::filesystem::temp_directory_path() / ("cairn-vocabulary-" + std::to_string(getpid()));
+    std::filesystem::create_directories(folder_);
+    write_small_model(path("model.gguf"));
+    for (int i = 0; i < 400; ++i) text_ += "The stones lie " + std::to_string(i * 7919) + " deep. ";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  // KL from one file's predictions to another's, nats a token.
+  double divergence(const std::string& from, const std::string& to, device::Precision precision) {
+    ThreadPool pool(1);
+    const auto a = llm::Model::load(path(from)), b = llm::Model::load(path(to));
+    const device::RunnerOptions options{
+        .context = kWindow, .threads = 1, .chunk = kWindow, .precision = precision};
+    const auto reference = a->make_runner(options), runner = b->make_runner(options);
+    const auto windows = llm::evaluation_windows(*a->tokenizer(), text_, kWindow, kWindows);
+    return llm::Evaluator(*runner, pool).agreement(*reference, windows).mean_kl;
+  }
+
+  std::filesystem::path folder_;
+  std::string text_;
+};
+
+TEST_F(Vocabulary, CostsWhatNoiseCosts) {
+  constexpr float kNoise = 0.004f;
+  write_small_model(path("noisy.gguf"), kNoise);
+  ThreadPool pool(1);
+  const auto model = llm::Model::load(path("model.gguf"));
+  const graph::Model graph = graph::load(model->file());
+  const auto sources = vocabulary_sources(model->file(), graph);
+  ASSERT_EQ(sources.size(), 1u) << "tied";
+  const auto windows = llm::evaluation_windows(*model->tokenizer(), text_, kWindow, kWindows);
+  VocabularyCollector collector(graph, pool);
+  const Differentiator::Ends ends = collector.ends();
+  measure_importance(
+      model->file(), graph, windows, pool, [](uint64_t, uint64_t) {}, &ends);
+  const VocabularyCost cost = collector.cost(sources.front(), windows);
+  EXPECT_NEAR(std::accumulate(cost.importance.begin(), cost.importance.end(), 0.0), 1, 1e-4);
+  double trace = 0;
+  const size_t width = sources.front().tensor->row_elements();
+  for (size_t i = 0; i < width; ++i) trace += static_cast<double>(cost.moments[i * width + i]);
+  const double predicted = 0.5 * trace * static_cast<double>(kNoise * kNoise);
+  const double found = divergence("model.gguf", "noisy.gguf", device::Precision::f32);
+  EXPECT_GT(found, 0.7 * predicted);
+  EXPECT_LT(found, 1.4 * predicted);
+  // The text's words are looked up; most of the vocabulary never is.
+  const size_t seen = static_cast<size_t>(windows[0][5]);
+  size_t below = 0;
+  for (const float other : cost.importance) below += other < cost.importance[seen] ? 1 : 0;
+  EXPECT_GT(below, cost.importance.size() * 3 / 4);
+}
+
+TEST_F(Vocabulary, AsPlanesRunsLikeWhatItRestores) {
+  EncodeOptions options;
+  options.threads = 1;
+  options.windows = kWindows;
+  options.window = kWindow;
+  options.importance_windows = 2;
+  options.embeddings = Embeddings::planes;
+  options.fit.sweeps = 1;
+  const auto report = encode_stack(*llm::Model::load(path("model.gguf")), text_, options, path("stack.gguf"));
+  EXPECT_EQ(report.matrices, 15u);
+  const Reader reader(path("stack.gguf"));
+  EXPECT_EQ(reader.file().find_tensor("token_embd.weight"), nullptr) << "not stored twice";
+  ThreadPool pool(1);
+  const size_t half = reader.present() / 2 + reader.layout().base_blocks / 2;
+  write_prefix(reader, half, path("half.gguf"));
+  write_restored(reader, half, path("restored.gguf"), pool);
+  // The stack's activations are rounded to 8 bits, those of the other are not.
+  EXPECT_LT(divergence("restored.gguf", "half.gguf", device::Precision::standard), 2e-3);
+  const double coarse = divergence("model.gguf", "half.gguf", device::Precision::f32);
+  EXPECT_LT(divergence("model.gguf", "stack.gguf", device::Precision::f32), coarse / 2);
+}
+
+TEST_F(Vocabulary, AutomaticallyAsPlanesOnlyWhereItIsMostOfTheModel) {
+  EncodeOptions options;
+  options.threads = 1;
+  options.windows = 0;
+  options.fit.sweeps = 0;
+  // 38,400 weights in f32 outweigh 180,224 others at 3 bits.
+  encode_stack(*llm::Model::load(path("model.gguf")), "", options, path("auto.gguf"));
+  EXPECT_EQ(read_layout(gguf::File(path("auto.gguf"))).matrices.back().name, "token_embd.weight");
+  options.embeddings = Embeddings::keep;
+  encode_stack(*llm::Model::load(path("model.gguf")), "", options, path("kept.gguf"));
+  EXPECT_EQ(read_layout(gguf::File(path("kept.gguf"))).matrices.size(), 14u);
+}
+
+}  // namespace
+}  // namespace cairn::stack
