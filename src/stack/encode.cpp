@@ -134,20 +134,9 @@ class Encoder {
   }
 
   Piece empty_piece(const Source& source) const {
-    Piece piece;
-    const auto rows = static_cast<uint32_t>(source.tensor->rows());
-    const auto columns = static_cast<uint32_t>(source.tensor->row_elements());
     const bool planes = options_.codec == Codec::planes;
-    piece.codec = options_.codec;
-    piece.levels = !planes ? options_.avd.levels : options_.exact ? kExact : kPlanes;
-    piece.matrix = {std::string(source.tensor->name),
-                    rows,
-                    columns,
-                    planes ? choose_group_rows(rows, columns, most_bytes_) : rows,
-                    planes,
-                    source.tensor->encoding,
-                    {}};
-    return piece;
+    const uint32_t levels = !planes ? options_.avd.levels : options_.exact ? kExact : kPlanes;
+    return new_piece(options_.codec, levels, *source.tensor, most_bytes_);
   }
 
   void finish(Spool& spool, std::span<const std::byte> record, Piece piece) {

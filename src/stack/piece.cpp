@@ -10,6 +10,7 @@
 
 #include "stack/order.hpp"
 #include "stack/plane_blocks.hpp"
+#include "stack/sources.hpp"
 
 namespace cairn::stack {
 namespace {
@@ -96,6 +97,23 @@ void Piece::read(std::span<const std::byte> head) {
   get(head, matrix.permutation, matrix.rows);
   get(head, losses, size_t{matrix.groups()} * (levels + 1));
   get(head, checksums, size_t{matrix.groups()} * levels);
+}
+
+Piece new_piece(Codec codec, uint32_t levels, const gguf::Tensor& tensor, uint64_t most_bytes) {
+  const auto rows = static_cast<uint32_t>(tensor.rows()),
+             columns = static_cast<uint32_t>(tensor.row_elements());
+  const bool planes = codec == Codec::planes;
+  Piece piece;
+  piece.codec = codec;
+  piece.levels = levels;
+  piece.matrix = {std::string(tensor.name),
+                  rows,
+                  columns,
+                  planes ? choose_group_rows(rows, columns, most_bytes) : rows,
+                  planes,
+                  tensor.encoding,
+                  {}};
+  return piece;
 }
 
 std::vector<std::byte> make_piece(const FittedMatrix& fitted, std::span<const float> importance,

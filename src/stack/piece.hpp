@@ -26,6 +26,9 @@ struct Piece {
   void read(std::span<const std::byte> head);
 };
 
+// One of a tensor of which nothing but the sizes is known. most_bytes: of a block, for planes.
+Piece new_piece(Codec codec, uint32_t levels, const gguf::Tensor& tensor, uint64_t most_bytes);
+
 // Both fill the piece, whose codec, levels and sizes are set, and return its record.
 // planes: sorts the rows by what they lose at 2 bits, packs their groups. importance: of each row's error,
 // [rows].

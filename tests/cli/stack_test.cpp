@@ -47,8 +47,9 @@ class StackProgram : public testing::Test {
 };
 
 TEST_F(StackProgram, MakesCutsChecksAndMeasures) {
-  const Result made = run("stack " + path("model.gguf") + " --text " + path("text.txt") +
-                          " --windows 4 --window 64 --importance-windows 1 --embeddings keep --json -o " + path("s.gguf"));
+  const Result made =
+      run("stack " + path("model.gguf") + " --text " + path("text.txt") +
+          " --windows 4 --window 64 --importance-windows 1 --embeddings keep --json -o " + path("s.gguf"));
   ASSERT_EQ(made.status, 0) << made.output;
   const auto report = nlohmann::json::parse(made.output);
   EXPECT_EQ(report["matrices"], 14);
@@ -84,7 +85,7 @@ TEST_F(StackProgram, MakesCutsChecksAndMeasures) {
 
 TEST_F(StackProgram, RefusesWhatCannotBe) {
   EXPECT_THAT(run("stack " + path("model.gguf") + " --tune -o " + path("s.gguf")).output,
-              HasSubstr("no trainer was found"));
+              HasSubstr("tuned on a text"));
   EXPECT_THAT(run("trim " + path("model.gguf") + " --bits 3 -o " + path("s.gguf")).output,
               HasSubstr("is not a stack"));
   EXPECT_THAT(run("trim " + path("model.gguf") + " -o " + path("s.gguf")).output,
