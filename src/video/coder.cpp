@@ -33,6 +33,10 @@ const char* name(Codec codec) {
   return known(codec).name;
 }
 
+uint32_t smallest_side(Codec codec) {
+  return codec == Codec::x264 ? 1 : 64;
+}
+
 double largest_crf(Codec codec) {
   return known(codec).largest_crf;
 }
@@ -107,6 +111,11 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
       setenv("SVT_LOG", "1", 0);  // errors alone: it writes to standard error itself
       av_dict_set(&settings, "svtav1-params", fmt::format("tune=1:lp={}", e.thread_count).c_str(), 0);
       break;
+  }
+  if (std::min(format.width, format.height) < smallest_side(options.codec)) {
+    av_dict_free(&settings);
+    fail(ErrorCode::unsupported, "{}: {}×{} is too small for it ({} at least; x264 takes any size)", what,
+         format.width, format.height, smallest_side(options.codec));
   }
   const int error = avcodec_open2(&e, codec, &settings);
   const AVDictionaryEntry* unused = av_dict_get(settings, "", nullptr, AV_DICT_IGNORE_SUFFIX);

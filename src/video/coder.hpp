@@ -20,6 +20,10 @@ bool available(Codec codec);
 // The constant rate factors that it takes: 0 … 51, AV1's to 63.
 double largest_crf(Codec codec);
 
+// The least width and height that it takes: libx265 3.5 corrupts memory below the size of its coding units,
+// and libsvtav1 refuses as much.
+uint32_t smallest_side(Codec codec);
+
 struct CoderOptions {
   Codec codec = Codec::x265;
   double crf = 28;

@@ -27,7 +27,9 @@ inline int bias_exponent(const Layer& layer) {
   for (const float bias : layer.bias) most = std::max(most, std::abs(bias));
   int exponent = -24;
   if (most > 0) std::frexp(most / 127, &exponent);
+  // The quotient is rounded, and frexp() gives powers of two the exponent above theirs.
   if (most > 127 * std::ldexp(1.0f, exponent)) ++exponent;
+  if (most <= 127 * std::ldexp(1.0f, exponent - 1)) --exponent;
   return std::clamp(exponent, -24, 8);
 }
 inline float bias_unit(const Layer& layer) {

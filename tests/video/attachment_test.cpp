@@ -119,6 +119,17 @@ TEST(Attachment, QuantisedNetworksComeBackBitForBit) {
   }
 }
 
+// The largest bias being all of its grid, in each layer another grid.
+TEST(Attachment, BiasesUseTheirWholeGrid) {
+  const Architecture architecture = parse_architecture("C8M4");
+  Network network = random_network(architecture, 2, 5, 1);
+  for (size_t i = 0; i < network.layers.size(); ++i) {
+    for (float& bias : network.layers[i].bias) bias = std::ldexp(5.0f, -static_cast<int>(7 + 2 * i));
+    network.layers[i].bias[0] = std::ldexp(127.0f, -static_cast<int>(7 + 2 * i));
+  }
+  expect_equal(network, decode_network(encode_network(network, architecture), 2, "biases"));
+}
+
 TEST(Attachment, FloatNetworksComeBackBitForBit) {
   const Architecture architecture = parse_architecture("C4M2");
   Network network = make_network(architecture, 3);

@@ -15,7 +15,7 @@ namespace cairn::cli {
 namespace {
 
 struct Options {
-  std::string input, output, mode = "auto", codec = "x265", network = "C8M4";
+  std::string input, output, mode = "auto", codec = "x265", network = "C8M4", start = "auto";
   double crf = -1, target_psnr = 0;
   CLI::Option *crf_given = nullptr, *psnr_given = nullptr, *size_given = nullptr;
   uint64_t size = 0;
@@ -87,6 +87,9 @@ void run(Options& options) {
   encode.codec = video::parse_codec(options.codec);
   encode.network = video::parse_architecture(options.network);
   encode.audio = !options.no_audio;
+  encode.start = options.start == "random"    ? video::Start::random
+                 : options.start == "general" ? video::Start::general
+                                              : video::Start::automatic;
   if (options.crf_given->count() > 0) encode.crf = options.crf;
   if (options.psnr_given->count() > 0) encode.target_psnr = options.target_psnr;
   if (options.size_given->count() > 0) encode.size = options.size;
@@ -157,6 +160,12 @@ void add_video_encode(CLI::App& video) {
   command.add_option("--checkpoint", options->encode.checkpoint,
                      "file that keeps a training's state, to resume it when it was stopped");
   command.add_option("--preset", options->encode.preset, "of the encoder (usual: slow; av1: 5)");
+  command
+      .add_option(
+          "--start", options->start,
+          "random weights; general: those of another video (C8M4 only); auto: general below 1000 steps")
+      ->check(CLI::IsMember({"auto", "general", "random"}))
+      ->capture_default_str();
   command.add_option("--seed", options->encode.seed, "of the training's random numbers")
       ->capture_default_str();
   command.add_option("--threads", options->threads, "of the training (0: all processors)")

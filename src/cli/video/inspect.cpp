@@ -4,6 +4,8 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "base/atomic_file.hpp"
+#include "base/error.hpp"
 #include "cli/video/commands.hpp"
 #include "video/container.hpp"
 #include "video/reader.hpp"
@@ -16,7 +18,7 @@ using video::FileBytes;
 using video::Network;
 
 struct Options {
-  std::string path;
+  std::string path, attachment;
   bool json = false;
 };
 
@@ -110,6 +112,13 @@ void print(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo
 
 void run(const Options& options) {
   const CairnFile file = video::read_cairn_file(options.path);
+  if (!options.attachment.empty()) {
+    if (!file.restoration) fail(ErrorCode::invalid_argument, "{}: it has no networks", options.path);
+    AtomicFile out(options.attachment);
+    out.write(video::write_attachment(*file.restoration));
+    out.commit();
+    return;
+  }
   const FileBytes bytes = video::count_bytes(options.path);
   const video::VideoInfo info = video::Reader(options.path).info();
   if (options.json) {
@@ -127,6 +136,8 @@ void add_video_inspect(CLI::App& video) {
   command.add_option("file", options->path, "a file that `cairn video encode` wrote, or any video")
       ->required();
   command.add_flag("--json", options->json, "as JSON");
+  command.add_option("--attachment", options->attachment,
+                     "write the attachment (networks, labels) to this file instead");
   command.footer("Example: cairn video inspect clip.mkv");
   command.callback([options] { run(*options); });
 }

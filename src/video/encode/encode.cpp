@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "video/encode/networks.hpp"
 #include "video/encode/scene_networks.hpp"
+#include "video/resample.hpp"
 
 namespace cairn::video {
 namespace {
@@ -45,6 +46,7 @@ class Encoder {
     std::vector<Candidate> candidates;
     if (options_.target_psnr || options_.size) {
       for (const Mode mode : modes()) {
+        if (options_.mode == Mode::automatic && scale_of(mode) > 1 && !large_enough(scale_of(mode))) break;
         if (auto found = search(mode)) candidates.push_back(std::move(*found));
       }
       if (candidates.empty()) refuse();
@@ -136,6 +138,11 @@ class Encoder {
     return candidate;
   }
 
+  bool large_enough(uint32_t scale) const {
+    const Format small = small_format(clip_.info().format, scale);
+    return std::min(small.width, small.height) >= std::max(16u, smallest_side(options_.codec));
+  }
+
   // A mode told with its rate, or the best at about the plain codec's bytes.
   std::vector<Candidate> at_rate(double crf) {
     std::vector<Candidate> candidates;
@@ -160,7 +167,7 @@ class Encoder {
     add(measured(Mode::x1, plain));
     for (const Mode mode : {Mode::x2, Mode::x3, Mode::x4}) {
       const uint32_t scale = scale_of(mode);
-      if (clip_.info().format.width < 16 * scale || clip_.info().format.height < 16 * scale) break;
+      if (!large_enough(scale)) break;
       const auto small = with_bytes(scale, crf, static_cast<double>(plain->bytes));
       double best = 0;
       for (const Candidate& candidate : candidates) best = std::max(best, candidate.choice.advantage);

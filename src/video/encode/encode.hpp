@@ -16,6 +16,11 @@ enum class Mode : uint8_t { automatic, plain, x1, x2, x3, x4 };
 const char* name(Mode mode);
 Mode parse_mode(std::string_view text);  // Error invalid_argument lists them
 
+// What training begins from: random weights, or a general network of the same architecture where one is
+// shipped.
+// automatic: the latter for fewer than 1,000 steps.
+enum class Start : uint8_t { automatic, random, general };
+
 struct EncodeOptions {
   Mode mode = Mode::automatic;
   Codec codec = Codec::x265;
@@ -32,6 +37,7 @@ struct EncodeOptions {
   double train_minutes = 0;  // of each network; 0: train_steps
   uint32_t train_steps = 3000;
   uint64_t seed = 1;
+  Start start = Start::automatic;
   std::string preset;
   std::string checkpoint;  // a file for an interrupted training; empty: none
   bool audio = true;

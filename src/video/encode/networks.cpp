@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "video/encode/general_network.hpp"
 
 namespace cairn::video {
 namespace {
@@ -13,7 +14,8 @@ constexpr double kSameSizeRate = 2e-3;
 // The paper's: 20 × 10 patches of a small 960×540 frame.
 constexpr uint32_t kPatchWidth = 48, kPatchHeight = 54;
 constexpr uint32_t kJointChunks = 4;
-constexpr double kStartedRate = 0.4;  // of Adam's, when training begins from a trained network
+constexpr double kNearRate = 0.4;  // of Adam's, for a network that shall stay near its start
+constexpr uint32_t kShort = 1000;  // steps: trainings as long end as well from random weights, in fewer bytes
 
 // Chunks of equally many patches by score, the lowest (hardest) first, as STDO cuts them.
 Labels label_by_score(const std::vector<std::vector<float>>& scores, const SmallVideo& small,
@@ -70,8 +72,8 @@ class Overfit {
 
  private:
   void label(TrainingSet& set, uint32_t chunks) {
-    // The paper's f0 is a general network; the bicubic orders patches much as one does, and needs no data.
-    const Restoration scorer = bicubic_restoration(clip_.info().format, small_.format, small_.scale);
+    Restoration scorer = bicubic_restoration(clip_.info().format, small_.format, small_.scale);
+    scorer.networks[0] = scoring_network(small_.scale);
     const Labels labels =
         label_by_score(clip_.score_patches(small_, scorer, kPatchWidth, kPatchHeight), small_, chunks);
     set.patch_width = labels.patch_width;
@@ -85,8 +87,9 @@ class Overfit {
   }
 
   Trained train_one(const Network& shape, const TrainingSet& set, const Sampling& sampling,
-                    const std::string& what) {
+                    const std::string& what, const Network* start = nullptr) {
     TrainJob job;
+    job.start = start;
     job.what = what;
     job.number = trained_++;
     job.sampling = sampling;
@@ -97,7 +100,10 @@ class Overfit {
 
   void add(const TrainingSet& set, const Sampling& sampling, const std::string& what) {
     const Network shape = make_network(options_.network, small_.scale);
-    result_.restoration.networks.push_back(train_one(shape, set, sampling, what).network);
+    const bool brief = options_.train_minutes == 0 && options_.train_steps < kShort;
+    const bool general = options_.start == Start::general || (options_.start == Start::automatic && brief);
+    const Network* start = general ? general_network(options_.network, small_.scale) : nullptr;
+    result_.restoration.networks.push_back(train_one(shape, set, sampling, what, start).network);
     result_.restoration.architectures.push_back(options_.network);
   }
 
@@ -133,7 +139,7 @@ Trained train_job(const Network& shape, const TrainingSet& set, const SmallVideo
   train_options.start = job.start;
   train_options.reluctance = job.reluctance;
   if (small.scale == 1) train_options.rate = kSameSizeRate;
-  if (job.start != nullptr) train_options.rate *= kStartedRate;
+  if (job.reluctance >= 0) train_options.rate *= kNearRate;
   if (!options.checkpoint.empty()) {
     train_options.checkpoint =
         fmt::format("{}.x{}-{:g}.{}", options.checkpoint, small.scale, small.crf, job.number);
