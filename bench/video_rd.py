@@ -54,6 +54,11 @@ def command(cairn, point, clip, output):
     return [str(word) for word in words]
 
 
+def processor():
+    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
+
+
 def measure(cairn, point, clip, processors, deadline):
     """Encodes and compares; a record for the file."""
     def run(words):
@@ -71,7 +76,8 @@ def measure(cairn, point, clip, processors, deadline):
         output = f"{folder}/out.mkv"
         encoded = run(command(cairn, point, clip, output))
         compared = run([str(cairn), "video", "compare", str(clip), output, "--json"])
-    return {"point": point, "encode": encoded, "compare": compared,
+    machine = f"{processor()}, {len(processors)} processors"
+    return {"point": point, "machine": machine, "encode": encoded, "compare": compared,
             "seconds": round(time.monotonic() - began, 1)}
 
 
@@ -127,7 +133,7 @@ def main():
     running.add_argument("--minutes", type=float, default=0, help="stop after so many")
     running.add_argument("--steps", type=int, default=2000, help="of training")
     running.add_argument("--only", nargs="+", help="these clips only: bbb car flower tos")
-    running.add_argument("--of", nargs="+", help="these sets of points only: figures plain auto chunks lanczos")
+    running.add_argument("--of", nargs="+", help="these sets of points only: figures plain auto chunks curves")
     paging = actions.add_parser("page", help="make the page")
     paging.add_argument("records", type=pathlib.Path)
     paging.add_argument("-o", "--output", type=pathlib.Path, required=True)

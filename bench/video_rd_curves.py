@@ -14,12 +14,22 @@ def curve(points):
 
 
 def at_bytes(line, size):
-    """dB of a curve at so many bytes: linear in the logarithm of bytes; beyond its ends the last piece goes on."""
-    x = math.log(size)
-    xs = [math.log(s) for s, _ in line]
-    i = min(max(bisect.bisect(xs, x), 1), len(xs) - 1)
-    share = (x - xs[i - 1]) / (xs[i] - xs[i - 1])
-    return line[i - 1][1] + share * (line[i][1] - line[i - 1][1])
+    """dB of a curve at so many bytes: monotone cubic over the logarithm of bytes (a straight line between points that
+    are a few crf apart lies below the codec and would flatter what is compared with it), straight on beyond."""
+    return follow([math.log(s) for s, _ in line], [q for _, q in line], math.log(size))
+
+
+def at_quality(line, quality):
+    """Bytes of a curve at so many dB, likewise."""
+    return math.exp(follow([q for _, q in line], [math.log(s) for s, _ in line], quality))
+
+
+def follow(xs, ys, x):
+    tangents = slopes(xs, ys)
+    for end in (0, -1):
+        if (x < xs[0]) if end == 0 else (x > xs[-1]):
+            return ys[end] + tangents[end] * (x - xs[end])
+    return cubic(xs, ys, x, tangents)
 
 
 def slopes(xs, ys):
@@ -55,9 +65,9 @@ def cubic(xs, ys, x, tangents):
 def bd_rate(reference, other):
     """Bytes of `other` more (or less: negative) than `reference`'s at equal quality, a share: the mean over the
     qualities that both have of the difference of the bytes' logarithms (Bjøntegaard, VCEG-M33; piecewise cubic as in
-    JCTVC-B055). None: fewer than three points, or no quality in common."""
+    JCTVC-B055). None: fewer than four points, or no quality in common."""
     reference, other = curve(reference), curve(other)
-    if min(len(reference), len(other)) < 3:
+    if min(len(reference), len(other)) < 4:
         return None
     low = max(reference[0][1], other[0][1])
     high = min(reference[-1][1], other[-1][1])

@@ -1,7 +1,8 @@
 """docs/video_rd.md and its plots from the records of video_rd.py."""
 import collections
+import re
 
-from video_rd_curves import at_bytes, bd_rate, curve, plot
+from video_rd_curves import at_bytes, at_quality, bd_rate, curve, plot
 from video_rd_points import CLIPS
 
 NAMES = {"bbb": "Big Buck Bunny", "car": "car detection", "flower": "flower", "tos": "Tears of Steel"}
@@ -25,9 +26,12 @@ class Records:
         return next(iter(self.of(**wanted)), None)
 
     def plain(self, clip, codec, score="psnr_y"):
-        """The plain codec's curve: its own points and, for PSNR, what the automatic choice measured of it."""
+        """The plain codec's curve: its own points, the coded video of x1 (its own points again: what is compared
+        with Lanczos there is the video as it is) and, for PSNR, what the automatic choice measured of it."""
         points = [(r["compare"]["bytes"]["total"], r["compare"][score])
                   for r in self.of(clip=clip, codec=codec, mode="plain")]
+        points += [(r["compare"]["bytes"]["video"], r["compare"]["lanczos"][score])
+                   for r in self.of(clip=clip, codec=codec, mode="x1")]
         if score == "psnr_y":
             points += [(c["bytes"], c["psnr_y"]) for r in self.of(clip=clip, codec=codec, mode="auto")
                        for c in r["encode"]["choices"] if c["mode"] == "plain"]
@@ -41,8 +45,14 @@ class Records:
                          for c in r["encode"]["choices"] if c["mode"] == mode]
 
     def lanczos(self, clip, codec, score):
-        return [(r["compare"]["bytes"]["video"], r["compare"]["lanczos"][score])
-                for r in self.of(clip=clip, codec=codec, mode="x2", network="linear")]
+        """Every x2 point's small video with Lanczos and no network."""
+        return curve((r["compare"]["bytes"]["video"], r["compare"]["lanczos"][score])
+                     for r in self.of(clip=clip, codec=codec, mode="x2"))
+
+    def restored(self, clip, codec, mode, score):
+        """The best of a mode, whatever the network."""
+        return curve((r["compare"]["bytes"]["total"], r["compare"][score])
+                     for r in self.of(clip=clip, codec=codec, mode=mode))
 
     def automatic(self, clip, codec, score="psnr_y"):
         return [(r["compare"]["bytes"]["total"], r["compare"][score])
@@ -50,16 +60,31 @@ class Records:
 
 
 def table(header, rows):
+    if not rows:
+        return ["No point of this table has been run yet.", ""]
     return [f"| {' | '.join(header)} |", "|" + "---|" * len(header),
-            *(f"| {' | '.join(str(c) for c in row)} |" for row in rows), ""]
+            *(re.sub(r"(?<!\w)-(?=\d)", "−", f"| {' | '.join(row)} |") for row in rows), ""]
 
 
 def above(records, clip, codec, size, quality):
+    """dB above the plain codec's curve at equal bytes; None: the curve has too few points yet."""
     line = records.plain(clip, codec)
-    return quality - at_bytes(line, size) if len(line) > 1 else float("nan")
+    return quality - at_bytes(line, size) if len(line) > 2 else None
+
+
+def fewer(records, clip, codec, size, quality):
+    """Bytes against the plain codec's curve at equal PSNR."""
+    line = records.plain(clip, codec)
+    return f"{100 * (size / at_quality(line, quality) - 1):+.1f} %" if len(line) > 2 else "–"
+
+
+def decibels(value):
+    return "–" if value is None else f"{value:+.2f}"
 
 
 def bar(value, wanted):
+    if value is None:
+        return "–"
     return f"{value:+.2f} ({'met' if value >= wanted - 5e-4 else 'MISSED'}: {wanted:+.2f})"
 
 
@@ -83,9 +108,10 @@ def restored_table(records):
             row += ["", ""]
         else:
             row += [f"{five['encode']['bytes']['networks']:,}", f"{five['encode']['psnr_y'] - e['psnr_y']:+.3f}"]
-        rows.append(row + [f"{above(records, clip, codec, e['bytes']['total'], e['psnr_y']):+.2f}"])
+        row.append(f"{e['psnr_y'] - eight['compare']['lanczos']['psnr_y']:+.2f}")
+        rows.append(row + [decibels(above(records, clip, codec, e["bytes"]["total"], e["psnr_y"]))])
     return table(["clip, codec, crf", "small video, B", "bicubic, dB", "network, dB", "gain (bar)", "8 bits, B",
-                  "5 bits, B", "5 against 8 bits, dB", "against plain at equal bytes"], rows)
+                  "5 bits, B", "5 against 8 bits, dB", "gain over Lanczos", "against plain at equal bytes"], rows)
 
 
 def equal_bytes_table(records, mode, bars):
@@ -98,10 +124,10 @@ def equal_bytes_table(records, mode, bars):
         advantage = above(records, clip, codec, e["bytes"]["total"], e["psnr_y"])
         rows.append([place(clip, codec, crf), f"{e['bytes']['video']:,}", f"{e['bytes']['networks']:,}",
                      f"{e['bicubic_psnr_y']:.3f}", f"{e['psnr_y']:.3f}", bar(advantage, wanted),
-                     f"{e['train_seconds']:.0f}"])
+                     fewer(records, clip, codec, e["bytes"]["total"], e["psnr_y"]), f"{e['train_seconds']:.0f}"])
     without = "as it is, dB" if mode == "x1" else "bicubic, dB"
     return table(["clip, codec, crf", "video, B", "network, B", without, "network, dB",
-                  "against plain at equal bytes (bar)", "trained, s"], rows)
+                  "against plain at equal bytes (bar)", "bytes at equal PSNR", "trained, s"], rows)
 
 
 def automatic_table(records, codec):
@@ -114,7 +140,7 @@ def automatic_table(records, codec):
             modes[c["mode"]] = above(records, point["clip"], codec, c["bytes"], c["psnr_y"])
         row = [place(point["clip"], codec, point["crf"]), f"**{e['mode']}** crf {e['crf']:g}",
                f"{e['bytes']['total']:,}", f"{e['psnr_y']:.2f}", f"{r['compare']['ssim_y']:.4f}"]
-        rows.append(row + [f"{modes[m]:+.2f}" if m in modes else "–" for m in ("x1", "x2", "x3", "x4")])
+        rows.append(row + [decibels(modes.get(m)) for m in ("x1", "x2", "x3", "x4")])
     return table(["clip, codec, crf", "chosen", "bytes", "PSNR-Y", "SSIM", "x1", "x2", "x3", "x4"], rows)
 
 
@@ -130,12 +156,11 @@ def rates_table(records, codec):
                 lines["x1"] = records.mode(clip, codec, "x1")
                 lines["x2"] = records.mode(clip, codec, "x2")
             for what, line in lines.items():
-                rate = bd_rate(plain, line) if len(plain) > 2 else None
-                collected[what].append(rate)
+                collected[what].append(bd_rate(plain, line))
         for what in ("small + Lanczos", "x2", "x1", "automatic"):
-            if what not in collected:
-                continue
             rates = collected[what]
+            if not any(rate is not None for rate in rates):
+                continue
             known = [r for r in rates if r is not None]
             mean = f"**{100 * sum(known) / len(known):+.1f} %**" if len(known) > 1 else "–"
             rows.append([f"{what}, {name}", *("–" if r is None else f"{100 * r:+.1f} %" for r in rates), mean])
@@ -147,6 +172,8 @@ def codecs_table(records):
     for score, name in (("psnr_y", "PSNR-Y"), ("ssim_y", "SSIM")):
         for codec in ("x264", "x265"):
             rates = [bd_rate(records.plain(c, "av1", score), records.plain(c, codec, score)) for c in CLIPS]
+            if all(rate is None for rate in rates):
+                continue
             rows.append([f"{codec}, {name}", *("–" if r is None else f"{100 * r:+.0f} %" for r in rates)])
     return table(["against plain AV1", *CLIPS], rows)
 
@@ -154,7 +181,7 @@ def codecs_table(records):
 def chunks_table(records):
     rows = []
     for clip in CLIPS:
-        found = [records.one(clip=clip, codec="x265", crf=24, mode="x2", network="C16M4", bits=8, method=m)
+        found = [records.one(clip=clip, codec="x265", crf=24, mode="x2", network="C8M4", bits=5, method=m)
                  for m in ("one", "stdo2", "stdo4", "jstdo")]
         if found[0] is None:
             continue
@@ -164,7 +191,7 @@ def chunks_table(records):
             name = {"one": "one network", "stdo2": "STDO, K = 2", "stdo4": "STDO, K = 4", "jstdo": "JSTDO"}[method]
             rows.append([f"{clip}: {name}", f"{e['bytes']['networks']:,}", f"{e['bytes']['labels']:,}",
                          f"{e['psnr_y']:.3f}", f"{e['psnr_y'] - base['psnr_y']:+.3f}", f"{e['train_seconds']:.0f}",
-                         f"{above(records, clip, 'x265', e['bytes']['total'], e['psnr_y']):+.2f}"])
+                         decibels(above(records, clip, "x265", e["bytes"]["total"], e["psnr_y"]))])
         chunks = 4
         rows.append([f"{clip}: STDO as published, WDSR in 32 bits, K = {chunks}: bytes only",
                      f"{chunks * WDSR_BYTES:,}", "", "", "", "",
@@ -179,9 +206,9 @@ def plots(records, output):
     for clip in CLIPS:
         for score, axis in (("psnr_y", "PSNR-Y, dB"), ("ssim_y", "SSIM")):
             series = {CODECS[c]: records.plain(clip, c, score) for c in CODECS}
-            series["cairn, x265"] = records.automatic(clip, "x265", score)
-            series["cairn, AV1"] = records.automatic(clip, "av1", score)
-            series["small + Lanczos, x265"] = records.lanczos(clip, "x265", score)
+            series["AV1, x1 and network"] = records.restored(clip, "av1", "x1", score)
+            series["x265, x2 and network"] = records.restored(clip, "x265", "x2", score)
+            series["x265, x2 and Lanczos"] = records.lanczos(clip, "x265", score)
             series = {name: line for name, line in series.items() if line}
             if not series:
                 continue

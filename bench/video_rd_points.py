@@ -4,7 +4,7 @@ CLIPS = ["bbb", "car", "flower", "tos"]
 # `cairn video encode --mode auto` measures the plain codec, x1 and smaller modes at each of these.
 AUTO_CRF = {"x265": [24, 28, 32, 36], "av1": [27, 41, 48, 55]}
 PLAIN_CRF = {"x264": [20, 25, 30, 35], "x265": [20, 24, 28, 32, 36, 40], "av1": [20, 27, 34, 41, 48, 55]}
-LANCZOS_CRF = [16, 20, 24, 28]
+SMALL_CRF = [20, 24, 28, 32]
 
 
 def find_clips(folder):
@@ -46,11 +46,13 @@ def points(steps):
     # STDO's claims: chunks against one network of the same kind and training, and JSTDO.
     for clip in ("car", "bbb"):
         for method in ("one", "stdo2", "stdo4", "jstdo"):
-            yield point("chunks", clip, "x265", 24, "x2", "C16M4", 8, method, steps)
+            yield point("chunks", clip, "x265", 24, "x2", method=method, steps=steps)
     for clip in CLIPS:
         for crf in PLAIN_CRF["x264"]:
             yield point("plain", clip, "x264", crf, "plain")
-    # The small video with Lanczos alone, which every comparison measures; beside it the least network.
+    # Curves of x2 and of the small video with Lanczos alone, which every comparison measures; and of x1.
     for clip in CLIPS:
-        for crf in LANCZOS_CRF:
-            yield point("lanczos", clip, "x265", crf, "x2", "linear", steps=200)
+        for crf in SMALL_CRF:
+            yield point("curves", clip, "x265", crf, "x2", steps=steps)
+        for crf in PLAIN_CRF["av1"][2:]:
+            yield point("curves", clip, "av1", crf, "x1", steps=steps)
