@@ -11,17 +11,108 @@ namespace cairn::kernels::CAIRN_TARGET {
 namespace {
 const DF32 df;
 const DI32 di;
-const DU8 du8;
-const DI8 ds8;
-const DU16 du16;
 using VF = VF32;
 using VI = VI32;
 
 constexpr size_t kLanes = HWY_LANES(float);
 constexpr size_t kVectors = 2;  // of tokens in a tile
 constexpr size_t kTile = kVectors * kLanes;
+constexpr size_t kSlices = 8;  // bits of a byte: 4 columns each
+
+HWY_INLINE void load_scales(const uint16_t* halves, float* out) {
+  const hn::CappedTag<float, 16> d;
+  const hn::Rebind<hwy::float16_t, decltype(d)> half;
+  for (size_t i = 0; i < kPlaneRows; i += hn::Lanes(d)) {
+    hn::StoreU(hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(halves) + i)), d,
+               out + i);
+  }
+}
+
+// The table's value of a code of `level` bits.
+HWY_INLINE int8_t table_value(uint32_t level, const PlaneTable& table, unsigned code) {
+  const unsigned rest = level <= 4 ? 0 : level - 4;
+  const unsigned nibble = level == 3 ? 2 * code : code >> rest;
+  return table.entries[code & ((1u << rest) - 1)][nibble];
+}
+
+template <int Level>
+void row_level(const PlaneRows& rows, uint32_t r, const PlaneTable& table, size_t k, float* out) {
+  float scales[kPlaneRows];
+  load_scales(rows.scales + r / kPlaneRows * kPlaneRows, scales);
+  const float scale = scales[r % kPlaneRows];
+  const size_t steps = k / kPlaneColumns, first = r / kPlaneRows * steps;
+  for (size_t step = 0; step < steps; ++step) {
+    const size_t at = (first + step) * kPlaneBytes + r % kPlaneRows * 4;
+    for (size_t c = 0; c < 4; ++c) {
+      unsigned bytes[Level];
+      for (int plane = 0; plane < Level; ++plane)
+        bytes[plane] = static_cast<unsigned>(rows.planes[plane][at + c]);
+      for (size_t i = 0; i < kSlices; ++i) {
+        unsigned code = 0;
+        for (int plane = 0; plane < Level; ++plane) code = 2 * code + (bytes[plane] >> i & 1);
+        out[step * kPlaneColumns + 4 * i + c] = scale * static_cast<float>(table_value(Level, table, code));
+      }
+    }
+  }
+}
+
+// Calls f<level>.
+#define CAIRN_FOR_LEVEL(level, f, ...) \
+  switch (level) {                     \
+    case 1:                            \
+      return f<1>(__VA_ARGS__);        \
+    case 2:                            \
+      return f<2>(__VA_ARGS__);        \
+    case 3:                            \
+      return f<3>(__VA_ARGS__);        \
+    case 4:                            \
+      return f<4>(__VA_ARGS__);        \
+    case 5:                            \
+      return f<5>(__VA_ARGS__);        \
+    default:                           \
+      return f<6>(__VA_ARGS__);        \
+  }
+
+void row(const PlaneRows& rows, uint32_t r, const PlaneTable& table, size_t k, float* out) {
+  CAIRN_FOR_LEVEL(rows.level, row_level, rows, r, table, k, out)
+}
+
+void scales(const PlaneRows& rows, uint32_t tile, float* out) {
+  load_scales(rows.scales + tile * kPlaneRows, out);
+}
+
+PlaneVector quantize(const float* x, size_t k, int8_t* values, uint8_t* magnitudes) {
+  const hn::Rebind<int8_t, DI32> d8;
+  VF top = hn::Zero(df), check = top;
+  for (size_t i = 0; i < k; i += kLanes) {
+    const VF v = hn::LoadU(df, x + i);
+    top = hn::Max(top, hn::Abs(v));
+    check = hn::Add(check, hn::Mul(v, hn::Zero(df)));  // NaN where anything was no number
+  }
+  const float largest = hn::GetLane(hn::MaxOfLanes(df, top));
+  const float wrong = hn::GetLane(hn::SumOfLanes(df, check));
+  const VF inverse = hn::Set(df, largest > 1e-30f ? 127 / largest : 0);
+  const VF most = hn::Set(df, 127.0f), least = hn::Set(df, -127.0f);
+  VI sum = hn::Zero(di);
+  for (size_t i = 0; i < k; i += kLanes) {
+    const VF scaled = hn::Min(hn::Max(hn::Mul(hn::LoadU(df, x + i), inverse), least), most);
+    const VI whole = hn::NearestInt(scaled);
+    sum = hn::Add(sum, whole);
+    hn::StoreU(hn::DemoteTo(d8, whole), d8, values + i);
+    hn::StoreU(hn::DemoteTo(d8, hn::Abs(whole)), d8, reinterpret_cast<int8_t*>(magnitudes) + i);
+  }
+  return {values, magnitudes, largest / 127 + wrong, hn::GetLane(hn::SumOfLanes(di, sum))};
+}
+
+// Without vectors worth the name: emulated ones, unrolled as below, take a compiler many minutes.
+#if HWY_TARGET > HWY_AVX2
+#include "kernels/targets/planes_plain.inl"
+#else
+
+const DU8 du8;
+const DI8 ds8;
+const DU16 du16;
 constexpr size_t kParts = kPlaneBytes / kVectorBytes;  // vectors of a plane's 64 bytes
-constexpr size_t kSlices = 8;                          // bits of a byte: 4 columns each
 // Steps of 64 bytes that a level's planes are fetched ahead: the fewer planes, the sooner a step is over.
 constexpr size_t ahead_of(int level) {
   return level <= 2 ? 64 : level == 3 ? 48 : 32;
@@ -127,15 +218,6 @@ HWY_INLINE VI dot(VI acc, VU8 w, const int8_t* x, const uint8_t* magnitudes) {
 }
 #endif
 
-HWY_INLINE void load_scales(const uint16_t* halves, float* out) {
-  const hn::CappedTag<float, 16> d;
-  const hn::Rebind<hwy::float16_t, decltype(d)> half;
-  for (size_t i = 0; i < kPlaneRows; i += hn::Lanes(d)) {
-    hn::StoreU(hn::PromoteTo(d, hn::LoadU(half, reinterpret_cast<const hwy::float16_t*>(halves) + i)), d,
-               out + i);
-  }
-}
-
 template <int Level>
 void gemv_level(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector& x,
                 const PlaneRows& next, float* y) {
@@ -202,47 +284,6 @@ void fill_level(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, s
   CAIRN_UNROLL(kParts, h, hn::StoreU(hn::Neg(hn::ShiftLeft<7>(sums[h])), di, corrections + h * kLanes));
 }
 
-template <int Level>
-void row_level(const PlaneRows& rows, uint32_t r, const PlaneTable& table, size_t k, float* out) {
-  float scales[kPlaneRows];
-  load_scales(rows.scales + r / kPlaneRows * kPlaneRows, scales);
-  const float scale = scales[r % kPlaneRows];
-  const size_t steps = k / kPlaneColumns, first = r / kPlaneRows * steps;
-  constexpr int kRest = Level <= 4 ? 0 : Level - 4;
-  for (size_t step = 0; step < steps; ++step) {
-    const size_t at = (first + step) * kPlaneBytes + r % kPlaneRows * 4;
-    for (size_t c = 0; c < 4; ++c) {
-      unsigned bytes[Level];
-      for (int plane = 0; plane < Level; ++plane)
-        bytes[plane] = static_cast<unsigned>(rows.planes[plane][at + c]);
-      for (size_t i = 0; i < kSlices; ++i) {
-        unsigned code = 0;
-        for (int plane = 0; plane < Level; ++plane) code = 2 * code + (bytes[plane] >> i & 1);
-        const unsigned nibble = Level == 3 ? 2 * code : code >> kRest;
-        const unsigned which = code & ((1u << kRest) - 1);
-        out[step * kPlaneColumns + 4 * i + c] = scale * static_cast<float>(table.entries[which][nibble]);
-      }
-    }
-  }
-}
-
-// Calls f<level>.
-#define CAIRN_FOR_LEVEL(level, f, ...) \
-  switch (level) {                     \
-    case 1:                            \
-      return f<1>(__VA_ARGS__);        \
-    case 2:                            \
-      return f<2>(__VA_ARGS__);        \
-    case 3:                            \
-      return f<3>(__VA_ARGS__);        \
-    case 4:                            \
-      return f<4>(__VA_ARGS__);        \
-    case 5:                            \
-      return f<5>(__VA_ARGS__);        \
-    default:                           \
-      return f<6>(__VA_ARGS__);        \
-  }
-
 void gemv(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector& x,
           const PlaneRows& next, float* y) {
   CAIRN_FOR_LEVEL(rows.level, gemv_level, rows, table, k, x, next, y)
@@ -251,37 +292,6 @@ void gemv(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneV
 void fill(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, size_t k, int8_t* panel,
           int32_t* corrections) {
   CAIRN_FOR_LEVEL(rows.level, fill_level, rows, tile, table, k, panel, corrections)
-}
-
-void row(const PlaneRows& rows, uint32_t r, const PlaneTable& table, size_t k, float* out) {
-  CAIRN_FOR_LEVEL(rows.level, row_level, rows, r, table, k, out)
-}
-
-void scales(const PlaneRows& rows, uint32_t tile, float* out) {
-  load_scales(rows.scales + tile * kPlaneRows, out);
-}
-
-PlaneVector quantize(const float* x, size_t k, int8_t* values, uint8_t* magnitudes) {
-  const hn::Rebind<int8_t, DI32> d8;
-  VF top = hn::Zero(df), check = top;
-  for (size_t i = 0; i < k; i += kLanes) {
-    const VF v = hn::LoadU(df, x + i);
-    top = hn::Max(top, hn::Abs(v));
-    check = hn::Add(check, hn::Mul(v, hn::Zero(df)));  // NaN where anything was no number
-  }
-  const float largest = hn::GetLane(hn::MaxOfLanes(df, top));
-  const float wrong = hn::GetLane(hn::SumOfLanes(df, check));
-  const VF inverse = hn::Set(df, largest > 1e-30f ? 127 / largest : 0);
-  const VF most = hn::Set(df, 127.0f), least = hn::Set(df, -127.0f);
-  VI sum = hn::Zero(di);
-  for (size_t i = 0; i < k; i += kLanes) {
-    const VF scaled = hn::Min(hn::Max(hn::Mul(hn::LoadU(df, x + i), inverse), least), most);
-    const VI whole = hn::NearestInt(scaled);
-    sum = hn::Add(sum, whole);
-    hn::StoreU(hn::DemoteTo(d8, whole), d8, values + i);
-    hn::StoreU(hn::DemoteTo(d8, hn::Abs(whole)), d8, reinterpret_cast<int8_t*>(magnitudes) + i);
-  }
-  return {values, magnitudes, largest / 127 + wrong, hn::GetLane(hn::SumOfLanes(di, sum))};
 }
 
 constexpr size_t kBlock = 1024;  // of k: the tile's values stay in the first-level cache
@@ -342,6 +352,8 @@ void multiply(const int8_t* panel, const int32_t* corrections, const float* scal
     }
   }
 }
+
+#endif
 
 }  // namespace
 
