@@ -13,23 +13,27 @@ def curve(points):
     return kept
 
 
-def at_bytes(line, size):
-    """dB of a curve at so many bytes: monotone cubic over the logarithm of bytes (a straight line between points that
-    are a few crf apart lies below the codec and would flatter what is compared with it), straight on beyond."""
-    return follow([math.log(s) for s, _ in line], [q for _, q in line], math.log(size))
+def at_bytes(line, size, smooth=False):
+    """dB of a curve at so many bytes, over the logarithm of bytes: straight lines between points, as the encoder
+    and the prototype do it, or a monotone cubic. Codecs' curves are bent downwards: straight lines between points a
+    few crf apart lie below them and flatter what is compared with them. Straight on beyond the ends."""
+    return follow([math.log(s) for s, _ in line], [q for _, q in line], math.log(size), smooth)
 
 
 def at_quality(line, quality):
-    """Bytes of a curve at so many dB, likewise."""
-    return math.exp(follow([q for _, q in line], [math.log(s) for s, _ in line], quality))
+    """Bytes of a curve at so many dB: a monotone cubic."""
+    return math.exp(follow([q for _, q in line], [math.log(s) for s, _ in line], quality, smooth=True))
 
 
-def follow(xs, ys, x):
+def follow(xs, ys, x, smooth):
+    i = min(max(bisect.bisect(xs, x), 1), len(xs) - 1)
+    if not smooth:
+        return ys[i - 1] + (x - xs[i - 1]) / (xs[i] - xs[i - 1]) * (ys[i] - ys[i - 1])
     tangents = slopes(xs, ys)
-    for end in (0, -1):
-        if (x < xs[0]) if end == 0 else (x > xs[-1]):
-            return ys[end] + tangents[end] * (x - xs[end])
-    return cubic(xs, ys, x, tangents)
+    if xs[0] <= x <= xs[-1]:
+        return cubic(xs, ys, x, tangents)
+    end = 0 if x < xs[0] else -1
+    return ys[end] + tangents[end] * (x - xs[end])
 
 
 def slopes(xs, ys):
