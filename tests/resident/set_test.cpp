@@ -282,6 +282,57 @@ TEST_F(ResidentSet, AFileThatShrinksWhileOpenStopsGrowingWithALine) {
   expect_content(set, stack_path());
 }
 
+// Reads through any descriptor of a file fail (with EISDIR), as on a disk that is broken, until it is put
+// back.
+class BrokenDisk {
+ public:
+  explicit BrokenDisk(const std::string& path) {
+    const int folder = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
+      std::error_code gone;
+      if (std::filesystem::read_symlink(entry.path(), gone) != path) continue;
+      const int descriptor = std::stoi(entry.path().filename());
+      whole_.emplace_back(descriptor, dup(descriptor));
+      dup2(folder, descriptor);
+    }
+    close(folder);
+  }
+  ~BrokenDisk() {
+    for (const auto& [descriptor, whole] : whole_) {
+      dup2(whole, descriptor);
+      close(whole);
+    }
+  }
+  size_t descriptors() const { return whole_.size(); }
+
+ private:
+  std::vector<std::pair<int, int>> whole_;
+};
+
+TEST_F(ResidentSet, ADiskThatFailsWhileReadingAheadIsToldAndTriedAgain) {
+  Set set{gguf::File(stack_path())};
+  set.set_limit(set.status().block_bytes / 2);
+  set.wait_until_read();
+  const size_t half = set.status().blocks;
+  {
+    const BrokenDisk broken(std::filesystem::canonical(stack_path()));
+    ASSERT_GE(broken.descriptors(), 1u);
+    set.set_limit(UINT64_MAX);
+    set.wait_until_read();
+    EXPECT_EQ(set.status().blocks, half);
+    ASSERT_EQ(set.status().problems.size(), 1u);
+    EXPECT_THAT(set.status().problems[0], AllOf(HasSubstr("cannot read byte"), HasSubstr("Is a directory")));
+    const Pass pass(&set);  // tokens go on with what is there
+    expect_prefix(set, half);
+    expect_content(set, stack_path());
+  }
+  set.set_limit(UINT64_MAX);
+  set.wait_until_read();
+  EXPECT_EQ(set.status().blocks, set.layout().blocks.size());
+  const Pass pass(&set);
+  expect_content(set, stack_path());
+}
+
 TEST_F(ResidentSet, AFileThatVanishesGoesOnGrowing) {
   const std::string path = copy("vanishes.gguf");
   Set set{gguf::File(path)};
