@@ -1,6 +1,7 @@
 #include "video/resample.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <numbers>
 #include <vector>
@@ -17,10 +18,27 @@ double lanczos(double x) {
   return 3 * std::sin(p) * std::sin(p / 3) / (p * p);
 }
 
-double cubic(double x) {
+// Cubics of two pieces (Mitchell and Netravali); B = 0, C = -a are Keys'.
+double cubic(double x, double b, double c) {
   x = std::abs(x);
-  if (x < 1) return 1.5 * x * x * x - 2.5 * x * x + 1;
-  if (x < 2) return -0.5 * x * x * x + 2.5 * x * x - 4 * x + 2;
+  if (x < 1) return ((12 - 9 * b - 6 * c) * x * x * x + (-18 + 12 * b + 6 * c) * x * x + 6 - 2 * b) / 6;
+  if (x < 2)
+    return ((-b - 6 * c) * x * x * x + (6 * b + 30 * c) * x * x + (-12 * b - 48 * c) * x + 8 * b + 24 * c) /
+           6;
+  return 0;
+}
+
+double value(Filter filter, double x) {
+  switch (filter) {
+    case Filter::bicubic:
+      return cubic(x, 0, 0.5);
+    case Filter::lanczos:
+      return lanczos(x);
+    case Filter::sharp:
+      return cubic(x, 0, 1);
+    case Filter::soft:
+      return cubic(x, 1.0 / 3, 1.0 / 3);
+  }
   return 0;
 }
 
@@ -44,7 +62,7 @@ Taps make_taps(double step, Filter filter, uint32_t outputs) {
     double sum = 0;
     for (size_t t = 0; t < taps.count; ++t) {
       const double x = (static_cast<double>(taps.first[i]) + static_cast<double>(t) - centre) / stretch;
-      sum += w[t] = filter == Filter::lanczos ? lanczos(x) : cubic(x);
+      sum += w[t] = value(filter, x);
     }
     for (size_t t = 0; t < taps.count; ++t) taps.weights[i * taps.count + t] = static_cast<float>(w[t] / sum);
   }
@@ -75,7 +93,20 @@ void make_row(const PlaneView& in, const Taps& down, const Taps& across, uint32_
   }
 }
 
+constexpr std::array<const char*, 4> kNames = {"bicubic", "lanczos", "sharp", "soft"};
+
 }  // namespace
+
+const char* name(Filter filter) {
+  return kNames[static_cast<size_t>(filter)];
+}
+
+Filter parse_filter(std::string_view text) {
+  for (size_t i = 0; i < kNames.size(); ++i) {
+    if (text == kNames[i]) return static_cast<Filter>(i);
+  }
+  fail(ErrorCode::invalid_argument, "\"{}\" is not a filter: bicubic, lanczos, sharp, soft", text);
+}
 
 void resample(const PlaneView& in, uint32_t peak, double step, Filter filter, uint32_t width, uint32_t height,
               Plane& out, ThreadPool* pool) {

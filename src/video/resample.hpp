@@ -2,13 +2,18 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 #include "base/thread_pool.hpp"
 #include "video/frame.hpp"
 
 namespace cairn::video {
 
-enum class Filter : uint8_t { bicubic, lanczos };  // Catmull–Rom (a = -1/2); Lanczos of three lobes
+// Catmull–Rom (Keys' cubic with a = -1/2); Lanczos of three lobes; Keys' cubic with a = -1, which keeps more
+// of what is fine; Mitchell and Netravali's cubic (B = C = 1/3, SIGGRAPH 1988), which keeps less.
+enum class Filter : uint8_t { bicubic, lanczos, sharp, soft };
+const char* name(Filter filter);
+Filter parse_filter(std::string_view text);  // Error invalid_argument lists them
 
 // out(X, Y) = the input around ((X + 0.5) · step - 0.5, (Y + 0.5) · step - 0.5): step 2 halves, 0.5 doubles.
 // Going down the filter is stretched by `step` (antialiased). Edges go on by repetition; the result, of any

@@ -140,6 +140,27 @@ TEST_F(Encode, AGeneralNetworkIsAStart) {
   }
 }
 
+TEST_F(Encode, TheFilterThatMakesItSmallIsChosenByMeasure) {
+  const std::string clip = make_clip();
+  EncodeOptions o = options(Mode::x2);
+  o.train_steps = 5;
+  const auto with = [&](std::optional<Filter> filter) {
+    o.downscale = filter;
+    return run(o, clip);
+  };
+  const EncodeReport soft = with(Filter::soft), bicubic = with(Filter::bicubic),
+                     lanczos = with(Filter::lanczos), sharp = with(Filter::sharp),
+                     chosen = with(std::nullopt);
+  EXPECT_LT(soft.bicubic_psnr, bicubic.bicubic_psnr);
+  EXPECT_GT(sharp.bicubic_psnr, bicubic.bicubic_psnr);
+  const EncodeReport& expected = chosen.result.downscale == Filter::sharp ? sharp : lanczos;
+  const EncodeReport& other = chosen.result.downscale == Filter::sharp ? lanczos : sharp;
+  EXPECT_EQ(chosen.result.psnr, expected.result.psnr);
+  EXPECT_EQ(chosen.video, expected.video);
+  EXPECT_GE(expected.bicubic_psnr - 3.5 * std::log(static_cast<double>(expected.video)),
+            other.bicubic_psnr - 3.5 * std::log(static_cast<double>(other.video)));
+}
+
 TEST_F(Encode, TheAutomaticChoiceIsTheBestMeasured) {
   const std::string clip = make_clip();
   const EncodeReport report = run(options(Mode::automatic), clip);

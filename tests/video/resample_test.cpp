@@ -93,11 +93,37 @@ TEST(Resample, DownAndUpKeepsFlatColours) {
   frame.pts = 77;
   for (size_t p = 0; p < 3; ++p)
     std::fill(frame.planes[p].samples.begin(), frame.planes[p].samples.end(), 300 + p);
-  downscale(frame, 3, Filter::lanczos, small, nullptr);
-  EXPECT_EQ(small.format, (Format{12, 8, 10, Chroma::c420}));
-  upscale(small, 3, Filter::lanczos, frame.format, back, nullptr);
-  EXPECT_EQ(back.pts, 77);
-  for (size_t p = 0; p < 3; ++p) EXPECT_EQ(back.planes[p].samples, frame.planes[p].samples);
+  for (const Filter filter : {Filter::bicubic, Filter::lanczos, Filter::sharp, Filter::soft}) {
+    downscale(frame, 3, filter, small, nullptr);
+    EXPECT_EQ(small.format, (Format{12, 8, 10, Chroma::c420}));
+    upscale(small, 3, filter, frame.format, back, nullptr);
+    EXPECT_EQ(back.pts, 77);
+    for (size_t p = 0; p < 3; ++p) EXPECT_EQ(back.planes[p].samples, frame.planes[p].samples);
+  }
+}
+
+// Waves of six samples, halved: what is left of them.
+TEST(Resample, FiltersKeepMoreOrLessOfWhatIsFine) {
+  Frame frame;
+  frame.allocate({96, 8, 8, Chroma::none});
+  for (uint32_t y = 0; y < 8; ++y) {
+    for (uint32_t x = 0; x < 96; ++x)
+      frame.planes[0].row(y)[x] =
+          static_cast<uint16_t>(std::lround(128 + 100 * std::sin(x * 3.14159265 / 3)));
+  }
+  const auto contrast = [&](Filter filter) {
+    Frame small;
+    downscale(frame, 2, filter, small, nullptr);
+    double sum = 0;
+    for (uint32_t x = 6; x < 42; ++x) sum += std::pow(small.planes[0].row(2)[x] - 128.0, 2);
+    return sum;
+  };
+  EXPECT_GT(contrast(Filter::sharp), contrast(Filter::bicubic));
+  EXPECT_GT(contrast(Filter::lanczos), contrast(Filter::bicubic));
+  EXPECT_GT(contrast(Filter::bicubic), contrast(Filter::soft));
+  for (const Filter filter : {Filter::bicubic, Filter::lanczos, Filter::sharp, Filter::soft})
+    EXPECT_EQ(parse_filter(name(filter)), filter);
+  EXPECT_THROW(parse_filter("box"), Error);
 }
 
 TEST(Resample, RefusesNothing) {

@@ -15,7 +15,8 @@ namespace cairn::cli {
 namespace {
 
 struct Options {
-  std::string input, output, mode = "auto", codec = "x265", network = "C8M4", start = "auto";
+  std::string input, output, mode = "auto", codec = "x265", network = "C8M4", start = "auto",
+                             downscale = "auto";
   double crf = -1, target_psnr = 0;
   CLI::Option *crf_given = nullptr, *psnr_given = nullptr, *size_given = nullptr;
   uint64_t size = 0;
@@ -27,6 +28,7 @@ struct Options {
 nlohmann::ordered_json to_json(const video::Choice& choice) {
   return {{"mode", video::name(choice.mode)},
           {"crf", choice.crf},
+          {"downscale", choice.mode <= video::Mode::x1 ? "none" : video::name(choice.downscale)},
           {"bytes", choice.bytes},
           {"psnr_y", choice.psnr},
           {"advantage_db", choice.advantage},
@@ -87,6 +89,7 @@ void run(Options& options) {
   encode.codec = video::parse_codec(options.codec);
   encode.network = video::parse_architecture(options.network);
   encode.audio = !options.no_audio;
+  if (options.downscale != "auto") encode.downscale = video::parse_filter(options.downscale);
   encode.start = options.start == "random"    ? video::Start::random
                  : options.start == "general" ? video::Start::general
                                               : video::Start::automatic;
@@ -132,6 +135,11 @@ void add_video_encode(CLI::App& video) {
   options->size_given = rate->add_option("--size", options->size, "bytes of the picture not to exceed")
                             ->check(CLI::Range(uint64_t{1}, UINT64_MAX));
   rate->require_option(0, 1);
+  command
+      .add_option("--downscale", options->downscale,
+                  "filter that makes the small video: bicubic, lanczos, sharp, soft; auto: lanczos or sharp, "
+                  "as measured")
+      ->capture_default_str();
   command
       .add_option(
           "--network", options->network,

@@ -81,16 +81,17 @@ Clip::Clip(const std::string& path, ThreadPool& pool, const std::function<void(u
   info_ = reader.info();  // after the first frame: decoders know more than headers
 }
 
-SmallVideo Clip::encode(uint32_t scale, const CoderOptions& options) {
+SmallVideo Clip::encode(uint32_t scale, const CoderOptions& options, Filter filter) {
   SmallVideo small;
   small.scale = scale;
   small.crf = options.crf;
+  small.filter = filter;
   small.format = small_format(info_.format, scale);
   Coder coder(small.format, info_, options);
   Reader reader(path_);
   Frame frame, reduced;
   while (reader.read(frame)) {
-    downscale(frame, scale, Filter::bicubic, reduced, &pool_);
+    downscale(frame, scale, filter, reduced, &pool_);
     reduced.pts = frame.pts;
     reduced.duration = frame.duration;
     coder.write(reduced);

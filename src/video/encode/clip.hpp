@@ -11,6 +11,7 @@
 #include "video/coder.hpp"
 #include "video/container.hpp"
 #include "video/reader.hpp"
+#include "video/resample.hpp"
 #include "video/train/training_set.hpp"
 
 namespace cairn::video {
@@ -19,6 +20,7 @@ namespace cairn::video {
 struct SmallVideo {
   uint32_t scale = 1;
   double crf = 0;
+  Filter filter = Filter::bicubic;  // that made it small
   Format format;
   CodedVideo coded;
   uint64_t bytes = 0;
@@ -41,7 +43,7 @@ class Clip {
   // First frames of the clip's scenes; the first of all is 0.
   const std::vector<uint64_t>& scenes() const { return scenes_; }
 
-  SmallVideo encode(uint32_t scale, const CoderOptions& options);
+  SmallVideo encode(uint32_t scale, const CoderOptions& options, Filter filter = Filter::bicubic);
   // PSNR of luma, whole frames, restored just as they will be where they are watched.
   double psnr(const SmallVideo& small, const Restoration& restoration);
   // The same frame by frame: mean squared errors, in units of a sample's.

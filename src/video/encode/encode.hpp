@@ -28,6 +28,7 @@ struct EncodeOptions {
   std::optional<double> crf;
   std::optional<double> target_psnr;  // dB of luma, at least
   std::optional<uint64_t> size;       // bytes of the picture (video, networks, labels), at most
+  std::optional<Filter> downscale;    // none: Lanczos or sharp, as measured
   Architecture network;               // C8M4
   uint32_t weight_bits = 5;
   uint32_t chunks = 1;       // STDO: so many networks, by the difficulty of patches
@@ -46,8 +47,9 @@ struct EncodeOptions {
 struct Choice {
   Mode mode = Mode::plain;
   double crf = 0;
-  uint64_t bytes = 0;    // of the picture
-  double psnr = 0;       // luma, dB
+  Filter downscale = Filter::bicubic;  // at x2 to x4
+  uint64_t bytes = 0;                  // of the picture
+  double psnr = 0;                     // luma, dB
   double advantage = 0;  // over the plain codec at equal bytes, dB; only when choosing automatically
   double train_seconds = 0;
   bool chosen = false;

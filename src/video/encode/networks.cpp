@@ -141,8 +141,8 @@ Trained train_job(const Network& shape, const TrainingSet& set, const SmallVideo
   if (small.scale == 1) train_options.rate = kSameSizeRate;
   if (job.reluctance >= 0) train_options.rate *= kNearRate;
   if (!options.checkpoint.empty()) {
-    train_options.checkpoint =
-        fmt::format("{}.x{}-{:g}.{}", options.checkpoint, small.scale, small.crf, job.number);
+    train_options.checkpoint = fmt::format("{}.x{}-{:g}-{}.{}", options.checkpoint, small.scale, small.crf,
+                                           name(small.filter), job.number);
   }
   const uint32_t peak = set.peak;
   train_options.progress = [&](const TrainProgress& p) {
