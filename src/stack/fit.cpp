@@ -21,7 +21,6 @@ FittedMatrix fit_matrix(std::span<const float> weights, uint32_t rows, uint32_t 
     strip.start(weights.subspan(first * columns, count * columns), count);
     for (unsigned i = 0; i < options.passes; ++i) strip.feed_back();
     for (unsigned i = 0; i < options.sweeps; ++i) strip.descend();
-    for (unsigned k = 1; k < kFirstJoint; ++k) strip.refit(k);
     strip.store(out, first);
   });
   return out;

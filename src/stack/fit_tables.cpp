@@ -61,11 +61,11 @@ Tables fit_tables(std::span<const TableSample> samples, const Tables& start, con
     });
     CodeSums sums;
     for (const CodeSums& part : parts) {
-      for (unsigned k = kFirstJoint; k <= kPlanes; ++k) {
+      for (unsigned k = 1; k <= kPlanes; ++k) {
         for (size_t code = 0; code < size_t{1} << k; ++code) sums.moments[k][code].add(part.moments[k][code]);
       }
     }
-    for (unsigned k = kFirstJoint; k <= kPlanes; ++k) centre(tables, k, sums);
+    for (unsigned k = 1; k <= kPlanes; ++k) centre(tables, k, sums);
   }
   return tables;
 }

@@ -53,8 +53,8 @@ void Strip::product(const std::vector<float>& x, std::vector<float>& y) const {
 }
 
 void Strip::choose(const std::array<Lane, kPlanes + 1>& targets, size_t column) {
-  kernels::NestedTables nested{kFirstJoint, kPlanes, {}, {}};
-  for (unsigned k = kFirstJoint; k <= kPlanes; ++k) {
+  kernels::NestedTables nested{1, kPlanes, {}, {}};
+  for (unsigned k = 1; k <= kPlanes; ++k) {
     nested.values[k] = tables_.values[k].data();
     nested.weights[k] = options_.weights[k] / tables_.distortion[k];
   }
@@ -66,7 +66,7 @@ void Strip::choose(const std::array<Lane, kPlanes + 1>& targets, size_t column) 
 
 void Strip::add(const std::array<Lane, kPlanes + 1>& targets, size_t column, float weight,
                 CodeSums& sums) const {
-  for (unsigned k = kFirstJoint; k <= kPlanes; ++k) {
+  for (unsigned k = 1; k <= kPlanes; ++k) {
     for (size_t r = 0; r < rows_; ++r) {
       const float cost = weight * importance_[r] * scales_[k][r] * scales_[k][r];
       sums.moments[k][codes_[column * kRows + r] >> shift(k)].add(static_cast<double>(cost),
@@ -75,26 +75,26 @@ void Strip::add(const std::array<Lane, kPlanes + 1>& targets, size_t column, flo
   }
 }
 
-void Strip::refit_joint() {
-  for (unsigned k = kFirstJoint; k <= kPlanes; ++k) refit(k);
+void Strip::refit_all() {
+  for (unsigned k = 1; k <= kPlanes; ++k) refit(k);
 }
 
 void Strip::feed_back(CodeSums* sums) {
-  for (unsigned k = kFirstJoint; k <= kPlanes; ++k) tracks_[k] = weights_;
+  for (unsigned k = 1; k <= kPlanes; ++k) tracks_[k] = weights_;
   const float* upper = factors_.upper.data();
   std::array<Lane, kPlanes + 1> targets;
   for (size_t begin = 0; begin < n_; begin += kBlock) {
     const size_t count = std::min(kBlock, n_ - begin);
     for (size_t i = 0; i < count; ++i) {
       const size_t c = begin + i;
-      for (unsigned k = kFirstJoint; k <= kPlanes; ++k) {
+      for (unsigned k = 1; k <= kPlanes; ++k) {
         const float* t = at(tracks_[k], c);
         for (size_t r = 0; r < kRows; ++r) targets[k][r] = t[r] / scales_[k][r];
       }
       choose(targets, c);
       const float inverse = 1 / upper[c * n_ + c];
       if (sums != nullptr) add(targets, c, inverse * inverse, *sums);
-      for (unsigned k = kFirstJoint; k <= kPlanes; ++k) {
+      for (unsigned k = 1; k <= kPlanes; ++k) {
         const float* t = at(tracks_[k], c);
         float* error = change_[k].data() + i * kRows;
         for (size_t r = 0; r < kRows; ++r) error[r] = (t[r] - value(k, c, r)) * inverse;
@@ -103,12 +103,12 @@ void Strip::feed_back(CodeSums* sums) {
       }
     }
     const size_t next = begin + count;
-    for (unsigned k = kFirstJoint; next < n_ && k <= kPlanes; ++k) {
+    for (unsigned k = 1; next < n_ && k <= kPlanes; ++k) {
       kernels_.multiply_add(n_ - next, count, -1.0f, upper + begin * n_ + next, n_, change_[k].data(), kRows,
                             at(tracks_[k], next), kRows);
     }
   }
-  refit_joint();
+  refit_all();
 }
 
 // tracks_ hold the gradients (W − V) H.
@@ -116,7 +116,7 @@ void Strip::descend(CodeSums* sums) {
   const float* h = factors_.hessian.data();
   std::array<Lane, kPlanes + 1> targets;
   std::vector<float> difference(n_ * kRows);
-  for (unsigned k = kFirstJoint; k <= kPlanes; ++k) {
+  for (unsigned k = 1; k <= kPlanes; ++k) {
     for (size_t c = 0; c < n_; ++c) {
       for (size_t r = 0; r < kRows; ++r) difference[c * kRows + r] = weights_[c * kRows + r] - value(k, c, r);
     }
@@ -128,7 +128,7 @@ void Strip::descend(CodeSums* sums) {
     for (size_t i = 0; i < count; ++i) {
       const size_t c = begin + i;
       const float inverse = 1 / h[c * n_ + c];
-      for (unsigned k = kFirstJoint; k <= kPlanes; ++k) {
+      for (unsigned k = 1; k <= kPlanes; ++k) {
         const float* gradient = at(tracks_[k], c);
         float* before = change_[k].data() + i * kRows;
         for (size_t r = 0; r < kRows; ++r) {
@@ -138,7 +138,7 @@ void Strip::descend(CodeSums* sums) {
       }
       choose(targets, c);
       if (sums != nullptr) add(targets, c, h[c * n_ + c], *sums);
-      for (unsigned k = kFirstJoint; k <= kPlanes; ++k) {
+      for (unsigned k = 1; k <= kPlanes; ++k) {
         float* change = change_[k].data() + i * kRows;
         for (size_t r = 0; r < kRows; ++r) change[r] = value(k, c, r) - change[r];
         kernels_.multiply_add(count - i - 1, 1, -1.0f, h + c * n_ + c + 1, n_, change, kRows,
@@ -146,12 +146,12 @@ void Strip::descend(CodeSums* sums) {
       }
     }
     const size_t next = begin + count;
-    for (unsigned k = kFirstJoint; next < n_ && k <= kPlanes; ++k) {
+    for (unsigned k = 1; next < n_ && k <= kPlanes; ++k) {
       kernels_.multiply_add(n_ - next, count, -1.0f, h + begin * n_ + next, n_, change_[k].data(), kRows,
                             at(tracks_[k], next), kRows);
     }
   }
-  refit_joint();
+  refit_all();
 }
 
 void Strip::refit(unsigned level) {

@@ -31,7 +31,7 @@ class Strip {
 
   // weights: [rows][factors.width].
   void start(std::span<const float> weights, size_t rows);
-  // Codes of levels kFirstJoint … kPlanes and their scales, by GPTQ over the columns with a track of
+  // Codes of all levels and their scales, by GPTQ over the columns with a track of
   // corrected weights for each level;
   void feed_back(CodeSums* sums = nullptr);
   // and by one sweep of coordinate descent on Σ weight_k · e_k H e_kᵀ.
@@ -55,7 +55,7 @@ class Strip {
   // The codes of a column for the given targets, in the tables' units.
   void choose(const std::array<Lane, kPlanes + 1>& targets, size_t column);
   void add(const std::array<Lane, kPlanes + 1>& targets, size_t column, float weight, CodeSums& sums) const;
-  void refit_joint();
+  void refit_all();
 
   size_t n_, rows_ = 0;
   const Factors& factors_;

@@ -100,7 +100,7 @@ TEST(Fit, ReportsTheLossOfWhatItWroteAndBeatsRounding) {
     }
     EXPECT_LT(sum, before) << level;
     // The finest level gives way to the others: its codes begin with the same bits.
-    if (level >= kFirstJoint && level < kPlanes) EXPECT_LT(sum, 0.7 * other) << level;
+    if (level < kPlanes) EXPECT_LT(sum, 0.7 * other) << level;
     before = sum;
   }
 }
@@ -119,7 +119,7 @@ double objective(const Tables& tables, const Factors& factors, ThreadPool& pool)
   const FitOptions options;
   const FittedMatrix m = fit_matrix(normal_matrix(9), kRows, kColumns, factors, tables, options, pool);
   double sum = 0;
-  for (unsigned k = kFirstJoint; k <= kPlanes; ++k) {
+  for (unsigned k = 1; k <= kPlanes; ++k) {
     for (const float row : m.losses[k])
       sum += static_cast<double>(row * options.weights[k] / tables.distortion[k]);
   }
