@@ -61,7 +61,7 @@ class Records:
 
 def table(header, rows):
     if not rows:
-        return ["No point of this table has been run yet.", ""]
+        return ["Too few points for this table.", ""]
     return [f"| {' | '.join(header)} |", "|" + "---|" * len(header),
             *(re.sub(r"(?<!\w)-(?=\d)", "−", f"| {' | '.join(row)} |") for row in rows), ""]
 
@@ -207,6 +207,22 @@ def chunks_table(records):
                   "against plain at equal bytes"], rows)
 
 
+def joint_table(records):
+    rows = []
+    for joint in records.of(method="jstdo", steps=4000):
+        p, e = joint["point"], joint["encode"]
+        one = records.one(**{**p, "of": "figures", "method": "one"})
+        if one is None:
+            continue
+        o = one["encode"]
+        rows.append([f"{place(p['clip'], p['codec'], p['crf'])} {p['mode']}",
+                     f"{o['bytes']['networks']:,}", f"{e['bytes']['networks']:,}", f"{o['psnr_y']:.3f}",
+                     f"{e['psnr_y']:.3f}", f"{e['psnr_y'] - o['psnr_y']:+.3f}",
+                     decibels(above(records, p["clip"], p["codec"], e["bytes"]["total"], e["psnr_y"]))])
+    return table(["clip, codec, crf, mode", "one network, B", "JSTDO, B", "one network, dB", "JSTDO, dB", "gain",
+                  "JSTDO against plain at equal bytes"], rows)
+
+
 def plots(records, output):
     names = []
     for clip in CLIPS:
@@ -238,6 +254,7 @@ def write(records, output):
         "rates_x265": rates_table(records, "x265"),
         "codecs": codecs_table(records),
         "chunks": chunks_table(records),
+        "joint": joint_table(records),
         "plots": [f"![{NAMES[clip]}: {axis}]({name})" for clip, axis, name in plots(records, output)],
     }
     # The page's prose is kept; what stands between `<!-- NAME -->` and `<!-- end -->` is made anew.

@@ -47,6 +47,8 @@ def points(steps):
     for clip in ("car", "bbb"):
         for method in ("one", "stdo2", "stdo4", "jstdo"):
             yield point("chunks", clip, "x265", 24, "x2", method=method, steps=steps)
+    for clip, codec, crf, mode in (("car", "av1", 55, "x1"), ("flower", "x265", 28, "x2")):
+        yield point("chunks", clip, codec, crf, mode, method="jstdo", steps=2 * steps)
     for clip in CLIPS:
         for crf in PLAIN_CRF["x264"]:
             yield point("plain", clip, "x264", crf, "plain")
