@@ -38,11 +38,12 @@ class Records:
         return curve(points)
 
     def mode(self, clip, codec, mode, network="C8M4"):
-        """Bytes and PSNR-Y of a mode with one network, told or measured by the automatic choice."""
-        points = [(r["encode"]["bytes"]["total"], r["encode"]["psnr_y"])
-                  for r in self.of(clip=clip, codec=codec, mode=mode, network=network, bits=5, method="one")]
+        """Bytes and PSNR-Y of a mode with one network: told, or measured by the automatic choice at another crf."""
+        told = self.of(clip=clip, codec=codec, mode=mode, network=network, bits=5, method="one")
+        crfs = {r["point"]["crf"] for r in told}
+        points = [(r["encode"]["bytes"]["total"], r["encode"]["psnr_y"]) for r in told]
         return points + [(c["bytes"], c["psnr_y"]) for r in self.of(clip=clip, codec=codec, mode="auto")
-                         for c in r["encode"]["choices"] if c["mode"] == mode]
+                         for c in r["encode"]["choices"] if c["mode"] == mode and c["crf"] not in crfs]
 
     def lanczos(self, clip, codec, score):
         """Every x2 point's small video with Lanczos and no network."""
