@@ -100,7 +100,9 @@ TEST(Fit, ReportsTheLossOfWhatItWroteAndBeatsRounding) {
     }
     EXPECT_LT(sum, before) << level;
     // The finest level gives way to the others: its codes begin with the same bits.
-    if (level < kPlanes) EXPECT_LT(sum, 0.7 * other) << level;
+    if (level < kPlanes) {
+      EXPECT_LT(sum, 0.7 * other) << level;
+    }
     before = sum;
   }
 }
