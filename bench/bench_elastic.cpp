@@ -174,7 +174,8 @@ int main_(int argc, char** argv) {
 
   const device::MemoryStatus status = runner->memory();
   const uint64_t others = status.process - status.stack;
-  const uint64_t low = others + status.stack_all / 4, high = others + status.stack_all;
+  const uint64_t scratch = 16 << 20;  // that a pass may still touch for the first time
+  const uint64_t low = others + scratch + status.stack_all / 4, high = others + status.stack_all;
   std::mt19937_64 random(1);
   int64_t most = INT64_MIN;
   uint32_t changes = 0;
