@@ -23,7 +23,7 @@ void put_floats(std::vector<std::byte>& bytes, const std::vector<float>& values)
 std::vector<float> take_floats(ByteReader& reader) {
   std::vector<float> values(reader.count(sizeof(float), "a list's length"));
   const auto from = reader.take(values.size() * sizeof(float), "a list");
-  std::memcpy(values.data(), from.data(), from.size());
+  if (!values.empty()) std::memcpy(values.data(), from.data(), from.size());
   return values;
 }
 
