@@ -21,8 +21,8 @@ namespace cairn::stack {
 struct TuneOptions {
   uint32_t steps = 0;                          // of Adam; 0: no tuning
   uint32_t batch = 4;                          // windows a step
-  uint32_t windows = 512;                      // most windows of the text
-  float rate = 2e-3f;                          // of the first steps, falling to 0 along a cosine
+  uint32_t windows = 200;                      // most windows of the text
+  float rate = 3e-3f;                          // of the first steps, falling to 0 along a cosine
   uint64_t teacher_bytes = uint64_t{1} << 30;  // for what the source makes of the windows
 };
 
