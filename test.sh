@@ -109,7 +109,7 @@ run_mode() {
 
 run_fuzzers() {
   local fuzzer name corpora dictionary
-  build fuzz
+  build fuzz fuzz_gguf fuzz_model fuzz_template fuzz_attachment
   for fuzzer in build/fuzz/fuzz/fuzz_{gguf,model,template,attachment}; do
     name=$(basename "$fuzzer")
     name=${name#fuzz_}
