@@ -153,18 +153,6 @@ void set_hyper_parameters(gguf::Writer& writer, const ModelShape& s, Encoding en
   if (s.architecture == "llama") writer.set("llama.vocab_size", s.vocabulary);
 }
 
-void set_vocabulary(gguf::Writer& writer, const ModelShape& s) {
-  SynthVocabulary v = synth_vocabulary(s.vocabulary);
-  writer.set("tokenizer.ggml.model", "gpt2");
-  writer.set("tokenizer.ggml.pre", std::string(s.pre_tokenizer));
-  writer.set("tokenizer.ggml.tokens", std::move(v.tokens));
-  writer.set("tokenizer.ggml.token_type", std::move(v.types));
-  writer.set("tokenizer.ggml.merges", std::move(v.merges));
-  writer.set("tokenizer.ggml.bos_token_id", v.end);
-  writer.set("tokenizer.ggml.eos_token_id", v.end);
-  writer.set("tokenizer.ggml.add_bos_token", false);
-}
-
 }  // namespace
 
 std::span<const ModelShape> model_shapes() {
@@ -211,7 +199,7 @@ SynthReport synthesize(const SynthOptions& options, const std::string& path,
   const ModelShape shape = chosen_shape(options);
   gguf::Writer writer;
   set_hyper_parameters(writer, shape, options.encoding);
-  set_vocabulary(writer, shape);
+  set_vocabulary(writer, synth_vocabulary(shape.vocabulary), shape.pre_tokenizer);
   const std::vector<Planned> tensors = plan(shape, options.encoding);
   for (const Planned& t : tensors) writer.add_tensor(t.name, t.encoding, t.shape);
 

@@ -1,6 +1,7 @@
 #include "formats/synth_vocabulary.hpp"
 
 #include <array>
+#include <utility>
 
 namespace cairn {
 namespace {
@@ -43,6 +44,17 @@ SynthVocabulary synth_vocabulary(uint32_t size) {
   v.types.assign(size, 1);
   v.types[v.end] = 3;
   return v;
+}
+
+void set_vocabulary(gguf::Writer& writer, SynthVocabulary vocabulary, std::string_view pre_tokenizer) {
+  writer.set("tokenizer.ggml.model", "gpt2");
+  writer.set("tokenizer.ggml.pre", std::string(pre_tokenizer));
+  writer.set("tokenizer.ggml.tokens", std::move(vocabulary.tokens));
+  writer.set("tokenizer.ggml.token_type", std::move(vocabulary.types));
+  writer.set("tokenizer.ggml.merges", std::move(vocabulary.merges));
+  writer.set("tokenizer.ggml.bos_token_id", vocabulary.end);
+  writer.set("tokenizer.ggml.eos_token_id", vocabulary.end);
+  writer.set("tokenizer.ggml.add_bos_token", false);
 }
 
 }  // namespace cairn

@@ -2,7 +2,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
+
+#include "formats/gguf_writer.hpp"
 
 namespace cairn {
 
@@ -17,5 +20,7 @@ struct SynthVocabulary {
 
 // size: 257 … 10,000,000.
 SynthVocabulary synth_vocabulary(uint32_t size);
+// Sets it as a file's tokenizer.
+void set_vocabulary(gguf::Writer& writer, SynthVocabulary vocabulary, std::string_view pre_tokenizer);
 
 }  // namespace cairn

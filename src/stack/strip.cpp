@@ -79,6 +79,13 @@ void Strip::refit_all() {
   for (unsigned k = 1; k <= kPlanes; ++k) refit(k);
 }
 
+void Strip::carry(const float* matrix, unsigned level, size_t block, size_t first, size_t last, size_t end) {
+  if (last == end) return;
+  kernels_.multiply_add(end - last, last - first, -1.0f, matrix + first * n_ + last, n_,
+                        change_[level].data() + (first - block) * kRows, kRows, at(tracks_[level], last),
+                        kRows);
+}
+
 void Strip::feed_back(CodeSums* sums) {
   for (unsigned k = 1; k <= kPlanes; ++k) tracks_[k] = weights_;
   const float* upper = factors_.upper.data();
@@ -98,15 +105,10 @@ void Strip::feed_back(CodeSums* sums) {
         const float* t = at(tracks_[k], c);
         float* error = change_[k].data() + i * kRows;
         for (size_t r = 0; r < kRows; ++r) error[r] = (t[r] - value(k, c, r)) * inverse;
-        kernels_.multiply_add(count - i - 1, 1, -1.0f, upper + c * n_ + c + 1, n_, error, kRows,
-                              at(tracks_[k], c) + kRows, kRows);
+        carry(upper, k, begin, c, c + 1, begin + count);
       }
     }
-    const size_t next = begin + count;
-    for (unsigned k = 1; next < n_ && k <= kPlanes; ++k) {
-      kernels_.multiply_add(n_ - next, count, -1.0f, upper + begin * n_ + next, n_, change_[k].data(), kRows,
-                            at(tracks_[k], next), kRows);
-    }
+    for (unsigned k = 1; k <= kPlanes; ++k) carry(upper, k, begin, begin, begin + count, n_);
   }
   refit_all();
 }
@@ -141,15 +143,10 @@ void Strip::descend(CodeSums* sums) {
       for (unsigned k = 1; k <= kPlanes; ++k) {
         float* change = change_[k].data() + i * kRows;
         for (size_t r = 0; r < kRows; ++r) change[r] = value(k, c, r) - change[r];
-        kernels_.multiply_add(count - i - 1, 1, -1.0f, h + c * n_ + c + 1, n_, change, kRows,
-                              at(tracks_[k], c) + kRows, kRows);
+        carry(h, k, begin, c, c + 1, begin + count);
       }
     }
-    const size_t next = begin + count;
-    for (unsigned k = 1; next < n_ && k <= kPlanes; ++k) {
-      kernels_.multiply_add(n_ - next, count, -1.0f, h + begin * n_ + next, n_, change_[k].data(), kRows,
-                            at(tracks_[k], next), kRows);
-    }
+    for (unsigned k = 1; k <= kPlanes; ++k) carry(h, k, begin, begin, begin + count, n_);
   }
   refit_all();
 }

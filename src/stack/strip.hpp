@@ -56,6 +56,8 @@ class Strip {
   void choose(const std::array<Lane, kPlanes + 1>& targets, size_t column);
   void add(const std::array<Lane, kPlanes + 1>& targets, size_t column, float weight, CodeSums& sums) const;
   void refit_all();
+  // What columns [first, last) of the block that begins at `block` changed by reaches tracks [last, end).
+  void carry(const float* matrix, unsigned level, size_t block, size_t first, size_t last, size_t end);
 
   size_t n_, rows_ = 0;
   const Factors& factors_;

@@ -1,14 +1,12 @@
 // encode_network() and decode_network(): weights as bytes.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "video/attachment.hpp"
 #include "video/bytes.hpp"
 #include "video/half.hpp"
 #include "video/network_tables.hpp"
 #include "video/quantise.hpp"
-#include "video/range_coder.hpp"
 
 namespace cairn::video {
 namespace {
@@ -45,15 +43,8 @@ void encode_table(RangeEncoder& coder, const Table& table, uint32_t bell) {
 
 uint32_t best_bell(Table table) {
   table.codes = table.codes.first(std::min<size_t>(table.codes.size(), kTried));
-  size_t least = std::numeric_limits<size_t>::max();
-  uint32_t best = 0;
-  for (uint32_t bell = 0; bell < AdaptiveModel::kBells; ++bell) {
-    RangeEncoder coder;
-    encode_table(coder, table, bell);
-    const size_t bytes = coder.finish().size();
-    if (bytes < least) least = bytes, best = bell;
-  }
-  return best;
+  return best_start(AdaptiveModel::kBells,
+                    [&](RangeEncoder& coder, uint32_t bell) { encode_table(coder, table, bell); });
 }
 
 }  // namespace

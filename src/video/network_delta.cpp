@@ -1,12 +1,9 @@
 // encode_delta() and decode_delta(): a network as what differs from another one of its kind.
-#include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "video/attachment.hpp"
 #include "video/bytes.hpp"
 #include "video/network_tables.hpp"
-#include "video/range_coder.hpp"
 
 namespace cairn::video {
 namespace {
@@ -54,15 +51,8 @@ void encode_differences(RangeEncoder& coder, const Differences& table, uint32_t 
 }
 
 uint32_t best_spike(const Differences& table) {
-  size_t least = std::numeric_limits<size_t>::max();
-  uint32_t best = 0;
-  for (uint32_t spike = 0; spike < AdaptiveModel::kSpikes; ++spike) {
-    RangeEncoder coder;
-    encode_differences(coder, table, spike);
-    const size_t bytes = coder.finish().size();
-    if (bytes < least) least = bytes, best = spike;
-  }
-  return best;
+  return best_start(AdaptiveModel::kSpikes,
+                    [&](RangeEncoder& coder, uint32_t spike) { encode_differences(coder, table, spike); });
 }
 
 int exponent_of(float unit) {

@@ -1,14 +1,17 @@
 // What network_codec.cpp and network_delta.cpp share: a quantised network as tables of small integers.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "formats/byte_reader.hpp"
 #include "video/attachment.hpp"
 #include "video/quantise.hpp"
+#include "video/range_coder.hpp"
 
 namespace cairn::video {
 
@@ -41,6 +44,21 @@ inline std::vector<float> bias_units(const Network& network) {
   std::vector<float> units;
   for (const Layer& layer : network.layers) units.push_back(bias_unit(layer));
   return units;
+}
+
+// Of `starts` ways to begin a table's adaptive frequencies the one with the fewest bytes; encode(coder,
+// start) codes the table.
+template <class Encode>
+uint32_t best_start(uint32_t starts, const Encode& encode) {
+  size_t least = std::numeric_limits<size_t>::max();
+  uint32_t best = 0;
+  for (uint32_t start = 0; start < starts; ++start) {
+    RangeEncoder coder;
+    encode(coder, start);
+    const size_t bytes = coder.finish().size();
+    if (bytes < least) least = bytes, best = start;
+  }
+  return best;
 }
 
 // Fills in what follows from the codes: scales, weights, biases. Checks the network.

@@ -6,7 +6,7 @@
 #include <numbers>
 #include <vector>
 
-#include "base/error.hpp"
+#include "video/names.hpp"
 
 namespace cairn::video {
 namespace {
@@ -102,10 +102,7 @@ const char* name(Filter filter) {
 }
 
 Filter parse_filter(std::string_view text) {
-  for (size_t i = 0; i < kNames.size(); ++i) {
-    if (text == kNames[i]) return static_cast<Filter>(i);
-  }
-  fail(ErrorCode::invalid_argument, "\"{}\" is not a filter: bicubic, lanczos, sharp, soft", text);
+  return parse_name<Filter>(kNames, text, "a filter");
 }
 
 void resample(const PlaneView& in, uint32_t peak, double step, Filter filter, uint32_t width, uint32_t height,

@@ -1,7 +1,6 @@
 // The program's stack, trim, verify and inspect on a small model.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -9,30 +8,28 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "stack/small_model.hpp"
+#include "base/temporary_folder.hpp"
+#include "formats/small_llama.hpp"
 
 namespace cairn {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 struct Result {
   int status;
   std::string output;  // both streams
 };
 
-class StackProgram : public testing::Test {
+class StackProgram : public ::testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / ("cairn-stack-program-" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
-    stack::write_small_model(path("model.gguf"));
+  StackProgram() {
+    testing::write_small_llama(path("model.gguf"));
     std::ofstream text(path("text.txt"));
     for (int i = 0; i < 600; ++i) text << "stone " << i * 7919 << " lies on stone " << i << ". ";
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  std::string path(const std::string& name) const { return folder_ / name; }
   static Result run(const std::string& arguments) {
     const std::string command = std::string(CAIRN_PROGRAM) + " " + arguments + " 2>&1";
     FILE* pipe = popen(command.c_str(), "r");
@@ -43,7 +40,7 @@ class StackProgram : public testing::Test {
     return result;
   }
 
-  std::filesystem::path folder_;
+  testing::TemporaryFolder folder_;
 };
 
 TEST_F(StackProgram, MakesCutsChecksAndMeasures) {

@@ -76,7 +76,7 @@ TEST_F(StackRunner, FamiliesRunFromPlanesInEveryWayOfComputing) {
     options.rows_per_group = 16;
     for (const bool exact : {true, false}) {
       options.exact = exact;
-      const std::string path = folder() / (std::string(family) + ".gguf");
+      const std::string path = *folder_ / (std::string(family) + ".gguf");
       write_plain_stack(source, path, options);
       std::vector<int32_t> some(20);
       for (size_t i = 0; i < some.size(); ++i) some[i] = static_cast<int32_t>(3 + i * 5 % 40);
@@ -132,14 +132,13 @@ TEST_F(StackRunner, BaseAloneRuns) {
 }
 
 TEST_F(StackRunner, BudgetsBelowTheLeastAreRefusedWithWhatIsNeeded) {
-  expect_error(
-      [] {
-        logits(*runner(stack_path(), device::Precision::standard, 1 << 20), {1, 2, 3}, false);
-      },
-      ErrorCode::invalid_argument, "a budget of 1.0 MiB is too small");
+  cairn::testing::expect_error(ErrorCode::invalid_argument, "a budget of 1.0 MiB is too small", [] {
+    logits(*runner(stack_path(), device::Precision::standard, 1 << 20), {1, 2, 3}, false);
+  });
   const auto stack = runner(stack_path(), device::Precision::standard);
   const auto before = logits(*stack, tokens(8), false);
-  expect_error([&] { stack->set_memory(1 << 20); }, ErrorCode::invalid_argument, "this process needs");
+  cairn::testing::expect_error(ErrorCode::invalid_argument, "this process needs",
+                               [&] { stack->set_memory(1 << 20); });
   EXPECT_EQ(logits(*stack, tokens(8), false), before);  // nothing changed
   stack->set_memory(uint64_t{1} << 40);                 // above the file: all of it
   EXPECT_EQ(logits(*stack, tokens(8), false), before);
@@ -148,7 +147,7 @@ TEST_F(StackRunner, BudgetsBelowTheLeastAreRefusedWithWhatIsNeeded) {
 TEST_F(StackRunner, ModelsThatAreNoStacksSaySo) {
   const auto model = runner(model_path(), device::Precision::standard);
   EXPECT_FALSE(model->elastic());
-  expect_error([&] { model->set_memory(1 << 30); }, ErrorCode::unsupported, "is fixed");
+  cairn::testing::expect_error(ErrorCode::unsupported, "is fixed", [&] { model->set_memory(1 << 30); });
 }
 
 // The session goes on while the budget changes in the middle of passes, and memory follows it.

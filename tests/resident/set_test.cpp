@@ -21,7 +21,7 @@
 namespace cairn::resident {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 class ResidentSet : public StackTest {
  protected:
@@ -219,7 +219,7 @@ TEST_F(ResidentSet, AWrongBaseIsRefused) {
   const std::string path = copy("base.gguf");
   const stack::Layout layout = stack::read_layout(gguf::File(path));
   flip(path, layout.blocks[2].offset + 5);
-  expect_error([&] { Set{gguf::File(path)}; }, ErrorCode::format, "block 2 (level 1");
+  cairn::testing::expect_error(ErrorCode::format, "block 2 (level 1", [&] { Set{gguf::File(path)}; });
 }
 
 TEST_F(ResidentSet, AFileCutInsideABlockServesTheWholeOnesBeforeIt) {

@@ -1,7 +1,6 @@
 // Stacks made from a small model: what is in them, and what becomes of damaged ones.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cmath>
 #include <cstring>
@@ -9,66 +8,34 @@
 #include <fstream>
 
 #include "base/error.hpp"
+#include "base/expect_error.hpp"
 #include "kernels/kernels.hpp"
 #include "stack/curve.hpp"
 #include "stack/encode.hpp"
 #include "stack/restore.hpp"
 #include "stack/size.hpp"
-#include "stack/small_model.hpp"
+#include "stack/small_stack.hpp"
 #include "stack/verify.hpp"
 
 namespace cairn::stack {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-std::string read_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-void write_file(const std::string& path, const std::string& content) {
-  std::ofstream(path, std::ios::binary) << content;
-}
+using cairn::testing::error_of;
+using cairn::testing::write_file;
 
-std::string error_of(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return "(no error)";
-}
-
-class StackFile : public testing::Test {
+class StackFile : public SmallStack {
  protected:
   static void SetUpTestSuite() {
-    folder_ = std::filesystem::temp_directory_path() / ("cairn-stack-" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
-    write_small_model(path("model.gguf"));
-    for (int i = 0; i < 400; ++i) text_ += "The stones lie " + std::to_string(i * 7919) + " deep. ";
-    encode(path("stack.gguf"), options());
+    SmallStack::SetUpTestSuite();
+    encode("stack.gguf", options());
   }
-  static void TearDownTestSuite() { std::filesystem::remove_all(folder_); }
-
-  static std::string path(const std::string& name) { return (folder_ / name).string(); }
   static EncodeOptions options() {
-    EncodeOptions options;
-    options.threads = 2;
-    options.windows = 4;
-    options.window = 64;
-    options.importance_windows = 2;
+    EncodeOptions options = SmallStack::options();
     options.exact = true;
-    options.embeddings = Embeddings::keep;
-    options.fit.sweeps = 1;
     return options;
   }
-  static EncodeReport encode(const std::string& to, const EncodeOptions& options,
-                             const EncodeProgress& progress = {}) {
-    return encode_stack(*llm::Model::load(path("model.gguf")), text_, options, to, progress);
-  }
-
-  static inline std::filesystem::path folder_;
-  static inline std::string text_;
 };
 
 TEST_F(StackFile, RestoresMoreWithEveryLevelAndAtTheEndTheSource) {
@@ -116,7 +83,7 @@ TEST_F(StackFile, SaysWhatItHolds) {
   EXPECT_EQ(json["steps"], layout.blocks.size() - layout.base_blocks);
   EXPECT_GE(json["curve"].size(), 10u);
   EXPECT_THAT(describe(layout), HasSubstr("14 matrices"));
-  EXPECT_THAT(curve_html(layout, "a <b>"), testing::AllOf(HasSubstr("a &lt;b&gt;"), HasSubstr("<svg")));
+  EXPECT_THAT(curve_html(layout, "a <b>"), ::testing::AllOf(HasSubstr("a &lt;b&gt;"), HasSubstr("<svg")));
 }
 
 TEST_F(StackFile, APrefixIsTheSameModel) {
@@ -131,7 +98,7 @@ TEST_F(StackFile, APrefixIsTheSameModel) {
   ThreadPool pool(2);
   EXPECT_EQ(four.restore(2, count, pool), reader.restore(2, count, pool));
   // Cut anywhere past the base it still opens, with the whole blocks before the cut.
-  const std::string bytes = read_file(path("stack.gguf"));
+  const std::string bytes = content("stack.gguf");
   for (const size_t extra : {size_t{0}, size_t{1}, size_t{5000}, size_t{100'000}}) {
     write_file(path("cut.gguf"), bytes.substr(0, reader.layout().base_bytes + extra));
     const Reader cut(path("cut.gguf"));
@@ -141,18 +108,18 @@ TEST_F(StackFile, APrefixIsTheSameModel) {
 }
 
 TEST_F(StackFile, ACutInTheBaseTellsHowMuchIsMissing) {
-  const std::string bytes = read_file(path("stack.gguf"));
+  const std::string bytes = content("stack.gguf");
   const uint64_t base = Reader(path("stack.gguf")).layout().base_bytes;
   for (const uint64_t length : {uint64_t{100}, uint64_t{5000}, base - 5000, base - 513}) {
     write_file(path("short.gguf"), bytes.substr(0, length));
     EXPECT_THAT(
-        error_of([&] { Reader reader(path("short.gguf")); }),
+        error_of([&] { Reader reader(path("short.gguf")); }).what(),
         HasSubstr(fmt::format("{} of {} bytes are there, {} are missing", length, base, base - length)));
   }
 }
 
 TEST_F(StackFile, AFlippedBitIsNamed) {
-  std::string bytes = read_file(path("stack.gguf"));
+  std::string bytes = content("stack.gguf");
   const Layout layout = Reader(path("stack.gguf")).layout();
   const size_t index = layout.base_blocks + 3;
   bytes[layout.blocks[index].offset + 70] = static_cast<char>(bytes[layout.blocks[index].offset + 70] ^ 4);
@@ -162,8 +129,8 @@ TEST_F(StackFile, AFlippedBitIsNamed) {
   EXPECT_EQ(found.bad[0].block, index);
   EXPECT_EQ(found.bad[0].without, kExact - layout.blocks[index].level);
   EXPECT_THAT(found.bad[0].reason,
-              testing::AllOf(HasSubstr(fmt::format("block {}", index)), HasSubstr("checksum"),
-                             HasSubstr(layout.matrices[layout.blocks[index].matrix].name)));
+              ::testing::AllOf(HasSubstr(fmt::format("block {}", index)), HasSubstr("checksum"),
+                               HasSubstr(layout.matrices[layout.blocks[index].matrix].name)));
 }
 
 // Changes one entry of an order's level array in place.
@@ -173,7 +140,7 @@ void set_level(std::string& bytes, size_t entry, char level) {
 }
 
 TEST_F(StackFile, AnOrderThatRepeatsOrSkipsALevelIsRefused) {
-  const std::string bytes = read_file(path("stack.gguf"));
+  const std::string bytes = content("stack.gguf");
   const Layout layout = Reader(path("stack.gguf")).layout();
   size_t second = layout.base_blocks;
   while (layout.blocks[second].level != 2) ++second;
@@ -181,7 +148,7 @@ TEST_F(StackFile, AnOrderThatRepeatsOrSkipsALevelIsRefused) {
     std::string changed = bytes;
     set_level(changed, entry, level);
     write_file(path("order.gguf"), changed);
-    return error_of([&] { Reader reader(path("order.gguf")); });
+    return std::string(error_of([&] { Reader reader(path("order.gguf")); }).what());
   };
   EXPECT_THAT(with(second, 1), HasSubstr("repeats"));
   EXPECT_THAT(with(second, 3), HasSubstr("skips level 2"));
@@ -194,18 +161,18 @@ TEST_F(StackFile, SizesThatCannotBeAreRefused) {
   EXPECT_EQ(parse_size("1.5GiB"), uint64_t{3} << 29);
   EXPECT_EQ(parse_size("123"), 123u);
   for (const char* text : {"", "M", "-5", "7X", "nan", "1e30", "5 M"}) {
-    EXPECT_THAT(error_of([&] { parse_size(text); }), HasSubstr("is not a size")) << text;
+    EXPECT_THAT(error_of([&] { parse_size(text); }).what(), HasSubstr("is not a size")) << text;
   }
   const Reader reader(path("stack.gguf"));
-  EXPECT_THAT(error_of([&] { blocks_for_size(reader, 1000); }), HasSubstr("less than the base's"));
-  EXPECT_THAT(error_of([&] { blocks_for_bits(reader, 0.5); }), HasSubstr("less than the base's"));
-  EXPECT_THAT(error_of([&] { blocks_for_bits(reader, 90); }), HasSubstr("more than the"));
+  EXPECT_THAT(error_of([&] { blocks_for_size(reader, 1000); }).what(), HasSubstr("less than the base's"));
+  EXPECT_THAT(error_of([&] { blocks_for_bits(reader, 0.5); }).what(), HasSubstr("less than the base's"));
+  EXPECT_THAT(error_of([&] { blocks_for_bits(reader, 90); }).what(), HasSubstr("more than the"));
   EXPECT_EQ(blocks_for_size(reader, uint64_t{1} << 40), reader.layout().blocks.size());
 }
 
 TEST_F(StackFile, AStackOfAStackIsRefused) {
   const auto model = llm::Model::load(path("stack.gguf"));
-  EXPECT_THAT(error_of([&] { encode_stack(*model, text_, options(), path("twice.gguf")); }),
+  EXPECT_THAT(error_of([&] { encode_stack(*model, text_, options(), path("twice.gguf")); }).what(),
               HasSubstr("is a stack already"));
 }
 
@@ -214,36 +181,36 @@ TEST_F(StackFile, AnInterruptedRunGoesOnToTheSameFile) {
   const auto stop = [&](std::string_view stage, uint64_t done, uint64_t) {
     if (stage == "codes" && done == 3 && ++steps == 1) fail(ErrorCode::cancelled, "interrupted");
   };
-  EXPECT_THAT(error_of([&] { encode(path("again.gguf"), options(), stop); }), HasSubstr("interrupted"));
+  EXPECT_THAT(error_of([&] { encode("again.gguf", options(), stop); }).what(), HasSubstr("interrupted"));
   EXPECT_FALSE(std::filesystem::exists(path("again.gguf")));
   {  // a crash left half a record
     std::ofstream partial(path("again.gguf.partial"), std::ios::binary | std::ios::app);
     partial << "half a record of some matrix";
   }
-  const EncodeReport report = encode(path("again.gguf"), options(), stop);
+  const EncodeReport report = encode("again.gguf", options(), stop);
   EXPECT_EQ(report.resumed, 3u);
   EXPECT_FALSE(std::filesystem::exists(path("again.gguf.partial")));
-  EXPECT_TRUE(read_file(path("again.gguf")) == read_file(path("stack.gguf")));
+  EXPECT_TRUE(content("again.gguf") == content("stack.gguf"));
   // What was done with other options is not taken over.
   steps = 0;
-  EXPECT_THAT(error_of([&] { encode(path("other.gguf"), options(), stop); }), HasSubstr("interrupted"));
+  EXPECT_THAT(error_of([&] { encode("other.gguf", options(), stop); }).what(), HasSubstr("interrupted"));
   EncodeOptions other = options();
   other.fit.sweeps = 0;
-  EXPECT_EQ(encode(path("other.gguf"), other).resumed, 0u);
+  EXPECT_EQ(encode("other.gguf", other).resumed, 0u);
 }
 
 TEST_F(StackFile, LayersInTurnsGiveTheSameFile) {
   EncodeOptions tight = options();
   tight.moment_bytes = 1;
-  encode(path("tight.gguf"), tight);
-  EXPECT_TRUE(read_file(path("tight.gguf")) == read_file(path("stack.gguf")));
+  encode("tight.gguf", tight);
+  EXPECT_TRUE(content("tight.gguf") == content("stack.gguf"));
 }
 
 TEST_F(StackFile, AvdIsLevelByLevel) {
   EncodeOptions avd = options();
   avd.codec = Codec::avd;
   avd.avd.levels = 3;
-  encode(path("avd.gguf"), avd);
+  encode("avd.gguf", avd);
   const Reader reader(path("avd.gguf"));
   ASSERT_EQ(reader.layout().blocks.size(), 42u);
   for (size_t i = 0; i < 42; ++i) EXPECT_EQ(reader.layout().blocks[i].level, i / 14 + 1);

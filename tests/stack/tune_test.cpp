@@ -1,12 +1,10 @@
 // Distillation: its gradients against differences of the loss, and what tuning makes of a small stack.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
-#include <fstream>
 #include <utility>
 
 #include "base/error.hpp"
@@ -16,47 +14,21 @@
 #include "stack/encode.hpp"
 #include "stack/float_ops.hpp"
 #include "stack/restore.hpp"
-#include "stack/small_model.hpp"
+#include "stack/small_stack.hpp"
 #include "stack/verify.hpp"
 
 namespace cairn::stack {
 namespace {
 
-class Tune : public testing::Test {
+class Tune : public SmallStack {
  protected:
-  static void SetUpTestSuite() {
-    folder_ = std::filesystem::temp_directory_path() / ("cairn-tune-" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
-    write_small_model(path("model.gguf"));
-    for (int i = 0; i < 400; ++i) text_ += "The stones lie " + std::to_string(i * 7919) + " deep. ";
-  }
-  static void TearDownTestSuite() { std::filesystem::remove_all(folder_); }
-
-  static std::string path(const std::string& name) { return (folder_ / name).string(); }
   static EncodeOptions options() {
-    EncodeOptions options;
-    options.embeddings = Embeddings::keep;
-    options.threads = 2;
-    options.windows = 4;
-    options.window = 64;
-    options.importance_windows = 2;
-    options.fit.sweeps = 1;
+    EncodeOptions options = SmallStack::options();
     options.tune.steps = 48;
     options.tune.batch = 2;
     options.tune.windows = 8;
     return options;
   }
-  static EncodeReport encode(const std::string& to, const EncodeOptions& options,
-                             const EncodeProgress& progress = {}) {
-    return encode_stack(*llm::Model::load(path("model.gguf")), text_, options, path(to), progress);
-  }
-  static std::string content(const std::string& name) {
-    std::ifstream file(path(name), std::ios::binary);
-    return {std::istreambuf_iterator<char>(file), {}};
-  }
-
-  static inline std::filesystem::path folder_;
-  static inline std::string text_;
 };
 
 TEST_F(Tune, GradientsAreTheSlopesOfTheDistance) {

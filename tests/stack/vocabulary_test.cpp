@@ -2,10 +2,7 @@
 #include "stack/vocabulary.hpp"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
 #include <numeric>
 
 #include "llm/evaluate.hpp"
@@ -13,26 +10,17 @@
 #include "stack/encode.hpp"
 #include "stack/importance.hpp"
 #include "stack/restore.hpp"
-#include "stack/small_model.hpp"
+#include "stack/small_stack.hpp"
 
 namespace cairn::stack {
 namespace {
 
 constexpr uint32_t kWindow = 64, kWindows = 6;
 
-class Vocabulary : public testing::Test {
+class Vocabulary : public SmallStack {
  protected:
-  void SetUp() override {
-    folder_ = std::filesystem::temp_directory_path() / ("cairn-vocabulary-" + std::to_string(getpid()));
-    std::filesystem::create_directories(folder_);
-    write_small_model(path("model.gguf"));
-    for (int i = 0; i < 400; ++i) text_ += "The stones lie " + std::to_string(i * 7919) + " deep. ";
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return (folder_ / name).string(); }
   // KL from one file's predictions to another's, nats a token.
-  double divergence(const std::string& from, const std::string& to, device::Precision precision) {
+  static double divergence(const std::string& from, const std::string& to, device::Precision precision) {
     ThreadPool pool(1);
     const auto a = llm::Model::load(path(from)), b = llm::Model::load(path(to));
     const device::RunnerOptions options{
@@ -41,14 +29,11 @@ class Vocabulary : public testing::Test {
     const auto windows = llm::evaluation_windows(*a->tokenizer(), text_, kWindow, kWindows);
     return llm::Evaluator(*runner, pool).agreement(*reference, windows).mean_kl;
   }
-
-  std::filesystem::path folder_;
-  std::string text_;
 };
 
 TEST_F(Vocabulary, CostsWhatNoiseCosts) {
   constexpr float kNoise = 0.004f;
-  write_small_model(path("noisy.gguf"), kNoise);
+  cairn::testing::write_small_llama(path("noisy.gguf"), {.embedding_noise = kNoise});
   ThreadPool pool(1);
   const auto model = llm::Model::load(path("model.gguf"));
   const graph::Model graph = graph::load(model->file());
@@ -83,7 +68,7 @@ TEST_F(Vocabulary, AsPlanesRunsLikeWhatItRestores) {
   options.importance_windows = 2;
   options.embeddings = Embeddings::planes;
   options.fit.sweeps = 1;
-  const auto report = encode_stack(*llm::Model::load(path("model.gguf")), text_, options, path("stack.gguf"));
+  const auto report = encode("stack.gguf", options);
   EXPECT_EQ(report.matrices, 15u);
   const Reader reader(path("stack.gguf"));
   EXPECT_EQ(reader.file().find_tensor("token_embd.weight"), nullptr) << "not stored twice";

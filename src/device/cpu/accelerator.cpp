@@ -16,10 +16,6 @@ namespace {
 
 constexpr uint32_t kPanelRows = 48;  // a multiple of every target's tile_rows
 
-size_t round_up(size_t n, size_t step) {
-  return (n + step - 1) / step * step;
-}
-
 // Int8 rows of one matrix with what `multiply` needs beside them.
 struct Panel {
   Panel(size_t rows, size_t k)

@@ -27,4 +27,8 @@ class Buffer {
   size_t bytes_ = 0;
 };
 
+constexpr size_t round_up(size_t n, size_t step) {
+  return (n + step - 1) / step * step;
+}
+
 }  // namespace cairn::device::cpu

@@ -1,5 +1,6 @@
 #include "device/cpu/executor.hpp"
 
+#include <algorithm>
 #include <cmath>
 
 namespace cairn::device::cpu {
@@ -38,6 +39,10 @@ bool uses(const Plan& plan, graph::Slot slot) {
     }
   }
   return false;
+}
+
+size_t query_tiles(const kernels::AttentionShape& shape) {
+  return std::clamp<size_t>(6 / shape.group, 1, kernels::kMostQueryTiles);
 }
 
 }  // namespace cairn::device::cpu

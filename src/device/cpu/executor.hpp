@@ -40,6 +40,14 @@ void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint
                 float* cosines, float* sines);
 // Whether any op of the model writes the slot.
 bool uses(const Plan& plan, graph::Slot slot);
+// Tiles of queries in one call: enough heads to be worth the keys' conversion, few enough to share among
+// threads. It does not depend on their number: blocks of keys are rounded together, and results shall not
+// change with it.
+size_t query_tiles(const kernels::AttentionShape& shape);
+
+constexpr size_t index_of(graph::Slot slot) {
+  return static_cast<size_t>(slot);
+}
 
 // One token at a time: vectors of [features], products as matrix × vector straight from the file's blocks.
 class TokenExecutor {
@@ -134,8 +142,7 @@ class ChunkExecutor {
   std::array<float*, static_cast<size_t>(graph::Slot::count)> slots_{};
   std::array<size_t, static_cast<size_t>(graph::Slot::count)> strides_{};  // floats a tile
   std::array<kernels::ActivationTile, static_cast<size_t>(graph::Slot::count)> quantized_{};
-  Buffer planes_memory_;              // a step's input as planes read it
-  uint8_t* planes_values_ = nullptr;  // [tile][k / 4][tile_tokens][4]
+  uint8_t* planes_values_ = nullptr;  // a step's input as planes read it: [tile][k / 4][tile_tokens][4]
   float* planes_scales_ = nullptr;    // [tile][tile_tokens]
   float* planes_rotated_ = nullptr;   // [tile][k][tile_tokens], for float products alone
   Buffer residual_memory_;            // of run_head alone

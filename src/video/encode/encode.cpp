@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "video/encode/networks.hpp"
 #include "video/encode/scene_networks.hpp"
+#include "video/names.hpp"
 #include "video/resample.hpp"
 
 namespace cairn::video {
@@ -305,10 +306,7 @@ const char* name(Mode mode) {
 }
 
 Mode parse_mode(std::string_view text) {
-  for (size_t i = 0; i < kModes.size(); ++i) {
-    if (text == kModes[i]) return static_cast<Mode>(i);
-  }
-  fail(ErrorCode::invalid_argument, "\"{}\" is not a mode: auto, plain, x1, x2, x3, x4", text);
+  return parse_name<Mode>(kModes, text, "a mode");
 }
 
 EncodeReport encode(const std::string& input, const std::string& output, const EncodeOptions& options,

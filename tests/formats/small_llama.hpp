@@ -1,0 +1,67 @@
+#pragma once
+
+#include <cmath>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "formats/gguf_writer.hpp"
+#include "formats/synth_vocabulary.hpp"
+
+namespace cairn::testing {
+
+struct SmallLlama {
+  uint32_t embedding = 128, ffn = 192, vocabulary = 300;
+  bool tokenizer = true;
+  float embedding_noise = 0;  // of a standard deviation, added to the embedding, the output head as well
+};
+
+// Writes a llama of two layers with random weights in f32.
+inline void write_small_llama(const std::string& path, const SmallLlama& llama = {}) {
+  gguf::Writer writer;
+  writer.set("general.architecture", std::string("llama"));
+  writer.set("llama.block_count", uint32_t{2});
+  writer.set("llama.embedding_length", llama.embedding);
+  writer.set("llama.feed_forward_length", llama.ffn);
+  writer.set("llama.context_length", uint32_t{512});
+  writer.set("llama.attention.head_count", uint32_t{4});
+  writer.set("llama.attention.head_count_kv", uint32_t{2});
+  writer.set("llama.attention.layer_norm_rms_epsilon", 1e-5F);
+  if (llama.tokenizer) set_vocabulary(writer, synth_vocabulary(llama.vocabulary), "gpt-2");
+  struct Shape {
+    uint64_t columns, rows;  // rows 0: a norm
+  };
+  std::vector<Shape> shapes;
+  const auto add = [&](const std::string& name, uint64_t columns, uint64_t rows) {
+    writer.add_tensor(name, Encoding::f32, rows == 0 ? std::vector{columns} : std::vector{columns, rows});
+    shapes.push_back({columns, rows});
+  };
+  add("token_embd.weight", llama.embedding, llama.vocabulary);
+  add("output_norm.weight", llama.embedding, 0);
+  for (const std::string blk : {"blk.0.", "blk.1."}) {
+    add(blk + "attn_norm.weight", llama.embedding, 0);
+    add(blk + "attn_q.weight", llama.embedding, llama.embedding);
+    add(blk + "attn_k.weight", llama.embedding, llama.embedding / 2);
+    add(blk + "attn_v.weight", llama.embedding, llama.embedding / 2);
+    add(blk + "attn_output.weight", llama.embedding, llama.embedding);
+    add(blk + "ffn_norm.weight", llama.embedding, 0);
+    add(blk + "ffn_gate.weight", llama.embedding, llama.ffn);
+    add(blk + "ffn_up.weight", llama.embedding, llama.ffn);
+    add(blk + "ffn_down.weight", llama.ffn, llama.embedding);
+  }
+  std::mt19937 random(1);
+  constexpr size_t kDrawn = 1'000'000;  // of a large matrix; the rest repeats them
+  writer.write(path, [&](size_t tensor, const gguf::Writer::Sink& sink) {
+    const auto [columns, rows] = shapes[tensor];
+    std::normal_distribution<float> normal(0, 1 / std::sqrt(static_cast<float>(columns)));
+    std::vector<float> values(columns * std::max<uint64_t>(rows, 1), 1.0F);
+    for (size_t i = 0; rows > 0 && i < values.size(); ++i)
+      values[i] = i < kDrawn ? normal(random) : values[i - kDrawn];
+    std::mt19937 other(2);
+    std::normal_distribution<float> noise(0, 1);
+    for (float& value : values) value += tensor == 0 ? llama.embedding_noise * noise(other) : 0;
+    sink(std::as_bytes(std::span(values)));
+  });
+}
+
+}  // namespace cairn::testing
