@@ -271,7 +271,8 @@ TEST_F(Encode, CommandsRefuseInOneLine) {
   for (const char* arguments :
        {"encode a.mp4 -o b.mkv --mode x9", "encode a.mp4 -o b.mkv --network D8",
         "encode a.mp4 -o b.mkv --codec h264", "encode a.mp4 -o b.mkv --crf 20 --size 100",
-        "encode a.mp4 -o b.mkv --jstdo --chunks 2", "inspect nothing.mkv", "nonsense"}) {
+        "encode a.mp4 -o b.mkv --jstdo --chunks 2", "encode a.mp4 -o b.mkv --jstdo --no-jstdo",
+        "inspect nothing.mkv", "nonsense"}) {
     const std::string text = output_of(cairn + arguments + " 2>&1", status);
     EXPECT_NE(status, 0) << arguments;
     EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;

@@ -17,7 +17,8 @@ namespace {
 struct Options {
   std::string input, output, mode = "auto", codec = "x265", network = "C8M4", start = "auto", downscale;
   double crf = -1, target_psnr = 0;
-  CLI::Option *crf_given = nullptr, *psnr_given = nullptr, *size_given = nullptr;
+  CLI::Option *crf_given = nullptr, *psnr_given = nullptr, *size_given = nullptr, *jstdo_given = nullptr,
+              *no_jstdo_given = nullptr;
   uint64_t size = 0;
   uint32_t threads = 0;
   bool no_audio = false, json = false, quiet = false;
@@ -102,7 +103,8 @@ void run(Options& options) {
     fail(ErrorCode::invalid_argument, "--crf {:g}: {} takes 1 … {:g}", *encode.crf, options.codec,
          video::largest_crf(encode.codec));
   }
-  if (encode.jstdo && encode.chunks > 1)
+  encode.jstdo = options.no_jstdo_given->count() == 0;
+  if (options.jstdo_given->count() > 0 && encode.chunks > 1)
     fail(ErrorCode::invalid_argument, "--jstdo has one network, --chunks several");
   StatusLine status(options.quiet);
   video::EncodeProgress progress;
@@ -153,7 +155,9 @@ void add_video_encode(CLI::App& video) {
   command.add_option("--chunks", options->encode.chunks, "networks, by how hard patches are (STDO)")
       ->check(CLI::Range(1, 16))
       ->capture_default_str();
-  command.add_flag("--jstdo", options->encode.jstdo, "one network, trained on the harder patches");
+  options->jstdo_given = command.add_flag("--jstdo", "one network is trained on the harder patches (usual)");
+  options->no_jstdo_given =
+      command.add_flag("--no-jstdo", "it is trained on all patches alike")->excludes(options->jstdo_given);
   command
       .add_option("--scenes", options->encode.scenes,
                   "further networks for scenes, at most, where they pay (0: one network for the clip)")

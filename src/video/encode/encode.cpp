@@ -85,7 +85,7 @@ class Encoder {
   // More networks for scenes, if the clip has several. Whoever wants a quality for the fewest bytes has it.
   void refine(Candidate& candidate) {
     if (candidate.choice.mode == Mode::plain || options_.scenes == 0 || options_.chunks > 1 ||
-        options_.jstdo || options_.target_psnr || clip_.scenes().size() < 2)
+        options_.target_psnr || clip_.scenes().size() < 2)
       return;
     say(fmt::format("{} scenes", clip_.scenes().size()));
     const double psnr = candidate.choice.psnr;

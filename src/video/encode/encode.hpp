@@ -32,7 +32,7 @@ struct EncodeOptions {
   Architecture network;               // C8M4
   uint32_t weight_bits = 5;
   uint32_t chunks = 1;       // STDO: so many networks, by the difficulty of patches
-  bool jstdo = false;        // one network, trained on the hardest patches and half of the middling
+  bool jstdo = true;         // one network is trained on the harder patches (chunks have their own)
   uint32_t scenes = 8;       // further networks for scenes, at most, where they pay
   bool chroma = false;       // a network for chroma too (C4M2)
   double train_minutes = 0;  // of each network; 0: train_steps

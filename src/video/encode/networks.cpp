@@ -1,7 +1,6 @@
 #include "video/encode/networks.hpp"
 
 #include <algorithm>
-#include <cmath>
 
 #include "base/error.hpp"
 #include "video/encode/general_network.hpp"
@@ -11,32 +10,8 @@ namespace {
 
 // Coding errors alone are close to noise: what they teach comes through in small steps.
 constexpr double kSameSizeRate = 2e-3;
-// The paper's: 20 × 10 patches of a small 960×540 frame.
-constexpr uint32_t kPatchWidth = 48, kPatchHeight = 54;
-constexpr uint32_t kJointChunks = 4;
 constexpr double kNearRate = 0.4;  // of Adam's, for a network that shall stay near its start
 constexpr uint32_t kShort = 1000;  // steps: trainings as long end as well from random weights, in fewer bytes
-
-// Chunks of equally many patches by score, the lowest (hardest) first, as STDO cuts them.
-Labels label_by_score(const std::vector<std::vector<float>>& scores, const SmallVideo& small,
-                      uint32_t chunks) {
-  std::vector<float> all;
-  for (const auto& frame : scores) all.insert(all.end(), frame.begin(), frame.end());
-  std::ranges::sort(all);
-  std::vector<float> borders;
-  for (uint32_t c = 1; c < chunks; ++c) borders.push_back(all[all.size() * c / chunks]);
-  Labels labels;
-  labels.patch_width = kPatchWidth;
-  labels.patch_height = kPatchHeight;
-  labels.columns = (small.format.width + kPatchWidth - 1) / kPatchWidth;
-  labels.rows = (small.format.height + kPatchHeight - 1) / kPatchHeight;
-  for (const auto& frame : scores) {
-    std::vector<uint8_t>& labelled = labels.frames.emplace_back();
-    for (const float score : frame)
-      labelled.push_back(static_cast<uint8_t>(std::ranges::upper_bound(borders, score) - borders.begin()));
-  }
-  return labels;
-}
 
 class Overfit {
  public:
@@ -49,20 +24,20 @@ class Overfit {
     result_.restoration.networks.clear();
     result_.restoration.architectures.clear();
     TrainingSet set = clip_.training_set(small_, options_.network.frames, kTrainingMemory);
-    const uint32_t chunks = options_.jstdo ? kJointChunks : options_.chunks;
-    if (chunks > 1) label(set, chunks);
-    if (options_.jstdo) {
-      // The hardest chunk whole, the easiest not at all, the others in part: the network still serves all.
-      Sampling sampling{std::vector<float>(chunks, 0.5f), false};
-      sampling.shares.front() = 1;
-      sampling.shares.back() = 0;
-      add(set, sampling, "network");
-    } else {
+    const uint32_t chunks = options_.chunks;
+    if (chunks > 1 || options_.jstdo) result_.scores = score_patches(clip_, small_);
+    if (chunks > 1) {
+      result_.restoration.labels = label_chunks(result_.scores, small_, chunks);
+      label_set(set, *result_.restoration.labels);
       for (uint32_t c = 0; c < chunks; ++c) {
         Sampling sampling{std::vector<float>(chunks, 0.0f), true};
         sampling.shares[c] = 1;
-        add(set, sampling, chunks == 1 ? "network" : fmt::format("network {} of {}", c + 1, chunks));
+        add(set, sampling, fmt::format("network {} of {}", c + 1, chunks));
       }
+    } else {
+      Sampling sampling;
+      if (options_.jstdo) sampling = harder_patches(set, result_.scores, small_, {0, clip_.frames()});
+      add(set, sampling, "network");
     }
     result_.psnr = clip_.psnr(small_, result_.restoration);
     if (options_.chroma && clip_.info().format.planes() == 3) add_chroma();
@@ -71,21 +46,6 @@ class Overfit {
   }
 
  private:
-  void label(TrainingSet& set, uint32_t chunks) {
-    Restoration scorer = bicubic_restoration(clip_.info().format, small_.format, small_.scale);
-    scorer.networks[0] = scoring_network(small_.scale);
-    const Labels labels =
-        label_by_score(clip_.score_patches(small_, scorer, kPatchWidth, kPatchHeight), small_, chunks);
-    set.patch_width = labels.patch_width;
-    set.patch_height = labels.patch_height;
-    // The set may hold fewer frames than the video, evenly spread.
-    const uint64_t frames = labels.frames.size(), kept = set.frames.size();
-    for (uint64_t n = 0; n < frames; ++n) {
-      if (n * kept / frames != (n + 1) * kept / frames) set.labels.push_back(labels.frames[n]);
-    }
-    if (!options_.jstdo) result_.restoration.labels = labels;
-  }
-
   Trained train_one(const Network& shape, const TrainingSet& set, const Sampling& sampling,
                     const std::string& what, const Network* start = nullptr) {
     TrainJob job;

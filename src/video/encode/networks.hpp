@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "video/encode/encode.hpp"
+#include "video/encode/patches.hpp"
 #include "video/train/train.hpp"
 
 namespace cairn::video {
@@ -13,6 +14,7 @@ struct Overfitted {
   std::vector<std::byte> attachment;
   double psnr = 0;
   double train_seconds = 0;
+  PatchScores scores;  // where chunks or JSTDO asked for them
 };
 
 constexpr uint64_t kTrainingMemory = 640u << 20;  // of a training set

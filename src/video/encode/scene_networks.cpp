@@ -77,13 +77,13 @@ class SceneNetworks {
     Overfitted result = so_far;
     Restoration& r = result.restoration;
     const Network start = r.networks[from];
-    const TrainingSet set =
-        clip_.training_set(small_, options_.network.frames, kTrainingMemory, 0, scenes_[scene]);
+    TrainingSet set = clip_.training_set(small_, options_.network.frames, kTrainingMemory, 0, scenes_[scene]);
     TrainJob job;
     job.what = fmt::format("scene at frame {}", scenes_[scene].first);
     job.number = number;
     job.share = kShareOfSteps;
     job.start = &start;
+    if (!result.scores.empty()) job.sampling = harder_patches(set, result.scores, small_, scenes_[scene]);
     if (start.weight_bits != 0) job.reluctance = kReluctance;
     const Trained trained = train_job(start, set, small_, job, options_, progress_, pool_);
     result.train_seconds += trained.seconds;
