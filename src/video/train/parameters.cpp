@@ -5,6 +5,7 @@
 #include <random>
 
 #include "video/quantise.hpp"
+#include "video/train/steps.hpp"
 
 namespace cairn::video {
 namespace {
@@ -34,12 +35,6 @@ class Normal {
 
 int limit_of(uint32_t bits) {
   return (1 << (bits - 1)) - 1;
-}
-
-float to_grid(float value, float scale, int limit) {
-  if (scale == 0) return 0;
-  return scale *
-         std::clamp(std::nearbyint(value / scale), static_cast<float>(-limit), static_cast<float>(limit));
 }
 
 }  // namespace
@@ -171,29 +166,7 @@ void Parameters::stay_near(const Network& network, float reluctance) {
   }
 }
 
-void Parameters::choose_scales(const Part& part, uint32_t bits, std::vector<float>& scales) const {
-  std::vector<float> weights(static_cast<size_t>(part.rows) * part.out);
-  sum(part, weights.data());
-  scales.assign(part.out, 0.0f);
-  const int limit = limit_of(bits);
-  for (size_t o = 0; o < part.out; ++o) {
-    float most = 0;
-    for (size_t r = 0; r < part.rows; ++r) most = std::max(most, std::abs(weights[r * part.out + o]));
-    double least = 0;
-    const int whole = scale_code(most / static_cast<float>(limit));
-    for (int code = whole - 8; most > 0 && code <= whole + 1; ++code) {  // from half the range kept to all
-      const float scale = scale_value(static_cast<int8_t>(std::max(code, -112)));
-      double error = 0;
-      for (size_t r = 0; r < part.rows; ++r) {
-        const float w = weights[r * part.out + o], difference = w - to_grid(w, scale, limit);
-        error += difference * difference;
-      }
-      if (code == whole - 8 || error < least) least = error, scales[o] = scale;
-    }
-  }
-}
-
-void Parameters::quantise(uint32_t bits, std::span<const float> limits) {
+void Parameters::quantise(uint32_t bits, std::span<const float> limits, std::span<const float> squares) {
   rounding_.bits = bits;
   rounding_.limits.assign(limits.begin(), limits.end());
   for (float& limit : rounding_.limits) limit = scale_value(scale_code(limit));
@@ -212,8 +185,14 @@ void Parameters::quantise(uint32_t bits, std::span<const float> limits) {
     rounding_.scales = anchor_scales_;
     return;
   }
-  for (size_t i = 0; i < layout_.parts.size(); ++i)
-    choose_scales(layout_.parts[i], i + 1 == layout_.parts.size() ? kSkipBits : bits, rounding_.scales[i]);
+  for (size_t i = 0; i < layout_.parts.size(); ++i) {
+    const Part& part = layout_.parts[i];
+    std::vector<float> weights(static_cast<size_t>(part.rows) * part.out);
+    sum(part, weights.data());
+    const bool skip = i + 1 == layout_.parts.size();
+    rounding_.scales[i] = least_error_scales(weights, part.rows, part.out, limit_of(skip ? kSkipBits : bits));
+  }
+  coarsen(rounding_.scales, layout_, squares);
 }
 
 void Parameters::effective(std::span<float> out) const {

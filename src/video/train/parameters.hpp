@@ -69,8 +69,9 @@ class Parameters {
   void stay_near(const Network& network, float reluctance);
 
   // From here on weights are rounded to `bits` (4 … 8): symmetric, one scale an output channel, chosen now
-  // for the least squared error; and activations to the network's levels, limits[layer] being the largest.
-  void quantise(uint32_t bits, std::span<const float> limits);
+  // (steps.hpp); and activations to the network's levels, limits[layer] being the largest. squares: the
+  // gradient's mean squares by values(), as Adam keeps them.
+  void quantise(uint32_t bits, std::span<const float> limits, std::span<const float> squares);
   uint32_t bits() const { return rounding_.bits; }
   std::span<const float> limits() const { return rounding_.limits; }
   // 0: activations stay as they are, as they do in networks that run in floats.
@@ -97,7 +98,6 @@ class Parameters {
   void sum(const Part& part, float* out) const;
   float bias(size_t layer, size_t o) const;  // rounded when quantised
   float rounded(float value, float scale, int limit, const std::vector<float>& anchors, size_t i) const;
-  void choose_scales(const Part& part, uint32_t bits, std::vector<float>& scales) const;
 
   Network shape_;
   WeightLayout layout_;

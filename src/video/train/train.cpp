@@ -160,7 +160,7 @@ class Trainer {
       for (size_t i = 0; i < layers_; ++i) limits[i] = std::max(limits[i], pass->largest(i));
     }
     for (float& limit : limits) limit = std::max(limit, 1e-3f);
-    parameters_.quantise(options_.weight_bits, limits);
+    parameters_.quantise(options_.weight_bits, limits, adam_.square());
   }
 
   double descend(double rate) {
