@@ -21,14 +21,17 @@ struct Options {
               *no_jstdo_given = nullptr;
   uint64_t size = 0;
   uint32_t threads = 0;
+  std::vector<CLI::Option*> of_coder;  // those that --coded leaves nothing to do for
   bool no_audio = false, json = false, quiet = false;
   video::EncodeOptions encode;
 };
 
 nlohmann::ordered_json to_json(const video::Choice& choice) {
   return {{"mode", video::name(choice.mode)},
-          {"crf", choice.crf},
-          {"downscale", choice.mode <= video::Mode::x1 ? "none" : video::name(choice.downscale)},
+          {"crf", choice.crf > 0 ? nlohmann::ordered_json(choice.crf) : nullptr},
+          {"downscale", choice.mode <= video::Mode::x1 ? "none"
+                        : choice.crf > 0               ? video::name(choice.downscale)
+                                                       : "unknown"},
           {"bytes", choice.bytes},
           {"psnr_y", choice.psnr},
           {"advantage_db", choice.advantage},
@@ -78,9 +81,9 @@ void report(const Options& options, const video::EncodeReport& report) {
     fmt::print("{}\n", json.dump(2));
     return;
   }
-  fmt::print("{}: {} at crf {:g}: {} bytes ({} video, {} networks, {} labels, {} header), {:.2f} dB\n",
-             options.output, video::name(result.mode), result.crf, result.bytes, report.video,
-             report.networks, report.labels, report.header, result.psnr);
+  fmt::print("{}: {}{}: {} bytes ({} video, {} networks, {} labels, {} header), {:.2f} dB\n", options.output,
+             video::name(result.mode), result.crf > 0 ? fmt::format(" at crf {:g}", result.crf) : "",
+             result.bytes, report.video, report.networks, report.labels, report.header, result.psnr);
 }
 
 void run(Options& options) {
@@ -102,6 +105,11 @@ void run(Options& options) {
   if (encode.crf && *encode.crf > video::largest_crf(encode.codec)) {
     fail(ErrorCode::invalid_argument, "--crf {:g}: {} takes 1 … {:g}", *encode.crf, options.codec,
          video::largest_crf(encode.codec));
+  }
+  for (const CLI::Option* option : options.of_coder) {
+    if (!encode.coded.empty() && option->count() > 0)
+      fail(ErrorCode::invalid_argument, "--coded {}: it is coded already, {} does not go with it",
+           encode.coded, option->get_name());
   }
   encode.jstdo = options.no_jstdo_given->count() == 0;
   if (options.jstdo_given->count() > 0 && encode.chunks > 1)
@@ -128,7 +136,13 @@ void add_video_encode(CLI::App& video) {
       .add_option("--mode", options->mode,
                   "plain; x1: same size, restored; x2, x3, x4: smaller, upscaled; auto: what measures best")
       ->capture_default_str();
-  command.add_option("--codec", options->codec, "x264, x265 or av1")->capture_default_str();
+  options->of_coder.push_back(
+      command.add_option("--codec", options->codec, "x264, x265 or av1")->capture_default_str());
+  command
+      .add_option("--coded", options->encode.coded,
+                  "the small video, made of the input by another encoder, of its size or a half, a third, a "
+                  "quarter: taken as it is")
+      ->type_name("FILE");
   auto* rate = command.add_option_group("rate", "at most one");
   options->crf_given =
       rate->add_option("--crf", options->crf,
@@ -139,11 +153,16 @@ void add_video_encode(CLI::App& video) {
   options->size_given = rate->add_option("--size", options->size, "bytes of the picture not to exceed")
                             ->check(CLI::Range(uint64_t{1}, UINT64_MAX));
   rate->require_option(0, 1);
-  command
-      .add_option("--downscale", options->downscale,
-                  "filter that makes the small video: bicubic (usual where a mode is told), lanczos, sharp, "
-                  "soft; auto: lanczos or sharp, as measured (usual with --mode auto)")
-      ->type_name("NAME");
+  for (CLI::Option* option : {options->crf_given, options->psnr_given, options->size_given})
+    options->of_coder.push_back(option);
+  CLI::Option* downscale =
+      command
+          .add_option(
+              "--downscale", options->downscale,
+              "filter that makes the small video: bicubic (usual where a mode is told), lanczos, sharp, "
+              "soft; auto: lanczos or sharp, as measured (usual with --mode auto)")
+          ->type_name("NAME");
+  options->of_coder.push_back(downscale);
   command
       .add_option(
           "--network", options->network,
@@ -173,7 +192,8 @@ void add_video_encode(CLI::App& video) {
       ->capture_default_str();
   command.add_option("--checkpoint", options->encode.checkpoint,
                      "file that keeps a training's state, to resume it when it was stopped");
-  command.add_option("--preset", options->encode.preset, "of the encoder (usual: slow; av1: 5)");
+  options->of_coder.push_back(
+      command.add_option("--preset", options->encode.preset, "of the encoder (usual: slow; av1: 5)"));
   command
       .add_option(
           "--start", options->start,

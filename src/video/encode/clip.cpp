@@ -97,11 +97,15 @@ SmallVideo Clip::encode(uint32_t scale, const CoderOptions& options, Filter filt
     coder.write(reduced);
   }
   small.coded = coder.finish();
+  measure(small);
+  return small;
+}
+
+void Clip::measure(SmallVideo& small) {
   const MemoryFile file;  // as Matroska has it: its form of the codec's header is longer than the encoder's
   write_matroska(file.path(), small.coded, {}, {.audio_from = "", .in_place = true});
   small.bytes = count_bytes(file.path()).video;
-  small.psnr = psnr(small, bicubic_restoration(info_.format, small.format, scale));
-  return small;
+  small.psnr = psnr(small, bicubic_restoration(info_.format, small.format, small.scale));
 }
 
 void Clip::side_by_side(const SmallVideo& small, const Body& body, std::optional<uint64_t> end) {

@@ -44,6 +44,8 @@ class Clip {
   const std::vector<uint64_t>& scenes() const { return scenes_; }
 
   SmallVideo encode(uint32_t scale, const CoderOptions& options, Filter filter = Filter::bicubic);
+  // Fills in bytes and psnr.
+  void measure(SmallVideo& small);
   // PSNR of luma, whole frames, restored just as they will be where they are watched.
   double psnr(const SmallVideo& small, const Restoration& restoration);
   // The same frame by frame: mean squared errors, in units of a sample's.

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "base/error.hpp"
+#include "video/encode/coded_input.hpp"
 #include "video/encode/networks.hpp"
 #include "video/encode/scene_networks.hpp"
 #include "video/names.hpp"
@@ -46,7 +47,9 @@ class Encoder {
 
   EncodeReport run(const std::string& output) {
     std::vector<Candidate> candidates;
-    if (options_.target_psnr || options_.size) {
+    if (!options_.coded.empty()) {
+      candidates = given();
+    } else if (options_.target_psnr || options_.size) {
       for (const Mode mode : modes()) {
         if (options_.mode == Mode::automatic && scale_of(mode) > 1 && !large_enough(scale_of(mode))) break;
         if (auto found = search(mode)) candidates.push_back(std::move(*found));
@@ -153,9 +156,9 @@ class Encoder {
     }
     choice.bytes = small->bytes + candidate.networks.attachment.size();
     if (mode != Mode::plain) {
-      say(fmt::format("{} crf {:g} with {}: {} bytes, {:.2f} dB ({:+.2f}), trained in {:.0f} s", name(mode),
-                      choice.crf, options_.network.name(), choice.bytes, choice.psnr,
-                      choice.psnr - small->psnr, choice.train_seconds));
+      say(fmt::format("{}{} with {}: {} bytes, {:.2f} dB ({:+.2f}), trained in {:.0f} s", name(mode),
+                      choice.crf > 0 ? fmt::format(" crf {:g}", choice.crf) : "", options_.network.name(),
+                      choice.bytes, choice.psnr, choice.psnr - small->psnr, choice.train_seconds));
     }
     return candidate;
   }
@@ -163,6 +166,32 @@ class Encoder {
   bool large_enough(uint32_t scale) const {
     const Format small = small_format(clip_.info().format, scale);
     return std::min(small.width, small.height) >= std::max(16u, smallest_side(options_.codec));
+  }
+
+  // The small video that another encoder made; at the original's size with a network where that pays, unless
+  // told.
+  std::vector<Candidate> given() {
+    const auto small = std::make_shared<const SmallVideo>(read_coded_input(clip_, options_.coded));
+    const Mode own = static_cast<Mode>(static_cast<uint32_t>(Mode::x1) + small->scale - 1);
+    say(fmt::format("{}: {} bytes, {:.2f} dB {}", options_.coded, small->bytes, small->psnr,
+                    small->scale == 1 ? "as it is" : "by the bicubic"));
+    const bool alone = options_.mode == Mode::plain && small->scale == 1;
+    if (options_.mode != Mode::automatic && options_.mode != own && !alone)
+      fail(ErrorCode::invalid_argument, "{}: its size is {}'s, not {}'s", options_.coded, name(own),
+           name(options_.mode));
+    std::vector<Candidate> candidates;
+    if (alone || (small->scale == 1 && options_.mode == Mode::automatic))
+      candidates.push_back(measured(Mode::plain, small));
+    if (!alone) {
+      candidates.push_back(measured(own, small));
+      Choice& choice = candidates.back().choice;
+      if (small->scale == 1)
+        choice.advantage =
+            choice.psnr - small->psnr -
+            slope_ * std::log(static_cast<double>(choice.bytes) / static_cast<double>(small->bytes));
+    }
+    mark_most_advantage(candidates);
+    return candidates;
   }
 
   // A mode told with its rate, or the best at about the plain codec's bytes.
@@ -200,10 +229,14 @@ class Encoder {
       }
       add(measured(mode, small));
     }
-    auto best =
-        std::ranges::max_element(candidates, {}, [](const Candidate& c) { return c.choice.advantage; });
-    best->choice.chosen = true;
+    mark_most_advantage(candidates);
     return candidates;
+  }
+
+  static void mark_most_advantage(std::vector<Candidate>& candidates) {
+    std::ranges::max_element(candidates, {}, [](const Candidate& c) {
+      return c.choice.advantage;
+    })->choice.chosen = true;
   }
 
   // The small video nearest to so many bytes.

@@ -23,6 +23,9 @@ enum class Start : uint8_t { automatic, random, general };
 
 struct EncodeOptions {
   Mode mode = Mode::automatic;
+  // A file with the small video, made by another encoder: it is taken as it is, and what follows up to
+  // `downscale` is not used. The mode is told by its size; `plain` keeps it without networks.
+  std::string coded;
   Codec codec = Codec::x265;
   // At most one of the three; none: the codec's usual rate (x264 24, x265 28, AV1 35).
   std::optional<double> crf;
@@ -46,8 +49,8 @@ struct EncodeOptions {
 
 struct Choice {
   Mode mode = Mode::plain;
-  double crf = 0;
-  Filter downscale = Filter::bicubic;  // at x2 to x4
+  double crf = 0;  // 0: not known, another encoder's
+  Filter downscale = Filter::bicubic;  // at x2 to x4, where crf is known
   uint64_t bytes = 0;                  // of the picture
   double psnr = 0;                     // luma, dB
   double advantage = 0;  // over the plain codec at equal bytes, dB; only when choosing automatically
