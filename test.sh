@@ -93,6 +93,7 @@ run_mode() {
       pull_models build/release
       count_tests release
       tell_what_is_not_here RealOpenvino "OpenVINO is not installed (./quickstart.sh --openvino)"
+      tell_what_is_not_here TorchTuner "cairn was built without libtorch (docs/stack.md)"
       tell_what_is_not_here MemoryCgroup "this user may not make a memory cgroup"
       ;;
     gcc)

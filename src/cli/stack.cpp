@@ -15,7 +15,7 @@ namespace cairn::cli {
 namespace {
 
 struct Flags {
-  std::string model, text, output, codec = "planes", embeddings = "auto";
+  std::string model, text, output, codec = "planes", embeddings = "auto", tune_on = "auto";
   stack::EncodeOptions options;
   bool tune = false, json = false;
   uint32_t tune_steps = 240;
@@ -31,6 +31,10 @@ void run(Flags flags) {
   flags.options.embeddings = flags.embeddings == "keep"     ? stack::Embeddings::keep
                              : flags.embeddings == "planes" ? stack::Embeddings::planes
                                                             : stack::Embeddings::automatic;
+  flags.options.tune.on = flags.tune_on == "cpu"     ? stack::TuneOn::cpu
+                          : flags.tune_on == "torch" ? stack::TuneOn::torch
+                          : flags.tune_on == "cuda"  ? stack::TuneOn::cuda
+                                                     : stack::TuneOn::automatic;
   const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
   Stages stages;
   const stack::EncodeReport report = stack::encode_stack(
@@ -82,6 +86,22 @@ void add_stack(CLI::App& program) {
   command->add_option("--tune-steps", flags->tune_steps, "steps of that")
       ->capture_default_str()
       ->check(CLI::Range(1u, 1u << 20));
+  command->add_option("--tune-batch", options.tune.batch, "windows of text in a step")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1u << 10));
+  command->add_option("--tune-windows", options.tune.windows, "most windows of text to tune on")
+      ->capture_default_str()
+      ->check(CLI::Range(1u, 1u << 20));
+  command->add_option("--tune-rate", options.tune.rate, "of Adam's first steps")
+      ->capture_default_str()
+      ->check(CLI::Range(1e-6f, 1.0f));
+  command
+      ->add_option(
+          "--tune-on", flags->tune_on,
+          "cpu: cairn itself; torch: libtorch's CPU; cuda: libtorch's GPU; auto (default): cuda where "
+          "that is found, else cpu")
+      ->check(CLI::IsMember({"auto", "cpu", "torch", "cuda"}).description(""))
+      ->type_name("NAME");
   command->add_option("--windows", options.windows, "most windows of text to calibrate with")
       ->capture_default_str()
       ->check(CLI::Range(1u, 1u << 20));

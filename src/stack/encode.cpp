@@ -13,6 +13,7 @@
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
 #include "stack/costs.hpp"
+#include "stack/distillation.hpp"
 #include "stack/fit_tables.hpp"
 #include "stack/moments.hpp"
 #include "stack/piece.hpp"
@@ -20,6 +21,7 @@
 #include "stack/spool.hpp"
 #include "stack/table_samples.hpp"
 #include "stack/tune.hpp"
+#include "stack/tune_states.hpp"
 
 namespace cairn::stack {
 namespace {
@@ -53,6 +55,7 @@ class Encoder {
       fail(ErrorCode::invalid_argument, "scales are tuned on a text, and only those of planes");
     if (options.tune.steps > 0)
       tune_windows_ = llm::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
+    if (options.tune.steps > 0) check_tuning(options.tune.on);  // before hours of other work
     uint64_t parameters = 0;
     for (const Source& source : sources_) parameters += source.tensor->elements();
     linears_ = sources_.size();
@@ -127,9 +130,6 @@ class Encoder {
                     most_bytes_, options_.importance_windows);
     if (linears_ < sources_.size()) numbers += " vocabulary";
     for (const float weight : fit.weights) numbers += fmt::format(" {}", weight);
-    if (options_.tune.steps > 0)
-      numbers += fmt::format(" tuned {} {} {} {} {}", options_.tune.steps, options_.tune.batch,
-                             options_.tune.windows, options_.tune.rate, options_.tune.teacher_bytes);
     return fmt::format("{} {} {}", quantize::model_fingerprint(model_.file()), hash.hex(), numbers);
   }
 
@@ -288,15 +288,12 @@ class Encoder {
     ScaleTuner tuner(model_.file(), graph_, layout, read, tune_windows_, options_.tune,
                      static_cast<uint32_t>(pool_.threads()));
     report.loss_before = tuner.measure(kTellBits, options_.tune.batch);
-    if (spool.size() > first_record_ + sources_.size()) {
-      std::vector<std::byte> state(spool.bytes(spool.size() - 1));
-      spool.read(spool.size() - 1, 0, state);
-      tuner.restore(state);
-    }
+    const std::string made_with = tune_key(tune_windows_, options_.tune);
+    restore_state(spool, first_record_ + sources_.size(), made_with, tuner);
     const uint32_t steps = options_.tune.steps, kept = std::max(steps / kTuneStates, 1u);
     while (tuner.steps() < steps) {
       tuner.advance([&] { progress("tuning", tuner.steps(), steps); });
-      if (tuner.steps() % kept == 0 || tuner.steps() == steps) spool.append(tuner.state());
+      if (tuner.steps() % kept == 0 || tuner.steps() == steps) keep_state(tuner, made_with, spool);
     }
     report.loss_after = tuner.measure(kTellBits, options_.tune.batch);
     progress("tuning", steps, steps);

@@ -142,6 +142,19 @@ TEST_F(Tune, AnInterruptedRunGoesOnToTheSameFile) {
   EXPECT_TRUE(content("again.gguf") == content("whole.gguf"));
 }
 
+TEST_F(Tune, OtherOptionsOfTuningTakeTheCodesOver) {
+  const auto stop = [](std::string_view stage, uint64_t done, uint64_t) {
+    if (stage == "tuning" && done == 20) fail(ErrorCode::cancelled, "interrupted");
+  };
+  EXPECT_THROW(encode("other.gguf", options(), stop), Error);
+  EncodeOptions fewer = options();
+  fewer.tune.steps = 10;
+  EXPECT_EQ(encode("fewer.gguf", fewer).resumed, 0U);
+  const EncodeReport report = encode("other.gguf", fewer);
+  EXPECT_EQ(report.resumed, report.matrices);
+  EXPECT_TRUE(content("other.gguf") == content("fewer.gguf")) << "the states of other options do not count";
+}
+
 TEST_F(Tune, NeedsATextAndPlanes) {
   EncodeOptions avd = options();
   avd.codec = Codec::avd;

@@ -1,0 +1,79 @@
+#include <array>
+#include <utility>
+
+#include "base/error.hpp"
+#include "base/own_library.hpp"
+#include "device/cpu/executor.hpp"
+#include "kernels/kernels.hpp"
+#include "quantize/scheme.hpp"
+#include "stack/distillation.hpp"
+#include "torch/entry.hpp"
+
+namespace cairn::stack {
+namespace {
+
+constexpr const char* kLibrary = "libcairn_torch.so";
+
+std::vector<float> read_rows(const gguf::File& file, const std::string& name, uint64_t first, uint64_t rows) {
+  const gguf::Tensor& tensor = file.tensor(name);
+  std::vector<float> values(rows * tensor.row_elements());
+  kernels::encoding_kernels(tensor.encoding, kernels::default_target())
+      .dequantize(tensor.data.data() + first * tensor.row_bytes(), values.size(), values.data());
+  return values;
+}
+
+std::vector<float> inverse_rotation(uint32_t width) {
+  const quantize::Rotation rotation(width);
+  std::vector<float> rows(size_t{width} * width);
+  for (size_t i = 0; i < width; ++i) {
+    rows[i * width + i] = 1;
+    rotation.apply_inverse(rows.data() + i * width);
+  }
+  return rows;
+}
+
+std::vector<float> rope_tables(const gguf::File& file, const graph::Rope& rope, uint32_t positions) {
+  const size_t half = rope.dims / 2;
+  std::vector<float> factors, tables(2 * positions * half);
+  if (!rope.factors.empty()) factors = read_rows(file, rope.factors, 0, 1);
+  for (uint32_t p = 0; p < positions; ++p) {
+    device::cpu::rope_table(rope, factors.empty() ? nullptr : &factors, p, 1, tables.data() + p * half,
+                            tables.data() + (positions + p) * half);
+  }
+  return tables;
+}
+
+}  // namespace
+
+void check_tuning(TuneOn on) {
+  if ((on == TuneOn::torch || on == TuneOn::cuda) && find_own_library(kLibrary).empty()) {
+    fail(ErrorCode::not_found,
+         "{} is not there: cairn was built without libtorch, or CAIRN_LIB should name its folder", kLibrary);
+  }
+}
+
+std::unique_ptr<Distiller> make_torch_distiller(const Distillation& of, TuneOn on, uint32_t threads) {
+  check_tuning(on);
+  const std::string path = find_own_library(kLibrary);
+  if (path.empty()) return nullptr;
+  const auto entry = reinterpret_cast<torch_part::Entry>(open_own_library(path, torch_part::kEntryName));
+  const torch_part::Job job{of.model,
+                            of.matrices,
+                            of.layout.tables,
+                            of.windows,
+                            [&file = of.source](const std::string& name, uint64_t first, uint64_t rows) {
+                              return read_rows(file, name, first, rows);
+                            },
+                            inverse_rotation,
+                            [&file = of.source](const graph::Rope& rope, uint32_t positions) {
+                              return rope_tables(file, rope, positions);
+                            },
+                            on,
+                            threads};
+  std::array<char, 1024> message{};
+  std::unique_ptr<Distiller> distiller(entry(job, message.data(), message.size()));
+  if (distiller == nullptr && message[0] != '\0') fail(ErrorCode::not_found, "{}", message.data());
+  return distiller;
+}
+
+}  // namespace cairn::stack
