@@ -1,12 +1,13 @@
 #!/usr/bin/env python3
 """Rate and distortion of cairn's modes against plain codecs, every byte counted: docs/video_rd.md.
 
-    bench/video_rd.py run build/release/cairn shared/clips --out rd.jsonl [--jobs 8] [--threads 2] [--minutes 9]
+    bench/video_svtav1.py shared/clips coded --scale 1 --crf 20 27 30 34 41 48 55   # and --scale 2 --crf 20 28 36 44
+    bench/video_rd.py run build/release/cairn shared/clips --coded coded --out rd.jsonl [--jobs 8] [--threads 2] [--minutes 9]
     bench/video_rd.py page rd.jsonl -o docs/video_rd.md
 
 `run` encodes and compares a list of points (video_rd_points.py), `--jobs` of them side by side, each on processors of
 its own; what the file already has is not run again, so a run that was stopped goes on. `page` makes the page and its
-plots from the file. Only Python's standard library is needed.
+plots from the file. Only Python's standard library is needed, `video_svtav1.py` aside.
 """
 import argparse
 import concurrent.futures
@@ -41,15 +42,19 @@ def read(path):
     return records
 
 
-def command(cairn, point, clip, output):
-    words = [cairn, "video", "encode", clip, "-o", output, "--json", "--quiet", "--no-audio", "--mode", point["mode"],
-             "--codec", point["codec"], "--crf", f"{point['crf']:g}"]
+def command(cairn, point, clip, coded, output):
+    words = [cairn, "video", "encode", clip, "-o", output, "--json", "--quiet", "--no-audio", "--mode", point["mode"]]
+    if point["codec"] == "av1":
+        scale = point["mode"].removeprefix("x") if point["mode"].startswith("x") else 1
+        words += ["--coded", coded / f"{point['clip']}-x{scale}-{point['crf']:g}.mkv"]
+    else:
+        words += ["--codec", point["codec"], "--crf", f"{point['crf']:g}"]
     if point["mode"] != "plain":
         words += ["--network", point["network"], "--weight-bits", str(point["bits"]), "--train-steps",
                   str(point["steps"])]
-        if point["method"] == "jstdo":
-            words.append("--jstdo")
-        elif point["method"] != "one":
+        if point["method"] == "one":
+            words.append("--no-jstdo")
+        elif point["method"] != "jstdo":
             words += ["--chunks", point["method"].removeprefix("stdo")]
     return [str(word) for word in words]
 
@@ -59,13 +64,13 @@ def processor():
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), "unknown")
 
 
-def measure(cairn, point, clip, processors, deadline):
+def measure(cairn, point, clip, coded, processors, deadline):
     """Encodes and compares; a record for the file."""
     def run(words):
         left = deadline - time.monotonic()
         if left <= 1:
             raise TimeoutError
-        done = subprocess.run(words, capture_output=True, text=True, timeout=left,
+        done = subprocess.run(words, capture_output=True, text=True, timeout=None if left == float("inf") else left,
                               preexec_fn=lambda: os.sched_setaffinity(0, processors))
         if done.returncode != 0:
             raise RuntimeError(done.stderr.strip() or f"exit status {done.returncode}")
@@ -74,7 +79,7 @@ def measure(cairn, point, clip, processors, deadline):
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         output = f"{folder}/out.mkv"
-        encoded = run(command(cairn, point, clip, output))
+        encoded = run(command(cairn, point, clip, coded, output))
         compared = run([str(cairn), "video", "compare", str(clip), output, "--json"])
     machine = f"{processor()}, {len(processors)} processors"
     return {"point": point, "machine": machine, "encode": encoded, "compare": compared,
@@ -100,7 +105,7 @@ def run(chosen):
     def work(point):
         processors = slots.get()
         try:
-            record = measure(chosen.cairn.resolve(), point, clips[point["clip"]], processors, deadline)
+            record = measure(chosen.cairn.resolve(), point, clips[point["clip"]], chosen.coded, processors, deadline)
             line = json.dumps(record)
             with lock, open(chosen.out, "a") as file:
                 file.write(line + "\n")
@@ -127,13 +132,15 @@ def main():
     running = actions.add_parser("run", help="measure points")
     running.add_argument("cairn", type=pathlib.Path)
     running.add_argument("clips", type=pathlib.Path, help="the folder of clips")
+    running.add_argument("--coded", type=pathlib.Path, default=pathlib.Path("coded"),
+                         help="the folder that video_svtav1.py wrote: AV1 comes from there")
     running.add_argument("--out", type=pathlib.Path, required=True, help="JSON lines, added to")
     running.add_argument("--jobs", type=int, default=1)
     running.add_argument("--threads", type=int, default=2, help="processors of each job")
     running.add_argument("--minutes", type=float, default=0, help="stop after so many")
     running.add_argument("--steps", type=int, default=2000, help="of training")
     running.add_argument("--only", nargs="+", help="these clips only: bbb car flower tos")
-    running.add_argument("--of", nargs="+", help="these sets of points only: figures plain auto chunks curves")
+    running.add_argument("--of", nargs="+", help="these sets of points only: restored smaller same auto chunks joint curves plain")
     paging = actions.add_parser("page", help="make the page")
     paging.add_argument("records", type=pathlib.Path)
     paging.add_argument("-o", "--output", type=pathlib.Path, required=True)
