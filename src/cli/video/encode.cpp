@@ -17,12 +17,11 @@ namespace {
 struct Options {
   std::string input, output, mode = "auto", codec = "x265", network = "C8M4", start = "auto", downscale;
   double crf = -1, target_psnr = 0;
-  CLI::Option *crf_given = nullptr, *psnr_given = nullptr, *size_given = nullptr, *jstdo_given = nullptr,
-              *no_jstdo_given = nullptr;
+  CLI::Option *crf_given = nullptr, *psnr_given = nullptr, *size_given = nullptr;
   uint64_t size = 0;
   uint32_t threads = 0;
   std::vector<CLI::Option*> of_coder;  // those that --coded leaves nothing to do for
-  bool no_audio = false, json = false, quiet = false;
+  bool jstdo = false, no_jstdo = false, no_audio = false, json = false, quiet = false;
   video::EncodeOptions encode;
 };
 
@@ -111,8 +110,8 @@ void run(Options& options) {
       fail(ErrorCode::invalid_argument, "--coded {}: it is coded already, {} does not go with it",
            encode.coded, option->get_name());
   }
-  encode.jstdo = options.no_jstdo_given->count() == 0;
-  if (options.jstdo_given->count() > 0 && encode.chunks > 1)
+  encode.jstdo = !options.no_jstdo;
+  if (options.jstdo && encode.chunks > 1)
     fail(ErrorCode::invalid_argument, "--jstdo has one network, --chunks several");
   StatusLine status(options.quiet);
   video::EncodeProgress progress;
@@ -174,9 +173,9 @@ void add_video_encode(CLI::App& video) {
   command.add_option("--chunks", options->encode.chunks, "networks, by how hard patches are (STDO)")
       ->check(CLI::Range(1, 16))
       ->capture_default_str();
-  options->jstdo_given = command.add_flag("--jstdo", "one network is trained on the harder patches (usual)");
-  options->no_jstdo_given =
-      command.add_flag("--no-jstdo", "it is trained on all patches alike")->excludes(options->jstdo_given);
+  CLI::Option* jstdo =
+      command.add_flag("--jstdo", options->jstdo, "one network is trained on the harder patches (usual)");
+  command.add_flag("--no-jstdo", options->no_jstdo, "it is trained on all patches alike")->excludes(jstdo);
   command
       .add_option("--scenes", options->encode.scenes,
                   "further networks for scenes, at most, where they pay (0: one network for the clip)")
