@@ -36,7 +36,7 @@ def points(steps):
         yield point("smaller", clip, "x265", 28, "x2", steps=2 * steps)
     for clip in CLIPS[:3]:
         yield point("same", clip, "x265", 36, "x1", steps=2 * steps)
-    for crf in (55, 41, 48, 34, 27):
+    for crf in (55, 41, 48, 34):
         for clip in CLIPS:
             yield point("same", clip, "av1", crf, "x1", steps=2 * steps)
     for clip in CLIPS:
