@@ -2,37 +2,16 @@
 
 #include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include <algorithm>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 
 #include "base/error.hpp"
 
 namespace cairn::resident {
-namespace {
-
-constexpr uint64_t kPage = 4096, kHugePage = 2 << 20;
-// Read at once: large enough for a disk's rate, small enough to stop within a token when the limit falls.
-// While tokens are computed, a little at a time with pauses, 64 MB a second: nobody notices the processor
-// that it takes.
-constexpr uint64_t kReadBytes = 512 << 10, kReadBytesInPass = 128 << 10;
-constexpr auto kPauseInPass = std::chrono::milliseconds(2);
-constexpr auto kLook = std::chrono::milliseconds(500);  // at a file that is not whole
-
-uint64_t pages(uint64_t bytes) {
-  return (bytes + kPage - 1) / kPage * kPage;
-}
-
-}  // namespace
-
 kernels::PlaneRows Matrix::planes(uint32_t group) const {
   const Group& g = groups[group];
   const uint32_t rows = layout->group_rows(group);
@@ -72,14 +51,14 @@ Set::Set(const gguf::File& file) : path_(file.path()), layout_(stack::read_layou
     states_.resize(layout_.blocks.size());
     target_ = layout_.base_blocks;
     while (read_ < target_ && !failed_) {
-      const size_t done = read(read_, target_);
+      take_over(read(read_, target_));
       if (failed_ || !problems_.empty()) fail(ErrorCode::format, "{}", problems_.front());
-      read_ += done;
     }
     for (; published_ < read_; ++published_) raise(published_);
     limit_ = bytes_of(target_);
     present_bytes_ = layout_.present_bytes;
-    worker_ = std::thread([this] { work(); });
+    reader_ = std::thread([this] { read_ahead(); });
+    releaser_ = std::thread([this] { give_back(); });
   } catch (...) {
     munmap(arena_, arena_bytes_);
     close(file_);
@@ -93,7 +72,8 @@ Set::~Set() {
     leaving_ = true;
   }
   changed_.notify_all();
-  worker_.join();
+  reader_.join();
+  releaser_.join();
   munmap(arena_, arena_bytes_);
   close(file_);
 }
@@ -230,7 +210,10 @@ void Set::wait_until_read() {
 
 void Set::wait_until_released() {
   std::unique_lock lock(state_);
-  changed_.wait(lock, [this] { return held_.load() <= pages(bytes_of(std::max(target_, published_))); });
+  changed_.wait(lock, [this] {
+    const size_t used = std::max(target_, published_);
+    return held_.load() <= pages(bytes_of(used)) && (!reading_ || *reading_ <= used);
+  });
 }
 
 Status Set::status() const {
@@ -246,112 +229,6 @@ Status Set::status() const {
   status.bytes_read = bytes_read_;
   status.problems = problems_;
   return status;
-}
-
-// The reader: gives back what lies behind the target once nobody uses it, and reads what is missing before
-// it.
-void Set::work() {
-  // Tokens come first: on a busy machine reading ahead takes what they leave.
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), 10);
-  std::unique_lock lock(state_);
-  while (true) {
-    const auto something_to_do = [this] {
-      return leaving_ || (read_ > target_ && published_ <= target_) || (read_ < target_ && !failed_);
-    };
-    while (present_bytes_ < layout_.file_bytes && !changed_.wait_for(lock, kLook, something_to_do))
-      look_at_file();
-    changed_.wait(lock, something_to_do);
-    if (leaving_) return;
-    if (read_ > target_) {
-      std::fill(states_.begin() + static_cast<ptrdiff_t>(target_),
-                states_.begin() + static_cast<ptrdiff_t>(read_), State::absent);
-      read_ = target_;
-      const uint64_t end = pages(bytes_of(target_));
-      // Nobody reads there: the target cannot rise past `read_` without this thread.
-      lock.unlock();
-      release(end);
-      lock.lock();
-    } else {
-      const size_t first = read_, end = target_;
-      lock.unlock();
-      advise(pages(bytes_of(end)));
-      const size_t done = read(first, end);
-      lock.lock();
-      read_ += done;
-      pending_.store(true);
-      if (in_pass_.load(std::memory_order_relaxed) && read_ < target_) {
-        changed_.notify_all();
-        changed_.wait_for(lock, kPauseInPass, [this] { return leaving_ || read_ > target_; });
-      }
-    }
-    changed_.notify_all();
-  }
-}
-
-// Huge pages where all of one will be filled: decode reads through fewer translations, and the memory held is
-// still what was asked for.
-void Set::advise(uint64_t end) {
-  const auto begin = reinterpret_cast<uintptr_t>(arena_);
-  const uintptr_t whole = (begin + end) / kHugePage * kHugePage;
-  if (whole <= begin || end == advised_) return;
-  advised_ = end;
-  madvise(arena_, whole - begin, MADV_HUGEPAGE);
-  if (whole - begin < arena_bytes_)
-    madvise(arena_ + (whole - begin), arena_bytes_ - (whole - begin), MADV_NOHUGEPAGE);
-}
-
-void Set::release(uint64_t end) {
-  const uint64_t held = held_;
-  if (held <= end) return;
-  madvise(arena_ + end, held - end, MADV_DONTNEED);
-  held_ = end;
-}
-
-size_t Set::read(size_t first, size_t end) {
-  size_t last = first + 1;
-  const uint64_t begin = layout_.blocks[first].offset;
-  const auto end_of = [this](size_t block) {
-    return layout_.blocks[block].offset + layout_.blocks[block].bytes;
-  };
-  const uint64_t most = in_pass_.load(std::memory_order_relaxed) ? kReadBytesInPass : kReadBytes;
-  while (last < end && end_of(last) - begin <= most) ++last;
-  const uint64_t wanted = end_of(last - 1) - begin;
-  uint64_t got = 0;
-  std::string reason;
-  while (got < wanted) {
-    const ssize_t n = pread(file_, at(first) + got, wanted - got, static_cast<off_t>(begin + got));
-    if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) {
-      reason = n == 0 ? std::string("the file ends there now") : std::strerror(errno);
-      break;
-    }
-    got += static_cast<uint64_t>(n);
-  }
-  bytes_read_ += got;
-  // Where memory is short, a second copy in the system's cache only drives out what others need.
-  if (limited_) posix_fadvise(file_, static_cast<off_t>(begin), static_cast<off_t>(got), POSIX_FADV_DONTNEED);
-  held_ = std::max<uint64_t>(held_, pages(begin + got - layout_.blocks_begin));
-  size_t whole = first;
-  std::vector<size_t> bad;
-  while (whole < last && end_of(whole) - begin <= got) {
-    const stack::Block& block = layout_.blocks[whole];
-    if (XXH3_64bits(at(whole), block.bytes) != block.checksum) bad.push_back(whole);
-    ++whole;
-  }
-  const std::lock_guard lock(state_);
-  for (size_t i = first; i < whole; ++i) states_[i] = State::good;
-  for (const size_t i : bad) {
-    states_[i] = State::bad;
-    const std::string line = fmt::format(
-        "{}: {}: its checksum is wrong: it and the levels above it are left out", path_, name_of(i));
-    if (std::find(problems_.begin(), problems_.end(), line) == problems_.end()) problems_.push_back(line);
-  }
-  if (whole < last) {
-    failed_ = true;
-    problems_.push_back(
-        fmt::format("{}: {}: cannot read byte {}: {}", path_, name_of(whole), begin + got, reason));
-  }
-  return whole - first;
 }
 
 }  // namespace cairn::resident

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -47,8 +48,16 @@ struct Status {
   std::vector<std::string> problems;  // one line for each block left out, and why reading stopped
 };
 
+constexpr uint64_t kPage = 4096;
+constexpr uint64_t pages(uint64_t bytes) {  // rounded up to whole ones
+  return (bytes + kPage - 1) / kPage * kPage;
+}
+constexpr uint64_t page_of(uint64_t byte) {
+  return byte / kPage * kPage;
+}
+
 // The blocks of one stack in memory. One thread computes with them, inside of passes; every other call may
-// come from any thread at any time. A thread of its own reads ahead and gives memory back.
+// come from any thread at any time. Threads of its own read ahead and give memory back.
 class Set {
  public:
   // Reads the base's blocks. Errors: io, format (a base block whose checksum is wrong: there is no model
@@ -90,12 +99,19 @@ class Set {
   void apply();  // with pass_ held
   void raise(size_t block);
   void lower(size_t block);
-  void work();
+  void read_ahead();
+  void give_back();
   void aim();           // with state_ held
   void look_at_file();  // with state_ held
-  // Reads blocks [first, end) that are next to each other; returns how many are whole.
-  size_t read(size_t first, size_t end);
-  void release(uint64_t end);
+  // What one reading brought: blocks [first, whole) are there, up to `last` were asked for.
+  struct Chunk {
+    size_t first = 0, last = 0, whole = 0;
+    uint64_t at = 0, end = 0;  // where it stopped in the file; in the arena, whole pages
+    std::vector<size_t> bad;   // their checksum is wrong
+    std::string reason;        // why it stopped early
+  };
+  Chunk read(size_t first, size_t end);
+  void take_over(Chunk chunk);  // with state_ held
   void advise(uint64_t end);
   uint64_t bytes_of(size_t blocks) const { return layout_.end_of(blocks) - layout_.blocks_begin; }
   std::byte* at(size_t block) const;
@@ -109,7 +125,7 @@ class Set {
   int file_ = -1;
   std::byte* arena_ = nullptr;  // mirrors the file from blocks_begin on
   uint64_t arena_bytes_ = 0;
-  uint64_t advised_ = 0;  // up to where huge pages were asked for; the worker's
+  uint64_t advised_ = 0;  // up to where huge pages were asked for; the reader's
 
   std::mutex pass_;                   // whoever holds it may change levels
   size_t published_ = 0;              // blocks in use; changes with pass_ and state_ held
@@ -125,11 +141,13 @@ class Set {
   size_t read_ = 0;            // blocks [0, read_) have been read
   size_t target_ = 0;          // blocks that shall be in memory
   uint64_t limit_ = 0;
-  uint64_t present_bytes_ = 0;  // of the file, as last seen
-  bool failed_ = false;         // reading stopped; the next set_limit tries again
+  uint64_t present_bytes_ = 0;     // of the file, as last seen
+  std::optional<size_t> reading_;  // from this block on
+  bool releasing_ = false;
+  bool failed_ = false;  // reading stopped; the next set_limit tries again
   bool leaving_ = false;
   std::vector<std::string> problems_;
-  std::thread worker_;
+  std::thread reader_, releaser_;
 };
 
 // A pass for as long as it lives.
