@@ -9,7 +9,7 @@ namespace cairn::video {
 namespace {
 
 // In eighths of an octave, as scales are coded. At 5 bits a sixth of a network's bytes for 0.003 to 0.007 dB
-// (docs/video.md): a codec gives more for those bytes only where the video takes less than some 20 kB.
+// (docs/video.md): a codec gives as much for those bytes where the video takes 100 to 200 kB, more below.
 constexpr double kCoarser = 6, kMostCoarser = 8;
 
 }  // namespace
