@@ -43,20 +43,31 @@ std::vector<float> rope_tables(const gguf::File& file, const graph::Rope& rope, 
   return tables;
 }
 
-}  // namespace
-
-void check_tuning(TuneOn on) {
-  if ((on == TuneOn::torch || on == TuneOn::cuda) && find_own_library(kLibrary).empty()) {
+// Null: automatic, and there is none that opens.
+torch_part::Entry open_torch(TuneOn on) {
+  const std::string path = find_own_library(kLibrary);
+  if (path.empty() && on == TuneOn::automatic) return nullptr;
+  if (path.empty()) {
     fail(ErrorCode::not_found,
          "{} is not there: cairn was built without libtorch, or CAIRN_LIB should name its folder", kLibrary);
   }
+  try {
+    return reinterpret_cast<torch_part::Entry>(open_own_library(path, torch_part::kEntryName));
+  } catch (const Error&) {
+    if (on != TuneOn::automatic) throw;
+    return nullptr;
+  }
+}
+
+}  // namespace
+
+void check_tuning(TuneOn on) {
+  if (on == TuneOn::torch || on == TuneOn::cuda) open_torch(on);
 }
 
 std::unique_ptr<Distiller> make_torch_distiller(const Distillation& of, TuneOn on, uint32_t threads) {
-  check_tuning(on);
-  const std::string path = find_own_library(kLibrary);
-  if (path.empty()) return nullptr;
-  const auto entry = reinterpret_cast<torch_part::Entry>(open_own_library(path, torch_part::kEntryName));
+  const torch_part::Entry entry = open_torch(on);
+  if (entry == nullptr) return nullptr;
   const torch_part::Job job{of.model,
                             of.matrices,
                             of.layout.tables,
