@@ -140,7 +140,7 @@ def main():
     running.add_argument("--minutes", type=float, default=0, help="stop after so many")
     running.add_argument("--steps", type=int, default=2000, help="of training")
     running.add_argument("--only", nargs="+", help="these clips only: bbb car flower tos")
-    running.add_argument("--of", nargs="+", help="these sets of points only: restored smaller same auto chunks joint curves plain")
+    running.add_argument("--of", nargs="+", help="these sets of points only: restored smaller same curves auto tos chunks joint small plain")
     paging = actions.add_parser("page", help="make the page")
     paging.add_argument("records", type=pathlib.Path)
     paging.add_argument("-o", "--output", type=pathlib.Path, required=True)

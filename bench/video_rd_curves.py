@@ -8,6 +8,8 @@ def curve(points):
     """Sorted by bytes, with what costs more and gives less than another left out. points: (bytes, dB)."""
     kept = []
     for size, quality in sorted(set(points)):
+        if kept and size == kept[-1][0]:
+            kept.pop()  # the same stream, measured twice
         if not kept or quality > kept[-1][1]:
             kept.append((size, quality))
     return kept

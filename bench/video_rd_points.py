@@ -36,12 +36,19 @@ def points(steps):
         yield point("smaller", clip, "x265", 28, "x2", steps=2 * steps)
     for clip in CLIPS[:3]:
         yield point("same", clip, "x265", 36, "x1", steps=2 * steps)
-    for crf in (55, 41, 48, 34):
-        for clip in CLIPS:
+    for crf in (55, 41):
+        for clip in CLIPS[:3]:
             yield point("same", clip, "av1", crf, "x1", steps=2 * steps)
-    for clip in CLIPS:
+    for crf in (48, 34):  # with those above curves for a BD-rate
+        for clip in CLIPS[:3]:
+            yield point("curves", clip, "av1", crf, "x1", steps=steps)
+    for clip in CLIPS[:3]:
         for crf in AUTO_CRF:
             yield point("auto", clip, "x265", crf, "auto", steps=steps)
+    for crf in (55, 48, 41, 34):
+        yield point("tos", "tos", "av1", crf, "x1", steps=2 * steps if crf == 55 else steps)
+    for crf in AUTO_CRF:  # of the longest clip what is chosen of all others
+        yield point("tos", "tos", "x265", crf, "x1", steps=steps)
     # STDO's claims: chunks against one network of the same kind and training, and JSTDO.
     for clip in ("car", "flower"):
         for method in ("one", "stdo2", "stdo4", "jstdo"):
@@ -50,7 +57,7 @@ def points(steps):
         yield point("joint", clip, codec, crf, mode, method="one", steps=2 * steps)
     for clip in CLIPS:
         for crf in AV1_CRF[2]:
-            yield point("curves", clip, "av1", crf, "x2", steps=steps)
+            yield point("small", clip, "av1", crf, "x2", steps=steps)
     for clip in CLIPS:
         for codec in ("x265", "x264"):
             for crf in PLAIN_CRF[codec]:
