@@ -49,7 +49,7 @@ struct EncodeOptions {
 
 struct Choice {
   Mode mode = Mode::plain;
-  double crf = 0;  // 0: not known, another encoder's
+  double crf = 0;                      // 0: not known, another encoder's
   Filter downscale = Filter::bicubic;  // at x2 to x4, where crf is known
   uint64_t bytes = 0;                  // of the picture
   double psnr = 0;                     // luma, dB
