@@ -53,7 +53,8 @@ def trace(options, model, seconds, limit, memory=None, move=None):
     """Rows of bench_elastic --trace, and whether the process was killed. move(group, stop): runs meanwhile."""
     group = Group("run")
     group.limit(limit)
-    command = [f"{options.build}/bench/bench_elastic", model, "--trace", str(seconds)]
+    command = [f"{options.build}/bench/bench_elastic", model, "--trace", str(seconds), "--threads",
+               str(options.threads)]
     if memory:
         command += ["--memory", memory]
     drop_cache(model)
@@ -182,6 +183,7 @@ def main():
     parser.add_argument("--windows", type=int, default=20)
     parser.add_argument("--limits", default="80,100,130,180", help="MiB")
     parser.add_argument("--headroom", type=int, default=6, help="MiB")
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seconds", type=int, default=16)
     parser.add_argument("--saw-minutes", type=float, default=10)
     parser.add_argument("--saw-period", type=float, default=60, help="seconds")
