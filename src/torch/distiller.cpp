@@ -163,17 +163,23 @@ class TorchDistiller : public Distiller {
     }
   }
 
-  // slots become leaves of autograd and the layer's results; `after` the gradients of those become those of
-  // what it began with.
-  void backward(const graph::Layer& layer, Slots begin, Slots& after) {
-    std::vector<at::Tensor> inputs, outputs, given;
+  // What a layer or the head begins with become leaves of autograd, listed in `inputs`. Returns their slots.
+  static std::vector<Slot> make_leaves(Slots& begin, std::vector<at::Tensor>& inputs) {
     std::vector<Slot> of;
     for (const Slot s : kCarried) {
-      if (!slot(begin, s).defined()) continue;
-      slot(begin, s).set_requires_grad(true);
-      inputs.push_back(slot(begin, s));
+      at::Tensor& value = slot(begin, s);
+      if (!value.defined()) continue;
+      value = value.detach().set_requires_grad(true);
+      inputs.push_back(value);
       of.push_back(s);
     }
+    return of;
+  }
+
+  // `after`: gradients of the layer's results, which become those of what it began with.
+  void backward(const graph::Layer& layer, Slots begin, Slots& after) {
+    std::vector<at::Tensor> inputs, outputs, given;
+    const std::vector<Slot> of = make_leaves(begin, inputs);
     std::vector<Leaf> leaves;
     run_layer(layer, begin, &leaves);
     for (const Slot s : kCarried) {
@@ -189,16 +195,9 @@ class TorchDistiller : public Distiller {
   }
 
   // The distance, and its gradients in what the head begins with.
-  double head(std::span<const size_t> windows, const Slots& end, Slots& gradients) {
-    Slots begin;
+  double head(std::span<const size_t> windows, Slots begin, Slots& gradients) {
     std::vector<at::Tensor> inputs, features;
-    std::vector<Slot> of;
-    for (const Slot s : kCarried) {
-      if (!slot(const_cast<Slots&>(end), s).defined()) continue;
-      slot(begin, s) = slot(const_cast<Slots&>(end), s).detach().set_requires_grad(true);
-      inputs.push_back(slot(begin, s));
-      of.push_back(s);
-    }
+    const std::vector<Slot> of = make_leaves(begin, inputs);
     enter_head(begin);
     const at::Tensor x = slot(begin, output().input);
     for (const size_t w : windows) features.push_back(features_[w]);
@@ -245,7 +244,7 @@ class TorchDistiller : public Distiller {
       }
     }
     Slots gradients;
-    const double loss = head(work.windows, slots, gradients);
+    const double loss = head(work.windows, std::move(slots), gradients);
     for (size_t layer = begins.size(); layer-- > 0;) {
       if (tick) tick();
       backward(job_.model.layers[layer], std::move(begins[layer]), gradients);
