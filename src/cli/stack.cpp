@@ -1,11 +1,13 @@
 #include <fmt/format.h>
 
+#include <array>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/error.hpp"
 #include "base/model_store.hpp"
+#include "base/names.hpp"
 #include "cli/commands.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
@@ -13,6 +15,11 @@
 
 namespace cairn::cli {
 namespace {
+
+// In the order of the enumerators.
+constexpr std::array<const char*, 2> kCodecs = {"planes", "avd"};
+constexpr std::array<const char*, 3> kEmbeddings = {"auto", "keep", "planes"};
+constexpr std::array<const char*, 4> kTuneOn = {"auto", "cpu", "torch", "cuda"};
 
 struct Flags {
   std::string model, text, output, codec = "planes", embeddings = "auto", tune_on = "auto";
@@ -26,15 +33,11 @@ void run(Flags flags) {
   model_options.tokenizer_ahead = !flags.text.empty();
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
   if (flags.text.empty()) flags.options.windows = 0;
-  flags.options.codec = flags.codec == "avd" ? stack::Codec::avd : stack::Codec::planes;
+  flags.options.codec = parse_name<stack::Codec>(kCodecs, flags.codec, "a codec");
   if (flags.tune) flags.options.tune.steps = flags.tune_steps;
-  flags.options.embeddings = flags.embeddings == "keep"     ? stack::Embeddings::keep
-                             : flags.embeddings == "planes" ? stack::Embeddings::planes
-                                                            : stack::Embeddings::automatic;
-  flags.options.tune.on = flags.tune_on == "cpu"     ? stack::TuneOn::cpu
-                          : flags.tune_on == "torch" ? stack::TuneOn::torch
-                          : flags.tune_on == "cuda"  ? stack::TuneOn::cuda
-                                                     : stack::TuneOn::automatic;
+  flags.options.embeddings =
+      parse_name<stack::Embeddings>(kEmbeddings, flags.embeddings, "a treatment of embeddings");
+  flags.options.tune.on = parse_name<stack::TuneOn>(kTuneOn, flags.tune_on, "a place to tune on");
   const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
   Stages stages;
   const stack::EncodeReport report = stack::encode_stack(
@@ -72,13 +75,13 @@ void add_stack(CLI::App& program) {
       ->add_option(
           "--codec", flags->codec,
           "planes: nested codes of up to 6 bits (default); avd: BitStack's decomposition, to compare")
-      ->check(CLI::IsMember({"planes", "avd"}).description(""))
+      ->check(CLI::IsMember(kCodecs).description(""))
       ->type_name("NAME");
   command
       ->add_option("--embeddings", flags->embeddings,
                    "token embedding and output head: keep: as the model has them; planes: stacked like the "
                    "rest; auto (default): planes where they would take more than the rest at 3 bits")
-      ->check(CLI::IsMember({"keep", "planes", "auto"}).description(""))
+      ->check(CLI::IsMember(kEmbeddings).description(""))
       ->type_name("NAME");
   command->add_flag("--exact", options.exact, "planes: a last level that restores the source exactly");
   command->add_flag("--tune", flags->tune,
@@ -100,7 +103,7 @@ void add_stack(CLI::App& program) {
           "--tune-on", flags->tune_on,
           "cpu: cairn itself; torch: libtorch's CPU; cuda: libtorch's GPU; auto (default): cuda where "
           "that is found, else cpu")
-      ->check(CLI::IsMember({"auto", "cpu", "torch", "cuda"}).description(""))
+      ->check(CLI::IsMember(kTuneOn).description(""))
       ->type_name("NAME");
   command->add_option("--windows", options.windows, "most windows of text to calibrate with")
       ->capture_default_str()

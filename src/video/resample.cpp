@@ -6,7 +6,7 @@
 #include <numbers>
 #include <vector>
 
-#include "video/names.hpp"
+#include "base/names.hpp"
 
 namespace cairn::video {
 namespace {

@@ -7,10 +7,10 @@
 #include <tuple>
 
 #include "base/error.hpp"
+#include "base/names.hpp"
 #include "video/encode/coded_input.hpp"
 #include "video/encode/networks.hpp"
 #include "video/encode/scene_networks.hpp"
-#include "video/names.hpp"
 #include "video/resample.hpp"
 
 namespace cairn::video {

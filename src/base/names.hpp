@@ -8,7 +8,7 @@
 
 #include "base/error.hpp"
 
-namespace cairn::video {
+namespace cairn {
 
 // The enumerator whose name it is. Errors: invalid_argument, `"text" is not <what>: ` and all names.
 template <class Enum, size_t N>
@@ -19,4 +19,4 @@ Enum parse_name(const std::array<const char*, N>& names, std::string_view text, 
   fail(ErrorCode::invalid_argument, "\"{}\" is not {}: {}", text, what, fmt::join(names, ", "));
 }
 
-}  // namespace cairn::video
+}  // namespace cairn
