@@ -49,9 +49,9 @@ build() {
   shift
   [ $# -eq 0 ] || targets=(--target "$@")
   if [ "$preset" = fuzz ]; then
-    quietly "Configuring $preset" cmake --preset "$preset"
+    configure "$preset"
   else
-    quietly "Configuring $preset" cmake --preset "$preset" -DCAIRN_TESTS=ON
+    configure "$preset" -DCAIRN_TESTS=ON
   fi
   quietly "Building $preset" cmake --build --preset "$preset" "${targets[@]}"
 }

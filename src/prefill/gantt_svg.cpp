@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 
 #include "prefill/gantt.hpp"
 #include "prefill/timeline.hpp"
@@ -59,7 +58,7 @@ class Picture {
  private:
   template <class... Args>
   void emit(fmt::format_string<Args...> format, Args&&... args) {
-    fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
+    out_ += fmt::format(format, std::forward<Args>(args)...);
     out_ += '\n';
   }
   void text(double at, double y, const char* style, const std::string& content) {
