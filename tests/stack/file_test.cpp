@@ -176,6 +176,18 @@ TEST_F(StackFile, AStackOfAStackIsRefused) {
               HasSubstr("is a stack already"));
 }
 
+// A key of the order's prefix that is no array of it counts like any other of the stack's.
+TEST_F(StackFile, AScalarAmongTheOrdersKeysIsNoEntry) {
+  const uint64_t before = read_layout(gguf::File(path("stack.gguf"))).linear_bytes(1);
+  std::string bytes = content("stack.gguf");
+  const std::string key = "llama.context_length", other = "cairn.stack.order.no";
+  ASSERT_EQ(key.size(), other.size());
+  bytes.replace(bytes.find(key), key.size(), other);
+  write_file(path("scalar.gguf"), bytes);
+  const Layout layout = read_layout(gguf::File(path("scalar.gguf")));
+  EXPECT_EQ(layout.linear_bytes(1), before + other.size() + 4 + sizeof(uint32_t));
+}
+
 TEST_F(StackFile, AnotherProgramsUnfinishedFileIsLeftAlone) {
   write_file(path("new.gguf.partial"), "GGUF, as a pull of an earlier version left it");
   write_file(path("new.gguf.pull.partial"), "GGUF, the beginning of a download");
