@@ -4,7 +4,11 @@
 #include <cmath>
 #include <random>
 
+#include "base/expect_error.hpp"
+#include "base/temporary_folder.hpp"
+#include "formats/small_llama.hpp"
 #include "stack/attention.hpp"
+#include "stack/differentiate.hpp"
 #include "stack/float_ops.hpp"
 
 namespace cairn::stack {
@@ -143,6 +147,24 @@ TEST(SoftmaxGradient, IsTheSoftmaxLessTheLabel) {
       const float expected = static_cast<float>(i + 1) / 15 - (i == labels[t] ? 1.0f : 0.0f);
       EXPECT_NEAR(logits[i * kSoftmaxTokens + t], expected, 1e-6f);
     }
+  }
+}
+
+// An op that nobody has taught it must not be passed over.
+TEST(Differentiator, AnUnknownOpIsNamed) {
+  const cairn::testing::TemporaryFolder folder;
+  cairn::testing::write_small_llama(folder / "model.gguf");
+  const gguf::File file(folder / "model.gguf");
+  const std::vector<std::vector<text::Token>> windows(1, std::vector<text::Token>(64, 7));
+  ThreadPool pool(1);
+  for (const graph::OpKind kind : {graph::OpKind::rotate, graph::OpKind::softcap, graph::OpKind::embed}) {
+    graph::Model model = graph::load(file);
+    model.layers[1].front().push_back(
+        {.kind = kind, .input = graph::Slot::normed, .output = graph::Slot::normed});
+    Differentiator differentiator(file, model, 64, pool);
+    cairn::testing::expect_error(ErrorCode::unsupported,
+                                 std::string("op '") + graph::name(kind) + "' of normed is not known",
+                                 [&] { differentiator.features(windows, {}); });
   }
 }
 
