@@ -1,5 +1,7 @@
 #include "device/cpu/kv_cache.hpp"
 
+#include <initializer_list>
+
 #include "base/error.hpp"
 
 namespace cairn::device::cpu {
