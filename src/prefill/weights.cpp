@@ -35,7 +35,9 @@ size_t LinearWeights::row_floats() const {
 }
 
 void LinearWeights::fill(uint32_t begin, uint32_t count, int8_t* values, float* scales) const {
-  std::vector<float> row(row_floats());
+  // Threads of a pool come here in every pass of a device that keeps no weights.
+  static thread_local std::vector<float> row;
+  row.resize(std::max(row.size(), row_floats()));
   for (uint32_t r = 0; r < count; ++r) {
     load(begin + r, row.data());
     const float largest = tensor_largest_ > 0 ? tensor_largest_ : kernels_.largest(row.data(), k());

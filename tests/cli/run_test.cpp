@@ -12,10 +12,10 @@
 namespace cairn::cli {
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
-class Run : public testing::Test {
+class Run : public ::testing::Test {
  protected:
   Run() { llm::write_tiny_model(model()); }
 
