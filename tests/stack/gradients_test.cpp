@@ -44,7 +44,7 @@ void expect_gradient(std::vector<float>& x, const std::vector<float>& weights,
   }
 }
 
-class AttentionGradient : public testing::TestWithParam<std::pair<uint32_t, float>> {};
+class AttentionGradient : public ::testing::TestWithParam<std::pair<uint32_t, float>> {};
 
 TEST_P(AttentionGradient, IsTheSlope) {
   ThreadPool pool(2);
@@ -68,7 +68,7 @@ TEST_P(AttentionGradient, IsTheSlope) {
   expect_gradient(v, dy, dv, forward);
 }
 INSTANTIATE_TEST_SUITE_P(Kinds, AttentionGradient,
-                         testing::Values(std::pair(0u, 0.0f), std::pair(40u, 0.0f), std::pair(0u, 2.0f)));
+                         ::testing::Values(std::pair(0u, 0.0f), std::pair(40u, 0.0f), std::pair(0u, 2.0f)));
 
 TEST(Attention, IsTheDefinition) {
   ThreadPool pool(1);
