@@ -3,9 +3,9 @@
 //
 //   bench_pool [THREADS] [ROUNDS]
 //
-// Prints work done a second against one thread on an idle machine: the machine idle, one and two other programs
-// that compute, and two of the same at once (the slower of them). Medians of interleaved rounds; each
-// measurement is a process of its own. Run it on an idle machine.
+// Prints work done a second against one thread on an idle machine: the machine idle, one and two other
+// programs that compute, and two of the same at once (the slower of them). Medians of interleaved rounds;
+// each measurement is a process of its own. Run it on an idle machine.
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -40,7 +40,8 @@ struct Shape {
   size_t tasks;
   double task_us, between_us;  // between two loops the caller is busy with something of its own
 };
-constexpr Shape kShapes[] = {{"decode, 12 tasks of 8 us", 12, 8, 5}, {"prefill, 60 tasks of 100 us", 60, 100, 20}};
+constexpr Shape kShapes[] = {{"decode, 12 tasks of 8 us", 12, 8, 5},
+                             {"prefill, 60 tasks of 100 us", 60, 100, 20}};
 constexpr double kSeconds = 0.7;
 
 uint64_t spin(double steps) {
@@ -171,7 +172,7 @@ int main(int argc, char** argv) {
     fmt::print("{}; {} threads\n{:12} {:>6} {:>8} {:>8} {:>8}\n", shape.name, threads, "", "idle", "1 other",
                "2 others", "twice");
     for (const auto& [name, all] : results)
-      fmt::print("{:12} {:6.2f} {:8.2f} {:8.2f} {:8.2f}\n", name, median(all[0]), median(all[1]), median(all[2]),
-                 median(all[3]));
+      fmt::print("{:12} {:6.2f} {:8.2f} {:8.2f} {:8.2f}\n", name, median(all[0]), median(all[1]),
+                 median(all[2]), median(all[3]));
   }
 }

@@ -1,44 +1,30 @@
 #include "base/thread_pool.hpp"
 
+#include <fmt/format.h>
 #include <pthread.h>
 #include <sched.h>
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstdio>
-#include <cstdlib>
 #include <system_error>
 #include <thread>
 #include <vector>
 
 #include "base/error.hpp"
 #include "base/futex.hpp"
+#include "base/index_range.hpp"
+#include "base/thread_turn.hpp"
 
 namespace cairn {
 namespace {
 
 constexpr size_t kMostThreads = 1024;
 
-static int64_t env(const char* n, int64_t d) {
-  const char* e = getenv(n);
-  return e ? atoll(e) : d;
-}
-// Nanoseconds.
-int64_t kSpin = env("CAIRN_SPIN", 1000)*1000;           // helpers between loops, where nobody else wants the processor
-int64_t kSpinBusy = env("CAIRN_SPINB", 50)*1000;        // and where somebody does
-int64_t kSpinSleepy = 20'000;      // helpers of Idle::sleep
-int64_t kWaitSpin = env("CAIRN_WAIT",200)*1000;      // the caller, for a helper's last index
-int64_t kTurn = env("CAIRN_YIELD",1000)*1000;        // a helper gives way after it: less than any scheduler's own turns
-constexpr int64_t kAway = 300'000;         // a pause this long was somebody else's turn
-constexpr int64_t kBusyFor = 100'000'000;  // how long one such turn counts
-constexpr int64_t kLook = 100'000'000;     // between two looks at which processors are ours
-
-int64_t now() {
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(
-             std::chrono::steady_clock::now().time_since_epoch())
-      .count();
-}
+// Nanoseconds. Helpers spin between two loops where nobody else wants their processor, hardly where somebody
+// does; the caller spins for a helper's last index. Waking a thread takes some tens of microseconds.
+constexpr int64_t kSpin = 1'000'000, kSpinBusy = 50'000, kSpinSleepy = 20'000, kWaitSpin = 200'000;
+constexpr int64_t kLook = 100'000'000;  // between two looks at which processors are ours
 
 void pause() {
   for (int i = 0; i < 8; ++i) {
@@ -57,82 +43,26 @@ struct Membership {
 };
 thread_local Membership membership;
 
-// The indices [begin, end) of a loop that nobody has taken yet, in one word. Taking one is what makes it safe to
-// look at the loop: until that index is done the loop cannot end.
-class Range {
- public:
-  void set(size_t begin, size_t end) {
-    word_.store(static_cast<uint64_t>(end) << 32 | begin, std::memory_order_release);
-  }
-  bool take_first(size_t& index) {
-    return take(1, [&](uint64_t word) { index = static_cast<uint32_t>(word); });
-  }
-  bool take_last(size_t& index) {
-    return take(-(uint64_t{1} << 32), [&](uint64_t word) { index = (word >> 32) - 1; });
-  }
-
- private:
-  template <class Found>
-  bool take(uint64_t change, const Found& found) {
-    uint64_t word = word_.load(std::memory_order_relaxed);
-    while (static_cast<uint32_t>(word) < word >> 32) {
-      if (word_.compare_exchange_weak(word, word + change, std::memory_order_acquire,
-                                      std::memory_order_relaxed)) {
-        found(word);
-        return true;
-      }
-    }
-    return false;
-  }
-
-  std::atomic<uint64_t> word_{0};
-};
-
-// A helper's turns on its processor.
-class Turns {
- public:
-  // Between two things to do. True: somebody else had the processor meanwhile.
-  bool look(int64_t time) {
-    const bool away = time - last_ > kAway;
-    if (away) busy_until_ = time + kBusyFor;
-    if (away) since_ = time;
-    last_ = time;
-    return away;
-  }
-  void begin(int64_t time) { since_ = last_ = time; }
-  bool busy() const { return last_ < busy_until_; }
-  bool over() const { return last_ - since_ >= kTurn; }
-  void give_way() {
-    sched_yield();
-    const int64_t time = now();
-    if (time - last_ > kAway / 3) busy_until_ = time + kBusyFor;
-    begin(time);
-  }
-
- private:
-  int64_t since_ = now(), last_ = since_, busy_until_ = 0;
-};
-
 }  // namespace
 
 class ThreadPool::Loop {
  public:
   Loop(size_t threads, Idle idle) : idle_(idle), places_(threads) {
-    for (size_t i = 1; i < threads; ++i) {
+    cpu_set_t mask;
+    if (allowed(mask)) processors_ = static_cast<size_t>(CPU_COUNT(&mask));
+    for (; started_ < threads; ++started_) {
       try {
-        places_[i].thread = std::thread([this, i] { serve(i); });
+        places_[started_].thread = std::thread([this, self = started_] { serve(self); });
       } catch (const std::system_error& error) {
         static std::atomic<bool> told{false};
-        if (!told.exchange(true))
-          fmt::print(stderr, "cairn: {} of {} threads could be started ({}); going on with those\n", i, threads, error.code().message());
+        if (!told.exchange(true)) {
+          fmt::print(stderr, "cairn: {} of {} threads could be started ({}); going on with fewer\n", started_,
+                     threads, error.code().message());
+        }
         break;
       }
-      started_ = i + 1;
     }
     active_ = started_;
-    cpu_set_t mask;
-    CPU_ZERO(&mask);
-    if (sched_getaffinity(0, sizeof mask, &mask) == 0) processors_ = static_cast<size_t>(CPU_COUNT(&mask));
   }
   ~Loop() {
     stop_.store(true, std::memory_order_relaxed);
@@ -144,56 +74,47 @@ class ThreadPool::Loop {
   }
 
   size_t threads() const { return started_; }
+
   ThreadUse use() const {
-    int64_t helpers = 0;
-    for (const Place& place : places_) helpers += place.worked.load(std::memory_order_relaxed);
-    const int64_t own = worked_.load(std::memory_order_relaxed);
-    return {static_cast<double>(own) * 1e-9, static_cast<double>(helpers) * 1e-9};
+    int64_t all = 0;
+    for (const Place& place : places_) all += place.worked.load(std::memory_order_relaxed);
+    return {static_cast<double>(lasted_.load(std::memory_order_relaxed)) * 1e-9,
+            static_cast<double>(all) * 1e-9};
   }
 
   void run(size_t count, Function function, void* context) {
-    const int64_t start = now();
+    const int64_t start = monotonic_ns();
     keep_helpers_off(start);
     const size_t width = std::min(active_, count);
     function_.store(function, std::memory_order_relaxed);
     context_.store(context, std::memory_order_relaxed);
     width_.store(width, std::memory_order_relaxed);
     remaining_.store(static_cast<uint32_t>(count), std::memory_order_relaxed);
-    for (size_t i = 0; i < width; ++i)
-      places_[i].range.set(count * i / width, count * (i + 1) / width);
-    number_.fetch_add(1, std::memory_order_seq_cst);
-    for (size_t i = 1; i < width; ++i) wake(places_[i]);
+    for (size_t i = 0; i < width; ++i) places_[i].range.set(count * i / width, count * (i + 1) / width);
+    if (width > 1) {
+      number_.fetch_add(1, std::memory_order_seq_cst);
+      for (size_t i = 1; i < width; ++i) wake(places_[i]);
+    }
     work(0, nullptr);
     wait();
-    worked_.store(worked_.load(std::memory_order_relaxed) + now() - start, std::memory_order_relaxed);
+    lasted_.store(lasted_.load(std::memory_order_relaxed) + monotonic_ns() - start,
+                  std::memory_order_relaxed);
   }
-
-  void alone(size_t count, Function function, void* context, size_t thread, bool counted) {
-    const int64_t start = now();
-    for (size_t i = 0; i < count; ++i) function(context, thread, i);
-    if (!counted) return;
-    const int64_t took = now() - start;
-    worked_.store(worked_.load(std::memory_order_relaxed) + took, std::memory_order_relaxed);
-    Place& place = places_[0];
-    place.worked.store(place.worked.load(std::memory_order_relaxed) + took, std::memory_order_relaxed);
-  }
-
-  size_t active() const { return active_; }
 
  private:
   struct alignas(64) Place {
-    Range range;
-    alignas(64) std::atomic<uint32_t> asleep{0};
+    IndexRange range;
     std::atomic<int64_t> worked{0};  // nanoseconds
+    alignas(64) std::atomic<uint32_t> asleep{0};
     std::thread thread;
   };
 
-  // Takes and does indices until none is left. What is done is told before the thread gives way.
-  void work(size_t self, Turns* turns) {
+  // Takes and does indices until none is left. The thread tells what it has done before it gives way.
+  void work(size_t self, ThreadTurn* turn) {
     Place& place = places_[self];
     uint32_t done = 0, next_look = 1;
     size_t index = 0;
-    int64_t start = now();
+    int64_t start = monotonic_ns();
     const auto tell = [&](int64_t time) {
       place.worked.store(place.worked.load(std::memory_order_relaxed) + time - start,
                          std::memory_order_relaxed);
@@ -205,15 +126,16 @@ class ThreadPool::Loop {
     };
     const auto perform = [&] {
       function_.load(std::memory_order_relaxed)(context_.load(std::memory_order_relaxed), self, index);
-      if (++done < next_look || turns == nullptr) return;
-      const int64_t time = now();
-      next_look = static_cast<uint32_t>(
-          std::clamp<int64_t>(done * kTurn / 10 / std::max<int64_t>(1, time - start), 1, 1000));
-      turns->look(time);
-      if (turns->over()) {
+      if (++done < next_look || turn == nullptr) return;
+      const int64_t time = monotonic_ns();
+      // About ten looks a turn.
+      const int64_t few = done * (ThreadTurn::kLength / 10) / std::max<int64_t>(1, time - start);
+      next_look = static_cast<uint32_t>(std::clamp<int64_t>(few, 1, 1000));
+      turn->works(time);
+      if (turn->over()) {
         tell(time);
-        turns->give_way();
-        start = now();
+        turn->give_way();
+        start = monotonic_ns();
       } else {
         next_look += done;
       }
@@ -223,37 +145,40 @@ class ThreadPool::Loop {
     for (size_t i = 1; i < width; ++i) {
       while (places_[(self + i) % width].range.take_last(index)) perform();
     }
-    if (done != 0) tell(now());
+    if (done == 0) return;
+    const int64_t time = monotonic_ns();
+    tell(time);
+    if (turn != nullptr) turn->works(time);
   }
 
   void serve(size_t self) {
     membership = {this, self};
-    Turns turns;
+    ThreadTurn turn;
     for (uint32_t seen = 0;;) {
-      seen = next_loop(places_[self], seen, turns);
+      seen = next_loop(places_[self], seen, turn);
       if (stop_.load(std::memory_order_relaxed)) return;
-      if (self < width_.load(std::memory_order_relaxed)) work(self, &turns);
+      if (self < width_.load(std::memory_order_relaxed)) work(self, &turn);
     }
   }
 
   // Waits for a loop after the one numbered `seen`; its number.
-  uint32_t next_loop(Place& place, uint32_t seen, Turns& turns) {
-    int64_t start = now();
-    turns.look(start);
-    if (turns.over()) turns.give_way();
+  uint32_t next_loop(Place& place, uint32_t seen, ThreadTurn& turn) {
+    int64_t start = monotonic_ns();
+    turn.works(start);
+    if (turn.over()) turn.give_way();
     while (true) {
       const uint32_t number = number_.load(std::memory_order_acquire);
       if (number != seen) return number;
       pause();
-      const int64_t time = now();
-      if (turns.look(time)) start = time;
-      const int64_t limit = idle_ == Idle::sleep ? kSpinSleepy : turns.busy() ? kSpinBusy : kSpin;
+      const int64_t time = monotonic_ns();
+      if (turn.spins(time)) start = time;
+      const int64_t limit = idle_ == Idle::sleep ? kSpinSleepy : turn.others() ? kSpinBusy : kSpin;
       if (time - start < limit) continue;
       place.asleep.store(1, std::memory_order_seq_cst);
       if (number_.load(std::memory_order_seq_cst) == seen) futex_wait(place.asleep, 1);
       place.asleep.store(0, std::memory_order_relaxed);
-      start = now();
-      turns.begin(start);
+      start = monotonic_ns();
+      turn.begin(start);
     }
   }
 
@@ -266,7 +191,7 @@ class ThreadPool::Loop {
   // Until the helpers have done what they took.
   void wait() {
     if (remaining_.load(std::memory_order_acquire) == 0) return;
-    for (const int64_t start = now(); now() - start < kWaitSpin;) {
+    for (const int64_t start = monotonic_ns(); monotonic_ns() - start < kWaitSpin;) {
       pause();
       if (remaining_.load(std::memory_order_acquire) == 0) return;
     }
@@ -275,35 +200,40 @@ class ThreadPool::Loop {
     waiting_.store(0, std::memory_order_relaxed);
   }
 
-  // Helpers run on any processor of this process but the caller's.
+  static bool allowed(cpu_set_t& mask) {
+    CPU_ZERO(&mask);
+    return sched_getaffinity(0, sizeof mask, &mask) == 0;
+  }
+
+  // Helpers run on any processor that the caller may use but the one where it is.
   void keep_helpers_off(int64_t time) {
+    if (started_ == 1) return;
     const int processor = sched_getcpu();
     if (processor == processor_ && time - looked_ < kLook) return;
+    processor_ = processor;
     looked_ = time;
     cpu_set_t mask;
-    CPU_ZERO(&mask);
-    if (processor < 0 || sched_getaffinity(0, sizeof mask, &mask) != 0) return;
-    // Fewer than at the start: so many threads less.
-    const size_t processors = static_cast<size_t>(std::max(1, CPU_COUNT(&mask)));
+    if (processor < 0 || !allowed(mask)) return;
+    // Fewer processors than at the start are fewer threads.
+    const auto processors = static_cast<size_t>(CPU_COUNT(&mask));
     active_ = processors < processors_ ? std::min(started_, processors) : started_;
     CPU_CLR(static_cast<size_t>(processor), &mask);
-    if (CPU_COUNT(&mask) == 0 || (processor == processor_ && CPU_EQUAL(&mask, &helpers_))) return;
-    processor_ = processor;
+    if (CPU_COUNT(&mask) == 0 || CPU_EQUAL(&mask, &helpers_)) return;
     helpers_ = mask;
     for (size_t i = 1; i < started_; ++i)
       pthread_setaffinity_np(places_[i].thread.native_handle(), sizeof mask, &mask);
   }
 
   const Idle idle_;
-  size_t started_ = 1, active_ = 1;
   std::vector<Place> places_;
-  size_t processors_ = 0;  // when the threads were started
-  int processor_ = -1;     // the caller's
+  size_t started_ = 1, active_ = 1;  // threads, the caller among them; those that loops are shared among
+  size_t processors_ = 0;            // the caller's, when the threads were started
+  int processor_ = -1;               // where the caller was when it last looked
   int64_t looked_ = 0;
   cpu_set_t helpers_{};
-  std::atomic<int64_t> worked_{0};  // nanoseconds of loops
+  std::atomic<int64_t> lasted_{0};  // nanoseconds of loops
 
-  // Of the current loop; written before its ranges are.
+  // The current loop's; written before its ranges are.
   alignas(64) std::atomic<Function> function_{nullptr};
   std::atomic<void*> context_{nullptr};
   std::atomic<size_t> width_{0};  // threads that have a range
@@ -332,14 +262,13 @@ ThreadUse ThreadPool::use() const {
 
 void ThreadPool::run_raw(size_t count, Function function, void* context) {
   const Membership before = membership;
-  if (before.pool == loop_.get()) return loop_->alone(count, function, context, before.thread, false);
+  if (before.pool == loop_.get()) {
+    for (size_t i = 0; i < count; ++i) function(context, before.thread, i);
+    return;
+  }
   const std::lock_guard lock(one_loop_);
   membership = {loop_.get(), 0};
-  if (count < 2 || loop_->active() == 1) {
-    loop_->alone(count, function, context, 0, true);
-  } else {
-    loop_->run(count, function, context);
-  }
+  loop_->run(count, function, context);
   membership = before;
 }
 

@@ -9,10 +9,10 @@
 
 namespace cairn {
 
-// Threads that run parallel loops: the caller and helpers. A loop is over when its last index is done, whether
-// or not every helper has come: one that the system gives no processor to is not waited for, unless it was
-// interrupted in the middle of an index. So that this is rare, helpers keep off the caller's processor and give
-// way to whoever waits for theirs about every millisecond, between two indices (docs/cpu.md).
+// Threads that run parallel loops: the caller and helpers. A loop is over when its last index is done,
+// whether or not every helper has come: one that the system gives no processor to is not waited for, unless
+// it was interrupted in the middle of an index. So that this is rare, helpers keep off the caller's processor
+// and give way to whoever waits for theirs about every millisecond, between two indices (docs/cpu.md).
 class ThreadPool {
  public:
   // What helpers do between two loops: spin for a moment, so that the next one starts at once, or sleep, so
@@ -31,9 +31,9 @@ class ThreadPool {
   ThreadUse use() const;            // since it was made
 
   // Calls body(thread, index) for each index in [0, count), count < 2^31, spread over the threads with work
-  // stealing; returns when all are done. thread is in [0, threads()), and no two bodies of one loop run as the
-  // same. body must not throw. A loop inside of a body of the same pool runs on that body's thread alone; from
-  // several threads, one loop waits for the other.
+  // stealing; returns when all are done. thread is in [0, threads()), and no two bodies of one loop run as
+  // the same. body must not throw. A loop inside of a body of the same pool runs on that body's thread alone;
+  // from several threads, one loop waits for the other.
   template <class Body>
   void run(size_t count, const Body& body) {
     run_raw(

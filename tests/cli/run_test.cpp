@@ -64,9 +64,8 @@ TEST_F(Run, JsonHasEveryFieldThatIsPromised) {
   Program program(command({"-p", "hello", "-n", "8", "--ignore-end", "--json"}));
   ASSERT_EQ(program.status(), 0) << program.err;
   const auto json = nlohmann::json::parse(program.out);
-  for (const char* key :
-       {"text", "stop", "prefill_s", "decode_s", "first_token_s", "prefill_tok_s", "decode_tok_s",
-        "prefill_threads", "decode_threads"}) {
+  for (const char* key : {"text", "stop", "prefill_s", "decode_s", "first_token_s", "prefill_tok_s",
+                          "decode_tok_s", "prefill_threads", "decode_threads"}) {
     EXPECT_TRUE(json.contains(key)) << key;
   }
   EXPECT_EQ(json["tokens"].size(), 8u);
@@ -85,8 +84,8 @@ TEST_F(Run, GoesOnWithTheThreadsThatItGets) {
   for (const char* allowed : {"0", "1"}) {
     for (const char* threads : {"2", "1024", ""}) {
       setenv("CAIRN_TEST_THREADS", allowed, 1);
-      std::vector<std::string> arguments = {"run",   model(), "--temperature", "0",     "-p",
-                                            "hello", "-n",    "5",             "--json"};
+      std::vector<std::string> arguments = {"run", model(), "--temperature", "0", "-p", "hello",
+                                            "-n",  "5",     "--json"};
       if (*threads != 0) arguments.insert(arguments.end(), {"--threads", threads});
       Program program(arguments);
       EXPECT_EQ(program.status(), 0) << program.err;
