@@ -10,6 +10,7 @@
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
 #include "base/model_store.hpp"
+#include "base/unfinished_file.hpp"
 #include "cli/commands.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
@@ -62,7 +63,7 @@ void calibrate(const Flags& flags) {
   if (flags.no_costs) options.cost_windows = 0;
   if (flags.no_times) options.devices.clear();
   const auto model = llm::Model::load(resolve_model(flags.model));
-  const std::string partial = flags.output + ".partial";
+  const std::string partial = partial_path(flags.output, "calibrate");
   Stages bars;
   const quantize::Calibration calibration = llm::calibrate(
       *model, read_text(flags.text), options, partial,
@@ -133,7 +134,8 @@ void add_calibrate(CLI::App& program) {
       ->check(CLI::Range(1u, 1024u));
   command->add_flag("--json", flags->json, "print one JSON object");
   command->footer(
-      "What was done before an interrupt stays in FILE.partial, and the same command goes on from there.\n"
+      "What was done before an interrupt stays in FILE.calibrate.partial, and the same command goes on from "
+      "there.\n"
       "Example: cairn calibrate smollm2-135m --text some.txt -o smollm2.cal --html smollm2.html");
   command->callback([flags] { calibrate(*flags); });
 }

@@ -58,6 +58,7 @@ void add_memory_flag(CLI::App& command, device::RunnerOptions& options) {
       .add_option_function<std::string>(
           "--memory",
           [&options](const std::string& text) {
+            options.warn = [](const std::string& line) { fmt::print(stderr, "cairn: {}\n", line); };
             options.memory_auto = text == "auto";
             options.memory = options.memory_auto ? 0 : parse_bytes(text, "--memory");
             if (!options.memory_auto && options.memory == 0)

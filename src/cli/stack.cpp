@@ -119,7 +119,8 @@ void add_stack(CLI::App& program) {
       ->check(CLI::Range(1u, 1024u));
   command->add_flag("--json", flags->json, "print one JSON object");
   command->footer(
-      "What was done before an interrupt stays in FILE.partial, and the same command goes on from there.\n"
+      "What was done before an interrupt stays in FILE.stack.partial, and the same command goes on from "
+      "there.\n"
       "Example: cairn stack smollm2-135m --text some.txt -o smollm2.stack.gguf");
   command->callback([flags] { run(*flags); });
 }

@@ -32,6 +32,8 @@ struct RunnerOptions {
   // A stack: most bytes of resident memory that this process shall have (Runner::set_memory); 0: no limit.
   uint64_t memory = 0;
   bool memory_auto = false;  // a stack: as much as the system has to spare, all the time
+  // Gets one line when `memory` or `memory_auto` ask what a model that is no stack cannot do.
+  std::function<void(const std::string&)> warn{};
   InputObserver observer{};  // called by one thread, before each product; empty: nobody looks
 };
 
@@ -82,6 +84,9 @@ class Runner {
  private:
   std::function<bool()> cancelled_;
 };
+
+// Tells options.warn when the options limit the memory of a model that is no stack.
+void warn_of_fixed_memory(const gguf::File& file, const RunnerOptions& options);
 
 // Throws forward()'s errors for tokens and a position that the runner cannot take.
 void check_forward(const Runner& runner, std::span<const int32_t> tokens, uint32_t position);

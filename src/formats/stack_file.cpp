@@ -4,6 +4,8 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cerrno>
 #include <cmath>
@@ -240,10 +242,13 @@ Layout read_layout(const gguf::File& file) {
   read_rows(file, layout);
   read_order(file, layout);
   for (const auto& [key, raw] : file.raw_metadata()) {
-    if (key.starts_with(kPrefix) && !key.starts_with(kOrderPrefix))
+    if (!key.starts_with(kPrefix)) continue;
+    constexpr std::array kEntries = {kOrderMatrix, kOrderGroup, kOrderLevel, kOrderLoss, kOrderChecksum};
+    if (std::ranges::find(kEntries, key) == kEntries.end()) {
       layout.side_bytes += key.size() + raw.size();
-    if (key.starts_with(kOrderPrefix) && !layout.blocks.empty())
+    } else if (!layout.blocks.empty()) {  // an array: two kinds and its length come before the elements
       layout.entry_bytes += (raw.size() - 16) / layout.blocks.size();
+    }
   }
   const size_t there = layout.blocks_within(layout.present_bytes);
   if (there < layout.base_blocks)

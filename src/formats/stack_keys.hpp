@@ -7,7 +7,7 @@
 
 namespace cairn::stack {
 
-constexpr std::string_view kPrefix = "cairn.stack.", kOrderPrefix = "cairn.stack.order.";
+constexpr std::string_view kPrefix = "cairn.stack.";
 constexpr std::string_view kVersion = "cairn.stack.version", kCodec = "cairn.stack.codec",
                            kTables = "cairn.stack.tables";
 constexpr std::string_view kMatrixNames = "cairn.stack.matrix.names", kMatrixRows = "cairn.stack.matrix.rows",

@@ -35,13 +35,14 @@ constexpr size_t kOutlierWindows = 32;  // most windows of the second pass
 // Largest |w| of each column over the matrices that read an input.
 void read_weight_maxima(const gguf::File& file, const graph::Model& model, ThreadPool& pool,
                         Calibration& calibration) {
+  const kernels::Target target = kernels::default_target();
   pool.run(model.layers.size() * kInputs, [&](size_t, size_t task) {
     const auto linears = quantize::input_linears(model.layers[task / kInputs])[task % kInputs];
     std::vector<float>& maxima = calibration.layers[task / kInputs][task % kInputs].weight_maxima;
     std::vector<float> row;
     for (const graph::Op* op : linears) {
       const gguf::Tensor& tensor = file.tensor(op->weight);
-      const auto& kernels = kernels::encoding_kernels(tensor.encoding, kernels::default_target());
+      const auto& kernels = kernels::encoding_kernels(tensor.encoding, target);
       row.resize(tensor.row_elements());
       for (uint64_t r = op->row_begin; r < uint64_t{op->row_begin} + op->rows; ++r) {
         kernels.dequantize(tensor.data.data() + r * tensor.row_bytes(), row.size(), row.data());

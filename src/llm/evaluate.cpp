@@ -35,7 +35,8 @@ std::vector<RowSummary> summaries(ThreadPool& pool, std::span<const float> logit
 
 class LossSum {
  public:
-  explicit LossSum(size_t context) : half_(context / 2) {}
+  // A window of two tokens has one prediction, which is in either half.
+  explicit LossSum(size_t context) : half_(std::min(context / 2, context - 2)) {}
 
   void add(size_t position, double loss) {
     all_ += loss;

@@ -440,6 +440,7 @@ void Prefill::write_logits(uint32_t chunk, size_t tokens, device::Logits wanted,
 
 std::unique_ptr<PrefillRunner> make_prefill_runner(const gguf::File& file, const quantize::Scheme& scheme,
                                                    const PrefillOptions& options) {
+  device::warn_of_fixed_memory(file, options.runner);
   PrefillOptions sensible = options;
   if (options.runner.context == 0)
     fail(ErrorCode::invalid_argument, "a context of 0 positions holds nothing");

@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/sha256.hpp"
+#include "base/unfinished_file.hpp"
 #include "llm/evaluate.hpp"
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
@@ -68,7 +69,7 @@ class Encoder {
   }
 
   EncodeReport run() {
-    Spool spool(path_ + ".partial", key());
+    Spool spool(partial_path(path_, "stack"), key());
     EncodeReport report{.matrices = sources_.size()};
     measure(spool);
     if (options_.codec == Codec::planes && !windows_.empty() && options_.fit.table_rounds > 0)

@@ -15,9 +15,10 @@ FittedMatrix fit_matrix(std::span<const float> weights, uint32_t rows, uint32_t 
     out.losses[k].resize(rows);
   }
   constexpr size_t kRows = kernels::kStripRows;
+  const auto& kernels = kernels::encode_kernels(kernels::default_target());
   pool.run((rows + kRows - 1) / kRows, [&](size_t, size_t index) {
     const size_t first = index * kRows, count = std::min<size_t>(kRows, rows - first);
-    Strip strip(factors, tables, options);
+    Strip strip(factors, tables, options, kernels);
     strip.start(weights.subspan(first * columns, count * columns), count);
     for (unsigned i = 0; i < options.passes; ++i) strip.feed_back();
     for (unsigned i = 0; i < options.sweeps; ++i) strip.descend();

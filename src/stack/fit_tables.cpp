@@ -46,8 +46,9 @@ Tables fit_tables(std::span<const TableSample> samples, const Tables& start, con
                   ThreadPool& pool) {
   Tables tables = start;
   std::vector<std::unique_ptr<Strip>> strips;
+  const auto& kernels = kernels::encode_kernels(kernels::default_target());
   for (const TableSample& sample : samples) {
-    strips.push_back(std::make_unique<Strip>(*sample.factors, tables, options));
+    strips.push_back(std::make_unique<Strip>(*sample.factors, tables, options, kernels));
     strips.back()->start(sample.weights, sample.importance.size());
     strips.back()->set_importance(sample.importance);
   }

@@ -59,7 +59,8 @@ std::vector<float> Reader::restore_planes(uint32_t matrix, size_t count, ThreadP
     }
   }
   const quantize::Rotation rotation(m.columns);
-  pool.run(m.rows, [&](size_t, size_t stored) {
+  std::vector<std::vector<float>> scratch(pool.threads(), std::vector<float>(rotation.scratch_floats()));
+  pool.run(m.rows, [&](size_t thread, size_t stored) {
     const unsigned level = levels[stored / m.rows_per_group];
     if (level == kExact) return;
     float* to = result.data() + m.permutation[stored] * columns;
@@ -67,7 +68,7 @@ std::vector<float> Reader::restore_planes(uint32_t matrix, size_t count, ThreadP
     const float scale = from_half(scales[stored]);
     for (size_t c = 0; c < columns; ++c)
       to[c] = scale * static_cast<float>(table[codes[stored * columns + c] >> (kPlanes - level)]);
-    if (m.rotated) rotation.apply_inverse(to);
+    if (m.rotated) rotation.apply_inverse(to, scratch[thread].data());
   });
   return result;
 }

@@ -13,12 +13,13 @@ constexpr size_t kBlock = 32;  // columns between two products with all that fol
 
 }  // namespace
 
-Strip::Strip(const Factors& factors, const Tables& tables, const FitOptions& options)
+Strip::Strip(const Factors& factors, const Tables& tables, const FitOptions& options,
+             const kernels::EncodeKernels& kernels)
     : n_(factors.width),
       factors_(factors),
       tables_(tables),
       options_(options),
-      kernels_(kernels::encode_kernels(kernels::default_target())),
+      kernels_(kernels),
       weights_(n_ * kRows),
       target_(n_ * kRows),
       codes_(n_ * kRows) {

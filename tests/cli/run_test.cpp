@@ -3,20 +3,22 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/thread_pool.hpp"
+#include "formats/small_llama.hpp"
 #include "llm/tiny_model.hpp"
 #include "session_program.hpp"
 
 namespace cairn::cli {
 namespace {
 
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
-class Run : public testing::Test {
+class Run : public ::testing::Test {
  protected:
   Run() { llm::write_tiny_model(model()); }
 
@@ -203,6 +205,17 @@ TEST_F(Run, InterruptWhilePrefilling) {
   EXPECT_EQ(program.status(), 130);
   EXPECT_EQ(program.out, "");
   EXPECT_THAT(program.err, HasSubstr("decode 0 tokens"));
+}
+
+// The answer so far stays, and one line tells why there is no more.
+TEST_F(Run, AModelFileThatIsCutWhileItAnswers) {
+  cairn::testing::write_small_llama(model(), {.embedding = 512, .ffn = 2048});
+  Program program(command({"--raw", "-p", "x", "-n", "500", "--ignore-end", "--context", "512"}));
+  program.wait_for([&] { return !program.out.empty(); });
+  std::filesystem::resize_file(model(), 4096);
+  EXPECT_EQ(program.status(), 1);
+  EXPECT_FALSE(program.out.empty());
+  EXPECT_THAT(program.err, HasSubstr("cairn: " + model() + ": was cut to 4096 bytes while in use"));
 }
 
 TEST_F(Run, InterruptWhileWaitingForAPrompt) {

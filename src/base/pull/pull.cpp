@@ -17,6 +17,7 @@
 #include "base/pull/package.hpp"
 #include "base/pull/verified.hpp"
 #include "base/sha256.hpp"
+#include "base/unfinished_file.hpp"
 
 namespace cairn {
 namespace {
@@ -72,7 +73,10 @@ std::string adopt(const std::string& source, const std::string& destination, con
   fs::remove(linked, error);
   fs::create_hard_link(fs::canonical(source), linked, error);
   if (!error) fs::rename(linked, destination, error);
-  if (!error) return sha256;
+  if (!error) {
+    sync_folder_of(destination);
+    return sha256;
+  }
 
   AtomicFile copy(destination);
   Progress progress("copying " + source, file.bytes().size());

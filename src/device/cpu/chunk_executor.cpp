@@ -53,7 +53,8 @@ void ChunkExecutor::embed(std::span<const int32_t> tokens) {
       for (size_t lane = 0; lane < tile_tokens_; ++lane) {
         // Lanes past the end repeat the last token: finite numbers that nobody reads.
         const size_t token = std::min(index * tile_tokens_ + lane, tokens.size() - 1);
-        read_row(machine_.plan, machine_.planes, matrix, static_cast<uint32_t>(tokens[token]), row);
+        read_row(machine_.plan, machine_.planes, matrix, static_cast<uint32_t>(tokens[token]),
+                 threads_[thread].mixing, row);
         for (size_t f = 0; f < matrix.k; ++f) out[f * tile_tokens_ + lane] = row[f];
       }
     }

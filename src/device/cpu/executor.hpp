@@ -130,7 +130,7 @@ class ChunkExecutor {
   void multiply_stored_rows(const Step& step, const PlanesTask& task, size_t thread, float* logits);
   void scatter(const Step& step, const PlanesTask& task, size_t first, size_t rows, size_t index,
                const float* from, float* logits);
-  void quantize_residual(graph::Slot slot, size_t index);
+  void quantize_residual(graph::Slot slot, size_t index, float* rest);
   void observe(const Step& step);
 
   const Machine machine_;
@@ -147,6 +147,7 @@ class ChunkExecutor {
   float* planes_rotated_ = nullptr;   // [tile][k][tile_tokens], for float products alone
   Buffer residual_memory_;            // of run_head alone
   kernels::ActivationTile residual_{};
+  float* residual_rest_ = nullptr;  // [thread][k][tile_tokens]
   std::vector<float*> cosines_, sines_;
   struct ThreadScratch {
     Buffer memory;
@@ -157,6 +158,7 @@ class ChunkExecutor {
     float* attention;
     float* rotated;   // [k][tile_tokens]: one tile of a planes step's input
     float* identity;  // [16][tile_tokens]: a tile of rows before they are spread over several outputs
+    float* mixing;    // [Plan::rotation_scratch()]
   };
   std::vector<ThreadScratch> threads_;
 };

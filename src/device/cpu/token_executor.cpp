@@ -59,7 +59,14 @@ TokenExecutor::TokenExecutor(const Machine& machine) : machine_(machine), planes
     sines_.push_back(table + padded(rope.dims / 2));
     table += 2 * padded(rope.dims / 2);
   }
-  rows_.resize(machine.pool.threads());
+  size_t widest = 0;  // of float products
+  for (const std::vector<Step>* steps : {&machine.plan.layers, &machine.plan.head}) {
+    for (const Step& step : *steps) {
+      if (step.kind == StepKind::linears && !step.integer)
+        widest = std::max(widest, step.ops.front().matrix.k);
+    }
+  }
+  rows_.assign(machine.pool.threads(), std::vector<float>(widest));
 }
 
 void TokenExecutor::run(int32_t token, uint32_t position, float* logits) {
@@ -68,7 +75,7 @@ void TokenExecutor::run(int32_t token, uint32_t position, float* logits) {
   }
   for (const BoundOp& bound : machine_.plan.embed) {
     if (bound.op.kind == OpKind::embed) {
-      read_row(machine_.plan, machine_.planes, bound.matrix, static_cast<uint32_t>(token),
+      read_row(machine_.plan, machine_.planes, bound.matrix, static_cast<uint32_t>(token), planes_.scratch,
                slot(bound.op.output));
     } else {
       run_floats({StepKind::floats, 0, {bound}});
@@ -214,11 +221,10 @@ void TokenExecutor::run_linears(const Step& step) {
     } else if (step.integer) {
       matrix.encoding->gemv(matrix.row(task.row), matrix.row_bytes, task.rows, matrix.k, x, out);
     } else {
-      std::vector<float>& row = rows_[thread];
-      row.resize(std::max(row.size(), matrix.k));
+      float* row = rows_[thread].data();
       for (size_t r = 0; r < task.rows; ++r) {
-        matrix.encoding->dequantize(matrix.row(task.row + r), matrix.k, row.data());
-        out[r] = machine_.vector.dot(row.data(), slot(task.bound->op.input), matrix.k);
+        matrix.encoding->dequantize(matrix.row(task.row + r), matrix.k, row);
+        out[r] = machine_.vector.dot(row, slot(task.bound->op.input), matrix.k);
       }
     }
     if (task.bound->bias != nullptr) {

@@ -92,7 +92,8 @@ void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values
   });
 }
 
-void store_row(KvFormat format, const float* row, size_t n, void* out, float* scale) {
+// Elements of a row as the cache holds them; inverse: 127 over the row's largest, for i8.
+void store_elements(KvFormat format, const float* row, size_t n, float inverse, void* out) {
   size_t i = 0;
   if (format == KvFormat::f32) {
     for (; i < n; ++i) static_cast<float*>(out)[i] = row[i];
@@ -108,31 +109,59 @@ void store_row(KvFormat format, const float* row, size_t n, void* out, float* sc
     for (size_t j = i; j < n; ++j) half[j] = lanes[j - i];
     return;
   }
-  float top = 0;
-  for (size_t j = 0; j < n; ++j) {
-    const float a = row[j] < 0 ? -row[j] : row[j];
-    top = a > top ? a : top;
-  }
-  *scale = top / 127;
-  const VF inverse = hn::Set(df, 127 / (top > 1e-30f ? top : 1e-30f));
+  const VF factor = hn::Set(df, inverse);
   auto* bytes = static_cast<int8_t*>(out);
   for (; i < n; i += kLanes) {
     const size_t count = n - i < kLanes ? n - i : kLanes;
     const VF x = count == kLanes ? hn::LoadU(df, row + i) : load_tail<FloatRows>(row + i, count);
     int8_t lanes[kLanes];
-    hn::StoreU(hn::DemoteTo(di8, hn::NearestInt(hn::Mul(x, inverse))), di8, lanes);
+    hn::StoreU(hn::DemoteTo(di8, hn::NearestInt(hn::Mul(x, factor))), di8, lanes);
     for (size_t j = 0; j < count; ++j) bytes[i + j] = lanes[j];
   }
 }
 
+// largest[lane] = max |x[·][lane]| of a tile. A NaN is passed over.
+HWY_INLINE void largest_lanes(const float* x, size_t n, float* largest) {
+  VF top = hn::Zero(df);
+  for (size_t i = 0; i < n; ++i) {
+    const VF a = hn::Abs(hn::LoadU(df, x + i * kTile));
+    top = hn::IfThenElse(hn::Gt(a, top), a, top);
+  }
+  hn::StoreU(top, df, largest);
+}
+
+float inverse_of(float largest) {
+  return 127 / (largest > 1e-30f ? largest : 1e-30f);
+}
+
+void store_row(KvFormat format, const float* row, size_t n, void* out, float* scale) {
+  float largest = 0;
+  if (format == KvFormat::i8) {
+    for (size_t i = 0; i < n; ++i) {
+      const float a = row[i] < 0 ? -row[i] : row[i];
+      largest = a > largest ? a : largest;
+    }
+    *scale = largest / 127;
+  }
+  store_elements(format, row, n, inverse_of(largest), out);
+}
+
 void store_tile(KvFormat format, const float* x, size_t n, size_t tokens, void* out, float* scales) {
-  constexpr size_t kMost = 1024;  // longest head: it is transposed through the stack
-  float row[kMost];
-  const size_t bytes = n * (format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1);
+  constexpr size_t kPart = 16 * kLanes;  // of a row: it is transposed through the stack
+  const size_t bytes = format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1;
+  float largest[kTile] = {};
+  if (format == KvFormat::i8) {
+    for (size_t v = 0; v < kTile; v += kLanes) largest_lanes(x + v, n, largest + v);
+    for (size_t t = 0; t < tokens; ++t) scales[t] = largest[t] / 127;
+  }
   for (size_t t = 0; t < tokens; ++t) {
-    for (size_t i = 0; i < n; ++i) row[i] = x[i * kTile + t];
-    store_row(format, row, n, static_cast<char*>(out) + t * bytes,
-              format == KvFormat::i8 ? scales + t : nullptr);
+    for (size_t begin = 0; begin < n; begin += kPart) {
+      const size_t count = n - begin < kPart ? n - begin : kPart;
+      float row[kPart];
+      for (size_t i = 0; i < count; ++i) row[i] = x[(begin + i) * kTile + t];
+      store_elements(format, row, count, inverse_of(largest[t]),
+                     static_cast<char*>(out) + (t * n + begin) * bytes);
+    }
   }
 }
 
