@@ -151,6 +151,7 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   if (runner_options.context == 0) runner_options.context = options.prompt + options.generate;
   const std::unique_ptr<device::Runner> runner =
       options.make_runner ? options.make_runner(*model, runner_options) : model->make_runner(runner_options);
+  runner->set_cancelled(interrupted);
   const kernels::Target target = kernels::default_target();
   Work work = work_of(model->file(), runner->model(), target);
   const uint32_t vocabulary = runner->model().parameters.vocabulary;

@@ -1,6 +1,7 @@
 #include "llm/session.hpp"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -20,10 +21,20 @@ class Answer {
  public:
   Answer(const text::Tokenizer& tokenizer, const GenerateOptions& options, const TokenCallback& callback,
          Result& result)
-      : tokenizer_(tokenizer), filter_(options.stop), callback_(callback), result_(result) {}
+      : tokenizer_(tokenizer), filter_(options.stop), callback_(callback), result_(result) {
+    // A control token writes nothing that the filter could see.
+    for (const std::string& stop : options.stop) {
+      const auto token = tokenizer.find(stop);
+      if (token && tokenizer.is_control(*token)) stop_tokens_.emplace(*token, stop);
+    }
+  }
 
   // The reason to stop after this token, if there is one.
   std::optional<FinishReason> add(Token token) {
+    if (const auto stop = stop_tokens_.find(token); stop != stop_tokens_.end()) {
+      result_.stop = stop->second;
+      return FinishReason::stop;
+    }
     result_.tokens.push_back(token);
     const bool wanted = send(token, filter_.push(utf8_.push(tokenizer_.piece(token))));
     if (filter_.stopped()) {
@@ -55,6 +66,7 @@ class Answer {
   const text::Tokenizer& tokenizer_;
   text::Utf8Stream utf8_;
   StopFilter filter_;
+  std::map<Token, std::string> stop_tokens_;
   const TokenCallback& callback_;
   Result& result_;
   bool wanted_ = true;

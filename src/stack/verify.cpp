@@ -1,13 +1,18 @@
 #include "stack/verify.hpp"
 
 #include "base/error.hpp"
+#include "formats/stack_checksums.hpp"
 
 namespace cairn::stack {
 
 Verification verify(const Reader& reader,
                     const std::function<void(uint64_t done, uint64_t total)>& progress) {
   const Layout& layout = reader.layout();
-  Verification result{layout.blocks.size(), reader.present(), {}};
+  Verification result{layout.blocks.size(),
+                      reader.present(),
+                      !has_checksums(reader.file()),
+                      damaged_tensors(reader.file()),
+                      {}};
   const uint64_t total = layout.end_of(result.present) - layout.blocks_begin;
   std::vector<std::byte> bytes;
   for (size_t i = 0; i < result.present; ++i) {
@@ -15,6 +20,7 @@ Verification verify(const Reader& reader,
     bytes.resize(block.bytes);
     try {
       reader.read(i, bytes);
+      reader.check_padding(i);
     } catch (const Error& error) {
       BadBlock bad{i, error.what(), 0};
       for (size_t j = i + 1; j < result.present; ++j) {
