@@ -27,13 +27,21 @@ constexpr int64_t kSpin = 1'000'000, kSpinBusy = 50'000, kSpinSleepy = 20'000, k
 constexpr int64_t kLook = 100'000'000;  // between two looks at which processors are ours
 
 void pause() {
-  for (int i = 0; i < 8; ++i) {
 #if defined(__x86_64__) || defined(__i386__)
-    __builtin_ia32_pause();
+  __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    asm volatile("yield");
+  asm volatile("yield");
 #endif
+}
+
+// Spins for about a microsecond, less when `ended` says so; what it says.
+template <class Ended>
+bool spin(const Ended& ended) {
+  for (int i = 0; i < 16; ++i) {
+    if (ended()) return true;
+    pause();
   }
+  return false;
 }
 
 // Which pool's loop this thread is in, and as which of its threads.
@@ -167,9 +175,8 @@ class ThreadPool::Loop {
     turn.works(start);
     if (turn.over()) turn.give_way();
     while (true) {
-      const uint32_t number = number_.load(std::memory_order_acquire);
-      if (number != seen) return number;
-      pause();
+      if (spin([&] { return number_.load(std::memory_order_acquire) != seen; }))
+        return number_.load(std::memory_order_relaxed);
       const int64_t time = monotonic_ns();
       if (turn.spins(time)) start = time;
       const int64_t limit = idle_ == Idle::sleep ? kSpinSleepy : turn.others() ? kSpinBusy : kSpin;
@@ -190,11 +197,10 @@ class ThreadPool::Loop {
 
   // Until the helpers have done what they took.
   void wait() {
-    if (remaining_.load(std::memory_order_acquire) == 0) return;
-    for (const int64_t start = monotonic_ns(); monotonic_ns() - start < kWaitSpin;) {
-      pause();
-      if (remaining_.load(std::memory_order_acquire) == 0) return;
-    }
+    const int64_t start = monotonic_ns();
+    do {
+      if (spin([&] { return remaining_.load(std::memory_order_acquire) == 0; })) return;
+    } while (monotonic_ns() - start < kWaitSpin);
     waiting_.store(1, std::memory_order_seq_cst);
     while (const uint32_t left = remaining_.load(std::memory_order_seq_cst)) futex_wait(remaining_, left);
     waiting_.store(0, std::memory_order_relaxed);
