@@ -3,10 +3,12 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "base/standard_streams.hpp"
 
 namespace cairn::llm {
 
 std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOptions& options) {
+  open_standard_descriptors();
   return std::shared_ptr<const Model>(new Model(path, options));
 }
 

@@ -33,4 +33,11 @@ Verification verify(const Reader& reader,
   return result;
 }
 
+void require_sound(const std::string& path) {
+  const Reader reader(path);
+  require_sound_tensors(reader.file());
+  const Verification found = verify(reader);
+  if (!found.bad.empty()) fail(ErrorCode::format, "{}", found.bad[0].reason);
+}
+
 }  // namespace cairn::stack

@@ -27,4 +27,7 @@ struct Verification {
 Verification verify(const Reader& reader,
                     const std::function<void(uint64_t done, uint64_t total)>& progress = {});
 
+// Error format names the first thing that verify() finds wrong.
+void require_sound(const std::string& path);
+
 }  // namespace cairn::stack

@@ -193,7 +193,7 @@ void expect_full_disks_are_named(const Command& command) {
     EXPECT_FALSE(entry.path().filename().string().starts_with("full.")) << entry.path();
   // Files that may not grow, as on a disk that fills up: an error names one, and nothing half written has the
   // output's name.
-  const Outcome limited = run_under(with(command, command.output), {.file_bytes = 700});
+  const Outcome limited = run_under(with(command, command.output), {.file_bytes = 400});
   EXPECT_NE(limited.status, 0);
   EXPECT_LT(limited.status, 128) << limited.err;
   EXPECT_EQ(lines(limited.err), 1u) << limited.err;
@@ -218,7 +218,8 @@ void expect_any_streams_are_survived(const Command& command) {
     EXPECT_THAT(without_output.status, AnyOf(0, 1, 1000 + SIGPIPE)) << without_output.err;
     if (without_output.status == 1)
       EXPECT_THAT(without_output.err, HasSubstr("cannot write to standard output"));
-    if (!command.output.empty()) EXPECT_TRUE(fs::exists(command.output[1])) << "the work was lost";
+    if (!command.output.empty() && !command.streams)
+      EXPECT_TRUE(fs::exists(command.output[1])) << "the work was lost";
     EXPECT_THAT(run({Stream::usual, kind, kind}).status, AnyOf(0, 1, 1000 + SIGPIPE));
   }
   EXPECT_THAT(run({Stream::closed, Stream::usual, Stream::usual}).status, AnyOf(0, 1));

@@ -16,7 +16,7 @@ struct Command {
   std::vector<std::string> arguments;  // without the output
   std::vector<std::string> inputs;     // paths that it reads
   std::vector<std::string> output;     // "-o", PATH; empty: it writes none
-  bool resumes = false;                // what was done before an interrupt stays beside the output
+  bool streams = false;                // to standard output, before the output is written
   bool long_lived = false;             // takes so long that a signal finds it at work
 };
 

@@ -61,18 +61,14 @@ class Conditions : public ::testing::TestWithParam<const char*> {
     if (name == "stack") {
       std::vector<std::string> arguments = stack("");
       arguments.erase(arguments.begin() + 8, arguments.begin() + 10);
-      Command made = make(arguments, {model, text}, {"-o", out});
-      made.resumes = true;
-      return made;
+      return make(arguments, {model, text}, {"-o", out});
     }
     if (name == "trim") return make({"trim", s, "--bits", "5"}, {s}, {"-o", out});
     if (name == "restore") return make({"trim", s, "--bits", "5", "--dequantize"}, {s}, {"-o", out});
     if (name == "calibrate") {
-      Command made = make({"calibrate", model, "--text", text, "--window", "128", "--windows", "4",
-                           "--threads", "1", "--no-costs", "--no-times"},
-                          {model, text}, {"-o", out});
-      made.resumes = true;
-      return made;
+      return make({"calibrate", model, "--text", text, "--window", "128", "--windows", "4", "--threads", "1",
+                   "--no-costs", "--no-times"},
+                  {model, text}, {"-o", out});
     }
     if (name == "synth")
       return make({"synth", "--shape", "qwen1.5-1.8b", "--layers", "1", "--vocabulary", "300"}, {},
@@ -85,9 +81,11 @@ class Conditions : public ::testing::TestWithParam<const char*> {
     if (name == "timeline") {
       std::string prompt;
       for (int i = 0; i < 40; ++i) prompt += "stone " + std::to_string(i) + " ";
-      return make({"run", model, "--raw", "-p", prompt, "-n", "2", "--prefill", "cpu", "--chunk", "32",
-                   "--threads", "1"},
-                  {model}, {"--timeline", out});
+      Command made = make({"run", model, "--raw", "-p", prompt, "-n", "2", "--prefill", "cpu", "--chunk",
+                           "32", "--threads", "1"},
+                          {model}, {"--timeline", out});
+      made.streams = true;
+      return made;
     }
     if (name == "trace") {
       return make({"bench", "--simulate", "snapdragon-8gen3", "--prompt", "256"}, {}, {"--trace", out});

@@ -33,7 +33,7 @@ class VideoConditions : public ::testing::TestWithParam<const char*> {
   }
   static std::vector<std::string> encode() {
     return {"video", "encode",   path("clip.y4m"), "--mode",    "x2",   "--codec",       "x264", "--crf",
-            "30",    "--preset", "veryfast",       "--network", "C4M1", "--train-steps", "30",   "--threads",
+            "30",    "--preset", "veryfast",       "--network", "C8M2", "--train-steps", "30",   "--threads",
             "1",     "--quiet"};
   }
   static Command command(const std::string& name) {
