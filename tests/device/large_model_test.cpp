@@ -6,9 +6,11 @@
 
 #include "base/expect_error.hpp"
 #include "base/temporary_folder.hpp"
+#include "device/cpu/accelerator.hpp"
 #include "device/cpu/kv_cache.hpp"
 #include "device/runner.hpp"
 #include "formats/small_llama.hpp"
+#include "kernels/static_int8.hpp"
 
 namespace cairn::device {
 namespace {
@@ -38,6 +40,25 @@ TEST(LargeModel, HeadsOfAnySizeRunInPrefillAsInDecode) {
     // cache into 16 bits, which rounds once more by 2^−14.
     EXPECT_LT(std::sqrt(error / power), kv == KvType::i8 ? 5e-3 : 1e-3);
   }
+}
+
+// Sums of int8 products would not stay within 32 bits.
+TEST(LargeModel, InputsTooLongForIntegerSumsAreRefused) {
+  const auto cpu = make_cpu_accelerator({.threads = 1});
+  const auto compile = [&](size_t k) {
+    Int8Graph graph;
+    graph.name = "blk.0.down";
+    graph.tokens = 8;
+    graph.linears.push_back(
+        {"ffn_down", 1, static_cast<uint32_t>(k), [](uint32_t, uint32_t, int8_t* values, float* scales) {
+           *values = 0;
+           *scales = 1;
+         }});
+    cpu->compile(graph);
+  };
+  compile(kernels::kMostStaticColumns);
+  testing::expect_error(ErrorCode::unsupported, "ffn_down: rows of 131076 values are longer than 131072",
+                        [&] { compile(kernels::kMostStaticColumns + 4); });
 }
 
 TEST(LargeModel, AKvCacheThatGoesAroundTheAddressesIsRefused) {
