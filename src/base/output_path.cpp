@@ -26,15 +26,18 @@ bool same_place(const std::string& a, const std::string& b) {
 }
 
 void check_writable(const std::string& path) {
+  const auto refuse = [&](int reason) {
+    fail(ErrorCode::io, "cannot write {}: {}", path, std::strerror(reason));
+  };
   struct stat status = {};
-  if (stat(path.c_str(), &status) == 0 && access(path.c_str(), W_OK) != 0)
-    fail(ErrorCode::io, "cannot write {}: {}", path, std::strerror(errno));
+  const bool there = stat(path.c_str(), &status) == 0;
+  if (there && access(path.c_str(), W_OK) != 0) refuse(errno);
   std::error_code ignored;
-  const bool linked = fs::is_symlink(path, ignored);
-  const std::string folder =
-      fs::path(linked ? fs::weakly_canonical(path, ignored) : fs::path(path)).parent_path();
-  if (access(folder.empty() ? "." : folder.c_str(), W_OK | X_OK) != 0)
-    fail(ErrorCode::io, "cannot write {}: {}", path, std::strerror(errno));
+  const fs::path followed = there ? fs::canonical(path, ignored) : fs::path(path);  // a link leads elsewhere
+  const std::string folder = followed.has_parent_path() ? followed.parent_path().string() : ".";
+  if (stat(folder.c_str(), &status) != 0) refuse(errno);
+  if (!S_ISDIR(status.st_mode)) refuse(ENOTDIR);
+  if (access(folder.c_str(), W_OK | X_OK) != 0) refuse(errno);
 }
 
 }  // namespace

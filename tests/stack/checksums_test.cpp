@@ -93,7 +93,7 @@ TEST_F(Checksums, NobodyRunsOrTrimsDamage) {
   EXPECT_THAT(error_of([&] { write_restored(Reader(damaged), 14, path("t.gguf"), pool); }).what(),
               HasSubstr(reason));
   EXPECT_FALSE(std::filesystem::exists(path("t.gguf")));
-  EXPECT_THAT(error_of([&] { gguf::File changed(flipped(bytes, bytes.find("general.name") * 8)); }).what(),
+  EXPECT_THAT(error_of([&] { gguf::File changed(flipped(bytes, bytes.find("general.architecture") * 8)); }).what(),
               HasSubstr("header is damaged"));
 }
 
