@@ -15,7 +15,10 @@ Model::Model(const std::string& path, const ModelOptions& options)
   const auto make = [this]() -> std::shared_ptr<const text::Tokenizer> {
     return text::make_tokenizer(file_);
   };
-  tokenizer_ = std::async(options.tokenizer_ahead ? std::launch::async : std::launch::deferred, make).share();
+  tokenizer_ =
+      std::async(options.tokenizer_ahead ? std::launch::async | std::launch::deferred : std::launch::deferred,
+                 make)
+          .share();
 }
 
 bool Model::has_chat_template() const noexcept {
