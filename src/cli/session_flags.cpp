@@ -147,7 +147,9 @@ nlohmann::ordered_json to_json(const llm::Result& result) {
           {"decode_s", s.decode_seconds},
           {"first_token_s", s.first_token_seconds},
           {"prefill_tok_s", s.prefill_rate()},
-          {"decode_tok_s", s.decode_rate()}};
+          {"decode_tok_s", s.decode_rate()},
+          {"prefill_threads", s.prefill_threads},
+          {"decode_threads", s.decode_threads}};
 }
 
 }  // namespace cairn::cli

@@ -131,6 +131,7 @@ void Session::forward(std::span<const Token> tokens, bool last) {
 // False when it was cancelled: the chunks done so far stay in the cache.
 bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics) {
   const Stopwatch watch;
+  const ThreadUse used = runner_->thread_use();
   const size_t comparable =
       std::min(cached_.size(), prompt.size() - 1);  // the last token's logits are needed
   const auto [differs, unused] =
@@ -152,6 +153,7 @@ bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& opti
     done += size;
     statistics.prefill_tokens += static_cast<uint32_t>(size);
     statistics.prefill_seconds = watch.seconds();
+    statistics.prefill_threads = runner_->thread_use().since(used).mean();
     if (options.progress) options.progress(static_cast<uint32_t>(done), statistics.prompt_tokens);
   }
   return true;
@@ -178,6 +180,7 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
   std::vector<Token> history(prompt.begin(), prompt.end());
   Statistics& statistics = result.statistics;
   Stopwatch decode_watch;
+  const ThreadUse used = runner_->thread_use();
   while (result.tokens.size() < options.max_tokens) {
     if (options.cancelled && options.cancelled()) {
       result.finish = FinishReason::cancelled;
@@ -203,7 +206,10 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
       break;
     }
   }
-  if (statistics.decode_tokens > 0) statistics.decode_seconds = decode_watch.seconds();
+  if (statistics.decode_tokens > 0) {
+    statistics.decode_seconds = decode_watch.seconds();
+    statistics.decode_threads = runner_->thread_use().since(used).mean();
+  }
   answer.finish();
   return result;
 }
