@@ -234,7 +234,7 @@ TEST_F(Chat, InterruptAndTerminationAtThePromptLeave) {
   program.signal(SIGTERM);
   EXPECT_EQ(program.status(), 130);
 
-  Program piped(command());
+  Program piped(command({"--commands"}));
   piped.write("/help\n");
   piped.expect("/exit");
   piped.signal(SIGINT);
