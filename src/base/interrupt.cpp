@@ -11,6 +11,7 @@
 #include <map>
 #include <mutex>
 #include <string_view>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -75,7 +76,11 @@ void start_watch() {
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::thread(watch).detach();
+  try {
+    std::thread(watch).detach();
+  } catch (const std::system_error&) {
+    // Where no thread can be had, a signal is answered where the work looks for it, and the second one ends it.
+  }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
