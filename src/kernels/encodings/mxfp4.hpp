@@ -8,7 +8,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct MXFP4 : Block<17> {
-  static constexpr int kZero = 12;
+  static constexpr int kZero = 12, kMostCode = 24;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     // Exponents 0 and 1 give subnormals.

@@ -7,7 +7,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q5_0 : Block<22> {
-  static constexpr int kZero = 16;
+  static constexpr int kZero = 16, kMostCode = 31;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     LoadHalves<kBytes, kCount>(p, scale);

@@ -7,6 +7,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q5_1 : Block<24> {
+  static constexpr int kMostCode = 31;
   static constexpr bool kHasOffset = true;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float* offset) {

@@ -8,6 +8,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q5_K : Block<176, 8> {
+  static constexpr int kMostCode = 31;
   static constexpr bool kHasOffset = true;
   struct Low {
     static constexpr int Offset(int g) { return 48 + g / 2 * 32; }

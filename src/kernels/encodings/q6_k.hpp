@@ -8,7 +8,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q6_K : Block<210, 8> {
-  static constexpr int kSubscales = 2, kZero = 32;
+  static constexpr int kSubscales = 2, kZero = 32, kMostCode = 63;
   struct Low {
     static constexpr int Offset(int g) { return g / 4 * 64 + g % 2 * 32; }
     static constexpr int Shift(int g) { return g % 4 / 2 * 4; }
