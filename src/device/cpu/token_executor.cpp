@@ -207,17 +207,8 @@ void TokenExecutor::run_linears(const Step& step) {
     float* out = slot(task.bound->op.output) + task.row;
     const kernels::QuantizedVector& x = quantized_[static_cast<size_t>(task.bound->op.input)];
     if (step.fine) {
-      // A few rows at a time, so that the second product finds them in the first-level cache while the
-      // memory brings the next.
-      constexpr size_t kRows = 4;
-      float low[kRows];
-      for (size_t r = 0; r < task.rows; r += kRows) {
-        const size_t rows = std::min(kRows, task.rows - r);
-        const std::byte* from = matrix.row(task.row + r);
-        matrix.encoding->gemv(from, matrix.row_bytes, rows, matrix.k, x, out + r);
-        matrix.encoding->gemv(from, matrix.row_bytes, rows, matrix.k, residual_, low);
-        for (size_t i = 0; i < rows; ++i) out[r + i] += low[i];
-      }
+      matrix.encoding->gemv_pair(matrix.row(task.row), matrix.row_bytes, task.rows, matrix.k, x, residual_,
+                                 out);
     } else if (step.integer) {
       matrix.encoding->gemv(matrix.row(task.row), matrix.row_bytes, task.rows, matrix.k, x, out);
     } else {
