@@ -41,7 +41,8 @@ constexpr auto Fill() {
 }
 
 template <class E>
-constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>, GemvFloatsPair<E>, PanelForm::values8, Fill<E>()};
+constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>, GemvFloatsPair<E>,
+                                     PanelForm::values8, Fill<E>()};
 template <class E>
 constexpr EncodingKernels kBlocks = {Dequantize<E>, Gemv<E>, GemvPair<E>, FormOf<E>(), Fill<E>()};
 
