@@ -31,10 +31,11 @@ const char* colour_space(const VideoInfo& info) {
 }  // namespace
 
 std::string y4m_header(const VideoInfo& info) {
+  const char fields = info.fields == Fields::progressive ? 'p' : info.fields == Fields::top_first ? 't' : 'b';
   std::string header =
-      fmt::format("YUV4MPEG2 W{} H{} F{}:{} Ip A{}:{} C{}", info.format.width, info.format.height,
-                  info.frame_rate.numerator, info.frame_rate.denominator, info.sample_aspect.numerator,
-                  info.sample_aspect.denominator, colour_space(info));
+      fmt::format("YUV4MPEG2 W{} H{} F{}:{} I{} A{}:{} C{}", info.format.width, info.format.height,
+                  info.frame_rate.numerator, info.frame_rate.denominator, fields,
+                  info.sample_aspect.numerator, info.sample_aspect.denominator, colour_space(info));
   if (info.colour.range == 1) header += " XCOLORRANGE=LIMITED";
   if (info.colour.range == 2) header += " XCOLORRANGE=FULL";
   return header + "\n";

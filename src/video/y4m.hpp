@@ -10,7 +10,7 @@
 
 namespace cairn::video {
 
-// "YUV4MPEG2 W… H… F… Ip A… C… XCOLORRANGE=…\n". The format has no time stamps: frames of a variable rate
+// "YUV4MPEG2 W… H… F… I… A… C… XCOLORRANGE=…\n". The format has no time stamps: frames of a variable rate
 // follow each other at the average one.
 std::string y4m_header(const VideoInfo& info);
 

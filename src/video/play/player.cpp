@@ -53,7 +53,7 @@ class Player {
   Player(const std::string& path, const PlayOptions& options)
       : path_(path),
         options_(options),
-        reader_(path, options.restore, {0, true}),
+        reader_(path, options.restore, {.keep_going = true}, true),
         screen_(reader_.info(), path, options.fullscreen),
         ahead_(reader_, options.loop) {}
 
@@ -114,8 +114,9 @@ class Player {
   void show(const Ahead::Item& item) {
     if (bicubic_) {
       upscale(item.small, reader_.file().restoration ? reader_.file().restoration->scale : 1, Filter::bicubic,
-              item.frame.format, plain_, nullptr);
-      screen_.show(plain_);
+              reader_.stored_format(), plain_, nullptr);
+      reader_.stand_up(plain_, upright_);
+      screen_.show(upright_);
     } else {
       screen_.show(item.frame);
     }
@@ -163,7 +164,7 @@ class Player {
   Speaker speaker_;
   Ahead ahead_;
   Clock clock_;
-  Frame plain_;
+  Frame plain_, upright_;
   PlayReport report_;
   bool quit_ = false, paused_ = false, bicubic_ = false;
 };
