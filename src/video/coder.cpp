@@ -12,6 +12,7 @@
 #include "video/frame_buffer.hpp"
 #include "video/hdr.hpp"
 #include "video/libav.hpp"
+#include "video/y4m.hpp"
 
 namespace cairn::video {
 namespace {
@@ -25,7 +26,6 @@ constexpr std::array<Known, 3> kKnown = {{{Codec::x264, "x264", "libx264", "slow
                                           {Codec::x265, "x265", "libx265", "slow", 51},
                                           {Codec::av1, "av1", "libsvtav1", "5", 63}}};
 
-constexpr double kSteady = 0.1;        // a rate whose mean is this near has a few frames missing
 constexpr int kLargestAspect = 65535;  // of H.264's and H.265's 16 bits
 
 const Known& known(Codec codec) {
@@ -90,9 +90,7 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
   e.pix_fmt = av_get_pix_fmt(format.pixel_format().c_str());
   // Frames are told by their numbers at one rate, the mean where rates vary: encoders' rate control takes odd
   // time bases ill. The true time stamps come back in finish().
-  const double rate = info.frame_rate.value(), mean = info.mean_rate.value();
-  const bool steady = mean <= 0 || std::abs(rate - mean) < kSteady * rate;
-  e.framerate = av_d2q(std::clamp(steady ? rate : mean, 1.0, 480.0), 100000);
+  e.framerate = av_d2q(std::clamp(steady_rate(info).value(), 1.0, 480.0), 100000);
   e.time_base = av_inv_q(e.framerate);
   e.colorspace = static_cast<AVColorSpace>(info.colour.matrix);
   e.color_primaries = static_cast<AVColorPrimaries>(info.colour.primaries);

@@ -85,8 +85,7 @@ class Player {
       ahead_.give_back(std::move(now));
     }
     // The last frame stays for its time.
-    if (!quit_ && options_.frames == 0)
-      wait_until(clock_.now(speaker_) + 1 / reader_.info().frame_rate.value());
+    if (!quit_ && options_.frames == 0) wait_until(clock_.now(speaker_) + shown_for_);
     report_.dropped += ahead_.dropped();
     return report_;
   }
@@ -120,6 +119,7 @@ class Player {
     } else {
       screen_.show(item.frame);
     }
+    shown_for_ = static_cast<double>(item.frame.duration) * reader_.info().time_base.value();
     ++report_.shown;
   }
 
@@ -166,6 +166,7 @@ class Player {
   Clock clock_;
   Frame plain_, upright_;
   PlayReport report_;
+  double shown_for_ = 0;  // seconds, of the frame in the window
   bool quit_ = false, paused_ = false, bicubic_ = false;
 };
 
