@@ -178,7 +178,17 @@ Coder::Coder(const Format& format, const VideoInfo& info, const CoderOptions& op
   state_->open(info, options);
 }
 
-Coder::~Coder() = default;
+Coder::~Coder() {
+  // libsvtav1 1.4 waits for ever when it is closed before its first frame.
+  State& s = *state_;
+  if (s.encoder == nullptr || !s.stamps.empty() || s.encoder->codec_id != AV_CODEC_ID_AV1) return;
+  av_frame_unref(s.frame.get());
+  s.frame->format = s.encoder->pix_fmt;
+  s.frame->width = s.encoder->width;
+  s.frame->height = s.encoder->height;
+  s.frame->pts = 0;
+  if (av_frame_get_buffer(s.frame.get(), 0) >= 0) avcodec_send_frame(s.encoder.get(), s.frame.get());
+}
 
 void Coder::write(const Frame& from) {
   State& s = *state_;
