@@ -9,6 +9,7 @@
 
 #include "base/atomic_file.hpp"
 #include "base/progress.hpp"
+#include "base/standard_streams.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/video/commands.hpp"
 
@@ -76,7 +77,7 @@ void run(Options& options) {
     html->write(video::comparison_html(comparison, options.coded));
     html->commit();
   }
-  for (const std::string& line : comparison.warnings) fmt::print(stderr, "warning: {}\n", line);
+  for (const std::string& line : comparison.warnings) tell("warning: {}\n", line);
   if (options.json) {
     fmt::print("{}\n", to_json(comparison).dump(2));
   } else {
