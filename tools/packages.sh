@@ -9,7 +9,7 @@ build_packages=(
 )
 # `cairn video` is built where these are; nothing else needs them.
 video_packages=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libsdl2-dev)
-test_packages=(g++ libclang-rt-14-dev libgtest-dev libgmock-dev python3)
+test_packages=(ffmpeg g++ libclang-rt-14-dev libgtest-dev libgmock-dev python3)
 
 # configure PRESET [OPTION...]: with precompiled headers where the folder is new (cmake/compiler.cmake).
 configure() {

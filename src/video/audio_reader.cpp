@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "video/libav.hpp"
+#include "base/error.hpp"
+#include "video/source.hpp"
 
 extern "C" {
 #include <libavutil/channel_layout.h>
@@ -16,48 +17,52 @@ namespace {
 struct FreeResampler {
   void operator()(SwrContext* p) const noexcept { swr_free(&p); }
 };
-constexpr int64_t kLargestGap = 10 * AudioReader::kRate;  // seconds of silence put in at once
+constexpr int64_t kSilence = AudioReader::kRate;  // samples put in at once
 
 }  // namespace
 
 struct AudioReader::State {
-  Libav<AVFormatContext> file;
+  std::unique_ptr<Source> source;
   Libav<AVCodecContext> decoder;
   Libav<AVFrame> frame;
   Libav<AVPacket> packet;
   std::unique_ptr<SwrContext, FreeResampler> resampler;
   int stream = -1, rate = 0, format = -1;
   uint64_t layout = 0;
-  int64_t written = 0;  // samples given so far
+  int64_t written = 0, gap = 0;  // samples given so far; of silence before the frame that waits
   bool drained = false;
 
   bool open(const std::string& path);
   bool feed();
+  int64_t silence_before() const;
   void convert(std::vector<int16_t>& samples);
+  void give(std::vector<int16_t>& samples) {
+    convert(samples);
+    av_frame_unref(frame.get());
+  }
 };
 
 bool AudioReader::State::open(const std::string& path) {
-  AVFormatContext* raw = nullptr;
-  if (avformat_open_input(&raw, path.c_str(), nullptr, nullptr) < 0) return false;
-  file.reset(raw);
-  if (avformat_find_stream_info(raw, nullptr) < 0) return false;
-  const AVCodec* codec = nullptr;
-  stream = av_find_best_stream(raw, AVMEDIA_TYPE_AUDIO, -1, -1, &codec, 0);
-  if (stream < 0) return false;
-  for (unsigned i = 0; i < raw->nb_streams; ++i) {
-    if (static_cast<int>(i) != stream) raw->streams[i]->discard = AVDISCARD_ALL;
+  try {
+    source = std::make_unique<Source>(path);
+  } catch (const Error&) {
+    return false;
   }
+  const AVCodec* codec = nullptr;
+  stream = av_find_best_stream(&source->file(), AVMEDIA_TYPE_AUDIO, -1, -1, &codec, 0);
+  if (stream < 0) return false;
+  source->only(stream);
   decoder.reset(avcodec_alloc_context3(codec));
   frame.reset(av_frame_alloc());
   packet.reset(av_packet_alloc());
   if (decoder == nullptr || frame == nullptr || packet == nullptr) return false;
-  decoder->pkt_timebase = raw->streams[stream]->time_base;
-  return avcodec_parameters_to_context(decoder.get(), raw->streams[stream]->codecpar) >= 0 &&
+  decoder->pkt_timebase = source->stream(stream).time_base;
+  return avcodec_parameters_to_context(decoder.get(), source->stream(stream).codecpar) >= 0 &&
          avcodec_open2(decoder.get(), codec, nullptr) >= 0;
 }
 
 bool AudioReader::State::feed() {
-  while (av_read_frame(file.get(), packet.get()) >= 0) {
+  while (source->read(*packet) >= 0) {
     const bool ours = packet->stream_index == stream;
     if (ours) avcodec_send_packet(decoder.get(), packet.get());
     av_packet_unref(packet.get());
@@ -67,6 +72,15 @@ bool AudioReader::State::feed() {
   drained = true;
   avcodec_send_packet(decoder.get(), nullptr);
   return true;
+}
+
+// Samples of silence before the frame; less than a twentieth of a second is the time stamps' rounding.
+int64_t AudioReader::State::silence_before() const {
+  if (frame->best_effort_timestamp == AV_NOPTS_VALUE) return 0;
+  const double second =
+      static_cast<double>(frame->best_effort_timestamp) * av_q2d(source->stream(stream).time_base);
+  const int64_t samples = std::llround(second * kRate) - written;
+  return samples > kRate / 20 ? samples : 0;
 }
 
 void AudioReader::State::convert(std::vector<int16_t>& samples) {
@@ -84,16 +98,6 @@ void AudioReader::State::convert(std::vector<int16_t>& samples) {
     rate = frame->sample_rate;
     format = frame->format;
     layout = mask;
-  }
-  if (frame->best_effort_timestamp != AV_NOPTS_VALUE) {
-    const double second =
-        static_cast<double>(frame->best_effort_timestamp) * av_q2d(file->streams[stream]->time_base);
-    const int64_t gap = std::llround(second * kRate) - written;
-    // Less than a twentieth of a second is the time stamps' rounding.
-    if (gap > kRate / 20 && gap < kLargestGap) {
-      samples.insert(samples.end(), static_cast<size_t>(gap) * kChannels, int16_t{0});
-      written += gap;
-    }
   }
   const int most = swr_get_out_samples(resampler.get(), frame->nb_samples);
   if (most <= 0) return;
@@ -118,13 +122,22 @@ std::unique_ptr<AudioReader> AudioReader::open(const std::string& path) {
 bool AudioReader::read(std::vector<int16_t>& samples) {
   State& s = *state_;
   while (true) {
-    const int error = avcodec_receive_frame(s.decoder.get(), s.frame.get());
-    if (error == 0) {
-      s.convert(samples);
-      av_frame_unref(s.frame.get());
+    if (s.gap > 0) {
+      const int64_t count = std::min(s.gap, kSilence);
+      samples.insert(samples.end(), static_cast<size_t>(count) * kChannels, int16_t{0});
+      s.written += count;
+      s.gap -= count;
+      if (s.gap == 0) s.give(samples);
       return true;
     }
-    if (error != AVERROR(EAGAIN) || !s.feed()) return false;
+    const int error = avcodec_receive_frame(s.decoder.get(), s.frame.get());
+    if (error == 0) {
+      s.gap = s.silence_before();
+      if (s.gap > 0) continue;
+      s.give(samples);
+      return true;
+    }
+    if (error == AVERROR_EOF || !s.feed()) return false;
   }
 }
 

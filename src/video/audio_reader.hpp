@@ -20,7 +20,7 @@ class AudioReader {
   AudioReader(const AudioReader&) = delete;
   AudioReader& operator=(const AudioReader&) = delete;
 
-  // Appends the next samples; false at the end (or at the first broken packet).
+  // Appends the next samples; false at the end (broken packets are passed over).
   bool read(std::vector<int16_t>& samples);
 
  private:

@@ -9,7 +9,10 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/thread_pool.hpp"
+#include "video/frame_buffer.hpp"
+#include "video/hdr.hpp"
 #include "video/libav.hpp"
+#include "video/y4m.hpp"
 
 namespace cairn::video {
 namespace {
@@ -22,6 +25,8 @@ struct Known {
 constexpr std::array<Known, 3> kKnown = {{{Codec::x264, "x264", "libx264", "slow", 51},
                                           {Codec::x265, "x265", "libx265", "slow", 51},
                                           {Codec::av1, "av1", "libsvtav1", "5", 63}}};
+
+constexpr int kLargestAspect = 65535;  // of H.264's and H.265's 16 bits
 
 const Known& known(Codec codec) {
   return kKnown[static_cast<size_t>(codec)];
@@ -54,7 +59,7 @@ bool available(Codec codec) {
 
 struct Coder::State {
   Format format;
-  Rational time_base, frame_rate, aspect;
+  Shown shown;
   std::string what;  // for errors
   Libav<AVCodecContext> encoder;
   Libav<AVFrame> frame;
@@ -83,15 +88,18 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
   e.width = static_cast<int>(format.width);
   e.height = static_cast<int>(format.height);
   e.pix_fmt = av_get_pix_fmt(format.pixel_format().c_str());
-  // Frames are told by their numbers at the mean rate: encoders' rate control takes odd time bases ill. The
-  // true time stamps come back in receive().
-  e.framerate = av_d2q(std::clamp(info.frame_rate.value(), 1.0, 480.0), 100000);
+  // Frames are told by their numbers at one rate, the mean where rates vary: encoders' rate control takes odd
+  // time bases ill. The true time stamps come back in finish().
+  e.framerate = av_d2q(std::clamp(steady_rate(info).value(), 1.0, 480.0), 100000);
   e.time_base = av_inv_q(e.framerate);
   e.colorspace = static_cast<AVColorSpace>(info.colour.matrix);
   e.color_primaries = static_cast<AVColorPrimaries>(info.colour.primaries);
   e.color_trc = static_cast<AVColorTransferCharacteristic>(info.colour.transfer);
   e.color_range = static_cast<AVColorRange>(info.colour.range);
   e.chroma_sample_location = static_cast<AVChromaLocation>(info.colour.siting);
+  av_reduce(&e.sample_aspect_ratio.num, &e.sample_aspect_ratio.den, info.sample_aspect.numerator,
+            info.sample_aspect.denominator, kLargestAspect);
+  const std::string hdr = hdr_settings(options.codec, info.side_data);
   e.flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
   const size_t processors = usable_processors();
   e.thread_count = options.threads > 0 ? options.threads : static_cast<int>(std::min<size_t>(processors, 16));
@@ -101,15 +109,16 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
   switch (options.codec) {
     case Codec::x264:
       av_dict_set(&settings, "tune", "psnr", 0);
+      if (!hdr.empty()) av_dict_set(&settings, "x264-params", hdr.substr(1).c_str(), 0);
       break;
     case Codec::x265:
       av_dict_set(&settings, "tune", "psnr", 0);
       av_dict_set(&settings, "x265-params",
-                  fmt::format("log-level=error:info=0:pools={}", e.thread_count).c_str(), 0);
+                  fmt::format("log-level=error:info=0:pools={}{}", e.thread_count, hdr).c_str(), 0);
       break;
     case Codec::av1:
       setenv("SVT_LOG", "1", 0);  // errors alone: it writes to standard error itself
-      av_dict_set(&settings, "svtav1-params", fmt::format("tune=1:lp={}", e.thread_count).c_str(), 0);
+      av_dict_set(&settings, "svtav1-params", fmt::format("tune=1:lp={}{}", e.thread_count, hdr).c_str(), 0);
       break;
   }
   if (std::min(format.width, format.height) < smallest_side(options.codec)) {
@@ -121,14 +130,17 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
   const AVDictionaryEntry* unused = av_dict_get(settings, "", nullptr, AV_DICT_IGNORE_SUFFIX);
   const std::string ignored = unused == nullptr ? "" : unused->key;
   av_dict_free(&settings);
+  if (error < 0 && !options.preset.empty()) {
+    CoderOptions usual = options;
+    usual.preset.clear();
+    open(info, usual);  // refuses in its own words what is not the preset's fault
+    fail(ErrorCode::invalid_argument, "--preset {}: {} does not know it", options.preset, what);
+  }
   if (error < 0) {
     fail(ErrorCode::unsupported, "{}: refuses {}×{} {}: {}", what, format.width, format.height,
          format.pixel_format(), libav_reason(error));
   }
   if (!ignored.empty()) fail(ErrorCode::unsupported, "{}: does not know the setting {}", what, ignored);
-  frame->format = e.pix_fmt;
-  frame->width = e.width;
-  frame->height = e.height;
 }
 
 int64_t Coder::State::time_of(int64_t number) const {
@@ -162,36 +174,26 @@ void Coder::State::send(const AVFrame* next) {
 Coder::Coder(const Format& format, const VideoInfo& info, const CoderOptions& options)
     : state_(std::make_unique<State>()) {
   state_->format = format;
-  state_->time_base = info.time_base;
-  state_->frame_rate = info.frame_rate;
-  state_->aspect = info.sample_aspect;
+  state_->shown = shown(info);
   state_->open(info, options);
 }
 
-Coder::~Coder() = default;
-
-void Coder::write(const Frame& from) {
+Coder::~Coder() {
+  // libsvtav1 1.4 waits for ever when it is closed before its first frame.
   State& s = *state_;
-  throw_if_interrupted();
-  // Encoders keep frames: a fresh buffer for each.
+  if (s.encoder == nullptr || !s.stamps.empty() || s.encoder->codec_id != AV_CODEC_ID_AV1) return;
   av_frame_unref(s.frame.get());
   s.frame->format = s.encoder->pix_fmt;
   s.frame->width = s.encoder->width;
   s.frame->height = s.encoder->height;
-  if (av_frame_get_buffer(s.frame.get(), 0) < 0)
-    fail(ErrorCode::out_of_memory, "{}: no memory for a frame", s.what);
-  for (size_t p = 0; p < s.format.planes(); ++p) {
-    const Plane& plane = from.planes[p];
-    for (uint32_t y = 0; y < plane.height; ++y) {
-      uint8_t* to = s.frame->data[p] + static_cast<ptrdiff_t>(y) * s.frame->linesize[p];
-      if (s.format.bits > 8) {
-        std::memcpy(to, plane.row(y), plane.width * sizeof(uint16_t));
-      } else {
-        std::transform(plane.row(y), plane.row(y) + plane.width, to,
-                       [](uint16_t v) { return static_cast<uint8_t>(v); });
-      }
-    }
-  }
+  s.frame->pts = 0;
+  if (av_frame_get_buffer(s.frame.get(), 0) >= 0) avcodec_send_frame(s.encoder.get(), s.frame.get());
+}
+
+void Coder::write(const Frame& from) {
+  State& s = *state_;
+  throw_if_interrupted();
+  fill(from, *s.encoder, *s.frame);
   s.frame->pts = static_cast<int64_t>(s.stamps.size());
   s.stamps.push_back(from.pts);
   s.durations.push_back(std::max<int64_t>(from.duration, 1));
@@ -207,9 +209,7 @@ CodedVideo Coder::finish() {
   if (video.parameters == nullptr ||
       avcodec_parameters_from_context(video.parameters.get(), s.encoder.get()) < 0)
     fail(ErrorCode::out_of_memory, "{}: no memory for a track", s.what);
-  video.time_base = s.time_base;
-  video.frame_rate = s.frame_rate;
-  video.sample_aspect = s.aspect;
+  video.shown = s.shown;
   for (CodedPacket& packet : video.packets) {
     const auto number =
         static_cast<size_t>(std::clamp<int64_t>(packet.pts, 0, static_cast<int64_t>(s.stamps.size()) - 1));

@@ -6,6 +6,7 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/thread_pool.hpp"
+#include "video/contents.hpp"
 #include "video/metrics.hpp"
 #include "video/resample.hpp"
 #include "video/restored_reader.hpp"
@@ -112,9 +113,11 @@ Crop make_crop(uint64_t frame, const Picture& original, const Picture& restored,
 Comparison compare(const std::string& original, const std::string& coded, const CompareOptions& options,
                    const std::function<void(uint64_t, uint64_t)>& progress) {
   Comparison result;
-  Reader reference(original);
-  RestoredReader reader(coded, options.restore);
+  const ReaderOptions reading{.keep_going = options.keep_going};
+  RestoredReader reference(original, options.restore, reading, true),
+      reader(coded, options.restore, reading, true);
   check_formats(reference.info().format, reader.info().format, original, coded);
+  result.warnings = differences(original, read_contents(original), coded, read_contents(coded));
   result.bytes = count_bytes(coded);
   result.format = reader.info().format;
   result.codec = reader.info().codec;
@@ -130,7 +133,7 @@ Comparison compare(const std::string& original, const std::string& coded, const 
   result.no_vmaf = restored_meter.open_vmaf(reference.info().format, result.format, pool.threads());
   lanczos_meter.open_vmaf(reference.info().format, result.format, pool.threads());
   std::unique_ptr<RgbConverter> reference_rgb, coded_rgb;
-  Frame want, have, small, scaled;
+  Frame want, have, small, stored, scaled;
   Picture want_rgb, have_rgb, scaled_rgb;
   while (options.frames == 0 || result.frames < options.frames) {
     throw_if_interrupted();
@@ -140,7 +143,8 @@ Comparison compare(const std::string& original, const std::string& coded, const 
            more ? original : coded);
     }
     if (!more) break;
-    upscale(small, result.scale, Filter::lanczos, have.format, scaled, &pool);
+    upscale(small, result.scale, Filter::lanczos, reader.stored_format(), stored, &pool);
+    reader.stand_up(stored, scaled);
     if (!reference_rgb) {
       reference_rgb = std::make_unique<RgbConverter>(want.format, reference.info().colour);
       coded_rgb = std::make_unique<RgbConverter>(have.format, reader.info().colour);
@@ -162,6 +166,8 @@ Comparison compare(const std::string& original, const std::string& coded, const 
     ++result.frames;
     if (progress) progress(result.frames, frames);
   }
+  for (const auto& notes : {reference.notes(), reader.notes()})
+    result.warnings.insert(result.warnings.end(), notes.begin(), notes.end());
   result.restored = restored_meter.scores();
   result.lanczos = lanczos_meter.scores();
   for (uint32_t y = 0; y < result.patch_rows; ++y) {

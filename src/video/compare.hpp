@@ -39,16 +39,19 @@ struct Comparison {
   uint32_t patch_side = 32, patch_columns = 0, patch_rows = 0;
   std::vector<double> patches;
   std::vector<Crop> crops;  // where asked for
+  // Where the two differ in what they hold beside the pictures, and what of these was damaged: a line each.
+  std::vector<std::string> warnings;
 };
 
 struct CompareOptions {
   RestoreOptions restore;
   uint64_t frames = 0;  // at most so many; 0: all
   bool crops = false;
+  bool keep_going = false;  // what is broken is passed over and counted
 };
 
-// Frames are paired by number. Errors: those of RestoredReader; format where the sizes, depths or numbers of
-// frames differ.
+// Frames are paired by number, upright; the original may be a cairn video as well. Errors: those of
+// RestoredReader; format where the sizes, depths or numbers of frames differ.
 Comparison compare(const std::string& original, const std::string& coded, const CompareOptions& options,
                    const std::function<void(uint64_t done, uint64_t of)>& progress = {});
 

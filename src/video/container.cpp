@@ -3,128 +3,51 @@
 #include <sys/stat.h>
 
 #include <cmath>
-#include <cstring>
-#include <map>
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
-#include "base/unfinished_file.hpp"
-#include "video/libav.hpp"
+#include "video/muxer.hpp"
+#include "video/output_file.hpp"
+#include "video/rest.hpp"
+#include "video/source.hpp"
 
 namespace cairn::video {
 namespace {
 
-struct OutputDeleter {
-  void operator()(AVFormatContext* p) const noexcept {
-    if (p->pb != nullptr) avio_closep(&p->pb);
-    avformat_free_context(p);
+// Writes the pictures and, up to each one's time, what goes beside them.
+void write(Muxer& muxer, const CodedVideo& video, const std::vector<std::byte>& attachment, Rest* rest) {
+  AVStream& track = rest != nullptr ? rest->declare(muxer) : muxer.add_stream();
+  if (avcodec_parameters_copy(track.codecpar, video.parameters.get()) < 0)
+    fail(ErrorCode::out_of_memory, "no memory for a track");
+  muxer.describe(track, video.shown);
+  if (!attachment.empty()) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(attachment.data());
+    muxer.add_attachment({bytes, attachment.size()}, kAttachmentName, kAttachmentType);
   }
-};
-
-class Muxer {
- public:
-  Muxer(const std::string& path, const std::string& part) : path_(path) {
-    AVFormatContext* raw = nullptr;
-    check(avformat_alloc_output_context2(&raw, nullptr, "matroska", part.c_str()));
-    file_.reset(raw);
-    file_->flags |= AVFMT_FLAG_BITEXACT;  // no dates, no random numbers: the same input gives the same file
-    check(avio_open(&file_->pb, part.c_str(), AVIO_FLAG_WRITE));
-    packet_.reset(av_packet_alloc());
+  const AVRational base = track.time_base;
+  muxer.begin();
+  const Libav<AVPacket> packet(av_packet_alloc());
+  for (const CodedPacket& from : video.packets) {
+    if (rest != nullptr) rest->copy(muxer, static_cast<double>(from.dts) * av_q2d(base));
+    if (packet == nullptr || av_new_packet(packet.get(), static_cast<int>(from.data.size())) < 0)
+      fail(ErrorCode::out_of_memory, "no memory for a packet");
+    std::memcpy(packet->data, from.data.data(), from.data.size());
+    packet->pts = from.pts;
+    packet->dts = from.dts;
+    packet->duration = from.duration;
+    packet->flags = from.key ? AV_PKT_FLAG_KEY : 0;
+    muxer.write(*packet, base, track.index);
   }
-
-  AVStream& add_stream() {
-    AVStream* stream = avformat_new_stream(file_.get(), nullptr);
-    if (stream == nullptr) fail(ErrorCode::out_of_memory, "{}: no memory for a track", path_);
-    return *stream;
-  }
-
-  void add_attachment(const std::vector<std::byte>& bytes) {
-    AVStream& stream = add_stream();
-    AVCodecParameters& p = *stream.codecpar;
-    p.codec_type = AVMEDIA_TYPE_ATTACHMENT;
-    p.codec_id = AV_CODEC_ID_BIN_DATA;
-    p.extradata = static_cast<uint8_t*>(av_mallocz(bytes.size() + AV_INPUT_BUFFER_PADDING_SIZE));
-    if (p.extradata == nullptr) fail(ErrorCode::out_of_memory, "{}: no memory for the attachment", path_);
-    std::memcpy(p.extradata, bytes.data(), bytes.size());
-    p.extradata_size = static_cast<int>(bytes.size());
-    av_dict_set(&stream.metadata, "filename", kAttachmentName, 0);
-    av_dict_set(&stream.metadata, "mimetype", kAttachmentType, 0);
-  }
-
-  void begin() { check(avformat_write_header(file_.get(), nullptr)); }
-
-  void write(const CodedPacket& from, AVRational time_base, int index) {
-    check(av_new_packet(packet_.get(), static_cast<int>(from.data.size())));
-    std::memcpy(packet_->data, from.data.data(), from.data.size());
-    packet_->pts = from.pts;
-    packet_->dts = from.dts;
-    packet_->duration = from.duration;
-    packet_->flags = from.key ? AV_PKT_FLAG_KEY : 0;
-    write(packet_.get(), time_base, index);
-  }
-  // Takes the packet's content.
-  void write(AVPacket* packet, AVRational time_base, int index) {
-    packet->stream_index = index;
-    packet->pos = -1;
-    av_packet_rescale_ts(packet, time_base, file_->streams[index]->time_base);
-    check(av_interleaved_write_frame(file_.get(), packet));
-  }
-
-  void end() {
-    check(av_write_trailer(file_.get()));
-    avio_flush(file_->pb);
-    check(file_->pb->error);
-    check(avio_closep(&file_->pb));
-  }
-
- private:
-  void check(int error) const {
-    if (error < 0) fail(ErrorCode::io, "{}: cannot be written: {}", path_, libav_reason(error));
-  }
-  const std::string& path_;
-  std::unique_ptr<AVFormatContext, OutputDeleter> file_;
-  Libav<AVPacket> packet_;
-};
-
-Libav<AVFormatContext> open_input(const std::string& path) {
-  av_log_set_level(AV_LOG_FATAL);  // what matters comes back as errors
-  AVFormatContext* raw = nullptr;
-  const int error = avformat_open_input(&raw, path.c_str(), nullptr, nullptr);
-  if (error == AVERROR(ENOENT)) fail(ErrorCode::not_found, "{}: no such file", path);
-  if (error < 0) fail(ErrorCode::format, "{}: not a video that libav knows ({})", path, libav_reason(error));
-  Libav<AVFormatContext> file(raw);
-  if (const int found = avformat_find_stream_info(raw, nullptr); found < 0)
-    fail(ErrorCode::format, "{}: {}", path, libav_reason(found));
-  return file;
+  if (rest != nullptr) rest->copy(muxer, INFINITY);
+  muxer.end();
 }
 
-// The audio tracks of the input by their index there, each with a track of the output.
-std::map<int, int> add_audio(Muxer& muxer, AVFormatContext& from, const std::string& path) {
-  std::map<int, int> tracks;
-  const AVOutputFormat* matroska = av_guess_format("matroska", nullptr, nullptr);
-  for (unsigned i = 0; i < from.nb_streams; ++i) {
-    const AVStream& stream = *from.streams[i];
-    if (stream.codecpar->codec_type != AVMEDIA_TYPE_AUDIO) continue;
-    if (avformat_query_codec(matroska, stream.codecpar->codec_id, FF_COMPLIANCE_NORMAL) != 1) {
-      fail(ErrorCode::unsupported,
-           "{}: its audio is {}, which Matroska cannot hold (--no-audio leaves it out)", path,
-           avcodec_get_name(stream.codecpar->codec_id));
-    }
-    AVStream& out = muxer.add_stream();
-    if (avcodec_parameters_copy(out.codecpar, stream.codecpar) < 0)
-      fail(ErrorCode::out_of_memory, "{}: no memory for a track", path);
-    out.codecpar->codec_tag = 0;
-    out.time_base = stream.time_base;
-    if (const AVDictionaryEntry* language = av_dict_get(stream.metadata, "language", nullptr, 0))
-      av_dict_set(&out.metadata, "language", language->value, 0);
-    tracks[static_cast<int>(i)] = out.index;
-  }
-  return tracks;
-}
-
-std::string tag(const AVStream& stream, const char* name) {
-  const AVDictionaryEntry* entry = av_dict_get(stream.metadata, name, nullptr, 0);
-  return entry == nullptr ? "" : entry->value;
+// A name that promises no other format.
+const std::string& honest(const std::string& path) {
+  const AVOutputFormat* promised = av_guess_format(nullptr, path.c_str(), nullptr);
+  if (promised == nullptr || std::string_view(promised->name) == "matroska") return path;
+  fail(ErrorCode::invalid_argument,
+       "{}: cairn writes Matroska, and this name promises {}: let it end in .mkv", path, promised->name);
 }
 
 }  // namespace
@@ -133,66 +56,55 @@ void ParametersDeleter::operator()(AVCodecParameters* p) const noexcept {
   avcodec_parameters_free(&p);
 }
 
-void write_matroska(const std::string& path, const CodedVideo& video,
-                    const std::vector<std::byte>& attachment, const MuxOptions& options) {
-  struct stat status {};
-  const bool ordinary = !options.in_place && (stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode));
-  std::optional<UnfinishedFile> part;
-  if (ordinary) part.emplace(path, path);
-  Muxer muxer(path, part ? part->path() : path);
-  AVStream& track = muxer.add_stream();
-  if (avcodec_parameters_copy(track.codecpar, video.parameters.get()) < 0)
-    fail(ErrorCode::out_of_memory, "{}: no memory for a track", path);
-  const AVRational time_base{static_cast<int>(video.time_base.numerator),
-                             static_cast<int>(video.time_base.denominator)};
-  track.time_base = time_base;
-  track.avg_frame_rate = {static_cast<int>(video.frame_rate.numerator),
-                          static_cast<int>(video.frame_rate.denominator)};
-  track.sample_aspect_ratio = track.codecpar->sample_aspect_ratio = {
-      static_cast<int>(video.sample_aspect.numerator), static_cast<int>(video.sample_aspect.denominator)};
-  Libav<AVFormatContext> input;
-  std::map<int, int> audio;
-  if (!options.audio_from.empty()) {
-    input = open_input(options.audio_from);
-    audio = add_audio(muxer, *input, options.audio_from);
-  }
-  if (!attachment.empty()) muxer.add_attachment(attachment);
-  muxer.begin();
+Shown shown(const VideoInfo& info) {
+  return {info.time_base, info.frame_rate, info.sample_aspect, info.orientation, info.fields, info.side_data};
+}
 
-  size_t next = 0;
-  const auto video_until = [&](double seconds) {
-    for (; next < video.packets.size() &&
-           static_cast<double>(video.packets[next].dts) * av_q2d(time_base) <= seconds;
-         ++next)
-      muxer.write(video.packets[next], time_base, track.index);
-  };
-  Libav<AVPacket> packet(av_packet_alloc());
-  while (!audio.empty() && av_read_frame(input.get(), packet.get()) >= 0) {
-    const auto to = audio.find(packet->stream_index);
-    if (to != audio.end()) {
-      const AVRational base = input->streams[packet->stream_index]->time_base;
-      const int64_t stamp = packet->dts != AV_NOPTS_VALUE ? packet->dts : packet->pts;
-      if (stamp != AV_NOPTS_VALUE) video_until(static_cast<double>(stamp) * av_q2d(base));
-      muxer.write(packet.get(), base, to->second);
-    }
-    av_packet_unref(packet.get());
-    throw_if_interrupted();
+struct MatroskaFile::State {
+  State(const std::string& path, const std::string& from, const Keep& keep) : output(honest(path)) {
+    if (!from.empty()) rest = std::make_unique<Rest>(from, keep);
   }
-  video_until(INFINITY);
-  muxer.end();
-  if (part) part->finish();
+  OutputFile output;
+  std::unique_ptr<Rest> rest;
+  std::vector<std::string> none;
+};
+
+MatroskaFile::MatroskaFile(const std::string& path, const std::string& from, const Keep& keep)
+    : state_(std::make_unique<State>(path, from, keep)) {}
+MatroskaFile::~MatroskaFile() = default;
+
+const std::vector<std::string>& MatroskaFile::notes() const {
+  return state_->rest != nullptr ? state_->rest->notes() : state_->none;
+}
+
+void MatroskaFile::write(const CodedVideo& video, const std::vector<std::byte>& attachment) {
+  Muxer muxer(state_->output.path(), state_->output.part());
+  video::write(muxer, video, attachment, state_->rest.get());
+  state_->output.keep();
+}
+
+void write_matroska(const std::string& path, const CodedVideo& video,
+                    const std::vector<std::byte>& attachment, bool in_place) {
+  if (!in_place) {
+    MatroskaFile(path).write(video, attachment);
+    return;
+  }
+  Muxer muxer(path, path);
+  write(muxer, video, attachment, nullptr);
 }
 
 CairnFile read_cairn_file(const std::string& path) {
-  const Libav<AVFormatContext> file = open_input(path);
+  const Source source(path);
   CairnFile result;
-  for (unsigned i = 0; i < file->nb_streams; ++i) {
-    const AVStream& stream = *file->streams[i];
+  const int video = source.video();
+  if (video >= 0) result.video_codec = avcodec_get_name(source.stream(video).codecpar->codec_id);
+  for (unsigned i = 0; i < source.file().nb_streams; ++i) {
+    const AVStream& stream = *source.file().streams[i];
     const AVCodecParameters& p = *stream.codecpar;
-    if (p.codec_type == AVMEDIA_TYPE_VIDEO && result.video_codec.empty())
-      result.video_codec = avcodec_get_name(p.codec_id);
     if (p.codec_type != AVMEDIA_TYPE_ATTACHMENT) continue;
-    if (tag(stream, "mimetype") != kAttachmentType && tag(stream, "filename") != kAttachmentName) continue;
+    if (tag(stream.metadata, "mimetype") != kAttachmentType &&
+        tag(stream.metadata, "filename") != kAttachmentName)
+      continue;
     const std::span<const uint8_t> bytes(p.extradata, static_cast<size_t>(p.extradata_size));
     result.restoration =
         read_attachment(std::as_bytes(bytes), path + ": attachment " + kAttachmentName, &result.sizes);
@@ -209,16 +121,22 @@ FileBytes count_bytes(const std::string& path) {
   bytes.header = cairn.sizes.header;
   struct stat status {};
   if (stat(path.c_str(), &status) == 0) bytes.file = static_cast<uint64_t>(status.st_size);
-  const Libav<AVFormatContext> file = open_input(path);
-  const int video = av_find_best_stream(file.get(), AVMEDIA_TYPE_VIDEO, -1, -1, nullptr, 0);
-  for (unsigned i = 0; i < file->nb_streams; ++i) {
-    const AVCodecParameters& p = *file->streams[i]->codecpar;
-    if (p.codec_type == AVMEDIA_TYPE_ATTACHMENT) continue;
-    (static_cast<int>(i) == video ? bytes.video : bytes.audio) += static_cast<uint64_t>(p.extradata_size);
+  Source source(path);
+  const int video = source.video();
+  const auto part = [&](int index) -> uint64_t& {
+    if (index == video) return bytes.video;
+    return source.stream(index).codecpar->codec_type == AVMEDIA_TYPE_AUDIO ? bytes.audio : bytes.other;
+  };
+  for (unsigned i = 0; i < source.file().nb_streams; ++i) {
+    const AVStream& stream = *source.file().streams[i];
+    if (stream.codecpar->codec_type == AVMEDIA_TYPE_ATTACHMENT &&
+        tag(stream.metadata, "filename") == kAttachmentName)
+      continue;
+    part(static_cast<int>(i)) += static_cast<uint64_t>(stream.codecpar->extradata_size);
   }
-  Libav<AVPacket> packet(av_packet_alloc());
-  while (av_read_frame(file.get(), packet.get()) >= 0) {
-    (packet->stream_index == video ? bytes.video : bytes.audio) += static_cast<uint64_t>(packet->size);
+  const Libav<AVPacket> packet(av_packet_alloc());
+  while (source.read(*packet) >= 0) {
+    part(packet->stream_index) += static_cast<uint64_t>(packet->size);
     av_packet_unref(packet.get());
   }
   return bytes;

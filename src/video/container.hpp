@@ -1,4 +1,5 @@
-// The Matroska file: the small video and copied audio as tracks, networks and labels as an attachment.
+// The Matroska file: the small video as a track beside what else the input held, networks and labels as an
+// attachment.
 #pragma once
 
 #include <cstddef>
@@ -25,32 +26,59 @@ struct CodedPacket {
   bool key = false;
 };
 
+// What is told of the pictures of a track beside its codec's parameters.
+struct Shown {
+  Rational time_base, frame_rate, sample_aspect{1, 1};
+  Orientation orientation;
+  Fields fields = Fields::progressive;
+  std::vector<SideData> side_data;
+};
+Shown shown(const VideoInfo& info);
+
 // A coded video track in memory.
 struct CodedVideo {
   std::unique_ptr<AVCodecParameters, ParametersDeleter> parameters;
-  Rational time_base, frame_rate, sample_aspect{1, 1};
+  Shown shown;
   std::vector<CodedPacket> packets;  // in the order of decoding
 };
 
-struct MuxOptions {
-  std::string audio_from;  // a file whose audio tracks are copied; empty: none
-  bool in_place = false;   // into the file itself at once (one in memory has no neighbours)
+// What of the input's tracks and the like goes along.
+struct Keep {
+  bool audio = true, subtitles = true, chapters = true, attachments = true, tags = true;
 };
 
-// Writes `path` beside its name first and renames it when it is whole. attachment may be empty: then the file
-// is an ordinary one. Errors: io (a full disk), unsupported (audio that Matroska cannot hold), each naming
-// path.
+// A Matroska file that is promised before the work and written after it. What can be refused is refused by
+// the constructor. Errors: io (a full disk), those of Reader for `from`, each naming the file.
+class MatroskaFile {
+ public:
+  // path: "-" is standard output. from: the file whose other tracks, chapters and tags go along; empty: none.
+  explicit MatroskaFile(const std::string& path, const std::string& from = "", const Keep& keep = {});
+  ~MatroskaFile();
+
+  // What of `from` is changed or left out, a line each; more after write().
+  const std::vector<std::string>& notes() const;
+  // attachment may be empty: then the file is an ordinary one.
+  void write(const CodedVideo& video, const std::vector<std::byte>& attachment);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The same in one step, without another file's tracks. in_place: into the file itself (one in memory has no
+// neighbours).
 void write_matroska(const std::string& path, const CodedVideo& video,
-                    const std::vector<std::byte>& attachment, const MuxOptions& options = {});
+                    const std::vector<std::byte>& attachment, bool in_place = false);
 
 // What each byte of a file is for.
 struct FileBytes {
   uint64_t file = 0;
   uint64_t video = 0;                             // the video track's packets and codec header
-  uint64_t audio = 0;                             // all other tracks'
+  uint64_t audio = 0;                             // the same of sound
+  uint64_t other = 0;                             // of subtitles and other tracks; covers, fonts
   uint64_t networks = 0, labels = 0, header = 0;  // the attachment's parts
-  uint64_t container() const { return file - video - audio - networks - labels - header; }
-  // What the picture costs: all but audio and the container, whose share plain video has as well.
+  uint64_t container() const { return file - video - audio - other - networks - labels - header; }
+  // What the picture costs: all but other tracks and the container, whose share plain video has as well.
   uint64_t picture() const { return video + networks + labels + header; }
 };
 

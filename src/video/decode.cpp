@@ -22,6 +22,7 @@ class Sink {
   virtual ~Sink() = default;
   virtual void write(const Frame& frame, const VideoInfo& info) = 0;
   virtual void finish() = 0;
+  virtual std::vector<std::string> notes() const { return {}; }
 };
 
 class Y4mSink : public Sink {
@@ -68,27 +69,24 @@ class PngSink : public Sink {
 
 class LosslessSink : public Sink {
  public:
-  LosslessSink(const std::string& path, std::string audio_from)
-      : path_(path), audio_from_(std::move(audio_from)) {}
-  void write(const Frame& frame, const VideoInfo& info) override {
-    if (!file_) file_.emplace(path_, info, audio_from_);
-    file_->write(frame);
-  }
-  void finish() override { file_->finish(); }
+  LosslessSink(const std::string& path, const VideoInfo& info, const std::string& from, const Keep& keep)
+      : file_(path, info, from, keep) {}
+  void write(const Frame& frame, const VideoInfo&) override { file_.write(frame); }
+  void finish() override { file_.finish(); }
+  std::vector<std::string> notes() const override { return file_.notes(); }
 
  private:
-  std::string path_, audio_from_;
-  std::optional<LosslessFile> file_;
+  LosslessFile file_;
 };
 
-std::unique_ptr<Sink> open_sink(const std::string& from, const std::string& to,
+std::unique_ptr<Sink> open_sink(const std::string& from, const std::string& to, const VideoInfo& info,
                                 const DecodeOptions& options) {
   if (to == "-") return std::make_unique<Y4mSink>("/dev/stdout");
   std::error_code ignored;
   if (to.ends_with('/') || fs::is_directory(to, ignored)) return std::make_unique<PngSink>(to);
   if (to.ends_with(".y4m") || (fs::exists(to, ignored) && !fs::is_regular_file(to, ignored)))
     return std::make_unique<Y4mSink>(to);
-  if (to.ends_with(".mkv")) return std::make_unique<LosslessSink>(to, options.no_audio ? "" : from);
+  if (to.ends_with(".mkv")) return std::make_unique<LosslessSink>(to, info, from, options.keep);
   fail(ErrorCode::invalid_argument,
        "{}: the output is - (y4m on stdout), a name ending in .y4m or .mkv, or a folder (ending in /)", to);
 }
@@ -98,11 +96,11 @@ std::unique_ptr<Sink> open_sink(const std::string& from, const std::string& to,
 DecodeReport decode(const std::string& from, const std::string& to, const DecodeOptions& options,
                     const std::function<void(uint64_t, uint64_t)>& progress) {
   const Stopwatch watch;
-  RestoredReader reader(from, options.restore);
+  RestoredReader reader(from, options.restore, {.keep_going = options.keep_going}, true);
   std::error_code ignored;
   if (fs::equivalent(from, to, ignored))
     fail(ErrorCode::invalid_argument, "{}: input and output are the same file", to);
-  const std::unique_ptr<Sink> sink = open_sink(from, to, options);
+  const std::unique_ptr<Sink> sink = open_sink(from, to, reader.info(), options);
   DecodeReport report;
   Frame frame;
   while ((options.frames == 0 || report.frames < options.frames) && reader.read(frame)) {
@@ -112,6 +110,8 @@ DecodeReport decode(const std::string& from, const std::string& to, const Decode
     if (progress) progress(report.frames, reader.info().frames);
   }
   sink->finish();
+  report.notes = reader.notes();
+  for (std::string& line : sink->notes()) report.notes.push_back(std::move(line));
   report.seconds = watch.seconds();
   return report;
 }

@@ -4,7 +4,7 @@
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
-#include "video/libav.hpp"
+#include "video/source.hpp"
 
 namespace cairn::video {
 namespace {
@@ -32,22 +32,18 @@ void set_decoding_times(std::vector<CodedPacket>& packets) {
 
 CodedVideo read_packets(const std::string& path) {
   const VideoInfo info = Reader(path).info();
-  AVFormatContext* raw = nullptr;
-  int error = avformat_open_input(&raw, path.c_str(), nullptr, nullptr);
-  const Libav<AVFormatContext> file(raw);
-  if (error >= 0) error = avformat_find_stream_info(raw, nullptr);
-  if (error < 0) fail(ErrorCode::format, "{}: {}", path, libav_reason(error));
+  Source source(path);
   CodedVideo video;
   video.parameters.reset(avcodec_parameters_alloc());
   const Libav<AVPacket> packet(av_packet_alloc());
   if (packet == nullptr || video.parameters == nullptr ||
-      avcodec_parameters_copy(video.parameters.get(), file->streams[info.stream]->codecpar) < 0)
+      avcodec_parameters_copy(video.parameters.get(), source.stream(info.stream).codecpar) < 0)
     fail(ErrorCode::out_of_memory, "{}: no memory for a track", path);
   video.parameters->codec_tag = 0;  // the container's own
-  video.time_base = info.time_base;
-  video.frame_rate = info.frame_rate;
-  video.sample_aspect = info.sample_aspect;
-  while ((error = av_read_frame(file.get(), packet.get())) >= 0) {
+  video.shown = shown(info);
+  source.only(info.stream);
+  int error = 0;
+  while ((error = source.read(*packet)) >= 0) {
     throw_if_interrupted();
     if (packet->stream_index == info.stream) {
       if (packet->pts == AV_NOPTS_VALUE) {

@@ -2,14 +2,49 @@
 
 #include <utility>
 
+#include "video/libav.hpp"
+
 namespace cairn::video {
 
+namespace {
+
+// Chroma that is sited left lies above or below when the picture is turned.
+int turned_siting(int siting, int quarters) {
+  constexpr std::array<int, 4> kSides = {AVCHROMA_LOC_LEFT, AVCHROMA_LOC_TOP, AVCHROMA_LOC_UNSPECIFIED,
+                                         AVCHROMA_LOC_BOTTOM};
+  return siting == AVCHROMA_LOC_LEFT ? kSides[static_cast<size_t>(quarters)] : siting;
+}
+
+void turn_info(VideoInfo& info, const Orientation& turn) {
+  const int quarters = turn.quarters().value_or(0);
+  info.format = turned(info.format, turn);
+  if (quarters % 2 == 1) std::swap(info.sample_aspect.numerator, info.sample_aspect.denominator);
+  info.colour.siting = turned_siting(info.colour.siting, quarters);
+  info.fields = turn.upright() ? info.fields : Fields::progressive;
+  if (turn.quarters()) info.orientation = {};
+}
+
+}  // namespace
+
 RestoredReader::RestoredReader(const std::string& path, const RestoreOptions& restore,
-                               const ReaderOptions& reader)
+                               const ReaderOptions& reader, bool upright)
     : file_(read_cairn_file(path)), reader_(path, reader), info_(reader_.info()) {
-  if (!file_.restoration) return;
-  restorer_.emplace(*file_.restoration, info_.format, path, restore);
-  info_.format = restorer_->format();
+  if (upright) turn_ = info_.orientation;
+  if (file_.restoration) {
+    restorer_.emplace(*file_.restoration, info_.format, path, restore);
+    info_.format = restorer_->format();
+    if (file_.restoration->scale > 1) info_.fields = Fields::progressive;
+  }
+  stored_format_ = info_.format;
+  if (upright) turn_info(info_, turn_);
+}
+
+void RestoredReader::stand_up(const Frame& stored, Frame& out) const {
+  if (turn_.upright()) {
+    out = stored;
+  } else {
+    turn(stored, turn_, out);
+  }
 }
 
 bool RestoredReader::advance() {
@@ -29,22 +64,21 @@ bool RestoredReader::advance() {
       there_[1] = there_[0] && reader_.read(frames_[1]);
     }
   }
-  // Decoders learn colours with the first frame.
-  info_.colour = reader_.info().colour;
   return there_[1];
 }
 
 bool RestoredReader::read(Frame& restored, Frame* small) {
   if (!advance()) return false;
   const uint64_t index = next_++;
+  if (small != nullptr) *small = frames_[1];
   if (!restorer_) {
-    restored = frames_[1];
-    if (small != nullptr) *small = frames_[1];
+    stand_up(frames_[1], restored);
     return true;
   }
+  Frame& to = turn_.upright() ? restored : stored_;
   restorer_->restore(index, there_[0] ? &frames_[0] : nullptr, frames_[1], there_[2] ? &frames_[2] : nullptr,
-                     restored);
-  if (small != nullptr) *small = frames_[1];
+                     to);
+  if (!turn_.upright()) stand_up(stored_, restored);
   return true;
 }
 

@@ -2,8 +2,12 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
+
 namespace cairn::video {
 namespace {
+
+constexpr double kSteady = 0.1;  // a rate whose mean is this near has a few frames missing
 
 const char* colour_space(const VideoInfo& info) {
   const bool deep = info.format.bits > 8;
@@ -30,10 +34,17 @@ const char* colour_space(const VideoInfo& info) {
 
 }  // namespace
 
+Rational steady_rate(const VideoInfo& info) {
+  const double rate = info.frame_rate.value(), mean = info.mean_rate.value();
+  return mean > 0 && std::abs(rate - mean) >= kSteady * rate ? info.mean_rate : info.frame_rate;
+}
+
 std::string y4m_header(const VideoInfo& info) {
+  const Rational rate = steady_rate(info);
+  const char fields = info.fields == Fields::progressive ? 'p' : info.fields == Fields::top_first ? 't' : 'b';
   std::string header =
-      fmt::format("YUV4MPEG2 W{} H{} F{}:{} Ip A{}:{} C{}", info.format.width, info.format.height,
-                  info.frame_rate.numerator, info.frame_rate.denominator, info.sample_aspect.numerator,
+      fmt::format("YUV4MPEG2 W{} H{} F{}:{} I{} A{}:{} C{}", info.format.width, info.format.height,
+                  rate.numerator, rate.denominator, fields, info.sample_aspect.numerator,
                   info.sample_aspect.denominator, colour_space(info));
   if (info.colour.range == 1) header += " XCOLORRANGE=LIMITED";
   if (info.colour.range == 2) header += " XCOLORRANGE=FULL";

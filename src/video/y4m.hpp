@@ -10,7 +10,10 @@
 
 namespace cairn::video {
 
-// "YUV4MPEG2 W… H… F… Ip A… C… XCOLORRANGE=…\n". The format has no time stamps: frames of a variable rate
+// The one rate that serves frames without time stamps: the mean where rates vary.
+Rational steady_rate(const VideoInfo& info);
+
+// "YUV4MPEG2 W… H… F… I… A… C… XCOLORRANGE=…\n". The format has no time stamps: frames of a variable rate
 // follow each other at the average one.
 std::string y4m_header(const VideoInfo& info);
 

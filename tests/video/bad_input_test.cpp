@@ -83,7 +83,7 @@ TEST_F(BadInput, AudioThatMatroskaCannotHold) {
   EXPECT_EQ(
       refusal(o, path("in.mov")),
       path("in.mov") + ": its audio is pcm_f32be, which Matroska cannot hold (--no-audio leaves it out)");
-  o.audio = false;
+  o.keep.audio = false;
   EXPECT_GT(run(o, path("in.mov")).video, 0u);
   EXPECT_EQ(count_bytes(path("out.mkv")).audio, 0u);
 }

@@ -87,13 +87,21 @@ TEST_F(Coded, AnotherVideoIsRefused) {
   EXPECT_THAT(refusal(given("/etc/hostname"), clip), HasSubstr("/etc/hostname"));
 }
 
+// Where the small video's file begins does not matter, how its frames follow each other does.
 TEST_F(Coded, TimesAreThoseOfTheOriginal) {
   const std::string clip = make_clip(), small = make_small(Mode::x2, clip);
   CodedVideo late = read_packets(small);
-  for (CodedPacket& packet : late.packets) packet.pts += 40, packet.dts += 40;
+  for (CodedPacket& packet : late.packets) packet.pts += 400, packet.dts += 400;
   write_matroska(path("late.mkv"), late, {});
+  run(given(path("late.mkv")), clip);
+  EXPECT_GT(seen_psnr(clip), 20);  // at the same times
+  for (CodedPacket& packet : late.packets) {
+    if (packet.pts > 500) packet.pts += 9;
+  }
+  write_matroska(path("late.mkv"), late, {});
+  std::filesystem::remove(path("out.mkv"));
   EXPECT_THAT(refusal(given(path("late.mkv")), clip),
-              HasSubstr("its frame 0 is at 0.040 s, the original's at 0.000"));
+              testing::AllOf(HasSubstr("its frame "), HasSubstr(", the original's at 0.")));
 }
 
 TEST_F(Coded, OptionsOfTheCoderDoNotGoWithIt) {

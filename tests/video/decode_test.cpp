@@ -49,10 +49,10 @@ class Decode : public testing::Test {
     info.colour = {1, 1, 1, 1, 1};
     info.time_base = {1, 1000};
     info.frame_rate = {25, 1};
-    LosslessFile original(path("original.mkv"), info, "");
+    LosslessFile original(path("original.mkv"), info);
     VideoInfo small_info = info;
     small_info.format = small_format(info.format, 2);
-    LosslessFile small(path("small.mkv"), small_info, "");
+    LosslessFile small(path("small.mkv"), small_info);
     for (uint32_t i = 0; i < stamps_.size(); ++i) {
       Frame frame = random_frame(info.format, i), shrunk;
       frame.pts = stamps_[i];
@@ -100,8 +100,8 @@ class Decode : public testing::Test {
     CodedVideo video;
     video.parameters.reset(avcodec_parameters_alloc());
     avcodec_parameters_copy(video.parameters.get(), raw->streams[0]->codecpar);
-    video.time_base = {raw->streams[0]->time_base.num, raw->streams[0]->time_base.den};
-    video.frame_rate = {25, 1};
+    video.shown.time_base = {raw->streams[0]->time_base.num, raw->streams[0]->time_base.den};
+    video.shown.frame_rate = {25, 1};
     const Libav<AVPacket> packet(av_packet_alloc());
     while (av_read_frame(raw, packet.get()) >= 0) {
       video.packets.push_back({{packet->data, packet->data + packet->size},

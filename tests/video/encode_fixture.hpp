@@ -50,7 +50,7 @@ class Encode : public testing::Test {
     info.colour = colour;
     info.time_base = {1, 1000};
     info.frame_rate = {25, 1};
-    LosslessFile file(path("clip.mkv"), info, "");
+    LosslessFile file(path("clip.mkv"), info);
     for (uint32_t i = 0; i < frames; ++i) {
       Frame frame = moving_edges(format, i);
       frame.pts = 40 * i + (i > 3 ? 17 : 0);  // not quite steady

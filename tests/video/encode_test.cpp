@@ -76,7 +76,7 @@ TEST_F(Encode, ScenesThatLookAlikeShareANetwork) {
   info.format = format;
   info.time_base = {1, 1000};
   info.frame_rate = {25, 1};
-  LosslessFile file(path("clip.mkv"), info, "");
+  LosslessFile file(path("clip.mkv"), info);
   for (uint32_t i = 0; i < 48; ++i) {
     Frame frame = moving_edges(format, i % 12);
     frame.pts = 40 * i;

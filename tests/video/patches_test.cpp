@@ -78,7 +78,7 @@ TEST_F(Encode, BlackFrames) {
   info.format = {112, 80, 8, Chroma::c420};
   info.time_base = {1, 1000};
   info.frame_rate = {25, 1};
-  LosslessFile file(path("black.mkv"), info, "");
+  LosslessFile file(path("black.mkv"), info);
   Frame frame;
   frame.allocate(info.format);
   for (int i = 0; i < 3; ++i) {

@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "video/audio_reader.hpp"
+#include "video/encode_fixture.hpp"
 #include "video/lossless.hpp"
 #include "video/random_network.hpp"
 
@@ -55,7 +56,7 @@ class Window : public testing::Test {
     info.format = {64, 48, 10, Chroma::c422};
     info.time_base = {1, 1000};
     info.frame_rate = {50, 1};
-    LosslessFile file(path_, info, "");
+    LosslessFile file(path_, info);
     for (int i = 0; i < 8; ++i) {
       Frame frame = random_frame(info.format, static_cast<uint32_t>(i));
       frame.pts = 20 * i;
@@ -90,6 +91,21 @@ TEST_F(Window, NoDisplayIsTold) {
     EXPECT_THAT(error.what(), testing::AnyOf(testing::StartsWith("no window can be opened: "),
                                              testing::HasSubstr("built without SDL2")));
   }
+}
+
+// Drivers that draw into nothing are not taken for a display, and nobody else's words come first.
+TEST_F(Window, NothingIsPlayedWithoutADisplay) {
+  int status = 0;
+  const std::string text = output_of(
+      "env -u SDL_VIDEODRIVER -u DISPLAY -u WAYLAND_DISPLAY -u XDG_RUNTIME_DIR "
+      "SDL_KMSDRM_DEVICE_INDEX=99 " CAIRN_PROGRAM " video play " +
+          path_ + " 2>&1 < /dev/null",
+      status);
+  if (text.find("built without SDL2") == std::string::npos) {
+    EXPECT_THAT(text, testing::StartsWith("cairn: no window can be opened: "));
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1) << text;
+  }
+  EXPECT_EQ(WEXITSTATUS(status), static_cast<int>(ErrorCode::unsupported));
 }
 
 TEST_F(Window, VideosWithoutSoundHaveNone) {

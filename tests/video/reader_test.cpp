@@ -36,7 +36,7 @@ class Videos : public testing::Test {
     info.colour = colour;
     info.time_base = {1, 1000};
     info.frame_rate = {25, 1};
-    LosslessFile file(path(name), info, "");
+    LosslessFile file(path(name), info);
     std::vector<Frame> frames;
     for (size_t i = 0; i < stamps.size(); ++i) {
       frames.push_back(random_frame(format, static_cast<uint32_t>(i)));
@@ -143,7 +143,7 @@ TEST_F(Videos, TellsAFileThatEndsEarly) {
   write_bytes("part.mkv", whole.substr(0, whole.size() / 2));
   EXPECT_NE(failure("part.mkv", ErrorCode::format), "no error");
   // Players take what there is.
-  Reader reader(path("part.mkv"), {1, true});
+  Reader reader(path("part.mkv"), {.threads = 1, .keep_going = true});
   Frame frame;
   int frames = 0;
   while (reader.read(frame)) ++frames;

@@ -4,10 +4,12 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "base/atomic_file.hpp"
 #include "base/progress.hpp"
+#include "base/standard_streams.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/video/commands.hpp"
 
@@ -32,12 +34,12 @@ nlohmann::ordered_json to_json(const video::Comparison& c) {
   nlohmann::ordered_json json = {
       {"frames", c.frames}, {"width", c.format.width}, {"height", c.format.height}, {"bits", c.format.bits},
       {"scale", c.scale},   {"codec", c.codec},        {"networks", c.networks}};
-  json["bytes"] = {{"video", c.bytes.video},           {"networks", c.bytes.networks},
-                   {"labels", c.bytes.labels},         {"header", c.bytes.header},
-                   {"total", c.bytes.picture()},       {"audio", c.bytes.audio},
-                   {"container", c.bytes.container()}, {"file", c.bytes.file}};
+  json["bytes"] = {{"video", c.bytes.video},   {"networks", c.bytes.networks},     {"labels", c.bytes.labels},
+                   {"header", c.bytes.header}, {"total", c.bytes.picture()},       {"audio", c.bytes.audio},
+                   {"other", c.bytes.other},   {"container", c.bytes.container()}, {"file", c.bytes.file}};
   json.update(to_json(c.restored));
   json["lanczos"] = to_json(c.lanczos);
+  json["warnings"] = c.warnings;
   return json;
 }
 
@@ -59,6 +61,8 @@ void print(const video::Comparison& c) {
 void run(Options& options) {
   options.files.check({options.html}, {options.original, options.coded});
   options.compare.crops = !options.html.empty();
+  std::optional<AtomicFile> html;  // what cannot be written is told before the work
+  if (!options.html.empty()) html.emplace(options.html);
   video::Comparison comparison;
   {
     Progress bar("comparing", 0, "frames");
@@ -69,11 +73,11 @@ void run(Options& options) {
           bar.update(done);
         });
   }
-  if (!options.html.empty()) {
-    AtomicFile file(options.html);
-    file.write(video::comparison_html(comparison, options.coded));
-    file.commit();
+  if (html) {
+    html->write(video::comparison_html(comparison, options.coded));
+    html->commit();
   }
+  for (const std::string& line : comparison.warnings) tell("warning: {}\n", line);
   if (options.json) {
     fmt::print("{}\n", to_json(comparison).dump(2));
   } else {
@@ -92,6 +96,7 @@ void add_video_compare(CLI::App& video) {
   command.add_flag("--json", options->json, "the figures as JSON");
   command.add_option("--html", options->html, "write a page with plots, a heat map and crops");
   add_output_flags(command, options->files);
+  command.add_flag("--keep-going", options->compare.keep_going, "pass over what is broken, and count it");
   command.add_option("--frames", options->compare.frames, "the first so many only (0: all)")
       ->capture_default_str();
   command.add_option("--threads", options->compare.restore.threads, "0: all processors")

@@ -10,6 +10,7 @@
 #include "base/standard_streams.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/video/commands.hpp"
+#include "cli/video/keep_options.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -18,6 +19,7 @@ struct Options {
   std::string input, output;
   bool quiet = false;
   OutputFlags files;
+  KeepOptions keep;
   video::DecodeOptions decode;
 };
 
@@ -29,7 +31,8 @@ std::string first_output(const std::string& output) {
   return output.ends_with('/') ? "" : output;
 }
 
-void run(const Options& options) {
+void run(Options& options) {
+  options.decode.keep = options.keep.keep();
   options.files.check({first_output(options.output)}, {options.input});
   video::DecodeReport report;
   {
@@ -42,6 +45,7 @@ void run(const Options& options) {
     });
   }
   if (!options.quiet) {
+    for (const std::string& line : report.notes) tell("{}\n", line);
     tell("{} frames in {:.2f} s ({:.1f} a second)\n", report.frames, report.seconds,
          static_cast<double>(report.frames) / report.seconds);
   }
@@ -57,7 +61,8 @@ void add_video_decode(CLI::App& video) {
       ->required();
   command
       .add_option("-o,--output", options->output,
-                  "-: y4m on standard output; NAME.y4m; NAME.mkv: lossless, with audio and time stamps; "
+                  "-: y4m on standard output; NAME.y4m; NAME.mkv: lossless, with time stamps and what else "
+                  "the input holds; "
                   "FOLDER/: PNGs")
       ->required();
   add_output_flags(command, options->files);
@@ -67,7 +72,9 @@ void add_video_decode(CLI::App& video) {
       ->capture_default_str();
   command.add_flag("--float", options->decode.restore.floats,
                    "run the networks in floats: slow, for comparison");
-  command.add_flag("--no-audio", options->decode.no_audio, "leave the audio out of NAME.mkv");
+  options->keep.add(command, "of NAME.mkv: leave the input's");
+  command.add_flag("--keep-going", options->decode.keep_going,
+                   "pass over what is broken in the input, and count it");
   command.add_flag("--quiet", options->quiet, "nothing on standard error but failures");
   command.footer("Example: cairn video decode clip.mkv -o - | ffplay -");
   command.callback([options] { run(*options); });

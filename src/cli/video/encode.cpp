@@ -13,6 +13,7 @@
 #include "base/thread_pool.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/video/commands.hpp"
+#include "cli/video/keep_options.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -24,7 +25,8 @@ struct Options {
   uint64_t size = 0;
   uint32_t threads = 0;
   std::vector<CLI::Option*> of_coder;  // those that --coded leaves nothing to do for
-  bool jstdo = false, no_jstdo = false, no_audio = false, json = false, quiet = false;
+  bool jstdo = false, no_jstdo = false, json = false, quiet = false;
+  KeepOptions keep;
   video::EncodeOptions encode;
   OutputFlags files;
 };
@@ -80,10 +82,12 @@ void report(const Options& options, const video::EncodeReport& report) {
     json["scene_networks"] = report.scene_networks;
     json["bicubic_psnr_y"] = report.bicubic_psnr;
     for (const video::Choice& choice : report.choices) json["choices"].push_back(to_json(choice));
+    json["notes"] = report.notes;
     fmt::print("{}\n", json.dump(2));
     return;
   }
-  fmt::print("{}: {}{}: {} bytes ({} video, {} networks, {} labels, {} header), {:.2f} dB\n", options.output,
+  fmt::print(options.output == "-" ? stderr : stdout,
+             "{}: {}{}: {} bytes ({} video, {} networks, {} labels, {} header), {:.2f} dB\n", options.output,
              video::name(result.mode), result.crf > 0 ? fmt::format(" at crf {:g}", result.crf) : "",
              result.bytes, report.video, report.networks, report.labels, report.header, result.psnr);
 }
@@ -96,7 +100,7 @@ void run(Options& options) {
   encode.mode = video::parse_mode(options.mode);
   encode.codec = video::parse_codec(options.codec);
   encode.network = video::parse_architecture(options.network);
-  encode.audio = !options.no_audio;
+  encode.keep = options.keep.keep();
   // With a mode that is told, what a network gains over the bicubic stays comparable with what others report.
   if (options.downscale.empty() && options.mode != "auto") options.downscale = "bicubic";
   if (!options.downscale.empty() && options.downscale != "auto")
@@ -117,6 +121,10 @@ void run(Options& options) {
            encode.coded, option->get_name());
   }
   encode.jstdo = !options.no_jstdo;
+  if (options.output == "-" && options.json)
+    fail(ErrorCode::invalid_argument, "--json: standard output is the video's (-o -)");
+  if (options.output == "-" && isatty(STDOUT_FILENO) == 1)
+    fail(ErrorCode::invalid_argument, "-o -: standard output is a terminal");
   if (options.jstdo && encode.chunks > 1)
     fail(ErrorCode::invalid_argument, "--jstdo has one network, --chunks several");
   StatusLine status(options.quiet);
@@ -129,7 +137,8 @@ void run(Options& options) {
   // Beside the output, whoever named them: trainings take minutes, and what is done of them shall not be
   // lost.
   encode.forgiving = encode.checkpoint.empty();
-  if (encode.forgiving && !is_special(options.output)) encode.checkpoint = options.output + ".training";
+  if (encode.forgiving && options.output != "-" && !is_special(options.output))
+    encode.checkpoint = options.output + ".training";
   const video::EncodeReport done = video::encode(options.input, options.output, encode, progress, pool);
   report(options, done);
 }
@@ -140,7 +149,8 @@ void add_video_encode(CLI::App& video) {
   auto options = std::make_shared<Options>();
   CLI::App& command = *video.add_subcommand("encode", "Encode a video small, with networks overfitted to it");
   command.add_option("input", options->input, "a video that libav reads")->required();
-  command.add_option("-o,--output", options->output, "the Matroska file to write")->required();
+  command.add_option("-o,--output", options->output, "the Matroska file to write; -: standard output")
+      ->required();
   add_output_flags(command, options->files);
   command
       .add_option("--mode", options->mode,
@@ -215,7 +225,9 @@ void add_video_encode(CLI::App& video) {
       ->capture_default_str();
   command.add_option("--threads", options->threads, "of the training (0: all processors)")
       ->capture_default_str();
-  command.add_flag("--no-audio", options->no_audio, "leave the audio out");
+  options->keep.add(command, "leave the input's");
+  command.add_flag("--keep-going", options->encode.keep_going,
+                   "pass over what is broken in the input, and count it");
   command.add_flag("--json", options->json, "the result, and what else was measured, as JSON");
   command.add_flag("--quiet", options->quiet, "no progress on standard error");
   command.footer(

@@ -9,6 +9,7 @@
 #include "cli/output_flags.hpp"
 #include "cli/video/commands.hpp"
 #include "video/container.hpp"
+#include "video/contents.hpp"
 #include "video/reader.hpp"
 
 namespace cairn::cli {
@@ -28,13 +29,17 @@ double gmacs(const Network& network, const video::Restoration& restoration) {
   return video::macs_per_small_pixel(network) * restoration.small_width * restoration.small_height / 1e9;
 }
 
-nlohmann::ordered_json to_json(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo& info) {
+nlohmann::ordered_json to_json(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo& info,
+                               const std::vector<video::Holding>& holdings) {
   nlohmann::ordered_json json;
   json["codec"] = file.video_codec;
   json["small"] = {{"width", info.format.width}, {"height", info.format.height}, {"bits", info.format.bits}};
-  json["bytes"] = {{"video", bytes.video},           {"networks", bytes.networks}, {"labels", bytes.labels},
-                   {"header", bytes.header},         {"total", bytes.picture()},   {"audio", bytes.audio},
-                   {"container", bytes.container()}, {"file", bytes.file}};
+  json["bytes"] = {{"video", bytes.video},   {"networks", bytes.networks},     {"labels", bytes.labels},
+                   {"header", bytes.header}, {"total", bytes.picture()},       {"audio", bytes.audio},
+                   {"other", bytes.other},   {"container", bytes.container()}, {"file", bytes.file}};
+  json["holds"] = nlohmann::ordered_json::array();
+  for (const video::Holding& holding : holdings)
+    json["holds"].push_back({{"kind", holding.kind}, {"text", holding.text}});
   if (!file.restoration) return json;
   const video::Restoration& r = *file.restoration;
   json["version"] = file.sizes.version;
@@ -60,6 +65,12 @@ nlohmann::ordered_json to_json(const CairnFile& file, const FileBytes& bytes, co
   for (const video::Segment& segment : r.segments)
     json["segments"].push_back({{"first_frame", segment.first_frame}, {"network", segment.network}});
   return json;
+}
+
+void print(const std::vector<video::Holding>& holdings) {
+  if (holdings.empty()) return;
+  fmt::print("\nBeside the pictures' samples:\n");
+  for (const video::Holding& holding : holdings) fmt::print("  {:<12}{}\n", holding.kind, holding.text);
 }
 
 void print(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo& info) {
@@ -93,6 +104,7 @@ void print(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo
   part(file.restoration && !file.restoration->segments.empty() ? "segments" : "labels", bytes.labels);
   part("attachment's header", bytes.header);
   part("audio", bytes.audio);
+  part("other tracks, attachments", bytes.other);
   part("container", bytes.container());
   fmt::print("  {:<34}{:>12}\n", "file", bytes.file);
   if (!file.restoration) return;
@@ -124,10 +136,12 @@ void run(const Options& options) {
   }
   const FileBytes bytes = video::count_bytes(options.path);
   const video::VideoInfo info = video::Reader(options.path).info();
+  const std::vector<video::Holding> holdings = video::read_contents(options.path);
   if (options.json) {
-    fmt::print("{}\n", to_json(file, bytes, info).dump(2));
+    fmt::print("{}\n", to_json(file, bytes, info, holdings).dump(2));
   } else {
     print(file, bytes, info);
+    print(holdings);
   }
 }
 

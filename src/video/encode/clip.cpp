@@ -6,8 +6,8 @@
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
-#include "video/encode/memory_file.hpp"
 #include "video/encode/scenes.hpp"
+#include "video/memory_file.hpp"
 #include "video/resample.hpp"
 #include "video/restore.hpp"
 
@@ -66,9 +66,19 @@ Restoration bicubic_restoration(const Format& original, const Format& small, uin
   return restoration;
 }
 
-Clip::Clip(const std::string& path, ThreadPool& pool, const std::function<void(uint64_t)>& progress)
-    : path_(path), pool_(pool) {
-  Reader reader(path);
+Clip::Clip(const std::string& path, ThreadPool& pool, const ReaderOptions& options)
+    : path_(path), pool_(pool), options_(options) {
+  const RestoredReader reader = open();
+  info_ = reader.info();
+  restored_ = reader.file().restoration.has_value();
+}
+
+RestoredReader Clip::open() const {
+  return RestoredReader(path_, {.threads = pool_.threads()}, options_);
+}
+
+void Clip::survey(const std::function<void(uint64_t)>& progress) {
+  RestoredReader reader = open();
   Frame frame;
   SceneFinder finder;
   while (reader.read(frame)) {
@@ -78,7 +88,7 @@ Clip::Clip(const std::string& path, ThreadPool& pool, const std::function<void(u
     throw_if_interrupted();
   }
   scenes_ = finder.scenes();
-  info_ = reader.info();  // after the first frame: decoders know more than headers
+  notes_ = reader.notes();
 }
 
 SmallVideo Clip::encode(uint32_t scale, const CoderOptions& options, Filter filter) {
@@ -87,8 +97,10 @@ SmallVideo Clip::encode(uint32_t scale, const CoderOptions& options, Filter filt
   small.crf = options.crf;
   small.filter = filter;
   small.format = small_format(info_.format, scale);
-  Coder coder(small.format, info_, options);
-  Reader reader(path_);
+  VideoInfo info = info_;
+  if (scale > 1) info.fields = Fields::progressive;  // the filter mixes them
+  Coder coder(small.format, info, options);
+  RestoredReader reader = open();
   Frame frame, reduced;
   while (reader.read(frame)) {
     downscale(frame, scale, filter, reduced, &pool_);
@@ -103,15 +115,16 @@ SmallVideo Clip::encode(uint32_t scale, const CoderOptions& options, Filter filt
 
 void Clip::measure(SmallVideo& small) {
   const MemoryFile file;  // as Matroska has it: its form of the codec's header is longer than the encoder's
-  write_matroska(file.path(), small.coded, {}, {.audio_from = "", .in_place = true});
+  write_matroska(file.path(), small.coded, {}, true);
   small.bytes = count_bytes(file.path()).video;
   small.psnr = psnr(small, bicubic_restoration(info_.format, small.format, small.scale));
 }
 
 void Clip::side_by_side(const SmallVideo& small, const Body& body, std::optional<uint64_t> end) {
   const MemoryFile file;
-  write_matroska(file.path(), small.coded, {}, {.audio_from = "", .in_place = true});
-  Reader originals(path_), decoded(file.path());
+  write_matroska(file.path(), small.coded, {}, true);
+  RestoredReader originals = open();
+  Reader decoded(file.path(), {.keep_going = true, .grey_as_420 = options_.grey_as_420, .called = path_});
   Frame original;
   std::array<Frame, 3> ring;
   uint64_t number = 0;

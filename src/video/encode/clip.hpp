@@ -12,6 +12,7 @@
 #include "video/container.hpp"
 #include "video/reader.hpp"
 #include "video/resample.hpp"
+#include "video/restored_reader.hpp"
 #include "video/train/training_set.hpp"
 
 namespace cairn::video {
@@ -34,10 +35,16 @@ struct FrameRange {
 // The original, read as often as needed (frames are not kept), and what is done with all of them.
 class Clip {
  public:
-  // Reads the whole video once: frames() is known then. Errors: Reader's.
-  Clip(const std::string& path, ThreadPool& pool, const std::function<void(uint64_t)>& progress = nullptr);
+  // A cairn video's restored frames are the original's. Errors: Reader's.
+  Clip(const std::string& path, ThreadPool& pool, const ReaderOptions& options = {});
+  // Reads the whole video once: frames(), scenes() and notes() are known then.
+  void survey(const std::function<void(uint64_t)>& progress = nullptr);
 
   const VideoInfo& info() const { return info_; }
+  bool restored() const { return restored_; }  // whether it is a cairn video
+  // What of its pictures is changed, was damaged or is left out, a line each.
+  const std::vector<std::string>& notes() const { return notes_; }
+  RestoredReader open() const;
   const std::string& path() const { return path_; }
   uint64_t frames() const { return frames_; }
   // First frames of the clip's scenes; the first of all is 0.
@@ -69,7 +76,10 @@ class Clip {
 
   std::string path_;
   ThreadPool& pool_;
+  ReaderOptions options_;
   VideoInfo info_;
+  bool restored_ = false;
+  std::vector<std::string> notes_;
   uint64_t frames_ = 0;
   std::vector<uint64_t> scenes_;
 };

@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/names.hpp"
+#include "video/encode/checks.hpp"
 #include "video/encode/coded_input.hpp"
 #include "video/encode/networks.hpp"
 #include "video/encode/scene_networks.hpp"
@@ -25,14 +26,6 @@ constexpr double kMostGain = 2.5;
 // shared clips.
 constexpr double kUsualSlope = 3.5;
 
-uint32_t scale_of(Mode mode) {
-  return mode <= Mode::x1 ? 1 : static_cast<uint32_t>(mode) - static_cast<uint32_t>(Mode::x1) + 1;
-}
-
-double usual_crf(Codec codec) {
-  return codec == Codec::x264 ? 24 : codec == Codec::x265 ? 28 : 35;
-}
-
 // A way to send the clip, measured to the end.
 struct Candidate {
   Choice choice;
@@ -42,11 +35,19 @@ struct Candidate {
 
 class Encoder {
  public:
-  Encoder(const std::string& input, const EncodeOptions& options, const EncodeProgress& progress,
-          ThreadPool& pool)
-      : options_(options), progress_(progress), pool_(pool), clip_(input, pool) {}
+  Encoder(const std::string& input, const std::string& output, const EncodeOptions& options,
+          const EncodeProgress& progress, ThreadPool& pool)
+      : options_(options),
+        progress_(progress),
+        pool_(pool),
+        clip_(input, pool, {.keep_going = options.keep_going, .grey_as_420 = grey_as_420(options)}) {
+    check_outputs(input, output, options);
+    check_coder(clip_.info(), options);
+    file_.emplace(output, input, options.keep);
+  }
 
-  EncodeReport run(const std::string& output) {
+  EncodeReport run() {
+    tell_changes();
     std::vector<Candidate> candidates;
     if (!options_.coded.empty()) {
       candidates = given();
@@ -63,7 +64,7 @@ class Encoder {
     for (Candidate& candidate : candidates) {
       if (candidate.choice.chosen) refine(candidate);
     }
-    return write(output, candidates);
+    return write(candidates);
   }
 
  private:
@@ -80,6 +81,22 @@ class Encoder {
     fail(ErrorCode::invalid_argument, "{}: {} dB cannot be reached with {}{}", clip_.path(),
          *options_.target_psnr, name(options_.codec),
          options_.mode == Mode::automatic ? "" : fmt::format(" and {}", name(options_.mode)));
+  }
+
+  // Before the work what the file tells, after one reading what its pictures tell.
+  void tell_changes() {
+    const std::string& path = clip_.path();
+    if (clip_.restored()) note(path + ": a cairn video: its restored pictures are encoded");
+    if (clip_.info().fields != Fields::progressive)
+      note(path + ": interlaced: coded as whole frames; scaling down mixes its fields");
+    for (const std::string& line : file_->notes()) note(line);
+    clip_.survey();
+    for (const std::string& line : clip_.notes()) note(line);
+  }
+
+  void note(const std::string& line) {
+    notes_.push_back(line);
+    say(line);
   }
 
   void say(const std::string& line) const {
@@ -304,13 +321,14 @@ class Encoder {
     best->choice.chosen = true;
   }
 
-  EncodeReport write(const std::string& output, const std::vector<Candidate>& candidates) {
+  EncodeReport write(const std::vector<Candidate>& candidates) {
     EncodeReport report;
     for (const Candidate& candidate : candidates) {
       report.choices.push_back(candidate.choice);
       if (!candidate.choice.chosen) continue;
-      write_matroska(output, candidate.small->coded, candidate.networks.attachment,
-                     {.audio_from = options_.audio ? clip_.path() : ""});
+      const size_t told = file_->notes().size();
+      file_->write(candidate.small->coded, candidate.networks.attachment);
+      for (size_t i = told; i < file_->notes().size(); ++i) note(file_->notes()[i]);
       report.result = candidate.choice;
       report.video = candidate.small->bytes;
       report.networks = candidate.networks.sizes.networks;
@@ -321,6 +339,7 @@ class Encoder {
       if (!candidate.networks.restoration.segments.empty())
         report.scene_networks = candidate.networks.restoration.networks.size() - 1;
     }
+    report.notes = notes_;
     return report;
   }
 
@@ -328,6 +347,8 @@ class Encoder {
   const EncodeProgress& progress_;
   ThreadPool& pool_;
   Clip clip_;
+  std::optional<MatroskaFile> file_;
+  std::vector<std::string> notes_;
   double slope_ = kUsualSlope;
   std::map<std::tuple<uint32_t, double, Filter>, std::shared_ptr<const SmallVideo>> coded_;
   std::map<uint32_t, std::optional<Filter>> filters_;  // by scale, as soon as it is chosen
@@ -358,7 +379,7 @@ Mode parse_mode(std::string_view text) {
 
 EncodeReport encode(const std::string& input, const std::string& output, const EncodeOptions& options,
                     const EncodeProgress& progress, ThreadPool& pool) {
-  EncodeReport report = Encoder(input, options, progress, pool).run(output);
+  EncodeReport report = Encoder(input, output, options, progress, pool).run();
   remove_checkpoints(options.checkpoint);
   return report;
 }

@@ -43,9 +43,10 @@ struct EncodeOptions {
   uint64_t seed = 1;
   Start start = Start::automatic;
   std::string preset;
-  std::string checkpoint;  // what the files for interrupted trainings begin with; empty: none
-  bool forgiving = false;  // those of other trainings are written over
-  bool audio = true;
+  std::string checkpoint;   // what the files for interrupted trainings begin with; empty: none
+  bool forgiving = false;   // those of other trainings are written over
+  Keep keep;                // of what the input holds beside its pictures
+  bool keep_going = false;  // what is broken is passed over and counted
 };
 
 struct Choice {
@@ -63,9 +64,10 @@ struct EncodeReport {
   std::vector<Choice> choices;  // all that were measured to the end
   Choice result;
   uint64_t video = 0, networks = 0, labels = 0, header = 0;
-  uint64_t scenes = 1;          // found in the clip
-  uint64_t scene_networks = 0;  // further networks that serve some of them
-  double bicubic_psnr = 0;      // of the chosen small video without its network
+  uint64_t scenes = 1;             // found in the clip
+  uint64_t scene_networks = 0;     // further networks that serve some of them
+  double bicubic_psnr = 0;         // of the chosen small video without its network
+  std::vector<std::string> notes;  // what of the input is changed or left out, a line each
 };
 
 // Says what it does, one line a call; and how far it is, often.
@@ -74,7 +76,9 @@ struct EncodeProgress {
   std::function<void(const std::string& what, double share, double seconds_left)> share;
 };
 
-// Encodes a video into Matroska. Errors: those of Reader, Coder, train() and write_matroska().
+// Encodes a video into Matroska ("-": on standard output), with what else the input holds. Whatever can be
+// refused is refused before the first frame is read. Errors: those of Reader, Coder, MatroskaFile and
+// train(); invalid_argument: an output that is an input.
 EncodeReport encode(const std::string& input, const std::string& output, const EncodeOptions& options,
                     const EncodeProgress& progress, ThreadPool& pool);
 

@@ -53,7 +53,7 @@ class Player {
   Player(const std::string& path, const PlayOptions& options)
       : path_(path),
         options_(options),
-        reader_(path, options.restore, {0, true}),
+        reader_(path, options.restore, {.keep_going = true}, true),
         screen_(reader_.info(), path, options.fullscreen),
         ahead_(reader_, options.loop) {}
 
@@ -85,8 +85,7 @@ class Player {
       ahead_.give_back(std::move(now));
     }
     // The last frame stays for its time.
-    if (!quit_ && options_.frames == 0)
-      wait_until(clock_.now(speaker_) + 1 / reader_.info().frame_rate.value());
+    if (!quit_ && options_.frames == 0) wait_until(clock_.now(speaker_) + shown_for_);
     report_.dropped += ahead_.dropped();
     return report_;
   }
@@ -114,11 +113,13 @@ class Player {
   void show(const Ahead::Item& item) {
     if (bicubic_) {
       upscale(item.small, reader_.file().restoration ? reader_.file().restoration->scale : 1, Filter::bicubic,
-              item.frame.format, plain_, nullptr);
-      screen_.show(plain_);
+              reader_.stored_format(), plain_, nullptr);
+      reader_.stand_up(plain_, upright_);
+      screen_.show(upright_);
     } else {
       screen_.show(item.frame);
     }
+    shown_for_ = static_cast<double>(item.frame.duration) * reader_.info().time_base.value();
     ++report_.shown;
   }
 
@@ -163,8 +164,9 @@ class Player {
   Speaker speaker_;
   Ahead ahead_;
   Clock clock_;
-  Frame plain_;
+  Frame plain_, upright_;
   PlayReport report_;
+  double shown_for_ = 0;  // seconds, of the frame in the window
   bool quit_ = false, paused_ = false, bicubic_ = false;
 };
 

@@ -18,6 +18,7 @@ class Speaker {
   Speaker() = default;
   // Without sound or a device for it, the video plays silently.
   void open(const std::string& path) {
+    const Hush hush;
     if (SDL_InitSubSystem(SDL_INIT_AUDIO) != 0) return;
     reader_ = AudioReader::open(path);
     if (reader_ == nullptr) return;

@@ -1,4 +1,4 @@
-#include "video/encode/memory_file.hpp"
+#include "video/memory_file.hpp"
 
 #include <sys/mman.h>
 #include <unistd.h>
