@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/log.hpp"
+
 namespace cairn {
 namespace {
 
@@ -39,7 +41,7 @@ Progress::Progress(std::string label, uint64_t total, std::string unit)
     : label_(std::move(label)),
       unit_(std::move(unit)),
       total_(total),
-      terminal_(isatty(STDERR_FILENO) == 1) {}
+      terminal_(logs(LogLevel::info) && isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
   if (drawn_) std::fputs("\r\033[K", stderr);

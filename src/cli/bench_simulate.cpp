@@ -71,9 +71,10 @@ void add_simulate_flags(CLI::App& command, SimulateFlags& flags) {
   command.add_option("--shape", flags.shape, "simulate: whose shape, as synth takes it")
       ->capture_default_str();
   command
-      .add_option("--policy", flags.policies,
-                  "simulate, prefill: in-order, overlap, out-of-order (max-C) or look-ahead (default); several with "
-                  "commas")
+      .add_option(
+          "--policy", flags.policies,
+          "simulate, prefill: in-order, overlap, out-of-order (max-C) or look-ahead (default); several with "
+          "commas")
       ->delimiter(',');
   command
       .add_option("--stage", flags.stage,

@@ -11,6 +11,8 @@
 #include "base/error.hpp"
 #include "base/model_store.hpp"
 #include "cli/commands.hpp"
+#include "cli/parser/values.hpp"
+#include "cli/session_flags.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
 
@@ -87,7 +89,7 @@ void add_calibrate(CLI::App& program) {
   llm::CalibrateOptions& options = flags->options;
   CLI::App* command =
       program.add_subcommand("calibrate", "measure a model's linear inputs and what quantising them costs");
-  command->add_option("MODEL", flags->model, "a model file or the short name of a pulled model")->required();
+  add_model(*command, flags->model);
   command->add_option("--text", flags->text, "text like what the model will read; - is standard input")
       ->required()
       ->type_name("FILE");
@@ -96,7 +98,7 @@ void add_calibrate(CLI::App& program) {
       ->type_name("FILE");
   command->add_option("--windows", options.windows, "most windows of text to look at")
       ->capture_default_str()
-      ->check(CLI::Range(llm::kLeastWindows, 1u << 20));
+      ->check(between(llm::kLeastWindows, 1u << 20));
   command->add_option("--window", options.window, "tokens of a window")->capture_default_str();
   command
       ->add_option("--float-tokens", options.float_tokens,
@@ -106,12 +108,12 @@ void add_calibrate(CLI::App& program) {
       ->add_option("--cost-windows", options.cost_windows,
                    "windows of 128 tokens for the cost of each input in each form")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 16));
+      ->check(between(1u, 1u << 16));
   command
       ->add_option("--whole-windows", options.whole_windows,
                    "windows for the cost of the whole model in each form")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 16));
+      ->check(between(1u, 1u << 16));
   CLI::Option* device =
       command
           ->add_option("--device", options.devices, "time its subgraphs (cpu); may be given more than once")
@@ -119,18 +121,15 @@ void add_calibrate(CLI::App& program) {
           ->type_name("NAME");
   command->add_option("--chunk", options.chunk, "chunk length of the timed prompts")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 16));
+      ->check(between(1u, 1u << 16));
   command
       ->add_option("--checkpoint", options.checkpoint_seconds,
                    "seconds between checkpoints, from which an interrupted calibration goes on")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0.0))
       ->capture_default_str();
   command->add_flag("--no-costs", flags->no_costs, "measure no costs: quick, but auto needs them");
   command->add_flag("--no-times", flags->no_times, "measure no times")->excludes(device);
-  command
-      ->add_option("--threads", options.threads,
-                   "threads to compute with; all usable processors if not given")
-      ->check(CLI::Range(1u, 1024u));
+  add_threads(*command, options.threads);
   command->add_flag("--json", flags->json, "print one JSON object");
   command->footer(
       "What was done before an interrupt stays in FILE.partial, and the same command goes on from there.\n"

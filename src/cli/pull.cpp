@@ -6,6 +6,7 @@
 
 #include "base/known_models.hpp"
 #include "cli/commands.hpp"
+#include "formats/gguf.hpp"
 
 namespace cairn::cli {
 
@@ -36,6 +37,8 @@ void add_pull(CLI::App& program) {
       return;
     }
     if (flags->request.source.empty()) throw CLI::RequiredError("MODEL");
+    // Reading the header compares what it says with the file's size.
+    flags->request.check = [](const std::string& path) { const gguf::File file(path); };
     fmt::print("{}\n", pull(flags->request));
   });
 }

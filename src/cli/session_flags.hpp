@@ -10,6 +10,12 @@
 
 namespace cairn::cli {
 
+// MODEL, also -m as llama.cpp has it.
+void add_model(CLI::App& command, std::string& model);
+
+// --threads (-t) alone
+void add_threads(CLI::App& command, uint32_t& threads);
+
 // --threads --context --memory --kv --precision
 void add_runner_flags(CLI::App& command, device::RunnerOptions& options);
 

@@ -47,7 +47,7 @@ void add_verify(CLI::App& program) {
   };
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand("verify", "check every block of a stack");
-  command->add_option("FILE", flags->stack, "a stack, or the beginning of one")->required();
+  command->add_option("STACK", flags->stack, "a stack, or the beginning of one")->required();
   command->add_flag("--json", flags->json, "print one JSON object");
   command->footer(
       "The exit status is 1 when a block is damaged. What is missing at a file's end is no damage.\n"

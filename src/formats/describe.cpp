@@ -6,6 +6,7 @@
 #include <iterator>
 #include <type_traits>
 
+#include "base/byte_size.hpp"
 #include "formats/byte_reader.hpp"
 
 namespace cairn::gguf {
@@ -98,23 +99,25 @@ Json to_json(const Value& value, const DescribeOptions& options) {
 std::string describe(const File& file, const DescribeOptions& options) {
   fmt::memory_buffer out;
   const auto end = std::back_inserter(out);
-  fmt::format_to(end, "{}: GGUF version {}, {} bytes\n", file.path(), file.version(), file.file_bytes());
-  fmt::format_to(end, "\nmetadata\n");
-  for (const auto& [key, value] : file.metadata()) {
-    const std::string name = quote(key);
-    fmt::format_to(end, "  {} = {}\n", name.substr(1, name.size() - 2), describe(value, options));
+  fmt::format_to(end, "{}: GGUF version {}, {}\n", file.path(), file.version(), byte_size(file.file_bytes()));
+  const Totals sums = totals(file);
+  for (const auto& [encoding, share] : sums.encodings)
+    fmt::format_to(end, "{}", share_text(info(encoding).name, share));
+  fmt::format_to(end, "{}", share_text("all", sums.all));
+  if (options.metadata) {
+    fmt::format_to(end, "\nmetadata\n");
+    for (const auto& [key, value] : file.metadata()) {
+      const std::string name = quote(key);
+      fmt::format_to(end, "  {} = {}\n", name.substr(1, name.size() - 2), describe(value, options));
+    }
   }
+  if (!options.tensors) return fmt::to_string(out);
   fmt::format_to(end, "\ntensors\n");
   size_t widest = 0;
   for (const Tensor& t : file.tensors()) widest = std::max(widest, quote(t.name).size());
   for (const Tensor& t : file.tensors())
     fmt::format_to(end, "  {:<{}}  {:<8}{:>13} bytes  {}\n", quote(t.name), widest, info(t.encoding).name,
                    t.data.size(), shape_text(t.shape));
-  fmt::format_to(end, "\ntotals\n");
-  const Totals sums = totals(file);
-  for (const auto& [encoding, share] : sums.encodings)
-    fmt::format_to(end, "{}", share_text(info(encoding).name, share));
-  fmt::format_to(end, "{}", share_text("all", sums.all));
   return fmt::to_string(out);
 }
 

@@ -51,6 +51,8 @@ class ChatSession {
   Result regenerate(const GenerateOptions& options, const TokenCallback& callback = {});
 
   void set_system(std::string_view system);  // replaces it; empty removes it
+  // Takes up a conversation: an array of {"role", "content"}. Error format names what is wrong.
+  void set_messages(const nlohmann::ordered_json& messages);
   void clear();                              // forgets all turns, keeps the system message
   const Conversation& conversation() const noexcept { return conversation_; }
 

@@ -33,6 +33,29 @@ constexpr double kTellBits = 3;      // at which what tuning gained is told
 constexpr uint64_t kMostBlock = 64 << 10, kLeastBlock = 2 << 10;
 constexpr size_t kTableWindows = 32;  // for the moments of the layers that tables are fitted to
 
+// What the header says of a block (its matrix, group, level, checksum and loss) and of a row.
+constexpr uint64_t kEntryBytes = 4 + 4 + 1 + 8 + 4, kRowBytes = 4;
+
+// Of the first `levels` levels and what the header says of them.
+uint64_t stacked_bytes(std::span<const Source> sources, uint32_t levels, uint64_t most_block) {
+  uint64_t bytes = 0;
+  for (const Source& source : sources) {
+    const Matrix matrix = new_piece(Codec::planes, levels, *source.tensor, most_block).matrix;
+    bytes += kRowBytes * matrix.rows;
+    for (uint32_t group = 0; group < matrix.groups(); ++group) {
+      for (uint32_t level = 1; level <= levels; ++level)
+        bytes += padded(block_bytes(matrix, Codec::planes, group, static_cast<uint8_t>(level))) + kEntryBytes;
+    }
+  }
+  return bytes;
+}
+
+uint64_t header_bytes(const Layout& layout) {
+  uint64_t bytes = kEntryBytes * layout.blocks.size();
+  for (const Matrix& matrix : layout.matrices) bytes += kRowBytes * matrix.rows;
+  return bytes;
+}
+
 class Encoder {
  public:
   Encoder(const llm::Model& model, std::string_view text, const EncodeOptions& options,
@@ -63,8 +86,7 @@ class Encoder {
       sources_.push_back(source);
       parameters += source.tensor->elements();
     }
-    most_bytes_ = std::clamp(static_cast<uint64_t>(kMostShare * 3 / 8 * static_cast<double>(parameters)),
-                             kLeastBlock, kMostBlock);
+    most_bytes_ = most_bytes(parameters);
   }
 
   EncodeReport run() {
@@ -82,6 +104,7 @@ class Encoder {
     while (pieces_.size() < sources_.size()) fit_vocabulary(spool);
     Layout layout = arrange(pieces_);
     layout.tables = tables_.integers;
+    keep_within_source(layout);
     report.blocks = layout.blocks.size();
     const BlockSource read = [&](size_t index, std::span<std::byte> out) {
       const Block& block = layout.blocks[index];
@@ -106,13 +129,46 @@ class Encoder {
     return graph::load(file);
   }
 
+  static uint64_t most_bytes(uint64_t parameters) {
+    return std::clamp(static_cast<uint64_t>(kMostShare * 3 / 8 * static_cast<double>(parameters)),
+                      kLeastBlock, kMostBlock);
+  }
+
+  // What the file holds besides the tensors stacked.
+  uint64_t rest_bytes(std::span<const Source> stacked) const {
+    uint64_t bytes = model_.file().file_bytes();
+    for (const Source& source : stacked) bytes -= source.tensor->data.size();
+    return bytes;
+  }
+
+  // The last blocks, of the least gain for each byte, are left out where the stack would be larger than its
+  // source.
+  void keep_within_source(Layout& layout) const {
+    if (options_.codec != Codec::planes || options_.exact || options_.embeddings != Embeddings::automatic)
+      return;
+    uint64_t bytes = rest_bytes(sources_) + header_bytes(layout);
+    for (const Block& block : layout.blocks) bytes += padded(block.bytes);
+    size_t base = 0;
+    for (const Matrix& matrix : layout.matrices) base += matrix.groups();
+    while (bytes > model_.file().file_bytes() && layout.blocks.size() > base) {
+      bytes -= padded(layout.blocks.back().bytes) + kEntryBytes;
+      layout.blocks.pop_back();
+    }
+  }
+
   // linears: parameters of the layers' matrices.
   std::vector<Source> stacked_vocabulary(uint64_t linears) const {
     if (options_.codec != Codec::planes || options_.embeddings == Embeddings::keep) return {};
     std::vector<Source> found = vocabulary_sources(model_.file(), graph_);
-    uint64_t bytes = 0;
-    for (const Source& source : found) bytes += source.tensor->data.size();
-    if (options_.embeddings == Embeddings::automatic && bytes <= linears * 3 / 8) found.clear();
+    if (options_.embeddings == Embeddings::planes || found.empty()) return found;
+    uint64_t bytes = 0, parameters = linears;
+    for (const Source& source : found) {
+      bytes += source.tensor->data.size();
+      parameters += source.tensor->elements();
+    }
+    const uint64_t planes = rest_bytes(sources_) + stacked_bytes(sources_, kPlanes, most_bytes(parameters));
+    const bool fits = options_.exact || planes <= model_.file().file_bytes();
+    if (fits && bytes <= linears * 3 / 8) found.clear();
     return found;
   }
 

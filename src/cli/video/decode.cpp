@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "base/log.hpp"
 #include "base/progress.hpp"
 #include "cli/video/commands.hpp"
 
@@ -13,7 +14,6 @@ namespace {
 
 struct Options {
   std::string input, output;
-  bool quiet = false;
   video::DecodeOptions decode;
 };
 
@@ -23,12 +23,12 @@ void run(const Options& options) {
     Progress bar("restoring", 0, "frames");
     uint64_t total = 0;
     report = video::decode(options.input, options.output, options.decode, [&](uint64_t done, uint64_t of) {
-      if (options.quiet) return;
+      if (!logs(LogLevel::info)) return;
       if (total != of) bar.restart(0, total = of);
       bar.update(done);
     });
   }
-  if (!options.quiet) {
+  if (logs(LogLevel::info)) {
     fmt::print(stderr, "{} frames in {:.2f} s ({:.1f} a second)\n", report.frames, report.seconds,
                static_cast<double>(report.frames) / report.seconds);
   }
@@ -40,7 +40,7 @@ void add_video_decode(CLI::App& video) {
   auto options = std::make_shared<Options>();
   CLI::App& command =
       *video.add_subcommand("decode", "Restore a cairn video into a file, a pipe or pictures");
-  command.add_option("input", options->input, "a video that cairn encoded (any other is decoded as it is)")
+  command.add_option("INPUT", options->input, "a video that cairn encoded (any other is decoded as it is)")
       ->required();
   command
       .add_option("-o,--output", options->output,
@@ -54,7 +54,6 @@ void add_video_decode(CLI::App& video) {
   command.add_flag("--float", options->decode.restore.floats,
                    "run the networks in floats: slow, for comparison");
   command.add_flag("--no-audio", options->decode.no_audio, "leave the audio out of NAME.mkv");
-  command.add_flag("--quiet", options->quiet, "nothing on standard error but failures");
   command.footer("Example: cairn video decode clip.mkv -o - | ffplay -");
   command.callback([options] { run(*options); });
 }

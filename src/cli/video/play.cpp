@@ -30,7 +30,7 @@ void add_video_play(CLI::App& video) {
   CLI::App& command = *video.add_subcommand(
       "play",
       "Play a cairn video, restored, in a window (q ends, space pauses, f: full screen, b held: bicubic)");
-  command.add_option("input", options->input, "a video that cairn encoded, or any other")->required();
+  command.add_option("INPUT", options->input, "a video that cairn encoded, or any other")->required();
   command.add_flag("--fullscreen", options->play.fullscreen, "over the whole screen");
   command.add_flag("--mute", options->play.mute, "without sound");
   command.add_flag("--loop", options->play.loop, "again and again, without sound");
