@@ -65,7 +65,8 @@ void calibrate(const Flags& flags) {
   if (flags.no_times) options.devices.clear();
   const auto model = llm::Model::load(resolve_model(flags.model));
   const std::string partial = flags.output + ".partial";
-  Stages bars;
+  Stages bars("calibrate");
+  options.overall = [&](double share) { bars.share(share); };
   const quantize::Calibration calibration = llm::calibrate(
       *model, read_text(flags.text), options, partial,
       [&](std::string_view stage, uint64_t done, uint64_t total) { bars.update(stage, done, total); });

@@ -41,7 +41,8 @@ void run(Flags flags) {
       parse_name<stack::Embeddings>(kEmbeddings, flags.embeddings, "a treatment of embeddings");
   flags.options.tune.on = parse_name<stack::TuneOn>(kTuneOn, flags.tune_on, "a place to tune on");
   const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
-  Stages stages;
+  Stages stages("stack");
+  flags.options.overall = [&](double share) { stages.share(share); };
   const stack::EncodeReport report = stack::encode_stack(
       *model, text, flags.options, flags.output,
       [&](std::string_view stage, uint64_t done, uint64_t total) { stages.update(stage, done, total); });

@@ -218,10 +218,10 @@ class Prefill final : public PrefillRunner {
   std::unique_ptr<device::cpu::ChunkExecutor> head_;
   RowTransfer rows_;
   const device::simulated::PhoneConstants* phone_ = nullptr;  // whose times the timeline shows, or null
-  Timeline timeline_;                 // of the passes of the last prompt
-  Stopwatch since_;                   // its begin
+  Timeline timeline_;                                         // of the passes of the last prompt
+  Stopwatch since_;                                           // its begin
   size_t timeline_tokens_ = 0;
-  uint32_t timeline_position_ = 0;    // where it ends
+  uint32_t timeline_position_ = ~0u;  // where it ends
   PrefillStatistics statistics_;
   uint32_t length_ = 0;
 };
@@ -256,11 +256,10 @@ void Prefill::pass(std::span<const int32_t> tokens, uint32_t position, device::L
   Timeline now;
   const std::unique_ptr<Scheduler> scheduler = make_scheduler(options_.policy);
   const auto caller = std::this_thread::get_id();
-  now.events =
-      run_tasks(graph, *scheduler, shares_.npu + shares_.cpu == shares_.all, [&](const Task& task) {
-        if (std::this_thread::get_id() == caller) throw_if_cancelled();
-        run_task(task);
-      });
+  now.events = run_tasks(graph, *scheduler, shares_.npu + shares_.cpu == shares_.all, [&](const Task& task) {
+    if (std::this_thread::get_id() == caller) throw_if_cancelled();
+    run_task(task);
+  });
   learned_.learn(now);
   if (phone_ != nullptr) now = simulate_timeline(chunks);
   append(now, phone_ != nullptr ? timeline_.makespan() : begin);

@@ -5,10 +5,12 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include "base/error.hpp"
 #include "base/sha256.hpp"
+#include "base/work_share.hpp"
 #include "llm/evaluate.hpp"
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
@@ -56,6 +58,10 @@ uint64_t header_bytes(const Layout& layout) {
   return bytes;
 }
 
+// What a multiplication costs, one of a forward pass as unit: of the passes for importance and tuning, of
+// moments, of codes (for each element and column of its row), of tables (for all codes together).
+constexpr double kBackward = 30, kMoments = 1, kCodes = 1, kTables = 0.05, kTuning = 30;
+
 class Encoder {
  public:
   Encoder(const llm::Model& model, std::string_view text, const EncodeOptions& options,
@@ -87,6 +93,7 @@ class Encoder {
       parameters += source.tensor->elements();
     }
     most_bytes_ = most_bytes(parameters);
+    plan();
   }
 
   EncodeReport run() {
@@ -99,6 +106,13 @@ class Encoder {
       resume(spool);
       ++report.resumed;
     }
+    // What an earlier run did is no part of this one's pace.
+    work_.update("importance", 1);
+    work_.update("tables", 1);
+    work_.update("codes", codes_[pieces_.size()] / codes_.back());
+    passes_ = std::ceil(static_cast<double>(graph_.layers.size()) / layers_of_pass());
+    passes_done_ = std::floor(passes_ * static_cast<double>(std::min(pieces_.size(), linears_)) /
+                              static_cast<double>(linears_));
     if (options_.codec == Codec::avd && pieces_.size() < sources_.size()) decompose(spool);
     while (pieces_.size() < linears_) fit_layers(spool);
     while (pieces_.size() < sources_.size()) fit_vocabulary(spool);
@@ -172,7 +186,31 @@ class Encoder {
     return found;
   }
 
-  void progress(std::string_view stage, uint64_t done, uint64_t total) const {
+  // In multiplications, each stage's weighed by what one costs there (measured on SmolLM2).
+  void plan() {
+    const auto tokens = static_cast<double>(options_.window), windows = static_cast<double>(windows_.size());
+    double parameters = 0, moments = 0;
+    for (const Source& source : sources_) {
+      const auto elements = static_cast<double>(source.tensor->elements());
+      parameters += elements;
+      codes_.push_back(codes_.back() + elements * static_cast<double>(source.tensor->row_elements()));
+    }
+    for (const uint32_t width : input_widths(sources_)) moments += static_cast<double>(width) * width;
+    moments *= static_cast<double>(graph_.layers.size());
+    const size_t measured = std::min<size_t>(options_.importance_windows, windows_.size());
+    work_.expect("importance", kBackward * static_cast<double>(measured) * tokens * parameters);
+    work_.expect("tables", options_.codec == Codec::planes && windows > 0 ? kTables * codes_.back() : 0);
+    work_.expect("second moments", windows * tokens * (parameters + kMoments * moments));
+    work_.expect("codes", kCodes * codes_.back());
+    work_.expect("decomposition", 0);
+    work_.expect("tuning", kTuning * options_.tune.steps * options_.tune.batch * tokens * parameters);
+  }
+  void progress(std::string_view stage, uint64_t done, uint64_t total) {
+    double part = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
+    if (stage == "codes") part = codes_[done] / codes_.back();
+    if (stage == "second moments") part = (passes_done_ + part) / passes_;
+    const double share = work_.update(stage, part);
+    if (options_.overall) options_.overall(share);
     if (progress_) progress_(stage, done, total);
   }
 
@@ -248,15 +286,20 @@ class Encoder {
     set_tables(bytes, tables_);
   }
 
-  // The next layers whose moments fit the memory allowed.
+  // Whose moments fit the memory allowed.
+  uint32_t layers_of_pass() const {
+    const uint64_t bytes = std::max<uint64_t>(MomentCollector::bytes(input_widths(sources_)), 1);
+    return static_cast<uint32_t>(
+        std::clamp<uint64_t>(options_.moment_bytes / bytes, 1, graph_.layers.size()));
+  }
+
   void fit_layers(Spool& spool) {
     const uint32_t first = sources_[pieces_.size()].layer;
     const auto widths = input_widths(sources_);
-    const uint64_t fit = options_.moment_bytes / std::max<uint64_t>(MomentCollector::bytes(widths), 1);
-    const auto layers =
-        static_cast<uint32_t>(std::min<uint64_t>(std::max<uint64_t>(fit, 1), graph_.layers.size() - first));
+    const auto layers = std::min(layers_of_pass(), static_cast<uint32_t>(graph_.layers.size()) - first);
     MomentCollector moments(first, windows_.empty() ? 0 : layers, widths, pool_);
     observe("second moments", windows_.size(), [&](auto... input) { moments.add(input...); });
+    passes_done_ += 1;
     Factors factors;
     std::pair<uint32_t, quantize::Input> of = {~0u, quantize::Input::count};
     while (pieces_.size() < linears_ && sources_[pieces_.size()].layer < first + layers) {
@@ -366,7 +409,7 @@ class Encoder {
     write(layout, tuned);
   }
 
-  void write(const Layout& layout, const BlockSource& read) const {
+  void write(const Layout& layout, const BlockSource& read) {
     std::vector<const gguf::Tensor*> tensors;
     for (const gguf::Tensor& tensor : model_.file().tensors()) {
       const bool stacked = std::any_of(sources_.begin(), sources_.end(),
@@ -392,6 +435,9 @@ class Encoder {
   std::vector<std::vector<float>> vocabulary_moments_;  // [source after linears_][width][width]
   size_t first_record_ = 0;                             // of the pieces in the spool
   std::vector<Piece> pieces_;                           // of the first sources
+  WorkShare work_;
+  std::vector<double> codes_ = {0};      // [count]: what the codes of the first `count` sources cost
+  double passes_ = 1, passes_done_ = 0;  // over the text, for second moments
 };
 
 }  // namespace

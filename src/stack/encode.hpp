@@ -29,6 +29,7 @@ struct EncodeOptions {
   uint64_t moment_bytes = uint64_t{2} << 30;      // for the moments of the layers of one pass over the text
   bool exact = false;                             // planes: a last level that restores the source
   Embeddings embeddings = Embeddings::automatic;  // planes
+  std::function<void(double)> overall{};          // before each step: how much of everything is done, 0 to 1
   FitOptions fit;
   AvdOptions avd;
   TuneOptions tune;  // planes only

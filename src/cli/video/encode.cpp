@@ -159,7 +159,7 @@ void add_video_encode(CLI::App& video) {
       command
           .add_option(
               "--downscale", options->downscale,
-              "filter that makes the small video: bicubic (usual where a mode is told), lanczos, sharp, "
+              "filter that makes the small video: bicubic (usual where a mode is given), lanczos, sharp, "
               "soft; auto: lanczos or sharp, as measured (usual with --mode auto)")
           ->type_name("NAME");
   options->of_coder.push_back(downscale);

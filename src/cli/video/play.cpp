@@ -37,7 +37,7 @@ void add_video_play(CLI::App& video) {
   command.add_option("--frames", options->play.frames, "stop after so many (0: all)")->capture_default_str();
   command.add_option("--threads", options->play.restore.threads, "of the networks (0: all processors)")
       ->capture_default_str();
-  command.add_flag("--report", options->report, "at the end, tell what was shown and dropped");
+  command.add_flag("--report", options->report, "at the end, say what was shown and dropped");
   command.footer("Example: cairn video play clip.mkv");
   command.callback([options] { run(*options); });
 }
