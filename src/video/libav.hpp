@@ -26,6 +26,23 @@ struct LibavDeleter {
 template <class T>
 using Libav = std::unique_ptr<T, LibavDeleter>;
 
+// FFmpeg 7 has AVFrame::duration and a flag alone; before 6.1 there are pkt_duration and key_frame alone.
+#if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(58, 7, 100)
+inline int64_t& frame_duration(AVFrame& frame) {
+  return frame.duration;
+}
+inline bool is_key_frame(const AVFrame& frame) {
+  return (frame.flags & AV_FRAME_FLAG_KEY) != 0;
+}
+#else
+inline int64_t& frame_duration(AVFrame& frame) {
+  return frame.pkt_duration;
+}
+inline bool is_key_frame(const AVFrame& frame) {
+  return frame.key_frame != 0;
+}
+#endif
+
 inline std::string libav_reason(int error) {
   std::array<char, AV_ERROR_MAX_STRING_SIZE> text{};
   av_strerror(error, text.data(), text.size());

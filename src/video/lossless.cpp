@@ -182,7 +182,7 @@ void LosslessFile::write(const Frame& frame) {
     }
   }
   to.pts = frame.pts;
-  to.pkt_duration = frame.duration;
+  frame_duration(to) = frame.duration;
   s.copy_audio(static_cast<double>(frame.pts) * av_q2d(s.time_base));
   s.check(avcodec_send_frame(s.encoder.get(), &to));
   s.drain();

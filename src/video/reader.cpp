@@ -271,8 +271,9 @@ void Reader::State::take(Frame& frame) {
   const int64_t stamp = decoded->best_effort_timestamp;
   frame.pts = stamp != AV_NOPTS_VALUE ? stamp : last_pts == INT64_MIN ? 0 : last_pts + usual;
   if (last_pts != INT64_MIN) frame.pts = std::max(frame.pts, last_pts + 1);
-  frame.duration = decoded->pkt_duration > 0 ? decoded->pkt_duration : usual;
-  frame.key = decoded->key_frame != 0;
+  const int64_t duration = frame_duration(*decoded);
+  frame.duration = duration > 0 ? duration : usual;
+  frame.key = is_key_frame(*decoded);
   last_pts = frame.pts;
   end_pts = std::max(end_pts, frame.pts + frame.duration);
   ++frames;

@@ -91,6 +91,7 @@ void run(Options& options) {
   video::EncodeOptions& encode = options.encode;
   encode.mode = video::parse_mode(options.mode);
   encode.codec = video::parse_codec(options.codec);
+  if (!encode.preset.empty()) video::check_preset(encode.codec, encode.preset);
   encode.network = video::parse_architecture(options.network);
   encode.audio = !options.no_audio;
   // With a mode that is told, what a network gains over the bicubic stays comparable with what others report.
@@ -137,8 +138,9 @@ void add_video_encode(CLI::App& video) {
       .add_option("--mode", options->mode,
                   "plain; x1: same size, restored; x2, x3, x4: smaller, upscaled; auto: what measures best")
       ->capture_default_str();
-  options->of_coder.push_back(
-      command.add_option("--codec", options->codec, "x264, x265 or av1")->capture_default_str());
+  options->of_coder.push_back(command.add_option("--codec", options->codec, "of the small video")
+                                  ->capture_default_str()
+                                  ->transform(one_of({"x264", "x265", "av1"})));
   command
       .add_option("--coded", options->encode.coded,
                   "the small video, made of the input by another encoder, of its size or a half, a third, a "
