@@ -132,6 +132,8 @@ void add_calibrate(CLI::App& program) {
   command->add_flag("--no-times", flags->no_times, "measure no times")->excludes(device);
   add_threads(*command, options.threads);
   command->add_flag("--json", flags->json, "print one JSON object");
+  for (const char* name : {"--window", "--float-tokens", "--cost-windows", "--whole-windows", "--chunk"})
+    command->get_option(name)->group(kResearch);
   command->footer(
       "What was done before an interrupt stays in FILE.partial, and the same command goes on from there.\n"
       "Example: cairn calibrate smollm2-135m --text some.txt -o smollm2.cal --html smollm2.html");

@@ -118,6 +118,9 @@ void add_stack(CLI::App& program) {
       ->capture_default_str();
   add_threads(*command, options.threads);
   command->add_flag("--json", flags->json, "print one JSON object");
+  for (const char* name : {"--codec", "--tune", "--tune-steps", "--tune-batch", "--tune-windows",
+                           "--tune-rate", "--tune-on", "--window", "--importance-windows"})
+    command->get_option(name)->group(kResearch);
   command->footer(
       "What was done before an interrupt stays in FILE.partial, and the same command goes on from there.\n"
       "Example: cairn stack smollm2-135m --text some.txt -o smollm2.stack.gguf");

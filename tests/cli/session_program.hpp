@@ -26,8 +26,8 @@ class Program {
   enum class Errors { pipe, terminal };  // terminal: among the output
 
   explicit Program(std::vector<std::string> arguments, Input input = Input::pipe,
-                   Errors errors = Errors::pipe) {
-    std::vector<char*> argv{const_cast<char*>(CAIRN_PROGRAM)};
+                   Errors errors = Errors::pipe, const char* program = CAIRN_PROGRAM) {
+    std::vector<char*> argv{const_cast<char*>(program)};
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
     int in_ends[2] = {-1, -1}, out_ends[2] = {-1, -1}, err_ends[2] = {-1, -1};
@@ -87,12 +87,6 @@ class Program {
            info.si_pid != 0;
   }
 
-  // Whether a signal has stopped it; status() can still be asked for.
-  bool stopped() const {
-    siginfo_t info = {};
-    return waitid(P_PID, static_cast<id_t>(child_), &info, WSTOPPED | WNOHANG | WNOWAIT) == 0 &&
-           info.si_pid != 0;
-  }
   void resize(const winsize& size) {
     if (ioctl(out_, TIOCSWINSZ, &size) != 0) throw_errno();
   }

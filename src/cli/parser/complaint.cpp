@@ -81,6 +81,9 @@ std::string complaint(const CLI::App& tree, const CLI::ParseError& error) {
   }
   const std::string name = display(*option);
   if (dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) return name + " is missing" + see;
+  const bool is_switch = option->get_items_expected_max() == 0;
+  if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr && is_switch)
+    return name + " takes no value" + see;
   if (dynamic_cast<const CLI::ConversionError*>(&error) != nullptr) {
     const std::string value = option->results().empty() ? "" : option->results().back();
     const bool whole =
@@ -88,8 +91,8 @@ std::string complaint(const CLI::App& tree, const CLI::ParseError& error) {
     return fmt::format("{}: '{}' is not {}{}", name, value, whole ? "a whole number" : "a number", see);
   }
   if (dynamic_cast<const CLI::ArgumentMismatch*>(&error) != nullptr)
-    return option->get_items_expected_max() == 0 ? fmt::format("{} takes no value{}", name, see)
-                                                 : fmt::format("{} needs a value{}", name, see);
+    return is_switch ? fmt::format("{} takes no value{}", name, see)
+                     : fmt::format("{} needs a value{}", name, see);
   if (dynamic_cast<const CLI::ExcludesError*>(&error) != nullptr) {
     for (const CLI::Option* other : option->get_excludes()) {
       if (other->count() > 0) return fmt::format("{} does not go with {}{}", name, display(*other), see);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <sstream>
 #include <string_view>
 #include <vector>
 
@@ -88,7 +89,9 @@ void parse_and_run(CLI::App& tree, int argc, const char* const* argv) {
     tree.parse(reversed);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) {  // --help, --version
-      tree.exit(error);
+      std::ostringstream text;
+      tree.exit(error, text, text);
+      fmt::print("{}", text.str());
       return;
     }
     fail(ErrorCode::invalid_argument, "{}", complaint(tree, error));

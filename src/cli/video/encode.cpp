@@ -208,6 +208,9 @@ void add_video_encode(CLI::App& video) {
       ->capture_default_str();
   command.add_flag("--no-audio", options->no_audio, "leave the audio out");
   command.add_flag("--json", options->json, "the result, and what else was measured, as JSON");
+  for (const char* name : {"--coded", "--downscale", "--network", "--weight-bits", "--chunks", "--jstdo",
+                           "--no-jstdo", "--scenes", "--chroma", "--checkpoint", "--start", "--seed"})
+    command.get_option(name)->group(kResearch);
   command.footer("Example: cairn video encode clip.mp4 -o clip.mkv --codec av1 --crf 41 --train-minutes 1");
   command.callback([options] { run(*options); });
 }
