@@ -1,4 +1,5 @@
 // What a script sees of `cairn pull`: the path on stdout, one line on stderr when it fails.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
