@@ -158,15 +158,6 @@ std::string usage(const CLI::App& command) {
 
 std::string HelpFormatter::make_help(const CLI::App* app, std::string, CLI::AppFormatMode) const {
   std::string out = app->get_description() + "\n\nUsage: " + usage(*app) + "\n";
-  for (const Group& group : [&] {
-         std::vector<Group> groups = flag_groups(*app);
-         if (auto entries = arguments(*app); !entries.empty())
-           groups.insert(groups.begin(), {"Arguments", entries});
-         return groups;
-       }()) {
-    out += "\n" + group.name + ":\n";
-    for (const Entry& entry : group.entries) out += line(entry);
-  }
   std::vector<std::string> kinds;
   for (const CLI::App* command : subcommands(*app)) {
     if (std::ranges::find(kinds, command->get_group()) == kinds.end()) kinds.push_back(command->get_group());
@@ -177,6 +168,13 @@ std::string HelpFormatter::make_help(const CLI::App* app, std::string, CLI::AppF
       if (command->get_group() == kind)
         out += line({command->get_name(), "", command->get_description(), {}});
     }
+  }
+  std::vector<Group> groups = flag_groups(*app);
+  if (auto entries = arguments(*app); !entries.empty())
+    groups.insert(groups.begin(), {"Arguments", std::move(entries)});
+  for (const Group& group : groups) {
+    out += "\n" + group.name + ":\n";
+    for (const Entry& entry : group.entries) out += line(entry);
   }
   if (const std::string footer = app->get_footer(); !footer.empty()) out += "\n" + footer + "\n";
   return out;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <sstream>
 #include <string_view>
@@ -83,7 +84,9 @@ void parse_and_run(CLI::App& tree, int argc, const char* const* argv) {
   CLI::App* command = find(tree, name);
   if (command == nullptr && !name.empty() && !name.starts_with("-"))
     fail(ErrorCode::invalid_argument, "{} (see {} --help)", unknown_command(tree, name), full_name(tree));
-  if (command != nullptr) apply_defaults(*command, tree);
+  const bool asks =
+      std::ranges::find(words, "--help") != words.end() || std::ranges::find(words, "-h") != words.end();
+  if (command != nullptr && !asks) apply_defaults(*command, tree);
   std::vector<std::string> reversed(words.rbegin(), words.rend());  // as CLI11 takes them
   try {
     tree.parse(reversed);
