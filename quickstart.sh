@@ -34,7 +34,7 @@ question=${1:-"Why is the sky blue? Answer in two sentences."}
 source tools/packages.sh
 install_missing "${build_packages[@]}"
 if [ ! -f build/release/build.ninja ]; then
-  quietly "Configuring" cmake --preset release -DCAIRN_TESTS=OFF
+  configure release -DCAIRN_TESTS=OFF
 fi
 quietly "Building build/release/cairn" cmake --build --preset release --target cairn
 build/release/cairn pull smollm2-135m >/dev/null

@@ -24,7 +24,15 @@ build_packages=(
 )
 # `cairn video` is built where these are; nothing else needs them.
 video_packages=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libsdl2-dev)
-test_packages=(ccache g++ "${sanitizer_packages[@]}" libgtest-dev libgmock-dev python3)
+test_packages=(g++ "${sanitizer_packages[@]}" libgtest-dev libgmock-dev python3)
+
+# configure PRESET [OPTION...]: with precompiled headers where the folder is new (cmake/compiler.cmake).
+configure() {
+  local preset=$1 headers=()
+  shift
+  [ -f "build/$preset/build.ninja" ] || headers=(-DCMAKE_DISABLE_PRECOMPILE_HEADERS=OFF)
+  quietly "Configuring $preset" cmake --preset "$preset" "${headers[@]}" "$@"
+}
 
 # install_missing PACKAGE...: quick when nothing is missing.
 install_missing() {

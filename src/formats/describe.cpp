@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <iterator>
 #include <type_traits>
 
 #include "base/byte_size.hpp"
@@ -41,7 +40,9 @@ std::string text_of(const std::vector<T>& values, bool full) {
 }
 
 std::string shape_text(const std::vector<uint64_t>& shape) {
-  return fmt::format("{}", fmt::join(shape, " × "));
+  std::string out;
+  for (const uint64_t size : shape) out += (out.empty() ? "" : " × ") + std::to_string(size);
+  return out;
 }
 
 Json share_json(const Share& share) {
@@ -97,28 +98,27 @@ Json to_json(const Value& value, const DescribeOptions& options) {
 }
 
 std::string describe(const File& file, const DescribeOptions& options) {
-  fmt::memory_buffer out;
-  const auto end = std::back_inserter(out);
-  fmt::format_to(end, "{}: GGUF version {}, {}\n", file.path(), file.version(), byte_size(file.file_bytes()));
+  std::string out =
+      fmt::format("{}: GGUF version {}, {}\n", file.path(), file.version(), byte_size(file.file_bytes()));
   const Totals sums = totals(file);
   for (const auto& [encoding, share] : sums.encodings)
-    fmt::format_to(end, "{}", share_text(info(encoding).name, share));
-  fmt::format_to(end, "{}", share_text("all", sums.all));
+    out += share_text(info(encoding).name, share);
+  out += share_text("all", sums.all);
   if (options.metadata) {
-    fmt::format_to(end, "\nmetadata\n");
+    out += "\nmetadata\n";
     for (const auto& [key, value] : file.metadata()) {
       const std::string name = quote(key);
-      fmt::format_to(end, "  {} = {}\n", name.substr(1, name.size() - 2), describe(value, options));
+      out += fmt::format("  {} = {}\n", name.substr(1, name.size() - 2), describe(value, options));
     }
   }
-  if (!options.tensors) return fmt::to_string(out);
-  fmt::format_to(end, "\ntensors\n");
+  if (!options.tensors) return out;
+  out += "\ntensors\n";
   size_t widest = 0;
   for (const Tensor& t : file.tensors()) widest = std::max(widest, quote(t.name).size());
   for (const Tensor& t : file.tensors())
-    fmt::format_to(end, "  {:<{}}  {:<8}{:>13} bytes  {}\n", quote(t.name), widest, info(t.encoding).name,
-                   t.data.size(), shape_text(t.shape));
-  return fmt::to_string(out);
+    out += fmt::format("  {:<{}}  {:<8}{:>13} bytes  {}\n", quote(t.name), widest, info(t.encoding).name,
+                       t.data.size(), shape_text(t.shape));
+  return out;
 }
 
 Json to_json(const File& file, const DescribeOptions& options) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <iterator>
 
 #include "base/html.hpp"
 #include "prefill/gantt.hpp"
@@ -60,7 +59,7 @@ class Picture {
  private:
   template <class... Args>
   void emit(fmt::format_string<Args...> format, Args&&... args) {
-    fmt::format_to(std::back_inserter(out_), format, std::forward<Args>(args)...);
+    out_ += fmt::format(format, std::forward<Args>(args)...);
     out_ += '\n';
   }
   void text(double at, double y, const char* style, const std::string& content) {
