@@ -2,11 +2,13 @@
 """Measures every speed figure of the README in one go and prints it as a Markdown table.
 
     bench/figures.py [--cairn build/release/cairn] [--peer "python3 bench_ik.py"] [--rounds 5] [--only TEXT]
+                     [--model NAME=FILE]... [--prompts 512,2048] [--encodings q4_0,q4_k,q8_0]
 
 The peer is a command that takes MODEL --prompt N --generate N --threads N --repeat N [--repack] and prints JSON
 with prefill_tok_s and decode_tok_s; cairn runs it in turn with itself (`cairn bench --against`), once plain and
-once with --repack, and the table shows the mode that is better for the peer. Needs both pulled models and about
-4 GB of disk for the synthetic ones. Run it on an idle machine.
+once with --repack, and the table shows the mode that is better for the peer, prefill and decode each by itself. Files
+given with --model get a row at 512 tokens each. CAIRN_TARGET in the environment holds for cairn alone. Needs both
+pulled models and about 4 GB of disk for the synthetic ones. Run it on an idle machine.
 """
 import argparse
 import json
@@ -15,8 +17,6 @@ import statistics
 import subprocess
 import tempfile
 import time
-
-SYNTHETIC = ["q4_0", "q4_k", "q8_0"]
 
 
 def bench(cairn, model, *arguments, threads=2):
@@ -67,6 +67,10 @@ def main():
     parser.add_argument("--peer", default="")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--only", default="", help="only rows whose name contains this")
+    parser.add_argument("--model", action="append", default=[], metavar="NAME=FILE")
+    parser.add_argument("--prompts", default="512,2048", help="of the pulled models")
+    parser.add_argument("--encodings", default="q4_0,q4_k,q8_0", help="of the 1.8B shape")
+    parser.add_argument("--table-only", action="store_true", help="neither threads' gain nor time to the first token")
     options = parser.parse_args()
 
     peaks = json.loads(subprocess.run([options.cairn, "bench", "--peak", "--threads", "2", "--json"], check=True,
@@ -91,19 +95,23 @@ def main():
     for model in ["smollm2-135m", "gemma3-270m"]:
         path = subprocess.run([options.cairn, "pull", model], check=True, stdout=subprocess.PIPE,
                               text=True).stdout.strip().splitlines()[-1]
-        for prompt in [512, 2048]:
-            row(model, model, path, prompt, 64)
+        for prompt in options.prompts.split(","):
+            row(model, model, path, int(prompt), 64)
+    for name, _, path in (item.partition("=") for item in options.model):
+        row(name, path, path, 512, 32)
     with tempfile.TemporaryDirectory() as folder:
-        for encoding in SYNTHETIC:
+        for encoding in options.encodings.split(","):
             path = os.path.join(folder, f"qwen1.5-1.8b-{encoding}.gguf")
             if options.only in f"qwen1.5-1.8b {encoding}":
                 subprocess.run([options.cairn, "synth", "--shape", "qwen1.5-1.8b", "--encoding", encoding, "-o", path],
                                check=True, stdout=subprocess.DEVNULL)
                 row(f"qwen1.5-1.8b {encoding}", path, path, 512, 32)
-                if encoding == SYNTHETIC[0]:
+                if encoding == "q4_0" and not options.table_only:
                     scaling[f"qwen1.5-1.8b {encoding}"] = threads_gain(options, path, 1)
                 os.remove(path)
 
+    if options.table_only:
+        return
     model = "smollm2-135m"
     scaling[model] = threads_gain(options, model, 3)
     print()

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/output_path.hpp"
 
 namespace cairn {
 namespace {
@@ -19,6 +20,12 @@ constexpr size_t kBufferBytes = size_t{1} << 20;
 }  // namespace
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), target_(path_) {
+  if (const int open_already = named_descriptor(path_); open_already >= 0) {
+    in_place_ = fcntl(open_already, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (in_place_ < 0) fail_with_errno();
+    buffer_.reserve(kBufferBytes);
+    return;
+  }
   std::error_code ignored;
   if (std::filesystem::is_symlink(path_, ignored)) {
     const auto followed = std::filesystem::canonical(path_, ignored);
@@ -27,21 +34,17 @@ AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), target_(path_
   struct stat status = {};
   const bool exists = stat(target_.c_str(), &status) == 0;
   if (exists && !S_ISREG(status.st_mode)) {
-    descriptor_ = open(target_.c_str(), O_WRONLY | O_CLOEXEC);
+    in_place_ = open(target_.c_str(), O_WRONLY | O_CLOEXEC);
+    if (in_place_ < 0) fail_with_errno();
   } else {
-    if (exists && access(target_.c_str(), W_OK) != 0) fail_with_errno("cannot write");
-    const size_t slash = target_.rfind('/') + 1;  // npos + 1 is 0
-    temporary_ = fmt::format("{}.{}.{}.part", target_.substr(0, slash), target_.substr(slash), ::getpid());
-    descriptor_ = open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0666);
-    if (descriptor_ < 0) temporary_.clear();
+    if (exists && access(target_.c_str(), W_OK) != 0) fail_with_errno();
+    unfinished_.emplace(target_, path_);
   }
-  if (descriptor_ < 0) fail_with_errno("cannot write");
   buffer_.reserve(kBufferBytes);
 }
 
 AtomicFile::~AtomicFile() {
-  if (descriptor_ >= 0) close(descriptor_);
-  if (!temporary_.empty()) unlink(temporary_.c_str());
+  if (in_place_ >= 0) close(in_place_);
 }
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
@@ -54,10 +57,11 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
 }
 
 void AtomicFile::flush() {
+  const int descriptor = unfinished_ ? unfinished_->descriptor() : in_place_;
   for (size_t done = 0; done < buffer_.size();) {
-    const ssize_t written = ::write(descriptor_, buffer_.data() + done, buffer_.size() - done);
+    const ssize_t written = ::write(descriptor, buffer_.data() + done, buffer_.size() - done);
     if (written < 0 && errno == EINTR) continue;
-    if (written < 0) fail_with_errno("cannot write");
+    if (written < 0) fail_with_errno();
     done += static_cast<size_t>(written);
   }
   buffer_.clear();
@@ -65,16 +69,15 @@ void AtomicFile::flush() {
 
 void AtomicFile::commit() {
   flush();
-  if (!temporary_.empty() && fsync(descriptor_) != 0) fail_with_errno("cannot write");
-  const int closed = close(std::exchange(descriptor_, -1));
-  if (closed != 0) fail_with_errno("cannot write");
-  if (temporary_.empty()) return;
-  if (rename(temporary_.c_str(), target_.c_str()) != 0) fail_with_errno("cannot rename the finished file to");
-  temporary_.clear();
+  if (unfinished_) {
+    unfinished_->finish();
+  } else if (close(std::exchange(in_place_, -1)) != 0) {
+    fail_with_errno();
+  }
 }
 
-void AtomicFile::fail_with_errno(const char* what) const {
-  fail(ErrorCode::io, "{} {}: {}", what, path_, std::strerror(errno));
+void AtomicFile::fail_with_errno() const {
+  fail(ErrorCode::io, "cannot write {}: {}", path_, std::strerror(errno));
 }
 
 }  // namespace cairn

@@ -1,10 +1,13 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "base/unfinished_file.hpp"
 
 namespace cairn {
 
@@ -24,12 +27,12 @@ class AtomicFile {
 
  private:
   void flush();
-  [[noreturn]] void fail_with_errno(const char* what) const;
+  [[noreturn]] void fail_with_errno() const;
 
-  std::string path_;       // as the caller named it, for errors
-  std::string target_;     // links followed
-  std::string temporary_;  // empty when written in place or committed
-  int descriptor_ = -1;
+  std::string path_;    // as the caller named it, for errors
+  std::string target_;  // links followed
+  std::optional<UnfinishedFile> unfinished_;
+  int in_place_ = -1;  // where that is absent
   std::vector<std::byte> buffer_;
 };
 

@@ -52,6 +52,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
   data_ = static_cast<const std::byte*>(data);
   size_ = size;
   descriptor_ = std::exchange(file.value, -1);
+  watch_ = std::make_unique<LostPages>(data_, size_, path_);
 }
 
 void MappedFile::require_whole() const {
@@ -62,6 +63,15 @@ void MappedFile::require_whole() const {
   if (static_cast<uint64_t>(status.st_size) < size_) {
     fail(ErrorCode::io, "{}: was cut to {} bytes while in use, it had {}", path_, status.st_size, size_);
   }
+  if (watch_->lost()) fail(ErrorCode::io, "{}: some of it could not be read", path_);
+}
+
+void MappedFile::tolerate_losses(bool on) const noexcept {
+  if (watch_) watch_->tolerate(on);
+}
+
+void MappedFile::require_read() const {
+  if (watch_ && watch_->lost()) require_whole();
 }
 
 MappedFile MappedFile::copy(const std::string& path, size_t size) {
@@ -82,7 +92,7 @@ MappedFile MappedFile::copy(const std::string& path, size_t size) {
     if (got == 0) fail(ErrorCode::io, "{}: ends at byte {} while it is read", path, done);
     done += static_cast<size_t>(got);
   }
-  mprotect(data, size, PROT_READ);
+  mprotect(data, size, PROT_READ);  // against our own mistakes: nothing depends on it
   return result;
 }
 
@@ -94,7 +104,8 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       path_(std::exchange(other.path_, {})),
-      descriptor_(std::exchange(other.descriptor_, -1)) {}
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      watch_(std::move(other.watch_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   if (this != &other) {
@@ -103,11 +114,13 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
     size_ = std::exchange(other.size_, 0);
     path_ = std::exchange(other.path_, {});
     descriptor_ = std::exchange(other.descriptor_, -1);
+    watch_ = std::move(other.watch_);
   }
   return *this;
 }
 
 void MappedFile::release() noexcept {
+  watch_.reset();
   if (data_) munmap(const_cast<std::byte*>(data_), size_);
   if (descriptor_ >= 0) close(descriptor_);
   data_ = nullptr;

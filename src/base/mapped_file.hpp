@@ -1,8 +1,11 @@
 #pragma once
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <string>
+
+#include "base/lost_pages.hpp"
 
 namespace cairn {
 
@@ -23,9 +26,12 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const noexcept { return {data_, size_}; }
   const std::string& path() const noexcept { return path_; }
-  // Error io when somebody has cut the file since it was opened: touching what is gone would kill the
-  // program.
+  // Error io when somebody has cut the file since it was opened, or it could not be read.
   void require_whole() const;
+  // Whoever computes with the bytes and calls require_read() before the result is used may be given zeros for
+  // what is gone; everybody else's program ends there (base/lost_pages.hpp). Counted.
+  void tolerate_losses(bool on) const noexcept;
+  void require_read() const;  // Error io when that has happened
 
  private:
   void release() noexcept;
@@ -33,6 +39,7 @@ class MappedFile {
   size_t size_ = 0;
   std::string path_;
   int descriptor_ = -1;  // of a mapping
+  std::unique_ptr<LostPages> watch_;
 };
 
 }  // namespace cairn

@@ -109,8 +109,12 @@ MemoryState MemoryPressure::read() const {
     state.available = available;
     state.limited_by = source;
   };
-  if (const auto kib = read_key(root_ + "/proc/meminfo", "MemAvailable:"))
+  const std::string meminfo = root_ + "/proc/meminfo";
+  if (const auto kib = read_key(meminfo, "MemAvailable:")) {
     consider(*kib * 1024, "MemAvailable");
+  } else if (const auto free = read_key(meminfo, "MemFree:")) {  // some containers show no more
+    consider((*free + read_key(meminfo, "Cached:").value_or(0)) * 1024, "MemFree");
+  }
   std::optional<uint64_t> stalled;
   for (const Group& group : groups_) {
     const std::string& f = group.folder;

@@ -11,14 +11,17 @@ uint64_t resident_memory();
 
 // What the system says about memory.
 struct MemoryState {
-  uint64_t available = 0;  // bytes that this process could take without anybody being killed or paged out
+  // Bytes that this process could take without anybody being killed or paged out; UINT64_MAX where nothing is
+  // told.
+  uint64_t available = 0;
   uint64_t stalled = 0;    // microseconds that tasks have waited for memory since the start (PSI "some")
-  std::string limited_by;  // what `available` comes from: "MemAvailable" or a cgroup's folder
+  std::string limited_by;  // what `available` comes from: "MemAvailable", "MemFree" or a cgroup's folder
 };
 
-// Reads how much memory is left: the least of /proc/meminfo's MemAvailable and of what this process's
-// cgroups, v2 or v1, and their ancestors allow (limit less usage, caches of files that can be dropped added),
-// and pressure stall information, of the cgroup where it has its own.
+// Reads how much memory is left: the least of /proc/meminfo's MemAvailable (where it has none, of what is
+// free or caches files) and of what this process's cgroups, v2 or v1, and their ancestors allow (limit less
+// usage, caches of files that can be dropped added), and pressure stall information, of the cgroup where it
+// has its own.
 class MemoryPressure {
  public:
   // root: where proc and sys are, for tests; "" is the system's.

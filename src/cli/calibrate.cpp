@@ -10,7 +10,9 @@
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
 #include "base/model_store.hpp"
+#include "base/unfinished_file.hpp"
 #include "cli/commands.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/parser/values.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/stages.hpp"
@@ -22,6 +24,7 @@ namespace {
 struct Flags {
   std::string model, text, output, html;
   llm::CalibrateOptions options;
+  OutputFlags files;
   bool no_costs = false, no_times = false, json = false;
 };
 
@@ -63,8 +66,9 @@ void calibrate(const Flags& flags) {
   llm::CalibrateOptions options = flags.options;
   if (flags.no_costs) options.cost_windows = 0;
   if (flags.no_times) options.devices.clear();
+  flags.files.check({flags.output, flags.html}, model_inputs(flags.model, {flags.text}));
   const auto model = llm::Model::load(resolve_model(flags.model));
-  const std::string partial = flags.output + ".partial";
+  const std::string partial = partial_path(flags.output, "calibrate");
   Stages bars("calibrate");
   options.overall = [&](double share) { bars.share(share); };
   const quantize::Calibration calibration = llm::calibrate(
@@ -97,6 +101,7 @@ void add_calibrate(CLI::App& program) {
   command->add_option("-o,--output", flags->output, "the sidecar to write")->required()->type_name("FILE");
   command->add_option("--html", flags->html, "draw outliers, hot channels and importance as a page")
       ->type_name("FILE");
+  add_output_flags(*command, flags->files);
   command->add_option("--windows", options.windows, "most windows of text to look at")
       ->capture_default_str()
       ->check(between(llm::kLeastWindows, 1u << 20));
@@ -135,7 +140,8 @@ void add_calibrate(CLI::App& program) {
   for (const char* name : {"--window", "--float-tokens", "--cost-windows", "--whole-windows", "--chunk"})
     command->get_option(name)->group(kResearch);
   command->footer(
-      "What was done before an interrupt stays in FILE.partial, and the same command goes on from there.\n"
+      "What was done before an interrupt stays in FILE.calibrate.partial, and the same command goes on from "
+      "there.\n"
       "Example: cairn calibrate smollm2-135m --text some.txt -o smollm2.cal --html smollm2.html");
   command->callback([flags] { calibrate(*flags); });
 }

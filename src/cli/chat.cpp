@@ -20,7 +20,9 @@
 #include "base/log.hpp"
 #include "base/model_store.hpp"
 #include "base/near_match.hpp"
+#include "base/printable.hpp"
 #include "base/progress.hpp"
+#include "base/standard_streams.hpp"
 #include "cli/chat_settings.hpp"
 #include "cli/commands.hpp"
 #include "cli/line_editor.hpp"
@@ -43,7 +45,7 @@ constexpr const char* kHelp =
     "/stats           the last answer's rates and how full the context is\n"
     "/memory SIZE     a stack: most memory of this process from now on, such as 400M, auto or all; without "
     "SIZE what it has\n"
-    "/regenerate      another answer to the last question\n"
+    "/regenerate      another answer to the last question (at temperature 0 too: docs/session.md)\n"
     "/exit, /bye      leave (so does Ctrl-D)\n"
     "A line that ends with \\ goes on in the next one; lines between two lines of \"\"\" are one message, "
     "and "
@@ -95,7 +97,7 @@ std::vector<std::string> complete(const std::string& line) {
 
 struct Flags {
   std::string model, system, template_file;
-  bool no_stats = false;
+  bool no_stats = false, commands = false, sanitize = false;
   device::RunnerOptions runner;
   PrefillFlags prefill;
   llm::GenerateOptions generate;
@@ -109,6 +111,7 @@ bool dumb_terminal() {
 class Chat {
  public:
   explicit Chat(Flags& flags) : flags_(flags), editor_(state_file("chat_history"), complete) {
+    check_outputs(flags.prefill, flags.model, {flags.template_file});
     open(load(flags.model));
     chat_->set_system(flags.system);
     flags_.generate.cancelled = interrupted;
@@ -116,8 +119,8 @@ class Chat {
 
   void run() {
     if (editor_.on_terminal()) {
-      fmt::print(stderr, "{}: {} positions of context. /help lists the commands.\n", flags_.model,
-                 session_->runner().context());
+      tell("{}: {} positions of context. /help lists the commands.\n", flags_.model,
+           session_->runner().context());
     }
     while (!left_) {
       if (editor_.on_terminal()) clear_interrupt();  // a Ctrl-C that came when the answer was just over
@@ -125,7 +128,7 @@ class Chat {
       if (!input) break;
       if (input->empty()) continue;
       try {
-        if (input->starts_with('/')) {
+        if (takes_commands() && input->starts_with('/')) {
           command(*input);
         } else {
           answer([&](const auto& options, const auto& callback) {
@@ -135,13 +138,15 @@ class Chat {
       } catch (const Error& error) {
         // A person reads the error and goes on; a script is told by the exit status.
         if (!editor_.on_terminal() || error.code() == ErrorCode::cancelled) throw;
-        fmt::print(stderr, "cairn: {}\n", error.what());
+        tell("cairn: {}\n", printable(error.what()));
       }
     }
     throw_if_interrupted();
   }
 
  private:
+  // What comes from elsewhere than a terminal may be anybody's text, and /save writes files.
+  bool takes_commands() const { return flags_.commands || editor_.on_terminal(); }
   std::shared_ptr<const llm::Model> load(const std::string& name) {
     llm::ModelOptions options;
     if (!flags_.template_file.empty()) options.chat_template = read_text(flags_.template_file);
@@ -156,7 +161,9 @@ class Chat {
     chat_.reset();
     session_.reset();
     session_.emplace(model->make_session(make_runner(*model, flags_.runner, flags_.prefill)));
+    warn_of(*model->tokenizer());
     chat_.emplace(*session_, model->chat_template());
+    chat_->set_sanitize(flags_.sanitize);
     chat_->set_messages(messages);
     model_ = model;
     last_ = {};
@@ -235,9 +242,9 @@ class Chat {
       warn("the model ended its answer at once");
     if (result.finish == llm::FinishReason::length &&
         session_->cached().size() == session_->runner().context()) {
-      fmt::print(stderr, "(the context is full: /clear starts anew)\n");
+      tell("(the context is full: /clear starts anew)\n");
     }
-    if (!flags_.no_stats && logs(LogLevel::info)) fmt::print(stderr, "({})\n", describe(last_));
+    if (!flags_.no_stats && logs(LogLevel::info)) tell("({})\n", describe(last_));
     if (result.finish == llm::FinishReason::cancelled && !editor_.on_terminal()) throw_if_interrupted();
   }
 
@@ -256,7 +263,9 @@ class Chat {
       chat_->set_system(argument);
     } else if (name == "/save") {
       if (argument.empty()) fail(ErrorCode::invalid_argument, "/save needs a file's name");
-      AtomicFile file(expanded(argument));
+      const std::string path = expanded(argument);
+      flags_.prefill.files.check({path}, model_inputs(flags_.model, {flags_.template_file}));
+      AtomicFile file(path);
       file.write(chat_->conversation().messages.dump(2) + "\n");
       file.commit();
     } else if (name == "/load") {
@@ -276,7 +285,7 @@ class Chat {
         session_->set_memory(argument == "all" ? 0 : parse_bytes(argument, "/memory"));
       }
       write_out(describe(session_->runner()) + "\n");
-      for (const std::string& problem : session_->memory().problems) fmt::print(stderr, "{}\n", problem);
+      for (const std::string& problem : session_->memory().problems) tell("{}\n", printable(problem));
     } else if (name == "/regenerate") {
       answer([&](const auto& options, const auto& callback) { return chat_->regenerate(options, callback); });
     } else if (name == "/exit" || name == "/quit" || name == "/bye") {
@@ -310,11 +319,14 @@ void add_chat(CLI::App& program) {
   add_generate_flags(*command, flags->generate);
   add_runner_flags(*command, flags->runner);
   add_prefill_flags(*command, flags->prefill);
+  command->add_flag("--sanitize", flags->sanitize, kSanitizeHelp);
   command->add_flag("--no-stats", flags->no_stats, "do not print the rates to standard error");
+  command->add_flag("--commands", flags->commands,
+                    "take lines that begin with / as commands even when standard input is no terminal");
   command->footer(
-      "Each line is a message; /help lists the commands. When standard input is no terminal, its lines are "
-      "the\n"
-      "messages, and the first error ends the chat.\n"
+      "Each line is a message; /help lists the commands. When standard input is no terminal, all its lines "
+      "are\n"
+      "messages (unless --commands is given), and the first error ends the chat.\n"
       "Example: cairn chat smollm2-135m --system 'Answer in one sentence.'");
   command->callback([flags] { Chat(*flags).run(); });
 }

@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/model_store.hpp"
 #include "cli/commands.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "formats/describe.hpp"
 #include "graph/describe.hpp"
@@ -22,6 +23,7 @@ struct Options {
   std::string model, html;
   bool json = false, graph = false, full = false, graphs = false, tensors = false;
   uint32_t prompt = 1024, chunk = 0;
+  OutputFlags files;
 };
 
 struct Graphs {
@@ -42,6 +44,7 @@ Graphs plan_graphs(const gguf::File& file, const Options& options) {
 }
 
 void run(const Options& options) {
+  options.files.check({options.html}, model_inputs(options.model));
   const gguf::File file(resolve_model(options.model));
   const bool parts = options.tensors || options.graph || options.graphs;
   const gguf::DescribeOptions describe{options.full, !parts || options.full, options.tensors};
@@ -91,6 +94,7 @@ void add_inspect(CLI::App& program) {
       ->capture_default_str();
   command->add_flag("--full", options->full, "long arrays and texts in full");
   command->add_option("--html", options->html, "a stack's size-loss curve as a page")->type_name("FILE");
+  add_output_flags(*command, options->files);
   command->add_flag("--json", options->json, "one JSON object instead of text");
   command->footer(
       "Example:\n  cairn inspect smollm2-135m --graph\n"

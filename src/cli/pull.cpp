@@ -3,12 +3,23 @@
 #include <fmt/format.h>
 
 #include <memory>
+#include <string>
 
 #include "base/known_models.hpp"
 #include "cli/commands.hpp"
 #include "formats/gguf.hpp"
+#include "stack/verify.hpp"
 
 namespace cairn::cli {
+namespace {
+
+// Reading the header compares what it says with the file's size; a stack says itself what its bytes shall be.
+void check_model(const std::string& path) {
+  const gguf::File file(path);
+  if (stack::is_stack(file)) stack::require_sound(path);
+}
+
+}  // namespace
 
 void add_pull(CLI::App& program) {
   struct Flags {
@@ -37,9 +48,9 @@ void add_pull(CLI::App& program) {
       return;
     }
     if (flags->request.source.empty()) throw CLI::RequiredError("MODEL");
-    // Reading the header compares what it says with the file's size.
-    flags->request.check = [](const std::string& path) { const gguf::File file(path); };
-    fmt::print("{}\n", pull(flags->request));
+    flags->request.check = check_model;
+    fmt::print("{}
+", pull(flags->request));
   });
 }
 

@@ -12,6 +12,7 @@
 #include "base/log.hpp"
 #include "base/model_store.hpp"
 #include "base/progress.hpp"
+#include "base/standard_streams.hpp"
 #include "cli/commands.hpp"
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
@@ -25,7 +26,7 @@ namespace {
 struct Flags {
   std::string model, prompt, file, system, template_file;
   std::vector<std::string> words;  // of the prompt, after the model
-  bool raw = false, json = false, no_stats = false;
+  bool raw = false, sanitize = false, json = false, no_stats = false;
   device::RunnerOptions runner;
   PrefillFlags prefill;
   llm::GenerateOptions generate;
@@ -39,6 +40,7 @@ std::string read_prompt(const std::string& path) {
 }
 
 void run(Flags& flags, bool prompt_given) {
+  check_outputs(flags.prefill, flags.model, {flags.file, flags.template_file});
   if (!flags.words.empty()) {
     if (prompt_given || !flags.file.empty())
       fail(ErrorCode::invalid_argument, "the prompt is given twice: '{}', and by {}", flags.words[0],
@@ -55,7 +57,9 @@ void run(Flags& flags, bool prompt_given) {
   if (!flags.template_file.empty()) model_options.chat_template = read_text(flags.template_file);
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
   llm::Session session = model->make_session(make_runner(*model, flags.runner, flags.prefill));
-  const auto prompt = llm::encode_prompt(*model, flags.prompt, flags.system, flags.raw);
+  const auto prompt = llm::encode_prompt(*model, flags.prompt, flags.system, flags.raw, flags.sanitize);
+
+  warn_of(*model->tokenizer());
 
   std::optional<Progress> progress;
   progress.emplace("prefill", prompt.size(), "tokens");
@@ -81,8 +85,8 @@ void run(Flags& flags, bool prompt_given) {
          flags.raw ? "; --ignore-end goes on, and without --raw its chat template is used" : "");
   }
   const bool quiet = flags.no_stats || flags.json || !logs(LogLevel::info);
-  if (!quiet) fmt::print(stderr, "{}\n", describe(result.statistics));
-  if (!quiet && session.runner().elastic()) fmt::print(stderr, "{}\n", describe(session.runner()));
+  if (!quiet) tell("{}\n", describe(result.statistics));
+  if (!quiet && session.runner().elastic()) tell("{}\n", describe(session.runner()));
   for (const std::string& problem : session.memory().problems) warn("{}", problem);
   report_prefill(session.runner(), flags.prefill, quiet);
   if (result.finish == llm::FinishReason::cancelled) throw_if_interrupted();
@@ -108,6 +112,7 @@ void add_run(CLI::App& program) {
   add_generate_flags(*command, flags->generate);
   add_runner_flags(*command, flags->runner);
   add_prefill_flags(*command, flags->prefill);
+  command->add_flag("--sanitize", flags->sanitize, kSanitizeHelp);
   command->add_flag("--json", flags->json, "print one JSON object at the end instead of the text");
   command->add_flag("--no-stats", flags->no_stats, "do not print the rates to standard error");
   command->footer(

@@ -2,12 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cstdlib>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
+#include "base/log.hpp"
+#include "base/standard_streams.hpp"
 #include "cli/parser/values.hpp"
 
 namespace cairn::cli {
@@ -28,8 +32,18 @@ std::pair<text::Token, float> parse_bias(const std::string& flag) {
   fail(ErrorCode::invalid_argument, "--logit-bias {}: not of the form ID=VALUE", flag);
 }
 
+std::optional<uint64_t> parse_seed(const std::string& text) {
+  if (text == "-1") return std::nullopt;
+  uint64_t seed = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (status != std::errc() || end != text.data() + text.size())
+    fail(ErrorCode::invalid_argument, "--seed {}: not -1 or a number from 0 to {}", text, UINT64_MAX);
+  return seed;
+}
+
 // "auto", or a number of bytes
 void set_memory(device::RunnerOptions& options, const std::string& text) {
+  options.warn = [](const std::string& line) { warn("{}", line); };
   options.memory_auto = text == "auto";
   options.memory = options.memory_auto ? 0 : parse_bytes(text, "--memory");
   if (!options.memory_auto && options.memory == 0)
@@ -37,6 +51,10 @@ void set_memory(device::RunnerOptions& options, const std::string& text) {
 }
 
 }  // namespace
+
+void warn_of(const text::Tokenizer& tokenizer) {
+  if (const std::string warning = tokenizer.warning(); !warning.empty()) warn("{}", warning);
+}
 
 void add_model(CLI::App& command, std::string& model) {
   command.add_option("MODEL,-m,--model", model, "a model file or the short name of a pulled model")
@@ -101,7 +119,6 @@ void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
   sampling("--top-k", sampler.top_k, "choose among the k most likely tokens; 0 is all");
   sampling("--top-p", sampler.top_p, "choose among the likeliest tokens that hold this probability");
   sampling("--min-p", sampler.min_p, "drop tokens less likely than this part of the likeliest's probability");
-  command.add_option("-s,--seed", sampler.seed, "makes the choice of tokens repeatable")->group(kSampling);
   sampling("--repetition-penalty,--repeat-penalty", sampler.repetition_penalty,
            "divides the logits of tokens seen before");
   sampling("--frequency-penalty", sampler.frequency_penalty, "lowers logits for each time a token was seen");
@@ -117,6 +134,12 @@ void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
           "adds VALUE to a token's logit, -inf bans it; may be given more than once")
       ->allow_extra_args(false)
       ->type_name("ID=VALUE")
+      ->group(kSampling);
+  command
+      .add_option_function<std::string>(
+          "-s,--seed", [&sampler](const std::string& text) { sampler.seed = parse_seed(text); },
+          "makes the choice of tokens repeatable; -1 is a new one each time (default)")
+      ->type_name("N")
       ->group(kSampling);
 }
 
@@ -153,7 +176,9 @@ nlohmann::ordered_json to_json(const llm::Result& result) {
           {"decode_s", s.decode_seconds},
           {"first_token_s", s.first_token_seconds},
           {"prefill_tok_s", s.prefill_rate()},
-          {"decode_tok_s", s.decode_rate()}};
+          {"decode_tok_s", s.decode_rate()},
+          {"prefill_threads", s.prefill_threads},
+          {"decode_threads", s.decode_threads}};
 }
 
 }  // namespace cairn::cli

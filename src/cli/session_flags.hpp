@@ -10,6 +10,11 @@
 
 namespace cairn::cli {
 
+constexpr const char* kSanitizeHelp =
+    "control tokens in the prompt (<|im_end|>) are plain text; without it they are what they name";
+
+// Tells what a model's file leaves open, in one line, if anything.
+void warn_of(const text::Tokenizer& tokenizer);
 // MODEL, also -m as llama.cpp has it.
 void add_model(CLI::App& command, std::string& model);
 

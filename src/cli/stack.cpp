@@ -9,6 +9,7 @@
 #include "base/model_store.hpp"
 #include "base/names.hpp"
 #include "cli/commands.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/parser/values.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/stages.hpp"
@@ -26,11 +27,13 @@ constexpr std::array<const char*, 4> kTuneOn = {"auto", "cpu", "torch", "cuda"};
 struct Flags {
   std::string model, text, output, codec = "planes", embeddings = "auto", tune_on = "auto";
   stack::EncodeOptions options;
+  OutputFlags files;
   bool tune = false, json = false;
   uint32_t tune_steps = 240;
 };
 
 void run(Flags flags) {
+  flags.files.check({flags.output}, model_inputs(flags.model, {flags.text}));
   llm::ModelOptions model_options;
   model_options.tokenizer_ahead = !flags.text.empty();
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
@@ -72,6 +75,7 @@ void add_stack(CLI::App& program) {
       program.add_subcommand("stack", "sort a model's weights into a file that fits any memory");
   add_model(*command, flags->model);
   command->add_option("-o,--output", flags->output, "the stack to write")->required()->type_name("FILE");
+  add_output_flags(*command, flags->files);
   command->add_option("--text", flags->text, "text like what the model will read; - is standard input")
       ->type_name("FILE");
   command
@@ -122,7 +126,8 @@ void add_stack(CLI::App& program) {
                            "--tune-rate", "--tune-on", "--window", "--importance-windows"})
     command->get_option(name)->group(kResearch);
   command->footer(
-      "What was done before an interrupt stays in FILE.partial, and the same command goes on from there.\n"
+      "What was done before an interrupt stays in FILE.stack.partial, and the same command goes on from "
+      "there.\n"
       "Example: cairn stack smollm2-135m --text some.txt -o smollm2.stack.gguf");
   command->callback([flags] { run(*flags); });
 }

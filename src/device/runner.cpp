@@ -1,12 +1,21 @@
 #include "device/runner.hpp"
 
 #include "base/error.hpp"
+#include "formats/stack_file.hpp"
 
 namespace cairn::device {
 
 void Runner::set_memory(uint64_t) {
   fail(ErrorCode::unsupported,
        "the memory of this model is fixed: only a stack's weights grow and shrink (see `cairn stack`)");
+}
+
+void warn_of_fixed_memory(const gguf::File& file, const RunnerOptions& options) {
+  if ((options.memory == 0 && !options.memory_auto) || !options.warn || stack::is_stack(file)) return;
+  options.warn(
+      fmt::format("{}: its memory is fixed and --memory changes nothing: only a stack's weights grow "
+                  "and shrink (see `cairn stack`)",
+                  file.path()));
 }
 
 void Runner::throw_if_cancelled() const {

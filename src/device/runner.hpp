@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thread_use.hpp"
 #include "formats/gguf.hpp"
 #include "graph/graph.hpp"
 
@@ -31,6 +32,8 @@ struct RunnerOptions {
   // A stack: most bytes of resident memory that this process shall have (Runner::set_memory); 0: no limit.
   uint64_t memory = 0;
   bool memory_auto = false;  // a stack: as much as the system has to spare, all the time
+  // Gets one line when `memory` or `memory_auto` ask what a model that is no stack cannot do.
+  std::function<void(const std::string&)> warn{};
   InputObserver observer{};  // called by one thread, before each product; empty: nobody looks
 };
 
@@ -62,6 +65,7 @@ class Runner {
   virtual uint32_t length() const = 0;  // positions in the cache
   virtual uint64_t kv_bytes() const = 0;
   virtual uint64_t scratch_bytes() const = 0;
+  virtual ThreadUse thread_use() const { return {}; }  // of all passes so far
 
   // A stack's weights grow and shrink: so that the process's resident memory stays within `bytes` (0: no
   // limit), KV cache and scratch included. From any thread at any time, in the middle of a pass too. Errors:
@@ -83,6 +87,9 @@ class Runner {
  private:
   std::function<bool()> cancelled_;
 };
+
+// Tells options.warn when the options limit the memory of a model that is no stack.
+void warn_of_fixed_memory(const gguf::File& file, const RunnerOptions& options);
 
 // Throws forward()'s errors for tokens and a position that the runner cannot take.
 void check_forward(const Runner& runner, std::span<const int32_t> tokens, uint32_t position);

@@ -152,6 +152,12 @@ uint64_t File::file_bytes() const noexcept {
 void File::require_whole() const {
   for (const Part& part : state_->parts) part.file.require_whole();
 }
+void File::tolerate_losses(bool on) const noexcept {
+  for (const Part& part : state_->parts) part.file.tolerate_losses(on);
+}
+void File::require_read() const {
+  for (const Part& part : state_->parts) part.file.require_read();
+}
 const Metadata& File::metadata() const noexcept {
   return state_->parts[0].metadata;
 }

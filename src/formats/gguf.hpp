@@ -56,6 +56,8 @@ class File {
   uint32_t version() const noexcept;
   uint64_t file_bytes() const noexcept;  // all splits together
   void require_whole() const;            // see MappedFile
+  void tolerate_losses(bool on) const noexcept;
+  void require_read() const;
 
   const std::map<std::string, Value, std::less<>>& metadata() const noexcept;
   // The first part's pairs in file order, each value as it stands in the file: its kind, then its bytes.

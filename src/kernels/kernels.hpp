@@ -29,6 +29,9 @@ struct EncodingKernels {
   // y[r] = row r · x for r in [0, rows): decode's matrix-vector product, bound by memory bandwidth.
   void (*gemv)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
                float* y);
+  // The same for x + rest, the second being what rounding the first left.
+  void (*gemv_pair)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+                    const QuantizedVector& rest, float* y);
   // Null unless the encoding is w = scale * code + offset with code in [0, 15], one scale and offset for each
   // 32 elements: writes codes[k], scales[k / 32], offsets[k / 32]. Instruction sets without VNNI sum such
   // codes exactly in 16 bits.

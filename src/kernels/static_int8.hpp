@@ -7,8 +7,12 @@
 
 namespace cairn::kernels {
 
+// Products are summed in 32 bits: 131,072 · 127 · 128 still fits.
+constexpr size_t kMostStaticColumns = 131'072;
+
 // The product that matrix engines do: int8 × int8 summed in int32 over the whole of k, one scale a weight
-// row; and what prepares its input. Tiles of tokens as in gemm.hpp; k is a multiple of 4.
+// row; and what prepares its input. Tiles of tokens as in gemm.hpp; k is a multiple of 4, at most
+// kMostStaticColumns.
 struct StaticKernels {
   size_t tile_tokens, tile_rows;  // those of GemmKernels
 

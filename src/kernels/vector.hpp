@@ -79,7 +79,7 @@ struct AttentionKernels {
                 uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch);
   // One row into the cache; scale: where an i8 row's scale goes.
   void (*store_row)(KvFormat format, const float* row, size_t n, void* out, float* scale);
-  // A tile's lanes into consecutive rows of the cache: x [n][tile_tokens], `tokens` lanes, n ≤ 1,024.
+  // A tile's lanes into consecutive rows of the cache: x [n][tile_tokens], `tokens` lanes.
   void (*store_tile)(KvFormat format, const float* x, size_t n, size_t tokens, void* out, float* scales);
 };
 

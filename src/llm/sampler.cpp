@@ -96,8 +96,12 @@ void Sampler::adjust(std::span<float> logits, std::span<const Token> history) {
   if (options_.penalty_window != 0 && history.size() > options_.penalty_window) {
     history = history.last(options_.penalty_window);
   }
-  for (const Token token : history) ++seen_[static_cast<size_t>(token)];
+  const auto drawable = [this](Token token) { return static_cast<size_t>(token) < seen_.size(); };
   for (const Token token : history) {
+    if (drawable(token)) ++seen_[static_cast<size_t>(token)];
+  }
+  for (const Token token : history) {
+    if (!drawable(token)) continue;
     uint32_t& times = seen_[static_cast<size_t>(token)];
     if (times == 0) continue;
     float& logit = logits[static_cast<size_t>(token)];

@@ -42,12 +42,12 @@ struct Candidate {
 
 class Sampler {
  public:
-  // Error invalid_argument as SamplerOptions::validate.
+  // vocabulary: tokens to choose from. Error invalid_argument as SamplerOptions::validate.
   Sampler(const SamplerOptions& options, size_t vocabulary);
 
-  // logits: [vocabulary], all finite; overwritten. history: the tokens so far, oldest first,
-  // each below vocabulary. Error invalid_argument when biases and penalties leave no token or an infinite
-  // logit.
+  // logits: [vocabulary], all finite; overwritten. history: the tokens so far, oldest first; a prompt may
+  // hold some that are not to choose from (padding of the model's vocabulary). Error invalid_argument when
+  // biases and penalties leave no token or an infinite logit.
   Token sample(std::span<float> logits, std::span<const Token> history);
 
   // What sample() draws from: the tokens that are left and their probabilities, which sum to 1; the most

@@ -22,37 +22,51 @@ ChunkRun::ChunkRun(const device::cpu::Machine& machine, const kernels::StaticKer
   values_.resize(tiles * lanes * widest);
   scales_.resize(tiles * lanes);
   outliers_.resize(tiles);
-  scratch_.assign(machine.pool.threads(), std::vector<float>(lanes * widest));
+  scratch_.resize(machine.pool.threads());
+  columns_.assign(machine.pool.threads(), std::vector<const float*>(kSlice));
 }
 
 void ChunkRun::prepare(const Product& product, ThreadPool& pool) {
+  // A pass that broke off may have left sums that nobody took over.
+  shadow_.clear();
+  for (TileOutliers& tile : outliers_) {
+    tile.channels.clear();
+    tile.x.clear();
+    tile.elements = 0;
+  }
   if (product.treatment.float_product) return;
   const size_t k = product.linears.front().k(), lanes = kernels_.tile_tokens;
+  const quantize::Treatment& t = product.treatment;
+  // Room for all that the loop may want: its threads shall not allocate.
+  const size_t mixing = product.rotation == nullptr ? 0 : product.rotation->scratch_floats();
+  for (std::vector<float>& scratch : scratch_) scratch.resize(std::max(scratch.size(), k * lanes + mixing));
+  if (t.outliers != quantize::Outliers::clamp) {
+    for (TileOutliers& tile : outliers_) {
+      tile.channels.reserve(k);
+      tile.x.reserve(k * lanes);
+    }
+  }
   pool.run(executor_.tiles(), [&](size_t thread, size_t index) {
     float* x = executor_.tile(product.input(), index);
-    const quantize::Treatment& t = product.treatment;
     if (!t.divisors.empty() || t.rotate || t.outliers == quantize::Outliers::mixed) {
       // The input itself may have other readers (parallel blocks), so a copy is changed.
       float* copy = scratch_[thread].data();
       std::memcpy(copy, x, k * lanes * sizeof(float));
       x = copy;
     }
-    prepare_tile(product, index, x);
+    prepare_tile(product, index, x, scratch_[thread].data() + k * lanes);
   });
 }
 
-void ChunkRun::prepare_tile(const Product& product, size_t index, float* x) {
+void ChunkRun::prepare_tile(const Product& product, size_t index, float* x, float* mixing) {
   const quantize::Treatment& t = product.treatment;
   const size_t k = product.linears.front().k(), lanes = kernels_.tile_tokens;
   for (size_t i = 0; i < t.divisors.size(); ++i) {
     const float inverse = 1 / t.divisors[i];
     for (size_t lane = 0; lane < lanes; ++lane) x[i * lanes + lane] *= inverse;
   }
-  if (product.rotation != nullptr) product.rotation->apply_tile(x, lanes);
+  if (product.rotation != nullptr) product.rotation->apply_tile(x, lanes, mixing);
   TileOutliers& outliers = outliers_[index];
-  outliers.channels.clear();
-  outliers.x.clear();
-  outliers.elements = 0;
   if (t.outliers == quantize::Outliers::mixed) {
     for (size_t i = 0; i < k; ++i) {
       float* row = x + i * lanes;
@@ -72,10 +86,10 @@ void ChunkRun::prepare_tile(const Product& product, size_t index, float* x) {
     kernels_.token_largest(x, k, scales);
     for (size_t lane = 0; lane < lanes; ++lane) scales[lane] /= 127;
   }
-  std::vector<float> inverse(lanes);
+  float inverse[kernels::kMostTileTokens];
   for (size_t lane = 0; lane < lanes; ++lane) inverse[lane] = scales[lane] > 0 ? 1 / scales[lane] : 0;
-  const bool clamped = kernels_.quantize(x, k, inverse.data(), values_.data() + index * k * lanes);
-  if (clamped && t.outliers == quantize::Outliers::shadow) set_aside(t, k, index, x, inverse.data());
+  const bool clamped = kernels_.quantize(x, k, inverse, values_.data() + index * k * lanes);
+  if (clamped && t.outliers == quantize::Outliers::shadow) set_aside(t, k, index, x, inverse);
 }
 
 // round(x / s) − clamp(round(x / s)), times s.
@@ -130,17 +144,18 @@ ShadowColumns::Counts ChunkRun::run_shadow(const Product& product, ThreadPool& p
     counts.hot += loaded.hot;
     counts.cold += loaded.cold;
     counts.cold_bytes += loaded.cold_bytes;
-    pool.run(tiles, [&](size_t, size_t index) {
+    pool.run(tiles, [&](size_t thread, size_t index) {
       const TileOutliers& outliers = outliers_[index];
       const auto first = std::lower_bound(outliers.channels.begin(), outliers.channels.end(), slice.front());
       const auto last = std::upper_bound(first, outliers.channels.end(), slice.back());
-      std::vector<const float*> used;
+      const float** const used = columns_[thread].data();
+      size_t count = 0;
       for (auto channel = first; channel != last; ++channel) {
         const auto at = std::lower_bound(slice.begin(), slice.end(), *channel) - slice.begin();
-        used.push_back(columns.data() + static_cast<size_t>(at) * rows);
+        used[count++] = columns.data() + static_cast<size_t>(at) * rows;
       }
-      if (used.empty()) return;
-      kernels_.add_columns(used.data(), used.size(), rows,
+      if (count == 0) return;
+      kernels_.add_columns(used, count, rows,
                            outliers.x.data() + static_cast<size_t>(first - outliers.channels.begin()) * lanes,
                            shadow_.data() + index * rows * lanes);
     });
@@ -172,7 +187,7 @@ uint64_t ChunkRun::outliers() const {
 uint64_t ChunkRun::shadow_bytes() const {
   uint64_t total = shadow_.capacity() * sizeof(float);
   for (const TileOutliers& tile : outliers_)
-    total += tile.x.capacity() * sizeof(float) + tile.channels.capacity() * sizeof(uint32_t);
+    total += tile.x.size() * sizeof(float) + tile.channels.size() * sizeof(uint32_t);
   return total;
 }
 

@@ -34,7 +34,8 @@ class ChunkRun {
 
   device::cpu::ChunkExecutor& executor() { return executor_; }
 
-  // Quantises a product's input into values(), and sets aside what shadow execution will add.
+  // Quantises a product's input into values(), and sets aside what shadow execution will add; forgets what
+  // was set aside before.
   void prepare(const Product& product, ThreadPool& pool);
   const uint8_t* values() const { return values_.data(); }  // tiles, see kernels/static_int8.hpp
   // Where the device writes linear i's result.
@@ -57,7 +58,7 @@ class ChunkRun {
     std::vector<float> x;            // [channels][tile_tokens], zero where there is none
     uint64_t elements = 0;
   };
-  void prepare_tile(const Product& product, size_t index, float* x);
+  void prepare_tile(const Product& product, size_t index, float* x, float* mixing);
   void set_aside(const quantize::Treatment& treatment, size_t k, size_t index, float* x, const float* scales);
 
   const kernels::StaticKernels& kernels_;
@@ -66,7 +67,8 @@ class ChunkRun {
   std::vector<float> scales_;  // [tile][tile_tokens]
   std::vector<TileOutliers> outliers_;
   std::vector<float> shadow_;                // [tile][rows of all linears][tile_tokens]
-  std::vector<std::vector<float>> scratch_;  // a thread's transformed tile
+  std::vector<std::vector<float>> scratch_;  // a thread's transformed tile, and what a rotation works in
+  std::vector<std::vector<const float*>> columns_;  // a thread's choice of a slice
 };
 
 }  // namespace cairn::prefill

@@ -72,7 +72,8 @@ Products::Products(const std::vector<LayerPlan>& layers, const quantize::Scheme&
         fail(ErrorCode::invalid_argument, "layer {}, {}: hot channel {} of {}", layer,
              quantize::name(static_cast<Input>(i)), treatment.hot.back(), k);
       }
-      if (k % 4 != 0) treatment.float_product = true;  // engines take values by fours
+      // Engines take values by fours, and sum them in 32 bits.
+      if (k % 4 != 0 || k > kernels::kMostStaticColumns) treatment.float_product = true;
       const quantize::Rotation* rotation = treatment.rotate && !treatment.float_product
                                                ? &rotations_.try_emplace(k, k).first->second
                                                : nullptr;

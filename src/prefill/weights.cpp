@@ -17,7 +17,7 @@ LinearWeights::LinearWeights(const device::cpu::BoundOp& bound, const quantize::
                              const kernels::StaticKernels& kernels)
     : bound_(bound), treatment_(treatment), rotation_(rotation), kernels_(kernels) {
   if (scale == quantize::WeightScale::row || treatment.float_product) return;
-  std::vector<float> row(k());
+  std::vector<float> row(row_floats());
   for (uint32_t r = 0; r < rows(); ++r) {
     load(r, row.data());
     tensor_largest_ = std::max(tensor_largest_, kernels_.largest(row.data(), k()));
@@ -27,11 +27,17 @@ LinearWeights::LinearWeights(const device::cpu::BoundOp& bound, const quantize::
 void LinearWeights::load(uint32_t row, float* out) const {
   bound_.matrix.encoding->dequantize(bound_.matrix.row(row), k(), out);
   for (size_t i = 0; i < treatment_.divisors.size(); ++i) out[i] *= treatment_.divisors[i];
-  if (rotation_ != nullptr) rotation_->apply(out);
+  if (rotation_ != nullptr) rotation_->apply(out, out + k());
+}
+
+size_t LinearWeights::row_floats() const {
+  return k() + (rotation_ == nullptr ? 0 : rotation_->scratch_floats());
 }
 
 void LinearWeights::fill(uint32_t begin, uint32_t count, int8_t* values, float* scales) const {
-  std::vector<float> row(k());
+  // Threads of a pool come here in every pass of a device that keeps no weights.
+  static thread_local std::vector<float> row;
+  row.resize(std::max(row.size(), row_floats()));
   for (uint32_t r = 0; r < count; ++r) {
     load(begin + r, row.data());
     const float largest = tensor_largest_ > 0 ? tensor_largest_ : kernels_.largest(row.data(), k());
@@ -42,7 +48,7 @@ void LinearWeights::fill(uint32_t begin, uint32_t count, int8_t* values, float* 
 
 uint64_t LinearWeights::gather(std::span<const uint32_t> channels, float* columns) const {
   const device::cpu::Matrix& matrix = bound_.matrix;
-  std::vector<float> row(k());
+  std::vector<float> row(row_floats());
   if (rotation_ != nullptr || channels.size() >= k() / kWholeRow) {
     for (uint32_t r = 0; r < rows(); ++r) {
       load(r, row.data());

@@ -36,7 +36,8 @@ class LinearWeights {
   uint64_t fingerprint() const;
 
  private:
-  void load(uint32_t row, float* out) const;
+  size_t row_floats() const;                  // of a row and what loading it wants to work in
+  void load(uint32_t row, float* out) const;  // out: row_floats(), the row first
 
   const device::cpu::BoundOp& bound_;
   const quantize::Treatment& treatment_;

@@ -16,6 +16,12 @@ std::vector<Rotation> rotations(const std::array<uint32_t, kInputs>& widths) {
   return {widths.begin(), widths.end()};
 }
 
+size_t most_scratch(const std::vector<Rotation>& rotations) {
+  size_t most = 0;
+  for (const Rotation& rotation : rotations) most = std::max(most, rotation.scratch_floats());
+  return most;
+}
+
 }  // namespace
 
 Input InputOrder::next(graph::Slot slot) {
@@ -34,7 +40,7 @@ Input InputOrder::next(graph::Slot slot) {
 
 struct RangeCollector::Scratch {
   std::array<MagnitudeHistogram, kBases> histograms;
-  std::vector<float> maxima, row;
+  std::vector<float> maxima, row, mixing;
   float largest = 0;
   bool used = false;
 };
@@ -45,6 +51,7 @@ RangeCollector::RangeCollector(size_t layers, const std::array<uint32_t, kInputs
       rotations_(rotations(widths)),
       states_(layers * kInputs),
       scratch_(pool.threads()) {
+  for (Scratch& scratch : scratch_) scratch.mixing.resize(most_scratch(rotations_));
   for (size_t i = 0; i < states_.size(); ++i) {
     for (auto& maxima : states_[i].maxima) maxima.resize(widths_[i % kInputs]);
     states_[i].largest.resize(kParts);
@@ -65,7 +72,7 @@ void RangeCollector::look(Input input, const float* rows, size_t tokens, Scratch
   }
   for (size_t token = 0; token < tokens; ++token) {
     into.row.assign(rows + token * width, rows + (token + 1) * width);
-    rotation.apply(into.row.data());
+    rotation.apply(into.row.data(), into.mixing.data());
     for (const float x : into.row) into.largest = std::max(into.largest, std::abs(x));
     for (const float x : into.row) into.histograms[static_cast<size_t>(Basis::rotated)].add(x);
   }
@@ -155,6 +162,8 @@ void OutlierCollector::add(size_t layer, Input input, const float* rows, size_t 
   const Rotation& rotation = rotations_[static_cast<size_t>(input)];
   State& state = states_[layer * kInputs + static_cast<size_t>(input)];
   std::vector<std::atomic<uint32_t>> found(kBases * kThresholds * width);
+  std::vector<std::vector<float>> rotated(pool_.threads(),
+                                          std::vector<float>(width + rotation.scratch_floats()));
   const auto count = [&](size_t basis, size_t channel, float x) {
     const std::array<float, kThresholds>& thresholds = state.thresholds[basis];
     const float magnitude = std::abs(x);
@@ -163,12 +172,12 @@ void OutlierCollector::add(size_t layer, Input input, const float* rows, size_t 
       found[(basis * kThresholds + t) * width + channel].fetch_add(1, std::memory_order_relaxed);
     }
   };
-  pool_.run((tokens + kBlock - 1) / kBlock, [&](size_t, size_t block) {
-    std::vector<float> row(width);
+  pool_.run((tokens + kBlock - 1) / kBlock, [&](size_t thread, size_t block) {
+    float* row = rotated[thread].data();
     for (size_t token = block * kBlock; token < std::min(tokens, (block + 1) * kBlock); ++token) {
-      row.assign(rows + token * width, rows + (token + 1) * width);
+      std::copy_n(rows + token * width, width, row);
       for (size_t c = 0; c < width; ++c) count(0, c, row[c]);
-      rotation.apply(row.data());
+      rotation.apply(row, row + width);
       for (size_t c = 0; c < width; ++c) count(1, c, row[c]);
     }
   });

@@ -22,7 +22,12 @@ uint64_t next_random(uint64_t& state) {
 }  // namespace
 
 Rotation::Rotation(uint32_t width)
-    : width_(width), block_(1u << std::countr_zero(width)), blocks_(width / block_), signs_(width) {
+    : vector_(&kernels::vector_kernels(kernels::default_target())),
+      static_(&kernels::static_kernels(kernels::default_target())),
+      width_(width),
+      block_(1u << std::countr_zero(width)),
+      blocks_(width / block_),
+      signs_(width) {
   uint64_t state = width;
   for (float& sign : signs_) sign = next_random(state) >> 63 != 0 ? -1.0f : 1.0f;
   // The orthonormal Hartley matrix: dense, symmetric, of any size.
@@ -35,34 +40,29 @@ Rotation::Rotation(uint32_t width)
   }
 }
 
-void Rotation::apply(float* x) const {
-  for (size_t i = 0; i < width_; ++i) x[i] *= signs_[i];
-  const kernels::Target target = kernels::default_target();
-  kernels::vector_kernels(target).token_hadamard(x, block_, blocks_);
-  if (blocks_ == 1) return;
-  std::vector<float> scratch(kMixScratch * blocks_);
-  kernels::static_kernels(target).mix(x, mixing_.data(), blocks_, block_, scratch.data());
+size_t Rotation::scratch_floats() const {
+  return blocks_ == 1 ? 0 : kMixScratch * blocks_;
 }
 
-void Rotation::apply_inverse(float* x) const {
-  const kernels::Target target = kernels::default_target();
-  if (blocks_ > 1) {  // both factors are symmetric
-    std::vector<float> scratch(kMixScratch * blocks_);
-    kernels::static_kernels(target).mix(x, mixing_.data(), blocks_, block_, scratch.data());
-  }
-  kernels::vector_kernels(target).token_hadamard(x, block_, blocks_);
+void Rotation::apply(float* x, float* scratch) const {
+  for (size_t i = 0; i < width_; ++i) x[i] *= signs_[i];
+  vector_->token_hadamard(x, block_, blocks_);
+  if (blocks_ > 1) static_->mix(x, mixing_.data(), blocks_, block_, scratch);
+}
+
+void Rotation::apply_inverse(float* x, float* scratch) const {
+  // Both factors are symmetric.
+  if (blocks_ > 1) static_->mix(x, mixing_.data(), blocks_, block_, scratch);
+  vector_->token_hadamard(x, block_, blocks_);
   for (size_t i = 0; i < width_; ++i) x[i] *= signs_[i];
 }
 
-void Rotation::apply_tile(float* x, size_t lanes) const {
+void Rotation::apply_tile(float* x, size_t lanes, float* scratch) const {
   for (size_t i = 0; i < width_; ++i) {
     for (size_t lane = 0; lane < lanes; ++lane) x[i * lanes + lane] *= signs_[i];
   }
-  const kernels::Target target = kernels::default_target();
-  kernels::vector_kernels(target).tile_hadamard(x, block_, blocks_);
-  if (blocks_ == 1) return;
-  std::vector<float> scratch(kMixScratch * blocks_);
-  kernels::static_kernels(target).mix(x, mixing_.data(), blocks_, block_ * lanes, scratch.data());
+  vector_->tile_hadamard(x, block_, blocks_);
+  if (blocks_ > 1) static_->mix(x, mixing_.data(), blocks_, block_ * lanes, scratch);
 }
 
 }  // namespace cairn::quantize

@@ -10,6 +10,11 @@
 
 #include "graph/graph.hpp"
 
+namespace cairn::kernels {
+struct VectorKernels;
+struct StaticKernels;
+}  // namespace cairn::kernels
+
 namespace cairn::quantize {
 
 // The inputs of a layer's linear products; q, k, v share one, gate and up another.
@@ -60,14 +65,18 @@ class Rotation {
  public:
   explicit Rotation(uint32_t width);
   uint32_t width() const { return width_; }
+  // Floats of scratch that each call below wants: they run in threads that shall not allocate.
+  size_t scratch_floats() const;
   // In place on x [width]: x · R. The same call rotates a weight row, since (x R)(W R)ᵀ = x Wᵀ.
-  void apply(float* x) const;
+  void apply(float* x, float* scratch) const;
   // In place on a tile [width][lanes] (lanes as kernels::GemmKernels::tile_tokens).
-  void apply_tile(float* x, size_t lanes) const;
+  void apply_tile(float* x, size_t lanes, float* scratch) const;
   // The inverse: x · Rᵀ.
-  void apply_inverse(float* x) const;
+  void apply_inverse(float* x, float* scratch) const;
 
  private:
+  const kernels::VectorKernels* vector_;
+  const kernels::StaticKernels* static_;
   uint32_t width_, block_, blocks_;
   std::vector<float> signs_;   // [width]
   std::vector<float> mixing_;  // [blocks][blocks]

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/clock.hpp"
+#include "resident/account.hpp"
 
 namespace cairn::resident {
 namespace {
@@ -15,11 +16,15 @@ constexpr double kStalledShare = 0.1;  // of the time: more is pressure
 constexpr uint64_t kLeastReserve = 24 << 20;
 constexpr uint64_t kLeastRise = 4 << 20;
 
+uint64_t plus(uint64_t a, uint64_t b) {
+  return a > kUnlimited - b ? kUnlimited : a + b;
+}
+
 }  // namespace
 
 uint64_t Policy::next(const MemoryState& state, uint64_t resident, double now) {
   // A twentieth of what there is to share, but enough for what others take between two looks.
-  const uint64_t reserve = std::max(kLeastReserve, (resident + state.available) / 20);
+  const uint64_t reserve = std::max(kLeastReserve, plus(resident, state.available) / 20);
   const double seconds = now - before_;
   const bool first = budget_ == 0;
   const bool stalling = !first && seconds > 0 && state.stalled > stalled_ &&
@@ -28,7 +33,9 @@ uint64_t Policy::next(const MemoryState& state, uint64_t resident, double now) {
   before_ = now;
   if (first) {
     calm_since_ = now;
-    budget_ = std::max<uint64_t>(1, resident + state.available - std::min(state.available, reserve));
+    const bool told = state.available != kUnlimited;
+    const uint64_t room = state.available - (told ? std::min(state.available, reserve) : 0);
+    budget_ = std::max<uint64_t>(1, plus(resident, room));
     return budget_;
   }
   const uint64_t missing = reserve - std::min(reserve, state.available);
@@ -43,7 +50,7 @@ uint64_t Policy::next(const MemoryState& state, uint64_t resident, double now) {
   } else if (now - calm_since_ >= kCalmSeconds) {
     const uint64_t rise = (state.available - reserve) / 2;
     if (rise >= kLeastRise) {
-      budget_ = std::max(budget_, resident + rise);
+      budget_ = std::max(budget_, plus(resident, rise));
       calm_since_ = now;
     }
   }

@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "base/error.hpp"
+#include "formats/stack_checksums.hpp"
 
 namespace cairn::resident {
 kernels::PlaneRows Matrix::planes(uint32_t group) const {
@@ -24,9 +26,13 @@ kernels::PlaneRows Matrix::planes(uint32_t group) const {
   return result;
 }
 
-Set::Set(const gguf::File& file) : path_(file.path()), layout_(stack::read_layout(file)) {
+Set::Set(const gguf::File& file)
+    : path_(file.path()),
+      page_(static_cast<uint64_t>(sysconf(_SC_PAGESIZE))),
+      layout_(stack::read_layout(file)) {
   if (layout_.codec != stack::Codec::planes)
     fail(ErrorCode::unsupported, "{}: only stacks of planes can be resident in part", path_);
+  stack::require_sound_tensors(file);
   for (const stack::Matrix& matrix : layout_.matrices) {
     if (matrix.columns > kernels::kMostPlaneColumns)
       fail(ErrorCode::unsupported, "{}: {} has {} columns, more than {}", path_, matrix.name, matrix.columns,
@@ -34,48 +40,62 @@ Set::Set(const gguf::File& file) : path_(file.path()), layout_(stack::read_layou
   }
   for (uint32_t level = 1; level <= kernels::kMostPlanes; ++level)
     tables_[level - 1] = kernels::make_plane_table(level, layout_.tables.data() + stack::table_offset(level));
-  file_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-  if (file_ < 0) fail(ErrorCode::io, "{}: cannot open: {}", path_, std::strerror(errno));
-  posix_fadvise(file_, 0, 0, POSIX_FADV_RANDOM);  // no reading ahead but our own
-  arena_bytes_ = pages(bytes_of(layout_.blocks.size()));
-  void* arena =
-      mmap(nullptr, arena_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (arena == MAP_FAILED) {
-    close(file_);
-    fail(ErrorCode::out_of_memory, "{}: no addresses for {} bytes: {}", path_, arena_bytes_,
-         std::strerror(errno));
-  }
-  arena_ = static_cast<std::byte*>(arena);
   try {
+    open_file();
     make_matrices();
-    states_.resize(layout_.blocks.size());
-    target_ = layout_.base_blocks;
-    while (read_ < target_ && !failed_) {
-      take_over(read(read_, target_));
-      if (failed_ || !problems_.empty()) fail(ErrorCode::format, "{}", problems_.front());
-    }
-    for (; published_ < read_; ++published_) raise(published_);
-    limit_ = bytes_of(target_);
-    present_bytes_ = layout_.present_bytes;
+    read_base();
     reader_ = std::thread([this] { read_ahead(); });
     releaser_ = std::thread([this] { give_back(); });
+  } catch (const std::system_error& error) {
+    release();
+    fail(ErrorCode::out_of_memory, "{}: cannot start a thread: {}", path_, error.code().message());
   } catch (...) {
-    munmap(arena_, arena_bytes_);
-    close(file_);
+    release();
     throw;
   }
 }
 
 Set::~Set() {
+  release();
+}
+
+void Set::release() noexcept {
   {
     const std::lock_guard lock(state_);
     leaving_ = true;
   }
   changed_.notify_all();
-  reader_.join();
-  releaser_.join();
-  munmap(arena_, arena_bytes_);
-  close(file_);
+  for (std::thread* thread : {&reader_, &releaser_}) {
+    if (thread->joinable()) thread->join();
+  }
+  if (arena_ != nullptr) munmap(arena_, arena_bytes_);
+  if (file_ >= 0) close(file_);
+}
+
+void Set::open_file() {
+  file_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file_ < 0) fail(ErrorCode::io, "{}: cannot open: {}", path_, std::strerror(errno));
+  posix_fadvise(file_, 0, 0, POSIX_FADV_RANDOM);  // no reading ahead but our own; advice, it may fail
+  arena_bytes_ = pages(bytes_of(layout_.blocks.size()));
+  void* arena =
+      mmap(nullptr, arena_bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (arena == MAP_FAILED)
+    fail(ErrorCode::out_of_memory, "{}: no addresses for {} bytes: {}", path_, arena_bytes_,
+         std::strerror(errno));
+  arena_ = static_cast<std::byte*>(arena);
+}
+
+void Set::read_base() {
+  states_.resize(layout_.blocks.size());
+  target_ = layout_.base_blocks;
+  while (read_ < target_) {
+    take_over(read(read_, target_));
+    if (failed_) fail(ErrorCode::io, "{}", problems_.back());
+    if (!problems_.empty()) fail(ErrorCode::format, "{}", problems_.front());
+  }
+  for (; published_ < read_; ++published_) raise(published_);
+  limit_ = bytes_of(target_);
+  present_bytes_ = layout_.present_bytes;
 }
 
 void Set::make_matrices() {
@@ -203,16 +223,16 @@ void Set::set_limit(uint64_t bytes) {
   }
 }
 
-void Set::wait_until_read() {
+bool Set::wait_until_read(std::chrono::milliseconds most) {
   std::unique_lock lock(state_);
-  changed_.wait(lock, [this] { return failed_ || read_ >= target_; });
+  return changed_.wait_for(lock, most, [this] { return failed_ || read_ >= target_; });
 }
 
 void Set::wait_until_released() {
   std::unique_lock lock(state_);
   changed_.wait(lock, [this] {
     const size_t used = std::max(target_, published_);
-    return held_.load() <= pages(bytes_of(used)) && (!reading_ || *reading_ <= used);
+    return refused_ || (held_.load() <= pages(bytes_of(used)) && (!reading_ || *reading_ <= used));
   });
 }
 

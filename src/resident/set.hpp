@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -48,20 +49,12 @@ struct Status {
   std::vector<std::string> problems;  // one line for each block left out, and why reading stopped
 };
 
-constexpr uint64_t kPage = 4096;
-constexpr uint64_t pages(uint64_t bytes) {  // rounded up to whole ones
-  return (bytes + kPage - 1) / kPage * kPage;
-}
-constexpr uint64_t page_of(uint64_t byte) {
-  return byte / kPage * kPage;
-}
-
 // The blocks of one stack in memory. One thread computes with them, inside of passes; every other call may
 // come from any thread at any time. Threads of its own read ahead and give memory back.
 class Set {
  public:
   // Reads the base's blocks. Errors: io, format (a base block whose checksum is wrong: there is no model
-  // without it), unsupported (a codec that is not `planes`), out_of_memory.
+  // without it), unsupported (a codec that is not `planes`), out_of_memory (of addresses or of threads).
   explicit Set(const gguf::File& file);
   ~Set();
   Set(const Set&) = delete;
@@ -84,9 +77,10 @@ class Set {
   // boundary and given back to the system right after; blocks up to it are read ahead, those of a file that
   // is still growing as they arrive.
   void set_limit(uint64_t bytes);
-  // Waits until the blocks within the limit are read, or reading has failed.
-  void wait_until_read();
-  // Waits until no memory beyond the limit is held. Not inside of a pass.
+  // Waits until the blocks within the limit are read, or reading has failed; false: not within `most`.
+  bool wait_until_read(std::chrono::milliseconds most = std::chrono::hours(24));
+  // Waits until no memory beyond the limit is held, or the system has refused to take it back. Not inside of
+  // a pass.
   void wait_until_released();
 
   uint64_t resident_bytes() const noexcept { return held_.load(std::memory_order_relaxed); }
@@ -95,8 +89,11 @@ class Set {
  private:
   enum class State : uint8_t { absent, good, bad };
 
+  void open_file();
+  void read_base();
   void make_matrices();
-  void apply();  // with pass_ held
+  void release() noexcept;  // the threads, the arena, the file
+  void apply();             // with pass_ held
   void raise(size_t block);
   void lower(size_t block);
   void read_ahead();
@@ -112,12 +109,18 @@ class Set {
   };
   Chunk read(size_t first, size_t end);
   void take_over(Chunk chunk);  // with state_ held
+  // Gives whole pages of the arena back; 0, or the system's reason why they stay.
+  int drop(uint64_t begin, uint64_t end) const;
+  void note_refusal(int reason);  // with state_ held
   void advise(uint64_t end);
   uint64_t bytes_of(size_t blocks) const { return layout_.end_of(blocks) - layout_.blocks_begin; }
+  uint64_t page_of(uint64_t byte) const { return byte / page_ * page_; }
+  uint64_t pages(uint64_t bytes) const { return page_of(bytes + page_ - 1); }  // rounded up to whole ones
   std::byte* at(size_t block) const;
   std::string name_of(size_t block) const;
 
   std::string path_;
+  const uint64_t page_;  // bytes of one of the system's
   stack::Layout layout_;
   std::vector<Matrix> matrices_;
   std::map<std::string, size_t, std::less<>> names_;
@@ -144,7 +147,8 @@ class Set {
   uint64_t present_bytes_ = 0;     // of the file, as last seen
   std::optional<size_t> reading_;  // from this block on
   bool releasing_ = false;
-  bool failed_ = false;  // reading stopped; the next set_limit tries again
+  bool failed_ = false;   // reading stopped; the next set_limit tries again
+  bool refused_ = false;  // the system did not take back what is beyond the target
   bool leaving_ = false;
   std::vector<std::string> problems_;
   std::thread reader_, releaser_;

@@ -49,8 +49,11 @@ void Set::read_ahead() {
       take_over(std::move(chunk));
       pending_.store(true);
     } else {  // the limit fell meanwhile, and what comes before this was given back
-      const uint64_t from = std::max(page_of(bytes_of(first)), held_.load());
-      if (chunk.end > from) madvise(arena_ + from, chunk.end - from, MADV_DONTNEED);
+      const uint64_t from = std::max(page_of(bytes_of(first)), pages(bytes_of(read_)));
+      if (const int reason = drop(from, chunk.end); reason != 0) {
+        held_ = std::max(held_.load(), chunk.end);
+        note_refusal(reason);
+      }
     }
     changed_.notify_all();
     if (in_pass_.load(std::memory_order_relaxed) && read_ < target_)
@@ -71,12 +74,17 @@ void Set::give_back() {
     const uint64_t end = pages(bytes_of(target_)), held = held_;
     // What is being read right now the reader gives back itself.
     const uint64_t last = reading_ ? std::min(held, page_of(bytes_of(*reading_))) : held;
-    held_ = std::min(held, end);
     releasing_ = true;  // the reader waits: nobody writes there
     lock.unlock();
-    if (end < last) madvise(arena_ + end, last - end, MADV_DONTNEED);
+    const int reason = drop(end, last);
     lock.lock();
     releasing_ = false;
+    refused_ = false;
+    if (reason == 0) {
+      held_ = std::min(held_.load(), end);  // not before: others count on it
+    } else {
+      note_refusal(reason);
+    }
     changed_.notify_all();
   }
 }
@@ -88,6 +96,7 @@ void Set::advise(uint64_t end) {
   const uintptr_t whole = (begin + end) / kHugePage * kHugePage;
   if (whole <= begin || end == advised_) return;
   advised_ = end;
+  // Advice: where the system has no huge pages it is refused, and decode is a little slower.
   madvise(arena_, whole - begin, MADV_HUGEPAGE);
   if (whole - begin < arena_bytes_)
     madvise(arena_ + (whole - begin), arena_bytes_ - (whole - begin), MADV_NOHUGEPAGE);
@@ -116,7 +125,7 @@ Set::Chunk Set::read(size_t first, size_t end) {
     got += static_cast<uint64_t>(n);
   }
   bytes_read_ += got;
-  // Where memory is short, a second copy in the system's cache only drives out what others need.
+  // Where memory is short, a second copy in the system's cache only drives out what others need. Advice.
   if (limited_) posix_fadvise(file_, static_cast<off_t>(begin), static_cast<off_t>(got), POSIX_FADV_DONTNEED);
   chunk.at = begin + got;
   chunk.end = pages(chunk.at - layout_.blocks_begin);
@@ -127,9 +136,24 @@ Set::Chunk Set::read(size_t first, size_t end) {
   return chunk;
 }
 
+int Set::drop(uint64_t begin, uint64_t end) const {
+  if (begin >= end || madvise(arena_ + begin, end - begin, MADV_DONTNEED) == 0) return 0;
+  return errno;
+}
+
+void Set::note_refusal(int reason) {
+  refused_ = true;
+  const std::string line =
+      fmt::format("{}: the system does not take memory back: {}", path_, std::strerror(reason));
+  if (std::find(problems_.begin(), problems_.end(), line) == problems_.end()) problems_.push_back(line);
+}
+
 void Set::take_over(Chunk chunk) {
   read_ = chunk.whole;
-  held_ = std::max<uint64_t>(held_, chunk.end);
+  const uint64_t whole = pages(bytes_of(chunk.whole));  // what came of a block that is not whole is no use
+  const int reason = drop(whole, chunk.end);
+  held_ = std::max(held_.load(), reason == 0 ? whole : chunk.end);
+  if (reason != 0) note_refusal(reason);
   for (size_t i = chunk.first; i < chunk.whole; ++i) states_[i] = State::good;
   for (const size_t i : chunk.bad) {
     states_[i] = State::bad;

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/interruptible.hpp"
 #include "kernels/encode.hpp"
 
 namespace cairn::stack {
@@ -24,9 +25,9 @@ void transpose(const float* x, size_t rows, size_t stride, size_t columns, std::
 // The weights of one head's strip of queries.
 class Strip {
  public:
-  Strip(const AttentionShape& shape, size_t query)
+  Strip(const AttentionShape& shape, const kernels::EncodeKernels& kernels, size_t query)
       : shape_(shape),
-        kernels_(kernels::encode_kernels(kernels::default_target())),
+        kernels_(kernels),
         first_(query),
         begin_(shape.op.window == 0 || query + 1 <= shape.op.window
                    ? 0
@@ -92,14 +93,16 @@ class Strip {
 // body(window's first token, kv head)
 template <class Body>
 void for_heads(const AttentionShape& shape, ThreadPool& pool, const Body& body) {
-  pool.run(shape.tokens / shape.window * shape.kv_heads,
-           [&](size_t, size_t task) { body(task / shape.kv_heads * shape.window, task % shape.kv_heads); });
+  run_interruptible(pool, shape.tokens / shape.window * shape.kv_heads, [&](size_t, size_t task) {
+    body(task / shape.kv_heads * shape.window, task % shape.kv_heads);
+  });
 }
 
 }  // namespace
 
 void attention_forward(const AttentionShape& s, const float* q, const float* k, const float* v,
                        float* context, ThreadPool& pool) {
+  const auto& kernels = kernels::encode_kernels(kernels::default_target());
   for_heads(s, pool, [&](size_t start, size_t kv) {
     std::vector<float> values, weights, slopes;
     transpose(v + kv * s.head_size * s.tokens + start, s.head_size, s.tokens, s.window, values);
@@ -107,7 +110,7 @@ void attention_forward(const AttentionShape& s, const float* q, const float* k, 
     for (size_t head = kv * group; head < (kv + 1) * group; ++head) {
       const size_t at = head * s.head_size * s.tokens + start;
       for (size_t query = 0; query < s.window; query += kStrip) {
-        const Strip strip(s, query);
+        const Strip strip(s, kernels, query);
         strip.weigh(q + at, k + kv * s.head_size * s.tokens + start, weights, slopes);
         for (size_t d = 0; d < s.head_size; ++d)
           std::fill_n(context + at + d * s.tokens + query, kStrip, 0.0f);
@@ -121,6 +124,7 @@ void attention_forward(const AttentionShape& s, const float* q, const float* k, 
 
 void attention_backward(const AttentionShape& s, const float* q, const float* k, const float* v,
                         const float* dcontext, float* dq, float* dk, float* dv, ThreadPool& pool) {
+  const auto& kernels = kernels::encode_kernels(kernels::default_target());
   for_heads(s, pool, [&](size_t start, size_t kv) {
     const size_t kv_at = kv * s.head_size * s.tokens + start, group = s.heads / s.kv_heads;
     std::vector<float> keys, weights, slopes, dweights, rows, turned;
@@ -137,7 +141,7 @@ void attention_backward(const AttentionShape& s, const float* q, const float* k,
     for (size_t head = kv * group; head < (kv + 1) * group; ++head) {
       const size_t at = head * s.head_size * s.tokens + start;
       for (size_t query = 0; query < s.window; query += kStrip) {
-        const Strip strip(s, query);
+        const Strip strip(s, kernels, query);
         strip.weigh(q + at, k + kv_at, weights, slopes);
         dweights.assign(weights.size(), 0.0f);
         strip.kernels().multiply_add(strip.keys(), s.head_size, 1, v + kv_at + strip.begin(), s.tokens,

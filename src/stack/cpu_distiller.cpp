@@ -21,6 +21,7 @@ class CpuDistiller : public Distiller {
     for (size_t i = 0; i < of.matrices.size(); ++i) {
       matrices_[of.matrices[i].name] = i;
       rotations_.emplace_back(of.matrices[i].columns);
+      most_scratch_ = std::max(most_scratch_, rotations_.back().scratch_floats());
     }
     const uint32_t workers = std::min(threads, batch);
     for (uint32_t i = 0; i < workers; ++i)
@@ -49,12 +50,14 @@ class CpuDistiller : public Distiller {
   struct Worker {
     Worker(const CpuDistiller& owner, uint32_t threads)
         : pool(threads, ThreadPool::Idle::sleep),
+          scratch(pool.threads(), std::vector<float>(owner.most_scratch_)),
           teacher(owner.of_.source, owner.of_.model, owner.window(), pool),
           student(owner.of_.source, owner.of_.model, owner.window(), pool,
-                  [&owner](const std::string& tensor, uint64_t row, float* out) {
-                    return owner.read_row(tensor, row, out);
+                  [this, &owner](const std::string& tensor, uint64_t row, size_t thread, float* out) {
+                    return owner.read_row(tensor, row, scratch[thread].data(), out);
                   }) {}
     ThreadPool pool;
+    std::vector<std::vector<float>> scratch;  // a thread's, of rotations
     Differentiator teacher, student;
   };
 
@@ -86,7 +89,7 @@ class CpuDistiller : public Distiller {
     for (std::future<void>& other : others) other.get();
   }
 
-  bool read_row(const std::string& tensor, uint64_t row, float* out) const {
+  bool read_row(const std::string& tensor, uint64_t row, float* scratch, float* out) const {
     const auto found = matrices_.find(tensor);
     if (found == matrices_.end()) return false;
     const CodedMatrix& m = of_.matrices[found->second];
@@ -99,7 +102,7 @@ class CpuDistiller : public Distiller {
     const uint8_t* const from = m.codes.data() + stored * m.columns;
     for (size_t c = 0; c < m.columns; ++c)
       out[c] = scale * static_cast<float>(table[from[c] >> (kPlanes - level)]);
-    if (m.rotated) rotations_[found->second].apply_inverse(out);
+    if (m.rotated) rotations_[found->second].apply_inverse(out, scratch);
     return true;
   }
 
@@ -129,6 +132,7 @@ class CpuDistiller : public Distiller {
   const Distillation of_;
   std::unordered_map<std::string, size_t> matrices_;
   std::vector<quantize::Rotation> rotations_;  // [matrix]
+  size_t most_scratch_ = 0;                    // floats that they want
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<Differentiator::Buffer> teachers_;  // [window], empty until needed
   std::vector<std::vector<float>> parts_;         // [window of the batch][parameter]

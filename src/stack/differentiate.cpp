@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/error.hpp"
+#include "base/interruptible.hpp"
 #include "device/cpu/executor.hpp"
 #include "kernels/encode.hpp"
 #include "stack/attention.hpp"
@@ -23,6 +25,11 @@ std::vector<graph::Op> all_ops(const graph::Layer& layer) {
   std::vector<graph::Op> ops;
   for (const graph::OpList& list : layer) ops.insert(ops.end(), list.begin(), list.end());
   return ops;
+}
+
+[[noreturn]] void refuse(const graph::Op& op) {
+  fail(ErrorCode::unsupported, "op '{}' of {} is not known to the tuner", graph::name(op.kind),
+       graph::name(op.input));
 }
 
 }  // namespace
@@ -64,11 +71,11 @@ void Differentiator::load(const std::string& name, size_t begin, size_t count, N
   const auto& kernels = kernels::encoding_kernels(tensor.encoding, kernels::default_target());
   weights_.resize(count * k);
   if (need == Need::columns) transposed_.resize(count * k);
-  pool_.run((count + kStrip - 1) / kStrip, [&](size_t, size_t part) {
+  run_interruptible(pool_, (count + kStrip - 1) / kStrip, [&](size_t thread, size_t part) {
     const size_t first = part * kStrip, rows = std::min(kStrip, count - first);
     for (size_t r = first; r < first + rows; ++r) {
       float* to = weights_.data() + r * k;
-      if (!read_row_ || !read_row_(name, begin + r, to))
+      if (!read_row_ || !read_row_(name, begin + r, thread, to))
         kernels.dequantize(tensor.data.data() + (begin + r) * tensor.row_bytes(), k, to);
     }
     for (size_t c = 0; c < k && need == Need::columns; ++c) {
@@ -81,7 +88,7 @@ void Differentiator::product(size_t m, size_t k, const float* a, const float* x,
                              size_t y_stride, size_t tokens) {
   const auto& kernels = kernels::encode_kernels(kernels::default_target());
   const size_t strips = tokens / kStrip, parts = (m + kOutputs - 1) / kOutputs;
-  pool_.run(parts * strips, [&](size_t, size_t task) {
+  run_interruptible(pool_, parts * strips, [&](size_t, size_t task) {
     const size_t first = task / strips * kOutputs, t = task % strips * kStrip;
     kernels.multiply_add(std::min(kOutputs, m - first), k, 1, a + first, m, x + t, x_stride,
                          y + first * y_stride + t, y_stride);
@@ -172,8 +179,12 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
         for (size_t i = begin; i < end; ++i) out[i] = in[i] * op.factor;
       });
       break;
-    default:  // quantize: float here
+    case OpKind::quantize:  // float here
       break;
+    case OpKind::embed:
+    case OpKind::rotate:
+    case OpKind::softcap:
+      refuse(op);
   }
   if (tape != nullptr) tape->push_back(std::move(saved));
 }
@@ -242,8 +253,11 @@ void Differentiator::backward(uint32_t layer, const graph::Op& op, Saved& saved,
       for (float& d : dy) d *= op.factor;
       add_gradient(op.input, dy);
       break;
-    default:
-      break;
+    case OpKind::quantize:
+    case OpKind::embed:
+    case OpKind::rotate:
+    case OpKind::softcap:
+      refuse(op);
   }
   saved = {};
 }

@@ -21,7 +21,7 @@ class Differentiator {
  public:
   using Buffer = std::vector<float>;  // [features][tokens]
   // Writes row `row` of a tensor, or leaves it to the file (false). Called from all threads of the pool.
-  using ReadRow = std::function<bool(const std::string& tensor, uint64_t row, float* out)>;
+  using ReadRow = std::function<bool(const std::string& tensor, uint64_t row, size_t thread, float* out)>;
 
   // window: tokens, a multiple of 64. The file must outlive it. read_row: weights in place of the file's.
   Differentiator(const gguf::File& file, const graph::Model& model, uint32_t window, ThreadPool& pool,

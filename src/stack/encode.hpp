@@ -45,10 +45,10 @@ struct EncodeReport {
          loss_after = 0;  // KL from the source in the first and last turn of the budgets tuned
 };
 
-// Writes the model as a stack to `path`; what is done so far stays in `path`.partial until the end, and the
-// same call goes on from there to the same file. Memory: a layer's matrices in float and their moments.
-// Errors: invalid_argument (a stack as source, a text of less than one window, a model without matrices),
-// numeric, io.
+// Writes the model as a stack to `path`; what is done so far stays in `path`.stack.partial until the end,
+// and the same call goes on from there to the same file. Memory: a layer's matrices in float and their
+// moments. Errors: invalid_argument (a stack as source, a text of less than one window, a model without
+// matrices), numeric, io.
 EncodeReport encode_stack(const llm::Model& model, std::string_view text, const EncodeOptions& options,
                           const std::string& path, const EncodeProgress& progress = {});
 

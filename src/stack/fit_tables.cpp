@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 
+#include "base/interruptible.hpp"
 #include "stack/strip.hpp"
 
 namespace cairn::stack {
@@ -46,14 +47,15 @@ Tables fit_tables(std::span<const TableSample> samples, const Tables& start, con
                   ThreadPool& pool) {
   Tables tables = start;
   std::vector<std::unique_ptr<Strip>> strips;
+  const auto& kernels = kernels::encode_kernels(kernels::default_target());
   for (const TableSample& sample : samples) {
-    strips.push_back(std::make_unique<Strip>(*sample.factors, tables, options));
+    strips.push_back(std::make_unique<Strip>(*sample.factors, tables, options, kernels));
     strips.back()->start(sample.weights, sample.importance.size());
     strips.back()->set_importance(sample.importance);
   }
   for (unsigned round = 0; round < options.table_rounds; ++round) {
     std::vector<CodeSums> parts(strips.size());
-    pool.run(strips.size(), [&](size_t, size_t i) {
+    run_interruptible(pool, strips.size(), [&](size_t, size_t i) {
       if (2 * round < options.table_rounds)
         strips[i]->feed_back(&parts[i]);
       else

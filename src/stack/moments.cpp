@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/interruptible.hpp"
 #include "kernels/encode.hpp"
 
 namespace cairn::stack {
@@ -42,14 +43,19 @@ void MomentCollector::add(uint32_t layer, quantize::Input input, const float* ro
   if (layer < first_ || layer - first_ >= layers_ || width == 0) return;
   Sum& sum = sums_[(layer - first_) * quantize::kInputs + index];
   rotated_.assign(rows, rows + tokens * width);
-  pool_.run(tokens, [&](size_t, size_t t) { rotations_[index].apply(rotated_.data() + t * width); });
+  for (std::vector<float>& strip : strips_)
+    strip.resize(std::max(strip.size(), rotations_[index].scratch_floats()));
+  run_interruptible(pool_, tokens, [&](size_t thread, size_t t) {
+    rotations_[index].apply(rotated_.data() + t * width, strips_[thread].data());
+  });
   const size_t stride = stride_of(width), strips = stride / kStrip;
   const auto& kernels = kernels::encode_kernels(kernels::default_target());
-  pool_.run(strips, [&](size_t thread, size_t task) {
+  for (std::vector<float>& strip : strips_) strip.resize(tokens * kStrip);
+  run_interruptible(pool_, strips, [&](size_t thread, size_t task) {
     const size_t strip = strips - 1 - task, begin = strip * kStrip;  // the longest first
     const size_t count = std::min(kStrip, width - begin);
     std::vector<float>& columns = strips_[thread];
-    columns.assign(tokens * kStrip, 0.0f);
+    std::fill(columns.begin(), columns.end(), 0.0f);
     for (size_t t = 0; t < tokens; ++t)
       std::copy_n(rotated_.data() + t * width + begin, count, columns.data() + t * kStrip);
     kernels.multiply_add(begin + count, tokens, 1.0f, rotated_.data(), width, columns.data(), kStrip,

@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 
+#include "base/interruptible.hpp"
 #include "kernels/kernels.hpp"
 #include "quantize/calibration.hpp"
 
@@ -53,10 +54,11 @@ std::vector<float> read_matrix(const gguf::Tensor& tensor, bool rotate, ThreadPo
   std::vector<float> values(tensor.elements());
   const auto& kernels = kernels::encoding_kernels(tensor.encoding, kernels::default_target());
   const quantize::Rotation rotation(columns);
-  pool.run(tensor.rows(), [&](size_t, size_t row) {
+  std::vector<std::vector<float>> scratch(pool.threads(), std::vector<float>(rotation.scratch_floats()));
+  run_interruptible(pool, tensor.rows(), [&](size_t thread, size_t row) {
     float* to = values.data() + row * columns;
     kernels.dequantize(tensor.data.data() + row * tensor.row_bytes(), columns, to);
-    if (rotate) rotation.apply(to);
+    if (rotate) rotation.apply(to, scratch[thread].data());
   });
   return values;
 }

@@ -1,7 +1,6 @@
 #include "stack/spool.hpp"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #define XXH_INLINE_ALL
@@ -10,31 +9,35 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/unfinished_file.hpp"
 
 namespace cairn::stack {
 namespace {
 
+constexpr std::string_view kMagic = "cairn stack, unfinished\n";
 constexpr size_t kHeadBytes = 16;  // a record's length and checksum
 
 }  // namespace
 
-Spool::Spool(std::string path, const std::string& key) : path_(std::move(path)) {
-  descriptor_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-  if (descriptor_ < 0) fail_with_errno("cannot write");
-  if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-    close(std::exchange(descriptor_, -1));
-    fail(ErrorCode::io, "{}: another process is at work on it", path_);
-  }
-  const std::string head = "cairn stack, unfinished\n" + key + "\n";
+Spool::Spool(std::string path)
+    : path_(std::move(path)), descriptor_(open_locked(path_, O_RDWR, "another process is at work on it")) {}
+
+// By delegation, so that the destructor closes the file when this throws.
+Spool::Spool(std::string path, const std::string& key) : Spool(std::move(path)) {
+  const std::string head = std::string(kMagic) + key + "\n";
   std::string found(head.size(), '\0');
   const ssize_t got = pread(descriptor_, found.data(), found.size(), 0);
   end_ = head.size();
   if (got == static_cast<ssize_t>(head.size()) && found == head) {
     scan(end_);
   } else {
+    found.resize(got > 0 ? static_cast<size_t>(got) : 0);
+    if (std::string_view(found).substr(0, kMagic.size()) != kMagic.substr(0, found.size()))
+      fail(ErrorCode::io, "{}: is no unfinished stack, and is left alone; move it away", path_);
     if (ftruncate(descriptor_, 0) != 0) fail_with_errno("cannot write");
     write_at(0, std::as_bytes(std::span(head)));
   }

@@ -12,8 +12,8 @@ namespace cairn::stack {
 // records, each with its checksum. What a crash left half written is cut off.
 class Spool {
  public:
-  // Opens or makes the file. One with another key (of everything that the result depends on) begins anew.
-  // Errors: io, naming the path and the system's reason.
+  // Opens or makes the file. One with another key (of everything that the result depends on) begins anew; one
+  // that is no spool is refused. Errors: io, naming the path and the reason.
   Spool(std::string path, const std::string& key);
   ~Spool();
   Spool(const Spool&) = delete;
@@ -28,6 +28,7 @@ class Spool {
   void remove();
 
  private:
+  explicit Spool(std::string path);  // opened and locked, not read yet
   struct Record {
     uint64_t offset, bytes;
   };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/interrupt.hpp"
 #include "stack/plane_blocks.hpp"
 
 namespace cairn::stack {
@@ -13,12 +14,13 @@ constexpr size_t kBlock = 32;  // columns between two products with all that fol
 
 }  // namespace
 
-Strip::Strip(const Factors& factors, const Tables& tables, const FitOptions& options)
+Strip::Strip(const Factors& factors, const Tables& tables, const FitOptions& options,
+             const kernels::EncodeKernels& kernels)
     : n_(factors.width),
       factors_(factors),
       tables_(tables),
       options_(options),
-      kernels_(kernels::encode_kernels(kernels::default_target())),
+      kernels_(kernels),
       weights_(n_ * kRows),
       target_(n_ * kRows),
       codes_(n_ * kRows) {
@@ -90,7 +92,7 @@ void Strip::feed_back(CodeSums* sums) {
   for (unsigned k = 1; k <= kPlanes; ++k) tracks_[k] = weights_;
   const float* upper = factors_.upper.data();
   std::array<Lane, kPlanes + 1> targets;
-  for (size_t begin = 0; begin < n_; begin += kBlock) {
+  for (size_t begin = 0; begin < n_ && !interrupted(); begin += kBlock) {
     const size_t count = std::min(kBlock, n_ - begin);
     for (size_t i = 0; i < count; ++i) {
       const size_t c = begin + i;
@@ -125,7 +127,7 @@ void Strip::descend(CodeSums* sums) {
     tracks_[k].assign(n_ * kRows, 0.0f);
     product(difference, tracks_[k]);
   }
-  for (size_t begin = 0; begin < n_; begin += kBlock) {
+  for (size_t begin = 0; begin < n_ && !interrupted(); begin += kBlock) {
     const size_t count = std::min(kBlock, n_ - begin);
     for (size_t i = 0; i < count; ++i) {
       const size_t c = begin + i;

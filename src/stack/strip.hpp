@@ -27,7 +27,8 @@ struct CodeSums {
 class Strip {
  public:
   // All must outlive it; tables may change between its calls.
-  Strip(const Factors& factors, const Tables& tables, const FitOptions& options);
+  Strip(const Factors& factors, const Tables& tables, const FitOptions& options,
+        const kernels::EncodeKernels& kernels);
 
   // weights: [rows][factors.width].
   void start(std::span<const float> weights, size_t rows);

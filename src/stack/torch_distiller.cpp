@@ -24,10 +24,10 @@ std::vector<float> read_rows(const gguf::File& file, const std::string& name, ui
 
 std::vector<float> inverse_rotation(uint32_t width) {
   const quantize::Rotation rotation(width);
-  std::vector<float> rows(size_t{width} * width);
+  std::vector<float> rows(size_t{width} * width), scratch(rotation.scratch_floats());
   for (size_t i = 0; i < width; ++i) {
     rows[i * width + i] = 1;
-    rotation.apply_inverse(rows.data() + i * width);
+    rotation.apply_inverse(rows.data() + i * width, scratch.data());
   }
   return rows;
 }

@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <numbers>
+#include <stdexcept>
 
 namespace cairn::torch_part {
 namespace {
@@ -115,8 +116,12 @@ void Ops::run(const graph::Op& op, Slots& slots, const Product& product) {
     case OpKind::softcap:
       out = op.factor * at::tanh(x / op.factor);
       break;
-    default:  // quantize: float here
+    case OpKind::quantize:  // float here
       break;
+    case OpKind::embed:
+      throw std::runtime_error("op 'embed' stands among a layer's");
+    case OpKind::rotate:
+      throw std::runtime_error("op 'rotate' is not known to libtorch's tuner");
   }
 }
 

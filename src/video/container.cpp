@@ -1,46 +1,18 @@
 #include "video/container.hpp"
 
-#include <fcntl.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <map>
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/unfinished_file.hpp"
 #include "video/libav.hpp"
 
 namespace cairn::video {
 namespace {
-
-// A file written under another name, which is gone unless keep() was reached.
-class PartFile {
- public:
-  explicit PartFile(std::string path) : path_(std::move(path)), part_(path_ + ".part") {}
-  ~PartFile() {
-    if (!kept_) unlink(part_.c_str());
-  }
-  PartFile(const PartFile&) = delete;
-  PartFile& operator=(const PartFile&) = delete;
-  const std::string& part() const { return part_; }
-
-  void keep() {
-    const int descriptor = open(part_.c_str(), O_RDONLY | O_CLOEXEC);
-    const bool synced = descriptor >= 0 && fsync(descriptor) == 0;
-    const int reason = errno;
-    if (descriptor >= 0) close(descriptor);
-    if (!synced) fail(ErrorCode::io, "{}: {}", path_, std::strerror(reason));
-    if (rename(part_.c_str(), path_.c_str()) != 0) fail(ErrorCode::io, "{}: {}", path_, std::strerror(errno));
-    kept_ = true;
-  }
-
- private:
-  std::string path_, part_;
-  bool kept_ = false;
-};
 
 struct OutputDeleter {
   void operator()(AVFormatContext* p) const noexcept {
@@ -165,9 +137,9 @@ void write_matroska(const std::string& path, const CodedVideo& video,
                     const std::vector<std::byte>& attachment, const MuxOptions& options) {
   struct stat status {};
   const bool ordinary = !options.in_place && (stat(path.c_str(), &status) != 0 || S_ISREG(status.st_mode));
-  std::optional<PartFile> part;
-  if (ordinary) part.emplace(path);
-  Muxer muxer(path, part ? part->part() : path);
+  std::optional<UnfinishedFile> part;
+  if (ordinary) part.emplace(path, path);
+  Muxer muxer(path, part ? part->path() : path);
   AVStream& track = muxer.add_stream();
   if (avcodec_parameters_copy(track.codecpar, video.parameters.get()) < 0)
     fail(ErrorCode::out_of_memory, "{}: no memory for a track", path);
@@ -208,7 +180,7 @@ void write_matroska(const std::string& path, const CodedVideo& video,
   }
   video_until(INFINITY);
   muxer.end();
-  if (part) part->keep();
+  if (part) part->finish();
 }
 
 CairnFile read_cairn_file(const std::string& path) {

@@ -1,12 +1,11 @@
 #include "video/lossless.hpp"
 
-#include <unistd.h>
-
-#include <cstdio>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/unfinished_file.hpp"
 #include "video/libav.hpp"
 
 namespace cairn::video {
@@ -22,7 +21,8 @@ struct CloseOutput {
 }  // namespace
 
 struct LosslessFile::State {
-  std::string path, part;
+  std::string path;
+  std::optional<UnfinishedFile> part;  // closed after `file` is
   Format format;
   AVRational time_base{};
   std::unique_ptr<AVFormatContext, CloseOutput> file;
@@ -32,12 +32,7 @@ struct LosslessFile::State {
   Libav<AVFrame> frame;
   Libav<AVPacket> packet, audio_packet;
   bool audio_waits = false;  // audio_packet holds the next packet
-  bool done = false;
 
-  ~State() {
-    file.reset();
-    if (!part.empty() && !done) unlink(part.c_str());
-  }
   void check(int error) const {
     if (error < 0) fail(ErrorCode::io, "{}: {}", path, libav_reason(error));
   }
@@ -140,15 +135,14 @@ LosslessFile::LosslessFile(const std::string& path, const VideoInfo& info, const
   State& s = *state_;
   s.path = path;
   s.format = info.format;
-  const std::string part = path + ".part";
+  s.part.emplace(path, path);
   AVFormatContext* raw = nullptr;
-  s.check(avformat_alloc_output_context2(&raw, nullptr, "matroska", part.c_str()));
+  s.check(avformat_alloc_output_context2(&raw, nullptr, "matroska", s.part->path().c_str()));
   s.file.reset(raw);
   raw->flags |= AVFMT_FLAG_BITEXACT;
   s.open_video(info);
   if (!audio_from.empty()) s.open_audio(audio_from);
-  s.check(avio_open(&raw->pb, part.c_str(), AVIO_FLAG_WRITE));
-  s.part = part;
+  s.check(avio_open(&raw->pb, s.part->path().c_str(), AVIO_FLAG_WRITE));
   const int error = avformat_write_header(raw, nullptr);
   if (error < 0) fail(ErrorCode::unsupported, "{}: Matroska cannot hold it: {}", path, libav_reason(error));
   s.frame.reset(av_frame_alloc());
@@ -195,9 +189,7 @@ void LosslessFile::finish() {
   s.copy_audio(1e18);
   s.check(av_write_trailer(s.file.get()));
   s.check(avio_closep(&s.file->pb));
-  if (std::rename(s.part.c_str(), s.path.c_str()) != 0)
-    fail(ErrorCode::io, "{}: {}", s.path, std::strerror(errno));
-  s.done = true;
+  s.part->finish();
 }
 
 }  // namespace cairn::video

@@ -72,7 +72,7 @@ class Download : public ::testing::Test {
   }
   const TemporaryFolder folder_;
   const std::string destination_ = folder_ / "model.gguf";
-  const std::string partial_ = destination_ + ".partial";
+  const std::string partial_ = destination_ + ".pull.partial";
 };
 
 TEST_F(Download, WritesTheFileAndNothingElse) {
@@ -261,7 +261,7 @@ TEST_F(Download, ReportsADiskThatFillsUp) {
   const auto old_handler = signal(SIGXFSZ, SIG_IGN);
   const rlimit small = {100'000, before.rlim_max};
   ASSERT_EQ(setrlimit(RLIMIT_FSIZE, &small), 0);
-  expect_error(ErrorCode::io, "model.gguf.partial: File too large", [&] { download(request(server)); });
+  expect_error(ErrorCode::io, "model.gguf.pull.partial: File too large", [&] { download(request(server)); });
   setrlimit(RLIMIT_FSIZE, &before);
   signal(SIGXFSZ, old_handler);
   EXPECT_EQ(server.requests().size(), 1u);  // trying again would not help
@@ -280,7 +280,7 @@ TEST_F(Download, ReportsAnUnwritableFolder) {
   const HttpServer server([](const std::string& r) { return serve_range(r, content(), "1"); });
   DownloadRequest what = request(server);
   what.destination = folder_ / "none/model.gguf";
-  expect_error(ErrorCode::io, "none/model.gguf.partial: No such file", [&] { download(what); });
+  expect_error(ErrorCode::io, "none/model.gguf.pull.partial: No such file", [&] { download(what); });
 }
 
 TEST_F(Download, StopsAtAnInterrupt) {

@@ -38,6 +38,18 @@ TEST_F(Pressure, WithoutGroupsItIsWhatTheMachineHas) {
   EXPECT_EQ(read().stalled, 4242u);
 }
 
+TEST_F(Pressure, WithoutMemAvailableItIsWhatIsFreeOrCaches) {
+  write("proc/meminfo", "MemTotal:  16000000 kB\nMemFree:  3000 kB\nSwapCached:  7 kB\nCached:  500 kB\n");
+  EXPECT_EQ(read().available, uint64_t{3500} * 1024);
+  EXPECT_EQ(read().limited_by, "MemFree");
+}
+
+TEST_F(Pressure, WhereNothingIsToldThereIsNoLimit) {
+  std::filesystem::remove(root_ / "proc/meminfo");
+  EXPECT_EQ(read().available, UINT64_MAX);
+  EXPECT_EQ(read().limited_by, "");
+}
+
 TEST_F(Pressure, Version2TakesTheTightestAncestorAndItsOwnStalls) {
   write("proc/self/cgroup", "0::/a/b\n");
   write("proc/pressure/memory", "some avg10=0 avg60=0 avg300=0 total=1\n");

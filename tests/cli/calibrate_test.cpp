@@ -67,7 +67,7 @@ TEST_F(CalibrateCommand, WritesASidecarThatEvalRuns) {
   EXPECT_EQ(report["times"][0]["device"], "cpu");
   EXPECT_GT(report["times"][0]["seconds"]["qkv"][0].get<double>(), 0);
   EXPECT_THAT(read_file(page), HasSubstr("Fig. 12"));
-  EXPECT_EQ(std::filesystem::exists(cal_ + ".partial"), false);
+  EXPECT_EQ(std::filesystem::exists(cal_ + ".calibrate.partial"), false);
 
   const double f32 =
       eval({"--perplexity", text_, "--context", "64", "--precision", "f32"})["perplexity"].get<double>();
@@ -150,19 +150,19 @@ TEST_F(CalibrateCommand, ControlCKeepsWhatWasDone) {
   arguments.push_back("0");  // after every window: there are hundreds left when the first one is seen
   Program program(arguments);
   program.close_input();
-  while (!std::filesystem::exists(cal_ + ".partial")) {
+  while (!std::filesystem::exists(cal_ + ".calibrate.partial")) {
     ASSERT_FALSE(std::filesystem::exists(cal_)) << "it ended before its first checkpoint";
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   program.signal(SIGINT);
   EXPECT_EQ(program.status(), 130);
   EXPECT_THAT(program.err, HasSubstr("interrupted"));
-  EXPECT_TRUE(std::filesystem::exists(cal_ + ".partial"));
+  EXPECT_TRUE(std::filesystem::exists(cal_ + ".calibrate.partial"));
   EXPECT_FALSE(std::filesystem::exists(cal_));
   arguments.back() = "20";
   output(arguments);
   EXPECT_TRUE(std::filesystem::exists(cal_));
-  EXPECT_FALSE(std::filesystem::exists(cal_ + ".partial"));
+  EXPECT_FALSE(std::filesystem::exists(cal_ + ".calibrate.partial"));
 }
 
 }  // namespace

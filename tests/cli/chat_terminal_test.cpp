@@ -32,6 +32,7 @@ class ChatTerminal : public testing::Test {
   nlohmann::json saved() const { return nlohmann::json::parse(std::ifstream(folder_.file("saved.json"))); }
   // What a chat on pipes answers to these lines.
   static std::string piped(std::vector<std::string> arguments, const std::string& lines, int status = 0) {
+    arguments.insert(arguments.end(), {"--commands", "--force"});
     Program program(std::move(arguments));
     program.write(lines);
     program.close_input();

@@ -39,8 +39,20 @@ TEST_F(Memory, ABudgetBelowTheBaseSaysWhatIsNeeded) {
   bench(stack(), "1M", 2, "a budget of 1.0 MiB is too small: with the stack's base alone");
 }
 
-TEST_F(Memory, OtherModelsAreOfFixedSize) {
-  bench(model(), "2G", 1, "only a stack's weights grow and shrink");
+TEST_F(Memory, OtherModelsAreOfFixedSizeAndSaySo) {
+  for (const char* memory : {"2G", "auto"}) {
+    for (const char* prefill : {"none", "cpu"}) {
+      std::vector<std::string> arguments = {"run", model(), "-p",       "x",   "--raw",
+                                            "-n",  "2",     "--memory", memory};
+      if (prefill != std::string("none")) arguments.insert(arguments.end(), {"--prefill", prefill});
+      Program program(arguments);
+      program.close_input();
+      EXPECT_EQ(program.status(), 0) << program.err;
+      const std::string line = "cairn: " + model() + ": its memory is fixed and --memory changes nothing";
+      EXPECT_THAT(program.err, HasSubstr(line));
+      EXPECT_EQ(program.err.find(line), program.err.rfind(line)) << program.err;
+    }
+  }
 }
 
 TEST_F(Memory, NonsenseIsRefused) {

@@ -39,7 +39,7 @@ class PullCommand : public ::testing::Test {
 
   const TemporaryFolder store_;
   const ScopedVariable models_{"CAIRN_MODELS", store_.path().c_str()};
-  const std::string stored_ = store_ / "model.gguf", partial_ = stored_ + ".partial";
+  const std::string stored_ = store_ / "model.gguf", partial_ = stored_ + ".pull.partial";
 };
 
 TEST_F(PullCommand, PrintsThePathAlone) {

@@ -12,6 +12,7 @@ namespace cairn::testing {
 
 struct SmallLlama {
   uint32_t embedding = 128, ffn = 192, vocabulary = 300;
+  uint32_t heads = 4, kv_heads = 2, head_size = 0;  // 0: embedding / heads
   bool tokenizer = true;
   float embedding_noise = 0;  // of a standard deviation, added to the embedding, the output head as well
   bool q4_0 = false;          // matrices of random blocks of 32 weights: a scale in f16 and 16 bytes
@@ -25,8 +26,13 @@ inline void write_small_llama(const std::string& path, const SmallLlama& llama =
   writer.set("llama.embedding_length", llama.embedding);
   writer.set("llama.feed_forward_length", llama.ffn);
   writer.set("llama.context_length", uint32_t{512});
-  writer.set("llama.attention.head_count", uint32_t{4});
-  writer.set("llama.attention.head_count_kv", uint32_t{2});
+  const uint32_t head_size = llama.head_size == 0 ? llama.embedding / llama.heads : llama.head_size;
+  writer.set("llama.attention.head_count", llama.heads);
+  writer.set("llama.attention.head_count_kv", llama.kv_heads);
+  if (llama.head_size != 0) {
+    writer.set("llama.attention.key_length", head_size);
+    writer.set("llama.attention.value_length", head_size);
+  }
   writer.set("llama.attention.layer_norm_rms_epsilon", 1e-5F);
   if (llama.tokenizer) set_vocabulary(writer, synth_vocabulary(llama.vocabulary), "gpt-2");
   struct Shape {
@@ -42,10 +48,10 @@ inline void write_small_llama(const std::string& path, const SmallLlama& llama =
   add("output_norm.weight", llama.embedding, 0);
   for (const std::string blk : {"blk.0.", "blk.1."}) {
     add(blk + "attn_norm.weight", llama.embedding, 0);
-    add(blk + "attn_q.weight", llama.embedding, llama.embedding);
-    add(blk + "attn_k.weight", llama.embedding, llama.embedding / 2);
-    add(blk + "attn_v.weight", llama.embedding, llama.embedding / 2);
-    add(blk + "attn_output.weight", llama.embedding, llama.embedding);
+    add(blk + "attn_q.weight", llama.embedding, llama.heads * head_size);
+    add(blk + "attn_k.weight", llama.embedding, llama.kv_heads * head_size);
+    add(blk + "attn_v.weight", llama.embedding, llama.kv_heads * head_size);
+    add(blk + "attn_output.weight", llama.heads * head_size, llama.embedding);
     add(blk + "ffn_norm.weight", llama.embedding, 0);
     add(blk + "ffn_gate.weight", llama.embedding, llama.ffn);
     add(blk + "ffn_up.weight", llama.embedding, llama.ffn);

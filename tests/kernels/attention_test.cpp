@@ -242,20 +242,23 @@ TEST_P(Attention, WhatIsNotFiniteReachesTheResult) {
   }
 }
 
+// Heads of any size: one of 2,048 elements (a llama of one head) once ran over a buffer of 1,024.
 TEST_P(Attention, TilesAreStoredAsTheirRows) {
-  const size_t n = 20, tokens = lanes_ - 1;
-  const std::vector<float> tile = random_floats(n * lanes_, 12);
-  for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32}) {
-    const size_t row_bytes = n * (format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1);
-    std::vector<uint8_t> stored(tokens * row_bytes), row(row_bytes);
-    std::vector<float> scales(tokens);
-    attention_.store_tile(format, tile.data(), n, tokens, stored.data(), scales.data());
-    for (size_t lane = 0; lane < tokens; ++lane) {
-      float scale = 0;
-      attention_.store_row(format, column(tile.data(), n, lane).data(), n, row.data(), &scale);
-      EXPECT_EQ(0, std::memcmp(row.data(), &stored[lane * row_bytes], row_bytes));
-      if (format == KvFormat::i8) {
-        EXPECT_EQ(scale, scales[lane]);
+  const size_t tokens = lanes_ - 1;
+  for (const size_t n : {size_t{20}, size_t{64}, size_t{2048}, size_t{70'001}}) {
+    const std::vector<float> tile = random_floats(n * lanes_, 12);
+    for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32}) {
+      const size_t row_bytes = n * (format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1);
+      std::vector<uint8_t> stored(tokens * row_bytes), row(row_bytes);
+      std::vector<float> scales(tokens);
+      attention_.store_tile(format, tile.data(), n, tokens, stored.data(), scales.data());
+      for (size_t lane = 0; lane < tokens; ++lane) {
+        float scale = 0;
+        attention_.store_row(format, column(tile.data(), n, lane).data(), n, row.data(), &scale);
+        EXPECT_EQ(0, std::memcmp(row.data(), &stored[lane * row_bytes], row_bytes)) << n;
+        if (format == KvFormat::i8) {
+          EXPECT_EQ(scale, scales[lane]);
+        }
       }
     }
   }

@@ -176,6 +176,24 @@ TEST(Perplexity, OverAllPositionsAndTheSecondHalf) {
   EXPECT_EQ(progress.back(), (std::pair<uint64_t, uint64_t>(24, 24)));
 }
 
+TEST(Perplexity, OfTheShortestWindowsIsANumber) {
+  PairRunner runner(40);
+  ThreadPool pool(1);
+  Evaluator evaluator(runner, pool);
+  for (const size_t size : {2, 3}) {
+    std::vector<std::vector<Token>> windows = two_windows();
+    for (auto& window : windows) window.resize(size);
+    double last = 0;  // the last prediction of each window
+    for (const auto& window : windows)
+      last += loss(runner, size == 3 ? window[0] : 0, window[size - 2], window[size - 1]) / 2;
+    const Perplexity result = evaluator.perplexity(windows);
+    EXPECT_NEAR(result.second_half, std::exp(last), 1e-5) << size;
+    if (size == 2) {
+      EXPECT_EQ(result.second_half, result.all);
+    }
+  }
+}
+
 TEST(Perplexity, NamesTheFirstLogitThatIsNoNumber) {
   PairRunner runner(40);
   ThreadPool pool(1);

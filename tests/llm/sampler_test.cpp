@@ -202,6 +202,24 @@ TEST(Sampler, PenaltiesLookAtTheWindowOnly) {
   EXPECT_EQ(sampler.sample(logits, std::vector<Token>{1, 2, 0}), 1);
 }
 
+// A model's vocabulary may be padded beyond the tokenizer's: its last tokens may stand in a prompt, and are
+// never drawn.
+TEST(Sampler, PenaltiesLeaveTokensBeyondTheVocabularyAlone) {
+  SamplerOptions options = plain();
+  options.temperature = 0;
+  options.repetition_penalty = 2;
+  options.presence_penalty = 1;
+  Sampler sampler(options, 8);
+  for (int time = 0; time < 3; ++time) {
+    std::vector<float> logits(4096, 1.0f);
+    logits[5] = 2;
+    std::vector<Token> history = {5};
+    for (Token token = 8; token < 4096; ++token) history.push_back(token);
+    EXPECT_NE(sampler.sample(std::span(logits).first(8), history), 5);
+    EXPECT_EQ(std::count(logits.begin() + 8, logits.end(), 1.0f), 4096 - 8);
+  }
+}
+
 TEST(Sampler, FindsWhatIsNotFinite) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
                           -std::numeric_limits<float>::infinity()}) {

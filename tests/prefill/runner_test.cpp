@@ -313,5 +313,26 @@ TEST_F(PrefillRun, CancelledPassesLeaveTheCacheAsItWas) {
   }
 }
 
+// Whatever a pass that broke off has set aside, the float products of the next add none of it.
+TEST_F(PrefillRun, CancelledPassesLeaveNoSumsToTheNext) {
+  Scheme scheme =
+      scheme_of(file_, {.scale_kind = ScaleKind::fixed, .scale = 0.004f, .outliers = Outliers::shadow});
+  scheme.layers.front().fill({.float_product = true});
+  const auto r = make_prefill_runner(file_, scheme, options_of(16));
+  const std::vector<float> whole = run(*r, golden_.tokens);
+  int asked = 0;
+  r->set_cancelled([&] { return ++asked < 0; });
+  run(*r, golden_.tokens);
+  const int tasks = asked;
+  ASSERT_GT(tasks, 10);
+  for (int stop = 1; stop <= tasks; ++stop) {
+    asked = 0;
+    r->set_cancelled([&] { return ++asked == stop; });
+    testing::expect_error(ErrorCode::cancelled, "cancelled", [&] { run(*r, golden_.tokens); });
+    r->set_cancelled({});
+    EXPECT_EQ(run(*r, golden_.tokens), whole) << stop << " of " << tasks;
+  }
+}
+
 }  // namespace
 }  // namespace cairn::prefill

@@ -60,7 +60,7 @@ class Calibrate : public ::testing::Test {
 
   quantize::TinyFile tiny_;
   std::shared_ptr<const Model> model_ = Model::load(tiny_.path);
-  const std::string text_ = some_text(600), checkpoint_ = tiny_.folder / "tiny.cal.partial";
+  const std::string text_ = some_text(600), checkpoint_ = tiny_.folder / "tiny.cal.calibrate.partial";
   CalibrateOptions options_;
 };
 

@@ -31,11 +31,11 @@ struct Windows {
 // All magnitudes of tokens from `skip` on, rotated if asked for.
 std::vector<float> magnitudes(const Windows& windows, uint32_t width, uint32_t skip, bool rotated) {
   const Rotation rotation(width);
-  std::vector<float> result;
+  std::vector<float> result, scratch(rotation.scratch_floats());
   for (std::vector<float> rows : windows.rows) {
     for (size_t token = skip; token < kTokens; ++token) {
       float* row = rows.data() + token * width;
-      if (rotated) rotation.apply(row);
+      if (rotated) rotation.apply(row, scratch.data());
       for (uint32_t i = 0; i < width; ++i) result.push_back(std::abs(row[i]));
     }
   }

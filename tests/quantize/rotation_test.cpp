@@ -23,13 +23,19 @@ double dot(const std::vector<float>& a, const std::vector<float>& b) {
   return sum;
 }
 
+// What the rotation works in.
+std::vector<float> scratch_of(const Rotation& rotation) {
+  return std::vector<float>(rotation.scratch_floats());
+}
+
 TEST(Rotation, KeepsInnerProducts) {
   for (const uint32_t width : {4u, 36u, 576u, 640u, 1536u, 2048u, 5504u}) {
     const Rotation rotation(width);
     std::vector<float> x = random_floats(width, 1), w = random_floats(width, 2);
     const double before = dot(x, w), length = dot(x, x);
-    rotation.apply(x.data());
-    rotation.apply(w.data());
+    std::vector<float> scratch = scratch_of(rotation);
+    rotation.apply(x.data(), scratch.data());
+    rotation.apply(w.data(), scratch.data());
     EXPECT_NEAR(dot(x, w), before, 1e-3 * width / 10) << width;
     EXPECT_NEAR(dot(x, x), length, 1e-4 * length) << width;
   }
@@ -39,7 +45,8 @@ TEST(Rotation, SpreadsAnOutlierOverTheWholeWidth) {
   for (const uint32_t width : {576u, 1536u, 5504u}) {
     std::vector<float> x(width, 0.0f);
     x[width / 3] = 1;
-    Rotation(width).apply(x.data());
+    const Rotation rotation(width);
+    rotation.apply(x.data(), scratch_of(rotation).data());
     float largest = 0;
     for (const float v : x) largest = std::max(largest, std::abs(v));
     EXPECT_LT(largest, 2 / std::sqrt(static_cast<float>(width)));
@@ -52,11 +59,11 @@ TEST(Rotation, ATileIsItsTokens) {
     const Rotation rotation(width);
     std::vector<float> tile = random_floats(width * lanes, 3);
     const std::vector<float> before = tile;
-    rotation.apply_tile(tile.data(), lanes);
+    rotation.apply_tile(tile.data(), lanes, scratch_of(rotation).data());
     for (const size_t lane : {size_t{0}, lanes - 1}) {
       std::vector<float> x(width);
       for (size_t i = 0; i < width; ++i) x[i] = before[i * lanes + lane];
-      rotation.apply(x.data());
+      rotation.apply(x.data(), scratch_of(rotation).data());
       for (size_t i = 0; i < width; ++i) ASSERT_NEAR(tile[i * lanes + lane], x[i], 1e-5);
     }
   }

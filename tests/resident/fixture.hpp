@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -20,6 +21,13 @@ namespace cairn::resident {
 inline void write_model(const std::string& path, uint32_t ffn = 768) {
   cairn::testing::write_small_llama(path,
                                     {.embedding = 256, .ffn = ffn, .vocabulary = 512, .tokenizer = false});
+}
+
+inline uint64_t page_bytes() {
+  return static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+inline uint64_t pages(uint64_t bytes) {  // rounded up to whole ones
+  return (bytes + page_bytes() - 1) / page_bytes() * page_bytes();
 }
 
 class StackTest : public ::testing::Test {

@@ -56,6 +56,21 @@ TEST(MemoryPolicy, TasksThatWaitForMemoryMakeItGiveWay) {
   EXPECT_LT(policy.next(left(400, 1900 + 20'000), 200 * kMiB, 0.05), 200 * kMiB);
 }
 
+// A system that tells nothing: as if there were no limit, and no sum goes around.
+TEST(MemoryPolicy, WithoutNumbersThereIsNoLimit) {
+  Policy policy;
+  EXPECT_EQ(policy.next({UINT64_MAX, 0, ""}, 100 * kMiB, 0), UINT64_MAX);
+  for (int i = 1; i < 10; ++i) EXPECT_EQ(policy.next({UINT64_MAX, 0, ""}, 100 * kMiB, i), UINT64_MAX);
+  EXPECT_EQ(policy.next(left(10), 170 * kMiB, 11), (170 - 14) * kMiB);
+}
+
+TEST(MemoryPolicy, HugeNumbersDoNotGoAround) {
+  Policy policy;
+  EXPECT_GT(policy.next({UINT64_MAX - 1, 0, ""}, 100 * kMiB, 0), UINT64_MAX / 2);
+  for (int i = 1; i < 10; ++i)
+    EXPECT_GT(policy.next({UINT64_MAX - 1, 0, ""}, 100 * kMiB, i), UINT64_MAX / 2) << i;
+}
+
 TEST(MemoryPolicy, NeverAsksForNothing) {
   Policy policy;
   EXPECT_GE(policy.next(left(0), 0, 0), 1u);

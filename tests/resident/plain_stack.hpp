@@ -130,12 +130,12 @@ class PlainStackWriter {
     }
     const size_t scale_bytes = (rows * 2 + 63) / 64 * 64, steps = m.columns / 32;
     const quantize::Rotation rotation(m.columns);
-    std::vector<float> row(m.columns);
+    std::vector<float> row(m.columns), scratch(rotation.scratch_floats());
     for (uint32_t r = 0; r < rows; ++r) {
       const std::byte* from = tensor.data.data() + m.permutation[first + r] * tensor.row_bytes();
       kernels::encoding_kernels(tensor.encoding, kernels::default_target())
           .dequantize(from, m.columns, row.data());
-      if (m.rotated) rotation.apply(row.data());
+      if (m.rotated) rotation.apply(row.data(), scratch.data());
       float largest = 1e-20f;
       for (const float w : row) largest = std::max(largest, std::abs(w));
       const float scale = largest / 127;

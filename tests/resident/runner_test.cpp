@@ -119,7 +119,7 @@ TEST_F(StackRunner, BaseAloneRuns) {
   const auto full = logits(*stack, tokens(8), false);
   const device::MemoryStatus before = stack->memory();
   EXPECT_EQ(before.budget, 0u);
-  EXPECT_EQ(before.stack, (before.stack_all + 4095) / 4096 * 4096);
+  EXPECT_EQ(before.stack, pages(before.stack_all));
   // A budget that leaves the base and hardly anything else.
   const uint64_t others = before.process - before.stack;
   stack->set_memory(others + before.stack_all / 4 + (4 << 20));

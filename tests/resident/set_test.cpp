@@ -55,7 +55,7 @@ class ResidentSet : public StackTest {
     auto* begin = const_cast<std::byte*>(first->groups[0].blocks[0]) -
                   (set.layout().blocks[0].offset - set.layout().blocks_begin);
     const size_t bytes = set.layout().end_of(set.layout().blocks.size()) - set.layout().blocks_begin;
-    std::vector<unsigned char> in((bytes + 4095) / 4096);
+    std::vector<unsigned char> in(pages(bytes) / page_bytes());
     EXPECT_EQ(mincore(begin, bytes, in.data()), 0);
     return static_cast<size_t>(std::count_if(in.begin(), in.end(), [](unsigned char c) { return c & 1; }));
   }
@@ -91,8 +91,8 @@ TEST_F(ResidentSet, EveryLimitHoldsItsPrefixAndNoPageMore) {
       expect_prefix(set, blocks);
       expect_content(set, stack_path());
     }
-    const uint64_t bytes = resident_pages(set) * 4096;
-    EXPECT_LE(bytes, std::max(limit, base) + 4096) << share;
+    const uint64_t bytes = resident_pages(set) * page_bytes();
+    EXPECT_LE(bytes, std::max(limit, base) + page_bytes()) << share;
     EXPECT_EQ(bytes, set.resident_bytes()) << share;
   }
 }
@@ -119,7 +119,7 @@ TEST_F(ResidentSet, LevelsStayWithinAPassButAtBoundaries) {
   expect_prefix(set, set.layout().base_blocks);
   set.end_pass();
   set.wait_until_released();
-  EXPECT_EQ(set.resident_bytes(), (set.status().base_bytes + 4095) / 4096 * 4096);
+  EXPECT_EQ(set.resident_bytes(), pages(set.status().base_bytes));
 }
 
 TEST_F(ResidentSet, AChangeThatComesInsideAPassIsMadeAtItsEnd) {
@@ -238,7 +238,7 @@ TEST_F(ResidentSet, AFileCutInsideABlockServesTheWholeOnesBeforeIt) {
 
 // As `cairn pull` leaves it, and goes on: the same file grows, and is renamed at the end.
 TEST_F(ResidentSet, AFileThatIsStillArrivingImproves) {
-  const std::string path = copy("arriving.gguf.partial"), whole = path + ".whole";
+  const std::string path = copy("arriving.gguf.pull.partial"), whole = path + ".whole";
   std::filesystem::copy_file(path, whole);
   const stack::Layout layout = stack::read_layout(gguf::File(path));
   const size_t cut = layout.base_blocks + 2;

@@ -140,7 +140,7 @@ void set_level(std::string& bytes, size_t entry, char level) {
 }
 
 TEST_F(StackFile, AnOrderThatRepeatsOrSkipsALevelIsRefused) {
-  const std::string bytes = content("stack.gguf");
+  const std::string bytes = as_version_1(content("stack.gguf"));
   const Layout layout = Reader(path("stack.gguf")).layout();
   size_t second = layout.base_blocks;
   while (layout.blocks[second].level != 2) ++second;
@@ -170,6 +170,34 @@ TEST_F(StackFile, AStackOfAStackIsRefused) {
               HasSubstr("is a stack already"));
 }
 
+// A key of the order's prefix that is no array of it counts like any other of the stack's.
+TEST_F(StackFile, AScalarAmongTheOrdersKeysIsNoEntry) {
+  const uint64_t before = read_layout(gguf::File(path("stack.gguf"))).linear_bytes(1);
+  std::string bytes = content("stack.gguf");
+  const std::string key = "llama.context_length", other = "cairn.stack.order.no";
+  ASSERT_EQ(key.size(), other.size());
+  bytes.replace(bytes.find(key), key.size(), other);
+  const std::string version = "cairn.stack.version";  // the first has no checksum of the header
+  bytes[bytes.find(version) + version.size() + sizeof(uint32_t)] = 1;
+  write_file(path("scalar.gguf"), bytes);
+  const Layout layout = read_layout(gguf::File(path("scalar.gguf")));
+  EXPECT_EQ(layout.linear_bytes(1), before + other.size() + 4 + sizeof(uint32_t));
+}
+
+TEST_F(StackFile, AnotherProgramsUnfinishedFileIsLeftAlone) {
+  write_file(path("new.gguf.partial"), "GGUF, as a pull of an earlier version left it");
+  write_file(path("new.gguf.pull.partial"), "GGUF, the beginning of a download");
+  encode("new.gguf", options());
+  EXPECT_EQ(content("new.gguf.partial"), "GGUF, as a pull of an earlier version left it");
+  EXPECT_EQ(content("new.gguf.pull.partial"), "GGUF, the beginning of a download");
+
+  write_file(path("other.gguf.stack.partial"), "the notes of somebody");
+  EXPECT_THAT(error_of([&] { encode("other.gguf", options()); }).what(),
+              HasSubstr("other.gguf.stack.partial: is no unfinished stack, and is left alone"));
+  EXPECT_EQ(content("other.gguf.stack.partial"), "the notes of somebody");
+  std::filesystem::remove(path("other.gguf.stack.partial"));
+}
+
 TEST_F(StackFile, AnInterruptedRunGoesOnToTheSameFile) {
   int steps = 0;
   const auto stop = [&](std::string_view stage, uint64_t done, uint64_t) {
@@ -178,12 +206,12 @@ TEST_F(StackFile, AnInterruptedRunGoesOnToTheSameFile) {
   EXPECT_THAT(error_of([&] { encode("again.gguf", options(), stop); }).what(), HasSubstr("interrupted"));
   EXPECT_FALSE(std::filesystem::exists(path("again.gguf")));
   {  // a crash left half a record
-    std::ofstream partial(path("again.gguf.partial"), std::ios::binary | std::ios::app);
+    std::ofstream partial(path("again.gguf.stack.partial"), std::ios::binary | std::ios::app);
     partial << "half a record of some matrix";
   }
   const EncodeReport report = encode("again.gguf", options(), stop);
   EXPECT_EQ(report.resumed, 3u);
-  EXPECT_FALSE(std::filesystem::exists(path("again.gguf.partial")));
+  EXPECT_FALSE(std::filesystem::exists(path("again.gguf.stack.partial")));
   EXPECT_TRUE(content("again.gguf") == content("stack.gguf"));
   // What was done with other options is not taken over.
   steps = 0;

@@ -4,7 +4,11 @@
 #include <cmath>
 #include <random>
 
+#include "base/expect_error.hpp"
+#include "base/temporary_folder.hpp"
+#include "formats/small_llama.hpp"
 #include "stack/attention.hpp"
+#include "stack/differentiate.hpp"
 #include "stack/float_ops.hpp"
 
 namespace cairn::stack {
@@ -40,7 +44,7 @@ void expect_gradient(std::vector<float>& x, const std::vector<float>& weights,
   }
 }
 
-class AttentionGradient : public testing::TestWithParam<std::pair<uint32_t, float>> {};
+class AttentionGradient : public ::testing::TestWithParam<std::pair<uint32_t, float>> {};
 
 TEST_P(AttentionGradient, IsTheSlope) {
   ThreadPool pool(2);
@@ -64,7 +68,7 @@ TEST_P(AttentionGradient, IsTheSlope) {
   expect_gradient(v, dy, dv, forward);
 }
 INSTANTIATE_TEST_SUITE_P(Kinds, AttentionGradient,
-                         testing::Values(std::pair(0u, 0.0f), std::pair(40u, 0.0f), std::pair(0u, 2.0f)));
+                         ::testing::Values(std::pair(0u, 0.0f), std::pair(40u, 0.0f), std::pair(0u, 2.0f)));
 
 TEST(Attention, IsTheDefinition) {
   ThreadPool pool(1);
@@ -143,6 +147,24 @@ TEST(SoftmaxGradient, IsTheSoftmaxLessTheLabel) {
       const float expected = static_cast<float>(i + 1) / 15 - (i == labels[t] ? 1.0f : 0.0f);
       EXPECT_NEAR(logits[i * kSoftmaxTokens + t], expected, 1e-6f);
     }
+  }
+}
+
+// An op that nobody has taught it must not be passed over.
+TEST(Differentiator, AnUnknownOpIsNamed) {
+  const cairn::testing::TemporaryFolder folder;
+  cairn::testing::write_small_llama(folder / "model.gguf");
+  const gguf::File file(folder / "model.gguf");
+  const std::vector<std::vector<text::Token>> windows(1, std::vector<text::Token>(64, 7));
+  ThreadPool pool(1);
+  for (const graph::OpKind kind : {graph::OpKind::rotate, graph::OpKind::softcap, graph::OpKind::embed}) {
+    graph::Model model = graph::load(file);
+    model.layers[1].front().push_back(
+        {.kind = kind, .input = graph::Slot::normed, .output = graph::Slot::normed});
+    Differentiator differentiator(file, model, 64, pool);
+    cairn::testing::expect_error(ErrorCode::unsupported,
+                                 std::string("op '") + graph::name(kind) + "' of normed is not known",
+                                 [&] { differentiator.features(windows, {}); });
   }
 }
 

@@ -41,7 +41,7 @@ TEST_F(Tune, GradientsAreTheSlopesOfTheDistance) {
   std::string changed;
   uint64_t changed_row = 0;
   float change = 0;
-  const auto read_row = [&](const std::string& tensor, uint64_t row, float* out) {
+  const auto read_row = [&](const std::string& tensor, uint64_t row, size_t, float* out) {
     if (!tensor.starts_with("blk.")) return false;
     const gguf::Tensor& t = file.tensor(tensor);
     kernels::encoding_kernels(t.encoding, kernels::default_target())

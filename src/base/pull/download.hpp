@@ -8,7 +8,7 @@ namespace cairn {
 
 struct DownloadRequest {
   std::string url;          // http or https
-  std::string destination;  // the file; while it is partial, DESTINATION.partial
+  std::string destination;  // the file; while it is partial, DESTINATION.pull.partial
   std::string token;        // sent as a bearer token to the URL's own host only, or empty
   std::string sha256;       // expected, or empty
   std::string magic;        // what the file must begin with, or empty

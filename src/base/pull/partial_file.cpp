@@ -1,34 +1,32 @@
 #include "base/pull/partial_file.hpp"
 
 #include <fcntl.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <utility>
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
+#include "base/unfinished_file.hpp"
 
 namespace cairn {
 
 PartialFile::PartialFile(const std::string& destination)
-    : destination_(destination), path_(destination + ".partial"), note_path_(path_ + ".from") {
-  descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
-  if (descriptor_ < 0) fail_with_errno(path_);
-  if (flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-    close(descriptor_);
-    fail(ErrorCode::io, "{}: another process is downloading it", path_);
-  }
+    : destination_(destination), path_(partial_path(destination, "pull")), note_path_(path_ + ".from") {
+  descriptor_ = open_locked(path_, O_WRONLY, "another process is downloading it");
   const off_t end = lseek(descriptor_, 0, SEEK_END);
   size_ = end > 0 ? static_cast<uint64_t>(end) : 0;
 }
 
 PartialFile::~PartialFile() {
   if (descriptor_ < 0) return;
-  if (size_ == 0) discard();
-  close(descriptor_);
+  if (size_ == 0)
+    discard();
+  else
+    close(descriptor_);
 }
 
 std::string PartialFile::validator(const std::string& url) const {
@@ -63,12 +61,14 @@ void PartialFile::restart() {
 void PartialFile::finish() {
   if (fsync(descriptor_) != 0) fail_with_errno(path_);
   if (rename(path_.c_str(), destination_.c_str()) != 0) fail_with_errno(destination_);
+  sync_folder_of(destination_);
   unlink(note_path_.c_str());
 }
 
 void PartialFile::discard() noexcept {
   unlink(path_.c_str());
   unlink(note_path_.c_str());
+  close(std::exchange(descriptor_, -1));  // from here on another process may have one of that name
 }
 
 void PartialFile::fail_with_errno(const std::string& path) const {

@@ -7,8 +7,9 @@
 
 namespace cairn {
 
-// The file that a download grows: DESTINATION.partial, beside it DESTINATION.partial.from, which tells what
-// address and which version of the file it came from. Held under a lock, so that two runs cannot mix.
+// The file that a download grows: DESTINATION.pull.partial, beside it DESTINATION.pull.partial.from, which
+// tells what address and which version of the file it came from. Held under a lock, so that two runs cannot
+// mix.
 class PartialFile {
  public:
   // Errors: io (unwritable folder, another run is at it).
@@ -28,7 +29,7 @@ class PartialFile {
   void append(std::span<const std::byte> bytes);  // Error io
   void restart();                                 // empties it
   void finish();                                  // syncs and renames it to the destination
-  void discard() noexcept;
+  void discard() noexcept;                        // the last call
 
  private:
   [[noreturn]] void fail_with_errno(const std::string& path) const;

@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <string_view>
@@ -67,6 +68,17 @@ pid_t spawn(std::span<const std::string> arguments, std::span<const std::string>
   return child;
 }
 
+// Somebody else has waited for it, or nobody can (SIGCHLD is ignored): its number may be another's by now.
+struct LostChild {
+  int reason;
+};
+
+bool ended(pid_t child, int& status) {
+  const pid_t found = waitpid(child, &status, WNOHANG);
+  if (found < 0 && errno != EINTR) throw LostChild{errno};
+  return found == child;
+}
+
 }  // namespace
 
 Finished run_program(std::span<const std::string> arguments, std::span<const std::string> variables,
@@ -75,14 +87,17 @@ Finished run_program(std::span<const std::string> arguments, std::span<const std
   if (child < 0) return {.started = false, .status = 127};
   int status = 0;
   try {
-    while (waitpid(child, &status, WNOHANG) == 0) {
+    while (!ended(child, status)) {
       throw_if_interrupted();
       tick();
       std::this_thread::sleep_for(std::chrono::milliseconds(100));
     }
+  } catch (const LostChild& lost) {
+    fail(ErrorCode::io, "cannot tell how {} ended: {}", arguments.front(), std::strerror(lost.reason));
   } catch (...) {
     kill(child, SIGTERM);
-    waitpid(child, &status, 0);
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    }
     throw;
   }
   return {.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status)};

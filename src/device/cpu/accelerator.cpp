@@ -94,6 +94,10 @@ class CpuAccelerator final : public Accelerator {
         fail(ErrorCode::unsupported, "device cpu: {}: rows of {} values are no multiple of 4", linear.name,
              linear.k);
       }
+      if (linear.k > kernels::kMostStaticColumns) {
+        fail(ErrorCode::unsupported, "device cpu: {}: rows of {} values are longer than {}", linear.name,
+             linear.k, kernels::kMostStaticColumns);
+      }
     }
     auto compiled = std::make_unique<CpuGraph>(graph, keep_ ? weights(graph) : nullptr, kernels_, pool_);
     seconds_ += clock.seconds();

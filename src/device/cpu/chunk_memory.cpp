@@ -132,6 +132,7 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
       t.out = c.take<float>(most_rows * tile_tokens_);
       t.residual = c.take<float>(most_rows * tile_tokens_);
       t.attention = c.take<float>(machine_.attention.tiles_scratch(shape, query_tiles(shape)));
+      t.mixing = c.take<float>(machine_.plan.rotation_scratch());
       if (machine_.plan.set != nullptr) {
         t.rotated = c.take<float>(most_k * tile_tokens_);
         // A panel has up to tile_rows − 1 rows more.

@@ -18,7 +18,8 @@ void ChunkExecutor::prepare_planes(const Step& step, ThreadPool& pool) {
   pool.run(tiles_, [&](size_t thread, size_t index) {
     float* rotated = step.integer ? threads_[thread].rotated : planes_rotated_ + index * k * lanes;
     std::memcpy(rotated, tile(front.op.input, index), k * lanes * sizeof(float));
-    if (front.matrix.rotation != nullptr) front.matrix.rotation->apply_tile(rotated, lanes);
+    if (front.matrix.rotation != nullptr)
+      front.matrix.rotation->apply_tile(rotated, lanes, threads_[thread].mixing);
     if (!step.integer) return;
     float* scales = planes_scales_ + index * lanes;
     float inverse[kernels::kMostTileTokens];

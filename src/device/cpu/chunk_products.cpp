@@ -110,11 +110,10 @@ void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row,
 }
 
 // What the 8 bits of a tile left of its activations, in 8 more.
-void ChunkExecutor::quantize_residual(Slot slot, size_t index) {
+void ChunkExecutor::quantize_residual(Slot slot, size_t index, float* rest) {
   const size_t k = machine_.model.width(slot), all = k * tile_tokens_;
   const kernels::ActivationTile first = quantized(slot, index);
   const float* x = tile(slot, index);
-  std::vector<float> rest(all);
   for (size_t i = 0; i < k; ++i) {
     for (size_t lane = 0; lane < tile_tokens_; ++lane) {
       const int value = first.values[(i / 4 * tile_tokens_ + lane) * 4 + i % 4] - 128;
@@ -124,7 +123,7 @@ void ChunkExecutor::quantize_residual(Slot slot, size_t index) {
     }
   }
   machine_.gemm.quantize_tile(
-      rest.data(), k,
+      rest, k,
       {residual_.values + index * all, residual_.scales + index * all / kernels::kGroup,
        residual_.sums + index * all / kernels::kGroup});
 }
@@ -134,14 +133,18 @@ void ChunkExecutor::run_head(size_t tokens, float* logits) {
     if (step.kind == StepKind::linears) {
       if (step.fine) {
         const Slot slot = step.ops.front().op.input;
-        const size_t all = machine_.model.width(slot) * tile_tokens_ * most_tiles_;
+        const size_t tile_floats = machine_.model.width(slot) * tile_tokens_, all = tile_floats * most_tiles_;
         if (residual_memory_.bytes() == 0) {
-          residual_memory_ = Buffer(all + 2 * all / kernels::kGroup * sizeof(float));
+          residual_memory_ = Buffer(
+              all + (2 * all / kernels::kGroup + machine_.pool.threads() * tile_floats) * sizeof(float));
           residual_.values = residual_memory_.as<uint8_t>();
           residual_.scales = reinterpret_cast<float*>(residual_.values + all);
           residual_.sums = residual_.scales + all / kernels::kGroup;
+          residual_rest_ = residual_.sums + all / kernels::kGroup;
         }
-        machine_.pool.run(tiles_, [&](size_t, size_t index) { quantize_residual(slot, index); });
+        machine_.pool.run(tiles_, [&](size_t thread, size_t index) {
+          quantize_residual(slot, index, residual_rest_ + thread * tile_floats);
+        });
       }
       run_linears(step, machine_.pool, logits);
     } else if (step.ops.front().op.input == Slot::logits) {

@@ -3,11 +3,13 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/thread_pool.hpp"
 #include "device/cpu/buffer.hpp"
+#include "device/cpu/key_means.hpp"
 #include "device/cpu/kv_cache.hpp"
 #include "device/cpu/plan.hpp"
 #include "device/cpu/planes.hpp"
@@ -31,6 +33,7 @@ struct Machine {
   std::function<void()> between_steps{};  // of a chunk; may throw to leave it
   const kernels::PlaneKernels& planes = kernels::plane_kernels(plan.target());
   const kernels::StaticKernels& exact = kernels::static_kernels(plan.target());
+  std::shared_ptr<const KeyMeans> means = key_means(model, plan, cache);
 };
 
 kernels::Unary unary(graph::Activation activation);
@@ -130,7 +133,7 @@ class ChunkExecutor {
   void multiply_stored_rows(const Step& step, const PlanesTask& task, size_t thread, float* logits);
   void scatter(const Step& step, const PlanesTask& task, size_t first, size_t rows, size_t index,
                const float* from, float* logits);
-  void quantize_residual(graph::Slot slot, size_t index);
+  void quantize_residual(graph::Slot slot, size_t index, float* rest);
   void observe(const Step& step);
 
   const Machine machine_;
@@ -147,6 +150,7 @@ class ChunkExecutor {
   float* planes_rotated_ = nullptr;   // [tile][k][tile_tokens], for float products alone
   Buffer residual_memory_;            // of run_head alone
   kernels::ActivationTile residual_{};
+  float* residual_rest_ = nullptr;  // [thread][k][tile_tokens]
   std::vector<float*> cosines_, sines_;
   struct ThreadScratch {
     Buffer memory;
@@ -157,6 +161,7 @@ class ChunkExecutor {
     float* attention;
     float* rotated;   // [k][tile_tokens]: one tile of a planes step's input
     float* identity;  // [16][tile_tokens]: a tile of rows before they are spread over several outputs
+    float* mixing;    // [Plan::rotation_scratch()]
   };
   std::vector<ThreadScratch> threads_;
 };

@@ -1,6 +1,23 @@
 #include "device/cpu/kv_cache.hpp"
 
+#include <initializer_list>
+
+#include "base/error.hpp"
+
 namespace cairn::device::cpu {
+namespace {
+
+// A file and a flag choose the factors, each within its own bounds.
+size_t product(std::initializer_list<size_t> factors) {
+  size_t result = 1;
+  for (const size_t factor : factors) {
+    if (__builtin_mul_overflow(result, factor, &result))
+      fail(ErrorCode::out_of_memory, "a KV cache of more bytes than there are addresses");
+  }
+  return result;
+}
+
+}  // namespace
 
 KvCache::KvCache(const graph::HyperParameters& parameters, uint32_t context, kernels::KvFormat format)
     : format_(format),
@@ -11,9 +28,9 @@ KvCache::KvCache(const graph::HyperParameters& parameters, uint32_t context, ker
       element_(format == kernels::KvFormat::f32   ? 4
                : format == kernels::KvFormat::f16 ? 2
                                                   : 1) {
-  const size_t rows = static_cast<size_t>(matrices_) * heads_ * context_;
-  rows_ = Buffer(rows * head_size_ * element_);
-  if (format == kernels::KvFormat::i8) scales_ = Buffer(rows * sizeof(float));
+  const size_t rows = product({matrices_, heads_, context_});
+  rows_ = Buffer(product({rows, head_size_, element_}));
+  if (format == kernels::KvFormat::i8) scales_ = Buffer(product({rows, sizeof(float)}));
 }
 
 KvCache::Place KvCache::place(uint32_t matrix, uint32_t head, uint32_t position) const {

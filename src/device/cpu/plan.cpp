@@ -122,6 +122,12 @@ Matrix Plan::stack_matrix(const resident::Matrix& found) {
   return result;
 }
 
+size_t Plan::rotation_scratch() const {
+  size_t most = 0;
+  for (const auto& [width, rotation] : rotations_) most = std::max(most, rotation.scratch_floats());
+  return most;
+}
+
 // Whether every product that reads the slot before it is written again is one of planes alone.
 bool Plan::only_planes_read(std::span<const graph::Op> ops, graph::Slot slot) const {
   if (set == nullptr || any_exact_) return false;

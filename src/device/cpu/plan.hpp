@@ -61,6 +61,7 @@ class Plan {
 
   kernels::Target target() const { return target_; }
   bool any_exact() const { return any_exact_; }  // whether the model is a stack that holds exact rows
+  size_t rotation_scratch() const;               // floats that any of the matrices' rotations wants
 
   std::vector<BoundOp> embed;
   std::vector<Step> layers;  // of all layers, one after the other

@@ -11,10 +11,10 @@ PlanesInput::PlanesInput(const Plan& plan) {
       if (step.planes) widest = std::max(widest, step.ops.front().matrix.k);
     }
   }
-  if (widest == 0) return;
-  const size_t padded = (widest + 63) / 64 * 64;
-  memory = Buffer(padded * (sizeof(float) + 2));
-  rotated = memory.as<float>();
+  const size_t padded = (widest + 63) / 64 * 64, mixing = plan.rotation_scratch();
+  memory = Buffer(padded * (sizeof(float) + 2) + mixing * sizeof(float));
+  scratch = memory.as<float>();
+  rotated = scratch + mixing;
   values = reinterpret_cast<int8_t*>(rotated + padded);
   magnitudes = reinterpret_cast<uint8_t*>(values + padded);
 }
@@ -45,7 +45,7 @@ void read_stored_row(const Plan& plan, const kernels::PlaneKernels& kernels, con
 }
 
 void read_row(const Plan& plan, const kernels::PlaneKernels& kernels, const Matrix& matrix, uint32_t row,
-              float* out) {
+              float* scratch, float* out) {
   if (matrix.stack == nullptr) {
     matrix.encoding->dequantize(matrix.row(row), matrix.k, out);
     return;
@@ -53,7 +53,7 @@ void read_row(const Plan& plan, const kernels::PlaneKernels& kernels, const Matr
   const uint32_t stored = matrix.stack->stored[row];
   read_stored_row(plan, kernels, matrix, stored, out);
   const bool exact = exact_rows(matrix, stored / matrix.stack->layout->rows_per_group) != nullptr;
-  if (matrix.rotation != nullptr && !exact) matrix.rotation->apply_inverse(out);
+  if (matrix.rotation != nullptr && !exact) matrix.rotation->apply_inverse(out, scratch);
 }
 
 size_t sharing_ops(const Step& step, size_t op) {

@@ -12,6 +12,7 @@ struct PlanesInput {
   explicit PlanesInput(const Plan& plan);  // room for the widest input of a planes step
   Buffer memory{};
   float* rotated = nullptr;       // [k]
+  float* scratch = nullptr;       // [Plan::rotation_scratch()]
   int8_t* values = nullptr;       // [k]
   uint8_t* magnitudes = nullptr;  // [k]
 };
@@ -19,9 +20,10 @@ struct PlanesInput {
 // Tiles [begin, begin + tiles) of a group; k columns.
 kernels::PlaneRows slice(const kernels::PlaneRows& rows, uint32_t begin, uint32_t tiles, size_t k);
 
-// A row of a matrix of the model, whether a stack's or not, in the source's coordinates.
+// A row of a matrix of the model, whether a stack's or not, in the source's coordinates. scratch:
+// [Plan::rotation_scratch()].
 void read_row(const Plan& plan, const kernels::PlaneKernels& kernels, const Matrix& matrix, uint32_t row,
-              float* out);
+              float* scratch, float* out);
 // A stack's stored row as planes multiply it: rotated like the input, unless it is one of a group's exact
 // rows.
 void read_stored_row(const Plan& plan, const kernels::PlaneKernels& kernels, const Matrix& matrix,

@@ -1,6 +1,7 @@
 #include "device/runner.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <mutex>
 
@@ -26,6 +27,22 @@ kernels::KvFormat kv_format(const RunnerOptions& options) {
   return options.precision == Precision::f32 ? kernels::KvFormat::f32 : kernels::KvFormat::f16;
 }
 
+// The weights of a pass, which may be cut while they are read: check() before its results are used.
+class Reading {
+ public:
+  explicit Reading(const gguf::File& file) : file_(file) {
+    file_.require_whole();
+    file_.tolerate_losses(true);
+  }
+  ~Reading() { file_.tolerate_losses(false); }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+  void check() const { file_.require_read(); }
+
+ private:
+  const gguf::File& file_;
+};
+
 class CpuRunner final : public Runner {
  public:
   CpuRunner(const gguf::File& file, const RunnerOptions& options)
@@ -48,11 +65,7 @@ class CpuRunner final : public Runner {
                  [this] { throw_if_cancelled(); }},
         token_(machine_),
         chunk_(machine_, options.chunk) {
-    if (!set_) {
-      if (options_.memory != 0) set_memory(options_.memory);
-      return;
-    }
-    account_ = std::make_unique<resident::Account>(*set_);
+    if (set_) account_ = std::make_unique<resident::Account>(*set_);
   }
   ~CpuRunner() override { governor_.reset(); }
 
@@ -63,10 +76,13 @@ class CpuRunner final : public Runner {
   uint64_t kv_bytes() const override { return cache_.bytes_used(length_); }
   uint64_t scratch_bytes() const override { return token_.scratch_bytes() + chunk_.scratch_bytes(); }
 
+  ThreadUse thread_use() const override { return pool_.use(); }
+
   void forward(std::span<const int32_t> tokens, uint32_t position, Logits wanted, float* logits) override {
     check_forward(*this, tokens, position);
     if (set_) before_pass(tokens.size(), position);
     length_ = position;  // whatever stops the pass
+    const Reading reading(file_);
     const resident::Pass pass(set_.get());
     const size_t vocabulary = model_.parameters.vocabulary;
     if (tokens.size() <= kFewTokens) {
@@ -86,6 +102,7 @@ class CpuRunner final : public Runner {
         token_.run_head(logits);
       }
     }
+    reading.check();
     length_ = position + static_cast<uint32_t>(tokens.size());
   }
 
@@ -94,6 +111,7 @@ class CpuRunner final : public Runner {
     if (!set_) return Runner::set_memory(bytes);
     if (bytes != 0) check_budget(bytes, 0);
     const std::lock_guard lock(governing_);
+    chosen_ = true;
     governor_.reset();
     options_.memory = bytes;  // what the first pass would otherwise set is overridden
     options_.memory_auto = false;
@@ -146,19 +164,24 @@ class CpuRunner final : public Runner {
     scratch_touched_ = std::max(scratch_touched_, scratch);
     if (opened_) return account_->before_pass(coming);
     // The tokenizer and whatever else was made meanwhile is in memory now: only now is it known what is left.
-    opened_ = true;
-    const std::lock_guard lock(governing_);
-    if (account_->budget() != resident::kUnlimited) {
-      // Somebody has chosen a budget already.
-    } else if (options_.memory_auto) {
-      govern();
-    } else if (options_.memory != 0) {
-      check_budget(options_.memory, coming);
-      account_->set_budget(options_.memory);
-    }
+    choose_budget(coming);
     account_->before_pass(coming);
-    if (account_->budget() == resident::kUnlimited) account_->set_budget(resident::kUnlimited);
-    set_->wait_until_read();
+    // Nothing is held while the stack is read: set_memory may come at any time and change what is waited for.
+    while (!set_->wait_until_read(std::chrono::milliseconds(50))) throw_if_cancelled();
+    opened_ = true;
+  }
+
+  // What the options say, unless somebody has called set_memory already.
+  void choose_budget(uint64_t coming) {
+    const std::lock_guard lock(governing_);
+    if (chosen_) return;
+    if (options_.memory_auto) {
+      govern();
+    } else {
+      if (options_.memory != 0) check_budget(options_.memory, coming);
+      account_->set_budget(options_.memory == 0 ? resident::kUnlimited : options_.memory);
+    }
+    chosen_ = true;
   }
 
   gguf::File file_;  // shares the mapping
@@ -169,8 +192,9 @@ class CpuRunner final : public Runner {
   const std::unique_ptr<resident::Set> set_;  // of a stack's blocks, like the three below
   std::unique_ptr<resident::Account> account_;
   std::unique_ptr<resident::Governor> governor_;
-  std::mutex governing_;  // of governor_: set_memory ends it from any thread
-  bool opened_ = false;
+  std::mutex governing_;  // of governor_, which set_memory ends from any thread, and of chosen_
+  bool chosen_ = false;   // a budget
+  bool opened_ = false;   // the first pass has waited for what it allows
   Plan plan_;
   KvCache cache_;
   Machine machine_;
@@ -188,6 +212,7 @@ std::unique_ptr<Runner> make_cpu_runner(const gguf::File& file, const RunnerOpti
     fail(ErrorCode::invalid_argument, "context ({}) and chunk ({}) must be at least 1", options.context,
          options.chunk);
   }
+  warn_of_fixed_memory(file, options);
   RunnerOptions sensible = options;
   sensible.chunk = std::min(options.chunk, options.context);
   return std::make_unique<cpu::CpuRunner>(file, sensible);

@@ -59,7 +59,14 @@ TokenExecutor::TokenExecutor(const Machine& machine) : machine_(machine), planes
     sines_.push_back(table + padded(rope.dims / 2));
     table += 2 * padded(rope.dims / 2);
   }
-  rows_.resize(machine.pool.threads());
+  size_t widest = 0;  // of float products
+  for (const std::vector<Step>* steps : {&machine.plan.layers, &machine.plan.head}) {
+    for (const Step& step : *steps) {
+      if (step.kind == StepKind::linears && !step.integer)
+        widest = std::max(widest, step.ops.front().matrix.k);
+    }
+  }
+  rows_.assign(machine.pool.threads(), std::vector<float>(widest));
 }
 
 void TokenExecutor::run(int32_t token, uint32_t position, float* logits) {
@@ -68,7 +75,7 @@ void TokenExecutor::run(int32_t token, uint32_t position, float* logits) {
   }
   for (const BoundOp& bound : machine_.plan.embed) {
     if (bound.op.kind == OpKind::embed) {
-      read_row(machine_.plan, machine_.planes, bound.matrix, static_cast<uint32_t>(token),
+      read_row(machine_.plan, machine_.planes, bound.matrix, static_cast<uint32_t>(token), planes_.scratch,
                slot(bound.op.output));
     } else {
       run_floats({StepKind::floats, 0, {bound}});
@@ -200,25 +207,15 @@ void TokenExecutor::run_linears(const Step& step) {
     float* out = slot(task.bound->op.output) + task.row;
     const kernels::QuantizedVector& x = quantized_[static_cast<size_t>(task.bound->op.input)];
     if (step.fine) {
-      // A few rows at a time, so that the second product finds them in the first-level cache while the
-      // memory brings the next.
-      constexpr size_t kRows = 4;
-      float low[kRows];
-      for (size_t r = 0; r < task.rows; r += kRows) {
-        const size_t rows = std::min(kRows, task.rows - r);
-        const std::byte* from = matrix.row(task.row + r);
-        matrix.encoding->gemv(from, matrix.row_bytes, rows, matrix.k, x, out + r);
-        matrix.encoding->gemv(from, matrix.row_bytes, rows, matrix.k, residual_, low);
-        for (size_t i = 0; i < rows; ++i) out[r + i] += low[i];
-      }
+      matrix.encoding->gemv_pair(matrix.row(task.row), matrix.row_bytes, task.rows, matrix.k, x, residual_,
+                                 out);
     } else if (step.integer) {
       matrix.encoding->gemv(matrix.row(task.row), matrix.row_bytes, task.rows, matrix.k, x, out);
     } else {
-      std::vector<float>& row = rows_[thread];
-      row.resize(std::max(row.size(), matrix.k));
+      float* row = rows_[thread].data();
       for (size_t r = 0; r < task.rows; ++r) {
-        matrix.encoding->dequantize(matrix.row(task.row + r), matrix.k, row.data());
-        out[r] = machine_.vector.dot(row.data(), slot(task.bound->op.input), matrix.k);
+        matrix.encoding->dequantize(matrix.row(task.row + r), matrix.k, row);
+        out[r] = machine_.vector.dot(row, slot(task.bound->op.input), matrix.k);
       }
     }
     if (task.bound->bias != nullptr) {
@@ -232,12 +229,16 @@ void TokenExecutor::run_attention(const Step& step, uint32_t position) {
   const graph::Op& op = step.ops.front().op;
   const kernels::AttentionShape shape = attention_shape(p, op);
   const size_t n = shape.head_size, group = shape.group;
-  const float* keys = slot(Slot::key);
+  float* keys = slot(Slot::key);
   const float* values = slot(Slot::value);
   const float* queries = slot(Slot::query);
   float* context = slot(Slot::context);
   const uint32_t end = position + 1;
   const uint32_t begin = op.window != 0 && end > op.window ? end - op.window : 0;
+  if (machine_.means && !(*machine_.means)[step.layer].empty()) {
+    const std::vector<float>& mean = (*machine_.means)[step.layer];
+    for (size_t i = 0; i < mean.size(); ++i) keys[i] -= mean[i];
+  }
   for (uint32_t head = 0; head < p.kv_heads; ++head) {
     const KvCache::Place k = machine_.cache.keys(step.layer, head, position);
     const KvCache::Place v = machine_.cache.values(step.layer, head, position);

@@ -17,7 +17,7 @@ void TokenExecutor::run_planes(const Step& step) {
   const size_t k = front.matrix.k;
   const float* x = slot(front.op.input);
   std::memcpy(planes_.rotated, x, k * sizeof(float));
-  if (front.matrix.rotation != nullptr) front.matrix.rotation->apply(planes_.rotated);
+  if (front.matrix.rotation != nullptr) front.matrix.rotation->apply(planes_.rotated, planes_.scratch);
   const kernels::PlaneVector input =
       machine_.planes.quantize(planes_.rotated, k, planes_.values, planes_.magnitudes);
 
@@ -44,11 +44,10 @@ void TokenExecutor::run_planes(const Step& step) {
     for (uint32_t begin = 0; begin < rows; begin += kRows) {
       const uint32_t count = std::min<uint32_t>(kRows, rows - begin);
       if (!step.integer) {
-        std::vector<float>& row = rows_[thread];
-        row.resize(std::max(row.size(), k));
+        float* row = rows_[thread].data();
         for (uint32_t r = 0; r < count; ++r) {
-          read_stored_row(machine_.plan, machine_.planes, bound.matrix, first + begin + r, row.data());
-          y[r] = machine_.vector.dot(row.data(), exact == nullptr ? planes_.rotated : x, k);
+          read_stored_row(machine_.plan, machine_.planes, bound.matrix, first + begin + r, row);
+          y[r] = machine_.vector.dot(row, exact == nullptr ? planes_.rotated : x, k);
         }
       } else if (exact != nullptr) {
         bound.matrix.encoding->gemv(exact + begin * bound.matrix.row_bytes, bound.matrix.row_bytes, count, k,

@@ -1,13 +1,11 @@
 #include "device/openvino/program.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <filesystem>
 
 #include "base/error.hpp"
+#include "base/unfinished_file.hpp"
 
 namespace cairn::device::openvino {
 namespace {
@@ -156,16 +154,10 @@ double Program::worst_error(const std::string& graph, const Weights& weights) {
 }
 
 void Program::write_blob(const std::string& path, const std::string& identity) {
-  struct Exported {  // what OpenVINO writes, by path alone; gone when it has been sealed
-    std::string path;
-    ~Exported() {
-      std::error_code ignored;
-      std::filesystem::remove(path, ignored);
-    }
-  } const exported{fmt::format("{}.{}.export", path, ::getpid())};
-  check(device_.library->api().compiled_model_export_model(compiled_.get(), exported.path.c_str()), path,
+  const UnfinishedFile exported(path, path);  // OpenVINO writes by path alone; gone when it has been sealed
+  check(device_.library->api().compiled_model_export_model(compiled_.get(), exported.path().c_str()), path,
         "cannot export its blob");
-  const MappedFile file(exported.path);
+  const MappedFile file(exported.path());
   write_sealed(path, identity, static_cast<uint32_t>(arithmetic_),
                [&](const auto& put) { put(file.bytes()); });
 }

@@ -71,4 +71,21 @@ void GemvFloats(const void* weights, size_t row_bytes, size_t rows, size_t k, co
   }
 }
 
+// y = W · x + W · rest, a row after the other.
+template <void (*kGemv)(const void*, size_t, size_t, size_t, const QuantizedVector&, float*)>
+void BothRows(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+              const QuantizedVector& rest, float* y) {
+  for (size_t r = 0; r < rows; ++r) {
+    const auto* row = static_cast<const uint8_t*>(weights) + r * row_bytes;
+    float low;
+    kGemv(row, row_bytes, 1, k, x, y + r);
+    kGemv(row, row_bytes, 1, k, rest, &low);
+    y[r] += low;
+  }
+}
+template <class E>
+constexpr auto GemvPair = BothRows<Gemv<E>>;
+template <class E>
+constexpr auto GemvFloatsPair = BothRows<GemvFloats<E>>;
+
 }  // namespace cairn::kernels::CAIRN_TARGET

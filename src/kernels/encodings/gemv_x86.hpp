@@ -7,15 +7,14 @@
 // (measured on Zen 5: 27 GB/s against 9–18). What depends on the activations alone is made once for all rows.
 #pragma once
 
-#include "kernels/encodings/unpack.hpp"
+#include "kernels/encodings/activations_x86.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 constexpr int kRowsTogether = 4;  // rows whose lanes are summed at once
-constexpr size_t kSlice = 16384;  // columns whose prepared activations are held at a time
-constexpr size_t kPrefetchBytes =
-    2048;  // ahead of the block at hand; crosses the page ends where hardware stops
+// Ahead of the block at hand; crosses the page ends where hardware stops.
+constexpr size_t kPrefetchBytes = 4096;
 
 // The sums of four vectors' lanes, into y[0 … count).
 HWY_INLINE void StoreSums(const float* HWY_RESTRICT lanes, size_t count, bool add, float* HWY_RESTRICT y) {
@@ -39,152 +38,84 @@ HWY_INLINE void StoreSums(const float* HWY_RESTRICT lanes, size_t count, bool ad
   for (size_t r = 0; r < count; ++r) y[r] = add ? y[r] + sums[r] : sums[r];
 }
 
-// The lanes of step kStep's scales: lane l of the step's 32-bit products belongs to scale (l · 4 + first
-// code) / 32, or / 16 with two scales a group.
-template <int kSubscales, int kStep>
-HWY_INLINE VF32 SpreadScales(const float* HWY_RESTRICT scale) {
-#if HWY_TARGET == HWY_AVX3
-  if constexpr (kSubscales == 1) {
-    const __m512i lanes =
-        _mm512_inserti64x4(_mm512_set1_epi32(2 * kStep), _mm256_set1_epi32(2 * kStep + 1), 1);
-    return VF32{_mm512_permutexvar_ps(lanes, _mm512_castps256_ps512(_mm256_load_ps(scale)))};
-  } else {
-    const __m512i lanes = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-    return VF32{
-        _mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32(4 * kStep)), _mm512_load_ps(scale))};
-  }
-#else
-  if constexpr (kSubscales == 1) {
-    return VF32{_mm256_broadcast_ss(scale + kStep)};
-  } else {
-    double both;
-    __builtin_memcpy(&both, scale + 2 * kStep, 8);
-    return VF32{_mm256_permutevar_ps(_mm256_castpd_ps(_mm256_set1_pd(both)),
-                                     _mm256_set_epi32(1, 1, 1, 1, 0, 0, 0, 0))};
-  }
-#endif
-}
-
-// A slice's activations, and what every row takes from them alone.
-template <class E>
-struct Activations {
-  static constexpr bool kPairs = !CAIRN_HAS_VNNI;  // products are summed in 16 bits first
-  static constexpr bool kSums = E::kHasOffset && E::kSubscales == 2;
-  static constexpr int kZeroTerm =
-      E::kSigned && !kPairs ? 128 : E::kZero;  // signed codes become unsigned, 128 more
-
-  HWY_INLINE Activations(const QuantizedVector& x, size_t begin, size_t groups)
-      : values(x.values + begin * kGroupSize), scales(x.scales + begin), sums(x.sums + begin) {
-    if constexpr (kZeroTerm != 0 || kSums) {
-      for (size_t i = 0; i < groups * kGroupSize; i += kVectorBytes) {
-        const VI8 v = hn::LoadU(DI8(), values + i);
-        if constexpr (kSums) {
-          hn::Store(hn::ConvertTo(DF32(), Dot4(hn::Zero(DI32()), hn::Set(DU8(), 1), v)), DF32(),
-                    value_sums + i / 4);
-        } else if constexpr (kPairs) {
-          hn::Store(Dot2(hn::Set(DU8(), kZeroTerm), v), DI16(), zero_terms + i / 2);
-        } else {
-          const VI32 term = Dot4(hn::Zero(DI32()), hn::Set(DU8(), kZeroTerm), v);
-          hn::Store(hn::Sub(hn::Zero(DI32()), term), DI32(), reinterpret_cast<int32_t*>(zero_terms + i / 2));
-        }
-      }
-    }
-    if constexpr (E::kSubscales == 2) {
-      for (size_t g = 0; g < groups; ++g) half_scales[2 * g] = half_scales[2 * g + 1] = scales[g];
-    }
-  }
-
-  // Σ (code − zero) · x for each four codes.
-  HWY_INLINE VI32 Dot(StepCodes codes, size_t at) const {
-    const VI8 x = hn::LoadU(DI8(), values + at);
-    if constexpr (!kPairs) {
-      if constexpr (E::kSigned) codes = hn::Xor(codes, hn::Set(DU8(), 0x80));
-      if constexpr (kZeroTerm == 0) return Dot4(hn::Zero(DI32()), codes, x);
-      return Dot4(hn::Load(DI32(), reinterpret_cast<const int32_t*>(zero_terms + at / 2)), codes, x);
-    } else if constexpr (E::kSigned) {
-      return Dot4Signed(hn::Zero(DI32()), hn::BitCast(DI8(), codes), x);
-    } else {
-      VI16 pairs = Dot2(codes, x);  // within ±63 · 254, the zero term within ±32 · 254
-      if constexpr (kZeroTerm != 0) pairs = hn::Sub(pairs, hn::Load(DI16(), zero_terms + at / 2));
-      return Dot2(pairs, hn::Set(DI16(), 1));
-    }
-  }
-
-  const int8_t* values;
-  const float* scales;
-  const float* sums;
-  // −zero · Σ x for each four (an int32), or zero · Σ x for each two.
-  alignas(64) int16_t zero_terms[kZeroTerm != 0 ? kSlice / 2 : 1];
-  alignas(64) float value_sums[kSums ? kSlice / 4 : 1];                 // Σ x for each four
-  alignas(64) float half_scales[E::kSubscales == 2 ? kSlice / 16 : 1];  // each group's scale twice
-};
-
-// out = a · b for the scales of a chunk; what lies beyond `count` groups becomes 0.
-template <int kScales, int kCount>
-HWY_INLINE void MultiplyScales(const float* a, const float* HWY_RESTRICT b, float* out) {
-  if constexpr (kCount < kChunkGroups) {
-    for (int i = 0; i < kChunkGroups; ++i) out[i] = i < kCount ? a[i] * b[i] : 0;
-  } else {
-    const hn::CappedTag<float, kScales> d;  // whole at once: a wider load after two stores would stall
-    for (int i = 0; i < kScales; i += static_cast<int>(hn::Lanes(d)))
-      hn::Store(hn::Mul(hn::Load(d, a + i), hn::LoadU(d, b + i)), d, out + i);
-  }
-}
-
 // A row's sums in two vectors, so that two chains of additions run at once.
 struct RowSums {
   VF32 even, odd;
 };
 
-template <class E, int kCount>
-HWY_INLINE RowSums GemvChunk(const uint8_t* HWY_RESTRICT p, size_t group, const Activations<E>& x,
-                             RowSums sums) {
-  constexpr int kScales = kChunkGroups * E::kSubscales;
-  constexpr int kBytes = E::kBytes * kCount / E::kGroups;
-  const DF32 df;
-  for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
-  alignas(64) float scale[kScales], offset[kScales];
-  E::template Scales<kCount>(p, scale, offset);
-  const float* x_scales = E::kSubscales == 2 ? x.half_scales + 2 * group : x.scales + group;
-  MultiplyScales<kScales, kCount>(scale, x_scales, scale);
-  if constexpr (Activations<E>::kSums) {
-    MultiplyScales<kScales, kCount>(offset, x_scales, offset);
-  } else if constexpr (E::kHasOffset) {
-    MultiplyScales<kScales, kCount>(offset, x.sums + group, offset);
+// acc + a · b for eight floats.
+HWY_INLINE VF32 AddEight(VF32 acc, const float* a, const float* b) {
 #if HWY_TARGET == HWY_AVX3
-    sums.odd = hn::Add(sums.odd, VF32{_mm512_zextps256_ps512(_mm256_load_ps(offset))});
+  return VF32{_mm512_fmadd_ps(_mm512_zextps256_ps512(_mm256_load_ps(a)),
+                              _mm512_zextps256_ps512(_mm256_loadu_ps(b)), acc.raw)};
 #else
-    sums.odd = hn::Add(sums.odd, hn::Load(df, offset));
+  return VF32{_mm256_fmadd_ps(_mm256_load_ps(a), _mm256_loadu_ps(b), acc.raw)};
 #endif
+}
+
+// sums + the products of a chunk with kInputs activations.
+template <class E, int kCount, int kInputs>
+HWY_INLINE RowSums GemvChunk(const uint8_t* HWY_RESTRICT p, size_t group, const Activations<E>* x,
+                             RowSums sums) {
+  using A = Activations<E>;
+  constexpr int kScales = kChunkGroups * E::kSubscales;
+  const DF32 df;
+  const hn::FixedTag<float, 8> d8;
+  alignas(64) float scale[kScales], offset[kScales];
+  alignas(64) float scaled[kInputs][kScales];  // scale · that of the activations
+  E::template Scales<kCount>(p, scale, offset);
+  if constexpr (E::kHasOffset && A::kMissing != 0) {
+    const auto missing = hn::Set(d8, A::kMissing);
+    hn::Store(hn::MulAdd(hn::Load(d8, scale), missing, hn::Load(d8, offset)), d8, offset);
   }
-  const float* spread_from = scale;
-#if HWY_TARGET == HWY_AVX2
-  // Broadcasts from memory cost no shuffle; clang 14 would keep the scales in a register and permute it.
-  if constexpr (E::kSubscales == 1) __asm__("" : "+r"(spread_from) : "m"(scale));
-#endif
-  Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
-    constexpr int kStep = decltype(step)::value;
-    VF32& sum = kStep % 2 == 0 ? sums.even : sums.odd;
-    const size_t at = group * kGroupSize + static_cast<size_t>(kStep * kStepCodes);
-    const VI32 dot = x.Dot(E::template Codes<kStep, kCount>(p), at);
-    sum = hn::MulAdd(hn::ConvertTo(df, dot), SpreadScales<E::kSubscales, kStep>(spread_from), sum);
-    if constexpr (Activations<E>::kSums) {
-      sum = hn::MulAdd(hn::Load(df, x.value_sums + at / 4), SpreadScales<E::kSubscales, kStep>(offset), sum);
+  Unroll<0, kInputs>([&](auto i) CAIRN_LAMBDA {
+    constexpr int kInput = decltype(i)::value;
+    const A& input = x[kInput];
+    if constexpr (E::kHasOffset) {
+      const float* x_sums = A::kHalves ? input.half_sums + 2 * group : input.sums + group;
+      sums.odd = AddEight(sums.odd, offset, x_sums);
+      if constexpr (A::kHalves) sums.even = AddEight(sums.even, offset + 8, x_sums + 8);
     }
+    const auto x_scales = hn::LoadU(d8, input.scales + group);
+    if constexpr (A::kHalves) {
+      const __m256 low = _mm256_unpacklo_ps(x_scales.raw, x_scales.raw),
+                   high = _mm256_unpackhi_ps(x_scales.raw, x_scales.raw);
+      const decltype(x_scales) first{_mm256_permute2f128_ps(low, high, 0x20)},
+          last{_mm256_permute2f128_ps(low, high, 0x31)};
+      hn::Store(hn::Mul(hn::Load(d8, scale), first), d8, scaled[kInput]);
+      hn::Store(hn::Mul(hn::Load(d8, scale + 8), last), d8, scaled[kInput] + 8);
+    } else {
+      hn::Store(hn::Mul(hn::Load(d8, scale), x_scales), d8, scaled[kInput]);
+    }
+  });
+  const auto codes = [&](auto lanes) CAIRN_LAMBDA { return E::template Codes<decltype(lanes)>(p); };
+  Unroll<0, A::template kVectors<kCount>>([&](auto i) CAIRN_LAMBDA {
+    constexpr int kIndex = decltype(i)::value;
+    VI32 dots[kInputs];
+    A::template Dots<kIndex, kCount>(x, group, codes, dots);
+    Unroll<0, kInputs>([&](auto j) CAIRN_LAMBDA {
+      constexpr int kInput = decltype(j)::value;
+      VF32& sum = (kIndex + kInput) % 2 == 0 ? sums.even : sums.odd;
+      sum = hn::MulAdd(hn::ConvertTo(df, dots[kInput]),
+                       SpreadScales<E::kSubscales, kIndex, kCount>(scaled[kInput]), sum);
+    });
   });
   return sums;
 }
 
-template <class E>
-void GemvSlice(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups, const Activations<E>& x,
-               bool add, float* y) {
+template <class E, int kInputs>
+HWY_INLINE void GemvSlice(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups,
+                          const Activations<E>* x, bool add, float* y) {
   const DF32 df;
   alignas(64) float lanes[kRowsTogether * kVectorBytes / 4] = {};
   for (size_t r = 0; r < rows; ++r) {
     RowSums sums{hn::Zero(df), hn::Zero(df)};
     ForEachChunk<E>(weights + r * row_bytes, groups,
-                    [&](const uint8_t* p, size_t g, auto count)
-                        CAIRN_LAMBDA { sums = GemvChunk<E, decltype(count)::value>(p, g, x, sums); });
+                    [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
+                      constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
+                      for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
+                      sums = GemvChunk<E, kCount, kInputs>(p, g, x, sums);
+                    });
     const size_t in_batch = r % kRowsTogether;
     hn::Store(hn::Add(sums.even, sums.odd), df, lanes + in_batch * kVectorBytes / 4);
     if (in_batch + 1 == kRowsTogether || r + 1 == rows)
@@ -192,21 +123,33 @@ void GemvSlice(const uint8_t* weights, size_t row_bytes, size_t rows, size_t gro
   }
 }
 
-template <class E>
-void Gemv(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x, float* y) {
+template <class E, int kInputs>
+HWY_INLINE void GemvInputs(const void* weights, size_t row_bytes, size_t rows, size_t k,
+                           const QuantizedVector* x, float* y) {
   constexpr size_t kSliceBytes = kSlice / (kGroupSize * E::kGroups) * E::kBytes;
   const uint8_t* column = static_cast<const uint8_t*>(weights);
   for (size_t begin = 0; begin < k; begin += kSlice, column += kSliceBytes) {
     const size_t groups = (k - begin < kSlice ? k - begin : kSlice) / kGroupSize;
-    const Activations<E> prepared(x, begin / kGroupSize, groups);
-    GemvSlice<E>(column, row_bytes, rows, groups, prepared, begin != 0, y);
+    Activations<E> prepared[kInputs];
+    for (int i = 0; i < kInputs; ++i) prepared[i].Prepare(x[i], begin / kGroupSize, groups);
+    GemvSlice<E, kInputs>(column, row_bytes, rows, groups, prepared, begin != 0, y);
   }
+}
+template <class E>
+void Gemv(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x, float* y) {
+  GemvInputs<E, 1>(weights, row_bytes, rows, k, &x, y);
+}
+template <class E>
+void GemvPair(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+              const QuantizedVector& rest, float* y) {
+  const QuantizedVector both[2] = {x, rest};
+  GemvInputs<E, 2>(weights, row_bytes, rows, k, both, y);
 }
 
 // The same for rows of floats: the activations become floats again, for two rows at a time.
 template <class E>
-void GemvFloats(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
-                float* y) {
+void GemvFloatInputs(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector* x,
+                     size_t inputs, float* y) {
   const DF32 df;
   const hn::Rebind<int8_t, DF32> d8;
   constexpr size_t kLanes = kVectorBytes / 4;
@@ -214,8 +157,12 @@ void GemvFloats(const void* weights, size_t row_bytes, size_t rows, size_t k, co
   for (size_t begin = 0; begin < k; begin += kSlice) {
     const size_t count = k - begin < kSlice ? k - begin : kSlice;
     for (size_t i = 0; i < count; i += kLanes) {
-      const VF32 v = hn::ConvertTo(df, hn::PromoteTo(DI32(), hn::LoadU(d8, x.values + begin + i)));
-      hn::Store(hn::Mul(v, hn::Set(df, x.scales[(begin + i) / kGroupSize])), df, activations + i);
+      VF32 sum = hn::Zero(df);
+      for (size_t input = 0; input < inputs; ++input) {
+        const VF32 v = hn::ConvertTo(df, hn::PromoteTo(DI32(), hn::LoadU(d8, x[input].values + begin + i)));
+        sum = hn::MulAdd(v, hn::Set(df, x[input].scales[(begin + i) / kGroupSize]), sum);
+      }
+      hn::Store(sum, df, activations + i);
     }
     alignas(64) float lanes[kRowsTogether * kLanes] = {};
     for (size_t r = 0; r < rows; ++r) {
@@ -241,6 +188,18 @@ void GemvFloats(const void* weights, size_t row_bytes, size_t rows, size_t k, co
       }
     }
   }
+}
+
+template <class E>
+void GemvFloats(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+                float* y) {
+  GemvFloatInputs<E>(weights, row_bytes, rows, k, &x, 1, y);
+}
+template <class E>
+void GemvFloatsPair(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+                    const QuantizedVector& rest, float* y) {
+  const QuantizedVector both[2] = {x, rest};
+  GemvFloatInputs<E>(weights, row_bytes, rows, k, both, 2, y);
 }
 
 }  // namespace cairn::kernels::CAIRN_TARGET

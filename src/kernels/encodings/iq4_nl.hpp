@@ -15,9 +15,9 @@ struct IQ4_NL : Block<18> {
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     LoadHalves<kBytes, kCount>(p, scale);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return LookUp(kNonLinear4, LoadNibbles<kBytes, kStep, kCount>(p + 2));
+    return LookUp(kNonLinear4, LoadNibbles<kBytes, Lanes>(p + 2));
   }
 };
 

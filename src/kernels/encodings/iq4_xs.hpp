@@ -21,9 +21,9 @@ struct IQ4_XS : Block<136, 8> {
     high = (high | high << 6) & 0x0303030303030303;
     ScaleBytes<8, int8_t>(SubtractFromBytes<32>(low | high << 4), 0, LoadHalf(p), scale);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return LookUp(kNonLinear4, LoadNibbles<16, kStep, kCount>(p + 8));
+    return LookUp(kNonLinear4, LoadNibbles<16, Lanes>(p + 8));
   }
 };
 

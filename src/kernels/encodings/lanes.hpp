@@ -1,9 +1,8 @@
 // What the block encodings are made of: bit fields of packed codes in vectors, and scales gathered from
 // blocks.
 //
-// Codes are handled in steps: kStep counts them from the start of a chunk of up to eight groups of 32. A step
-// is a vector on x86 (two groups on AVX-512, one on AVX2: lanes_x86.hpp), elsewhere a group
-// (lanes_portable.hpp).
+// Codes are handled in steps out of a chunk of up to eight groups of 32. A step is a vector on x86
+// (lanes_x86.hpp), elsewhere a group (lanes_portable.hpp).
 #pragma once
 
 #include "kernels/dot.hpp"
@@ -31,6 +30,18 @@ HWY_INLINE void Unroll(const Body& body) {
 }
 #define CAIRN_LAMBDA HWY_ATTR __attribute__((always_inline))
 
+constexpr int kPieces = CAIRN_HAS_MADDUBS ? static_cast<int>(kVectorBytes) / 16 : 2;  // of 16 codes in a step
+// Which codes a step of a chunk of kCount groups holds: its lane of 16 has half Half(lane) of group
+// Group(lane). Of what lies beyond the chunk it repeats the last group.
+template <int kStep, int kCount>
+struct InOrder {
+  static constexpr int Half(int lane) { return lane % 2; }
+  static constexpr int Group(int lane) {
+    const int group = (kStep * kPieces + lane) / 2;
+    return group < kCount ? group : kCount - 1;
+  }
+};
+
 template <class T>
 HWY_INLINE T LoadScalar(const uint8_t* p) {
   T value;
@@ -41,15 +52,16 @@ HWY_INLINE T LoadScalar(const uint8_t* p) {
 // What an encoding declares; each overrides what differs.
 //   kBytes, kGroups    a block's size, and its groups of 32
 //   kSubscales         scales a group: 1, or 2 when each half of 16 has its own
+//   kMostCode          the largest code, where it takes more than 4 bits
 //   kZero              w = scale * (code - kZero) [+ offset]
 //   kSigned            codes are s8 (then kZero is 0) instead of u8 of at most 7 bits
 //   kHasOffset         Scales writes offsets too, one for each scale
 //   Scales<kCount>(p, scale, offset)   of kCount groups from block p on; room for 8 * kSubscales, the rest 0
-//   Codes<kStep, kCount>(p)            the codes of step kStep
+//   Codes<Lanes>(p)                    the codes of a step, say InOrder<kStep, kCount>
 template <int kBlockBytes, int kBlockGroups = 1>
 struct Block {
   static constexpr int kBytes = kBlockBytes, kGroups = kBlockGroups;
-  static constexpr int kSubscales = 1, kZero = 0;
+  static constexpr int kSubscales = 1, kZero = 0, kMostCode = 15;
   static constexpr bool kSigned = false, kHasOffset = false;
 };
 
@@ -111,6 +123,22 @@ HWY_INLINE auto GatherScalars(const uint8_t* p) {
 }
 #endif
 
+#if CAIRN_HAS_MADDUBS
+// Four values of 2 or 4 bytes, kStride (at least 16) apart, side by side; the 16 bytes from each on are read.
+template <class T, int kStride>
+HWY_INLINE __m128i FourScalars(const uint8_t* p) {
+  static_assert(kStride >= 16);
+  const auto at = [&](int i) CAIRN_LAMBDA {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i * kStride));
+  };
+  if constexpr (sizeof(T) == 2) {
+    return _mm_unpacklo_epi32(_mm_unpacklo_epi16(at(0), at(1)), _mm_unpacklo_epi16(at(2), at(3)));
+  } else {
+    return _mm_unpacklo_epi64(_mm_unpacklo_epi32(at(0), at(1)), _mm_unpacklo_epi32(at(2), at(3)));
+  }
+}
+#endif
+
 #if HWY_TARGET == HWY_AVX3
 // Whether four blocks' halves lie in 64 bytes, and those in the eight blocks.
 template <int kStride, int kCount, int kBytes>
@@ -141,7 +169,13 @@ HWY_INLINE void LoadHalves(const uint8_t* p, float* HWY_RESTRICT out) {
   }
 #endif
 #if CAIRN_HAS_MADDUBS
-  _mm256_storeu_ps(out, _mm256_cvtph_ps(GatherScalars<uint16_t, kStride, kCount>(p)));
+  if constexpr (kCount == kChunkGroups) {
+    _mm256_storeu_ps(out,
+                     _mm256_cvtph_ps(_mm_unpacklo_epi64(FourScalars<uint16_t, kStride>(p),
+                                                        FourScalars<uint16_t, kStride>(p + 4 * kStride))));
+  } else {
+    _mm256_storeu_ps(out, _mm256_cvtph_ps(GatherScalars<uint16_t, kStride, kCount>(p)));
+  }
 #else
   for (int i = 0; i < 8; ++i) out[i] = i < kCount ? LoadHalf(p + i * kStride) : 0;
 #endif
@@ -159,7 +193,13 @@ HWY_INLINE void LoadHalfPairs(const uint8_t* p, float* HWY_RESTRICT first, float
   }
 #endif
 #if CAIRN_HAS_MADDUBS
-  const __m256i pairs = GatherScalars<uint32_t, kStride, kCount>(p);
+  __m256i pairs;
+  if constexpr (kCount == kChunkGroups) {
+    pairs =
+        _mm256_set_m128i(FourScalars<uint32_t, kStride>(p + 4 * kStride), FourScalars<uint32_t, kStride>(p));
+  } else {
+    pairs = GatherScalars<uint32_t, kStride, kCount>(p);
+  }
   const __m256i apart = _mm256_shuffle_epi8(
       pairs,
       _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15)));

@@ -15,10 +15,10 @@ HWY_INLINE StepCodes Or(const StepCodes& a, const StepCodes& b) {
 }
 
 // See lanes_x86.hpp for what these read.
-template <class Field, int kStep>
+template <class Field, class Lanes>
 HWY_INLINE StepCodes LoadField(const uint8_t* block) {
-  constexpr int kShift = Field::Shift(kStep);
-  const uint8_t* p = block + Field::Offset(kStep);
+  constexpr int kShift = Field::Shift(Lanes::Group(0));
+  const uint8_t* p = block + Field::Offset(Lanes::Group(0));
   StepCodes out;
   for (int i = 0; i < kGroupSize; ++i) {
     out.code[i] = static_cast<uint8_t>(
@@ -27,28 +27,28 @@ HWY_INLINE StepCodes LoadField(const uint8_t* block) {
   return out;
 }
 
-template <int kStride, int kStep, int>
+template <int kStride, class Lanes>
 HWY_INLINE StepCodes LoadNibbles(const uint8_t* first) {
-  const uint8_t* p = first + kStep * kStride;
+  const uint8_t* p = first + Lanes::Group(0) * kStride;
   StepCodes out;
   for (int i = 0; i < 16; ++i) out.code[i] = p[i] & 15;
   for (int i = 0; i < 16; ++i) out.code[16 + i] = p[i] >> 4;
   return out;
 }
 
-template <int kStride, int kStep, int>
+template <int kStride, class Lanes>
 HWY_INLINE StepCodes LoadGroups(const uint8_t* first) {
   StepCodes out;
-  __builtin_memcpy(out.code, first + kStep * kStride, kGroupSize);
+  __builtin_memcpy(out.code, first + Lanes::Group(0) * kStride, kGroupSize);
   return out;
 }
 
-template <int kStride, int kStep, int>
+template <int kStride, class Lanes>
 HWY_INLINE StepCodes AddFifthBits(StepCodes codes, const uint8_t* first) {
   // A byte of bits spread over eight bytes: bit i stays in byte i, and an addition carries it to the byte's
   // top.
   for (int i = 0; i < 4; ++i) {
-    const uint64_t byte = first[kStep * kStride + i];
+    const uint64_t byte = first[Lanes::Group(0) * kStride + i];
     const uint64_t bits = byte * 0x0101010101010101 & 0x8040201008040201;
     const uint64_t fifth = (bits + 0x00406070787C7E7F) >> 3 & 0x1010101010101010;
     uint64_t eight;

@@ -11,6 +11,12 @@ HWY_INLINE StepCodes Or(StepCodes a, StepCodes b) {
   return hn::Or(a, b);
 }
 
+// Eight bytes of the bits that a shift to the right by `shift` (to the left when negative) brings to `bits`.
+constexpr long long Before(uint8_t bits, int shift) {
+  const auto byte = static_cast<uint8_t>(shift < 0 ? bits >> -shift : bits << shift);
+  return static_cast<long long>(byte * 0x0101010101010101u);
+}
+
 // Shifts bytes right (left when negative); bits that cross into a neighbour are the caller's to mask.
 template <int kShift>
 HWY_INLINE VU8 ShiftBytes(VU8 v) {
@@ -24,92 +30,144 @@ HWY_INLINE VU8 ShiftBytes(VU8 v) {
   }
 }
 
+// Pieces of 16 bytes at p + kAt… in a vector.
 #if HWY_TARGET == HWY_AVX3
-// The same with one shift for the lower half and another for the upper.
-template <int kLower, int kUpper>
-HWY_INLINE VU8 ShiftHalves(VU8 v) {
-  static_assert((kLower >= 0 && kUpper >= 0) || (kLower <= 0 && kUpper <= 0));
-  constexpr int kLow = kLower < 0 ? -kLower : kLower, kHigh = kUpper < 0 ? -kUpper : kUpper;
-  if constexpr (kLower == kUpper) {
-    return ShiftBytes<kLower>(v);
+template <int kAt, int kAt1, int kAt2, int kAt3>
+HWY_INLINE VU8 LoadPieces(const uint8_t* p) {
+  const auto piece = [&](int at)
+                         CAIRN_LAMBDA { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + at)); };
+  const auto two = [&](int at)
+                       CAIRN_LAMBDA { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + at)); };
+  if constexpr (kAt1 == kAt + 16 && kAt2 == kAt + 32 && kAt3 == kAt + 48) {
+    return VU8{_mm512_loadu_si512(p + kAt)};
+  } else if constexpr (kAt1 == kAt + 16 && kAt3 == kAt1 && kAt2 == kAt) {
+    return VU8{_mm512_broadcast_i64x4(two(kAt))};
+  } else if constexpr (kAt1 == kAt + 16 && kAt3 == kAt2 + 16) {
+    return VU8{_mm512_inserti64x4(_mm512_castsi256_si512(two(kAt)), two(kAt2), 1)};
+  } else if constexpr (kAt1 == kAt && kAt3 == kAt2) {
+    return VU8{_mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(piece(kAt)), 0xFF00, piece(kAt2))};
   } else {
-    const __m512i count = _mm512_inserti64x4(_mm512_set1_epi16(kLow), _mm256_set1_epi16(kHigh), 1);
-    if constexpr (kLower > 0 || kUpper > 0) {
-      return VU8{_mm512_srlv_epi16(v.raw, count)};
-    } else {
-      return VU8{_mm512_sllv_epi16(v.raw, count)};
-    }
+    __m512i v = _mm512_castsi128_si512(piece(kAt));
+    v = _mm512_mask_broadcast_i32x4(v, 0x00F0, piece(kAt1));
+    v = _mm512_mask_broadcast_i32x4(v, 0x0F00, piece(kAt2));
+    return VU8{_mm512_mask_broadcast_i32x4(v, 0xF000, piece(kAt3))};
   }
 }
+#else
+template <int kAt, int kAt1>
+HWY_INLINE VU8 LoadPieces(const uint8_t* p) {
+  const auto piece = [&](int at)
+                         CAIRN_LAMBDA { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + at)); };
+  if constexpr (kAt1 == kAt) {
+    return hn::LoadDup128(DU8(), p + kAt);
+  } else if constexpr (kAt1 == kAt + 16) {
+    return hn::LoadU(DU8(), p + kAt);
+  } else {
+    return VU8{_mm256_inserti128_si256(_mm256_castsi128_si256(piece(kAt)), piece(kAt1), 1)};
+  }
+}
+#endif
+
+// Bits kMask of each byte after a shift to the right (left when negative) by as many bits as a piece's
+// argument says.
+#if HWY_TARGET == HWY_AVX3
+template <uint8_t kMask, int kShift, int kShift1, int kShift2, int kShift3>
+HWY_INLINE VU8 ShiftPieces(VU8 v) {
+  const auto pieces = [](long long a, long long b, long long c, long long d)
+                          CAIRN_LAMBDA { return _mm512_set_epi64(d, d, c, c, b, b, a, a); };
+  const VU8 mask = hn::Set(DU8(), kMask);
+  if constexpr (kShift == kShift1 && kShift == kShift2 && kShift == kShift3) {
+    return hn::And(ShiftBytes<kShift>(v), mask);
+  } else if constexpr (kShift >= 0 && kShift1 >= 0 && kShift2 >= 0 && kShift3 >= 0) {
+    return hn::And(VU8{_mm512_srlv_epi64(v.raw, pieces(kShift, kShift1, kShift2, kShift3))}, mask);
+  } else if constexpr (kShift <= 0 && kShift1 <= 0 && kShift2 <= 0 && kShift3 <= 0) {
+    return hn::And(VU8{_mm512_sllv_epi64(v.raw, pieces(-kShift, -kShift1, -kShift2, -kShift3))}, mask);
+  } else {
+    static_assert((kMask & (kMask - 1)) == 0, "one bit, or shifts to one side");
+    const __m512i bits =
+        pieces(Before(kMask, kShift), Before(kMask, kShift1), Before(kMask, kShift2), Before(kMask, kShift3));
+    return VU8{_mm512_maskz_mov_epi8(_mm512_test_epi8_mask(v.raw, bits), mask.raw)};
+  }
+}
+#else
+template <uint8_t kMask, int kShift, int kShift1>
+HWY_INLINE VU8 ShiftPieces(VU8 v) {
+  const auto pieces = [](long long a, long long b) CAIRN_LAMBDA { return _mm256_set_epi64x(b, b, a, a); };
+  const VU8 mask = hn::Set(DU8(), kMask);
+  if constexpr (kShift == kShift1) {
+    return hn::And(ShiftBytes<kShift>(v), mask);
+  } else if constexpr (kShift >= 0 && kShift1 >= 0) {
+    return hn::And(VU8{_mm256_srlv_epi64(v.raw, pieces(kShift, kShift1))}, mask);
+  } else if constexpr (kShift <= 0 && kShift1 <= 0) {
+    return hn::And(VU8{_mm256_sllv_epi64(v.raw, pieces(-kShift, -kShift1))}, mask);
+  } else {
+    static_assert((kMask & (kMask - 1)) == 0, "one bit, or shifts to one side");
+    const __m256i bits = pieces(Before(kMask, kShift), Before(kMask, kShift1));
+    const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(v.raw, bits), bits);
+    return hn::And(VU8{set}, mask);
+  }
+}
+#endif
+
+// f<lane 0's value, …> for a step's pieces.
+#if HWY_TARGET == HWY_AVX3
+#define CAIRN_PIECES(value) value(0), value(1), value(2), value(3)
+#else
+#define CAIRN_PIECES(value) value(0), value(1)
 #endif
 
 // A bit field of the codes of a K-quant block, which keeps the 32 codes of group g in the bytes
 // [Field::Offset(g), +32), Field::Shift(g) bits up (a negative shift moves the field up instead).
-template <class Field, int kStep>
+template <class Field, class Lanes>
 HWY_INLINE VU8 LoadField(const uint8_t* block) {
-  const DU8 d;
-  const VU8 mask = hn::Set(d, Field::kMask);
-#if HWY_TARGET == HWY_AVX3
-  constexpr int kEven = Field::Offset(2 * kStep), kOdd = Field::Offset(2 * kStep + 1);
-  static_assert(kOdd == kEven || kOdd == kEven + kGroupSize);
-  VU8 v;
-  if constexpr (kOdd == kEven) {
-    v = VU8{_mm512_broadcast_i64x4(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(block + kEven)))};
-  } else {
-    v = hn::LoadU(d, block + kEven);
-  }
-  return hn::And(ShiftHalves<Field::Shift(2 * kStep), Field::Shift(2 * kStep + 1)>(v), mask);
-#else
-  return hn::And(ShiftBytes<Field::Shift(kStep)>(hn::LoadU(d, block + Field::Offset(kStep))), mask);
-#endif
+#define CAIRN_AT(lane) Field::Offset(Lanes::Group(lane)) + 16 * Lanes::Half(lane)
+#define CAIRN_SHIFT(lane) Field::Shift(Lanes::Group(lane))
+  return ShiftPieces<Field::kMask, CAIRN_PIECES(CAIRN_SHIFT)>(LoadPieces<CAIRN_PIECES(CAIRN_AT)>(block));
+#undef CAIRN_AT
+#undef CAIRN_SHIFT
 }
 
 // 4-bit codes of groups stored as 16 bytes each, `kStride` apart: low nibbles are the first 16 codes, high
-// nibbles the last. Of a chunk of one group a 64-byte step repeats it.
-template <int kStride, int kStep, int kCount>
+// nibbles the last.
+template <int kStride, class Lanes>
 HWY_INLINE VU8 LoadNibbles(const uint8_t* first) {
-  const DU8 d;
-  const VU8 mask = hn::Set(d, 15);
-#if HWY_TARGET == HWY_AVX3
-  constexpr int kOdd = 2 * kStep + 1 < kCount ? 2 * kStep + 1 : kCount - 1;
-  const auto load = [&](int group) CAIRN_LAMBDA {
-    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(first + group * kStride));
-  };
-  const __m512i v = _mm512_mask_broadcast_i32x4(_mm512_broadcast_i32x4(load(2 * kStep)), 0xFF00, load(kOdd));
-  const __m512i count = _mm512_set_epi64(4, 4, 0, 0, 4, 4, 0, 0);
-  return hn::And(VU8{_mm512_srlv_epi64(v, count)}, mask);
-#else
-  const VU8 v = hn::LoadDup128(d, first + kStep * kStride);
-  return hn::And(VU8{_mm256_srlv_epi64(v.raw, _mm256_set_epi64x(4, 4, 0, 0))}, mask);
-#endif
+#define CAIRN_AT(lane) Lanes::Group(lane) * kStride
+#define CAIRN_SHIFT(lane) 4 * Lanes::Half(lane)
+  return ShiftPieces<15, CAIRN_PIECES(CAIRN_SHIFT)>(LoadPieces<CAIRN_PIECES(CAIRN_AT)>(first));
+#undef CAIRN_AT
+#undef CAIRN_SHIFT
 }
 
 // Codes of one byte each, groups `kStride` apart.
-template <int kStride, int kStep, int kCount>
+template <int kStride, class Lanes>
 HWY_INLINE VU8 LoadGroups(const uint8_t* first) {
-#if HWY_TARGET == HWY_AVX3
-  constexpr int kOdd = 2 * kStep + 1 < kCount ? 2 * kStep + 1 : kCount - 1;
-  const auto load = [&](int group) CAIRN_LAMBDA {
-    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + group * kStride));
-  };
-  return VU8{_mm512_inserti64x4(_mm512_castsi256_si512(load(2 * kStep)), load(kOdd), 1)};
-#else
-  return hn::LoadU(DU8(), first + kStep * kStride);
-#endif
+#define CAIRN_AT(lane) Lanes::Group(lane) * kStride + 16 * Lanes::Half(lane)
+  return LoadPieces<CAIRN_PIECES(CAIRN_AT)>(first);
+#undef CAIRN_AT
 }
 
-// Adds bit 4 to codes whose fifth bits are 32-bit words `kStride` apart, one word a group, lowest bit first.
-template <int kStride, int kStep, int kCount>
+// Adds bit 4 to codes whose fifth bits are 32-bit words `kStride` apart, one word a group, lowest bit first;
+// 16 bytes from each word on are read.
+template <int kStride, class Lanes>
 HWY_INLINE VU8 AddFifthBits(VU8 codes, const uint8_t* first) {
 #if HWY_TARGET == HWY_AVX3
-  constexpr int kOdd = 2 * kStep + 1 < kCount ? 2 * kStep + 1 : kCount - 1;
-  const uint64_t bits = LoadScalar<uint32_t>(first + 2 * kStep * kStride) |
-                        static_cast<uint64_t>(LoadScalar<uint32_t>(first + kOdd * kStride)) << 32;
-  return VU8{_mm512_mask_add_epi8(codes.raw, _cvtu64_mask64(bits), codes.raw, _mm512_set1_epi8(16))};
+  const auto word = [&](int lane)
+                        CAIRN_LAMBDA { return LoadScalar<uint32_t>(first + Lanes::Group(lane) * kStride); };
+  const auto bits = [&](int lane) CAIRN_LAMBDA {
+    return static_cast<uint64_t>(word(lane) >> 16 * Lanes::Half(lane) & 0xFFFF) << 16 * lane;
+  };
+  return VU8{_mm512_mask_add_epi8(codes.raw, _cvtu64_mask64(bits(0) | bits(1) | bits(2) | bits(3)), codes.raw,
+                                  _mm512_set1_epi8(16))};
 #else
-  const __m256i word = _mm256_set1_epi32(LoadScalar<int32_t>(first + kStep * kStride));
-  const __m256i byte = _mm256_shuffle_epi8(
-      word, _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0));
+#define CAIRN_AT(lane) Lanes::Group(lane) * kStride
+  const VU8 all = LoadPieces<CAIRN_PIECES(CAIRN_AT)>(first);  // a group's word first in its piece
+#undef CAIRN_AT
+  const auto bytes = [](int half) CAIRN_LAMBDA {
+    return half == 0 ? _mm_set_epi64x(0x0101010101010101, 0)
+                     : _mm_set_epi64x(0x0303030303030303, 0x0202020202020202);
+  };
+  const __m256i byte =
+      _mm256_shuffle_epi8(all.raw, _mm256_set_m128i(bytes(Lanes::Half(1)), bytes(Lanes::Half(0))));
   const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
   const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(byte, bit), bit);
   return VU8{_mm256_or_si256(codes.raw, _mm256_and_si256(set, _mm256_set1_epi8(16)))};

@@ -8,7 +8,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct MXFP4 : Block<17> {
-  static constexpr int kZero = 12;
+  static constexpr int kZero = 12, kMostCode = 24;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     // Exponents 0 and 1 give subnormals.
@@ -28,12 +28,12 @@ struct MXFP4 : Block<17> {
     }
 #endif
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
     // Twelve more than the values, so that they are unsigned.
     alignas(16) static constexpr int8_t kTable[16] = {12, 13, 14, 15, 16, 18, 20, 24,
                                                       12, 11, 10, 9,  8,  6,  4,  0};
-    return LookUp(kTable, LoadNibbles<kBytes, kStep, kCount>(p + 1));
+    return LookUp(kTable, LoadNibbles<kBytes, Lanes>(p + 1));
   }
 };
 

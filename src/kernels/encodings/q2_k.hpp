@@ -22,9 +22,9 @@ struct Q2_K : Block<84, 8> {
     ScaleBytes<16, uint8_t>(a & nibbles, b & nibbles, LoadHalf(p + 80), scale);
     ScaleBytes<16, uint8_t>(a >> 4 & nibbles, b >> 4 & nibbles, -LoadHalf(p + 82), offset);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return LoadField<Low, kStep>(p);
+    return LoadField<Low, Lanes>(p);
   }
 };
 

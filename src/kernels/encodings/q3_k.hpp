@@ -31,9 +31,9 @@ struct Q3_K : Block<110, 8> {
     ScaleBytes<16, int8_t>(SubtractFromBytes<32>(first), SubtractFromBytes<32>(last), LoadHalf(p + 108),
                            scale);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return Or(LoadField<Low, kStep>(p), LoadField<High, kStep>(p));
+    return Or(LoadField<Low, Lanes>(p), LoadField<High, Lanes>(p));
   }
 };
 

@@ -12,9 +12,9 @@ struct Q4_0 : Block<18> {
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     LoadHalves<kBytes, kCount>(p, scale);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return LoadNibbles<kBytes, kStep, kCount>(p + 2);
+    return LoadNibbles<kBytes, Lanes>(p + 2);
   }
 };
 

@@ -12,9 +12,9 @@ struct Q4_1 : Block<20> {
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float* offset) {
     LoadHalfPairs<kBytes, kCount>(p, scale, offset);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return LoadNibbles<kBytes, kStep, kCount>(p + 4);
+    return LoadNibbles<kBytes, Lanes>(p + 4);
   }
 };
 

@@ -29,9 +29,9 @@ struct Q4_K : Block<144, 8> {
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float* offset) {
     LoadScalesAndMins(p, scale, offset);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return LoadField<Low, kStep>(p);
+    return LoadField<Low, Lanes>(p);
   }
 };
 

@@ -7,14 +7,14 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q5_0 : Block<22> {
-  static constexpr int kZero = 16;
+  static constexpr int kZero = 16, kMostCode = 31;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     LoadHalves<kBytes, kCount>(p, scale);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return AddFifthBits<kBytes, kStep, kCount>(LoadNibbles<kBytes, kStep, kCount>(p + 6), p + 2);
+    return AddFifthBits<kBytes, Lanes>(LoadNibbles<kBytes, Lanes>(p + 6), p + 2);
   }
 };
 

@@ -7,14 +7,15 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q5_1 : Block<24> {
+  static constexpr int kMostCode = 31;
   static constexpr bool kHasOffset = true;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float* offset) {
     LoadHalfPairs<kBytes, kCount>(p, scale, offset);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return AddFifthBits<kBytes, kStep, kCount>(LoadNibbles<kBytes, kStep, kCount>(p + 8), p + 4);
+    return AddFifthBits<kBytes, Lanes>(LoadNibbles<kBytes, Lanes>(p + 8), p + 4);
   }
 };
 

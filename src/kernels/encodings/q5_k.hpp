@@ -8,6 +8,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q5_K : Block<176, 8> {
+  static constexpr int kMostCode = 31;
   static constexpr bool kHasOffset = true;
   struct Low {
     static constexpr int Offset(int g) { return 48 + g / 2 * 32; }
@@ -23,9 +24,9 @@ struct Q5_K : Block<176, 8> {
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float* offset) {
     LoadScalesAndMins(p, scale, offset);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return Or(LoadField<Low, kStep>(p), LoadField<High, kStep>(p));
+    return Or(LoadField<Low, Lanes>(p), LoadField<High, Lanes>(p));
   }
 };
 

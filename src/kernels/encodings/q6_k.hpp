@@ -8,7 +8,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q6_K : Block<210, 8> {
-  static constexpr int kSubscales = 2, kZero = 32;
+  static constexpr int kSubscales = 2, kZero = 32, kMostCode = 63;
   struct Low {
     static constexpr int Offset(int g) { return g / 4 * 64 + g % 2 * 32; }
     static constexpr int Shift(int g) { return g % 4 / 2 * 4; }
@@ -24,9 +24,9 @@ struct Q6_K : Block<210, 8> {
     ScaleBytes<16, int8_t>(LoadScalar<uint64_t>(p + 192), LoadScalar<uint64_t>(p + 200), LoadHalf(p + 208),
                            scale);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return Or(LoadField<Low, kStep>(p), LoadField<High, kStep>(p));
+    return Or(LoadField<Low, Lanes>(p), LoadField<High, Lanes>(p));
   }
 };
 

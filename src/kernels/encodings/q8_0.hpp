@@ -12,9 +12,9 @@ struct Q8_0 : Block<34> {
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     LoadHalves<kBytes, kCount>(p, scale);
   }
-  template <int kStep, int kCount>
+  template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    return LoadGroups<kBytes, kStep, kCount>(p + 2);
+    return LoadGroups<kBytes, Lanes>(p + 2);
   }
 };
 

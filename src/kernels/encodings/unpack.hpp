@@ -42,7 +42,7 @@ constexpr int Steps(int count) {
 // Codes of a step as signed values, kStepCodes of them.
 template <class E, int kCount, int kStep>
 HWY_INLINE void StoreValues(const uint8_t* p, int8_t* HWY_RESTRICT values) {
-  const StepCodes codes = E::template Codes<kStep, kCount>(p);
+  const StepCodes codes = E::template Codes<InOrder<kStep, kCount>>(p);
 #if CAIRN_HAS_MADDUBS
   hn::Store(hn::Sub(hn::BitCast(DI8(), codes), hn::Set(DI8(), E::kZero)), DI8(), values);
 #else
@@ -110,7 +110,7 @@ HWY_INLINE void Unpack4Chunk(const uint8_t* p, uint8_t* HWY_RESTRICT codes, floa
   Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
     constexpr int kStep = decltype(step)::value, kFirst = kStep * kStepCodes;
     constexpr int kRest = kCount * kGroupSize - kFirst;
-    const StepCodes v = E::template Codes<kStep, kCount>(p);
+    const StepCodes v = E::template Codes<InOrder<kStep, kCount>>(p);
     __builtin_memcpy(codes + kFirst, &v, kRest < kStepCodes ? kRest : kStepCodes);
   });
 }
@@ -126,21 +126,22 @@ void Unpack4(const void* row, size_t k, uint8_t* codes, float* scales, float* of
 
 template <class E>
 void Unpack8(const void* row, size_t k, int8_t* values, float* scales) {
-  ForEachChunk<E>(static_cast<const uint8_t*>(row), k / kGroupSize, [&](const uint8_t* p, size_t g, auto count)
-                                                                        CAIRN_LAMBDA {
-    constexpr int kCount = decltype(count)::value;
-    alignas(64) float scale[kChunkGroups];
-    alignas(64) float offset[kChunkGroups];
-    E::template Scales<kCount>(p, scale, offset);
-    __builtin_memcpy(scales + g, scale, kCount * sizeof(float));
-    Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
-      constexpr int kStep = decltype(step)::value, kFirst = kStep * kStepCodes;
-      constexpr int kRest = kCount * kGroupSize - kFirst;
-      alignas(64) int8_t block[kStepCodes];
-      StoreValues<E, kCount, kStep>(p, block);
-      __builtin_memcpy(values + g * kGroupSize + kFirst, block, kRest < kStepCodes ? kRest : kStepCodes);
-    });
-  });
+  ForEachChunk<E>(static_cast<const uint8_t*>(row), k / kGroupSize,
+                  [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
+                    constexpr int kCount = decltype(count)::value;
+                    alignas(64) float scale[kChunkGroups];
+                    alignas(64) float offset[kChunkGroups];
+                    E::template Scales<kCount>(p, scale, offset);
+                    __builtin_memcpy(scales + g, scale, kCount * sizeof(float));
+                    Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
+                      constexpr int kStep = decltype(step)::value, kFirst = kStep * kStepCodes;
+                      constexpr int kRest = kCount * kGroupSize - kFirst;
+                      alignas(64) int8_t block[kStepCodes];
+                      StoreValues<E, kCount, kStep>(p, block);
+                      __builtin_memcpy(values + g * kGroupSize + kFirst, block,
+                                       kRest < kStepCodes ? kRest : kStepCodes);
+                    });
+                  });
 }
 
 template <class E>

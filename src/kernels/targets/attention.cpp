@@ -1,6 +1,7 @@
 // Attention over the cache of one kv head, decode's part of it, and the cache's rows; see kernels/vector.hpp.
 #include "kernels/targets/attention_tile.hpp"
 #include "kernels/targets/kv_rows.hpp"
+#include "kernels/targets/unroll.hpp"
 
 namespace cairn::kernels::CAIRN_TARGET {
 namespace {
@@ -22,47 +23,98 @@ size_t tiles_scratch(const AttentionShape& shape, size_t count) {
   return floats > integers ? floats : integers;
 }
 
-// scores[head][key] = scale · Σ_d keys[begin + key][d] · queries[head][d]
-template <class Rows>
-HWY_INLINE void score_rows(const AttentionShape& shape, const KvRows& keys, uint32_t begin, size_t count,
-                           const float* HWY_RESTRICT queries, float* HWY_RESTRICT scores) {
+// Lane sums of four vectors.
+template <class D>
+HWY_INLINE void store_sums(D d, hn::Vec<D> sums, float* HWY_RESTRICT out) {
+  if constexpr (hn::MaxLanes(D()) > 4) {
+    const hn::Half<D> half;
+    store_sums(half, hn::Add(hn::LowerHalf(half, sums), hn::UpperHalf(half, sums)), out);
+  } else {
+    hn::StoreU(sums, d, out);
+  }
+}
+HWY_INLINE void store_sums(VF a, VF b, VF c, VF d, float* HWY_RESTRICT out) {
+  const hn::Repartition<uint64_t, FloatTag> pairs;
+  const auto ab = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(df, a, b), hn::InterleaveUpper(df, a, b)));
+  const auto cd = hn::BitCast(pairs, hn::Add(hn::InterleaveLower(df, c, d), hn::InterleaveUpper(df, c, d)));
+  store_sums(df,
+             hn::Add(hn::BitCast(df, hn::InterleaveLower(pairs, ab, cd)),
+                     hn::BitCast(df, hn::InterleaveUpper(pairs, ab, cd))),
+             out);
+}
+
+constexpr size_t kKeys = 4;  // that go together
+
+// scores[head][key] = scale · Σ_d keys[begin + key][d] · queries[head][d] for Heads heads
+template <class Rows, size_t Heads>
+HWY_INLINE void score_heads(const AttentionShape& shape, const KvRows& keys, uint32_t begin, size_t count,
+                            const float* HWY_RESTRICT queries, float* HWY_RESTRICT scores) {
   const size_t n = shape.head_size;
-  for (size_t key = 0; key < count; ++key) {
-    const float scale = shape.scale * scale_of(keys, begin + key);
-    for (size_t head = 0; head < shape.group; ++head) {
-      VF acc = hn::Zero(df);
-      for_row<Rows>(keys, begin + key, n, [&](size_t i, size_t lanes, VF x) HWY_ATTR {
-        const float* q = queries + head * n + i;
-        acc = hn::MulAdd(x, lanes == kLanes ? hn::LoadU(df, q) : load_tail<FloatRows>(q, lanes), acc);
-      });
-      scores[head * count + key] = hn::GetLane(hn::SumOfLanes(df, acc)) * scale;
+  for (size_t key = 0; key < count; key += kKeys) {
+    const typename Rows::Element* row[kKeys];
+    for (size_t i = 0; i < kKeys; ++i)
+      row[i] = row_of<Rows>(keys, begin + (key + i < count ? key + i : count - 1), n);
+    VF acc[Heads][kKeys];
+    CAIRN_UNROLL(Heads, h, CAIRN_UNROLL(kKeys, i, acc[h][i] = hn::Zero(df)));
+    for (size_t at = 0; at < n; at += kLanes) {
+      VF q[Heads];
+      CAIRN_UNROLL(Heads, h, q[h] = load_part<FloatRows>(queries + h * n, at, n));
+      CAIRN_UNROLL(kKeys, i, const VF x = load_part<Rows>(row[i], at, n);
+                   CAIRN_UNROLL(Heads, h, acc[h][i] = hn::MulAdd(x, q[h], acc[h][i])));
     }
+    CAIRN_UNROLL(Heads, h, float sums[kKeys]; store_sums(acc[h][0], acc[h][1], acc[h][2], acc[h][3], sums);
+                 for (size_t i = 0; i < kKeys && key + i < count; ++i) scores[h * count + key + i] =
+                     sums[i] * (shape.scale * scale_of(keys, begin + key + i)));
   }
 }
 
-// out[head][d] = Σ_key weights[head][key] · values[begin + key][d]
-template <class Rows>
-HWY_INLINE void sum_rows(const AttentionShape& shape, const KvRows& values, uint32_t begin, size_t count,
-                         const float* HWY_RESTRICT weights, float* HWY_RESTRICT out) {
-  const size_t n = shape.head_size;
-  for (size_t i = 0; i < shape.group * n; ++i) out[i] = 0;
+// out[head][d] = Σ_key weights[head][key] · values[begin + key][d] for Heads heads and d in `Parts` vectors
+// from `at` on
+template <class Rows, size_t Heads, size_t Parts>
+HWY_INLINE void sum_heads(const KvRows& values, uint32_t begin, size_t count, size_t n, size_t at,
+                          const float* HWY_RESTRICT weights, float* HWY_RESTRICT out) {
+  VF acc[Heads][Parts];
+  CAIRN_UNROLL(Heads, h, CAIRN_UNROLL(Parts, v, acc[h][v] = hn::Zero(df)));
   for (size_t key = 0; key < count; ++key) {
-    const float scale = scale_of(values, begin + key);
-    for_row<Rows>(values, begin + key, n, [&](size_t i, size_t lanes, VF x) HWY_ATTR {
-      for (size_t head = 0; head < shape.group; ++head) {
-        float* o = out + head * n + i;
-        const VF before = lanes == kLanes ? hn::LoadU(df, o) : load_tail<FloatRows>(o, lanes);
-        store(hn::MulAdd(x, hn::Set(df, weights[head * count + key] * scale), before), lanes, o);
-      }
-    });
+    const auto* row = row_of<Rows>(values, begin + key, n);
+    VF w[Heads];
+    CAIRN_UNROLL(Heads, h, w[h] = hn::Set(df, weights[h * count + key]));
+    CAIRN_UNROLL(Parts, v, const VF x = load_part<Rows>(row, at + v * kLanes, n);
+                 CAIRN_UNROLL(Heads, h, acc[h][v] = hn::MulAdd(x, w[h], acc[h][v])));
   }
+  CAIRN_UNROLL(Heads, h,
+               CAIRN_UNROLL(Parts, v, const size_t from = at + v * kLanes;
+                            store(acc[h][v], n - from < kLanes ? n - from : kLanes, out + h * n + from)));
+}
+
+template <class Rows, size_t Heads>
+HWY_INLINE void sum_rows(const KvRows& values, uint32_t begin, size_t count, size_t n,
+                         const float* HWY_RESTRICT weights, float* HWY_RESTRICT out) {
+  constexpr size_t kParts = 4;
+  size_t at = 0;
+  for (; at + kParts * kLanes <= n; at += kParts * kLanes)
+    sum_heads<Rows, Heads, kParts>(values, begin, count, n, at, weights, out);
+  for (; at < n; at += kLanes) sum_heads<Rows, Heads, 1>(values, begin, count, n, at, weights, out);
+}
+
+// body(first head, Constant<how many>) for the heads that share the cache's rows, up to three at a time: as
+// many as 16 registers take with what goes with them.
+template <class Body>
+HWY_INLINE void for_heads(size_t group, const Body& body) {
+  size_t head = 0;
+  for (; head + 3 <= group; head += 3) body(head, std::integral_constant<size_t, 3>());
+  if (group - head == 2) body(head, std::integral_constant<size_t, 2>());
+  if (group - head == 1) body(head, std::integral_constant<size_t, 1>());
 }
 
 void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin,
            uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch) {
   const size_t count = end - begin;
   with_format(keys.format, [&](auto rows) HWY_ATTR {
-    score_rows<decltype(rows)>(shape, keys, begin, count, queries, scratch);
+    for_heads(shape.group, [&](size_t head, auto heads) HWY_ATTR {
+      score_heads<decltype(rows), decltype(heads)::value>(
+          shape, keys, begin, count, queries + head * shape.head_size, scratch + head * count);
+    });
   });
   for (size_t head = 0; head < shape.group; ++head) {
     float* scores = scratch + head * count;
@@ -86,13 +138,20 @@ void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values
     }
     maxima[head] = top;
     sums[head] = total + hn::GetLane(hn::SumOfLanes(df, totals));
+    if (values.format == KvFormat::i8) {
+      for (key = 0; key < count; ++key) scores[key] *= values.scales[begin + key];
+    }
   }
   with_format(values.format, [&](auto rows) HWY_ATTR {
-    sum_rows<decltype(rows)>(shape, values, begin, count, scratch, out);
+    for_heads(shape.group, [&](size_t head, auto heads) HWY_ATTR {
+      sum_rows<decltype(rows), decltype(heads)::value>(values, begin, count, shape.head_size,
+                                                       scratch + head * count, out + head * shape.head_size);
+    });
   });
 }
 
-void store_row(KvFormat format, const float* row, size_t n, void* out, float* scale) {
+// Elements of a row as the cache holds them; inverse: 127 over the row's largest, for i8.
+void store_elements(KvFormat format, const float* row, size_t n, float inverse, void* out) {
   size_t i = 0;
   if (format == KvFormat::f32) {
     for (; i < n; ++i) static_cast<float*>(out)[i] = row[i];
@@ -108,31 +167,59 @@ void store_row(KvFormat format, const float* row, size_t n, void* out, float* sc
     for (size_t j = i; j < n; ++j) half[j] = lanes[j - i];
     return;
   }
-  float top = 0;
-  for (size_t j = 0; j < n; ++j) {
-    const float a = row[j] < 0 ? -row[j] : row[j];
-    top = a > top ? a : top;
-  }
-  *scale = top / 127;
-  const VF inverse = hn::Set(df, 127 / (top > 1e-30f ? top : 1e-30f));
+  const VF factor = hn::Set(df, inverse);
   auto* bytes = static_cast<int8_t*>(out);
   for (; i < n; i += kLanes) {
     const size_t count = n - i < kLanes ? n - i : kLanes;
     const VF x = count == kLanes ? hn::LoadU(df, row + i) : load_tail<FloatRows>(row + i, count);
     int8_t lanes[kLanes];
-    hn::StoreU(hn::DemoteTo(di8, hn::NearestInt(hn::Mul(x, inverse))), di8, lanes);
+    hn::StoreU(hn::DemoteTo(di8, hn::NearestInt(hn::Mul(x, factor))), di8, lanes);
     for (size_t j = 0; j < count; ++j) bytes[i + j] = lanes[j];
   }
 }
 
+// largest[lane] = max |x[·][lane]| of a tile. A NaN is passed over.
+HWY_INLINE void largest_lanes(const float* x, size_t n, float* largest) {
+  VF top = hn::Zero(df);
+  for (size_t i = 0; i < n; ++i) {
+    const VF a = hn::Abs(hn::LoadU(df, x + i * kTile));
+    top = hn::IfThenElse(hn::Gt(a, top), a, top);
+  }
+  hn::StoreU(top, df, largest);
+}
+
+float inverse_of(float largest) {
+  return 127 / (largest > 1e-30f ? largest : 1e-30f);
+}
+
+void store_row(KvFormat format, const float* row, size_t n, void* out, float* scale) {
+  float largest = 0;
+  if (format == KvFormat::i8) {
+    for (size_t i = 0; i < n; ++i) {
+      const float a = row[i] < 0 ? -row[i] : row[i];
+      largest = a > largest ? a : largest;
+    }
+    *scale = largest / 127;
+  }
+  store_elements(format, row, n, inverse_of(largest), out);
+}
+
 void store_tile(KvFormat format, const float* x, size_t n, size_t tokens, void* out, float* scales) {
-  constexpr size_t kMost = 1024;  // longest head: it is transposed through the stack
-  float row[kMost];
-  const size_t bytes = n * (format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1);
+  constexpr size_t kPart = 16 * kLanes;  // of a row: it is transposed through the stack
+  const size_t bytes = format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1;
+  float largest[kTile] = {};
+  if (format == KvFormat::i8) {
+    for (size_t v = 0; v < kTile; v += kLanes) largest_lanes(x + v, n, largest + v);
+    for (size_t t = 0; t < tokens; ++t) scales[t] = largest[t] / 127;
+  }
   for (size_t t = 0; t < tokens; ++t) {
-    for (size_t i = 0; i < n; ++i) row[i] = x[i * kTile + t];
-    store_row(format, row, n, static_cast<char*>(out) + t * bytes,
-              format == KvFormat::i8 ? scales + t : nullptr);
+    for (size_t begin = 0; begin < n; begin += kPart) {
+      const size_t count = n - begin < kPart ? n - begin : kPart;
+      float row[kPart];
+      for (size_t i = 0; i < count; ++i) row[i] = x[(begin + i) * kTile + t];
+      store_elements(format, row, count, inverse_of(largest[t]),
+                     static_cast<char*>(out) + (t * n + begin) * bytes);
+    }
   }
 }
 

@@ -357,6 +357,8 @@ void multiply(const int8_t* panel, const int32_t* corrections, const float* scal
 
 }  // namespace
 
+static_assert(kTile <= kMostTileTokens);
+
 const PlaneKernels& plane_table() {
   static constexpr PlaneKernels table{kTile, &quantize, &gemv, &fill, &multiply, &row, &scales};
   return table;
