@@ -14,7 +14,7 @@ usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--fuzz [SECONDS]] 
   --fuzz       the fuzzers, SECONDS each (60)
   --all        all of these
 
-Installs missing Debian packages (with sudo unless you are root) and pulls two small models. The last line
+Installs missing packages (with sudo unless you are root) and pulls two small models. The last line
 tells how many tests passed and failed; the exit status is 0 when none failed.
 HELP
 }

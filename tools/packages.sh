@@ -1,15 +1,30 @@
 # shellcheck shell=bash disable=SC2034
-# Sourced by quickstart.sh and test.sh: the Debian packages that cairn needs, and how to get the missing ones.
+# Sourced by quickstart.sh and test.sh: the packages that cairn needs on Debian (12, 13) and Ubuntu (24.04), and how to
+# get the missing ones.
+
+# Debian 12 has clang 14 alone; elsewhere the distribution's own clang, with the runtime of the same version.
+clang_packages() {
+  local clang=clang version
+  if [ "$(. /etc/os-release 2>/dev/null && echo "${ID:-}${VERSION_ID:-}")" = debian12 ]; then clang=clang-14; fi
+  version=${clang#clang-}
+  if [ "$clang" = clang ]; then
+    version=$(apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9]*\).*/\1/p' | head -n 1)
+  fi
+  compiler_packages=("$clang")
+  sanitizer_packages=(${version:+"libclang-rt-$version-dev"})
+}
+compiler_packages=() sanitizer_packages=()
+clang_packages
 
 build_packages=(
-  clang-14 cmake ninja-build pkg-config
+  "${compiler_packages[@]}" cmake ninja-build pkg-config
   libcli11-dev libcurl4-openssl-dev libfmt-dev libhwy-dev libpcre2-dev libedit-dev
   libssl-dev libicu-dev libutf8proc-dev libxxhash-dev libzip-dev nlohmann-json3-dev
   ca-certificates python3-pip
 )
 # `cairn video` is built where these are; nothing else needs them.
 video_packages=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libsdl2-dev)
-test_packages=(ffmpeg g++ libclang-rt-14-dev libgtest-dev libgmock-dev python3)
+test_packages=(ffmpeg g++ "${sanitizer_packages[@]}" libgtest-dev libgmock-dev python3)
 
 # configure PRESET [OPTION...]: with precompiled headers where the folder is new (cmake/compiler.cmake).
 configure() {
@@ -22,6 +37,7 @@ configure() {
 # install_missing PACKAGE...: quick when nothing is missing.
 install_missing() {
   local installed missing=() package
+  command -v dpkg-query >/dev/null || return 0  # another system: CMake says what is missing
   installed=$(dpkg-query --show --showformat='${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
   for package in "$@"; do
     grep -qx "$package installed" <<<"$installed" || missing+=("$package")
@@ -36,7 +52,7 @@ install_missing() {
     }
     as_root=(sudo)
   fi
-  echo "Installing ${#missing[@]} Debian packages: ${missing[*]}" >&2
+  echo "Installing ${#missing[@]} packages: ${missing[*]}" >&2
   local log
   log=$(mktemp)
   if ! { "${as_root[@]}" apt-get update -qq &&

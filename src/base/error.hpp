@@ -19,8 +19,8 @@ enum class ErrorCode {
   unsupported,           // well-formed, but cairn does not know it
   out_of_memory,
   network,
-  numeric,               // NaN or infinity where a number was due
-  cancelled,             // the user or the caller stopped it
+  numeric,    // NaN or infinity where a number was due
+  cancelled,  // the user or the caller stopped it
 };
 
 class Error : public std::runtime_error {

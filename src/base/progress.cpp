@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/log.hpp"
 #include "base/standard_streams.hpp"
 
 namespace cairn {
@@ -29,19 +30,25 @@ std::string quantity(double value, const std::string& unit) {
                              : fmt::format("{:.2f} GiB", value / mebi / 1024);
 }
 
+// Slow steps are told by the seconds that one takes.
+std::string rate_text(double rate, const std::string& unit) {
+  if (unit == "B" || rate >= 1 || rate <= 0) return quantity(rate, unit) + "/s";
+  return fmt::format("{:.1f} s each", 1 / rate);
+}
+
+}  // namespace
+
 std::string duration(double seconds) {
   const auto whole = static_cast<uint64_t>(std::clamp(seconds, 0.0, 359999.0) + 0.5);
   return whole < 3600 ? fmt::format("{}:{:02}", whole / 60, whole % 60)
                       : fmt::format("{}:{:02}:{:02}", whole / 3600, whole / 60 % 60, whole % 60);
 }
 
-}  // namespace
-
 Progress::Progress(std::string label, uint64_t total, std::string unit)
     : label_(std::move(label)),
       unit_(std::move(unit)),
       total_(total),
-      terminal_(isatty(STDERR_FILENO) == 1) {}
+      terminal_(logs(LogLevel::info) && isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
   if (drawn_) write_error("\r\033[K");
@@ -75,8 +82,11 @@ void Progress::draw(double seconds) {
     line += fmt::format("[{}{}] {:3.0f}%  ", std::string(filled, '#'), std::string(kBarCells - filled, '.'),
                         100 * share);
   }
-  line += quantity(static_cast<double>(done_), unit_) + "  " + quantity(rate, unit_) + "/s";
-  if (left > 0) line += "  " + duration(left) + " left";
+  line += quantity(static_cast<double>(done_), unit_) + "  " + rate_text(rate, unit_);
+  if (all_left_ >= 0)
+    line += "  " + duration(all_left_) + " left in all";
+  else if (left > 0)
+    line += "  " + duration(left) + " left";
   line.resize(std::min(line.size(), terminal_columns() - 1));  // a line that wraps could not be wiped
   tell("\r{}\033[K", line);
   drawn_ = true;

@@ -9,6 +9,7 @@
 #include "base/progress.hpp"
 #include "cli/bench_simulate.hpp"
 #include "cli/commands.hpp"
+#include "cli/parser/values.hpp"
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "llm/benchmark.hpp"
@@ -166,34 +167,37 @@ void add_bench(CLI::App& program) {
   options->bench.runner.context = 0;
   CLI::App* command =
       program.add_subcommand("bench", "measure speed and memory, as fractions of the machine's limits");
-  command->add_option("MODEL", options->model, "a path or the short name of a pulled model");
+  command->add_option("MODEL,-m,--model", options->model, "a model file or the short name of a pulled model");
   command->add_option("--prompt", options->bench.prompt, "tokens to prefill")->capture_default_str();
   command->add_option("--generate", options->bench.generate, "tokens to decode")->capture_default_str();
   command->add_option("--repeat", options->bench.repeat, "rounds; figures are their medians")
       ->capture_default_str();
-  command
-      ->add_option("--threads", options->bench.runner.threads, "threads, 1 to 1024 (default: all processors)")
-      ->check(CLI::Range(1u, 1024u));
+  add_threads(*command, options->bench.runner.threads);
   command->add_option("--chunk", options->bench.runner.chunk, "most tokens in one pass of the prefill")
-      ->check(CLI::Range(1u, 65536u))
+      ->check(between(1u, 65536u))
       ->capture_default_str();
-  command->add_option("--precision", options->precision, "standard (8-bit activations) or f32")
-      ->check(CLI::IsMember({"standard", "f32"}))
+  command
+      ->add_option("--precision", options->precision,
+                   "of the matrix products: with 8-bit activations (standard) or in floats")
+      ->transform(one_of({"standard", "f32"}))
       ->capture_default_str();
   add_memory_flag(*command, options->bench.runner);
   command->add_option("--kv", options->kv, "type of the KV cache")
-      ->check(CLI::IsMember({"f16", "i8"}))
-      ->capture_default_str();
+      ->transform(one_of({"f16", "i8"}))
+      ->capture_default_str()
+      ->group(kMemory);
   command->add_option(
       "--against", options->bench.against,
       "a peer's command, run in turn with cairn; it prints JSON with prefill_tok_s and decode_tok_s");
   command->add_flag("--peak", options->peak, "measure the machine's limits instead of a model");
-  add_simulate_flags(*command, options->simulate);
+  in_group(*command, kResearch, [&] { add_simulate_flags(*command, options->simulate); });
   command
       ->add_option("--prefill", options->prefill.device,
                    "prefill on this device as int8 chunks (see `cairn devices`); --chunk and --policy apply")
-      ->type_name("DEVICE");
-  command->add_flag("--sequential", options->prefill.sequential, "prefill: device and CPU take turns");
+      ->type_name("DEVICE")
+      ->group(kResearch);
+  command->add_flag("--sequential", options->prefill.sequential, "prefill: device and CPU take turns")
+      ->group(kResearch);
   command->add_flag("--json", options->json, "print JSON");
   command->footer(
       "Example: cairn bench smollm2-135m --prompt 512 --generate 64 --threads 2\n"

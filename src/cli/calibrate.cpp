@@ -13,6 +13,8 @@
 #include "base/unfinished_file.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
+#include "cli/parser/values.hpp"
+#include "cli/session_flags.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
 
@@ -67,7 +69,8 @@ void calibrate(const Flags& flags) {
   flags.files.check({flags.output, flags.html}, model_inputs(flags.model, {flags.text}));
   const auto model = llm::Model::load(resolve_model(flags.model));
   const std::string partial = partial_path(flags.output, "calibrate");
-  Stages bars;
+  Stages bars("calibrate");
+  options.overall = [&](double share) { bars.share(share); };
   const quantize::Calibration calibration = llm::calibrate(
       *model, read_text(flags.text), options, partial,
       [&](std::string_view stage, uint64_t done, uint64_t total) { bars.update(stage, done, total); });
@@ -91,7 +94,7 @@ void add_calibrate(CLI::App& program) {
   llm::CalibrateOptions& options = flags->options;
   CLI::App* command =
       program.add_subcommand("calibrate", "measure a model's linear inputs and what quantising them costs");
-  command->add_option("MODEL", flags->model, "a model file or the short name of a pulled model")->required();
+  add_model(*command, flags->model);
   command->add_option("--text", flags->text, "text like what the model will read; - is standard input")
       ->required()
       ->type_name("FILE");
@@ -101,7 +104,7 @@ void add_calibrate(CLI::App& program) {
   add_output_flags(*command, flags->files);
   command->add_option("--windows", options.windows, "most windows of text to look at")
       ->capture_default_str()
-      ->check(CLI::Range(llm::kLeastWindows, 1u << 20));
+      ->check(between(llm::kLeastWindows, 1u << 20));
   command->add_option("--window", options.window, "tokens of a window")->capture_default_str();
   command
       ->add_option("--float-tokens", options.float_tokens,
@@ -111,12 +114,12 @@ void add_calibrate(CLI::App& program) {
       ->add_option("--cost-windows", options.cost_windows,
                    "windows of 128 tokens for the cost of each input in each form")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 16));
+      ->check(between(1u, 1u << 16));
   command
       ->add_option("--whole-windows", options.whole_windows,
                    "windows for the cost of the whole model in each form")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 16));
+      ->check(between(1u, 1u << 16));
   CLI::Option* device =
       command
           ->add_option("--device", options.devices, "time its subgraphs (cpu); may be given more than once")
@@ -124,19 +127,18 @@ void add_calibrate(CLI::App& program) {
           ->type_name("NAME");
   command->add_option("--chunk", options.chunk, "chunk length of the timed prompts")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 16));
+      ->check(between(1u, 1u << 16));
   command
       ->add_option("--checkpoint", options.checkpoint_seconds,
                    "seconds between checkpoints, from which an interrupted calibration goes on")
-      ->check(CLI::NonNegativeNumber)
+      ->check(at_least(0.0))
       ->capture_default_str();
   command->add_flag("--no-costs", flags->no_costs, "measure no costs: quick, but auto needs them");
   command->add_flag("--no-times", flags->no_times, "measure no times")->excludes(device);
-  command
-      ->add_option("--threads", options.threads,
-                   "threads to compute with; all usable processors if not given")
-      ->check(CLI::Range(1u, 1024u));
+  add_threads(*command, options.threads);
   command->add_flag("--json", flags->json, "print one JSON object");
+  for (const char* name : {"--window", "--float-tokens", "--cost-windows", "--whole-windows", "--chunk"})
+    command->get_option(name)->group(kResearch);
   command->footer(
       "What was done before an interrupt stays in FILE.calibrate.partial, and the same command goes on from "
       "there.\n"

@@ -13,6 +13,7 @@ void add_bench(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_calibrate(CLI::App& program);
 void add_pull(CLI::App& program);
+void add_models(CLI::App& program);  // list, show, rm
 void add_inspect(CLI::App& program);
 void add_stack(CLI::App& program);
 void add_trim(CLI::App& program);
@@ -21,6 +22,7 @@ void add_synth(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_devices(CLI::App& program);
 void add_video(CLI::App& program);
+void add_completion(CLI::App& program);
 
 // `cairn video …` from "video" on; returns 0 or throws Error. Its subcommands are in a library of their own.
 int run_video(int argc, char** argv);

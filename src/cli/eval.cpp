@@ -208,7 +208,7 @@ void eval(const Flags& flags) {
 void add_eval(CLI::App& program) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand("eval", "measure how well a model predicts text");
-  command->add_option("MODEL", flags->model, "a model file or the short name of a pulled model")->required();
+  add_model(*command, flags->model);
   CLI::Option* perplexity = command
                                 ->add_option("--perplexity", flags->perplexity,
                                              "perplexity of this text, cut into windows; - is standard input")

@@ -9,6 +9,7 @@
 #include "base/model_store.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
+#include "cli/session_flags.hpp"
 #include "formats/describe.hpp"
 #include "graph/describe.hpp"
 #include "prefill/describe_graphs.hpp"
@@ -20,7 +21,7 @@ namespace {
 
 struct Options {
   std::string model, html;
-  bool json = false, graph = false, full = false, graphs = false;
+  bool json = false, graph = false, full = false, graphs = false, tensors = false;
   uint32_t prompt = 1024, chunk = 0;
   OutputFlags files;
 };
@@ -45,7 +46,8 @@ Graphs plan_graphs(const gguf::File& file, const Options& options) {
 void run(const Options& options) {
   options.files.check({options.html}, model_inputs(options.model));
   const gguf::File file(resolve_model(options.model));
-  const gguf::DescribeOptions describe{options.full};
+  const bool parts = options.tensors || options.graph || options.graphs;
+  const gguf::DescribeOptions describe{options.full, !parts || options.full, options.tensors};
   std::optional<Graphs> graphs;  // before anything is printed: it may refuse
   if (options.graphs) graphs = plan_graphs(file, options);
   std::optional<stack::Layout> layout;
@@ -80,9 +82,11 @@ void run(const Options& options) {
 
 void add_inspect(CLI::App& program) {
   auto options = std::make_shared<Options>();
-  CLI::App* command = program.add_subcommand("inspect", "Show a model file's metadata, tensors and graph");
-  command->add_option("MODEL", options->model, "a GGUF file or the short name of a pulled model")->required();
-  command->add_flag("--graph", options->graph, "the op lists of the six subgraphs of a layer as well");
+  CLI::App* command =
+      program.add_subcommand("inspect", "show what is in a model file: its metadata, its tensors, its graph");
+  add_model(*command, options->model);
+  command->add_flag("--tensors", options->tensors, "every tensor: encoding, bytes, shape");
+  command->add_flag("--graph", options->graph, "the op lists of the six subgraphs of a layer");
   command->add_flag("--graphs", options->graphs,
                     "the chunks of a prompt on a matrix engine and the graphs they share");
   command->add_option("--prompt", options->prompt, "graphs: tokens of the prompt")->capture_default_str();

@@ -1,6 +1,7 @@
 #include "cli/line_editor.hpp"
 
 #include <histedit.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include <array>
@@ -8,6 +9,7 @@
 #include <cstdlib>
 #include <cwchar>
 #include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include "base/error.hpp"
@@ -37,9 +39,29 @@ int read_character(EditLine*, wchar_t* character) {
 
 }  // namespace
 
+// Terminals put these around pasted text once they are asked to (bracketed paste).
+constexpr const char* kPasteOn = "\x1b[?2004h";
+constexpr const char* kPasteOff = "\x1b[?2004l";
+constexpr std::wstring_view kPasteEnd = L"\x1b[201~";
+
+void tell_terminal(const char* sequence) {
+  std::fputs(sequence, stdout);
+  std::fflush(stdout);
+}
+
+std::string common_beginning(const std::vector<std::string>& words) {
+  std::string common = words.front();
+  for (const std::string& word : words) {
+    size_t same = 0;
+    while (same < common.size() && same < word.size() && common[same] == word[same]) ++same;
+    common.resize(same);
+  }
+  return common;
+}
+
 // libedit's own interface; its imitation of readline's leaves signals and the terminal to chance.
 struct LineEditor::Editor {
-  explicit Editor(std::string path) : history_path(std::move(path)) {
+  Editor(std::string path, Complete what) : history_path(std::move(path)), complete(std::move(what)) {
     // libedit edits characters of the user's encoding; answers are UTF-8 even where none is set.
     std::setlocale(LC_CTYPE, "");
     if (MB_CUR_MAX == 1) std::setlocale(LC_CTYPE, "C.UTF-8");
@@ -63,6 +85,18 @@ struct LineEditor::Editor {
           return CC_NEWLINE;
         });
     el_set(edit, EL_BIND, "^C", "cairn-discard", nullptr);
+    el_wset(
+        edit, EL_ADDFN, L"cairn-paste", L"take pasted text as it is",
+        +[](EditLine* e, int) -> unsigned char { return take_paste(e); });
+    el_set(edit, EL_BIND, "\x1b[200~", "cairn-paste", nullptr);
+    el_wset(
+        edit, EL_ADDFN, L"cairn-complete", L"complete the word",
+        +[](EditLine* e, int) -> unsigned char { return of(e)->complete_word(); });
+    el_set(edit, EL_BIND, "^I", "cairn-complete", nullptr);
+    el_wset(
+        edit, EL_ADDFN, L"cairn-stop", L"stop the program",
+        +[](EditLine* e, int) -> unsigned char { return stop(e); });
+    el_set(edit, EL_BIND, "^Z", "cairn-stop", nullptr);
     el_set(edit, EL_BIND, "\x1b[3~", "ed-delete-next-char", nullptr);
     el_set(edit, EL_BIND, "\x1b[H", "ed-move-to-beg", nullptr);
     el_set(edit, EL_BIND, "\x1b[F", "ed-move-to-end", nullptr);
@@ -80,10 +114,51 @@ struct LineEditor::Editor {
     return static_cast<Editor*>(self);
   }
 
+  // In place of the shell's own: the terminal is the shell's while the program is stopped.
+  static unsigned char stop(EditLine* e) {
+    tell_terminal(kPasteOff);
+    el_set(e, EL_PREP_TERM, 0);
+    kill(0, SIGTSTP);
+    el_set(e, EL_PREP_TERM, 1);
+    tell_terminal(kPasteOn);
+    return CC_REDISPLAY;
+  }
+
+  static unsigned char take_paste(EditLine* e) {
+    std::wstring text;
+    wchar_t character = 0;
+    while (!text.ends_with(kPasteEnd)) {
+      if (el_wgetc(e, &character) != 1) return CC_EOF;
+      text += character == L'\r' ? L'\n' : character;
+    }
+    text.resize(text.size() - kPasteEnd.size());
+    std::erase_if(text, [](wchar_t c) { return (c < 0x20 && c != L'\n' && c != L'\t') || c == 0x7f; });
+    while (text.ends_with(L'\n')) text.pop_back();  // Return sends it
+    if (!text.empty() && el_winsertstr(e, text.c_str()) != 0) return CC_ERROR;
+    return CC_REFRESH;
+  }
+
+  unsigned char complete_word() {
+    const LineInfo* info = el_line(edit);
+    const std::string line(info->buffer, static_cast<size_t>(info->cursor - info->buffer));
+    const std::vector<std::string> words = complete ? complete(line) : std::vector<std::string>();
+    if (words.empty()) return CC_ERROR;
+    const std::string last = line.substr(line.find_last_of(" \n") + 1);
+    std::string more = common_beginning(words).substr(last.size());
+    if (words.size() == 1 && !words[0].ends_with('/')) more += ' ';
+    if (!more.empty()) return el_insertstr(edit, more.c_str()) == 0 ? CC_REFRESH : CC_ERROR;
+    std::fputc('\n', stdout);
+    for (const std::string& word : words) std::fprintf(stdout, "%s  ", word.c_str());
+    std::fputc('\n', stdout);
+    return CC_REDISPLAY;
+  }
+
   std::optional<std::string> read() {
     discarded = false;
     int size = 0;
+    tell_terminal(kPasteOn);
     const char* text = el_gets(edit, &size);
+    tell_terminal(kPasteOff);
     if (discarded) {
       std::fputs("^C\n", stdout);
       el_reset(edit);
@@ -103,15 +178,16 @@ struct LineEditor::Editor {
   }
 
   std::string history_path, prompt;
+  Complete complete;
   EditLine* edit;
   History* lines;
   HistEvent event;
   bool discarded = false;
 };
 
-LineEditor::LineEditor(std::string history_path) {
+LineEditor::LineEditor(std::string history_path, Complete complete) {
   if (isatty(STDIN_FILENO) != 0 && isatty(STDOUT_FILENO) != 0) {
-    editor_ = std::make_unique<Editor>(std::move(history_path));
+    editor_ = std::make_unique<Editor>(std::move(history_path), std::move(complete));
   }
 }
 

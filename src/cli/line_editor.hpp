@@ -1,17 +1,21 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace cairn::cli {
 
-// Reads lines from standard input: on a terminal with editing and a history that is kept in a file, else
-// plainly and without a prompt.
+// Reads lines from standard input: on a terminal with editing, completion by Tab, a history that is kept in a
+// file, and pasted text as one line that may hold newlines; else plainly and without a prompt.
 class LineEditor {
  public:
   // history_path may be empty: nothing is kept then. A history that cannot be read or written is no error.
-  explicit LineEditor(std::string history_path);
+  // `complete` gives what may stand in place of the last word of a line.
+  using Complete = std::function<std::vector<std::string>(const std::string& line)>;
+  explicit LineEditor(std::string history_path, Complete complete = {});
   ~LineEditor();
   LineEditor(const LineEditor&) = delete;
   LineEditor& operator=(const LineEditor&) = delete;

@@ -7,16 +7,19 @@
 #include <cstring>
 #include <exception>
 #include <new>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/log.hpp"
 #include "base/printable.hpp"
 #include "base/standard_streams.hpp"
 #include "cli/commands.hpp"
+#include "cli/parser/parse.hpp"
 #include "cli/standard_io.hpp"
 
 namespace {
@@ -41,7 +44,9 @@ int report(std::string text, int status) {
   for (char& c : text) {
     if (c == '\n' || c == '\t') c = ' ';
   }
-  cairn::write_error("cairn: " + cairn::printable(text) + "\n");
+  const bool coloured = cairn::colours();
+  cairn::write_error(fmt::format("{}cairn: {}{}\n", coloured ? "\x1b[31m" : "", coloured ? "\x1b[m" : "",
+                                 cairn::printable(text)));
   return status;
 }
 
@@ -71,45 +76,53 @@ int report_error(const Error& error) {
 
 int run(int argc, char** argv) {
   using namespace cairn::cli;
-  if (argc > 1 && std::string_view(argv[1]) == "video") return run_video(argc - 1, argv + 1);
+  const auto word = [&](int i) { return i < argc ? std::string_view(argv[i]) : std::string_view(); };
+  if (word(1) == "video") return run_video(argc - 1, argv + 1);
+  if ((word(1) == "help" || word(1) == "__complete") && word(2) == "video" &&
+      (word(1) == "help" || argc > 3)) {
+    std::vector<char*> words(argv + 2, argv + argc);  // `help video X` → `video help X`
+    words.insert(words.begin() + 1, argv[1]);
+    return run_video(static_cast<int>(words.size()), words.data());
+  }
   CLI::App program{"cairn runs language models on the processor at hand.", "cairn"};
-  program.set_version_flag("--version", "cairn " CAIRN_VERSION);
-  program.require_subcommand(0, 1);  // none is told below: a misspelt one is named as unexpected
-  program.get_formatter()->label("REQUIRED", "(required)");
-  program.get_formatter()->label("UINT", "N");
-  program.get_formatter()->label("FLOAT", "X");
-  program.get_formatter()->label("SUBCOMMAND", "COMMAND");
-  program.footer("cairn COMMAND --help tells what a command takes, with an example.");
+  program.set_version_flag("-V,--version", "cairn " CAIRN_VERSION);
+  program.require_subcommand(0, 1);
+  program.footer(
+      "cairn help COMMAND tells what a command takes, with an example. Defaults of flags come from\n"
+      "~/.config/cairn/config.toml and from variables such as CAIRN_THREADS (docs/cli.md).");
   add_run(program);
   add_chat(program);
-  add_bench(program);
-  add_eval(program);
-  add_calibrate(program);
   add_pull(program);
-  add_inspect(program);
+  add_models(program);
   add_stack(program);
   add_trim(program);
   add_verify(program);
+  add_video(program);
+  add_bench(program);
+  add_eval(program);
+  add_calibrate(program);
+  add_inspect(program);
   add_synth(program);
   add_tokenize(program);
   add_devices(program);
-  add_video(program);
+  add_completion(program);
+  for (const auto& [group, names] :
+       {std::pair<const char*, std::vector<const char*>>{"Talk", {"run", "chat"}},
+        {"Models", {"pull", "list", "show", "rm"}},
+        {"Any size from one file", {"stack", "trim", "verify"}},
+        {"Video", {"video"}},
+        {"Measure and look inside",
+         {"bench", "eval", "calibrate", "inspect", "synth", "tokenize", "devices"}},
+        {"Shell", {"completion"}}}) {
+    for (const char* name : names) program.get_subcommand(name)->group(group);
+  }
 
   if (argc == 1) {
-    write_out(program.help());
+    const char* const help[] = {"cairn", "--help"};
+    parse_and_run(program, 2, help);
     return 2;
   }
-  try {
-    program.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) {  // --help, --version
-      std::ostringstream text;
-      program.exit(error, text, text);
-      write_out(text.str());
-      return 0;
-    }
-    return report(fmt::format("{} (see --help)", error.what()), 2);
-  }
+  parse_and_run(program, argc, argv);
   return 0;
 }
 

@@ -5,10 +5,14 @@
 #include <cstdio>
 
 #include "base/atomic_file.hpp"
+#include "base/byte_size.hpp"
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "base/model_store.hpp"
-#include "base/printable.hpp"
 #include "base/standard_streams.hpp"
+#include "base/thread_pool.hpp"
+#include "cli/parser/values.hpp"
+#include "kernels/kernels.hpp"
 #include "llm/calibrated_seconds.hpp"
 #include "quantize/calibration.hpp"
 
@@ -24,21 +28,21 @@ void write_file(const std::string& path, const std::string& content) {
 
 }  // namespace
 
-void add_prefill_flags(CLI::App& command, PrefillFlags& flags) {
+namespace {
+
+void add_flags(CLI::App& command, PrefillFlags& flags) {
   CLI::Option* device =
       command
-          .add_option("--prefill", flags.device,
-                      "run the prompt as int8 chunks on this device (see `cairn devices`), decode on the CPU")
+          .add_option(
+              "--prefill", flags.device,
+              "read the prompt as int8 chunks on this device (see `cairn devices`), decode on the CPU; "
+              "for an NPU: on the CPU itself (cpu) the usual way of reading is faster")
           ->type_name("DEVICE");
-  command
-      .add_option("--chunk", flags.chunk,
-                  "tokens of a chunk, 32 to 1024; measured on the device if not given")
-      ->check(CLI::Range(32u, 1024u))
+  command.add_option("--chunk", flags.chunk, "tokens of a chunk; measured on the device if not given")
+      ->check(between(32u, 1024u))
       ->needs(device);
-  command
-      .add_option("--policy", flags.policy,
-                  "which subgraph runs next: in-order, overlap, out-of-order, look-ahead (default)")
-      ->check(CLI::IsMember({"in-order", "overlap", "out-of-order", "look-ahead"}).description(""))
+  command.add_option("--policy", flags.policy, "which subgraph runs next, look-ahead if not given")
+      ->transform(one_of({"in-order", "overlap", "out-of-order", "look-ahead"}))
       ->type_name("NAME")
       ->needs(device);
   command.add_flag("--sequential", flags.sequential, "device and CPU take turns, each with all threads")
@@ -53,6 +57,12 @@ void add_prefill_flags(CLI::App& command, PrefillFlags& flags) {
   add_quantize_flags(command, flags.quantize);
 }
 
+}  // namespace
+
+void add_prefill_flags(CLI::App& command, PrefillFlags& flags) {
+  in_group(command, kResearch, [&] { add_flags(command, flags); });
+}
+
 void check_outputs(const PrefillFlags& flags, const std::string& model, std::vector<std::string> inputs) {
   inputs.push_back(flags.quantize.calibration);
   flags.files.check({flags.trace, flags.timeline}, model_inputs(model, inputs));
@@ -60,6 +70,15 @@ void check_outputs(const PrefillFlags& flags, const std::string& model, std::vec
 
 std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::RunnerOptions options,
                                             const PrefillFlags& flags) {
+  const uint32_t trained = model.parameters().context;
+  if (options.context > trained) {
+    warn("--context {}: the model was trained for {} positions, beyond them its answers lose their sense",
+         options.context, trained);
+  }
+  debug("{}: {}, {}, context {}, {} threads, {}", model.file().path(), model.parameters().architecture,
+        byte_size(model.file().file_bytes()), model.context(options.context),
+        options.threads == 0 ? usable_processors() : options.threads,
+        kernels::name(kernels::default_target()));
   if (flags.device.empty()) {
     if (flags.quantize.given() || !flags.quantize.calibration.empty()) {
       fail(ErrorCode::invalid_argument,
@@ -84,7 +103,7 @@ std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::Run
   prefill.policy = prefill::parse_policy(flags.policy);
   prefill.concurrent = !flags.sequential;
   prefill.accelerator.cache_folder = cache_folder("graphs");
-  prefill.warn = [](const std::string& line) { tell("cairn: {}\n", printable(line)); };
+  prefill.warn = [](const std::string& line) { warn("{}", line); };
   prefill.accelerator.notice = prefill.warn;
   if (!flags.quantize.calibration.empty()) {
     prefill.times = llm::calibrated_seconds(
@@ -103,7 +122,7 @@ void report_prefill(const device::Runner& runner, const PrefillFlags& flags, boo
   write_file(flags.timeline, prefill::gantt_html(timeline));
   if (quiet) return;
   const prefill::PrefillStatistics& s = prefill->statistics();
-  tell("{}: chunks of {}, {} graphs ({} from the cache, {:.2f} s to make), idle {:.0f} %", timeline.npu,
+  tell("{}: chunks of {}, {} graphs ({} from the cache, {:.2f} s to make), idle {:.0f} %", flags.device,
        prefill->chunk_length(), s.graphs, s.cached_graphs, s.compile_seconds,
        100 * timeline.bubble(prefill::Processor::npu));
   if (s.device_weight_bytes > 0) tell("; its copy of the weights {} MiB", s.device_weight_bytes >> 20);

@@ -2,14 +2,10 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <cstdio>
 #include <memory>
-#include <string_view>
+#include <string>
 
-#include "base/error.hpp"
 #include "base/known_models.hpp"
-#include "base/mapped_file.hpp"
 #include "cli/commands.hpp"
 #include "formats/gguf.hpp"
 #include "stack/verify.hpp"
@@ -17,18 +13,10 @@
 namespace cairn::cli {
 namespace {
 
-// A stack says itself what its bytes shall be. What is damaged is not kept.
+// Reading the header compares what it says with the file's size; a stack says itself what its bytes shall be.
 void check_model(const std::string& path) {
-  try {
-    const MappedFile file(path);
-    const auto head = file.bytes().first(std::min<size_t>(file.bytes().size(), 128));
-    const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
-    if (text.find(gguf::kStackBase) != std::string_view::npos) stack::require_sound(path);
-  } catch (const Error&) {
-    std::remove(path.c_str());
-    std::remove((path + ".sha256").c_str());
-    throw;
-  }
+  const gguf::File file(path);
+  if (stack::is_stack(file)) stack::require_sound(path);
 }
 
 }  // namespace
@@ -60,9 +48,9 @@ void add_pull(CLI::App& program) {
       return;
     }
     if (flags->request.source.empty()) throw CLI::RequiredError("MODEL");
-    const std::string path = pull(flags->request);
-    check_model(path);
-    fmt::print("{}\n", path);
+    flags->request.check = check_model;
+    fmt::print("{}
+", pull(flags->request));
   });
 }
 

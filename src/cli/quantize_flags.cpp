@@ -1,21 +1,19 @@
 #include "cli/quantize_flags.hpp"
 
 #include "base/error.hpp"
+#include "cli/parser/values.hpp"
 
 namespace cairn::cli {
 
-void add_quantize_flags(CLI::App& command, QuantizeFlags& flags) {
+namespace {
+
+void add_flags(CLI::App& command, QuantizeFlags& flags) {
   quantize::SchemeOptions& options = flags.options;
   command.add_option("--calibration", flags.calibration, "what `cairn calibrate` wrote for this model")
       ->type_name("FILE");
   CLI::Option* method =
-      command
-          .add_option(
-              "--quantize", flags.method,
-              "int8 products for a matrix engine: naive, smoothquant, mixed, token, rotation, shadow, "
-              "auto")
-          ->check(CLI::IsMember({"naive", "smoothquant", "mixed", "token", "rotation", "shadow", "auto"})
-                      .description(""))
+      command.add_option("--quantize", flags.method, "int8 products for a matrix engine")
+          ->transform(one_of({"naive", "smoothquant", "mixed", "token", "rotation", "shadow", "auto"}))
           ->type_name("NAME");
   command.add_flag("--static", options.fixed, "token, rotation: one fixed scale in place of one a token")
       ->needs(method);
@@ -30,9 +28,8 @@ void add_quantize_flags(CLI::App& command, QuantizeFlags& flags) {
                   "shadow: this share of the inputs, the least important, goes without (0 to 1)")
       ->type_name("F")
       ->needs(method);
-  command
-      .add_option("--pruned", flags.pruned, "what becomes of those: clamp (default), range, rotation, float")
-      ->check(CLI::IsMember({"clamp", "range", "rotation", "float"}).description(""))
+  command.add_option("--pruned", flags.pruned, "what becomes of those, clamp if not given")
+      ->transform(one_of({"clamp", "range", "rotation", "float"}))
       ->type_name("NAME")
       ->needs(method);
   command
@@ -43,7 +40,7 @@ void add_quantize_flags(CLI::App& command, QuantizeFlags& flags) {
       .add_option("--weights", flags.weights,
                   "a scale each row of the weights (default), or one a tensor "
                   "(naive's default): row, tensor")
-      ->check(CLI::IsMember({"row", "tensor"}).description(""))
+      ->transform(one_of({"row", "tensor"}))
       ->type_name("NAME")
       ->needs(method);
   command.add_option("--budget", options.budget, "auto: what it may cost, in per cent of perplexity (0.6)")
@@ -53,6 +50,12 @@ void add_quantize_flags(CLI::App& command, QuantizeFlags& flags) {
                   "shadow: memory of hot channels' weights, in per cent of the model's (0.5)")
       ->type_name("X")
       ->needs(method);
+}
+
+}  // namespace
+
+void add_quantize_flags(CLI::App& command, QuantizeFlags& flags) {
+  in_group(command, kResearch, [&] { add_flags(command, flags); });
 }
 
 quantize::Scheme make_scheme(const QuantizeFlags& flags, const gguf::File& model, size_t layers) {

@@ -4,11 +4,13 @@
 #include <cstdio>
 #include <memory>
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/log.hpp"
 #include "base/model_store.hpp"
-#include "base/printable.hpp"
 #include "base/progress.hpp"
 #include "base/standard_streams.hpp"
 #include "cli/commands.hpp"
@@ -23,6 +25,7 @@ namespace {
 
 struct Flags {
   std::string model, prompt, file, system, template_file;
+  std::vector<std::string> words;  // of the prompt, after the model
   bool raw = false, sanitize = false, json = false, no_stats = false;
   device::RunnerOptions runner;
   PrefillFlags prefill;
@@ -38,9 +41,15 @@ std::string read_prompt(const std::string& path) {
 
 void run(Flags& flags, bool prompt_given) {
   check_outputs(flags.prefill, flags.model, {flags.file, flags.template_file});
-  if (!prompt_given) {
+  if (!flags.words.empty()) {
+    if (prompt_given || !flags.file.empty())
+      fail(ErrorCode::invalid_argument, "the prompt is given twice: '{}', and by {}", flags.words[0],
+           prompt_given ? "-p" : "-f");
+    flags.prompt = fmt::format("{}", fmt::join(flags.words, " "));
+  } else if (!prompt_given) {
     if (flags.file.empty() && isatty(STDIN_FILENO) != 0) {
-      fail(ErrorCode::invalid_argument, "no prompt: give -p TEXT or -f FILE, or write it to standard input");
+      fail(ErrorCode::invalid_argument,
+           "no prompt: write it after the model, give -p TEXT or -f FILE, or write it to standard input");
     }
     flags.prompt = read_prompt(flags.file.empty() ? "-" : flags.file);
   }
@@ -53,9 +62,10 @@ void run(Flags& flags, bool prompt_given) {
   warn_of(*model->tokenizer());
 
   std::optional<Progress> progress;
+  progress.emplace("prefill", prompt.size(), "tokens");
   flags.generate.cancelled = interrupted;
   flags.generate.progress = [&](uint32_t done, uint32_t total) {
-    if (!progress) progress.emplace("prefill", total, "tokens");
+    if (!progress) return;
     progress->update(done);
     if (done == total) progress.reset();
   };
@@ -70,10 +80,15 @@ void run(Flags& flags, bool prompt_given) {
   } else if (!result.text.empty() && !result.text.ends_with('\n')) {
     write_out("\n");
   }
-  if (!flags.no_stats && !flags.json) tell("{}\n", describe(result.statistics));
-  if (!flags.no_stats && !flags.json && session.runner().elastic()) tell("{}\n", describe(session.runner()));
-  for (const std::string& problem : session.memory().problems) tell("cairn: {}\n", printable(problem));
-  report_prefill(session.runner(), flags.prefill, flags.no_stats || flags.json);
+  if (result.tokens.empty() && result.finish == llm::FinishReason::stop && flags.generate.max_tokens > 0) {
+    warn("the model ended its answer at once{}",
+         flags.raw ? "; --ignore-end goes on, and without --raw its chat template is used" : "");
+  }
+  const bool quiet = flags.no_stats || flags.json || !logs(LogLevel::info);
+  if (!quiet) tell("{}\n", describe(result.statistics));
+  if (!quiet && session.runner().elastic()) tell("{}\n", describe(session.runner()));
+  for (const std::string& problem : session.memory().problems) warn("{}", problem);
+  report_prefill(session.runner(), flags.prefill, quiet);
   if (result.finish == llm::FinishReason::cancelled) throw_if_interrupted();
 }
 
@@ -82,10 +97,10 @@ void run(Flags& flags, bool prompt_given) {
 void add_run(CLI::App& program) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand("run", "answer one prompt");
-  command->add_option("MODEL", flags->model, "a model file or the short name of a pulled model")->required();
+  add_model(*command, flags->model);
+  command->add_option("PROMPT", flags->words, "the prompt; standard input if it is not given at all");
   CLI::Option* prompt =
-      command->add_option("-p,--prompt", flags->prompt, "the prompt; standard input if not given")
-          ->type_name("TEXT");
+      command->add_option("-p,--prompt", flags->prompt, "the prompt, as a flag")->type_name("TEXT");
   command->add_option("-f,--file", flags->file, "read the prompt from a file; - is standard input")
       ->type_name("FILE")
       ->excludes(prompt);
@@ -103,7 +118,7 @@ void add_run(CLI::App& program) {
   command->footer(
       "A model with a chat template is asked the prompt as a question; one without continues it.\n"
       "Ctrl-C stops and keeps what was written; the exit status is 130 then.\n"
-      "Example: cairn run smollm2-135m -p 'Why is the sky blue?' -n 64 --temperature 0");
+      "Example: cairn run smollm2-135m 'Why is the sky blue?' -n 64 --temperature 0");
   command->callback([flags, prompt] { run(*flags, prompt->count() > 0); });
 }
 

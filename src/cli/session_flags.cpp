@@ -4,14 +4,15 @@
 
 #include <charconv>
 #include <cstdlib>
-#include <map>
+#include <limits>
 #include <optional>
 #include <vector>
 
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
-#include "base/printable.hpp"
+#include "base/log.hpp"
 #include "base/standard_streams.hpp"
+#include "cli/parser/values.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -40,88 +41,90 @@ std::optional<uint64_t> parse_seed(const std::string& text) {
   return seed;
 }
 
+// "auto", or a number of bytes
+void set_memory(device::RunnerOptions& options, const std::string& text) {
+  options.warn = [](const std::string& line) { warn("{}", line); };
+  options.memory_auto = text == "auto";
+  options.memory = options.memory_auto ? 0 : parse_bytes(text, "--memory");
+  if (!options.memory_auto && options.memory == 0)
+    fail(ErrorCode::invalid_argument, "--memory 0: nothing runs in no memory");
+}
+
 }  // namespace
 
 void warn_of(const text::Tokenizer& tokenizer) {
-  if (const std::string warning = tokenizer.warning(); !warning.empty())
-    tell("cairn: {}\n", printable(warning));
+  if (const std::string warning = tokenizer.warning(); !warning.empty()) warn("{}", warning);
+}
+
+void add_model(CLI::App& command, std::string& model) {
+  command.add_option("MODEL,-m,--model", model, "a model file or the short name of a pulled model")
+      ->required();
+}
+
+void add_threads(CLI::App& command, uint32_t& threads) {
+  command.add_option("-t,--threads", threads, "threads to compute with; all usable processors if not given")
+      ->check(between(1, 1024));
 }
 
 void add_runner_flags(CLI::App& command, device::RunnerOptions& options) {
   options.context = 0;
+  add_threads(command, options.threads);
   command
-      .add_option("--threads", options.threads, "threads to compute with; all usable processors if not given")
-      ->check(CLI::Range(1u, 1024u));
-  command
-      .add_option("--context", options.context,
+      .add_option("-c,--context,--ctx-size", options.context,
                   "positions in the KV cache; what the model was trained for if not given, at most 4096")
-      ->check(CLI::Range(1u, 1u << 24));
+      ->check(between(1, 1 << 24))
+      ->group(kMemory);
   add_memory_flag(command, options);
-  static const std::map<std::string, device::KvType> kv = {{"f16", device::KvType::f16},
-                                                           {"i8", device::KvType::i8}};
-  command.add_option("--kv", options.kv, "the KV cache's numbers: f16 (default) or i8")
-      ->transform(CLI::CheckedTransformer(kv).description(""))
-      ->type_name("TYPE");
-  static const std::map<std::string, device::Precision> precision = {
-      {"standard", device::Precision::standard}, {"f32", device::Precision::f32}};
+  command.add_option("--kv", options.kv, "the KV cache's numbers, f16 if not given")
+      ->transform(one_of<device::KvType>({{"f16", device::KvType::f16}, {"i8", device::KvType::i8}}))
+      ->group(kMemory);
   command
       .add_option("--precision", options.precision,
-                  "of the matrix products: standard (8-bit activations, default) or f32")
-      ->transform(CLI::CheckedTransformer(precision).description(""))
-      ->type_name("NAME");
+                  "of the matrix products: with 8-bit activations (standard, if not given) or in floats")
+      ->transform(one_of<device::Precision>(
+          {{"standard", device::Precision::standard}, {"f32", device::Precision::f32}}))
+      ->group(kResearch);
 }
 
 void add_memory_flag(CLI::App& command, device::RunnerOptions& options) {
   command
       .add_option_function<std::string>(
-          "--memory",
-          [&options](const std::string& text) {
-            options.warn = [](const std::string& line) { fmt::print(stderr, "cairn: {}\n", line); };
-            options.memory_auto = text == "auto";
-            options.memory = options.memory_auto ? 0 : parse_bytes(text, "--memory");
-            if (!options.memory_auto && options.memory == 0)
-              fail(ErrorCode::invalid_argument, "--memory 0: nothing runs in no memory");
-          },
-          "a stack: most resident memory of this process, such as 600M; auto takes what the system can spare")
-      ->type_name("BYTES");
+          "--memory", [&options](const std::string& text) { set_memory(options, text); },
+          "a stack: most resident memory of this process, such as 600M; auto: what the system can spare")
+      ->type_name("SIZE")
+      ->group(kMemory);
 }
 
 void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
   llm::SamplerOptions& sampler = options.sampler;
-  command.add_option("-n,--max-tokens", options.max_tokens,
-                     "most tokens to generate; until the context is full if "
-                     "not given");
+  command
+      .add_option_function<int64_t>(
+          "-n,--max-tokens,--predict",
+          [&options](int64_t count) {
+            options.max_tokens =
+                count < 0 ? std::numeric_limits<uint32_t>::max() : static_cast<uint32_t>(count);
+          },
+          "most tokens to generate; -1, or not given: until the context is full")
+      ->check(between(int64_t{-1}, int64_t{std::numeric_limits<uint32_t>::max()}));
   command.add_option("--stop", options.stop, "end before this text; may be given more than once")
       ->take_all()
       ->allow_extra_args(false)
       ->type_name("TEXT");
-  command.add_flag("--ignore-end", options.ignore_end, "go on past the model's end-of-generation tokens");
-  command.add_option("--temperature", sampler.temperature, "0 takes the most likely token")
-      ->capture_default_str();
-  command.add_option("--top-k", sampler.top_k, "choose among the k most likely tokens; 0 is all")
-      ->capture_default_str();
-  command
-      .add_option("--top-p", sampler.top_p, "choose among the likeliest tokens that hold this probability")
-      ->capture_default_str();
-  command
-      .add_option("--min-p", sampler.min_p,
-                  "drop tokens less likely than this part of the likeliest's probability")
-      ->capture_default_str();
-  command
-      .add_option("--repetition-penalty", sampler.repetition_penalty,
-                  "divides the logits of tokens seen before")
-      ->capture_default_str();
-  command
-      .add_option("--frequency-penalty", sampler.frequency_penalty,
-                  "lowers logits for each time a token was seen")
-      ->capture_default_str();
-  command
-      .add_option("--presence-penalty", sampler.presence_penalty, "lowers the logits of tokens seen before")
-      ->capture_default_str();
-  command
-      .add_option("--penalty-window", sampler.penalty_window,
-                  "the last tokens that penalties look at; 0 is all")
-      ->capture_default_str();
+  command.add_flag("--ignore-end,--ignore-eos", options.ignore_end,
+                   "go on past the model's end-of-generation tokens");
+  const auto sampling = [&](const char* names, auto& variable, const char* about) {
+    return command.add_option(names, variable, about)->capture_default_str()->group(kSampling);
+  };
+  sampling("--temperature,--temp", sampler.temperature, "0 takes the most likely token");
+  sampling("--top-k", sampler.top_k, "choose among the k most likely tokens; 0 is all");
+  sampling("--top-p", sampler.top_p, "choose among the likeliest tokens that hold this probability");
+  sampling("--min-p", sampler.min_p, "drop tokens less likely than this part of the likeliest's probability");
+  sampling("--repetition-penalty,--repeat-penalty", sampler.repetition_penalty,
+           "divides the logits of tokens seen before");
+  sampling("--frequency-penalty", sampler.frequency_penalty, "lowers logits for each time a token was seen");
+  sampling("--presence-penalty", sampler.presence_penalty, "lowers the logits of tokens seen before");
+  sampling("--penalty-window,--repeat-last-n", sampler.penalty_window,
+           "the last tokens that penalties look at; 0 is all");
   command
       .add_option_function<std::vector<std::string>>(
           "--logit-bias",
@@ -130,12 +133,14 @@ void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
           },
           "adds VALUE to a token's logit, -inf bans it; may be given more than once")
       ->allow_extra_args(false)
-      ->type_name("ID=VALUE");
+      ->type_name("ID=VALUE")
+      ->group(kSampling);
   command
       .add_option_function<std::string>(
-          "--seed", [&sampler](const std::string& text) { sampler.seed = parse_seed(text); },
+          "-s,--seed", [&sampler](const std::string& text) { sampler.seed = parse_seed(text); },
           "makes the choice of tokens repeatable; -1 is a new one each time (default)")
-      ->type_name("N");
+      ->type_name("N")
+      ->group(kSampling);
 }
 
 std::string describe(const llm::Statistics& statistics) {
@@ -150,8 +155,10 @@ std::string describe(const device::Runner& runner) {
   if (!runner.elastic()) return "no stack: its memory is fixed";
   const device::MemoryStatus m = runner.memory();
   std::string text = fmt::format("memory {}{}; stack: {} of {}, {:.2f} bits a weight", mebibytes(m.process),
-                                 m.budget == 0 ? "" : " of " + mebibytes(m.budget), mebibytes(m.stack),
-                                 mebibytes(m.stack_all), m.bits);
+                                 m.automatic     ? " (auto)"
+                                 : m.budget == 0 ? ""
+                                                 : " of " + mebibytes(m.budget),
+                                 mebibytes(m.stack), mebibytes(m.stack_all), m.bits);
   return text;
 }
 

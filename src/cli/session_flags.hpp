@@ -15,6 +15,11 @@ constexpr const char* kSanitizeHelp =
 
 // Tells what a model's file leaves open, in one line, if anything.
 void warn_of(const text::Tokenizer& tokenizer);
+// MODEL, also -m as llama.cpp has it.
+void add_model(CLI::App& command, std::string& model);
+
+// --threads (-t) alone
+void add_threads(CLI::App& command, uint32_t& threads);
 
 // --threads --context --memory --kv --precision
 void add_runner_flags(CLI::App& command, device::RunnerOptions& options);

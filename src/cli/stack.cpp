@@ -10,6 +10,8 @@
 #include "base/names.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
+#include "cli/parser/values.hpp"
+#include "cli/session_flags.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
 #include "stack/encode.hpp"
@@ -42,7 +44,8 @@ void run(Flags flags) {
       parse_name<stack::Embeddings>(kEmbeddings, flags.embeddings, "a treatment of embeddings");
   flags.options.tune.on = parse_name<stack::TuneOn>(kTuneOn, flags.tune_on, "a place to tune on");
   const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
-  Stages stages;
+  Stages stages("stack");
+  flags.options.overall = [&](double share) { stages.share(share); };
   const stack::EncodeReport report = stack::encode_stack(
       *model, text, flags.options, flags.output,
       [&](std::string_view stage, uint64_t done, uint64_t total) { stages.update(stage, done, total); });
@@ -70,7 +73,7 @@ void add_stack(CLI::App& program) {
   stack::EncodeOptions& options = flags->options;
   CLI::App* command =
       program.add_subcommand("stack", "sort a model's weights into a file that fits any memory");
-  command->add_option("MODEL", flags->model, "a model file or the short name of a pulled model")->required();
+  add_model(*command, flags->model);
   command->add_option("-o,--output", flags->output, "the stack to write")->required()->type_name("FILE");
   add_output_flags(*command, flags->files);
   command->add_option("--text", flags->text, "text like what the model will read; - is standard input")
@@ -79,49 +82,49 @@ void add_stack(CLI::App& program) {
       ->add_option(
           "--codec", flags->codec,
           "planes: nested codes of up to 6 bits (default); avd: BitStack's decomposition, to compare")
-      ->check(CLI::IsMember(kCodecs).description(""))
+      ->transform(one_of(kCodecs))
       ->type_name("NAME");
   command
       ->add_option("--embeddings", flags->embeddings,
                    "token embedding and output head: keep: as the model has them; planes: stacked like the "
                    "rest; auto (default): planes where they would take more than the rest at 3 bits")
-      ->check(CLI::IsMember(kEmbeddings).description(""))
+      ->transform(one_of(kEmbeddings))
       ->type_name("NAME");
   command->add_flag("--exact", options.exact, "planes: a last level that restores the source exactly");
   command->add_flag("--tune", flags->tune,
                     "planes: tune the scales by distillation; takes longer than all else");
   command->add_option("--tune-steps", flags->tune_steps, "steps of that")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 20));
+      ->check(between(1u, 1u << 20));
   command->add_option("--tune-batch", options.tune.batch, "windows of text in a step")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 10));
+      ->check(between(1u, 1u << 10));
   command->add_option("--tune-windows", options.tune.windows, "most windows of text to tune on")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 20));
+      ->check(between(1u, 1u << 20));
   command->add_option("--tune-rate", options.tune.rate, "of Adam's first steps")
       ->capture_default_str()
-      ->check(CLI::Range(1e-6f, 1.0f));
+      ->check(between(1e-6f, 1.0f));
   command
       ->add_option(
           "--tune-on", flags->tune_on,
           "cpu: cairn itself; torch: libtorch's CPU; cuda: libtorch's GPU; auto (default): cuda where "
           "that is found, else cpu")
-      ->check(CLI::IsMember(kTuneOn).description(""))
+      ->transform(one_of(kTuneOn))
       ->type_name("NAME");
   command->add_option("--windows", options.windows, "most windows of text to calibrate with")
       ->capture_default_str()
-      ->check(CLI::Range(1u, 1u << 20));
+      ->check(between(1u, 1u << 20));
   command->add_option("--window", options.window, "tokens of a window")->capture_default_str();
   command
       ->add_option("--importance-windows", options.importance_windows,
                    "of them, to measure what an error of each row costs; 0: all rows alike")
       ->capture_default_str();
-  command
-      ->add_option("--threads", options.threads,
-                   "threads to compute with; all usable processors if not given")
-      ->check(CLI::Range(1u, 1024u));
+  add_threads(*command, options.threads);
   command->add_flag("--json", flags->json, "print one JSON object");
+  for (const char* name : {"--codec", "--tune", "--tune-steps", "--tune-batch", "--tune-windows",
+                           "--tune-rate", "--tune-on", "--window", "--importance-windows"})
+    command->get_option(name)->group(kResearch);
   command->footer(
       "What was done before an interrupt stays in FILE.stack.partial, and the same command goes on from "
       "there.\n"

@@ -5,30 +5,33 @@
 #include <string>
 #include <string_view>
 
-#include "base/interrupt.hpp"
+#include "base/clock.hpp"
 #include "base/progress.hpp"
 
 namespace cairn::cli {
 
-// Draws a bar for each stage of a long work and lets Ctrl-C end it between two steps.
+// Shows the stages of a long work, and lets Ctrl-C end it between two steps. On a terminal a bar a stage with
+// the time that is left of everything; elsewhere a line now and then, so that a log tells how far it is.
 class Stages {
  public:
+  // what: "stack", at the beginning of each line.
+  explicit Stages(std::string what = "") : what_(std::move(what)) {}
+
   // Error cancelled after an interrupt.
-  void update(std::string_view stage, uint64_t done, uint64_t total) {
-    throw_if_interrupted();
-    if (stage != stage_) {
-      bar_.reset();
-      stage_ = stage;
-      bar_.emplace(stage_, total, "steps");
-      bar_->restart(done, total);
-    }
-    bar_->update(done);
-    if (done == total) bar_.reset(), stage_.clear();
-  }
+  void update(std::string_view stage, uint64_t done, uint64_t total);
+
+  // How much of everything is done, 0 to 1. The first that is told was done before this run.
+  void share(double share);
 
  private:
-  std::string stage_;
+  // Seconds until everything is done, as far as that can be told by now.
+  std::optional<double> left() const;
+
+  std::string what_, stage_;
   std::optional<Progress> bar_;
+  Stopwatch watch_;
+  double share_ = 0, next_line_ = 5;  // seconds
+  std::optional<double> share_before_;
 };
 
 }  // namespace cairn::cli

@@ -11,6 +11,7 @@
 #include "base/progress.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
+#include "cli/parser/values.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -59,12 +60,12 @@ void add_synth(CLI::App& program) {
       ->add_option("--shape", options->synth.shape,
                    "whose shape: " + fmt::format("{}", fmt::join(shapes, ", ")))
       ->required()
-      ->check(CLI::IsMember(shapes).description(""));
+      ->transform(one_of(shapes));
   command
       ->add_option("--encoding", options->encoding,
                    "how every matrix is stored: " + fmt::format("{}", fmt::join(names, ", ")))
       ->capture_default_str()
-      ->check(CLI::IsMember(names).description(""));
+      ->transform(one_of(names));
   command->add_option("-o,--output", options->output, "the file to write")->required();
   add_output_flags(*command, options->files);
   command->add_option("--seed", options->synth.seed, "the same seed gives the same file")

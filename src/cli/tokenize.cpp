@@ -109,11 +109,10 @@ void run(const Options& options) {
 void add_tokenize(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("tokenize", "Show how a model cuts a text into tokens");
-  command->add_option("model", options->model, "a GGUF file, or the short name of a pulled model")
-      ->required();
+  add_model(*command, options->model);
   auto* prompt =
       command->add_option("-p,--prompt", options->prompt, "the text (standard input without -p or --file)");
-  command->add_option("--file", options->file, "a file with the text")->excludes(prompt);
+  command->add_option("-f,--file", options->file, "a file with the text")->excludes(prompt);
   command->add_flag("--no-special", options->no_special,
                     "add no BOS or EOS; with --decode, leave control tokens out");
   command->add_flag("--parse-special", options->parse_special,

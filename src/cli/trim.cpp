@@ -8,6 +8,7 @@
 #include "base/model_store.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
+#include "cli/parser/values.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
 #include "stack/restore.hpp"
@@ -17,20 +18,21 @@ namespace cairn::cli {
 namespace {
 
 struct Flags {
-  std::string stack, output, size;
+  std::string stack, output;
+  uint64_t size = 0;
   double bits = 0;
   bool dequantize = false, json = false;
   OutputFlags files;
 };
 
 void run(const Flags& flags) {
-  if (flags.size.empty() == (flags.bits == 0))
+  if ((flags.size == 0) == (flags.bits == 0))
     fail(ErrorCode::invalid_argument, "one of --size and --bits says what to keep");
   flags.files.check({flags.output}, model_inputs(flags.stack));
   const stack::Reader reader(resolve_model(flags.stack));
   const stack::Layout& layout = reader.layout();
-  const size_t count = flags.size.empty() ? stack::blocks_for_bits(reader, flags.bits)
-                                          : stack::blocks_for_size(reader, stack::parse_size(flags.size));
+  const size_t count = flags.size == 0 ? stack::blocks_for_bits(reader, flags.bits)
+                                       : stack::blocks_for_size(reader, flags.size);
   Stages stages;
   const auto progress = [&](uint64_t done, uint64_t total) { stages.update("writing", done, total); };
   if (flags.dequantize) {
@@ -58,12 +60,10 @@ void run(const Flags& flags) {
 void add_trim(CLI::App& program) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand("trim", "write a shorter stack: the beginning of a longer one");
-  command->add_option("FILE", flags->stack, "a stack")->required();
-  CLI::Option* size =
-      command->add_option("--size", flags->size, "of the file, at most: bytes, or with K, M, G (of 1024)")
-          ->type_name("N");
+  command->add_option("STACK", flags->stack, "a stack")->required();
+  CLI::Option* size = add_size(*command, "--size", flags->size, "of the file, at most");
   command->add_option("--bits", flags->bits, "bits a weight of the stacked matrices, at most")
-      ->check(CLI::PositiveNumber)
+      ->check(at_least(0.0))
       ->type_name("B")
       ->excludes(size);
   command->add_option("-o,--output", flags->output, "the file to write")->required()->type_name("FILE");

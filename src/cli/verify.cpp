@@ -58,7 +58,7 @@ void add_verify(CLI::App& program) {
   };
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand("verify", "check every byte of a stack");
-  command->add_option("FILE", flags->stack, "a stack, or the beginning of one")->required();
+  command->add_option("STACK", flags->stack, "a stack, or the beginning of one")->required();
   command->add_flag("--json", flags->json, "print one JSON object");
   command->footer(
       "The exit status is 1 when something is damaged. What is missing at a file's end is no damage.\n"

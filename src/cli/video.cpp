@@ -29,14 +29,13 @@ int run_video(int argc, char** argv) {
   std::array<char, 4096> message{};
   const int status = open_library()(argc, argv, message.data(), message.size());
   if (status == 0) return 0;
-  if (status == kVideoUsage) fail(ErrorCode::invalid_argument, "{}", message.data());
   if (status < 0) fail(ErrorCode::io, "{}", message.data());
   throw Error(static_cast<ErrorCode>(status), message.data());
 }
 
 void add_video(CLI::App& program) {
   // Named here for the list of commands alone: main() passes its arguments on unparsed.
-  program.add_subcommand("video", "Send video small and restore it where it is watched");
+  program.add_subcommand("video", "send video small and restore it where it is watched");
 }
 
 }  // namespace cairn::cli

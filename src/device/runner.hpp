@@ -40,6 +40,7 @@ struct RunnerOptions {
 // What a stack's runner holds. All in bytes.
 struct MemoryStatus {
   uint64_t budget = 0;                  // for the process; 0: no limit
+  bool automatic = false;               // the budget follows what the system can spare
   uint64_t process = 0;                 // resident, everything
   uint64_t stack = 0, stack_all = 0;    // blocks in memory; of the whole stack
   uint64_t read = 0;                    // of blocks, from the file so far
@@ -71,6 +72,8 @@ class Runner {
   // unsupported (the model is no stack), invalid_argument (less than everything but the stack's blocks and
   // its base need; nothing changes then).
   virtual void set_memory(uint64_t bytes);
+  // … within what the system can spare, all the time. Error unsupported.
+  virtual void set_memory_auto() { set_memory(0); }
   virtual bool elastic() const { return false; }
   virtual MemoryStatus memory() const { return {}; }
 

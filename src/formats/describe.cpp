@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "base/byte_size.hpp"
 #include "formats/byte_reader.hpp"
 
 namespace cairn::gguf {
@@ -98,23 +99,26 @@ Json to_json(const Value& value, const DescribeOptions& options) {
 
 std::string describe(const File& file, const DescribeOptions& options) {
   std::string out =
-      fmt::format("{}: GGUF version {}, {} bytes\n", file.path(), file.version(), file.file_bytes());
-  out += "\nmetadata\n";
-  for (const auto& [key, value] : file.metadata()) {
-    const std::string name = quote(key);
-    out += fmt::format("  {} = {}\n", name.substr(1, name.size() - 2), describe(value, options));
+      fmt::format("{}: GGUF version {}, {}\n", file.path(), file.version(), byte_size(file.file_bytes()));
+  const Totals sums = totals(file);
+  for (const auto& [encoding, share] : sums.encodings)
+    out += share_text(info(encoding).name, share);
+  out += share_text("all", sums.all);
+  if (options.metadata) {
+    out += "\nmetadata\n";
+    for (const auto& [key, value] : file.metadata()) {
+      const std::string name = quote(key);
+      out += fmt::format("  {} = {}\n", name.substr(1, name.size() - 2), describe(value, options));
+    }
   }
+  if (!options.tensors) return out;
   out += "\ntensors\n";
   size_t widest = 0;
   for (const Tensor& t : file.tensors()) widest = std::max(widest, quote(t.name).size());
   for (const Tensor& t : file.tensors())
     out += fmt::format("  {:<{}}  {:<8}{:>13} bytes  {}\n", quote(t.name), widest, info(t.encoding).name,
                        t.data.size(), shape_text(t.shape));
-  out += "\ntotals\n";
-  const Totals sums = totals(file);
-  for (const auto& [encoding, share] : sums.encodings)
-    out += share_text(info(encoding).name, share);
-  return out + share_text("all", sums.all);
+  return out;
 }
 
 Json to_json(const File& file, const DescribeOptions& options) {

@@ -25,6 +25,7 @@ Totals totals(const File& file);
 
 struct DescribeOptions {
   bool full = false;  // long arrays and texts in full instead of their beginning and length
+  bool metadata = true, tensors = true;  // for people: whether these are listed below the totals
 };
 
 // A metadata value in one line, safe to print.
@@ -32,7 +33,7 @@ std::string describe(const Value& value, const DescribeOptions& options = {});
 // An array longer than 16 is {"length": n, "first": [...]} unless `full`.
 nlohmann::ordered_json to_json(const Value& value, const DescribeOptions& options = {});
 
-// Metadata, tensors, totals: for people, and as {"path", "version", "file_bytes", "metadata": {key: value},
+// Totals, metadata, tensors: for people, and as {"path", "version", "file_bytes", "metadata": {key: value},
 // "tensors": [{"name", "shape", "encoding", "bytes"}], "totals": {"tensors", "elements", "bytes",
 // "bits_per_weight", "encodings": {name: {...}}}}.
 std::string describe(const File& file, const DescribeOptions& options = {});

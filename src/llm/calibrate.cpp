@@ -13,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/interruptible.hpp"
 #include "base/sha256.hpp"
+#include "base/work_share.hpp"
 #include "kernels/kernels.hpp"
 #include "llm/calibrate_checkpoint.hpp"
 #include "llm/calibrate_cost.hpp"
@@ -65,6 +66,7 @@ class Calibrator {
     cut(text);
     options_.threads = static_cast<uint32_t>(pool_.threads());
     begin();
+    plan();
     key_ = key();
   }
 
@@ -140,7 +142,24 @@ class Calibrator {
                        options_.threads);
   }
 
-  void progress(std::string_view stage, uint64_t done, uint64_t total) const {
+  // In tokens that go through the model.
+  void plan() {
+    const auto window = static_cast<double>(options_.window);
+    const size_t whole = std::min<size_t>(options_.whole_windows, windows_.size());
+    const bool costs = !cost_windows_.empty();
+    work_.expect("magnitudes", window * static_cast<double>(windows_.size()));
+    work_.expect("outliers", window * static_cast<double>(std::min(windows_.size(), kOutlierWindows)));
+    work_.expect("cost of each input", static_cast<double>(graph_.layers.size() * kInputs * kForms *
+                                                           cost_windows_.size() * kCostWindow));
+    work_.expect("cost of whole models", costs ? window * static_cast<double>(4 * kForms * whole) : 0);
+    work_.expect("time of each subgraph",
+                 static_cast<double>(options_.devices.size()) * options_.chunk * options_.chunks * 8);
+  }
+
+  void progress(std::string_view stage, uint64_t done, uint64_t total) {
+    const double share =
+        work_.update(stage, total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total));
+    if (options_.overall) options_.overall(share);
     if (progress_) progress_(stage, done, total);
   }
 
@@ -318,6 +337,7 @@ class Calibrator {
   ThreadPool pool_;
   std::string checkpoint_, key_;
   CalibrateProgress progress_;
+  WorkShare work_;
   Windows windows_, cost_windows_;
   graph::Model graph_;
   CalibrateState state_;

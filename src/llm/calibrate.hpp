@@ -22,6 +22,7 @@ struct CalibrateOptions {
   std::vector<std::string> devices = {"cpu"};  // whose subgraphs are timed; empty: none
   uint32_t chunk = 256, chunks = 4;            // of the timed prompts
   double checkpoint_seconds = 20;
+  std::function<void(double)> overall{};  // before each step: how much of everything is done, 0 to 1
 };
 
 // Fewer windows of text than this describe nothing.

@@ -79,14 +79,13 @@ quantize::DeviceTimes measure_times(const gguf::File& file, const prefill::Prefi
       for (uint32_t begin = 0; begin < tokens.size(); begin += most) {
         const auto part = tokens.subspan(begin, std::min<size_t>(most, tokens.size() - begin));
         runner->forward(part, begin, device::Logits::none, nullptr);
-        if (round == 0) continue;  // cold
-        for (const prefill::Event& event : runner->timeline().events) {
-          const uint32_t chunk = begin / options.runner.chunk + event.chunk;
-          if (chunk >= chunks) continue;
-          auto& of_kind = seconds[event.kind];
-          of_kind.resize(chunks);
-          of_kind[chunk].push_back(event.end - event.begin);
-        }
+      }
+      if (round == 0) continue;  // cold
+      for (const prefill::Event& event : runner->timeline().events) {
+        if (event.chunk >= chunks) continue;
+        auto& of_kind = seconds[event.kind];
+        of_kind.resize(chunks);
+        of_kind[event.chunk].push_back(event.end - event.begin);
       }
     }
   }

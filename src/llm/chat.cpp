@@ -71,6 +71,16 @@ void ChatSession::set_system(std::string_view system) {
   if (!system.empty()) messages.insert(messages.begin(), message("system", system));
 }
 
+void ChatSession::set_messages(const Json& messages) {
+  if (!messages.is_array()) fail(ErrorCode::format, "a conversation is an array of messages");
+  for (const Json& one : messages) {
+    const bool whole = one.is_object() && one.contains("role") && one["role"].is_string() &&
+                       one.contains("content") && one["content"].is_string();
+    if (!whole) fail(ErrorCode::format, "a message needs a role and a content, both texts");
+  }
+  conversation_.messages = messages;
+}
+
 void ChatSession::clear() {
   Json& messages = conversation_.messages;
   Json kept = Json::array();

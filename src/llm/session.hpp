@@ -85,6 +85,7 @@ class Session {
   // A stack: most bytes of resident memory from here on; from any thread, while generate() runs too. Errors
   // as Runner::set_memory.
   void set_memory(uint64_t bytes) { runner_->set_memory(bytes); }
+  void set_memory_auto() { runner_->set_memory_auto(); }
   device::MemoryStatus memory() const { return runner_->memory(); }
   device::Runner& runner() noexcept { return *runner_; }
   const device::Runner& runner() const noexcept { return *runner_; }

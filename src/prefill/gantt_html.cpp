@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "base/html.hpp"
 #include "prefill/gantt.hpp"
 #include "prefill/timeline.hpp"
 
@@ -13,7 +14,7 @@ namespace {
 // that tens of thousands stay fluid.
 constexpr std::string_view kTitle = "@TITLE@", kData = "@DATA@";
 constexpr std::string_view kPage = R"html(<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width,initial-scale=1">
 <title>@TITLE@</title>
 <style>
 :root{color-scheme:light dark;--fg:#222;--bg:#fff;--idle:#e6e6e6;--line:#999}
@@ -83,8 +84,13 @@ function draw(){
    }});
   const rough=(to-from)/8,power=10**Math.floor(Math.log10(rough)),step=[1,2,5,10].map(n=>n*power).find(n=>n>=rough);
   g.strokeStyle=line;g.fillStyle=fg;g.textAlign='center';
+  let free=-1;
   for(let k=Math.ceil(from/step);k*step<=to;k++){const a=x(k*step);g.beginPath();g.moveTo(a,h-axisHeight-2);
-   g.lineTo(a,h-axisHeight+4);g.stroke();g.fillText(+(k*step*1e3).toPrecision(6)+' ms',a,h-8)}
+   g.lineTo(a,h-axisHeight+4);g.stroke();
+   const label=+(k*step*1e3).toPrecision(6)+' ms',half=g.measureText(label).width/2;
+   const at=Math.min(Math.max(a,half),w-half);  // whole at the edges
+   if(at-half<free)continue;free=at+half+6;g.fillText(label,at,h-8)}
+  g.textAlign='left';
  }}
 function zoom(centre,factor){const span=Math.min(total,Math.max((to-from)*factor,1e-7));
  const share=(centre-from)/(to-from);from=Math.max(0,Math.min(centre-share*span,total-span));to=from+span;draw()}
@@ -177,7 +183,7 @@ std::string gantt_html(std::span<const Timeline> timelines) {
                                  {"rows", {row(timeline, Processor::npu), row(timeline, Processor::cpu)}}});
   const std::string title =
       timelines.size() == 1 ? timelines[0].title : fmt::format("{} runs of a prefill", timelines.size());
-  return fill(kPage, escape_markup(title),
+  return fill(kPage, escape_html(title),
               for_script(data.dump(-1, ' ', false, Json::error_handler_t::replace)));
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/html.hpp"
 #include "prefill/gantt.hpp"
 #include "prefill/timeline.hpp"
 
@@ -62,7 +63,7 @@ class Picture {
     out_ += '\n';
   }
   void text(double at, double y, const char* style, const std::string& content) {
-    emit("<text x='{:.1f}' y='{:.1f}' class='{}'>{}</text>", at, y, style, escape_markup(content));
+    emit("<text x='{:.1f}' y='{:.1f}' class='{}'>{}</text>", at, y, style, escape_html(content));
   }
   double x(double seconds) const {
     return kLeft + (seconds - from_) / (to_ - from_) * (kWidth - kLeft - kRight);
@@ -91,31 +92,6 @@ class Picture {
 };
 
 }  // namespace
-
-std::string escape_markup(std::string_view text) {
-  std::string out;
-  for (char c : text) switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      case '\'':
-        out += "&#39;";
-        break;
-      default:
-        // Control characters are not allowed in XML, not even escaped.
-        out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
-    }
-  return out;
-}
 
 bool is_shadow(TaskKind kind) {
   return kind >= TaskKind::shadow_qkv && kind <= TaskKind::shadow_down;

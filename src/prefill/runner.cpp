@@ -186,7 +186,8 @@ class Prefill final : public PrefillRunner {
 
   void pass(std::span<const int32_t> tokens, uint32_t position, device::Logits wanted, float* logits);
   TaskGraphShape graph_shape(uint32_t chunks) const;
-  void simulate_timeline(uint32_t chunks);
+  Timeline simulate_timeline(uint32_t chunks);
+  void append(const Timeline& pass, double begin);
   void run_task(const Task& task);
   void run_product(uint32_t chunk, uint32_t layer, Input input);
   void run_floats(ChunkRun& run, const std::vector<device::cpu::Step>& steps, ThreadPool& pool);
@@ -223,7 +224,10 @@ class Prefill final : public PrefillRunner {
   std::unique_ptr<device::cpu::ChunkExecutor> head_;
   RowTransfer rows_;
   const device::simulated::PhoneConstants* phone_ = nullptr;  // whose times the timeline shows, or null
-  Timeline timeline_;
+  Timeline timeline_;                                         // of the passes of the last prompt
+  Stopwatch since_;                                           // its begin
+  size_t timeline_tokens_ = 0;
+  uint32_t timeline_position_ = ~0u;  // where it ends
   PrefillStatistics statistics_;
   uint32_t length_ = 0;
 };
@@ -249,20 +253,26 @@ void Prefill::pass(std::span<const int32_t> tokens, uint32_t position, device::L
   }
 
   const TaskGraph graph = make_task_graph(graph_shape(chunks), options_.times ? *options_.times : learned_);
-  timeline_ = {};
-  timeline_.title =
-      fmt::format("{} tokens in chunks of {}, {}", tokens.size(), length, name(options_.policy));
-  timeline_.npu = accelerator_->name();
-  timeline_.cpu = "CPU";
+  if (position != timeline_position_) {  // a new prompt; a long one takes several passes
+    timeline_ = {};
+    timeline_tokens_ = 0;
+    since_.restart();
+  }
+  const double begin = since_.seconds();
+  Timeline now;
   const std::unique_ptr<Scheduler> scheduler = make_scheduler(options_.policy);
   const auto caller = std::this_thread::get_id();
-  timeline_.events =
-      run_tasks(graph, *scheduler, shares_.npu + shares_.cpu == shares_.all, [&](const Task& task) {
-        if (std::this_thread::get_id() == caller) throw_if_cancelled();
-        run_task(task);
-      });
-  learned_.learn(timeline_);
-  if (phone_ != nullptr) simulate_timeline(chunks);
+  now.events = run_tasks(graph, *scheduler, shares_.npu + shares_.cpu == shares_.all, [&](const Task& task) {
+    if (std::this_thread::get_id() == caller) throw_if_cancelled();
+    run_task(task);
+  });
+  learned_.learn(now);
+  if (phone_ != nullptr) now = simulate_timeline(chunks);
+  append(now, phone_ != nullptr ? timeline_.makespan() : begin);
+  timeline_tokens_ += tokens.size();
+  timeline_position_ = position + static_cast<uint32_t>(tokens.size());
+  timeline_.title =
+      fmt::format("{} tokens in chunks of {}, {}", timeline_tokens_, length, name(options_.policy));
 
   const auto last = static_cast<uint32_t>(layers_.size()) - 1;
   for (uint32_t i = 0; i < chunks; ++i) {
@@ -281,17 +291,29 @@ void Prefill::pass(std::span<const int32_t> tokens, uint32_t position, device::L
   for (uint32_t i = 0; i < chunks; ++i) statistics_.shadow_bytes += runs_[i]->shadow_bytes();
 }
 
-void Prefill::simulate_timeline(uint32_t chunks) {
+// A pass goes behind those of the same prompt before it, its chunks counted on.
+void Prefill::append(const Timeline& pass, double begin) {
+  uint32_t chunks = 0;
+  for (const Event& event : timeline_.events) chunks = std::max(chunks, event.chunk + 1);
+  for (Event event : pass.events) {
+    event.chunk += chunks;
+    event.begin += begin;
+    event.end += begin;
+    timeline_.events.push_back(event);
+  }
+  // The CPU in the device's place is still one processor: its two shares of the threads say so.
+  const bool alone = accelerator_->name() == "cpu";
+  timeline_.npu = phone_ != nullptr ? phone_->npu : alone ? "CPU, int8 products" : accelerator_->name();
+  timeline_.cpu = phone_ != nullptr ? phone_->cpu : alone ? "CPU, the rest" : "CPU";
+}
+
+Timeline Prefill::simulate_timeline(uint32_t chunks) {
   const TaskGraphShape shape = graph_shape(chunks);
   const std::vector<uint32_t> lengths(chunks, options_.runner.chunk);
   const SimulatedTimes times(device::simulated::Phone(*phone_), ModelSizes(model_), lengths, Stage::outliers,
                              shape.shadow);
   const std::unique_ptr<Scheduler> scheduler = make_scheduler(options_.policy);
-  const std::string title = timeline_.title;
-  timeline_ = simulate(make_task_graph(shape, times), *scheduler).timeline;
-  timeline_.title = title;
-  timeline_.npu = phone_->npu;
-  timeline_.cpu = phone_->cpu;
+  return simulate(make_task_graph(shape, times), *scheduler).timeline;
 }
 
 TaskGraphShape Prefill::graph_shape(uint32_t chunks) const {

@@ -49,7 +49,7 @@ class PrefillRunner : public device::Runner {
   // layers that disagree with the model.
   virtual void set_scheme(const quantize::Scheme& scheme) = 0;
   virtual uint32_t chunk_length() const = 0;     // of the graphs; chunk() is what one pass takes
-  virtual const Timeline& timeline() const = 0;  // of the last prompt's pass
+  virtual const Timeline& timeline() const = 0;  // of all passes of the last prompt
   virtual const PrefillStatistics& statistics() const = 0;
 };
 

@@ -5,6 +5,7 @@
 #include <functional>
 #include <numeric>
 
+#include "base/html.hpp"
 #include "quantize/calibration.hpp"
 #include "quantize/line_chart.hpp"
 
@@ -13,28 +14,6 @@ namespace {
 
 constexpr size_t kShown = 2;  // index of 99.9 in kPercentiles, the paper's
 static_assert(kPercentiles[kShown] == 99.9);
-
-constexpr const char* kStyle = R"(<style>
-:root { --ink: #1c2430; --dim: #5d6877; --rule: #dfe4ea; --page: #ffffff;
-  --c0: #2a6fdb; --c1: #d9611e; --c2: #1b8a5a; --c3: #a03fa8; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6eaf0; --dim: #9aa5b4; --rule: #303844; --page: #14181e;
-  --c0: #6ea3f5; --c1: #f08b50; --c2: #4cc38d; --c3: #cf7fd6; } }
-body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 60rem;
-  margin: 2rem auto; padding: 0 1rem; }
-figure { margin: 2rem 0; } figcaption { font-weight: 600; } svg { width: 100%; height: auto; }
-svg text { font-size: 12px; fill: var(--dim); } .grid { stroke: var(--rule); }
-polyline { fill: none; stroke-width: 1.6; } .legend { margin: .2rem 0; color: var(--dim); }
-.legend span { margin-right: 1.2rem; } .legend i { display: inline-block; width: .8rem; height: .8rem;
-  margin-right: .35rem; border-radius: 2px; vertical-align: -1px; }
-g.s0 { stroke: var(--c0); fill: var(--c0); } g.s1 { stroke: var(--c1); fill: var(--c1); }
-g.s2 { stroke: var(--c2); fill: var(--c2); } g.s3 { stroke: var(--c3); fill: var(--c3); }
-i.s0 { background: var(--c0); } i.s1 { background: var(--c1); } i.s2 { background: var(--c2); }
-i.s3 { background: var(--c3); } circle { stroke: none; }
-table { border-collapse: collapse; } th, td { padding: .2rem .8rem .2rem 0; text-align: right;
-  border-bottom: 1px solid var(--rule); font-variant-numeric: tabular-nums; }
-th:first-child, td:first-child { text-align: left; }
-</style>
-)";
 
 std::string label(size_t input) {
   std::string text = name(static_cast<Input>(input));
@@ -90,7 +69,8 @@ LineChart hot_channels(const Calibration& c) {
 
 std::string outlier_table(const Calibration& c) {
   std::string out =
-      "<h2>Outliers beyond the 99.9th percentile</h2><table><tr><th>input of<th>outlier channels a token"
+      "<h2>Outliers beyond the 99.9th percentile</h2><div class=\"wide\"><table><tr><th>input of<th>outlier "
+      "channels a token"
       "<th>channels touched in a window<th>in the top 3 % of channels<th>most important</tr>\n";
   for (size_t input = 0; input < kInputs; ++input) {
     double channels = 0, touched = 0, mass = 0, importance = 0;
@@ -109,20 +89,21 @@ std::string outlier_table(const Calibration& c) {
     out += fmt::format("<tr><td>{}<td>{:.2f}<td>{:.1f} %<td>{:.1f} %<td>{:.0f} (layer {})</tr>\n",
                        label(input), channels, touched, mass, importance, layer_of);
   }
-  return out + "</table>\n";
+  return out + "</table></div>\n";
 }
 
 std::string cost_tables(const Calibration& c) {
   std::string out;
   if (!c.whole.empty()) {
     out +=
-        "<h2>The whole model in one form</h2><table><tr><th>form<th>first tokens in float<th>KL from float, "
+        "<h2>The whole model in one form</h2><div class=\"wide\"><table><tr><th>form<th>first tokens in "
+        "float<th>KL from float, "
         "nats a token<th>perplexity</tr>\n";
     for (const WholeCost& w : c.whole) {
       out += fmt::format("<tr><td>{}<td>{}<td>{:.4f}<td>{:+.2f} %</tr>\n", name(w.form), w.float_tokens,
                          static_cast<double>(w.kl), 100 * (static_cast<double>(w.perplexity) - 1));
     }
-    out += "</table>\n";
+    out += "</table></div>\n";
   }
   if (c.cost_tokens == 0) return out;
   for (size_t form = 0; form < kForms; ++form) {
@@ -148,8 +129,9 @@ std::string cost_tables(const Calibration& c) {
 std::string time_tables(const Calibration& c) {
   std::string out;
   for (const DeviceTimes& device : c.times) {
-    out += fmt::format("<h2>Times on {}: chunks of {}, {} threads, ms</h2><table><tr><th>subgraph",
-                       escape_html(device.device), device.chunk, device.threads);
+    out += fmt::format(
+        "<h2>Times on {}: chunks of {}, {} threads, ms</h2><div class=\"wide\"><table><tr><th>subgraph",
+        escape_html(device.device), device.chunk, device.threads);
     for (uint32_t chunk = 0; chunk < device.chunks; ++chunk) out += fmt::format("<th>chunk {}", chunk);
     for (size_t kind = 0; kind < device.kinds.size(); ++kind) {
       out += fmt::format("</tr>\n<tr><td>{}", escape_html(device.kinds[kind]));
@@ -158,7 +140,7 @@ std::string time_tables(const Calibration& c) {
                            1e3 * static_cast<double>(device.seconds[kind * device.chunks + chunk]));
       }
     }
-    out += "</tr></table>\n";
+    out += "</tr></table></div>\n";
   }
   return out;
 }
@@ -166,12 +148,8 @@ std::string time_tables(const Calibration& c) {
 }  // namespace
 
 std::string calibration_html(const Calibration& c) {
-  const std::string title = escape_html("Calibration of " + (c.model.empty() ? "a model" : c.model));
-  std::string out = fmt::format(
-      "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">"
-      "<meta name=\"viewport\" content=\"width=device-width\"><title>{}</title>\n{}<h1>{}</h1>"
-      "<p>{} layers, {} linear inputs, {} tokens in windows of {}.</p>\n",
-      title, kStyle, title, c.layers.size(), c.layers.size() * kInputs, c.tokens, c.window);
+  std::string out = fmt::format("<p>{} layers, {} linear inputs, {} tokens in windows of {}.</p>\n",
+                                c.layers.size(), c.layers.size() * kInputs, c.tokens, c.window);
   // Not those of one token: beyond a percentile of the tensor they are as many in every layer.
   out += svg(by_layer(c, "Outlier channels of a window (Fig. 10): beyond the 99.9th percentile", "channels",
                       [](const OutlierStatistics& o) {
@@ -185,7 +163,8 @@ std::string calibration_html(const Calibration& c) {
                [](const OutlierStatistics& o) { return static_cast<double>(o.importance); });
   importance.log_y = true;
   out += svg(importance);
-  return out + outlier_table(c) + cost_tables(c) + time_tables(c) + "</html>\n";
+  out += outlier_table(c) + cost_tables(c) + time_tables(c);
+  return html_page("Calibration of " + (c.model.empty() ? "a model" : c.model), out);
 }
 
 }  // namespace cairn::quantize

@@ -5,10 +5,12 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/html.hpp"
+
 namespace cairn::quantize {
 namespace {
 
-constexpr double kWidth = 760, kHeight = 300, kLeft = 64, kRight = 16, kTop = 16, kBottom = 44;
+constexpr double kWidth = 760, kHeight = 320, kLeft = 96, kRight = 16, kTop = 16, kBottom = 56;
 
 // One axis: from values to pixels.
 class Axis {
@@ -68,29 +70,6 @@ class Axis {
 
 }  // namespace
 
-std::string escape_html(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    switch (c) {
-      case '&':
-        result += "&amp;";
-        break;
-      case '<':
-        result += "&lt;";
-        break;
-      case '>':
-        result += "&gt;";
-        break;
-      case '"':
-        result += "&quot;";
-        break;
-      default:
-        result += c;
-    }
-  }
-  return result;
-}
-
 std::string svg(const LineChart& chart) {
   const Axis x(chart, true), y(chart, false);
   std::string out =
@@ -107,11 +86,13 @@ std::string svg(const LineChart& chart) {
   }
   for (const double tick : x.ticks()) {
     out += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{:.4g}</text>", x.pixel(tick),
-                       kHeight - kBottom + 16, tick);
+                       kHeight - kBottom + 20, tick);
   }
+  out += fmt::format("<path class=\"axis\" fill=\"none\" d=\"M{0} {1}V{2}H{3}\"/>", kLeft, kTop,
+                     kHeight - kBottom, kWidth - kRight);
   out += fmt::format("<text x=\"{}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
                      (kLeft + kWidth - kRight) / 2, kHeight - 6, escape_html(chart.x_label));
-  out += fmt::format("<text transform=\"translate(14 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
+  out += fmt::format("<text transform=\"translate(18 {}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
                      (kTop + kHeight - kBottom) / 2, escape_html(chart.y_label));
   for (size_t i = 0; i < chart.series.size(); ++i) {
     const Series& series = chart.series[i];

@@ -20,7 +20,4 @@ struct LineChart {
 // tells its values when pointed at.
 std::string svg(const LineChart& chart);
 
-// &, <, > and quotes made harmless.
-std::string escape_html(const std::string& text);
-
 }  // namespace cairn::quantize

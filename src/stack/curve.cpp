@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/byte_size.hpp"
+#include "base/html.hpp"
 #include "quantize/line_chart.hpp"
 
 namespace cairn::stack {
@@ -103,17 +105,12 @@ std::string curve_html(const Layout& layout, const std::string& title) {
     series.y.push_back(p.loss);
   }
   chart.series.push_back(std::move(series));
-  const std::string escaped = quantize::escape_html(title);
-  return fmt::format(
-      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>{0}</title>\n<style>"
-      "body{{font:15px/1.5 sans-serif;margin:2em auto;max-width:50em;color:#222;background:#fff}}"
-      ":root{{--c0:#1f6fb4}}svg{{max-width:100%;height:auto}}svg text{{font-size:12px;fill:#444}}"
-      "g.s0{{stroke:var(--c0);fill:var(--c0)}}g.s0 polyline,g.s0 path{{fill:none}}"
-      "</style></head>\n<body><h1>{0}</h1>\n<p>{1} matrices in {2} blocks; base {3:.3f}, whole {4:.3f} bits "
-      "a "
-      "weight; largest step {5} bytes.</p>\n{6}\n</body></html>\n",
-      escaped, layout.matrices.size(), layout.blocks.size(), layout.bits(layout.base_blocks),
-      layout.bits(layout.blocks.size()), largest_step(layout), quantize::svg(chart));
+  return html_page(
+      title,
+      fmt::format(
+          "<p>{} matrices in {} blocks; base {:.3f}, whole {:.3f} bits a weight; largest step {}.</p>\n{}",
+          layout.matrices.size(), layout.blocks.size(), layout.bits(layout.base_blocks),
+          layout.bits(layout.blocks.size()), byte_size(largest_step(layout)), quantize::svg(chart)));
 }
 
 }  // namespace cairn::stack

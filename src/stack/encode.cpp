@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -12,6 +13,7 @@
 #include "base/interrupt.hpp"
 #include "base/sha256.hpp"
 #include "base/unfinished_file.hpp"
+#include "base/work_share.hpp"
 #include "llm/evaluate.hpp"
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
@@ -35,6 +37,33 @@ constexpr uint32_t kTuneStates = 8;  // states of the tuner that are kept on the
 constexpr double kTellBits = 3;      // at which what tuning gained is told
 constexpr uint64_t kMostBlock = 64 << 10, kLeastBlock = 2 << 10;
 constexpr size_t kTableWindows = 32;  // for the moments of the layers that tables are fitted to
+
+// What the header says of a block (its matrix, group, level, checksum and loss) and of a row.
+constexpr uint64_t kEntryBytes = 4 + 4 + 1 + 8 + 4, kRowBytes = 4;
+
+// Of the first `levels` levels and what the header says of them.
+uint64_t stacked_bytes(std::span<const Source> sources, uint32_t levels, uint64_t most_block) {
+  uint64_t bytes = 0;
+  for (const Source& source : sources) {
+    const Matrix matrix = new_piece(Codec::planes, levels, *source.tensor, most_block).matrix;
+    bytes += kRowBytes * matrix.rows;
+    for (uint32_t group = 0; group < matrix.groups(); ++group) {
+      for (uint32_t level = 1; level <= levels; ++level)
+        bytes += padded(block_bytes(matrix, Codec::planes, group, static_cast<uint8_t>(level))) + kEntryBytes;
+    }
+  }
+  return bytes;
+}
+
+uint64_t header_bytes(const Layout& layout) {
+  uint64_t bytes = kEntryBytes * layout.blocks.size();
+  for (const Matrix& matrix : layout.matrices) bytes += kRowBytes * matrix.rows;
+  return bytes;
+}
+
+// What a multiplication costs, one of a forward pass as unit: of the passes for importance and tuning, of
+// moments, of codes (for each element and column of its row), of tables (for all codes together).
+constexpr double kBackward = 30, kMoments = 1, kCodes = 1, kTables = 0.05, kTuning = 30;
 
 class Encoder {
  public:
@@ -66,8 +95,8 @@ class Encoder {
       sources_.push_back(source);
       parameters += source.tensor->elements();
     }
-    most_bytes_ = std::clamp(static_cast<uint64_t>(kMostShare * 3 / 8 * static_cast<double>(parameters)),
-                             kLeastBlock, kMostBlock);
+    most_bytes_ = most_bytes(parameters);
+    plan();
   }
 
   EncodeReport run() {
@@ -80,11 +109,19 @@ class Encoder {
       resume(spool);
       ++report.resumed;
     }
+    // What an earlier run did is no part of this one's pace.
+    work_.update("importance", 1);
+    work_.update("tables", 1);
+    work_.update("codes", codes_[pieces_.size()] / codes_.back());
+    passes_ = std::ceil(static_cast<double>(graph_.layers.size()) / layers_of_pass());
+    passes_done_ = std::floor(passes_ * static_cast<double>(std::min(pieces_.size(), linears_)) /
+                              static_cast<double>(linears_));
     if (options_.codec == Codec::avd && pieces_.size() < sources_.size()) decompose(spool);
     while (pieces_.size() < linears_) fit_layers(spool);
     while (pieces_.size() < sources_.size()) fit_vocabulary(spool);
     Layout layout = arrange(pieces_);
     layout.tables = tables_.integers;
+    keep_within_source(layout);
     report.blocks = layout.blocks.size();
     const BlockSource read = [&](size_t index, std::span<std::byte> out) {
       const Block& block = layout.blocks[index];
@@ -109,17 +146,74 @@ class Encoder {
     return graph::load(file);
   }
 
+  static uint64_t most_bytes(uint64_t parameters) {
+    return std::clamp(static_cast<uint64_t>(kMostShare * 3 / 8 * static_cast<double>(parameters)),
+                      kLeastBlock, kMostBlock);
+  }
+
+  // What the file holds besides the tensors stacked.
+  uint64_t rest_bytes(std::span<const Source> stacked) const {
+    uint64_t bytes = model_.file().file_bytes();
+    for (const Source& source : stacked) bytes -= source.tensor->data.size();
+    return bytes;
+  }
+
+  // The last blocks, of the least gain for each byte, are left out where the stack would be larger than its
+  // source.
+  void keep_within_source(Layout& layout) const {
+    if (options_.codec != Codec::planes || options_.exact || options_.embeddings != Embeddings::automatic)
+      return;
+    uint64_t bytes = rest_bytes(sources_) + header_bytes(layout);
+    for (const Block& block : layout.blocks) bytes += padded(block.bytes);
+    size_t base = 0;
+    for (const Matrix& matrix : layout.matrices) base += matrix.groups();
+    while (bytes > model_.file().file_bytes() && layout.blocks.size() > base) {
+      bytes -= padded(layout.blocks.back().bytes) + kEntryBytes;
+      layout.blocks.pop_back();
+    }
+  }
+
   // linears: parameters of the layers' matrices.
   std::vector<Source> stacked_vocabulary(uint64_t linears) const {
     if (options_.codec != Codec::planes || options_.embeddings == Embeddings::keep) return {};
     std::vector<Source> found = vocabulary_sources(model_.file(), graph_);
-    uint64_t bytes = 0;
-    for (const Source& source : found) bytes += source.tensor->data.size();
-    if (options_.embeddings == Embeddings::automatic && bytes <= linears * 3 / 8) found.clear();
+    if (options_.embeddings == Embeddings::planes || found.empty()) return found;
+    uint64_t bytes = 0, parameters = linears;
+    for (const Source& source : found) {
+      bytes += source.tensor->data.size();
+      parameters += source.tensor->elements();
+    }
+    const uint64_t planes = rest_bytes(sources_) + stacked_bytes(sources_, kPlanes, most_bytes(parameters));
+    const bool fits = options_.exact || planes <= model_.file().file_bytes();
+    if (fits && bytes <= linears * 3 / 8) found.clear();
     return found;
   }
 
-  void progress(std::string_view stage, uint64_t done, uint64_t total) const {
+  // In multiplications, each stage's weighed by what one costs there (measured on SmolLM2).
+  void plan() {
+    const auto tokens = static_cast<double>(options_.window), windows = static_cast<double>(windows_.size());
+    double parameters = 0, moments = 0;
+    for (const Source& source : sources_) {
+      const auto elements = static_cast<double>(source.tensor->elements());
+      parameters += elements;
+      codes_.push_back(codes_.back() + elements * static_cast<double>(source.tensor->row_elements()));
+    }
+    for (const uint32_t width : input_widths(sources_)) moments += static_cast<double>(width) * width;
+    moments *= static_cast<double>(graph_.layers.size());
+    const size_t measured = std::min<size_t>(options_.importance_windows, windows_.size());
+    work_.expect("importance", kBackward * static_cast<double>(measured) * tokens * parameters);
+    work_.expect("tables", options_.codec == Codec::planes && windows > 0 ? kTables * codes_.back() : 0);
+    work_.expect("second moments", windows * tokens * (parameters + kMoments * moments));
+    work_.expect("codes", kCodes * codes_.back());
+    work_.expect("decomposition", 0);
+    work_.expect("tuning", kTuning * options_.tune.steps * options_.tune.batch * tokens * parameters);
+  }
+  void progress(std::string_view stage, uint64_t done, uint64_t total) {
+    double part = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
+    if (stage == "codes") part = codes_[done] / codes_.back();
+    if (stage == "second moments") part = (passes_done_ + part) / passes_;
+    const double share = work_.update(stage, part);
+    if (options_.overall) options_.overall(share);
     if (progress_) progress_(stage, done, total);
   }
 
@@ -195,15 +289,20 @@ class Encoder {
     set_tables(bytes, tables_);
   }
 
-  // The next layers whose moments fit the memory allowed.
+  // Whose moments fit the memory allowed.
+  uint32_t layers_of_pass() const {
+    const uint64_t bytes = std::max<uint64_t>(MomentCollector::bytes(input_widths(sources_)), 1);
+    return static_cast<uint32_t>(
+        std::clamp<uint64_t>(options_.moment_bytes / bytes, 1, graph_.layers.size()));
+  }
+
   void fit_layers(Spool& spool) {
     const uint32_t first = sources_[pieces_.size()].layer;
     const auto widths = input_widths(sources_);
-    const uint64_t fit = options_.moment_bytes / std::max<uint64_t>(MomentCollector::bytes(widths), 1);
-    const auto layers =
-        static_cast<uint32_t>(std::min<uint64_t>(std::max<uint64_t>(fit, 1), graph_.layers.size() - first));
+    const auto layers = std::min(layers_of_pass(), static_cast<uint32_t>(graph_.layers.size()) - first);
     MomentCollector moments(first, windows_.empty() ? 0 : layers, widths, pool_);
     observe("second moments", windows_.size(), [&](auto... input) { moments.add(input...); });
+    passes_done_ += 1;
     Factors factors;
     std::pair<uint32_t, quantize::Input> of = {~0u, quantize::Input::count};
     while (pieces_.size() < linears_ && sources_[pieces_.size()].layer < first + layers) {
@@ -328,7 +427,7 @@ class Encoder {
     write(layout, tuned);
   }
 
-  void write(const Layout& layout, const BlockSource& read) const {
+  void write(const Layout& layout, const BlockSource& read) {
     std::vector<const gguf::Tensor*> tensors;
     for (const gguf::Tensor& tensor : model_.file().tensors()) {
       const bool stacked = std::any_of(sources_.begin(), sources_.end(),
@@ -354,6 +453,9 @@ class Encoder {
   std::vector<std::vector<float>> vocabulary_moments_;  // [source after linears_][width][width]
   size_t first_record_ = 0;                             // of the pieces in the spool
   std::vector<Piece> pieces_;                           // of the first sources
+  WorkShare work_;
+  std::vector<double> codes_ = {0};      // [count]: what the codes of the first `count` sources cost
+  double passes_ = 1, passes_done_ = 0;  // over the text, for second moments
 };
 
 }  // namespace

@@ -15,7 +15,9 @@
 namespace cairn::stack {
 
 // Whether the token embedding and the output head are stored as the source has them or as planes. automatic:
-// as planes where they would otherwise take more than all other matrices at 3 bits.
+// as planes where they would otherwise take more than all other matrices at 3 bits, or where the stack would
+// otherwise be larger than its source. Unless `exact`, the last blocks are then left out as far as it still
+// is: those that gain least for each byte, of the vocabulary or of the layers.
 enum class Embeddings : uint8_t { automatic, keep, planes };
 
 struct EncodeOptions {
@@ -27,6 +29,7 @@ struct EncodeOptions {
   uint64_t moment_bytes = uint64_t{2} << 30;      // for the moments of the layers of one pass over the text
   bool exact = false;                             // planes: a last level that restores the source
   Embeddings embeddings = Embeddings::automatic;  // planes
+  std::function<void(double)> overall{};          // before each step: how much of everything is done, 0 to 1
   FitOptions fit;
   AvdOptions avd;
   TuneOptions tune;  // planes only

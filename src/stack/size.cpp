@@ -1,8 +1,6 @@
 #include "stack/size.hpp"
 
 #include <algorithm>
-#include <charconv>
-#include <cmath>
 #include <limits>
 #include <string_view>
 
@@ -10,27 +8,6 @@
 #include "formats/stack_checksums.hpp"
 
 namespace cairn::stack {
-
-uint64_t parse_size(const std::string& text) {
-  double number = 0;
-  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), number);
-  std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
-  double factor = 1;
-  if (!unit.empty()) {
-    const size_t power = std::string_view("kmgt").find(static_cast<char>(unit.front() | 0x20));
-    if (power != std::string_view::npos) {
-      factor = std::pow(1024.0, static_cast<double>(power + 1));
-      unit.remove_prefix(1);
-      if (unit == "iB" || unit == "B") unit = {};
-    } else if (unit == "B") {
-      unit = {};
-    }
-  }
-  const double bytes = number * factor;
-  if (status != std::errc() || !unit.empty() || !(bytes >= 1) || bytes > 1e18)
-    fail(ErrorCode::invalid_argument, "'{}' is not a size: bytes, or a number with K, M, G or T", text);
-  return static_cast<uint64_t>(bytes);
-}
 
 namespace {
 

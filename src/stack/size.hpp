@@ -8,9 +8,6 @@
 
 namespace cairn::stack {
 
-// "700M" → bytes; K, M, G, T are powers of 1,024, an optional B or iB after them. Error invalid_argument.
-uint64_t parse_size(const std::string& text);
-
 // How many blocks of those present fit. Errors invalid_argument, with both numbers: less than the base, more
 // than the file holds (bits; a size beyond the file's is all of it).
 size_t blocks_for_size(const Reader& reader, uint64_t bytes);

@@ -1,13 +1,18 @@
 #include "video/coder.hpp"
 
+#include <fmt/ranges.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
+#include <string>
+#include <vector>
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/near_match.hpp"
 #include "base/thread_pool.hpp"
 #include "video/frame_buffer.hpp"
 #include "video/hdr.hpp"
@@ -51,6 +56,18 @@ Codec parse_codec(std::string_view text) {
     if (text == each.name) return each.codec;
   }
   fail(ErrorCode::invalid_argument, "\"{}\" is not a codec: x264, x265, av1", text);
+}
+
+void check_preset(Codec codec, const std::string& preset) {
+  std::vector<std::string> presets = {"ultrafast", "superfast", "veryfast", "faster",   "fast",
+                                      "medium",    "slow",      "slower",   "veryslow", "placebo"};
+  if (codec == Codec::av1) {
+    presets.clear();
+    for (int speed = 0; speed <= 13; ++speed) presets.push_back(std::to_string(speed));
+  }
+  if (std::ranges::find(presets, preset) != presets.end()) return;
+  fail(ErrorCode::invalid_argument, "--preset: '{}' is none of {}'s: {}{}", preset, name(codec),
+       fmt::join(presets, ", "), did_you_mean(preset, presets));
 }
 
 bool available(Codec codec) {

@@ -24,6 +24,9 @@ double largest_crf(Codec codec);
 // and libsvtav1 refuses as much.
 uint32_t smallest_side(Codec codec);
 
+// Error invalid_argument, naming those that there are, when the encoder has no preset of that name.
+void check_preset(Codec codec, const std::string& preset);
+
 struct CoderOptions {
   Codec codec = Codec::x265;
   double crf = 28;

@@ -5,34 +5,12 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "base/html.hpp"
 #include "video/compare.hpp"
 #include "video/metrics.hpp"
 
 namespace cairn::video {
 namespace {
-
-std::string escaped(std::string_view text) {
-  std::string out;
-  for (const char c : text) {
-    switch (c) {
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '&':
-        out += "&amp;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
 
 std::string base64(const std::vector<uint8_t>& bytes) {
   constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -53,7 +31,9 @@ std::string image(const Picture& picture, std::string_view name) {
 
 std::string table(const Comparison& c) {
   std::string out =
-      "<table><tr><th></th><th>PSNR-Y</th><th>PSNR-RGB</th><th>SSIM-Y</th><th>MS-SSIM-Y</th><th>VMAF</th></"
+      "<div "
+      "class=\"wide\"><table><tr><th></th><th>PSNR-Y</th><th>PSNR-RGB</th><th>SSIM-Y</th><th>MS-SSIM-Y</"
+      "th><th>VMAF</th></"
       "tr>";
   for (const auto& [label, s] :
        {std::pair<const char*, const Scores&>{"cairn", c.restored}, {"Lanczos", c.lanczos}}) {
@@ -61,7 +41,7 @@ std::string table(const Comparison& c) {
         "<tr><td>{}</td><td>{:.2f} dB</td><td>{:.2f} dB</td><td>{:.4f}</td><td>{:.4f}</td><td>{}</td></tr>",
         label, s.psnr_y, s.psnr_rgb, s.ssim_y, s.ms_ssim_y, s.vmaf ? fmt::format("{:.2f}", *s.vmaf) : "–");
   }
-  out += "</table><table><tr><th>part</th><th>bytes</th><th>kbit/s</th></tr>";
+  out += "</table></div><div class=\"wide\"><table><tr><th>part</th><th>bytes</th><th>kbit/s</th></tr>";
   const std::array<std::pair<const char*, uint64_t>, 7> parts = {
       {{"small video", c.bytes.video},
        {"networks", c.bytes.networks},
@@ -74,17 +54,16 @@ std::string table(const Comparison& c) {
     out += fmt::format("<tr><td>{}</td><td>{}</td><td>{:.1f}</td></tr>", label, bytes,
                        c.seconds > 0 ? static_cast<double>(bytes) * 8e-3 / c.seconds : 0.0);
   }
-  return out + "</table>";
+  return out + "</table></div>";
 }
 
-std::string curve(const std::vector<double>& values, double low, double high, const char* colour) {
+std::string curve(const std::vector<double>& values, double low, double high, const char* series) {
   std::string points;
   const double step = values.size() > 1 ? 800.0 / static_cast<double>(values.size() - 1) : 0;
   for (size_t i = 0; i < values.size(); ++i)
     points += fmt::format("{:.1f},{:.1f} ", 50 + step * static_cast<double>(i),
                           210 - 200 * (values[i] - low) / (high - low));
-  return fmt::format("<polyline fill=\"none\" stroke=\"{}\" stroke-width=\"1.5\" points=\"{}\"/>", colour,
-                     points);
+  return fmt::format("<g class=\"{}\"><polyline points=\"{}\"/></g>", series, points);
 }
 
 std::string plot(const Comparison& c) {
@@ -97,23 +76,23 @@ std::string plot(const Comparison& c) {
   }
   low = std::floor(low);
   high = std::max(std::ceil(high), low + 1);
-  std::string out =
-      "<svg viewBox=\"0 0 870 240\" width=\"870\" role=\"img\" aria-label=\"PSNR of each frame\">";
+  std::string out = "<svg viewBox=\"0 0 870 240\" role=\"img\" aria-label=\"PSNR of each frame\">";
   const double step = std::max(1.0, std::ceil((high - low) / 6));
   for (double y = low; y <= high; y += step) {
     const double at = 210 - 200 * (y - low) / (high - low);
     out += fmt::format(
-        "<line x1=\"50\" x2=\"850\" y1=\"{0:.1f}\" y2=\"{0:.1f}\" stroke=\"#ddd\"/><text x=\"44\" "
+        "<line x1=\"50\" x2=\"850\" y1=\"{0:.1f}\" y2=\"{0:.1f}\" class=\"grid\"/><text x=\"44\" "
         "y=\"{1:.1f}\" text-anchor=\"end\">{2:.0f}</text>",
         at, at + 4, y);
   }
-  out += curve(c.lanczos.frame_psnr_y, low, high, "#b5651d") +
-         curve(c.restored.frame_psnr_y, low, high, "#1d5fb5");
-  return out + fmt::format(
-                   "<text x=\"50\" y=\"232\">frame 0</text><text x=\"850\" y=\"232\" "
-                   "text-anchor=\"end\">{}</text></svg><p><b style=\"color:#1d5fb5\">cairn</b> · <b "
-                   "style=\"color:#b5651d\">Lanczos</b>: luma PSNR of each frame, dB</p>",
-                   c.frames - 1);
+  out += "<path class=\"axis\" fill=\"none\" d=\"M50 10V210H850\"/>";
+  out += curve(c.lanczos.frame_psnr_y, low, high, "s1") + curve(c.restored.frame_psnr_y, low, high, "s0");
+  return out +
+         fmt::format(
+             "<text x=\"50\" y=\"232\">frame 0</text><text x=\"850\" y=\"232\" "
+             "text-anchor=\"end\">{}</text></svg><p class=\"legend\"><span><i class=\"s0\"></i>cairn</span>"
+             "<span><i class=\"s1\"></i>Lanczos</span>luma PSNR of each frame, dB</p>",
+             c.frames - 1);
 }
 
 // Dark blue: the patches nearest to the original; yellow: those furthest from it.
@@ -122,9 +101,8 @@ std::string heat_map(const Comparison& c) {
   for (const double error : c.patches) values.push_back(psnr(error, c.format.peak()));
   const auto [low, high] = std::minmax_element(values.begin(), values.end());
   const double span = std::max(*high - *low, 1e-9), side = 870.0 / c.patch_columns;
-  std::string out =
-      fmt::format("<svg viewBox=\"0 0 870 {:.0f}\" width=\"870\" role=\"img\" aria-label=\"heat map\">",
-                  side * c.patch_rows);
+  std::string out = fmt::format("<svg viewBox=\"0 0 870 {:.0f}\" role=\"img\" aria-label=\"heat map\">",
+                                side * c.patch_rows);
   for (size_t i = 0; i < values.size(); ++i) {
     const double hard = 1 - (values[i] - *low) / span;
     out += fmt::format(
@@ -139,13 +117,10 @@ std::string heat_map(const Comparison& c) {
                    c.patch_side, *low, *high);
 }
 
-constexpr std::string_view kStyle =
-    "body{font:15px/1.4 system-ui,sans-serif;margin:2em auto;max-width:900px;color:#222}"
-    "table{border-collapse:collapse;margin:0 0 1em}td,th{padding:.2em .8em;border-bottom:1px solid #ddd;"
-    "text-align:right}td:first-child,th:first-child{text-align:left}text{font-size:12px;fill:#555}"
-    ".crop{position:relative;display:inline-block;image-rendering:pixelated}.crop "
-    "img{position:absolute;left:0;top:0}"
-    ".crop img:first-child{position:relative}input[type=range]{width:100%}";
+constexpr std::string_view kCropStyle =
+    ".crop{position:relative;display:inline-block;max-width:100%;image-rendering:pixelated}"
+    ".crop img{position:absolute;left:0;top:0;max-width:100%;height:auto}"
+    ".crop img:first-child{position:relative;display:block}input[type=range]{width:100%}";
 constexpr std::string_view kScript =
     "document.querySelectorAll('.slider').forEach(s=>{const "
     "c=s.querySelector('.crop'),r=s.querySelector('input'),"
@@ -173,13 +148,13 @@ std::string sliders(const Comparison& c) {
 std::string comparison_html(const Comparison& c, const std::string& title) {
   std::string networks;
   for (const std::string& name : c.networks) networks += (networks.empty() ? "" : ", ") + name;
-  return fmt::format(
-      "<!doctype html><html lang=\"en\"><meta "
-      "charset=\"utf-8\"><title>{0}</title><style>{1}</style><h1>{0}</h1>"
-      "<p>{2}×{3}, {4} frames, {5} at 1/{6} of the size, networks: {7}</p>{8}<h2>Frame by frame</h2>{9}"
-      "<h2>Patch by patch</h2>{10}<h2>Crops</h2>{11}<script>{12}</script></html>\n",
-      escaped(title), kStyle, c.format.width, c.format.height, c.frames, escaped(c.codec), c.scale,
-      networks.empty() ? "none" : escaped(networks), table(c), plot(c), heat_map(c), sliders(c), kScript);
+  return html_page(
+      title,
+      fmt::format("<style>{}</style><p>{}×{}, {} frames, {} at 1/{} of the size, networks: {}</p>{}"
+                  "<h2>Frame by frame</h2>{}<h2>Patch by patch</h2>{}<h2>Crops</h2>{}<script>{}</script>",
+                  kCropStyle, c.format.width, c.format.height, c.frames, escape_html(c.codec), c.scale,
+                  networks.empty() ? "none" : escape_html(networks), table(c), plot(c), heat_map(c),
+                  sliders(c), kScript));
 }
 
 }  // namespace cairn::video

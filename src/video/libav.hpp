@@ -53,6 +53,7 @@ inline std::string tag(const AVDictionary* tags, const char* name) {
   return entry == nullptr ? "" : entry->value;
 }
 
+// FFmpeg 7 has AVFrame::duration and flags alone, 5.1 pkt_duration and a member for each.
 #if LIBAVUTIL_VERSION_INT >= AV_VERSION_INT(57, 30, 100)
 inline int64_t duration_of(const AVFrame& frame) {
   return frame.duration;

@@ -50,6 +50,31 @@ TEST_F(PrefillOnDevice, AnswersAndDrawsItsTimeline) {
   EXPECT_THAT(content(timeline), AllOf(HasSubstr("<html"), HasSubstr("</html>")));
 }
 
+// A prompt longer than a pass: the picture and the trace hold all of it, on one clock.
+TEST_F(PrefillOnDevice, TheTimelineHoldsEveryPass) {
+  llm::write_tiny_model(model(), {.context = 4096});
+  const std::string trace = folder_.file("trace.json"), timeline = folder_.file("timeline.html");
+  std::string prompt;
+  while (prompt.size() < 1300) prompt += std::to_string(prompt.size());  // byte by byte a token
+  Program program({"run", model(), "--raw", prompt, "-n", "1", "--temperature", "0", "--prefill", "cpu",
+                   "--chunk", "32", "--threads", "2", "--trace", trace, "--timeline", timeline});
+  ASSERT_EQ(program.status(), 0) << program.err;
+  const nlohmann::json events = nlohmann::json::parse(content(trace))["traceEvents"];
+  int last = 0;
+  double end = 0, begin_of_last = 0;
+  for (const auto& event : events) {
+    if (event["ph"] != "X") continue;
+    const int chunk = event["args"]["chunk"];
+    if (chunk > last) last = chunk, begin_of_last = event["ts"];
+    end = std::max<double>(end, event["ts"].get<double>() + event["dur"].get<double>());
+  }
+  EXPECT_GE(last, 32);  // 16 chunks are a pass
+  EXPECT_GT(begin_of_last, 0.5 * end);
+  const std::string page = content(timeline);
+  EXPECT_THAT(page, HasSubstr("\"CPU, int8 products\""));
+  EXPECT_THAT(page, HasSubstr("\"CPU, the rest\""));
+}
+
 TEST_F(PrefillOnDevice, EveryPolicyGivesTheSameAnswer) {
   std::string first;
   for (const char* policy : {"in-order", "overlap", "out-of-order", "look-ahead"}) {

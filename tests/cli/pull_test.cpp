@@ -1,4 +1,5 @@
 // What a script sees of `cairn pull`: the path on stdout, one line on stderr when it fails.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -6,10 +7,12 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
 #include <thread>
 
 #include "base/http_server.hpp"
 #include "base/temporary_folder.hpp"
+#include "llm/tiny_model.hpp"
 #include "session_program.hpp"
 
 namespace cairn::cli {
@@ -21,7 +24,8 @@ using cairn::testing::ScopedVariable;
 using cairn::testing::TemporaryFolder;
 using ::testing::HasSubstr;
 
-const std::string kBody = "GGUF" + std::string(300'000, 'x');
+// No tensors, no metadata: the least that is a GGUF file.
+const std::string kBody = std::string("GGUF\3\0\0\0", 8) + std::string(16, '\0') + std::string(299'980, 'x');
 const std::string kHead = "HTTP/1.1 200 OK\r\nETag: \"1\"\r\nContent-Length: 300004\r\n\r\n";
 
 class PullCommand : public ::testing::Test {
@@ -62,6 +66,24 @@ TEST_F(PullCommand, ReportsWhatIsNotThere) {
       [](const std::string&) { return std::string("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"); });
   Program program({"pull", server.url("/model.gguf")});
   expect_line(program, 1, "/model.gguf: the server answered with status 404");
+}
+
+TEST_F(PullCommand, RefusesAModelThatIsNotWhole) {
+  llm::write_tiny_model(store_ / "whole");
+  const std::string whole = read_file(store_ / "whole"), cut = whole.substr(0, whole.size() / 2);
+  cairn::testing::write_file(store_ / "cut", cut);
+  const HttpServer server([&](const std::string&) {
+    return fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", cut.size()) + cut;
+  });
+  Program fetched({"pull", server.url("/model.gguf")});
+  EXPECT_EQ(fetched.status(), 1);
+  EXPECT_THAT(fetched.err, HasSubstr("beyond"));
+  Program adopted({"pull", store_ / "cut", "--name", "model"});
+  EXPECT_EQ(adopted.status(), 1);
+  EXPECT_FALSE(std::filesystem::exists(stored_));
+  EXPECT_FALSE(std::filesystem::exists(partial_));
+  Program good({"pull", store_ / "whole", "--name", "model"});
+  EXPECT_EQ(good.status(), 0) << good.err;
 }
 
 TEST_F(PullCommand, ReportsAWrongHash) {

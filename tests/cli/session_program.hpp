@@ -4,11 +4,13 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <chrono>
+#include <cstdlib>
 #include <functional>
 #include <stdexcept>
 #include <string>
@@ -21,9 +23,11 @@ namespace cairn::cli {
 class Program {
  public:
   enum class Input { pipe, terminal };
+  enum class Errors { pipe, terminal };  // terminal: among the output
 
-  explicit Program(std::vector<std::string> arguments, Input input = Input::pipe) {
-    std::vector<char*> argv{const_cast<char*>(CAIRN_PROGRAM)};
+  explicit Program(std::vector<std::string> arguments, Input input = Input::pipe,
+                   Errors errors = Errors::pipe, const char* program = CAIRN_PROGRAM) {
+    std::vector<char*> argv{const_cast<char*>(program)};
     for (std::string& argument : arguments) argv.push_back(argument.data());
     argv.push_back(nullptr);
     int in_ends[2] = {-1, -1}, out_ends[2] = {-1, -1}, err_ends[2] = {-1, -1};
@@ -37,7 +41,8 @@ class Program {
         dup2(in_ends[0], STDIN_FILENO);
         dup2(out_ends[1], STDOUT_FILENO);
       }
-      dup2(err_ends[1], STDERR_FILENO);
+      if (errors == Errors::pipe) dup2(err_ends[1], STDERR_FILENO);
+      setenv("CAIRN_CONFIG", "", 0);  // not that of whoever runs the tests
       execv(argv[0], argv.data());
       _exit(127);
     }
@@ -80,6 +85,10 @@ class Program {
     siginfo_t info = {};
     return waitid(P_PID, static_cast<id_t>(child_), &info, WEXITED | WNOHANG | WNOWAIT) == 0 &&
            info.si_pid != 0;
+  }
+
+  void resize(const winsize& size) {
+    if (ioctl(out_, TIOCSWINSZ, &size) != 0) throw_errno();
   }
 
   // Collects output until `enough` says so; throws after a minute.

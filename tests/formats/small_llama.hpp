@@ -15,6 +15,7 @@ struct SmallLlama {
   uint32_t heads = 4, kv_heads = 2, head_size = 0;  // 0: embedding / heads
   bool tokenizer = true;
   float embedding_noise = 0;  // of a standard deviation, added to the embedding, the output head as well
+  bool q4_0 = false;          // matrices of random blocks of 32 weights: a scale in f16 and 16 bytes
 };
 
 // Writes a llama of two layers with random weights in f32.
@@ -39,7 +40,8 @@ inline void write_small_llama(const std::string& path, const SmallLlama& llama =
   };
   std::vector<Shape> shapes;
   const auto add = [&](const std::string& name, uint64_t columns, uint64_t rows) {
-    writer.add_tensor(name, Encoding::f32, rows == 0 ? std::vector{columns} : std::vector{columns, rows});
+    writer.add_tensor(name, llama.q4_0 && rows > 0 ? Encoding::q4_0 : Encoding::f32,
+                      rows == 0 ? std::vector{columns} : std::vector{columns, rows});
     shapes.push_back({columns, rows});
   };
   add("token_embd.weight", llama.embedding, llama.vocabulary);
@@ -59,6 +61,14 @@ inline void write_small_llama(const std::string& path, const SmallLlama& llama =
   constexpr size_t kDrawn = 1'000'000;  // of a large matrix; the rest repeats them
   writer.write(path, [&](size_t tensor, const gguf::Writer::Sink& sink) {
     const auto [columns, rows] = shapes[tensor];
+    if (llama.q4_0 && rows > 0) {
+      std::vector<unsigned char> blocks(columns * rows / 32 * 18);
+      for (size_t i = 0; i < blocks.size(); ++i)
+        blocks[i] = i % 18 == 0   ? 0
+                    : i % 18 == 1 ? 0x20
+                                  : static_cast<unsigned char>(random());  // 0x2000: 2⁻⁷
+      return sink(std::as_bytes(std::span(blocks)));
+    }
     std::normal_distribution<float> normal(0, 1 / std::sqrt(static_cast<float>(columns)));
     std::vector<float> values(columns * std::max<uint64_t>(rows, 1), 1.0F);
     for (size_t i = 0; rows > 0 && i < values.size(); ++i)

@@ -157,12 +157,6 @@ TEST_F(StackFile, AnOrderThatRepeatsOrSkipsALevelIsRefused) {
 }
 
 TEST_F(StackFile, SizesThatCannotBeAreRefused) {
-  EXPECT_EQ(parse_size("700M"), uint64_t{700} << 20);
-  EXPECT_EQ(parse_size("1.5GiB"), uint64_t{3} << 29);
-  EXPECT_EQ(parse_size("123"), 123u);
-  for (const char* text : {"", "M", "-5", "7X", "nan", "1e30", "5 M"}) {
-    EXPECT_THAT(error_of([&] { parse_size(text); }).what(), HasSubstr("is not a size")) << text;
-  }
   const Reader reader(path("stack.gguf"));
   EXPECT_THAT(error_of([&] { blocks_for_size(reader, 1000); }).what(), HasSubstr("less than the base's"));
   EXPECT_THAT(error_of([&] { blocks_for_bits(reader, 0.5); }).what(), HasSubstr("less than the base's"));

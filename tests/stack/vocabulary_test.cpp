@@ -95,5 +95,24 @@ TEST_F(Vocabulary, AutomaticallyAsPlanesOnlyWhereItIsMostOfTheModel) {
   EXPECT_EQ(read_layout(gguf::File(path("kept.gguf"))).matrices.size(), 14u);
 }
 
+// At 4.5 bits a weight, six planes of everything take more than the source.
+TEST_F(Vocabulary, AStackOfEverythingIsNoLargerThanItsSource) {
+  cairn::testing::write_small_llama(path("q4.gguf"),
+                                    {.embedding = 256, .ffn = 512, .vocabulary = 2000, .q4_0 = true});
+  const auto model = llm::Model::load(path("q4.gguf"));
+  EncodeOptions options;
+  options.threads = 2;
+  options.windows = 0;
+  options.fit.sweeps = 0;
+  const uint64_t source = model->file().file_bytes();
+  const EncodeReport report = encode_stack(*model, "", options, path("within.gguf"));
+  EXPECT_LE(report.file_bytes, source);
+  EXPECT_GT(report.file_bytes, source - source / 50);
+  const Layout layout = read_layout(gguf::File(path("within.gguf")));
+  EXPECT_EQ(layout.matrices.back().name, "token_embd.weight");
+  options.exact = true;
+  EXPECT_GT(encode_stack(*model, "", options, path("exact.gguf")).file_bytes, source);
+}
+
 }  // namespace
 }  // namespace cairn::stack

@@ -317,6 +317,7 @@ Downloaded download(const DownloadRequest& request) {
     if (!expected.empty() && result.sha256 != expected) {
       fail(ErrorCode::format, "{}: its sha256 is {}, not {}", request.url, result.sha256, expected);
     }
+    if (request.check) request.check(file.path());
   } catch (const Error& error) {
     if (error.code() == ErrorCode::format) file.discard();  // no use in going on from it
     throw;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 namespace cairn {
@@ -11,6 +12,8 @@ struct DownloadRequest {
   std::string token;        // sent as a bearer token to the URL's own host only, or empty
   std::string sha256;       // expected, or empty
   std::string magic;        // what the file must begin with, or empty
+  // Looks at the whole file before it takes its name, and throws Error format when it is not to be kept.
+  std::function<void(const std::string& path)> check{};
   uint32_t retries = 4;     // failures in a row without a new byte
   double first_pause = 1;   // seconds before the first retry; doubles with each
   long connect_seconds = 20;

@@ -13,6 +13,7 @@
 #include "base/known_models.hpp"
 #include "base/mapped_file.hpp"
 #include "base/model_store.hpp"
+#include "base/near_match.hpp"
 #include "base/progress.hpp"
 #include "base/pull/download.hpp"
 #include "base/pull/package.hpp"
@@ -59,12 +60,14 @@ std::string name_from(std::string_view source) {
 
 // Brings a file of this machine into the store: a second name for the same bytes where the file system allows
 // it, else a copy.
-std::string adopt(const std::string& source, const std::string& destination, const std::string& expected) {
+std::string adopt(const PullRequest& request, const std::string& destination, const std::string& expected) {
+  const std::string& source = request.source;
   const MappedFile file(source);
   const auto head = file.bytes().first(std::min(kMagic.size(), file.bytes().size()));
   if (!std::ranges::equal(head, std::as_bytes(std::span(kMagic)))) {
     fail(ErrorCode::format, "{}: not a GGUF file", source);
   }
+  if (request.check) request.check(source);
   std::string sha256 = sha256_of_file(source);
   if (!expected.empty() && sha256 != expected) {
     fail(ErrorCode::format, "{}: its sha256 is {}, not {}", source, sha256, expected);
@@ -106,8 +109,10 @@ std::string pull_file(const PullRequest& request) {
   const std::string& source = request.source;
   const bool from_hub = source.starts_with(kHub);
   const bool from_net = from_hub || is_url(source);
-  const KnownModel* known = from_net ? nullptr : find_known_model(source);
-  const std::string destination = stored_model_path(request.name.empty() ? name_from(source) : request.name);
+  const KnownModel* known = from_net ? nullptr : find_known_model(folded(source));
+  const std::string destination = stored_model_path(!request.name.empty() ? request.name
+                                                    : known != nullptr    ? std::string(known->name)
+                                                                          : name_from(source));
   std::string expected = checked_sha256(request.sha256);
   if (known != nullptr && !expected.empty() && expected != known->sha256) {
     fail(ErrorCode::invalid_argument, "{}: its sha256 is known to be {}, not {}", source, known->sha256,
@@ -118,6 +123,10 @@ std::string pull_file(const PullRequest& request) {
   if (known == nullptr && !from_net) {
     std::error_code ignored;
     if (!fs::exists(source, ignored)) {
+      std::vector<std::string> names;
+      for (const KnownModel& model : known_models()) names.emplace_back(model.name);
+      if (const std::string meant = did_you_mean(source, names); !meant.empty())
+        fail(ErrorCode::not_found, "{}: no such file or known model{}", source, meant);
       fail(ErrorCode::not_found, "{}: no such file, and no model of that name is known ({})", source,
            known_model_names());
     }
@@ -145,9 +154,10 @@ std::string pull_file(const PullRequest& request) {
     what.destination = destination;
     what.sha256 = expected;
     what.magic = kMagic;
+    what.check = request.check;
     sha256 = download(what).sha256;
   } else {
-    sha256 = adopt(source, destination, expected);
+    sha256 = adopt(request, destination, expected);
   }
   note_verified(destination, {sha256, source});
   return destination;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <string>
 
 namespace cairn {
@@ -10,6 +11,9 @@ struct PullRequest {
   std::string source;
   std::string name;    // in the store; empty: the short name, or the file's name without .gguf
   std::string sha256;  // expected; empty: whatever is known of the source
+  // Looks at a file from elsewhere before it is stored, and throws Error format when it is none to keep: what a
+  // GGUF file's header says is not this library's to read.
+  std::function<void(const std::string& path)> check{};
 };
 
 // Puts a model into the store unless it is there already, verified, and returns its path: of a split model,

@@ -91,8 +91,8 @@ void add_video_compare(CLI::App& video) {
   auto options = std::make_shared<Options>();
   CLI::App& command =
       *video.add_subcommand("compare", "Measure a cairn video against its original, and against Lanczos");
-  command.add_option("original", options->original, "what was encoded")->required();
-  command.add_option("coded", options->coded, "what cairn video encode made of it")->required();
+  command.add_option("ORIGINAL", options->original, "what was encoded")->required();
+  command.add_option("CODED", options->coded, "what cairn video encode made of it")->required();
   command.add_flag("--json", options->json, "the figures as JSON");
   command.add_option("--html", options->html, "write a page with plots, a heat map and crops");
   add_output_flags(command, options->files);

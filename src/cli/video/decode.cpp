@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "base/log.hpp"
 #include "base/progress.hpp"
 #include "base/standard_streams.hpp"
 #include "cli/output_flags.hpp"
@@ -17,7 +18,6 @@ namespace {
 
 struct Options {
   std::string input, output;
-  bool quiet = false;
   OutputFlags files;
   KeepOptions keep;
   video::DecodeOptions decode;
@@ -39,12 +39,12 @@ void run(Options& options) {
     Progress bar("restoring", 0, "frames");
     uint64_t total = 0;
     report = video::decode(options.input, options.output, options.decode, [&](uint64_t done, uint64_t of) {
-      if (options.quiet) return;
+      if (!logs(LogLevel::info)) return;
       if (total != of) bar.restart(0, total = of);
       bar.update(done);
     });
   }
-  if (!options.quiet) {
+  if (logs(LogLevel::info)) {
     for (const std::string& line : report.notes) tell("{}\n", line);
     tell("{} frames in {:.2f} s ({:.1f} a second)\n", report.frames, report.seconds,
          static_cast<double>(report.frames) / report.seconds);
@@ -57,7 +57,7 @@ void add_video_decode(CLI::App& video) {
   auto options = std::make_shared<Options>();
   CLI::App& command =
       *video.add_subcommand("decode", "Restore a cairn video into a file, a pipe or pictures");
-  command.add_option("input", options->input, "a video that cairn encoded (any other is decoded as it is)")
+  command.add_option("INPUT", options->input, "a video that cairn encoded (any other is decoded as it is)")
       ->required();
   command
       .add_option("-o,--output", options->output,
@@ -75,7 +75,6 @@ void add_video_decode(CLI::App& video) {
   options->keep.add(command, "of NAME.mkv: leave the input's");
   command.add_flag("--keep-going", options->decode.keep_going,
                    "pass over what is broken in the input, and count it");
-  command.add_flag("--quiet", options->quiet, "nothing on standard error but failures");
   command.footer("Example: cairn video decode clip.mkv -o - | ffplay -");
   command.callback([options] { run(*options); });
 }

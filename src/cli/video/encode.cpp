@@ -8,10 +8,12 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "base/log.hpp"
 #include "base/output_path.hpp"
 #include "base/standard_streams.hpp"
 #include "base/thread_pool.hpp"
 #include "cli/output_flags.hpp"
+#include "cli/parser/values.hpp"
 #include "cli/video/commands.hpp"
 #include "cli/video/keep_options.hpp"
 
@@ -25,7 +27,7 @@ struct Options {
   uint64_t size = 0;
   uint32_t threads = 0;
   std::vector<CLI::Option*> of_coder;  // those that --coded leaves nothing to do for
-  bool jstdo = false, no_jstdo = false, json = false, quiet = false;
+  bool jstdo = false, no_jstdo = false, json = false;
   KeepOptions keep;
   video::EncodeOptions encode;
   OutputFlags files;
@@ -46,7 +48,7 @@ nlohmann::ordered_json to_json(const video::Choice& choice) {
 // One line that is drawn over, on a terminal; nothing elsewhere.
 class StatusLine {
  public:
-  explicit StatusLine(bool quiet) : shown_(!quiet), terminal_(!quiet && isatty(STDERR_FILENO) == 1) {}
+  StatusLine() : terminal_(shown_ && isatty(STDERR_FILENO) == 1) {}
   ~StatusLine() { wipe(); }
   StatusLine(const StatusLine&) = delete;
   StatusLine& operator=(const StatusLine&) = delete;
@@ -66,7 +68,7 @@ class StatusLine {
     if (drawn_) write_error("\r\x1b[K");
     drawn_ = false;
   }
-  bool shown_, terminal_, drawn_ = false;
+  bool shown_ = logs(LogLevel::info), terminal_, drawn_ = false;
 };
 
 void report(const Options& options, const video::EncodeReport& report) {
@@ -99,6 +101,7 @@ void run(Options& options) {
   check_output(encode.checkpoint, inputs, {&options.output, 1});  // what is there already is gone on from
   encode.mode = video::parse_mode(options.mode);
   encode.codec = video::parse_codec(options.codec);
+  if (!encode.preset.empty()) video::check_preset(encode.codec, encode.preset);
   encode.network = video::parse_architecture(options.network);
   encode.keep = options.keep.keep();
   // With a mode that is told, what a network gains over the bicubic stays comparable with what others report.
@@ -127,7 +130,7 @@ void run(Options& options) {
     fail(ErrorCode::invalid_argument, "-o -: standard output is a terminal");
   if (options.jstdo && encode.chunks > 1)
     fail(ErrorCode::invalid_argument, "--jstdo has one network, --chunks several");
-  StatusLine status(options.quiet);
+  StatusLine status;
   video::EncodeProgress progress;
   progress.line = [&](const std::string& line) { status.say(line); };
   progress.share = [&](const std::string& what, double share, double left) {
@@ -148,7 +151,7 @@ void run(Options& options) {
 void add_video_encode(CLI::App& video) {
   auto options = std::make_shared<Options>();
   CLI::App& command = *video.add_subcommand("encode", "Encode a video small, with networks overfitted to it");
-  command.add_option("input", options->input, "a video that libav reads")->required();
+  command.add_option("INPUT", options->input, "a video that libav reads")->required();
   command.add_option("-o,--output", options->output, "the Matroska file to write; -: standard output")
       ->required();
   add_output_flags(command, options->files);
@@ -156,8 +159,9 @@ void add_video_encode(CLI::App& video) {
       .add_option("--mode", options->mode,
                   "plain; x1: same size, restored; x2, x3, x4: smaller, upscaled; auto: what measures best")
       ->capture_default_str();
-  options->of_coder.push_back(
-      command.add_option("--codec", options->codec, "x264, x265 or av1")->capture_default_str());
+  options->of_coder.push_back(command.add_option("--codec", options->codec, "of the small video")
+                                  ->capture_default_str()
+                                  ->transform(one_of({"x264", "x265", "av1"})));
   command
       .add_option("--coded", options->encode.coded,
                   "the small video, made of the input by another encoder, of its size or a half, a third, a "
@@ -167,11 +171,10 @@ void add_video_encode(CLI::App& video) {
   options->crf_given =
       rate->add_option("--crf", options->crf,
                        "constant rate factor of the coded video (usual: x264 24, x265 28, av1 35)")
-          ->check(CLI::Range(1.0, 63.0));
+          ->check(between(1.0, 63.0));
   options->psnr_given = rate->add_option("--target-psnr", options->target_psnr, "luma PSNR to reach, dB")
-                            ->check(CLI::Range(10.0, 80.0));
-  options->size_given = rate->add_option("--size", options->size, "bytes of the picture not to exceed")
-                            ->check(CLI::Range(uint64_t{1}, UINT64_MAX));
+                            ->check(between(10.0, 80.0));
+  options->size_given = add_size(*rate, "--size", options->size, "most bytes of the picture");
   rate->require_option(0, 1);
   for (CLI::Option* option : {options->crf_given, options->psnr_given, options->size_given})
     options->of_coder.push_back(option);
@@ -179,7 +182,7 @@ void add_video_encode(CLI::App& video) {
       command
           .add_option(
               "--downscale", options->downscale,
-              "filter that makes the small video: bicubic (usual where a mode is told), lanczos, sharp, "
+              "filter that makes the small video: bicubic (usual where a mode is given), lanczos, sharp, "
               "soft; auto: lanczos or sharp, as measured (usual with --mode auto)")
           ->type_name("NAME");
   options->of_coder.push_back(downscale);
@@ -189,10 +192,10 @@ void add_video_encode(CLI::App& video) {
           "C8M4: channels and inner layers; T3 after it: neighbouring frames too; ESPCN, EDSR:2, WDSR:4, …")
       ->capture_default_str();
   command.add_option("--weight-bits", options->encode.weight_bits, "of each weight, 4 … 8")
-      ->check(CLI::Range(4, 8))
+      ->check(between(4, 8))
       ->capture_default_str();
   command.add_option("--chunks", options->encode.chunks, "networks, by how hard patches are (STDO)")
-      ->check(CLI::Range(1, 16))
+      ->check(between(1, 16))
       ->capture_default_str();
   CLI::Option* jstdo =
       command.add_flag("--jstdo", options->jstdo, "one network is trained on the harder patches (usual)");
@@ -200,15 +203,15 @@ void add_video_encode(CLI::App& video) {
   command
       .add_option("--scenes", options->encode.scenes,
                   "further networks for scenes, at most, where they pay (0: one network for the clip)")
-      ->check(CLI::Range(0, 200))
+      ->check(between(0, 200))
       ->capture_default_str();
   command.add_flag("--chroma", options->encode.chroma, "a small network for chroma as well");
   command
       .add_option("--train-minutes", options->encode.train_minutes,
                   "for each network, instead of --train-steps")
-      ->check(CLI::Range(0.0, 10000.0));
+      ->check(between(0.0, 10000.0));
   command.add_option("--train-steps", options->encode.train_steps, "of eight crops each")
-      ->check(CLI::Range(1, 1000000))
+      ->check(between(1, 1000000))
       ->capture_default_str();
   command.add_option(
       "--checkpoint", options->encode.checkpoint,
@@ -219,7 +222,7 @@ void add_video_encode(CLI::App& video) {
       .add_option(
           "--start", options->start,
           "random weights; general: those of another video (C8M4 only); auto: general below 1000 steps")
-      ->check(CLI::IsMember({"auto", "general", "random"}))
+      ->transform(one_of({"auto", "general", "random"}))
       ->capture_default_str();
   command.add_option("--seed", options->encode.seed, "of the training's random numbers")
       ->capture_default_str();
@@ -229,10 +232,13 @@ void add_video_encode(CLI::App& video) {
   command.add_flag("--keep-going", options->encode.keep_going,
                    "pass over what is broken in the input, and count it");
   command.add_flag("--json", options->json, "the result, and what else was measured, as JSON");
-  command.add_flag("--quiet", options->quiet, "no progress on standard error");
+  for (const char* name : {"--coded", "--downscale", "--network", "--weight-bits", "--chunks", "--jstdo",
+                           "--no-jstdo", "--scenes", "--chroma", "--checkpoint", "--start", "--seed"})
+    command.get_option(name)->group(kResearch);
   command.footer(
       "What was done before an interrupt stays in OUTPUT.training…, and the same command goes on from "
-      "there.\nExample: cairn video encode clip.mp4 -o clip.mkv --codec av1 --crf 41 --train-minutes 1");
+      "there.\n"
+      "Example: cairn video encode clip.mp4 -o clip.mkv --codec av1 --crf 41 --train-minutes 1");
   command.callback([options] { run(*options); });
 }
 

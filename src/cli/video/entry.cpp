@@ -4,7 +4,6 @@
 #include <cstdio>
 #include <cstring>
 #include <exception>
-#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -12,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/standard_streams.hpp"
+#include "cli/parser/parse.hpp"
 #include "cli/standard_io.hpp"
 #include "cli/video/commands.hpp"
 
@@ -24,32 +24,17 @@ int tell(std::string_view text, int status, char* message, size_t size) {
   return status;
 }
 
-int run(int argc, const char* const* argv, char* message, size_t size) {
+int run(int argc, const char* const* argv) {
   CLI::App video{"Sends video small, with networks that know it, and restores it where it is watched.",
                  "cairn video"};
   video.require_subcommand(1);
-  video.get_formatter()->label("REQUIRED", "(required)");
-  video.get_formatter()->label("UINT", "N");
-  video.get_formatter()->label("FLOAT", "X");
-  video.get_formatter()->label("SUBCOMMAND", "COMMAND");
   video.footer("cairn video COMMAND --help tells what a command takes, with an example.");
   cairn::cli::add_video_encode(video);
   cairn::cli::add_video_inspect(video);
   cairn::cli::add_video_decode(video);
   cairn::cli::add_video_compare(video);
   cairn::cli::add_video_play(video);
-  try {
-    video.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) {  // --help
-      std::ostringstream text;
-      video.exit(error, text, text);
-      cairn::cli::write_out(text.str());
-      return 0;
-    }
-    return tell(fmt::format("{} (see cairn video --help)", error.what()), cairn::cli::kVideoUsage, message,
-                size);
-  }
+  cairn::cli::parse_and_run(video, argc, argv);
   return 0;
 }
 
@@ -61,7 +46,7 @@ extern "C" __attribute__((visibility("default"))) int cairn_video_v1(int argc, c
   cairn::open_standard_descriptors();
   cairn::catch_interrupts();
   try {
-    return run(argc, argv, message, size);
+    return run(argc, argv);
   } catch (const cairn::Error& error) {
     return tell(error.what(), static_cast<int>(error.code()), message, size);
   } catch (const std::bad_alloc&) {

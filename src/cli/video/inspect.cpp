@@ -149,8 +149,8 @@ void run(const Options& options) {
 
 void add_video_inspect(CLI::App& video) {
   auto options = std::make_shared<Options>();
-  CLI::App& command = *video.add_subcommand("inspect", "Tell what each byte of a video is for");
-  command.add_option("file", options->path, "a file that `cairn video encode` wrote, or any video")
+  CLI::App& command = *video.add_subcommand("inspect", "show what each byte of a video is for");
+  command.add_option("FILE", options->path, "a file that `cairn video encode` wrote, or any video")
       ->required();
   command.add_flag("--json", options->json, "as JSON");
   command.add_option("--attachment", options->attachment,

@@ -30,14 +30,14 @@ void add_video_play(CLI::App& video) {
   CLI::App& command = *video.add_subcommand(
       "play",
       "Play a cairn video, restored, in a window (q ends, space pauses, f: full screen, b held: bicubic)");
-  command.add_option("input", options->input, "a video that cairn encoded, or any other")->required();
+  command.add_option("INPUT", options->input, "a video that cairn encoded, or any other")->required();
   command.add_flag("--fullscreen", options->play.fullscreen, "over the whole screen");
   command.add_flag("--mute", options->play.mute, "without sound");
   command.add_flag("--loop", options->play.loop, "again and again, without sound");
   command.add_option("--frames", options->play.frames, "stop after so many (0: all)")->capture_default_str();
   command.add_option("--threads", options->play.restore.threads, "of the networks (0: all processors)")
       ->capture_default_str();
-  command.add_flag("--report", options->report, "at the end, tell what was shown and dropped");
+  command.add_flag("--report", options->report, "at the end, say what was shown and dropped");
   command.footer("Example: cairn video play clip.mkv");
   command.callback([options] { run(*options); });
 }

@@ -113,13 +113,23 @@ class CpuRunner final : public Runner {
     const std::lock_guard lock(governing_);
     chosen_ = true;
     governor_.reset();
+    options_.memory = bytes;  // what the first pass would otherwise set is overridden
+    options_.memory_auto = false;
     account_->set_budget(bytes == 0 ? resident::kUnlimited : bytes);
+  }
+  void set_memory_auto() override {
+    if (!set_) return Runner::set_memory(0);
+    const std::lock_guard lock(governing_);
+    options_.memory = 0;
+    options_.memory_auto = true;
+    if (opened_ && !governor_) govern();
   }
   device::MemoryStatus memory() const override {
     if (!set_) return {};
     const resident::Status s = set_->status();
     const uint64_t budget = account_->budget();
-    return {budget == resident::kUnlimited ? 0 : budget,
+    return {budget == resident::kUnlimited ? options_.memory : budget,
+            options_.memory_auto,
             resident_memory(),
             s.resident_bytes,
             s.block_bytes,
@@ -135,6 +145,11 @@ class CpuRunner final : public Runner {
     fail(ErrorCode::invalid_argument,
          "{}: a budget of {} is too small: with the stack's base alone ({}) this process needs {}",
          file_.path(), mebibytes(bytes), mebibytes(set_->status().base_bytes), mebibytes(least));
+  }
+
+  void govern() {
+    governor_ = std::make_unique<resident::Governor>(
+        MemoryPressure(), [this](uint64_t budget) { account_->set_budget(budget); });
   }
 
   // What a pass will touch for the first time has its room before it starts.
@@ -161,8 +176,7 @@ class CpuRunner final : public Runner {
     const std::lock_guard lock(governing_);
     if (chosen_) return;
     if (options_.memory_auto) {
-      governor_ = std::make_unique<resident::Governor>(
-          MemoryPressure(), [this](uint64_t budget) { account_->set_budget(budget); });
+      govern();
     } else {
       if (options_.memory != 0) check_budget(options_.memory, coming);
       account_->set_budget(options_.memory == 0 ? resident::kUnlimited : options_.memory);
