@@ -62,7 +62,6 @@ class ChatSession {
   void clear();  // forgets all turns, keeps the system message
   // Takes up a conversation: an array of {"role", "content"}. Error format names what is wrong.
   void set_messages(const nlohmann::ordered_json& messages);
-  void clear();  // forgets all turns, keeps the system message
   const Conversation& conversation() const noexcept { return conversation_; }
 
  private:
