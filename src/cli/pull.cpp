@@ -49,8 +49,7 @@ void add_pull(CLI::App& program) {
     }
     if (flags->request.source.empty()) throw CLI::RequiredError("MODEL");
     flags->request.check = check_model;
-    fmt::print("{}
-", pull(flags->request));
+    fmt::print("{}\n", pull(flags->request));
   });
 }
 
