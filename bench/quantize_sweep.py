@@ -84,7 +84,7 @@ def calibrations(options, folder):
             path = folder / f"{pathlib.Path(model).stem}.{purpose}.cal"
             sidecars[model, purpose] = path
             if not path.exists():
-                commands.append([options.cairn, "calibrate", model, "--text", str(text), "-o", str(path), "--html",
+                commands.append([options.cairn, "calibrate", model, "--text", str(text), "-o", str(path), "--force", "--html",
                                  f"{path}.html", "--threads", str(options.threads)])
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
         for done in pool.map(lambda c: subprocess.run(c, stdout=subprocess.DEVNULL), commands):

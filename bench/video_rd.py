@@ -43,7 +43,7 @@ def read(path):
 
 
 def command(cairn, point, clip, coded, output):
-    words = [cairn, "video", "encode", clip, "-o", output, "--json", "--quiet", "--no-audio", "--mode", point["mode"]]
+    words = [cairn, "video", "encode", clip, "-o", output, "--force", "--json", "--quiet", "--no-audio", "--mode", point["mode"]]
     if point["codec"] == "av1":
         scale = point["mode"].removeprefix("x") if point["mode"].startswith("x") else 1
         words += ["--coded", coded / f"{point['clip']}-x{scale}-{point['crf']:g}.mkv"]

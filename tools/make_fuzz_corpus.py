@@ -45,20 +45,20 @@ def add_sentencepiece(writer):
     return len(tokens)
 
 
-def write_model(name, architecture, tokenizer, kv_heads=HEADS):
+def write_model(name, architecture, tokenizer, kv_heads=HEADS, heads=HEADS, head_size=HEAD_SIZE):
     writer = gguf.GGUFWriter(ROOT / "model" / f"{name}.gguf", architecture)
     writer.add_block_count(1)
     writer.add_context_length(64)
     writer.add_embedding_length(EMBEDDING)
     writer.add_feed_forward_length(FFN)
-    writer.add_head_count(HEADS)
+    writer.add_head_count(heads)
     writer.add_head_count_kv(kv_heads)
-    writer.add_rope_dimension_count(HEAD_SIZE)
+    writer.add_rope_dimension_count(head_size)
     phi = architecture == "phi2"
     (writer.add_layer_norm_eps if phi else writer.add_layer_norm_rms_eps)(1e-5)
-    if architecture.startswith("gemma"):
-        writer.add_key_length(HEAD_SIZE)
-        writer.add_value_length(HEAD_SIZE)
+    if architecture.startswith("gemma") or heads * head_size != EMBEDDING:
+        writer.add_key_length(head_size)
+        writer.add_value_length(head_size)
     if architecture == "gemma3":
         writer.add_sliding_window(8)
         writer.add_rope_freq_base(1e6)
@@ -71,7 +71,7 @@ def write_model(name, architecture, tokenizer, kv_heads=HEADS):
         data = np.zeros((rows, columns // 32 * 18), dtype=np.uint8)
         writer.add_tensor(tensor, data, raw_dtype=gguf.GGMLQuantizationType.Q4_0)
 
-    query, kv = HEADS * HEAD_SIZE, kv_heads * HEAD_SIZE
+    query, kv = heads * head_size, kv_heads * head_size
     matrix("token_embd.weight", vocabulary, EMBEDDING)
     vector("blk.0.attn_norm.weight", EMBEDDING)
     if phi:
@@ -90,7 +90,7 @@ def write_model(name, architecture, tokenizer, kv_heads=HEADS):
         matrix("blk.0.ffn_gate.weight", FFN, EMBEDDING)
         vector("blk.0.ffn_norm.weight", EMBEDDING)
     if architecture == "gemma3":
-        for tensor, length in (("attn_q_norm", HEAD_SIZE), ("attn_k_norm", HEAD_SIZE),
+        for tensor, length in (("attn_q_norm", head_size), ("attn_k_norm", head_size),
                                ("post_attention_norm", EMBEDDING), ("post_ffw_norm", EMBEDDING)):
             vector(f"blk.0.{tensor}.weight", length)
     matrix("blk.0.attn_output.weight", EMBEDDING, query)
@@ -145,6 +145,8 @@ def main():
     write_model("qwen2", "qwen2", lambda w: add_bpe(w, "qwen2"))
     write_model("gemma", "gemma", add_sentencepiece, kv_heads=1)
     write_model("gemma3", "gemma3", add_sentencepiece, kv_heads=1)
+    # Longer than any head of today: buffers that think so run over.
+    write_model("llama-one-head", "llama", add_sentencepiece, kv_heads=1, heads=1, head_size=1056)
     write_model("phi2", "phi2", lambda w: add_bpe(w, "gpt-2"))
     return 0
 

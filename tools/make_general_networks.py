@@ -29,4 +29,4 @@ with tempfile.TemporaryDirectory() as work:
         encode += ["--no-jstdo", "--scenes", "0"]
         subprocess.run(encode, check=True)
         target = folder / f"c8m4_x{scale}.bin"
-        subprocess.run([cairn, "video", "inspect", coded, "--attachment", str(target)], check=True)
+        subprocess.run([cairn, "video", "inspect", coded, "--attachment", str(target), "--force"], check=True)

@@ -3,7 +3,7 @@
 
 build_packages=(
   clang-14 cmake ninja-build pkg-config
-  libcli11-dev libcurl4-openssl-dev libfmt-dev libhwy-dev libpcre2-dev libpthreadpool-dev libedit-dev
+  libcli11-dev libcurl4-openssl-dev libfmt-dev libhwy-dev libpcre2-dev libedit-dev
   libssl-dev libicu-dev libutf8proc-dev libxxhash-dev libzip-dev nlohmann-json3-dev
   ca-certificates python3-pip
 )

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/output_path.hpp"
 
 namespace cairn {
 namespace {
@@ -19,6 +20,12 @@ constexpr size_t kBufferBytes = size_t{1} << 20;
 }  // namespace
 
 AtomicFile::AtomicFile(std::string path) : path_(std::move(path)), target_(path_) {
+  if (const int open_already = named_descriptor(path_); open_already >= 0) {
+    in_place_ = fcntl(open_already, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (in_place_ < 0) fail_with_errno();
+    buffer_.reserve(kBufferBytes);
+    return;
+  }
   std::error_code ignored;
   if (std::filesystem::is_symlink(path_, ignored)) {
     const auto followed = std::filesystem::canonical(path_, ignored);

@@ -1,32 +1,94 @@
 #include "base/interrupt.hpp"
 
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <termios.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <map>
+#include <mutex>
+#include <string_view>
+#include <system_error>
+#include <thread>
+#include <utility>
 
 #include "base/error.hpp"
 
 namespace cairn {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+// Two seconds, less what it takes a busy system to take a process of gigabytes apart.
+constexpr auto kGrace = std::chrono::milliseconds(1600), kTurn = std::chrono::milliseconds(20);
+constexpr int kStatus = 130;
+
 std::atomic<bool> flag{false};
 static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler writes it");
 
 termios terminal;
 bool have_terminal = false;
+sem_t raised;
+
+struct Actions {
+  std::mutex mutex;
+  std::map<const BeforeForcedEnd*, std::function<void()>> all;
+};
+// Never destroyed: the watch goes on while the program's other objects are.
+Actions& actions() {
+  static auto* const those = new Actions;
+  return *those;
+}
+
+[[noreturn]] void end_now() {
+  if (have_terminal) tcsetattr(STDIN_FILENO, TCSANOW, &terminal);
+  _exit(kStatus);
+}
 
 // Calls only what POSIX allows in a handler.
 void on_signal(int) {
-  if (!flag.exchange(true)) return;
-  if (have_terminal) tcsetattr(STDIN_FILENO, TCSANOW, &terminal);
-  _exit(130);
+  if (flag.exchange(true)) end_now();
+  sem_post(&raised);
+}
+
+void watch() {
+  while (true) {
+    while (sem_wait(&raised) != 0) continue;
+    const auto end = Clock::now() + kGrace;
+    while (interrupted() && Clock::now() < end) std::this_thread::sleep_for(kTurn);
+    if (!interrupted()) continue;
+    {
+      const std::lock_guard lock(actions().mutex);
+      for (const auto& [of, action] : actions().all) action();
+    }
+    constexpr std::string_view kLine = "cairn: interrupted\n";
+    [[maybe_unused]] const ssize_t told = write(STDERR_FILENO, kLine.data(), kLine.size());
+    end_now();
+  }
+}
+
+// Signals are for the threads whose waiting they end.
+void start_watch() {
+  sem_init(&raised, 0, 0);
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  try {
+    std::thread(watch).detach();
+  } catch (const std::system_error&) {
+    // Where no thread can be had, a signal is answered where the work looks for it, and the second one ends it.
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
 }  // namespace
 
 void catch_interrupts() {
+  static std::once_flag once;
+  std::call_once(once, start_watch);
   have_terminal = tcgetattr(STDIN_FILENO, &terminal) == 0;
   struct sigaction action = {};
   action.sa_handler = on_signal;
@@ -46,6 +108,16 @@ void clear_interrupt() noexcept {
 
 void throw_if_interrupted() {
   if (interrupted()) fail(ErrorCode::cancelled, "interrupted");
+}
+
+BeforeForcedEnd::BeforeForcedEnd(std::function<void()> action) {
+  const std::lock_guard lock(actions().mutex);
+  actions().all.emplace(this, std::move(action));
+}
+
+BeforeForcedEnd::~BeforeForcedEnd() {
+  const std::lock_guard lock(actions().mutex);
+  actions().all.erase(this);
 }
 
 }  // namespace cairn

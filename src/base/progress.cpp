@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <utility>
 
+#include "base/standard_streams.hpp"
+
 namespace cairn {
 namespace {
 
@@ -42,7 +44,7 @@ Progress::Progress(std::string label, uint64_t total, std::string unit)
       terminal_(isatty(STDERR_FILENO) == 1) {}
 
 Progress::~Progress() {
-  if (drawn_) std::fputs("\r\033[K", stderr);
+  if (drawn_) write_error("\r\033[K");
 }
 
 void Progress::restart(uint64_t done, uint64_t total) {
@@ -76,8 +78,7 @@ void Progress::draw(double seconds) {
   line += quantity(static_cast<double>(done_), unit_) + "  " + quantity(rate, unit_) + "/s";
   if (left > 0) line += "  " + duration(left) + " left";
   line.resize(std::min(line.size(), terminal_columns() - 1));  // a line that wraps could not be wiped
-  fmt::print(stderr, "\r{}\033[K", line);
-  std::fflush(stderr);
+  tell("\r{}\033[K", line);
   drawn_ = true;
 }
 

@@ -9,9 +9,11 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/output_path.hpp"
 
 namespace cairn {
 namespace {
@@ -30,7 +32,10 @@ bool is_still_named(int descriptor, const std::string& path) {
 }  // namespace
 
 std::string partial_path(const std::string& path, std::string_view maker) {
-  return fmt::format("{}.{}.partial", path, maker);
+  if (!is_special(path)) return fmt::format("{}.{}.partial", path, maker);
+  // Beside a device or a pipe there is no place, and no later run would find it.
+  const std::filesystem::path folder = std::filesystem::temp_directory_path();
+  return (folder / fmt::format("cairn-{}.{}.partial", ::getpid(), maker)).string();
 }
 
 int open_locked(const std::string& path, int flags, std::string_view busy) {
@@ -70,6 +75,7 @@ UnfinishedFile::UnfinishedFile(std::string target, std::string shown)
     descriptor_ = open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
   } while (descriptor_ < 0 && errno == EEXIST);
   if (descriptor_ < 0) fail_with_errno();
+  forced_.emplace([path = path_] { unlink(path.c_str()); });
 }
 
 UnfinishedFile::~UnfinishedFile() {
@@ -82,6 +88,7 @@ void UnfinishedFile::finish() {
   if (close(std::exchange(descriptor_, -1)) != 0) fail_with_errno();
   if (rename(path_.c_str(), target_.c_str()) != 0) fail_with_errno();
   path_.clear();
+  forced_.reset();
   sync_folder_of(target_);
 }
 

@@ -1,12 +1,16 @@
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
+
+#include "base/interrupt.hpp"
 
 namespace cairn {
 
 // Where work that goes on in a later run keeps what it has for `path`: PATH.MAKER.partial. The maker's name
-// keeps the commands from taking each other's files.
+// keeps the commands from taking each other's files. Beside what is no file (a device, a pipe) there is no
+// place: it is the system's folder for such then, under this process's name.
 std::string partial_path(const std::string& path, std::string_view maker);
 
 // Opens or makes a file and locks it against other processes and other openings of this one. What is returned
@@ -36,6 +40,7 @@ class UnfinishedFile {
 
   std::string target_, shown_, path_;
   int descriptor_ = -1;
+  std::optional<BeforeForcedEnd> forced_;  // removes it
 };
 
 }  // namespace cairn

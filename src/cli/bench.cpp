@@ -63,6 +63,9 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
                               {"repeat", options.bench.repeat},
                               {"prefill_tok_s", r.prefill_tok_s},
                               {"decode_tok_s", r.decode_tok_s},
+                              {"threads", r.threads},
+                              {"prefill_threads", r.prefill_threads},
+                              {"decode_threads", r.decode_threads},
                               {"prefill_of_peak", r.prefill_of_peak},
                               {"peak_instructions", r.peak_instructions},
                               {"decode_of_bandwidth", r.decode_of_bandwidth},
@@ -86,6 +89,8 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
   for (const llm::Round& round : r.rounds) {
     rounds.push_back({{"prefill_tok_s", round.prefill_tok_s},
                       {"decode_tok_s", round.decode_tok_s},
+                      {"prefill_threads", round.prefill_threads},
+                      {"decode_threads", round.decode_threads},
                       {"int8_gops", round.int8_gops},
                       {"read_gb_s", round.read_gb_s}});
     if (!options.bench.against.empty()) {

@@ -71,9 +71,10 @@ void add_simulate_flags(CLI::App& command, SimulateFlags& flags) {
   command.add_option("--shape", flags.shape, "simulate: whose shape, as synth takes it")
       ->capture_default_str();
   command
-      .add_option("--policy", flags.policies,
-                  "simulate, prefill: in-order, overlap, out-of-order (max-C) or look-ahead (default); several with "
-                  "commas")
+      .add_option(
+          "--policy", flags.policies,
+          "simulate, prefill: in-order, overlap, out-of-order (max-C) or look-ahead (default); several with "
+          "commas")
       ->delimiter(',');
   command
       .add_option("--stage", flags.stage,
@@ -85,6 +86,7 @@ void add_simulate_flags(CLI::App& command, SimulateFlags& flags) {
   command.add_option("--trace", flags.trace, "simulate: write a Chrome/Perfetto trace (of one policy)");
   command.add_option("--timeline", flags.timeline,
                      "simulate: write a picture of all runs, HTML, or SVG if the name ends so");
+  add_output_flags(command, flags.files);
   command.add_option("--span", flags.span, "simulate: the part of an SVG timeline to draw, in ms")
       ->expected(2)
       ->type_name("FROM TO");
@@ -102,6 +104,7 @@ void run_simulation(const SimulateFlags& flags) {
     fail(ErrorCode::invalid_argument, "bench: --trace holds one run, {} policies are named", wanted.size());
   if (!flags.span.empty() && !(flags.span[0] >= 0 && flags.span[1] > flags.span[0]))
     fail(ErrorCode::invalid_argument, "bench: --span from {} to {} ms", flags.span[0], flags.span[1]);
+  flags.files.check({flags.trace, flags.timeline}, {});
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
   std::vector<prefill::Timeline> timelines;
   for (Policy policy : wanted) {

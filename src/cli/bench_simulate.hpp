@@ -4,6 +4,8 @@
 #include <string>
 #include <vector>
 
+#include "cli/output_flags.hpp"
+
 namespace cairn::cli {
 
 // `bench --simulate`: a prefill on a simulated phone.
@@ -16,6 +18,7 @@ struct SimulateFlags {
   std::vector<double> span;        // of an SVG timeline, milliseconds
   uint32_t prompt = 0, chunk = 0;  // the benchmark's own flags
   bool json = false;
+  OutputFlags files;
 };
 
 void add_simulate_flags(CLI::App& command, SimulateFlags& flags);

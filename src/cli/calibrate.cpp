@@ -12,6 +12,7 @@
 #include "base/model_store.hpp"
 #include "base/unfinished_file.hpp"
 #include "cli/commands.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
 
@@ -21,6 +22,7 @@ namespace {
 struct Flags {
   std::string model, text, output, html;
   llm::CalibrateOptions options;
+  OutputFlags files;
   bool no_costs = false, no_times = false, json = false;
 };
 
@@ -62,6 +64,7 @@ void calibrate(const Flags& flags) {
   llm::CalibrateOptions options = flags.options;
   if (flags.no_costs) options.cost_windows = 0;
   if (flags.no_times) options.devices.clear();
+  flags.files.check({flags.output, flags.html}, model_inputs(flags.model, {flags.text}));
   const auto model = llm::Model::load(resolve_model(flags.model));
   const std::string partial = partial_path(flags.output, "calibrate");
   Stages bars;
@@ -95,6 +98,7 @@ void add_calibrate(CLI::App& program) {
   command->add_option("-o,--output", flags->output, "the sidecar to write")->required()->type_name("FILE");
   command->add_option("--html", flags->html, "draw outliers, hot channels and importance as a page")
       ->type_name("FILE");
+  add_output_flags(*command, flags->files);
   command->add_option("--windows", options.windows, "most windows of text to look at")
       ->capture_default_str()
       ->check(CLI::Range(llm::kLeastWindows, 1u << 20));

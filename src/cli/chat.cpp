@@ -10,7 +10,9 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/model_store.hpp"
+#include "base/printable.hpp"
 #include "base/progress.hpp"
+#include "base/standard_streams.hpp"
 #include "cli/commands.hpp"
 #include "cli/line_editor.hpp"
 #include "cli/prefill_flags.hpp"
@@ -29,14 +31,14 @@ constexpr const char* kHelp =
     "/stats           the last answer's rates and how full the context is\n"
     "/memory SIZE     a stack: most memory of this process from now on, such as 400M; without SIZE what it "
     "has\n"
-    "/regenerate      another answer to the last question\n"
+    "/regenerate      another answer to the last question (at temperature 0 too: docs/session.md)\n"
     "/exit            leave (so does Ctrl-D)\n"
     "A line that ends with \\ goes on in the next one; lines between two lines of \"\"\" are one message.\n"
     "Ctrl-C stops an answer.\n";
 
 struct Flags {
   std::string model, system, template_file;
-  bool no_stats = false;
+  bool no_stats = false, commands = false, sanitize = false;
   device::RunnerOptions runner;
   PrefillFlags prefill;
   llm::GenerateOptions generate;
@@ -45,19 +47,22 @@ struct Flags {
 class Chat {
  public:
   explicit Chat(Flags& flags) : flags_(flags), editor_(state_file("chat_history")) {
+    check_outputs(flags.prefill, flags.model, {flags.template_file});
     llm::ModelOptions options;
     if (!flags.template_file.empty()) options.chat_template = read_text(flags.template_file);
     const auto model = llm::Model::load(resolve_model(flags.model), options);
     const auto chat_template = model->chat_template();
     session_.emplace(model->make_session(make_runner(*model, flags.runner, flags.prefill)));
+    warn_of(*model->tokenizer());
     chat_.emplace(*session_, chat_template, flags.system);
+    chat_->set_sanitize(flags.sanitize);
     flags_.generate.cancelled = interrupted;
   }
 
   void run() {
     if (editor_.on_terminal()) {
-      fmt::print(stderr, "{}: {} positions of context. /help lists the commands.\n", flags_.model,
-                 session_->runner().context());
+      tell("{}: {} positions of context. /help lists the commands.\n", flags_.model,
+           session_->runner().context());
     }
     while (!left_) {
       if (editor_.on_terminal()) clear_interrupt();  // a Ctrl-C that came when the answer was just over
@@ -65,7 +70,7 @@ class Chat {
       if (!input) break;
       if (input->empty()) continue;
       try {
-        if (input->starts_with('/')) {
+        if (takes_commands() && input->starts_with('/')) {
           command(*input);
         } else {
           answer([&](const auto& options, const auto& callback) {
@@ -75,13 +80,16 @@ class Chat {
       } catch (const Error& error) {
         // A person reads the error and goes on; a script is told by the exit status.
         if (!editor_.on_terminal() || error.code() == ErrorCode::cancelled) throw;
-        fmt::print(stderr, "cairn: {}\n", error.what());
+        tell("cairn: {}\n", printable(error.what()));
       }
     }
     throw_if_interrupted();
   }
 
  private:
+  // What comes from elsewhere than a terminal may be anybody's text, and /save writes files.
+  bool takes_commands() const { return flags_.commands || editor_.on_terminal(); }
+
   // One message, put together from the lines it takes; nothing at the end of the input.
   std::optional<std::string> read_turn() {
     auto line = editor_.read("> ");
@@ -121,9 +129,9 @@ class Chat {
     last_ = result.statistics;
     if (result.finish == llm::FinishReason::length &&
         session_->cached().size() == session_->runner().context()) {
-      fmt::print(stderr, "(the context is full: /clear starts anew)\n");
+      tell("(the context is full: /clear starts anew)\n");
     }
-    if (!flags_.no_stats) fmt::print(stderr, "({})\n", describe(last_));
+    if (!flags_.no_stats) tell("({})\n", describe(last_));
     if (result.finish == llm::FinishReason::cancelled && !editor_.on_terminal()) throw_if_interrupted();
   }
 
@@ -139,6 +147,7 @@ class Chat {
       chat_->set_system(argument);
     } else if (name == "/save") {
       if (argument.empty()) fail(ErrorCode::invalid_argument, "/save needs a file's name");
+      flags_.prefill.files.check({argument}, model_inputs(flags_.model, {flags_.template_file}));
       AtomicFile file(argument);
       file.write(chat_->conversation().messages.dump(2) + "\n");
       file.commit();
@@ -148,7 +157,7 @@ class Chat {
     } else if (name == "/memory") {
       if (!argument.empty()) session_->set_memory(argument == "all" ? 0 : parse_bytes(argument, "/memory"));
       write_out(describe(session_->runner()) + "\n");
-      for (const std::string& problem : session_->memory().problems) fmt::print(stderr, "{}\n", problem);
+      for (const std::string& problem : session_->memory().problems) tell("{}\n", printable(problem));
     } else if (name == "/regenerate") {
       answer([&](const auto& options, const auto& callback) { return chat_->regenerate(options, callback); });
     } else if (name == "/exit" || name == "/quit") {
@@ -179,11 +188,14 @@ void add_chat(CLI::App& program) {
   add_generate_flags(*command, flags->generate);
   add_runner_flags(*command, flags->runner);
   add_prefill_flags(*command, flags->prefill);
+  command->add_flag("--sanitize", flags->sanitize, kSanitizeHelp);
   command->add_flag("--no-stats", flags->no_stats, "do not print the rates to standard error");
+  command->add_flag("--commands", flags->commands,
+                    "take lines that begin with / as commands even when standard input is no terminal");
   command->footer(
-      "Each line is a message; /help lists the commands. When standard input is no terminal, its lines are "
-      "the\n"
-      "messages, and the first error ends the chat.\n"
+      "Each line is a message; /help lists the commands. When standard input is no terminal, all its lines "
+      "are\n"
+      "messages (unless --commands is given), and the first error ends the chat.\n"
       "Example: cairn chat smollm2-135m --system 'Answer in one sentence.'");
   command->callback([flags] { Chat(*flags).run(); });
 }

@@ -12,6 +12,7 @@
 #include "base/model_store.hpp"
 #include "base/progress.hpp"
 #include "cli/commands.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/quantize_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/standard_io.hpp"
@@ -32,6 +33,7 @@ struct Flags {
   bool against_f32 = false, json = false;
   device::RunnerOptions runner;
   QuantizeFlags quantize;
+  OutputFlags files;
 };
 
 using Json = nlohmann::ordered_json;
@@ -50,17 +52,22 @@ size_t threads(const Flags& flags) {
   return flags.runner.threads ? flags.runner.threads : usable_processors();
 }
 
+std::unique_ptr<device::Runner> interruptible(std::unique_ptr<device::Runner> runner) {
+  runner->set_cancelled(interrupted);
+  return runner;
+}
+
 // The model as the flags want it run: as usual, or all of it through a scheme's int8 products.
 std::unique_ptr<device::Runner> make_runner(const Flags& flags, const llm::Model& model,
                                             const quantize::Scheme* scheme,
                                             const device::RunnerOptions& options) {
-  if (scheme == nullptr) return model.make_runner(options);
+  if (scheme == nullptr) return interruptible(model.make_runner(options));
   prefill::PrefillOptions prefill;
   prefill.runner = options;
   prefill.runner.threads = static_cast<uint32_t>(threads(flags));
   prefill.concurrent = false;
   prefill.everything = true;
-  return prefill::make_prefill_runner(model.file(), *scheme, prefill);
+  return interruptible(prefill::make_prefill_runner(model.file(), *scheme, prefill));
 }
 
 void report_shadow(const device::Runner& runner, Json& report) {
@@ -92,7 +99,7 @@ void evaluate_text(const Flags& flags, const llm::Model& model, const quantize::
   if (flags.against_f32) {
     options.precision = device::Precision::f32;
     options.kv = device::KvType::f16;  // which f32 widens
-    const auto reference = model.make_runner(options);
+    const auto reference = interruptible(model.make_runner(options));
     const llm::Agreement agreement = evaluator.agreement(*reference, windows);
     perplexity = agreement.runner;
     report["mean_kl"] = agreement.mean_kl;
@@ -169,9 +176,12 @@ void eval(const Flags& flags) {
   if (flags.quantize.given() && flags.runner.precision == device::Precision::f32) {
     fail(ErrorCode::invalid_argument, "--quantize makes the products int8, --precision f32 makes them float");
   }
+  flags.files.check({flags.logits},
+                    model_inputs(flags.model, {flags.perplexity, flags.lambada, flags.quantize.calibration}));
   const auto model = llm::Model::load(resolve_model(flags.model));
   std::optional<quantize::Scheme> scheme;
   if (flags.quantize.given()) scheme = make_scheme(flags.quantize, model->file(), model->parameters().layers);
+  warn_of(*model->tokenizer());
   ThreadPool pool(threads(flags), ThreadPool::Idle::sleep);  // beside the runner's own
   Json report;
   report["model"] = flags.model;
@@ -219,6 +229,7 @@ void add_eval(CLI::App& program) {
       ->type_name("FILE")
       ->needs(perplexity)
       ->excludes(against);
+  add_output_flags(*command, flags->files);
   add_runner_flags(*command, flags->runner);
   add_quantize_flags(*command, flags->quantize);
   command->get_option("--context")

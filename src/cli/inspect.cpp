@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/model_store.hpp"
 #include "cli/commands.hpp"
+#include "cli/output_flags.hpp"
 #include "formats/describe.hpp"
 #include "graph/describe.hpp"
 #include "prefill/describe_graphs.hpp"
@@ -21,6 +22,7 @@ struct Options {
   std::string model, html;
   bool json = false, graph = false, full = false, graphs = false;
   uint32_t prompt = 1024, chunk = 0;
+  OutputFlags files;
 };
 
 struct Graphs {
@@ -41,6 +43,7 @@ Graphs plan_graphs(const gguf::File& file, const Options& options) {
 }
 
 void run(const Options& options) {
+  options.files.check({options.html}, model_inputs(options.model));
   const gguf::File file(resolve_model(options.model));
   const gguf::DescribeOptions describe{options.full};
   std::optional<Graphs> graphs;  // before anything is printed: it may refuse
@@ -87,6 +90,7 @@ void add_inspect(CLI::App& program) {
       ->capture_default_str();
   command->add_flag("--full", options->full, "long arrays and texts in full");
   command->add_option("--html", options->html, "a stack's size-loss curve as a page")->type_name("FILE");
+  add_output_flags(*command, options->files);
   command->add_flag("--json", options->json, "one JSON object instead of text");
   command->footer(
       "Example:\n  cairn inspect smollm2-135m --graph\n"

@@ -4,15 +4,20 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <exception>
 #include <new>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <system_error>
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/printable.hpp"
+#include "base/standard_streams.hpp"
 #include "cli/commands.hpp"
+#include "cli/standard_io.hpp"
 
 namespace {
 
@@ -34,10 +39,34 @@ int exit_status(ErrorCode code) {
 int report(std::string text, int status) {
   while (!text.empty() && text.back() == '\n') text.pop_back();
   for (char& c : text) {
-    if (static_cast<unsigned char>(c) < 0x20 || c == 0x7f) c = ' ';
+    if (c == '\n' || c == '\t') c = ' ';
   }
-  fmt::print(stderr, "cairn: {}\n", text);
+  cairn::write_error("cairn: " + cairn::printable(text) + "\n");
   return status;
+}
+
+bool ignores_broken_pipes = false;  // as whoever started this program wishes
+
+// The end of a program whose reader has seen enough: quietly by SIGPIPE, as if nobody had caught it.
+int end_by_broken_pipe(const std::string& text) {
+  if (ignores_broken_pipes) return report(text, 1);
+  signal(SIGPIPE, SIG_DFL);
+  raise(SIGPIPE);
+  return 1;
+}
+
+// Of errors that came of writing to standard output.
+int report_output(const std::string& reason) {
+  if (cairn::interrupted()) return report("interrupted", exit_status(ErrorCode::cancelled));
+  const std::string text = fmt::format("{}: {}", cairn::cli::kCannotWriteOut, reason);
+  return cairn::output_reader_left() ? end_by_broken_pipe(text) : report(text, 1);
+}
+
+int report_error(const Error& error) {
+  const std::string_view text = error.what();
+  if (error.code() == ErrorCode::io && text.ends_with(std::strerror(EPIPE)) && cairn::output_reader_left())
+    return end_by_broken_pipe(error.what());
+  return report(error.what(), exit_status(error.code()));
 }
 
 int run(int argc, char** argv) {
@@ -67,37 +96,49 @@ int run(int argc, char** argv) {
   add_video(program);
 
   if (argc == 1) {
-    fmt::print("{}", program.help());
+    write_out(program.help());
     return 2;
   }
   try {
     program.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return program.exit(error);  // --help, --version
+    if (error.get_exit_code() == 0) {  // --help, --version
+      std::ostringstream text;
+      program.exit(error, text, text);
+      write_out(text.str());
+      return 0;
+    }
     return report(fmt::format("{} (see --help)", error.what()), 2);
   }
+  return 0;
+}
+
+void flush_output() {
   errno = EIO;
   if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) {
     throw std::system_error(errno, std::generic_category());
   }
-  return 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  // A reader that has seen enough, a file that may not grow: errors of write(), not ends without a word.
-  signal(SIGPIPE, SIG_IGN);
+  cairn::open_standard_descriptors();
+  // A reader that has seen enough, a file that may not grow: errors of write(), so that what is half done is
+  // tidied up.
+  ignores_broken_pipes = signal(SIGPIPE, SIG_IGN) == SIG_IGN;
   signal(SIGXFSZ, SIG_IGN);
   cairn::catch_interrupts();
   try {
-    return run(argc, argv);
+    const int status = run(argc, argv);
+    flush_output();
+    return status;
   } catch (const Error& error) {
-    return report(error.what(), exit_status(error.code()));
+    return report_error(error);
   } catch (const std::system_error& error) {
     // fmt's own words for a closed or full standard output are "cannot write to file".
     if (std::ferror(stdout) == 0) return report(error.what(), 1);
-    return report("cannot write to standard output: " + error.code().message(), 1);
+    return report_output(error.code().message());
   } catch (const std::bad_alloc&) {
     return report("out of memory", 1);
   } catch (const std::exception& error) {

@@ -7,6 +7,8 @@
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
 #include "base/model_store.hpp"
+#include "base/printable.hpp"
+#include "base/standard_streams.hpp"
 #include "llm/calibrated_seconds.hpp"
 #include "quantize/calibration.hpp"
 
@@ -47,7 +49,13 @@ void add_prefill_flags(CLI::App& command, PrefillFlags& flags) {
   command.add_option("--timeline", flags.timeline, "draw every subgraph's run as an HTML page")
       ->type_name("FILE")
       ->needs(device);
+  add_output_flags(command, flags.files);
   add_quantize_flags(command, flags.quantize);
+}
+
+void check_outputs(const PrefillFlags& flags, const std::string& model, std::vector<std::string> inputs) {
+  inputs.push_back(flags.quantize.calibration);
+  flags.files.check({flags.trace, flags.timeline}, model_inputs(model, inputs));
 }
 
 std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::RunnerOptions options,
@@ -76,7 +84,7 @@ std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::Run
   prefill.policy = prefill::parse_policy(flags.policy);
   prefill.concurrent = !flags.sequential;
   prefill.accelerator.cache_folder = cache_folder("graphs");
-  prefill.warn = [](const std::string& line) { fmt::print(stderr, "cairn: {}\n", line); };
+  prefill.warn = [](const std::string& line) { tell("cairn: {}\n", printable(line)); };
   prefill.accelerator.notice = prefill.warn;
   if (!flags.quantize.calibration.empty()) {
     prefill.times = llm::calibrated_seconds(
@@ -95,16 +103,15 @@ void report_prefill(const device::Runner& runner, const PrefillFlags& flags, boo
   write_file(flags.timeline, prefill::gantt_html(timeline));
   if (quiet) return;
   const prefill::PrefillStatistics& s = prefill->statistics();
-  fmt::print(stderr, "{}: chunks of {}, {} graphs ({} from the cache, {:.2f} s to make), idle {:.0f} %",
-             timeline.npu, prefill->chunk_length(), s.graphs, s.cached_graphs, s.compile_seconds,
-             100 * timeline.bubble(prefill::Processor::npu));
-  if (s.device_weight_bytes > 0)
-    fmt::print(stderr, "; its copy of the weights {} MiB", s.device_weight_bytes >> 20);
+  tell("{}: chunks of {}, {} graphs ({} from the cache, {:.2f} s to make), idle {:.0f} %", timeline.npu,
+       prefill->chunk_length(), s.graphs, s.cached_graphs, s.compile_seconds,
+       100 * timeline.bubble(prefill::Processor::npu));
+  if (s.device_weight_bytes > 0) tell("; its copy of the weights {} MiB", s.device_weight_bytes >> 20);
   if (s.shadow_elements > 0) {
-    fmt::print(stderr, "; {} outliers in shadow, {} columns from memory, {} from the file ({} MiB read)",
-               s.shadow_elements, s.hot_columns, s.cold_columns, s.cold_bytes >> 20);
+    tell("; {} outliers in shadow, {} columns from memory, {} from the file ({} MiB read)", s.shadow_elements,
+         s.hot_columns, s.cold_columns, s.cold_bytes >> 20);
   }
-  fmt::print(stderr, "\n");
+  write_error("\n");
 }
 
 }  // namespace cairn::cli

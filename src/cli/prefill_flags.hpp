@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "cli/output_flags.hpp"
 #include "cli/quantize_flags.hpp"
 #include "llm/model.hpp"
 #include "prefill/runner.hpp"
@@ -17,10 +18,14 @@ struct PrefillFlags {
   uint32_t chunk = 0;  // 0: measured on the device
   bool sequential = false;
   QuantizeFlags quantize;
+  OutputFlags files;
 };
 
-// --prefill --chunk --policy --sequential --trace --timeline and those of quantize_flags.hpp
+// --prefill --chunk --policy --sequential --trace --timeline --force and those of quantize_flags.hpp
 void add_prefill_flags(CLI::App& command, PrefillFlags& flags);
+
+// Before the model is loaded: --trace and --timeline are none of the files that the command reads.
+void check_outputs(const PrefillFlags& flags, const std::string& model, std::vector<std::string> inputs);
 
 // The runner that the flags ask for. options.context 0: as Model::make_runner.
 std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::RunnerOptions options,

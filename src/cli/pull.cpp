@@ -2,12 +2,36 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdio>
 #include <memory>
+#include <string_view>
 
+#include "base/error.hpp"
 #include "base/known_models.hpp"
+#include "base/mapped_file.hpp"
 #include "cli/commands.hpp"
+#include "formats/gguf.hpp"
+#include "stack/verify.hpp"
 
 namespace cairn::cli {
+namespace {
+
+// A stack says itself what its bytes shall be. What is damaged is not kept.
+void check_model(const std::string& path) {
+  try {
+    const MappedFile file(path);
+    const auto head = file.bytes().first(std::min<size_t>(file.bytes().size(), 128));
+    const std::string_view text(reinterpret_cast<const char*>(head.data()), head.size());
+    if (text.find(gguf::kStackBase) != std::string_view::npos) stack::require_sound(path);
+  } catch (const Error&) {
+    std::remove(path.c_str());
+    std::remove((path + ".sha256").c_str());
+    throw;
+  }
+}
+
+}  // namespace
 
 void add_pull(CLI::App& program) {
   struct Flags {
@@ -36,7 +60,9 @@ void add_pull(CLI::App& program) {
       return;
     }
     if (flags->request.source.empty()) throw CLI::RequiredError("MODEL");
-    fmt::print("{}\n", pull(flags->request));
+    const std::string path = pull(flags->request);
+    check_model(path);
+    fmt::print("{}\n", path);
   });
 }
 

@@ -8,7 +8,9 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/model_store.hpp"
+#include "base/printable.hpp"
 #include "base/progress.hpp"
+#include "base/standard_streams.hpp"
 #include "cli/commands.hpp"
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
@@ -21,7 +23,7 @@ namespace {
 
 struct Flags {
   std::string model, prompt, file, system, template_file;
-  bool raw = false, json = false, no_stats = false;
+  bool raw = false, sanitize = false, json = false, no_stats = false;
   device::RunnerOptions runner;
   PrefillFlags prefill;
   llm::GenerateOptions generate;
@@ -35,6 +37,7 @@ std::string read_prompt(const std::string& path) {
 }
 
 void run(Flags& flags, bool prompt_given) {
+  check_outputs(flags.prefill, flags.model, {flags.file, flags.template_file});
   if (!prompt_given) {
     if (flags.file.empty() && isatty(STDIN_FILENO) != 0) {
       fail(ErrorCode::invalid_argument, "no prompt: give -p TEXT or -f FILE, or write it to standard input");
@@ -45,7 +48,9 @@ void run(Flags& flags, bool prompt_given) {
   if (!flags.template_file.empty()) model_options.chat_template = read_text(flags.template_file);
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
   llm::Session session = model->make_session(make_runner(*model, flags.runner, flags.prefill));
-  const auto prompt = llm::encode_prompt(*model, flags.prompt, flags.system, flags.raw);
+  const auto prompt = llm::encode_prompt(*model, flags.prompt, flags.system, flags.raw, flags.sanitize);
+
+  warn_of(*model->tokenizer());
 
   std::optional<Progress> progress;
   flags.generate.cancelled = interrupted;
@@ -65,10 +70,9 @@ void run(Flags& flags, bool prompt_given) {
   } else if (!result.text.empty() && !result.text.ends_with('\n')) {
     write_out("\n");
   }
-  if (!flags.no_stats && !flags.json) fmt::print(stderr, "{}\n", describe(result.statistics));
-  if (!flags.no_stats && !flags.json && session.runner().elastic())
-    fmt::print(stderr, "{}\n", describe(session.runner()));
-  for (const std::string& problem : session.memory().problems) fmt::print(stderr, "cairn: {}\n", problem);
+  if (!flags.no_stats && !flags.json) tell("{}\n", describe(result.statistics));
+  if (!flags.no_stats && !flags.json && session.runner().elastic()) tell("{}\n", describe(session.runner()));
+  for (const std::string& problem : session.memory().problems) tell("cairn: {}\n", printable(problem));
   report_prefill(session.runner(), flags.prefill, flags.no_stats || flags.json);
   if (result.finish == llm::FinishReason::cancelled) throw_if_interrupted();
 }
@@ -93,6 +97,7 @@ void add_run(CLI::App& program) {
   add_generate_flags(*command, flags->generate);
   add_runner_flags(*command, flags->runner);
   add_prefill_flags(*command, flags->prefill);
+  command->add_flag("--sanitize", flags->sanitize, kSanitizeHelp);
   command->add_flag("--json", flags->json, "print one JSON object at the end instead of the text");
   command->add_flag("--no-stats", flags->no_stats, "do not print the rates to standard error");
   command->footer(

@@ -2,12 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
+#include "base/printable.hpp"
+#include "base/standard_streams.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -27,7 +31,21 @@ std::pair<text::Token, float> parse_bias(const std::string& flag) {
   fail(ErrorCode::invalid_argument, "--logit-bias {}: not of the form ID=VALUE", flag);
 }
 
+std::optional<uint64_t> parse_seed(const std::string& text) {
+  if (text == "-1") return std::nullopt;
+  uint64_t seed = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (status != std::errc() || end != text.data() + text.size())
+    fail(ErrorCode::invalid_argument, "--seed {}: not -1 or a number from 0 to {}", text, UINT64_MAX);
+  return seed;
+}
+
 }  // namespace
+
+void warn_of(const text::Tokenizer& tokenizer) {
+  if (const std::string warning = tokenizer.warning(); !warning.empty())
+    tell("cairn: {}\n", printable(warning));
+}
 
 void add_runner_flags(CLI::App& command, device::RunnerOptions& options) {
   options.context = 0;
@@ -113,7 +131,11 @@ void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
           "adds VALUE to a token's logit, -inf bans it; may be given more than once")
       ->allow_extra_args(false)
       ->type_name("ID=VALUE");
-  command.add_option("--seed", sampler.seed, "makes the choice of tokens repeatable");
+  command
+      .add_option_function<std::string>(
+          "--seed", [&sampler](const std::string& text) { sampler.seed = parse_seed(text); },
+          "makes the choice of tokens repeatable; -1 is a new one each time (default)")
+      ->type_name("N");
 }
 
 std::string describe(const llm::Statistics& statistics) {
@@ -147,7 +169,9 @@ nlohmann::ordered_json to_json(const llm::Result& result) {
           {"decode_s", s.decode_seconds},
           {"first_token_s", s.first_token_seconds},
           {"prefill_tok_s", s.prefill_rate()},
-          {"decode_tok_s", s.decode_rate()}};
+          {"decode_tok_s", s.decode_rate()},
+          {"prefill_threads", s.prefill_threads},
+          {"decode_threads", s.decode_threads}};
 }
 
 }  // namespace cairn::cli

@@ -10,6 +10,12 @@
 
 namespace cairn::cli {
 
+constexpr const char* kSanitizeHelp =
+    "control tokens in the prompt (<|im_end|>) are plain text; without it they are what they name";
+
+// Tells what a model's file leaves open, in one line, if anything.
+void warn_of(const text::Tokenizer& tokenizer);
+
 // --threads --context --memory --kv --precision
 void add_runner_flags(CLI::App& command, device::RunnerOptions& options);
 

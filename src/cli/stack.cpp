@@ -9,6 +9,7 @@
 #include "base/model_store.hpp"
 #include "base/names.hpp"
 #include "cli/commands.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
 #include "stack/encode.hpp"
@@ -24,11 +25,13 @@ constexpr std::array<const char*, 4> kTuneOn = {"auto", "cpu", "torch", "cuda"};
 struct Flags {
   std::string model, text, output, codec = "planes", embeddings = "auto", tune_on = "auto";
   stack::EncodeOptions options;
+  OutputFlags files;
   bool tune = false, json = false;
   uint32_t tune_steps = 240;
 };
 
 void run(Flags flags) {
+  flags.files.check({flags.output}, model_inputs(flags.model, {flags.text}));
   llm::ModelOptions model_options;
   model_options.tokenizer_ahead = !flags.text.empty();
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
@@ -69,6 +72,7 @@ void add_stack(CLI::App& program) {
       program.add_subcommand("stack", "sort a model's weights into a file that fits any memory");
   command->add_option("MODEL", flags->model, "a model file or the short name of a pulled model")->required();
   command->add_option("-o,--output", flags->output, "the stack to write")->required()->type_name("FILE");
+  add_output_flags(*command, flags->files);
   command->add_option("--text", flags->text, "text like what the model will read; - is standard input")
       ->type_name("FILE");
   command

@@ -4,8 +4,10 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 
@@ -13,20 +15,31 @@
 #include "base/interrupt.hpp"
 
 namespace cairn::cli {
+namespace {
+
+constexpr int kTurnMilliseconds = 100;  // of waiting, between two looks at the interrupt flag
+
+}  // namespace
 
 void write_out(std::string_view text) {
   bool written = std::fflush(stdout) == 0;  // what was printed before comes first
   while (written && !text.empty()) {
-    const ssize_t size = write(STDOUT_FILENO, text.data(), text.size());
+    // A pipe takes so much without blocking once poll() has seen room: a reader who has stopped reading does
+    // not keep a signal from ending the program.
+    pollfd output = {STDOUT_FILENO, POLLOUT, 0};
+    if (poll(&output, 1, kTurnMilliseconds) == 0) {
+      throw_if_interrupted();
+      continue;
+    }
+    const ssize_t size = write(STDOUT_FILENO, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
     if (size > 0) text.remove_prefix(static_cast<size_t>(size));
-    written = size >= 0 || errno == EINTR;
+    written = size >= 0 || errno == EINTR || errno == EAGAIN;
   }
-  if (!written) fail(ErrorCode::io, "cannot write to standard output: {}", std::strerror(errno));
+  if (!written) fail(ErrorCode::io, "{}: {}", kCannotWriteOut, std::strerror(errno));
 }
 
 size_t read_some(int descriptor, std::span<char> buffer, std::string_view name) {
   // A signal between the check and a read that blocks would go unseen, so the waiting is done in short turns.
-  constexpr int kTurnMilliseconds = 100;
   while (true) {
     throw_if_interrupted();
     pollfd input = {descriptor, POLLIN, 0};

@@ -7,7 +7,10 @@
 
 namespace cairn::cli {
 
-// Writes to standard output at once, all of it even when signals come. Error io names the system's reason.
+constexpr std::string_view kCannotWriteOut = "cannot write to standard output";
+
+// Writes to standard output at once, all of it. Errors: io (kCannotWriteOut and the system's reason);
+// cancelled (interrupted while nobody reads).
 void write_out(std::string_view text);
 
 // Reads what is there, waiting for it if need be; 0 at the end. A signal that comes before or while it waits

@@ -10,6 +10,7 @@
 #include "base/error.hpp"
 #include "base/progress.hpp"
 #include "cli/commands.hpp"
+#include "cli/output_flags.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -18,6 +19,7 @@ struct Options {
   SynthOptions synth;
   std::string encoding = "q4_0";
   std::string output;
+  OutputFlags files;
 };
 
 void run(const Options& options) {
@@ -25,6 +27,7 @@ void run(const Options& options) {
   const EncodingInfo* wanted = find_encoding(options.encoding);
   if (!wanted) fail(ErrorCode::invalid_argument, "--encoding '{}' is not known", options.encoding);
   synth.encoding = wanted->encoding;
+  options.files.check({options.output}, {});
   SynthReport report;
   {
     Progress bar("writing " + options.output, 0);
@@ -63,6 +66,7 @@ void add_synth(CLI::App& program) {
       ->capture_default_str()
       ->check(CLI::IsMember(names).description(""));
   command->add_option("-o,--output", options->output, "the file to write")->required();
+  add_output_flags(*command, options->files);
   command->add_option("--seed", options->synth.seed, "the same seed gives the same file")
       ->capture_default_str();
   command->add_option("--layers", options->synth.layers, "fewer layers than the model has (0: all)")

@@ -15,6 +15,7 @@
 #include "base/error.hpp"
 #include "base/model_store.hpp"
 #include "cli/commands.hpp"
+#include "cli/session_flags.hpp"
 #include "formats/gguf.hpp"
 #include "text/tokenizer.hpp"
 
@@ -85,6 +86,7 @@ void print_tokens(const Options& options, const text::Tokenizer& tokenizer,
 void run(const Options& options) {
   const gguf::File file(resolve_model(options.model));
   const auto tokenizer = text::make_tokenizer(file);
+  warn_of(*tokenizer);
   const std::string text = input(options);
   if (options.decode) {
     const std::vector<text::Token> ids = parse_ids(text);
@@ -97,7 +99,7 @@ void run(const Options& options) {
     return;
   }
   text::EncodeOptions encode;
-  encode.add_special = !options.no_special;
+  encode.add_bos = encode.add_eos = !options.no_special;
   encode.parse_special = options.parse_special;
   print_tokens(options, *tokenizer, tokenizer->encode(text, encode));
 }

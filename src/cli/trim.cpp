@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/model_store.hpp"
 #include "cli/commands.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
 #include "stack/restore.hpp"
@@ -19,11 +20,13 @@ struct Flags {
   std::string stack, output, size;
   double bits = 0;
   bool dequantize = false, json = false;
+  OutputFlags files;
 };
 
 void run(const Flags& flags) {
   if (flags.size.empty() == (flags.bits == 0))
     fail(ErrorCode::invalid_argument, "one of --size and --bits says what to keep");
+  flags.files.check({flags.output}, model_inputs(flags.stack));
   const stack::Reader reader(resolve_model(flags.stack));
   const stack::Layout& layout = reader.layout();
   const size_t count = flags.size.empty() ? stack::blocks_for_bits(reader, flags.bits)
@@ -64,6 +67,7 @@ void add_trim(CLI::App& program) {
       ->type_name("B")
       ->excludes(size);
   command->add_option("-o,--output", flags->output, "the file to write")->required()->type_name("FILE");
+  add_output_flags(*command, flags->files);
   command->add_flag("--dequantize", flags->dequantize,
                     "an ordinary GGUF file with matrices in f16 instead of a stack");
   command->add_flag("--json", flags->json, "print one JSON object");

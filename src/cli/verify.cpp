@@ -25,15 +25,26 @@ void run(const std::string& path, bool json) {
     auto bad = nlohmann::ordered_json::array();
     for (const stack::BadBlock& block : found.bad)
       bad.push_back({{"block", block.block}, {"reason", block.reason}, {"without", block.without}});
-    text = nlohmann::ordered_json{{"blocks", found.blocks}, {"present", found.present}, {"bad", bad}}.dump() +
+    text = nlohmann::ordered_json{{"blocks", found.blocks},
+                                  {"present", found.present},
+                                  {"bad", bad},
+                                  {"bad_tensors", found.bad_tensors},
+                                  {"header_checked", !found.old}}
+               .dump() +
            "\n";
   } else {
     for (const stack::BadBlock& block : found.bad)
       text += fmt::format("{}; {} finer blocks of its rows are of no use\n", block.reason, block.without);
+    for (const std::string& name : found.bad_tensors)
+      text += fmt::format("{}: tensor '{}': its checksum is wrong\n", path, name);
+    if (found.old) text += fmt::format("{}: an old stack: its header and tensors have no checksums\n", path);
     text += fmt::format("{}: {} of {} blocks are there, {} damaged\n", path, found.present, found.blocks,
                         found.bad.size());
   }
   write_out(text);
+  if (!found.bad_tensors.empty())
+    fail(ErrorCode::format, "{}: {} tensors and {} blocks are damaged", path, found.bad_tensors.size(),
+         found.bad.size());
   if (!found.bad.empty())
     fail(ErrorCode::format, "{}: {} of {} blocks are damaged", path, found.bad.size(), found.present);
 }
@@ -46,11 +57,11 @@ void add_verify(CLI::App& program) {
     bool json = false;
   };
   const auto flags = std::make_shared<Flags>();
-  CLI::App* command = program.add_subcommand("verify", "check every block of a stack");
+  CLI::App* command = program.add_subcommand("verify", "check every byte of a stack");
   command->add_option("FILE", flags->stack, "a stack, or the beginning of one")->required();
   command->add_flag("--json", flags->json, "print one JSON object");
   command->footer(
-      "The exit status is 1 when a block is damaged. What is missing at a file's end is no damage.\n"
+      "The exit status is 1 when something is damaged. What is missing at a file's end is no damage.\n"
       "Example: cairn verify smollm2.stack.gguf");
   command->callback([flags] { run(flags->stack, flags->json); });
 }

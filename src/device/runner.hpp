@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/thread_use.hpp"
 #include "formats/gguf.hpp"
 #include "graph/graph.hpp"
 
@@ -63,6 +64,7 @@ class Runner {
   virtual uint32_t length() const = 0;  // positions in the cache
   virtual uint64_t kv_bytes() const = 0;
   virtual uint64_t scratch_bytes() const = 0;
+  virtual ThreadUse thread_use() const { return {}; }  // of all passes so far
 
   // A stack's weights grow and shrink: so that the process's resident memory stays within `bytes` (0: no
   // limit), KV cache and scratch included. From any thread at any time, in the middle of a pass too. Errors:

@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "formats/byte_reader.hpp"
+#include "formats/stack_checksums.hpp"
 
 namespace cairn::gguf {
 namespace {
@@ -292,6 +293,7 @@ Part read_part(const std::string& path) {
   copy.file = MappedFile::copy(path, std::min(part.stack->offset, part.file_bytes));
   copy.file_bytes = part.file_bytes;
   parse(copy);
+  stack::check_header(copy);
   return copy;
 }
 

@@ -222,8 +222,8 @@ bool is_stack(const gguf::File& file) {
 
 Layout read_layout(const gguf::File& file) {
   if (!is_stack(file)) fail(ErrorCode::invalid_argument, "{}: is not a stack", file.path());
-  if (const uint64_t version = file.integer(kVersion); version != 1)
-    fail(ErrorCode::unsupported, "{}: stack version {} is not supported (1 is)", file.path(), version);
+  if (const uint64_t version = file.integer(kVersion); version != 1 && version != 2)
+    fail(ErrorCode::unsupported, "{}: stack version {} is not supported (1 and 2 are)", file.path(), version);
   const std::string_view codec = file.text(kCodec);
   if (codec != "planes" && codec != "avd")
     fail(ErrorCode::unsupported, "{}: stack codec {} is not known", file.path(), quote(codec));
@@ -242,7 +242,8 @@ Layout read_layout(const gguf::File& file) {
   read_rows(file, layout);
   read_order(file, layout);
   for (const auto& [key, raw] : file.raw_metadata()) {
-    if (!key.starts_with(kPrefix)) continue;
+    // What is not the matrices' does not count.
+    if (!key.starts_with(kPrefix) || key == kHeaderChecksum || key == kTensorChecksums) continue;
     constexpr std::array kEntries = {kOrderMatrix, kOrderGroup, kOrderLevel, kOrderLoss, kOrderChecksum};
     if (std::ranges::find(kEntries, key) == kEntries.end()) {
       layout.side_bytes += key.size() + raw.size();

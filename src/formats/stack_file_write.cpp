@@ -1,9 +1,14 @@
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <type_traits>
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
+#include "formats/stack_checksums.hpp"
 #include "formats/stack_file.hpp"
 #include "formats/stack_keys.hpp"
 
@@ -108,7 +113,7 @@ std::vector<uint8_t> pack_rows(const Layout& layout) {
 }
 
 void add_stack_keys(const Layout& layout, Pairs& pairs) {
-  pairs.number(kVersion, uint32_t{1});
+  pairs.number(kVersion, static_cast<uint32_t>(kChecksumVersion));
   pairs.string(kCodec, layout.codec == Codec::avd ? "avd" : "planes");
   if (layout.codec == Codec::planes)
     pairs.array(kTables, std::vector<int8_t>(layout.tables.begin(), layout.tables.end()));
@@ -154,11 +159,16 @@ void write_stack(const std::string& path, const gguf::File& source,
   Pairs pairs;
   pairs.number(gguf::kStackBase, uint64_t{0});  // first; its value is known at the end
   const size_t base_at = pairs.bytes().size() - sizeof(uint64_t);
+  pairs.number(kHeaderChecksum, uint64_t{0});  // likewise
+  const size_t sum_at = pairs.bytes().size() - sizeof(uint64_t);
   for (const auto& [key, raw] : source.raw_metadata()) {
     if (!key.starts_with(kPrefix) && !key.starts_with("split.") && key != "general.alignment")
       pairs.raw(key, raw);
   }
   pairs.number("general.alignment", static_cast<uint32_t>(kBlockAlignment));
+  std::vector<uint64_t> sums;
+  for (const gguf::Tensor* t : tensors) sums.push_back(XXH3_64bits(t->data.data(), t->data.size()));
+  pairs.array(kTensorChecksums, sums);
   add_stack_keys(layout, pairs);
 
   uint64_t block_total = 0, base_total = 0;
@@ -191,13 +201,18 @@ void write_stack(const std::string& path, const gguf::File& source,
   start.put(uint64_t{tensors.size() + 1});
   start.put(pairs.count());
 
+  const size_t pairs_at = start.bytes().size();
+  start.append(pairs.bytes());
+  start.append(entries.bytes());
+  std::vector<std::byte>& head = start.bytes();
+  head.resize(padded(header));
+  const uint64_t sum = header_checksum(head, pairs_at + sum_at);
+  std::memcpy(head.data() + pairs_at + sum_at, &sum, sizeof sum);
+
   AtomicFile file(path);
   static constexpr std::array<std::byte, kBlockAlignment> kZeros{};
   const auto pad = [&](uint64_t bytes) { file.write(std::span(kZeros).first(padded(bytes) - bytes)); };
-  file.write(start.bytes());
-  file.write(pairs.bytes());
-  file.write(entries.bytes());
-  pad(header);
+  file.write(head);
   for (const gguf::Tensor* t : tensors) {
     file.write(t->data);
     pad(t->data.size());

@@ -10,6 +10,10 @@ namespace cairn::stack {
 constexpr std::string_view kPrefix = "cairn.stack.";
 constexpr std::string_view kVersion = "cairn.stack.version", kCodec = "cairn.stack.codec",
                            kTables = "cairn.stack.tables";
+// xxh3-64, since version 2: of everything before the first tensor's data; of each other tensor's, in file
+// order.
+constexpr std::string_view kHeaderChecksum = "cairn.stack.header_checksum",
+                           kTensorChecksums = "cairn.stack.tensor_checksums";
 constexpr std::string_view kMatrixNames = "cairn.stack.matrix.names", kMatrixRows = "cairn.stack.matrix.rows",
                            kMatrixColumns = "cairn.stack.matrix.columns",
                            kMatrixGroupRows = "cairn.stack.matrix.group_rows",

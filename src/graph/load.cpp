@@ -84,7 +84,9 @@ class WeightCheck {
       return;
     }
     const gguf::Tensor& tensor = used(name);
-    if (tensor.shape.size() > 2) {
+    const auto deep = [](uint64_t length) { return length > 1; };
+    if (std::any_of(tensor.shape.begin() + std::min<ptrdiff_t>(2, std::ssize(tensor.shape)),
+                    tensor.shape.end(), deep)) {
       fail(ErrorCode::format, "{}: tensor {} has {} dimensions, expected 2", file_.path(), name,
            tensor.shape.size());
     }

@@ -151,6 +151,7 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   if (runner_options.context == 0) runner_options.context = options.prompt + options.generate;
   const std::unique_ptr<device::Runner> runner =
       options.make_runner ? options.make_runner(*model, runner_options) : model->make_runner(runner_options);
+  runner->set_cancelled(interrupted);
   const kernels::Target target = kernels::default_target();
   Work work = work_of(model->file(), runner->model(), target);
   const uint32_t vocabulary = runner->model().parameters.vocabulary;
@@ -208,9 +209,12 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
     };
     const double peak_before = peak();
     const std::optional<double> joules_before = energy();
+    const ThreadUse before_prefill = runner->thread_use();
     const Stopwatch prefill_watch;
     prefill();
     round.prefill_tok_s = options.prompt / prefill_watch.seconds();
+    const ThreadUse before_decode = runner->thread_use();
+    round.prefill_threads = before_decode.since(before_prefill).mean();
     const std::optional<double> joules_between = energy();
     round.int8_gops = (peak_before + peak()) / 2;
 
@@ -219,6 +223,7 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
     const Stopwatch decode_watch;
     decode();
     if (options.generate > 0) round.decode_tok_s = options.generate / decode_watch.seconds();
+    round.decode_threads = runner->thread_use().since(before_decode).mean();
     const std::optional<double> joules_after = energy();
     round.read_gb_s = (read_before + probe.read_gb_s(pool, target)) / 2;
     joules = joules && joules_before && joules_between && joules_decode && joules_after;
@@ -232,6 +237,9 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   const std::vector<Round>& rounds = result.rounds;
   result.prefill_tok_s = median_of(rounds, [](const Round& r) { return r.prefill_tok_s; });
   result.decode_tok_s = median_of(rounds, [](const Round& r) { return r.decode_tok_s; });
+  result.threads = pool.threads();
+  result.prefill_threads = median_of(rounds, [](const Round& r) { return r.prefill_threads; });
+  result.decode_threads = median_of(rounds, [](const Round& r) { return r.decode_threads; });
   result.prefill_of_peak =
       median_of(rounds, [&](const Round& r) { return r.prefill_tok_s * result.gop_per_token / r.int8_gops; });
   result.decode_of_bandwidth = median_of(rounds, [&](const Round& r) {

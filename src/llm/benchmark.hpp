@@ -21,14 +21,17 @@ struct BenchmarkOptions {
 // Tokens a second of one interleaved round.
 struct Round {
   double prefill_tok_s, decode_tok_s;
+  double prefill_threads, decode_threads;        // that worked, on average
   double int8_gops, read_gb_s;                   // the machine's limits, measured beside the round
   double peer_prefill_tok_s, peer_decode_tok_s;  // 0 without a peer
 };
 
 struct BenchmarkResult {
   std::vector<Round> rounds;
+  size_t threads;  // the most that could work
   // Medians over the rounds, each ratio taken inside its own round first.
   double prefill_tok_s, decode_tok_s;
+  double prefill_threads, decode_threads;
   double prefill_of_peak;      // products of the layers' linears against the best int8 sequence
   double decode_of_bandwidth;  // weight bytes read a second against reading memory
   double peer_prefill_tok_s, peer_decode_tok_s, prefill_ratio, decode_ratio;

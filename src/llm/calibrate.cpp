@@ -11,6 +11,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/interruptible.hpp"
 #include "base/sha256.hpp"
 #include "kernels/kernels.hpp"
 #include "llm/calibrate_checkpoint.hpp"
@@ -36,7 +37,7 @@ constexpr size_t kOutlierWindows = 32;  // most windows of the second pass
 void read_weight_maxima(const gguf::File& file, const graph::Model& model, ThreadPool& pool,
                         Calibration& calibration) {
   const kernels::Target target = kernels::default_target();
-  pool.run(model.layers.size() * kInputs, [&](size_t, size_t task) {
+  run_interruptible(pool, model.layers.size() * kInputs, [&](size_t, size_t task) {
     const auto linears = quantize::input_linears(model.layers[task / kInputs])[task % kInputs];
     std::vector<float>& maxima = calibration.layers[task / kInputs][task % kInputs].weight_maxima;
     std::vector<float> row;
@@ -232,6 +233,7 @@ class Calibrator {
       untreated.float_tokens = options_.float_tokens;
       const auto runner = prefill::make_prefill_runner(model_.file(), untreated,
                                                        prefill_options(kCostWindow, kCostWindow / 2));
+      runner->set_cancelled(interrupted);
       DivergenceMeter meter(*runner, pool_, cost_windows_);
       c.cost_tokens = static_cast<uint32_t>(meter.positions());
       steps("cost of each input", c.layers.size() * kInputs * kForms, static_cast<void*>(nullptr),
@@ -265,6 +267,8 @@ class Calibrator {
                                                  .threads = options_.threads,
                                                  .chunk = options_.window,
                                                  .precision = device::Precision::f32});
+      runner->set_cancelled(interrupted);
+      reference->set_cancelled(interrupted);
       steps("cost of whole models", cases.size(), static_cast<void*>(nullptr), [&](uint64_t i) {
         const auto [form, float_tokens] = cases[i];
         quantize::Scheme scheme;

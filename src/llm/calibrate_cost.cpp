@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "base/interruptible.hpp"
 
 namespace cairn::llm {
 
@@ -28,7 +29,7 @@ DivergenceMeter::DivergenceMeter(prefill::PrefillRunner& runner, ThreadPool& poo
   reference_.resize(windows.size() * rows_ * vocabulary_);
   summaries_.resize(windows.size() * rows_);
   for (size_t w = 0; w < windows.size(); ++w) run(windows[w], reference_.data() + w * rows_ * vocabulary_);
-  pool_.run(summaries_.size(), [&](size_t, size_t row) {
+  run_interruptible(pool_, summaries_.size(), [&](size_t, size_t row) {
     summaries_[row] = summarize(std::span(reference_).subspan(row * vocabulary_, vocabulary_));
   });
 }
@@ -51,7 +52,7 @@ double DivergenceMeter::measure() {
   for (size_t w = 0; w < windows_.size(); ++w) {
     run(windows_[w], logits.data());
     std::vector<double> divergences(rows_);
-    pool_.run(rows_, [&](size_t, size_t row) {
+    run_interruptible(pool_, rows_, [&](size_t, size_t row) {
       const auto q = std::span<const float>(logits).subspan(row * vocabulary_, vocabulary_);
       const size_t at = w * rows_ + row;
       const auto p = std::span<const float>(reference_).subspan(at * vocabulary_, vocabulary_);
@@ -70,6 +71,7 @@ quantize::DeviceTimes measure_times(const gguf::File& file, const prefill::Prefi
   constexpr int kRounds = 3;
   std::map<prefill::TaskKind, std::vector<std::vector<double>>> seconds;  // [kind][chunk]
   const auto runner = prefill::make_prefill_runner(file, schemes.front(), options);
+  runner->set_cancelled(interrupted);
   for (const quantize::Scheme& scheme : schemes) {
     runner->set_scheme(scheme);
     for (int round = 0; round <= kRounds; ++round) {

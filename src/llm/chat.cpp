@@ -4,6 +4,7 @@
 
 #include "base/error.hpp"
 #include "llm/model.hpp"
+#include "llm/sanitize.hpp"
 #include "text/utf8.hpp"
 
 namespace cairn::llm {
@@ -22,32 +23,36 @@ Json message(std::string_view role, std::string_view content) {
   return {{"role", std::string(role)}, {"content", std::string(text::valid_utf8(content, buffer))}};
 }
 
-std::string render(const text::ChatTemplate& chat_template, const text::Tokenizer& tokenizer,
-                   const Conversation& conversation) {
+Rendered render(const text::ChatTemplate& chat_template, const text::Tokenizer& tokenizer,
+                const Conversation& conversation) {
   Json variables = conversation.variables;
   variables["messages"] = conversation.messages;
+  Sanitizer sanitizer(tokenizer);
+  if (conversation.sanitize) sanitizer.take_out(variables["messages"]);
   variables["add_generation_prompt"] = true;
   if (const auto bos = tokenizer.bos()) variables["bos_token"] = std::string(tokenizer.raw_token(*bos));
   if (const auto eos = tokenizer.eos()) variables["eos_token"] = std::string(tokenizer.raw_token(*eos));
-  return chat_template.render(variables);
+  Rendered result{chat_template.render(variables), {}};
+  if (conversation.sanitize) result.plain = sanitizer.put_back(result.text);
+  return result;
 }
 
-std::vector<Token> encode_rendered(const text::Tokenizer& tokenizer, std::string_view rendered) {
-  const auto bos = tokenizer.bos();
-  const bool has_bos = bos && rendered.starts_with(tokenizer.raw_token(*bos));
-  return tokenizer.encode(rendered, {.add_special = !has_bos, .parse_special = true});
+std::vector<Token> encode_rendered(const text::Tokenizer& tokenizer, const Rendered& rendered) {
+  return tokenizer.encode(
+      rendered.text, {.add_bos = false, .add_eos = false, .parse_special = true, .plain = rendered.plain});
 }
 
 std::vector<Token> encode_prompt(const Model& model, std::string_view prompt, std::string_view system,
-                                 bool raw) {
+                                 bool raw, bool sanitize) {
   if (raw && !system.empty()) {
     fail(ErrorCode::invalid_argument, "{}: a system message needs a chat template, raw text has none",
          model.file().path());
   }
   if (raw || (system.empty() && !model.has_chat_template())) {
-    return model.tokenizer()->encode(prompt, {.add_special = true, .parse_special = true});
+    return model.tokenizer()->encode(prompt, {.add_eos = false, .parse_special = !sanitize});
   }
   Conversation conversation;
+  conversation.sanitize = sanitize;
   if (!system.empty()) conversation.messages.push_back(message("system", system));
   conversation.messages.push_back(message("user", prompt));
   return encode_rendered(*model.tokenizer(),
@@ -76,12 +81,16 @@ void ChatSession::clear() {
 // The tokens of the rendered conversation. As far as it repeats what the model has read and written, those
 // very tokens are taken: encoding an answer's text anew may split it otherwise and would lose the cache. Only
 // a control token is sure to begin a new piece, so the rest must start with one.
-std::vector<Token> ChatSession::encode(const std::string& rendered) const {
+std::vector<Token> ChatSession::encode(const Rendered& rendered) const {
   const text::Tokenizer& tokenizer = session_.tokenizer();
   for (const Known* known : {&answered_, &prompt_}) {
-    if (known->text.empty() || !rendered.starts_with(known->text)) continue;
-    const auto rest = tokenizer.encode(std::string_view(rendered).substr(known->text.size()),
-                                       {.add_special = false, .parse_special = true});
+    if (known->text.empty() || !rendered.text.starts_with(known->text)) continue;
+    const size_t begin = known->text.size();
+    Rendered more{rendered.text.substr(begin), {}};
+    for (const text::TextRange& range : rendered.plain) {
+      if (range.begin >= begin) more.plain.push_back({range.begin - begin, range.end - begin});
+    }
+    const auto rest = encode_rendered(tokenizer, more);
     if (!rest.empty() && !tokenizer.is_control(rest.front())) continue;
     std::vector<Token> tokens = known->tokens;
     tokens.insert(tokens.end(), rest.begin(), rest.end());
@@ -91,7 +100,7 @@ std::vector<Token> ChatSession::encode(const std::string& rendered) const {
 }
 
 Result ChatSession::answer(const GenerateOptions& options, const TokenCallback& callback) {
-  std::string rendered = render(*template_, session_.tokenizer(), conversation_);
+  Rendered rendered = render(*template_, session_.tokenizer(), conversation_);
   std::vector<Token> tokens = encode(rendered);
   Result result = session_.generate(tokens, options, callback);
   if (result.text.empty() && result.finish == FinishReason::cancelled) return result;
@@ -100,10 +109,10 @@ Result ChatSession::answer(const GenerateOptions& options, const TokenCallback& 
   std::string spelled;
   for (const Token token : result.tokens) spelled += session_.tokenizer().piece(token);
   if (spelled == result.text) {  // not where a stop string or an incomplete character was cut off
-    answered_ = {rendered + spelled, tokens};
+    answered_ = {rendered.text + spelled, tokens};
     answered_.tokens.insert(answered_.tokens.end(), result.tokens.begin(), result.tokens.end());
   }
-  prompt_ = {std::move(rendered), std::move(tokens)};
+  prompt_ = {std::move(rendered.text), std::move(tokens)};
   return result;
 }
 

@@ -17,24 +17,31 @@ class Model;
 struct Conversation {
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();  // of {"role": …, "content": …, …}
   nlohmann::ordered_json variables = nlohmann::ordered_json::object();  // more for the template: "tools", …
+  bool sanitize = false;  // control tokens that users and tools write are plain text
+};
+
+struct Rendered {
+  std::string text;
+  std::vector<text::TextRange> plain;  // where it is not to be parsed for control tokens
 };
 
 // {"role": role, "content": content}; broken UTF-8 in the content becomes U+FFFD, as JSON needs.
 nlohmann::ordered_json message(std::string_view role, std::string_view content);
 
 // The text that the model continues with the assistant's next turn. Errors as text::ChatTemplate::render.
-std::string render(const text::ChatTemplate& chat_template, const text::Tokenizer& tokenizer,
-                   const Conversation& conversation);
+Rendered render(const text::ChatTemplate& chat_template, const text::Tokenizer& tokenizer,
+                const Conversation& conversation);
 
-// The tokens of a rendered text: its control tokens are parsed, and BOS is added only if the template wrote
-// none.
-std::vector<Token> encode_rendered(const text::Tokenizer& tokenizer, std::string_view rendered);
+// The tokens of a rendered text: its control tokens are parsed, and none is added, as transformers does
+// (add_special_tokens=False): a template writes BOS where the model wants it.
+std::vector<Token> encode_rendered(const text::Tokenizer& tokenizer, const Rendered& rendered);
 
 // The tokens of a single prompt: as the user's turn of a chat if the model has a template of its own or there
-// is a system message; else, or if `raw` is true, the text itself, to be continued. Errors: invalid_argument
-// (a system message for raw text), as Model::chat_template.
+// is a system message; else, or if `raw` is true, the text itself, to be continued: after BOS, if the model's
+// metadata asks for it. sanitize: control tokens in the prompt are plain text. Errors: invalid_argument (a
+// system message for raw text), as Model::chat_template.
 std::vector<Token> encode_prompt(const Model& model, std::string_view prompt, std::string_view system,
-                                 bool raw);
+                                 bool raw, bool sanitize = false);
 
 // A chat whose turns share the session's KV cache: each turn prefills only what is new. The answer's own
 // tokens stay in the cache even where the tokenizer would split its text otherwise.
@@ -51,12 +58,13 @@ class ChatSession {
   Result regenerate(const GenerateOptions& options, const TokenCallback& callback = {});
 
   void set_system(std::string_view system);  // replaces it; empty removes it
-  void clear();                              // forgets all turns, keeps the system message
+  void set_sanitize(bool sanitize) { conversation_.sanitize = sanitize; }
+  void clear();  // forgets all turns, keeps the system message
   const Conversation& conversation() const noexcept { return conversation_; }
 
  private:
   Result answer(const GenerateOptions& options, const TokenCallback& callback);
-  std::vector<Token> encode(const std::string& rendered) const;
+  std::vector<Token> encode(const Rendered& rendered) const;
 
   Session& session_;
   std::shared_ptr<const text::ChatTemplate> template_;

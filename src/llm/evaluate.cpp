@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/interruptible.hpp"
 #include "llm/log_probability.hpp"
 
 namespace cairn::llm {
@@ -22,8 +23,9 @@ uint32_t rows_at_a_time(const device::Runner& runner) {
 std::vector<RowSummary> summaries(ThreadPool& pool, std::span<const float> logits, size_t vocabulary,
                                   std::span<const text::Token> tokens, uint32_t position) {
   std::vector<RowSummary> rows(logits.size() / vocabulary);
-  pool.run(rows.size(),
-           [&](size_t, size_t row) { rows[row] = summarize(logits.subspan(row * vocabulary, vocabulary)); });
+  run_interruptible(pool, rows.size(), [&](size_t, size_t row) {
+    rows[row] = summarize(logits.subspan(row * vocabulary, vocabulary));
+  });
   for (size_t row = 0; row < rows.size(); ++row) {
     if (!std::isfinite(rows[row].log_sum)) {
       fail(ErrorCode::numeric, "NaN or infinity in the logits after position {} (token {})", position + row,
@@ -92,7 +94,7 @@ std::vector<std::vector<text::Token>> evaluation_windows(const text::Tokenizer& 
   const bool begins = !special.empty() && tokenizer.bos() && special.front() == *tokenizer.bos();
   std::vector<text::Token> tokens;
   if (begins) tokens.push_back(*tokenizer.bos());
-  const std::vector<text::Token> encoded = tokenizer.encode(text, {.add_special = false});
+  const std::vector<text::Token> encoded = tokenizer.encode(text, {.add_bos = false, .add_eos = false});
   tokens.insert(tokens.end(), encoded.begin(), encoded.end());
   if (tokens.size() < context) {
     fail(ErrorCode::invalid_argument, "the text has {} tokens, fewer than one window of {}", tokens.size(),
@@ -164,7 +166,7 @@ Agreement Evaluator::agreement(device::Runner& reference, std::span<const std::v
       const std::vector<RowSummary> rows = run(runner_, buffer, sum);
       const std::vector<RowSummary> reference_rows = run(reference, reference_buffer, reference_sum);
       std::vector<double> divergences(tokens.size());
-      pool_.run(tokens.size(), [&](size_t, size_t row) {
+      run_interruptible(pool_, tokens.size(), [&](size_t, size_t row) {
         const auto of = [&](const std::vector<float>& all) {
           return std::span<const float>(all).subspan(row * vocabulary, vocabulary);
         };

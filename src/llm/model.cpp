@@ -3,10 +3,12 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "base/standard_streams.hpp"
 
 namespace cairn::llm {
 
 std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOptions& options) {
+  open_standard_descriptors();
   return std::shared_ptr<const Model>(new Model(path, options));
 }
 
@@ -15,7 +17,10 @@ Model::Model(const std::string& path, const ModelOptions& options)
   const auto make = [this]() -> std::shared_ptr<const text::Tokenizer> {
     return text::make_tokenizer(file_);
   };
-  tokenizer_ = std::async(options.tokenizer_ahead ? std::launch::async : std::launch::deferred, make).share();
+  tokenizer_ =
+      std::async(options.tokenizer_ahead ? std::launch::async | std::launch::deferred : std::launch::deferred,
+                 make)
+          .share();
 }
 
 bool Model::has_chat_template() const noexcept {

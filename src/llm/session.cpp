@@ -1,6 +1,7 @@
 #include "llm/session.hpp"
 
 #include <algorithm>
+#include <map>
 #include <optional>
 #include <utility>
 
@@ -20,10 +21,20 @@ class Answer {
  public:
   Answer(const text::Tokenizer& tokenizer, const GenerateOptions& options, const TokenCallback& callback,
          Result& result)
-      : tokenizer_(tokenizer), filter_(options.stop), callback_(callback), result_(result) {}
+      : tokenizer_(tokenizer), filter_(options.stop), callback_(callback), result_(result) {
+    // A control token writes nothing that the filter could see.
+    for (const std::string& stop : options.stop) {
+      const auto token = tokenizer.find(stop);
+      if (token && tokenizer.is_control(*token)) stop_tokens_.emplace(*token, stop);
+    }
+  }
 
   // The reason to stop after this token, if there is one.
   std::optional<FinishReason> add(Token token) {
+    if (const auto stop = stop_tokens_.find(token); stop != stop_tokens_.end()) {
+      result_.stop = stop->second;
+      return FinishReason::stop;
+    }
     result_.tokens.push_back(token);
     const bool wanted = send(token, filter_.push(utf8_.push(tokenizer_.piece(token))));
     if (filter_.stopped()) {
@@ -55,6 +66,7 @@ class Answer {
   const text::Tokenizer& tokenizer_;
   text::Utf8Stream utf8_;
   StopFilter filter_;
+  std::map<Token, std::string> stop_tokens_;
   const TokenCallback& callback_;
   Result& result_;
   bool wanted_ = true;
@@ -131,6 +143,7 @@ void Session::forward(std::span<const Token> tokens, bool last) {
 // False when it was cancelled: the chunks done so far stay in the cache.
 bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics) {
   const Stopwatch watch;
+  const ThreadUse used = runner_->thread_use();
   const size_t comparable =
       std::min(cached_.size(), prompt.size() - 1);  // the last token's logits are needed
   const auto [differs, unused] =
@@ -152,6 +165,7 @@ bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& opti
     done += size;
     statistics.prefill_tokens += static_cast<uint32_t>(size);
     statistics.prefill_seconds = watch.seconds();
+    statistics.prefill_threads = runner_->thread_use().since(used).mean();
     if (options.progress) options.progress(static_cast<uint32_t>(done), statistics.prompt_tokens);
   }
   return true;
@@ -178,6 +192,7 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
   std::vector<Token> history(prompt.begin(), prompt.end());
   Statistics& statistics = result.statistics;
   Stopwatch decode_watch;
+  const ThreadUse used = runner_->thread_use();
   while (result.tokens.size() < options.max_tokens) {
     if (options.cancelled && options.cancelled()) {
       result.finish = FinishReason::cancelled;
@@ -203,7 +218,10 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
       break;
     }
   }
-  if (statistics.decode_tokens > 0) statistics.decode_seconds = decode_watch.seconds();
+  if (statistics.decode_tokens > 0) {
+    statistics.decode_seconds = decode_watch.seconds();
+    statistics.decode_threads = runner_->thread_use().since(used).mean();
+  }
   answer.finish();
   return result;
 }

@@ -52,6 +52,8 @@ struct Statistics {
   double prefill_seconds = 0;
   double decode_seconds = 0;       // of those passes, with sampling and callbacks
   double first_token_seconds = 0;  // from the call to the first token; 0 if there was none
+  double prefill_threads = 0;      // that worked, on average; 0 when nothing was measured
+  double decode_threads = 0;
 
   double prefill_rate() const;  // tokens a second, 0 when nothing was measured
   double decode_rate() const;

@@ -78,8 +78,8 @@ class Prefill final : public PrefillRunner {
         static_(kernels::static_kernels(target_)),
         shares_(thread_count(options.runner), options.concurrent && !shares_processors(options.device)),
         pool_(shares_.all, idle(options.device)),
-        npu_pool_(shares_.npu, idle(options.device)),
-        cpu_pool_(shares_.cpu, idle(options.device)),
+        npu_pool_(std::min<size_t>(shares_.npu, pool_.threads()), idle(options.device)),
+        cpu_pool_(std::min<size_t>(shares_.cpu, pool_.threads()), idle(options.device)),
         plan_(file_, model_, target_, false),
         float_plan_(file_, model_, target_, true),
         cache_(model_.parameters, options.runner.context, kv_format(options.runner)),
@@ -121,6 +121,12 @@ class Prefill final : public PrefillRunner {
     uint64_t total = token_.scratch_bytes();
     for (const auto& run : runs_) total += run->executor().scratch_bytes() + run->shadow_bytes();
     return total;
+  }
+  // The device's and the CPU's loops run side by side.
+  ThreadUse thread_use() const override {
+    const ThreadUse all = pool_.use(), npu = npu_pool_.use(), cpu = cpu_pool_.use();
+    return {all.loop_seconds + std::max(npu.loop_seconds, cpu.loop_seconds),
+            all.thread_seconds + npu.thread_seconds + cpu.thread_seconds};
   }
   const Timeline& timeline() const override { return timeline_; }
   const PrefillStatistics& statistics() const override { return statistics_; }

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
 
 #include "base/clock.hpp"
@@ -70,13 +71,16 @@ class Workers {
 std::vector<Event> run_tasks(const TaskGraph& graph, Scheduler& scheduler, bool concurrent,
                              const std::function<void(const Task&)>& body) {
   Workers workers(graph, scheduler, body);
+  std::thread device;
   if (concurrent) {
-    std::thread device([&] { workers.work(Processor::npu, false); });
-    workers.work(Processor::cpu, false);
-    device.join();
-  } else {
-    workers.work(Processor::cpu, true);
+    try {
+      device = std::thread([&] { workers.work(Processor::npu, false); });
+    } catch (const std::system_error&) {
+      // The system has no thread left: one after the other.
+    }
   }
+  workers.work(Processor::cpu, !device.joinable());
+  if (device.joinable()) device.join();
   return workers.result();
 }
 

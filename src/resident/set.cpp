@@ -11,6 +11,7 @@
 #include <system_error>
 
 #include "base/error.hpp"
+#include "formats/stack_checksums.hpp"
 
 namespace cairn::resident {
 kernels::PlaneRows Matrix::planes(uint32_t group) const {
@@ -31,6 +32,7 @@ Set::Set(const gguf::File& file)
       layout_(stack::read_layout(file)) {
   if (layout_.codec != stack::Codec::planes)
     fail(ErrorCode::unsupported, "{}: only stacks of planes can be resident in part", path_);
+  stack::require_sound_tensors(file);
   for (const stack::Matrix& matrix : layout_.matrices) {
     if (matrix.columns > kernels::kMostPlaneColumns)
       fail(ErrorCode::unsupported, "{}: {} has {} columns, more than {}", path_, matrix.name, matrix.columns,

@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/interruptible.hpp"
 #include "kernels/encode.hpp"
 
 namespace cairn::stack {
@@ -92,8 +93,9 @@ class Strip {
 // body(window's first token, kv head)
 template <class Body>
 void for_heads(const AttentionShape& shape, ThreadPool& pool, const Body& body) {
-  pool.run(shape.tokens / shape.window * shape.kv_heads,
-           [&](size_t, size_t task) { body(task / shape.kv_heads * shape.window, task % shape.kv_heads); });
+  run_interruptible(pool, shape.tokens / shape.window * shape.kv_heads, [&](size_t, size_t task) {
+    body(task / shape.kv_heads * shape.window, task % shape.kv_heads);
+  });
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/interruptible.hpp"
 #include "stack/plane_blocks.hpp"
 
 namespace cairn::stack {
@@ -45,7 +46,7 @@ void orthonormalize(std::vector<float>& x, size_t n, size_t wide) {
 void times(const std::vector<float>& a, size_t rows, size_t columns, const std::vector<float>& x, size_t wide,
            std::vector<float>& y, ThreadPool& pool) {
   y.assign(rows * wide, 0.0f);
-  pool.run(rows, [&](size_t, size_t r) {
+  run_interruptible(pool, rows, [&](size_t, size_t r) {
     float* to = y.data() + r * wide;
     for (size_t c = 0; c < columns; ++c) {
       const float w = std::abs(a[r * columns + c]);
@@ -59,7 +60,7 @@ void times_transposed(const std::vector<float>& a, size_t rows, size_t columns, 
                       size_t wide, std::vector<float>& y, ThreadPool& pool) {
   constexpr size_t kPart = 64;  // columns
   y.assign(columns * wide, 0.0f);
-  pool.run((columns + kPart - 1) / kPart, [&](size_t, size_t part) {
+  run_interruptible(pool, (columns + kPart - 1) / kPart, [&](size_t, size_t part) {
     const size_t end = std::min(columns, (part + 1) * kPart);
     for (size_t r = 0; r < rows; ++r) {
       for (size_t c = part * kPart; c < end; ++c) {
@@ -179,7 +180,7 @@ std::vector<std::vector<std::byte>> avd_blocks(std::span<const float> weights, u
   round_to_half(s, halves.data());
   std::vector<double> row_losses(rows);
   const auto sum_losses = [&] {
-    pool.run(rows, [&](size_t, size_t r) {
+    run_interruptible(pool, rows, [&](size_t, size_t r) {
       row_losses[r] = 0;
       for (size_t c = 0; c < columns; ++c)
         row_losses[r] +=
@@ -205,7 +206,7 @@ std::vector<std::vector<std::byte>> avd_blocks(std::span<const float> weights, u
     round_to_half(v, block.data() + sign_bytes + u.size() * 2);
     if (level == 1)
       std::memcpy(block.data() + sign_bytes + (u.size() + v.size()) * 2, halves.data(), halves.size());
-    pool.run(rows, [&](size_t, size_t r) {
+    run_interruptible(pool, rows, [&](size_t, size_t r) {
       for (size_t c = 0; c < columns; ++c) {
         float& w = left[r * columns + c];
         const float magnitude = dot(&u[r * kRank], &v[c * kRank]);
@@ -236,7 +237,7 @@ void AvdSum::add(std::span<const std::byte> block, uint8_t level, ThreadPool& po
   };
   const std::vector<float> u = take_halves(rows_ * kRank), v = take_halves(columns_ * kRank);
   if (level == 1) column_scales_ = take_halves(columns_);
-  pool.run(rows_, [&](size_t, size_t r) {
+  run_interruptible(pool, rows_, [&](size_t, size_t r) {
     for (size_t c = 0; c < columns_; ++c) {
       const size_t i = r * columns_ + c;
       const bool positive = (std::to_integer<unsigned>(block[i / 8]) >> (i % 8) & 1) != 0;

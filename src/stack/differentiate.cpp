@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.hpp"
+#include "base/interruptible.hpp"
 #include "device/cpu/executor.hpp"
 #include "kernels/encode.hpp"
 #include "stack/attention.hpp"
@@ -70,7 +71,7 @@ void Differentiator::load(const std::string& name, size_t begin, size_t count, N
   const auto& kernels = kernels::encoding_kernels(tensor.encoding, kernels::default_target());
   weights_.resize(count * k);
   if (need == Need::columns) transposed_.resize(count * k);
-  pool_.run((count + kStrip - 1) / kStrip, [&](size_t thread, size_t part) {
+  run_interruptible(pool_, (count + kStrip - 1) / kStrip, [&](size_t thread, size_t part) {
     const size_t first = part * kStrip, rows = std::min(kStrip, count - first);
     for (size_t r = first; r < first + rows; ++r) {
       float* to = weights_.data() + r * k;
@@ -87,7 +88,7 @@ void Differentiator::product(size_t m, size_t k, const float* a, const float* x,
                              size_t y_stride, size_t tokens) {
   const auto& kernels = kernels::encode_kernels(kernels::default_target());
   const size_t strips = tokens / kStrip, parts = (m + kOutputs - 1) / kOutputs;
-  pool_.run(parts * strips, [&](size_t, size_t task) {
+  run_interruptible(pool_, parts * strips, [&](size_t, size_t task) {
     const size_t first = task / strips * kOutputs, t = task % strips * kStrip;
     kernels.multiply_add(std::min(kOutputs, m - first), k, 1, a + first, m, x + t, x_stride,
                          y + first * y_stride + t, y_stride);

@@ -1,6 +1,7 @@
 // The output head: a vocabulary's logits never stand in memory for more than some tokens.
 #include <algorithm>
 
+#include "base/interruptible.hpp"
 #include "stack/differentiate.hpp"
 #include "stack/float_ops.hpp"
 
@@ -69,7 +70,7 @@ double Differentiator::head(const Objective& objective, const Step& step) {
     const size_t tokens = std::min(kHeadTokens, tokens_ - first);
     logits(output, x, first, tokens, mine);
     if (objective.teacher != nullptr) logits(output, *objective.teacher, first, tokens, teachers);
-    pool_.run(tokens / kSoftmaxTokens, [&](size_t, size_t part) {
+    run_interruptible(pool_, tokens / kSoftmaxTokens, [&](size_t, size_t part) {
       const size_t begin = part * kSoftmaxTokens;
       if (objective.teacher != nullptr) {
         losses[first / kSoftmaxTokens + part] =

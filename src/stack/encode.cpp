@@ -5,9 +5,11 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/interrupt.hpp"
 #include "base/sha256.hpp"
 #include "base/unfinished_file.hpp"
 #include "llm/evaluate.hpp"
@@ -219,10 +221,16 @@ class Encoder {
     const Source& source = sources_[pieces_.size()];
     const std::vector<float> weights = read_matrix(*source.tensor, true, pool_);
     Piece piece = empty_piece(source);
-    const FittedMatrix fitted =
-        fit_matrix(weights, piece.matrix.rows, piece.matrix.columns, factors, tables_, options_.fit, pool_);
+    const Matrix& m = piece.matrix;
+    std::optional<Spool> parts;  // of a matrix that takes long
+    if (m.rows > rows_of_part(m.columns, pool_.threads()))
+      parts.emplace(partial_path(path_, "stack-rows"),
+                    fmt::format("{} {} {}", key(), pieces_.size(), pool_.threads()));
+    const FittedMatrix fitted = fit_matrix(weights, m.rows, m.columns, factors, tables_, options_.fit, pool_,
+                                           parts ? &*parts : nullptr);
     const auto record = make_piece(fitted, importance_[pieces_.size()], *source.tensor, piece);
     finish(spool, record, std::move(piece));
+    if (parts) parts->remove();
     progress("codes", pieces_.size(), sources_.size());
   }
 
@@ -271,6 +279,7 @@ class Encoder {
       add(layer, order.next(slot), rows, tokens);
     };
     const auto runner = model_.make_runner(options);
+    runner->set_cancelled(interrupted);
     for (size_t i = 0; i < windows; ++i) {
       progress(stage, i, windows);
       runner->forward(windows_[i], 0, device::Logits::none, nullptr);
@@ -293,7 +302,15 @@ class Encoder {
     restore_state(spool, first_record_ + sources_.size(), made_with, tuner);
     const uint32_t steps = options_.tune.steps, kept = std::max(steps / kTuneStates, 1u);
     while (tuner.steps() < steps) {
-      tuner.advance([&] { progress("tuning", tuner.steps(), steps); });
+      try {
+        tuner.advance([&] {
+          throw_if_interrupted();
+          progress("tuning", tuner.steps(), steps);
+        });
+      } catch (const Error& error) {  // the steps before it are whole
+        if (error.code() == ErrorCode::cancelled) keep_state(tuner, made_with, spool);
+        throw;
+      }
       if (tuner.steps() % kept == 0 || tuner.steps() == steps) keep_state(tuner, made_with, spool);
     }
     report.loss_after = tuner.measure(kTellBits, options_.tune.batch);

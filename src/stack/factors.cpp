@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/interrupt.hpp"
 
 namespace cairn::stack {
 namespace {
@@ -12,6 +13,7 @@ namespace {
 // up), in double precision: Hessians of activations are nearly singular.
 void upper_cholesky(std::vector<double>& a, size_t n) {
   for (size_t j = n; j-- > 0;) {
+    throw_if_interrupted();
     const double pivot = std::sqrt(a[j * n + j]);
     if (!(pivot > 0)) fail(ErrorCode::numeric, "second moments of {} inputs are not positive definite", n);
     a[j * n + j] = pivot;
@@ -40,6 +42,7 @@ Factors factorize(std::vector<float> moments, size_t width, float damping) {
   // H⁻¹ = M⁻ᵀ M⁻¹, so U = M⁻¹, upper triangular. L = Mᵀ is inverted by rows: L⁻¹ = Uᵀ.
   std::vector<double> inverse(n * n, 0.0);
   for (size_t j = 0; j < n; ++j) {
+    throw_if_interrupted();
     double* row = &inverse[j * n];
     for (size_t i = 0; i < j; ++i) {
       const double factor = m[j * n + i];

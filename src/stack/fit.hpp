@@ -7,6 +7,7 @@
 
 #include "base/thread_pool.hpp"
 #include "stack/factors.hpp"
+#include "stack/spool.hpp"
 #include "stack/tables.hpp"
 
 namespace cairn::stack {
@@ -32,9 +33,13 @@ struct FittedMatrix {
 
 // weights: [rows][columns], in the basis of the factors. Codes of all levels are found together: GPTQ (arXiv
 // 2210.17323) with one track of error feedback for each level, then coordinate descent on Σ_k weight_k ·
-// e_k H e_kᵀ.
+// e_k H e_kᵀ. What is done of a long work is kept in `parts` (null: nowhere), and what is there already is
+// not done again. Error cancelled after an interrupt.
 FittedMatrix fit_matrix(std::span<const float> weights, uint32_t rows, uint32_t columns,
                         const Factors& factors, const Tables& tables, const FitOptions& options,
-                        ThreadPool& pool);
+                        ThreadPool& pool, Spool* parts = nullptr);
+
+// Rows that are fitted between two looks at what is kept: the work of some seconds.
+size_t rows_of_part(uint32_t columns, size_t threads);
 
 }  // namespace cairn::stack

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 
+#include "base/interruptible.hpp"
 #include "stack/strip.hpp"
 
 namespace cairn::stack {
@@ -54,7 +55,7 @@ Tables fit_tables(std::span<const TableSample> samples, const Tables& start, con
   }
   for (unsigned round = 0; round < options.table_rounds; ++round) {
     std::vector<CodeSums> parts(strips.size());
-    pool.run(strips.size(), [&](size_t, size_t i) {
+    run_interruptible(pool, strips.size(), [&](size_t, size_t i) {
       if (2 * round < options.table_rounds)
         strips[i]->feed_back(&parts[i]);
       else

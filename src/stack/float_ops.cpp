@@ -6,6 +6,7 @@
 #include <limits>
 #include <numbers>
 
+#include "base/interruptible.hpp"
 #include "device/cpu/executor.hpp"
 
 namespace cairn::stack {
@@ -38,7 +39,7 @@ using Lanes = std::array<float, kStrip>;
 template <class Body>
 void for_norms(const graph::Op& op, size_t tokens, size_t width, ThreadPool& pool, const Body& body) {
   const size_t heads = op.heads > 0 ? op.heads : 1, strips = (tokens + kStrip - 1) / kStrip;
-  pool.run(heads * strips, [&](size_t, size_t task) {
+  run_interruptible(pool, heads * strips, [&](size_t, size_t task) {
     const size_t first = task % strips * kStrip;
     body(task / strips * (width / heads), width / heads, first, std::min(kStrip, tokens - first));
   });
@@ -119,7 +120,7 @@ void rope(const graph::Op& op, const std::vector<float>* factors, size_t tokens,
     device::cpu::rope_table(op.rope, factors, static_cast<uint32_t>(t), window, cosines.data() + t,
                             sines.data() + t);
   }
-  pool.run(op.heads * half, [&](size_t, size_t task) {
+  run_interruptible(pool, op.heads * half, [&](size_t, size_t task) {
     const size_t head = task / half, i = task % half;
     const size_t low = op.rope.neox ? i : 2 * i, high = op.rope.neox ? i + half : 2 * i + 1;
     float* a = x + (head * head_size + low) * tokens;

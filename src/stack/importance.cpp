@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "base/interruptible.hpp"
+
 namespace cairn::stack {
 
 RowImportance measure_importance(const gguf::File& file, const graph::Model& model,
@@ -27,7 +29,7 @@ RowImportance measure_importance(const gguf::File& file, const graph::Model& mod
         batch, i,
         [&](uint32_t, const graph::Op& op, const float* gradient, const float*, size_t tokens) {
           std::vector<float>& rows = of(op.weight);
-          pool.run(op.rows, [&](size_t, size_t r) {
+          run_interruptible(pool, op.rows, [&](size_t, size_t r) {
             double sum = 0;
             for (size_t t = 0; t < tokens; ++t)
               sum += static_cast<double>(gradient[r * tokens + t]) *

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/interruptible.hpp"
 #include "kernels/encode.hpp"
 
 namespace cairn::stack {
@@ -44,13 +45,13 @@ void MomentCollector::add(uint32_t layer, quantize::Input input, const float* ro
   rotated_.assign(rows, rows + tokens * width);
   for (std::vector<float>& strip : strips_)
     strip.resize(std::max(strip.size(), rotations_[index].scratch_floats()));
-  pool_.run(tokens, [&](size_t thread, size_t t) {
+  run_interruptible(pool_, tokens, [&](size_t thread, size_t t) {
     rotations_[index].apply(rotated_.data() + t * width, strips_[thread].data());
   });
   const size_t stride = stride_of(width), strips = stride / kStrip;
   const auto& kernels = kernels::encode_kernels(kernels::default_target());
   for (std::vector<float>& strip : strips_) strip.resize(tokens * kStrip);
-  pool_.run(strips, [&](size_t thread, size_t task) {
+  run_interruptible(pool_, strips, [&](size_t thread, size_t task) {
     const size_t strip = strips - 1 - task, begin = strip * kStrip;  // the longest first
     const size_t count = std::min(kStrip, width - begin);
     std::vector<float>& columns = strips_[thread];

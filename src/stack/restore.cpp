@@ -4,11 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstring>
 
 #include "base/error.hpp"
+#include "base/interruptible.hpp"
 #include "formats/gguf_writer.hpp"
+#include "formats/stack_checksums.hpp"
 #include "kernels/kernels.hpp"
 #include "quantize/scheme.hpp"
 #include "stack/avd.hpp"
@@ -27,6 +30,17 @@ Reader::~Reader() {
 
 void Reader::read(size_t block, std::span<std::byte> out) const {
   read_block(descriptor_, file_.path(), layout_, block, out);
+}
+
+void Reader::check_padding(size_t index) const {
+  const Block& block = layout_.blocks[index];
+  std::array<std::byte, kBlockAlignment> bytes{};
+  const size_t size = padded(block.bytes) - block.bytes;
+  // The last block's may be missing.
+  if (pread(descriptor_, bytes.data(), size, static_cast<off_t>(block.offset + block.bytes)) < 0)
+    fail(ErrorCode::io, "{}: cannot read: {}", file_.path(), std::strerror(errno));
+  if (std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b != std::byte{}; }))
+    fail(ErrorCode::format, "{}: behind block {} stands what is not zero", file_.path(), index);
 }
 
 std::vector<float> Reader::restore(uint32_t matrix, size_t count, ThreadPool& pool) const {
@@ -60,7 +74,7 @@ std::vector<float> Reader::restore_planes(uint32_t matrix, size_t count, ThreadP
   }
   const quantize::Rotation rotation(m.columns);
   std::vector<std::vector<float>> scratch(pool.threads(), std::vector<float>(rotation.scratch_floats()));
-  pool.run(m.rows, [&](size_t thread, size_t stored) {
+  run_interruptible(pool, m.rows, [&](size_t thread, size_t stored) {
     const unsigned level = levels[stored / m.rows_per_group];
     if (level == kExact) return;
     float* to = result.data() + m.permutation[stored] * columns;
@@ -89,6 +103,7 @@ std::vector<float> Reader::restore_avd(uint32_t matrix, size_t count, ThreadPool
 void write_restored(const Reader& reader, size_t count, const std::string& path, ThreadPool& pool,
                     const RestoreProgress& progress) {
   const gguf::File& file = reader.file();
+  require_sound_tensors(file);
   const Layout& layout = reader.layout();
   gguf::Writer writer;
   for (const auto& [key, raw] : file.raw_metadata()) {
@@ -112,6 +127,7 @@ void write_restored(const Reader& reader, size_t count, const std::string& path,
 
 void write_prefix(const Reader& reader, size_t count, const std::string& path,
                   const RestoreProgress& progress) {
+  require_sound_tensors(reader.file());  // what is damaged would be vouched for
   Layout layout = reader.layout();
   layout.blocks.resize(count);
   std::vector<const gguf::Tensor*> tensors;

@@ -25,6 +25,7 @@ class Reader {
   size_t present() const { return layout_.blocks_within(layout_.present_bytes); }  // whole blocks
 
   void read(size_t block, std::span<std::byte> out) const;  // checked; errors as read_block
+  void check_padding(size_t block) const;  // what stands between it and the next is zero. Error format.
   // A matrix as its blocks among the first `count` of the file describe it, rows and columns of the source.
   std::vector<float> restore(uint32_t matrix, size_t count, ThreadPool& pool) const;
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
+#include "formats/stack_checksums.hpp"
 
 namespace cairn::stack {
 
@@ -51,9 +52,14 @@ size_t most_blocks(const Reader& reader, const Fits& fits) {
 
 size_t blocks_for_size(const Reader& reader, uint64_t bytes) {
   const Layout& layout = reader.layout();
-  // A prefix's own header is shorter: it does not name what is cut off.
+  // A prefix's own header is shorter, it does not name what is cut off; its end is padded. An old stack's
+  // gets checksums.
+  const bool old = !has_checksums(reader.file());
+  const uint64_t sums = old ? 128 + sizeof(uint64_t) * reader.file().tensors().size() : 0;
   const auto end = [&](size_t count) {
-    return layout.end_of(count) - layout.entry_bytes * (layout.blocks.size() - count);
+    const uint64_t whole = layout.end_of(count);
+    if (!old && count == layout.blocks.size()) return whole;
+    return whole - layout.entry_bytes * (layout.blocks.size() - count) + sums + kBlockAlignment - 1;
   };
   const size_t count = most_blocks(reader, [&](size_t n) { return end(n) <= bytes; });
   if (count < layout.base_blocks)

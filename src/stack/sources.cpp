@@ -4,6 +4,7 @@
 #include <limits>
 #include <set>
 
+#include "base/interruptible.hpp"
 #include "kernels/kernels.hpp"
 #include "quantize/calibration.hpp"
 
@@ -54,7 +55,7 @@ std::vector<float> read_matrix(const gguf::Tensor& tensor, bool rotate, ThreadPo
   const auto& kernels = kernels::encoding_kernels(tensor.encoding, kernels::default_target());
   const quantize::Rotation rotation(columns);
   std::vector<std::vector<float>> scratch(pool.threads(), std::vector<float>(rotation.scratch_floats()));
-  pool.run(tensor.rows(), [&](size_t thread, size_t row) {
+  run_interruptible(pool, tensor.rows(), [&](size_t thread, size_t row) {
     float* to = values.data() + row * columns;
     kernels.dequantize(tensor.data.data() + row * tensor.row_bytes(), columns, to);
     if (rotate) rotation.apply(to, scratch[thread].data());

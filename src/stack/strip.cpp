@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/interrupt.hpp"
 #include "stack/plane_blocks.hpp"
 
 namespace cairn::stack {
@@ -91,7 +92,7 @@ void Strip::feed_back(CodeSums* sums) {
   for (unsigned k = 1; k <= kPlanes; ++k) tracks_[k] = weights_;
   const float* upper = factors_.upper.data();
   std::array<Lane, kPlanes + 1> targets;
-  for (size_t begin = 0; begin < n_; begin += kBlock) {
+  for (size_t begin = 0; begin < n_ && !interrupted(); begin += kBlock) {
     const size_t count = std::min(kBlock, n_ - begin);
     for (size_t i = 0; i < count; ++i) {
       const size_t c = begin + i;
@@ -126,7 +127,7 @@ void Strip::descend(CodeSums* sums) {
     tracks_[k].assign(n_ * kRows, 0.0f);
     product(difference, tracks_[k]);
   }
-  for (size_t begin = 0; begin < n_; begin += kBlock) {
+  for (size_t begin = 0; begin < n_ && !interrupted(); begin += kBlock) {
     const size_t count = std::min(kBlock, n_ - begin);
     for (size_t i = 0; i < count; ++i) {
       const size_t c = begin + i;

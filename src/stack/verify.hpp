@@ -17,11 +17,17 @@ struct BadBlock {
 
 struct Verification {
   size_t blocks = 0, present = 0;  // in all; whole in the file
+  bool old = false;                // of version 1: header and tensors have no checksums
+  std::vector<std::string> bad_tensors;
   std::vector<BadBlock> bad;
 };
 
-// Reads every block that is there and compares its checksum. progress: bytes.
+// Compares every tensor's checksum and that of every block that is there; what pads the blocks is zero. (The
+// header's was compared when it was read.) progress: bytes.
 Verification verify(const Reader& reader,
                     const std::function<void(uint64_t done, uint64_t total)>& progress = {});
+
+// Error format names the first thing that verify() finds wrong.
+void require_sound(const std::string& path);
 
 }  // namespace cairn::stack

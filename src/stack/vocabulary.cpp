@@ -4,6 +4,8 @@
 #include <array>
 #include <numeric>
 
+#include "base/interruptible.hpp"
+
 namespace cairn::stack {
 namespace {
 
@@ -40,7 +42,7 @@ VocabularyCollector::VocabularyCollector(const graph::Model& model, ThreadPool& 
 
 void VocabularyCollector::add(MomentCollector& to, const float* columns, size_t tokens) {
   std::vector<float> rows(tokens * width_);
-  pool_.run(tokens, [&](size_t, size_t t) {
+  run_interruptible(pool_, tokens, [&](size_t, size_t t) {
     for (size_t i = 0; i < width_; ++i) rows[t * width_ + i] = columns[i * tokens + t];
   });
   to.add(0, kInput, rows.data(), tokens);
@@ -50,7 +52,7 @@ Differentiator::Ends VocabularyCollector::ends() {
   return {[this](const float* x, size_t tokens) { add(features_, x, tokens); },
           [this](const graph::Op& op, const float* gradient, size_t tokens) {
             tokens_ += tokens;
-            pool_.run(op.rows, [&](size_t, size_t row) {
+            run_interruptible(pool_, op.rows, [&](size_t, size_t row) {
               double sum = 0;
               for (size_t t = 0; t < tokens; ++t) {
                 const auto g = static_cast<double>(gradient[row * tokens + t]);

@@ -14,8 +14,22 @@
 namespace cairn::text {
 namespace {
 
+constexpr std::string_view kPre = "tokenizer.ggml.pre";
+
+// What models of a family were trained with, where all of them were; empty where that is not certain.
+std::string_view family_pre_tokenizer(const gguf::File& file) {
+  constexpr size_t kLlama3Tokens = 128256;  // other models of that architecture have other vocabularies
+  const std::string_view family = file.text("general.architecture", "");
+  if (family.starts_with("qwen2") || family == "qwen3" || family == "qwen3moe") return "qwen2";
+  if (family == "gpt2" || family == "phi2") return "gpt-2";
+  if (family == "llama" && file.texts("tokenizer.ggml.tokens").size() == kLlama3Tokens) return "llama-bpe";
+  return {};
+}
+
 const PreTokenizerInfo& pre_tokenizer_info(const gguf::File& file) {
-  const std::string_view name = file.text("tokenizer.ggml.pre", "default");
+  std::string_view name = file.text(kPre, "");
+  if (name.empty()) name = family_pre_tokenizer(file);
+  if (name.empty()) name = "default";
   const PreTokenizerInfo* info = find_pre_tokenizer(name);
   if (!info) fail(ErrorCode::unsupported, "{}: the pre-tokenizer '{}' is not known", file.path(), name);
   return *info;
@@ -67,15 +81,30 @@ class BpeTokenizer final : public VocabularyTokenizer {
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options) const override {
     check_length(text);
     std::vector<Token> out;
-    if (options.add_special && vocabulary_.add_bos) out.push_back(*vocabulary_.bos);
+    if (options.add_bos && vocabulary_.add_bos) out.push_back(*vocabulary_.bos);
     std::string buffer;
     Work work;
     const AddedTokens& added = options.parse_special ? all_ : user_;
     added.split(
-        valid_utf8(text, buffer), [&](std::string_view plain) { encode_plain(plain, work, out); },
+        valid_utf8(text, buffer), options.plain,
+        [&](std::string_view plain) { encode_plain(plain, work, out); },
         [&](Token token) { out.push_back(token); });
-    if (options.add_special && vocabulary_.add_eos) out.push_back(*vocabulary_.eos);
+    if (options.add_eos && vocabulary_.add_eos) out.push_back(*vocabulary_.eos);
     return out;
+  }
+
+  std::string warning() const override {
+    const gguf::File& file = vocabulary_.file();
+    if (file.find(kPre) || !family_pre_tokenizer(file).empty()) return {};
+    return fmt::format(
+        "{}: does not say how texts are cut into words ({} is missing): the model may get other and more "
+        "tokens "
+        "than it was trained on, and answer worse; convert it anew",
+        file.path(), kPre);
+  }
+
+  std::vector<TextRange> control_ranges(std::string_view text) const override {
+    return control_matches(all_, text);
   }
 
   std::string piece(Token token, bool special) const override {

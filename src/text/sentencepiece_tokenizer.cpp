@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <bitset>
 #include <cmath>
@@ -26,6 +27,17 @@ void escape(std::string_view text, std::string& out) {
       out.push_back(c);
     }
   }
+}
+
+// Where ranges of a text are once escape() has made each blank three bytes.
+std::vector<TextRange> escaped_ranges(std::string_view text, std::span<const TextRange> ranges) {
+  std::vector<TextRange> result;
+  const auto place = [&](size_t at) {
+    const auto blanks = static_cast<size_t>(std::ranges::count(text.substr(0, at), ' '));
+    return at + blanks * (blank.size() - 1);
+  };
+  for (const TextRange& range : ranges) result.push_back({place(range.begin), place(range.end)});
+  return result;
 }
 
 // "<0x0A>" → 10; -1 for anything else.
@@ -62,14 +74,14 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
   std::vector<Token> encode(std::string_view text, const EncodeOptions& options) const override {
     check_length(text);
     std::vector<Token> out;
-    if (options.add_special && vocabulary_.add_bos) out.push_back(*vocabulary_.bos);
+    if (options.add_bos && vocabulary_.add_bos) out.push_back(*vocabulary_.bos);
     std::string buffer, escaped;
     escape(valid_utf8(text, buffer), escaped);
     Work work;
     bool prefix = space_prefix_;
     const AddedTokens& added = options.parse_special ? all_ : user_;
     added.split(
-        escaped,
+        escaped, escaped_ranges(text, options.plain),
         [&](std::string_view plain) {
           if (prefix) {
             work.prefixed.assign(blank).append(plain);
@@ -82,8 +94,13 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
           out.push_back(token);
           prefix = space_prefix_;
         });
-    if (options.add_special && vocabulary_.add_eos) out.push_back(*vocabulary_.eos);
+    if (options.add_eos && vocabulary_.add_eos) out.push_back(*vocabulary_.eos);
     return out;
+  }
+
+  // As the text has them: a control token has no blank that escape() would change.
+  std::vector<TextRange> control_ranges(std::string_view text) const override {
+    return control_matches(all_, text);
   }
 
   std::string piece(Token token, bool special) const override {

@@ -17,9 +17,16 @@ namespace cairn::text {
 
 using Token = int32_t;
 
+// Bytes [begin, end) of a text.
+struct TextRange {
+  size_t begin = 0, end = 0;
+};
+
 struct EncodeOptions {
-  bool add_special = true;     // BOS/EOS as the model's metadata asks
-  bool parse_special = false;  // "<|im_start|>" in the text becomes its control token
+  bool add_bos = true, add_eos = true;  // where the model's metadata asks for them
+  bool parse_special = false;           // "<|im_start|>" in the text becomes its control token
+  // … but not here; in order. The text is valid UTF-8 then.
+  std::span<const TextRange> plain{};
 };
 
 // Turns text into token ids and back, as the model's metadata (tokenizer.ggml.*) prescribes: byte-level BPE
@@ -37,6 +44,10 @@ class Tokenizer {
   virtual std::optional<Token> eos() const = 0;
   virtual bool is_end(Token token) const = 0;  // EOS, EOT, <|im_end|>, <end_of_turn>, ...
   virtual bool is_control(Token token) const = 0;
+  // Where parse_special would find control tokens and ends of turns, in order.
+  virtual std::vector<TextRange> control_ranges(std::string_view) const { return {}; }
+  // One line of what the file leaves open and may be wrong; empty where nothing is.
+  virtual std::string warning() const { return {}; }
   // The text of all tokens; a leading space that the encoder added is removed.
   std::string decode(std::span<const Token> tokens, bool special = false) const;
 

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -20,14 +22,26 @@ class AddedTokens {
   void finish();
   bool empty() const noexcept { return entries_.empty(); }
 
-  // Calls plain(std::string_view) for each stretch between matches (never empty) and added(Token) for each
-  // match, in order.
-  template <class Plain, class Added>
-  void split(std::string_view text, const Plain& plain, const Added& added) const {
-    size_t begin = 0;
+  // Calls visit(begin, bytes, Token) for each match, in order.
+  template <class Visit>
+  void each(std::string_view text, const Visit& visit) const {
     for (size_t at = 0; at < text.size();) {
       const Match match = longest(text.substr(at));
-      if (match.bytes == 0) {
+      if (match.bytes > 0) visit(at, match.bytes, match.token);
+      at += std::max<size_t>(match.bytes, 1);
+    }
+  }
+
+  // Calls plain(std::string_view) for each stretch between matches (never empty) and added(Token) for each
+  // match, in order. Matches that reach into one of `kept` (in order) are none.
+  template <class Plain, class Added>
+  void split(std::string_view text, std::span<const TextRange> kept, const Plain& plain,
+             const Added& added) const {
+    size_t begin = 0;
+    for (size_t at = 0; at < text.size();) {
+      while (!kept.empty() && kept.front().end <= at) kept = kept.subspan(1);
+      const Match match = longest(text.substr(at));
+      if (match.bytes == 0 || (!kept.empty() && at + match.bytes > kept.front().begin)) {
         ++at;
         continue;
       }

@@ -165,6 +165,15 @@ void VocabularyTokenizer::check_length(std::string_view text) {
          text.size(), limit);
 }
 
+std::vector<TextRange> VocabularyTokenizer::control_matches(const AddedTokens& added,
+                                                            std::string_view text) const {
+  std::vector<TextRange> ranges;
+  added.each(text, [&](size_t begin, size_t bytes, Token token) {
+    if (is_control(token) || is_end(token)) ranges.push_back({begin, begin + bytes});
+  });
+  return ranges;
+}
+
 std::string_view VocabularyTokenizer::raw_token(Token token) const {
   check(token);
   return vocabulary_.text(token);

@@ -8,6 +8,7 @@
 
 #include "formats/gguf.hpp"
 #include "text/tokenizer.hpp"
+#include "text/tokenizer_added.hpp"
 
 namespace cairn::text {
 
@@ -90,6 +91,8 @@ class VocabularyTokenizer : public Tokenizer {
   bool is_control(Token token) const override;
 
  protected:
+  // Tokenizer::control_ranges() by what the tokenizer looks for.
+  std::vector<TextRange> control_matches(const AddedTokens& added, std::string_view text) const;
   // Error invalid_argument for a token that is not in the vocabulary.
   void check(Token token) const;
   // Error invalid_argument for a text of 512 MiB or more: positions are 32-bit numbers, and

@@ -9,6 +9,8 @@
 
 namespace cairn::video {
 
+constexpr const char* kFirstPicture = "00000001.png";  // of those that decode() writes into a folder
+
 struct DecodeOptions {
   RestoreOptions restore;
   uint64_t frames = 0;    // at most so many; 0: all

@@ -81,7 +81,8 @@ TEST_F(LostPagesTest, ManyMappingsComeAndGo) {
 TEST_F(LostPagesTest, EndTheProgramWithALineElsewhere) {
   const MappedFile file(path_);
   cut();
-  EXPECT_EXIT(_exit(sum(file) == 100 ? 2 : 3), ::testing::ExitedWithCode(1), "^cairn: .*model.gguf: was cut while in use");
+  EXPECT_EXIT(_exit(sum(file) == 100 ? 2 : 3), ::testing::ExitedWithCode(1),
+              "^cairn: .*model.gguf: was cut while in use");
 }
 
 // A failure that is none of ours ends the program as ever.

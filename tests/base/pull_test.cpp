@@ -71,6 +71,25 @@ TEST_F(Pull, AsksAHubWithItsToken) {
   EXPECT_EQ(server.requests()[1].find("Bearer"), std::string::npos);
 }
 
+TEST_F(Pull, FetchesAllPartsOfASplitModel) {
+  const HttpServer server([](const std::string&) {
+    return std::string("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n") + kContent;
+  });
+  const std::string second = server.url("/files/big-00002-of-00003.gguf?download=true");
+  EXPECT_EQ(pull({second, "", ""}), stored("big-00001-of-00003"));
+  EXPECT_EQ(pull({second, "mine", ""}), stored("mine-00001-of-00003"));
+  for (const std::string name : {"big", "mine"}) {
+    for (const std::string part : {"-00001", "-00002", "-00003"})
+      EXPECT_EQ(read_file(stored(name + part + "-of-00003")), kContent);
+  }
+  EXPECT_EQ(server.requests().size(), 6u);
+  expect_error(ErrorCode::invalid_argument, "--sha256 is of one", [&] { pull({second, "", kSha256}); });
+  write_file(elsewhere_ / "a-00001-of-00002.gguf", kContent);
+  expect_error(ErrorCode::not_found, "a-00002-of-00002.gguf", [&] {
+    pull({elsewhere_ / "a-00001-of-00002.gguf", "", ""});
+  });
+}
+
 TEST_F(Pull, RefusesWrongArguments) {
   for (const char* source : {"hf:owner", "hf:owner/repository", "hf:owner/repository/", "hf://x"}) {
     expect_error(ErrorCode::invalid_argument, "hf:owner/repository/file.gguf", [&] {

@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -37,7 +39,7 @@ class Chat : public testing::Test {
 };
 
 TEST_F(Chat, ReadsPlainLinesFromAPipe) {
-  Program program(command({"-n", "5"}));
+  Program program(command({"-n", "5", "--commands"}));
   program.write("first\n\nsecond \\\nline\n\"\"\"\na\n\nb\n\"\"\"\n/save " + folder_.file("saved.json") +
                 "\n/exit\nnever\n");
   program.close_input();
@@ -54,7 +56,7 @@ TEST_F(Chat, ReadsPlainLinesFromAPipe) {
 }
 
 TEST_F(Chat, Commands) {
-  Program program(command({"-n", "4", "--system", "one"}));
+  Program program(command({"-n", "4", "--system", "one", "--commands"}));
   program.write("hello\n/regenerate\n/stats\n/help\n/system two words\n/clear\nagain\n/save " +
                 folder_.file("saved.json") + "\n");
   program.close_input();
@@ -68,6 +70,48 @@ TEST_F(Chat, Commands) {
   EXPECT_EQ(messages[1]["content"], "again");
 }
 
+TEST_F(Chat, TakesNoCommandsFromElsewhereThanATerminal) {
+  Program program(command({"-n", "3"}));
+  program.write("/save " + folder_.file("saved.json") + "\n/exit\nhello\n");
+  program.close_input();
+  EXPECT_EQ(program.status(), 0) << program.err;
+  EXPECT_FALSE(std::filesystem::exists(folder_.file("saved.json")));
+  EXPECT_EQ(std::count(program.err.begin(), program.err.end(), '\n'), 3) << "three messages, three answers";
+}
+
+TEST_F(Chat, SavesOverNothing) {
+  std::ofstream(folder_.file("saved.json")) << "kept";
+  for (const std::string& path : {folder_.file("saved.json"), model()}) {
+    Program program(command({"-n", "3", "--commands"}));
+    program.write("hello\n/save " + path + "\n");
+    program.close_input();
+    EXPECT_EQ(program.status(), 2);
+    EXPECT_THAT(program.err, HasSubstr(path));
+  }
+  Program program(command({"-n", "3", "--commands", "--force"}));
+  program.write("hello\n/save " + folder_.file("saved.json") + "\n");
+  program.close_input();
+  EXPECT_EQ(program.status(), 0) << program.err;
+  EXPECT_EQ(saved().size(), 2u);
+}
+
+TEST_F(Chat, AsksBeforeItSavesOverAFile) {
+  std::ofstream(folder_.file("saved.json")) << "{}";
+  Program program(command({"-n", "3"}), Program::Input::terminal);
+  program.expect_prompt();
+  program.write("hello\r");
+  program.expect_prompt();
+  for (const auto& [answer, messages] : {std::pair<std::string, size_t>{"n", 0}, {"y", 2}}) {
+    program.write("/save " + folder_.file("saved.json") + "\r");
+    program.wait_for([&] { return program.out.ends_with("[y/N] "); });
+    program.write(answer + "\r");
+    program.expect_prompt();
+    EXPECT_EQ(saved().size(), messages);
+  }
+  program.write("\x04");
+  EXPECT_EQ(program.status(), 0);
+}
+
 TEST_F(Chat, ErrorsEndAScript) {
   for (const auto& [line, text] : std::vector<std::pair<std::string, std::string>>{
            {"/nonsense", "no such command"},
@@ -76,7 +120,7 @@ TEST_F(Chat, ErrorsEndAScript) {
            {"/save /nowhere/at/all.json", "/nowhere/at/all.json"},
            {std::string(9000, '1'), "the context holds 8192"},
        }) {
-    Program program(command());
+    Program program(command({"--commands"}));
     program.write(line + "\n");
     program.close_input();
     EXPECT_NE(program.status(), 0) << line.substr(0, 40);
@@ -190,7 +234,7 @@ TEST_F(Chat, InterruptAndTerminationAtThePromptLeave) {
   program.signal(SIGTERM);
   EXPECT_EQ(program.status(), 130);
 
-  Program piped(command());
+  Program piped(command({"--commands"}));
   piped.write("/help\n");
   piped.expect("/exit");
   piped.signal(SIGINT);

@@ -1,10 +1,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/sanitized.hpp"
+#include "base/thread_pool.hpp"
 #include "formats/small_llama.hpp"
 #include "llm/tiny_model.hpp"
 #include "session_program.hpp"
@@ -63,8 +67,8 @@ TEST_F(Run, JsonHasEveryFieldThatIsPromised) {
   Program program(command({"-p", "hello", "-n", "8", "--ignore-end", "--json"}));
   ASSERT_EQ(program.status(), 0) << program.err;
   const auto json = nlohmann::json::parse(program.out);
-  for (const char* key :
-       {"text", "stop", "prefill_s", "decode_s", "first_token_s", "prefill_tok_s", "decode_tok_s"}) {
+  for (const char* key : {"text", "stop", "prefill_s", "decode_s", "first_token_s", "prefill_tok_s",
+                          "decode_tok_s", "prefill_threads", "decode_threads"}) {
     EXPECT_TRUE(json.contains(key)) << key;
   }
   EXPECT_EQ(json["tokens"].size(), 8u);
@@ -73,6 +77,31 @@ TEST_F(Run, JsonHasEveryFieldThatIsPromised) {
   EXPECT_EQ(json["prompt_tokens"], json["prefill_tokens"]);
   EXPECT_GT(json["prefill_tok_s"], 0);
 }
+
+#ifndef CAIRN_SANITIZED  // sanitizers have their own pthread_create
+// As under `ulimit -u 1` or systemd's TasksMax.
+TEST_F(Run, GoesOnWithTheThreadsThatItGets) {
+  Program one(command({"-p", "hello", "-n", "5", "--json"}));
+  ASSERT_EQ(one.status(), 0) << one.err;
+  setenv("LD_PRELOAD", CAIRN_FEW_THREADS, 1);
+  setenv("CAIRN_TEST_THREADS", "0", 1);
+  for (const char* threads : {"2", "1024", ""}) {
+    std::vector<std::string> arguments = {"run", model(), "--temperature", "0", "-p", "hello",
+                                          "-n",  "5",     "--json"};
+    if (*threads != 0) arguments.insert(arguments.end(), {"--threads", threads});
+    Program program(arguments);
+    EXPECT_EQ(program.status(), 0) << program.err;
+    EXPECT_EQ(nlohmann::json::parse(program.out)["tokens"], nlohmann::json::parse(one.out)["tokens"]);
+    const bool told = usable_processors() > 1;
+    EXPECT_EQ(std::count(program.err.begin(), program.err.end(), '\n'), told) << program.err;
+    if (told) {
+      EXPECT_THAT(program.err, HasSubstr("cairn: 1 of "));
+      EXPECT_THAT(program.err, HasSubstr("threads could be started"));
+    }
+  }
+  unsetenv("LD_PRELOAD");
+}
+#endif
 
 TEST_F(Run, RawLeavesTheTemplateAway) {
   Program chat(command({"-p", "hello", "-n", "1", "--json"}));

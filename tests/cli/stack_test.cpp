@@ -69,6 +69,21 @@ TEST_F(StackProgram, MakesCutsChecksAndMeasures) {
       run("eval " + path("d.gguf") + " --context 64 --limit 4 --perplexity " + path("text.txt"));
   EXPECT_EQ(evaluated.status, 0) << evaluated.output;
 
+  // Pulled where it is whole.
+  setenv("CAIRN_MODELS", path("store").c_str(), 1);
+  EXPECT_EQ(run("pull " + path("t.gguf") + " --name whole").status, 0);
+  {
+    std::ofstream(path("bad.gguf"), std::ios::binary)
+        << std::ifstream(path("t.gguf"), std::ios::binary).rdbuf();
+    std::fstream file(path("bad.gguf"), std::ios::binary | std::ios::in | std::ios::out);
+    file.seekp(static_cast<std::streamoff>(std::filesystem::file_size(path("bad.gguf")) - 512));
+    file.put('\x55');
+  }
+  EXPECT_EQ(run("pull " + path("bad.gguf") + " --name bad").status, 1);
+  EXPECT_FALSE(std::filesystem::exists(path("store/bad.gguf")));
+  EXPECT_TRUE(std::filesystem::exists(path("bad.gguf")));
+  unsetenv("CAIRN_MODELS");
+
   // A damaged block: told, and the exit status says so.
   {
     std::fstream file(path("t.gguf"), std::ios::binary | std::ios::in | std::ios::out);

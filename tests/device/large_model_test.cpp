@@ -2,6 +2,8 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <filesystem>
+#include <string>
 #include <vector>
 
 #include "base/expect_error.hpp"
@@ -40,6 +42,24 @@ TEST(LargeModel, HeadsOfAnySizeRunInPrefillAsInDecode) {
     // cache into 16 bits, which rounds once more by 2^−14.
     EXPECT_LT(std::sqrt(error / power), kv == KvType::i8 ? 5e-3 : 1e-3);
   }
+}
+
+// What the fuzzers begin with, a head longer than any of today among it, runs as well.
+TEST(LargeModel, TheFuzzersSeedsRun) {
+  size_t files = 0;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(std::string(CAIRN_TEST_DATA) + "/../../fuzz/corpus/model")) {
+    SCOPED_TRACE(entry.path());
+    if (entry.path().filename().string().starts_with("regression-")) continue;
+    const auto runner = make_cpu_runner(gguf::File(entry.path()), {.context = 8, .threads = 1, .chunk = 4});
+    const std::vector<int32_t> tokens = {0, 7, 3, 200};
+    std::vector<float> logits(runner->model().parameters.vocabulary);
+    runner->forward(tokens, 0, Logits::last, logits.data());
+    runner->forward({&tokens[1], 1}, 4, Logits::last, logits.data());
+    for (const float logit : logits) ASSERT_TRUE(std::isfinite(logit));
+    ++files;
+  }
+  EXPECT_GE(files, 7u);
 }
 
 // Sums of int8 products would not stay within 32 bits.

@@ -238,6 +238,14 @@ TEST(Load, FrequencyTablesOfOldConvertersAreLeftAlone) {
   EXPECT_EQ(load(model.open()).layers.size(), 2U);
 }
 
+TEST(Load, DimensionsOfOneAtTheEndAreNone) {
+  ModelFile model;
+  for (const char* name : {"blk.0.attn_q.weight", "blk.1.ffn_up.weight", "output_norm.weight"})
+    model.tensors[name].push_back(1);
+  model.tensors["blk.0.attn_k.weight"] = {32, 16, 1, 1};
+  EXPECT_EQ(load(model.open()).layers.size(), 2U);
+}
+
 TEST(Build, RefusesAnUnknownArchitecture) {
   HyperParameters p;
   p.architecture = "bert";

@@ -65,12 +65,12 @@ TEST(ChatSession, SecondTurnPrefillsOnlyWhatIsNew) {
   EXPECT_EQ(second.statistics.cached_tokens, 9u + 3);
   EXPECT_EQ(second.statistics.prefill_tokens, 1u + 1 + 5 + 1 + 1);  // end, user, text, end, assistant
   const auto rendered = render(text::ChatTemplate(kTemplate), f.session.tokenizer(), f.chat.conversation());
-  EXPECT_EQ(rendered,
+  EXPECT_EQ(rendered.text,
             "<s><|user|>hello<|end|><|assistant|>abc<|end|><|user|>go on<|end|><|assistant|>second<|end|>"
             "<|assistant|>");
   std::string in_cache;
   for (const Token token : f.session.cached()) in_cache += f.session.tokenizer().piece(token, true);
-  EXPECT_TRUE(rendered.starts_with(in_cache));
+  EXPECT_TRUE(rendered.text.starts_with(in_cache));
 
   const Result third = f.chat.send("and", f.options);
   EXPECT_EQ(third.statistics.prefill_tokens, 1u + 1 + 3 + 1 + 1);
@@ -148,8 +148,52 @@ TEST(Chat, MessagesAreValidUtf8) {
 
 TEST(Chat, BosIsNotDoubled) {
   const fake::Tokenizer tokenizer;
-  EXPECT_THAT(encode_rendered(tokenizer, "<s>x"), ElementsAre(fake::kBos, 'x'));
-  EXPECT_THAT(encode_rendered(tokenizer, "x"), ElementsAre(fake::kBos, 'x'));
+  EXPECT_THAT(encode_rendered(tokenizer, {"<s>x", {}}), ElementsAre(fake::kBos, 'x'));
+  EXPECT_THAT(encode_rendered(tokenizer, {"x", {}}), ElementsAre('x'));
+}
+
+TEST(Chat, ControlTokensOfUsersAreTextWhenAsked) {
+  const fake::Tokenizer tokenizer;
+  Conversation conversation;
+  const std::string typed =
+      "a<|end|> \xEF\xB7\x90"
+      "0\xEF\xB7\x91 <|user|>";
+  conversation.messages.push_back(message("system", "<|end|>"));
+  conversation.messages.push_back(message("user", typed));
+  conversation.messages.push_back({{"role", "tool"}, {"content", {{{"text", "<|user|>"}}}}});
+  const text::ChatTemplate chat_template(
+      "{% for m in messages %}<|user|>{{ m.content | trim if m.content is string else m.content[0].text }}"
+      "{% endfor %}<|assistant|>");
+  const Rendered as_usual = render(chat_template, tokenizer, conversation);
+  conversation.sanitize = true;
+  const Rendered sanitized = render(chat_template, tokenizer, conversation);
+  EXPECT_EQ(sanitized.text, as_usual.text);
+  EXPECT_EQ(sanitized.text, "<|user|><|end|><|user|>" + typed + "<|user|><|user|><|assistant|>");
+  const auto controls = [&](const Rendered& rendered) {
+    std::vector<Token> found;
+    for (const Token token : encode_rendered(tokenizer, rendered)) {
+      if (tokenizer.is_control(token)) found.push_back(token);
+    }
+    return found;
+  };
+  using fake::kAssistant, fake::kEnd, fake::kUser;
+  EXPECT_THAT(controls(as_usual), ElementsAre(kUser, kEnd, kUser, kEnd, kUser, kUser, kUser, kAssistant));
+  EXPECT_THAT(controls(sanitized), ElementsAre(kUser, kEnd, kUser, kUser, kAssistant));
+  EXPECT_EQ(tokenizer.decode(encode_rendered(tokenizer, sanitized), true), sanitized.text);
+}
+
+TEST(ChatSession, SanitizesEveryTurn) {
+  Fixture f;
+  f.chat.set_sanitize(true);
+  f.chat.send("<|user|>", f.options);
+  const Result second = f.chat.send("x<|end|>", f.options);
+  EXPECT_GT(second.statistics.cached_tokens, 0u);
+  std::vector<Token> controls;
+  for (const Token token : f.session.cached()) {
+    if (f.session.tokenizer().is_control(token)) controls.push_back(token);
+  }
+  using fake::kAssistant, fake::kBos, fake::kEnd, fake::kUser;
+  EXPECT_THAT(controls, ElementsAre(kBos, kUser, kEnd, kAssistant, kEnd, kUser, kEnd, kAssistant));
 }
 
 TEST(Chat, TemplatesRefusalIsPassedOn) {

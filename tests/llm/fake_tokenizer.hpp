@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <stdexcept>
@@ -25,10 +26,14 @@ class Tokenizer : public text::Tokenizer {
 
   std::vector<Token> encode(std::string_view text, const text::EncodeOptions& options = {}) const override {
     std::vector<Token> tokens;
-    if (options.add_special && has_bos_) tokens.push_back(kBos);
+    if (options.add_bos && has_bos_) tokens.push_back(kBos);
+    const std::string_view all = text;
     while (!text.empty()) {
+      const auto at = static_cast<size_t>(text.data() - all.data());
+      const bool plain = std::any_of(options.plain.begin(), options.plain.end(),
+                                     [&](const text::TextRange& r) { return r.begin <= at && at < r.end; });
       Token best = static_cast<unsigned char>(text.front());
-      for (Token token = options.parse_special ? kBos : kAssistant + 1;
+      for (Token token = options.parse_special && !plain ? kBos : kAssistant + 1;
            token < static_cast<Token>(raw_.size()); ++token) {
         const std::string_view candidate = raw_token(token);
         if (text.starts_with(candidate) && candidate.size() > raw_token(best).size()) best = token;
@@ -53,6 +58,16 @@ class Tokenizer : public text::Tokenizer {
   std::optional<Token> bos() const override { return has_bos_ ? std::optional(kBos) : std::nullopt; }
   std::optional<Token> eos() const override { return kEnd; }
   bool is_end(Token token) const override { return token == kEnd; }
+  std::vector<text::TextRange> control_ranges(std::string_view text) const override {
+    std::vector<text::TextRange> ranges;
+    for (size_t at = 0; at < text.size(); ++at) {
+      for (Token token = kBos; token <= kAssistant; ++token) {
+        if (text.substr(at).starts_with(raw_token(token)))
+          ranges.push_back({at, at + raw_token(token).size()});
+      }
+    }
+    return ranges;
+  }
   bool is_control(Token token) const override { return token >= kBos && token <= kAssistant; }
 
  private:

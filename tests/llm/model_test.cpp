@@ -108,7 +108,7 @@ TEST_F(ModelTest, PromptsUseTheTemplateIfThereIsOne) {
 TEST_F(ModelTest, ConversationsWithToolsUseTheirOwnTemplate) {
   const Conversation conversation{{message("user", "hi")}, {{"tools", {"clock"}}}};
   const auto text = [&](const Model& model, std::string_view variant) {
-    return render(*model.chat_template(variant), *model.tokenizer(), conversation);
+    return render(*model.chat_template(variant), *model.tokenizer(), conversation).text;
   };
   const TinyModel tiny{.chat_template = "plain", .tool_template = "tools: {{ tools[0] }}"};
   const auto model = make(tiny);

@@ -147,6 +147,19 @@ TEST(Session, StopStringsAcrossTokens) {
   EXPECT_EQ(g.session.generate(bytes("p"), options).text, "a");
 }
 
+TEST(Session, StopsAtAControlTokenByItsText) {
+  GenerateOptions options = greedy();
+  options.stop = {"<|user|>", "<|end|>"};
+  Fixture f(scripted(1, {'H', 'i', fake::kUser, 'x'}));
+  const Result result = f.session.generate(bytes("p"), options);
+  EXPECT_EQ(result.text, "Hi");
+  EXPECT_EQ(result.finish, FinishReason::stop);
+  EXPECT_EQ(result.stop, "<|user|>");
+  options.ignore_end = true;
+  Fixture g(scripted(1, {'H', 'i', fake::kEnd, 'x'}));
+  EXPECT_EQ(g.session.generate(bytes("p"), options).stop, "<|end|>");
+}
+
 TEST(Session, HandsOutWhatWasHeldBackAtTheEnd) {
   GenerateOptions options = greedy();
   options.stop = {"stop"};

@@ -140,7 +140,7 @@ void set_level(std::string& bytes, size_t entry, char level) {
 }
 
 TEST_F(StackFile, AnOrderThatRepeatsOrSkipsALevelIsRefused) {
-  const std::string bytes = content("stack.gguf");
+  const std::string bytes = as_version_1(content("stack.gguf"));
   const Layout layout = Reader(path("stack.gguf")).layout();
   size_t second = layout.base_blocks;
   while (layout.blocks[second].level != 2) ++second;

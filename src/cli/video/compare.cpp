@@ -8,6 +8,7 @@
 
 #include "base/atomic_file.hpp"
 #include "base/progress.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/video/commands.hpp"
 
 namespace cairn::cli {
@@ -16,6 +17,7 @@ namespace {
 struct Options {
   std::string original, coded, html;
   bool json = false;
+  OutputFlags files;
   video::CompareOptions compare;
 };
 
@@ -55,6 +57,7 @@ void print(const video::Comparison& c) {
 }
 
 void run(Options& options) {
+  options.files.check({options.html}, {options.original, options.coded});
   options.compare.crops = !options.html.empty();
   video::Comparison comparison;
   {
@@ -88,6 +91,7 @@ void add_video_compare(CLI::App& video) {
   command.add_option("coded", options->coded, "what cairn video encode made of it")->required();
   command.add_flag("--json", options->json, "the figures as JSON");
   command.add_option("--html", options->html, "write a page with plots, a heat map and crops");
+  add_output_flags(command, options->files);
   command.add_option("--frames", options->compare.frames, "the first so many only (0: all)")
       ->capture_default_str();
   command.add_option("--threads", options->compare.restore.threads, "0: all processors")

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
 #include <memory>
 #include <string>
 
 #include "base/progress.hpp"
+#include "base/standard_streams.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/video/commands.hpp"
 
 namespace cairn::cli {
@@ -14,10 +17,20 @@ namespace {
 struct Options {
   std::string input, output;
   bool quiet = false;
+  OutputFlags files;
   video::DecodeOptions decode;
 };
 
+// The first file to be written: of a folder of pictures that one stands for all.
+std::string first_output(const std::string& output) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (fs::is_directory(output, ignored)) return (fs::path(output) / video::kFirstPicture).string();
+  return output.ends_with('/') ? "" : output;
+}
+
 void run(const Options& options) {
+  options.files.check({first_output(options.output)}, {options.input});
   video::DecodeReport report;
   {
     Progress bar("restoring", 0, "frames");
@@ -29,8 +42,8 @@ void run(const Options& options) {
     });
   }
   if (!options.quiet) {
-    fmt::print(stderr, "{} frames in {:.2f} s ({:.1f} a second)\n", report.frames, report.seconds,
-               static_cast<double>(report.frames) / report.seconds);
+    tell("{} frames in {:.2f} s ({:.1f} a second)\n", report.frames, report.seconds,
+         static_cast<double>(report.frames) / report.seconds);
   }
 }
 
@@ -47,6 +60,7 @@ void add_video_decode(CLI::App& video) {
                   "-: y4m on standard output; NAME.y4m; NAME.mkv: lossless, with audio and time stamps; "
                   "FOLDER/: PNGs")
       ->required();
+  add_output_flags(command, options->files);
   command.add_option("--frames", options->decode.frames, "stop after so many (0: all)")
       ->capture_default_str();
   command.add_option("--threads", options->decode.restore.threads, "of the networks (0: all processors)")

@@ -8,7 +8,10 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "base/output_path.hpp"
+#include "base/standard_streams.hpp"
 #include "base/thread_pool.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/video/commands.hpp"
 
 namespace cairn::cli {
@@ -23,6 +26,7 @@ struct Options {
   std::vector<CLI::Option*> of_coder;  // those that --coded leaves nothing to do for
   bool jstdo = false, no_jstdo = false, no_audio = false, json = false, quiet = false;
   video::EncodeOptions encode;
+  OutputFlags files;
 };
 
 nlohmann::ordered_json to_json(const video::Choice& choice) {
@@ -47,18 +51,17 @@ class StatusLine {
 
   void say(const std::string& line) {
     wipe();
-    if (shown_) fmt::print(stderr, "{}\n", line);
+    if (shown_) tell("{}\n", line);
   }
   void update(const std::string& what, double share, double seconds_left) {
     if (!terminal_) return;
-    fmt::print(stderr, "\r\x1b[K{:3.0f} %  {}, {:.0f} s left", 100 * share, what, seconds_left);
-    std::fflush(stderr);
+    tell("\r\x1b[K{:3.0f} %  {}, {:.0f} s left", 100 * share, what, seconds_left);
     drawn_ = true;
   }
 
  private:
   void wipe() {
-    if (drawn_) fmt::print(stderr, "\r\x1b[K");
+    if (drawn_) write_error("\r\x1b[K");
     drawn_ = false;
   }
   bool shown_, terminal_, drawn_ = false;
@@ -87,6 +90,9 @@ void report(const Options& options, const video::EncodeReport& report) {
 
 void run(Options& options) {
   video::EncodeOptions& encode = options.encode;
+  const std::vector<std::string> inputs = {options.input, encode.coded};
+  options.files.check({options.output}, inputs);
+  check_output(encode.checkpoint, inputs, {&options.output, 1});  // what is there already is gone on from
   encode.mode = video::parse_mode(options.mode);
   encode.codec = video::parse_codec(options.codec);
   encode.network = video::parse_architecture(options.network);
@@ -120,6 +126,10 @@ void run(Options& options) {
     status.update(what, share, left);
   };
   ThreadPool pool(options.threads == 0 ? usable_processors() : options.threads, ThreadPool::Idle::sleep);
+  // Beside the output, whoever named them: trainings take minutes, and what is done of them shall not be
+  // lost.
+  encode.forgiving = encode.checkpoint.empty();
+  if (encode.forgiving && !is_special(options.output)) encode.checkpoint = options.output + ".training";
   const video::EncodeReport done = video::encode(options.input, options.output, encode, progress, pool);
   report(options, done);
 }
@@ -131,6 +141,7 @@ void add_video_encode(CLI::App& video) {
   CLI::App& command = *video.add_subcommand("encode", "Encode a video small, with networks overfitted to it");
   command.add_option("input", options->input, "a video that libav reads")->required();
   command.add_option("-o,--output", options->output, "the Matroska file to write")->required();
+  add_output_flags(command, options->files);
   command
       .add_option("--mode", options->mode,
                   "plain; x1: same size, restored; x2, x3, x4: smaller, upscaled; auto: what measures best")
@@ -189,8 +200,9 @@ void add_video_encode(CLI::App& video) {
   command.add_option("--train-steps", options->encode.train_steps, "of eight crops each")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  command.add_option("--checkpoint", options->encode.checkpoint,
-                     "file that keeps a training's state, to resume it when it was stopped");
+  command.add_option(
+      "--checkpoint", options->encode.checkpoint,
+      "file that keeps trainings' states, to go on when it was stopped (usual: beside the output)");
   options->of_coder.push_back(
       command.add_option("--preset", options->encode.preset, "of the encoder (usual: slow; av1: 5)"));
   command
@@ -206,7 +218,9 @@ void add_video_encode(CLI::App& video) {
   command.add_flag("--no-audio", options->no_audio, "leave the audio out");
   command.add_flag("--json", options->json, "the result, and what else was measured, as JSON");
   command.add_flag("--quiet", options->quiet, "no progress on standard error");
-  command.footer("Example: cairn video encode clip.mp4 -o clip.mkv --codec av1 --crf 41 --train-minutes 1");
+  command.footer(
+      "What was done before an interrupt stays in OUTPUT.training…, and the same command goes on from "
+      "there.\nExample: cairn video encode clip.mp4 -o clip.mkv --codec av1 --crf 41 --train-minutes 1");
   command.callback([options] { run(*options); });
 }
 

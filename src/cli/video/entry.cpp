@@ -1,12 +1,18 @@
 #include "cli/video/entry.hpp"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <exception>
+#include <sstream>
+#include <string>
 #include <string_view>
+#include <system_error>
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/standard_streams.hpp"
+#include "cli/standard_io.hpp"
 #include "cli/video/commands.hpp"
 
 namespace {
@@ -35,7 +41,12 @@ int run(int argc, const char* const* argv, char* message, size_t size) {
   try {
     video.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return video.exit(error);  // --help
+    if (error.get_exit_code() == 0) {  // --help
+      std::ostringstream text;
+      video.exit(error, text, text);
+      cairn::cli::write_out(text.str());
+      return 0;
+    }
     return tell(fmt::format("{} (see cairn video --help)", error.what()), cairn::cli::kVideoUsage, message,
                 size);
   }
@@ -47,6 +58,7 @@ int run(int argc, const char* const* argv, char* message, size_t size) {
 extern "C" __attribute__((visibility("default"))) int cairn_video_v1(int argc, const char* const* argv,
                                                                      char* message, size_t size) {
   // This object has its own copy of the flag that a signal raises.
+  cairn::open_standard_descriptors();
   cairn::catch_interrupts();
   try {
     return run(argc, argv, message, size);
@@ -54,6 +66,12 @@ extern "C" __attribute__((visibility("default"))) int cairn_video_v1(int argc, c
     return tell(error.what(), static_cast<int>(error.code()), message, size);
   } catch (const std::bad_alloc&) {
     return tell("out of memory", static_cast<int>(cairn::ErrorCode::out_of_memory), message, size);
+  } catch (const std::system_error& error) {
+    if (cairn::interrupted())
+      return tell("interrupted", static_cast<int>(cairn::ErrorCode::cancelled), message, size);
+    if (std::ferror(stdout) == 0) return tell(error.what(), cairn::cli::kVideoOther, message, size);
+    const std::string text = fmt::format("{}: {}", cairn::cli::kCannotWriteOut, error.code().message());
+    return tell(text, static_cast<int>(cairn::ErrorCode::io), message, size);
   } catch (const std::exception& error) {
     return tell(error.what(), cairn::cli::kVideoOther, message, size);
   }

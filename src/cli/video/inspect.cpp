@@ -6,6 +6,7 @@
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
+#include "cli/output_flags.hpp"
 #include "cli/video/commands.hpp"
 #include "video/container.hpp"
 #include "video/reader.hpp"
@@ -20,6 +21,7 @@ using video::Network;
 struct Options {
   std::string path, attachment;
   bool json = false;
+  OutputFlags files;
 };
 
 double gmacs(const Network& network, const video::Restoration& restoration) {
@@ -111,6 +113,7 @@ void print(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo
 }
 
 void run(const Options& options) {
+  options.files.check({options.attachment}, {options.path});
   const CairnFile file = video::read_cairn_file(options.path);
   if (!options.attachment.empty()) {
     if (!file.restoration) fail(ErrorCode::invalid_argument, "{}: it has no networks", options.path);
@@ -138,6 +141,7 @@ void add_video_inspect(CLI::App& video) {
   command.add_flag("--json", options->json, "as JSON");
   command.add_option("--attachment", options->attachment,
                      "write the attachment (networks, labels) to this file instead");
+  add_output_flags(command, options->files);
   command.footer("Example: cairn video inspect clip.mkv");
   command.callback([options] { run(*options); });
 }

@@ -171,6 +171,13 @@ void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
   pool.run(tiles_, [&](size_t, size_t index) {
     const size_t lanes = std::min(tile_tokens_, tokens_ - index * tile_tokens_);
     const uint32_t at = position_ + static_cast<uint32_t>(index * tile_tokens_);
+    if (machine_.means && !(*machine_.means)[step.layer].empty()) {
+      const std::vector<float>& mean = (*machine_.means)[step.layer];
+      float* keys = tile(Slot::key, index);
+      for (size_t i = 0; i < mean.size(); ++i) {
+        for (size_t t = 0; t < tile_tokens_; ++t) keys[i * tile_tokens_ + t] -= mean[i];
+      }
+    }
     for (uint32_t head = 0; head < p.kv_heads; ++head) {
       const KvCache::Place k = machine_.cache.keys(step.layer, head, at);
       const KvCache::Place v = machine_.cache.values(step.layer, head, at);

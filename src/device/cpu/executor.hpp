@@ -3,11 +3,13 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/thread_pool.hpp"
 #include "device/cpu/buffer.hpp"
+#include "device/cpu/key_means.hpp"
 #include "device/cpu/kv_cache.hpp"
 #include "device/cpu/plan.hpp"
 #include "device/cpu/planes.hpp"
@@ -31,6 +33,7 @@ struct Machine {
   std::function<void()> between_steps{};  // of a chunk; may throw to leave it
   const kernels::PlaneKernels& planes = kernels::plane_kernels(plan.target());
   const kernels::StaticKernels& exact = kernels::static_kernels(plan.target());
+  std::shared_ptr<const KeyMeans> means = key_means(model, plan, cache);
 };
 
 kernels::Unary unary(graph::Activation activation);

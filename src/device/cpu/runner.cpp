@@ -76,6 +76,8 @@ class CpuRunner final : public Runner {
   uint64_t kv_bytes() const override { return cache_.bytes_used(length_); }
   uint64_t scratch_bytes() const override { return token_.scratch_bytes() + chunk_.scratch_bytes(); }
 
+  ThreadUse thread_use() const override { return pool_.use(); }
+
   void forward(std::span<const int32_t> tokens, uint32_t position, Logits wanted, float* logits) override {
     check_forward(*this, tokens, position);
     if (set_) before_pass(tokens.size(), position);

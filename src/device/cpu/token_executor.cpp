@@ -229,12 +229,16 @@ void TokenExecutor::run_attention(const Step& step, uint32_t position) {
   const graph::Op& op = step.ops.front().op;
   const kernels::AttentionShape shape = attention_shape(p, op);
   const size_t n = shape.head_size, group = shape.group;
-  const float* keys = slot(Slot::key);
+  float* keys = slot(Slot::key);
   const float* values = slot(Slot::value);
   const float* queries = slot(Slot::query);
   float* context = slot(Slot::context);
   const uint32_t end = position + 1;
   const uint32_t begin = op.window != 0 && end > op.window ? end - op.window : 0;
+  if (machine_.means && !(*machine_.means)[step.layer].empty()) {
+    const std::vector<float>& mean = (*machine_.means)[step.layer];
+    for (size_t i = 0; i < mean.size(); ++i) keys[i] -= mean[i];
+  }
   for (uint32_t head = 0; head < p.kv_heads; ++head) {
     const KvCache::Place k = machine_.cache.keys(step.layer, head, position);
     const KvCache::Place v = machine_.cache.values(step.layer, head, position);

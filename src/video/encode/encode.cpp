@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <tuple>
 
@@ -332,6 +333,19 @@ class Encoder {
   std::map<uint32_t, std::optional<Filter>> filters_;  // by scale, as soon as it is chosen
 };
 
+// Of a result that is there now.
+void remove_checkpoints(const std::string& checkpoint) {
+  namespace fs = std::filesystem;
+  if (checkpoint.empty()) return;
+  const fs::path path = checkpoint;
+  std::error_code ignored;
+  for (const auto& entry :
+       fs::directory_iterator(path.has_parent_path() ? path.parent_path() : ".", ignored)) {
+    if (entry.path().filename().string().starts_with(path.filename().string() + ".x"))
+      fs::remove(entry.path(), ignored);
+  }
+}
+
 }  // namespace
 
 const char* name(Mode mode) {
@@ -344,7 +358,9 @@ Mode parse_mode(std::string_view text) {
 
 EncodeReport encode(const std::string& input, const std::string& output, const EncodeOptions& options,
                     const EncodeProgress& progress, ThreadPool& pool) {
-  return Encoder(input, options, progress, pool).run(output);
+  EncodeReport report = Encoder(input, options, progress, pool).run(output);
+  remove_checkpoints(options.checkpoint);
+  return report;
 }
 
 }  // namespace cairn::video

@@ -43,7 +43,8 @@ struct EncodeOptions {
   uint64_t seed = 1;
   Start start = Start::automatic;
   std::string preset;
-  std::string checkpoint;  // a file for an interrupted training; empty: none
+  std::string checkpoint;  // what the files for interrupted trainings begin with; empty: none
+  bool forgiving = false;  // those of other trainings are written over
   bool audio = true;
 };
 

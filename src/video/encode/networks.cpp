@@ -103,6 +103,7 @@ Trained train_job(const Network& shape, const TrainingSet& set, const SmallVideo
   if (!options.checkpoint.empty()) {
     train_options.checkpoint = fmt::format("{}.x{}-{:g}-{}.{}", options.checkpoint, small.scale, small.crf,
                                            name(small.filter), job.number);
+    train_options.forgiving = options.forgiving;
   }
   const uint32_t peak = set.peak;
   train_options.progress = [&](const TrainProgress& p) {

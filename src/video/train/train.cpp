@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <memory>
+#include <optional>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
@@ -71,8 +71,7 @@ class Trainer {
     uint32_t steps = options_.steps, first = 0;
     double mean = 0;
     if (!options_.checkpoint.empty()) {
-      if (const auto saved =
-              read_checkpoint(options_.checkpoint, fingerprint(), parameters_.values().size())) {
+      if (const auto saved = read()) {
         first = saved->step;
         steps = saved->steps;
         mean = saved->mean;
@@ -99,11 +98,20 @@ class Trainer {
       }
     }
     if (options_.weight_bits != 0 && parameters_.bits() == 0) quantise();
-    if (!options_.checkpoint.empty()) std::remove(options_.checkpoint.c_str());
+    if (!options_.checkpoint.empty())
+      write_checkpoint(options_.checkpoint, fingerprint(), state(steps, steps, mean));
     return {parameters_.network(), steps, watch.seconds()};
   }
 
  private:
+  std::optional<TrainState> read() const {
+    try {
+      return read_checkpoint(options_.checkpoint, fingerprint(), parameters_.values().size());
+    } catch (const Error&) {
+      if (!options_.forgiving) throw;
+      return std::nullopt;
+    }
+  }
   // Of all that decides what the steps do. Minutes decide only how many there are, which the state holds.
   uint64_t fingerprint() const {
     std::string text = fmt::format("{} {} {} {} {} {} {} {} {} {} {} {} {}", options_.weight_bits,

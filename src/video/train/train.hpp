@@ -31,9 +31,11 @@ struct TrainOptions {
   // (Parameters::stay_near).
   float reluctance = -1;
   // A file that keeps the state as often as checkpoint_seconds says, so that a run that was stopped goes on
-  // from there and ends with the same network; it is removed at the end. Empty: none. One of another network,
-  // set or options is an Error invalid_argument.
+  // from there and ends with the same network. At the end it holds that, for a run that was stopped later: who
+  // named it removes it. Empty: none. One of another network, set or options is an Error invalid_argument, or
+  // is written over if `forgiving`.
   std::string checkpoint;
+  bool forgiving = false;
   double checkpoint_seconds = 60;
   std::function<void(const TrainProgress&)> progress;  // now and then
 };
