@@ -59,6 +59,7 @@ class ChatSession {
 
   void set_system(std::string_view system);  // replaces it; empty removes it
   void set_sanitize(bool sanitize) { conversation_.sanitize = sanitize; }
+  void clear();  // forgets all turns, keeps the system message
   // Takes up a conversation: an array of {"role", "content"}. Error format names what is wrong.
   void set_messages(const nlohmann::ordered_json& messages);
   const Conversation& conversation() const noexcept { return conversation_; }
