@@ -30,7 +30,7 @@ class CalibrateCommand : public ::testing::Test {
   std::vector<std::string> calibrate(std::vector<std::string> more = {}) const {
     std::vector<std::string> all = {"calibrate",      model_, "--text",          text_, "-o",        cal_,
                                     "--window",       "128",  "--windows",       "4",   "--threads", "1",
-                                    "--cost-windows", "1",    "--whole-windows", "1"};
+                                    "--cost-windows", "1",    "--whole-windows", "1",   "--force"};
     all.insert(all.end(), more.begin(), more.end());
     return all;
   }

@@ -77,21 +77,21 @@ Entry describe(const CLI::Option& option) {
     for (size_t i = 1; i < longs.size(); ++i) others.push_back("--" + longs[i]);
   }
   std::vector<std::string> notes;
-  if (option.get_items_expected_max() > 0 && !option.get_positional()) {
+  if (option.get_items_expected_max() > 0) {
     const auto [type, range] = type_and_range(option);
-    entry.value = type;
+    if (!option.get_positional()) entry.value = type;
     if (range.find('|') != std::string::npos) {
       for (size_t at = 0; at <= range.size();) {
         const size_t end = std::min(range.find('|', at), range.size());
         entry.values.push_back(range.substr(at, end - at));
         at = end + 1;
       }
-      entry.value = range.size() <= 32 ? range : "NAME";
+      if (!option.get_positional()) entry.value = range.size() <= 32 ? range : "NAME";
       if (range.size() > 32) notes.push_back(fmt::format("{}", fmt::join(entry.values, ", ")));
-    } else if (!range.empty()) {
+    } else if (!range.empty() && !option.get_positional()) {
       notes.push_back(range);
     }
-    if (const std::string given = option.get_default_str(); !given.empty())
+    if (const std::string given = option.get_default_str(); !given.empty() && !option.get_positional())
       notes.push_back("default " + given);
   }
   if (!others.empty()) notes.push_back(fmt::format("also {}", fmt::join(others, ", ")));
