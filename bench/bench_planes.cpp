@@ -163,24 +163,25 @@ void multiply_q8_0(benchmark::State& state, Target target) {
   const EncodingKernels& encoding = encoding_kernels(Encoding::q8_0, target);
   const size_t lanes = kernels.tile_tokens, tiles = kTokens / lanes, rows = kPanelTiles * kPlaneRows;
   const size_t groups = kColumns / kGroup, row_bytes = groups * 34;
-  std::vector<Line> panel(rows * kColumns / 64), values(kTokens * kColumns / 64);
-  for (Line& line : values) std::memset(line.bytes, 131, 64);
+  const size_t tile_bytes = activation_bytes(kernels, kColumns);
+  std::vector<Line> panel(rows * kColumns * kernels.value_bytes(encoding.form) / 64),
+      values(tiles * tile_bytes / 64);
   std::vector<int32_t> corrections(rows * groups);
-  std::vector<float> scales(rows * groups), offsets(rows * groups), x_scales(groups * lanes, 0.1F),
-      sums(groups * lanes, 0.2F), out(rows * kTokens);
-  auto* weights = reinterpret_cast<int8_t*>(panel.data());
-  const WeightPanel all{weights, corrections.data(), scales.data(), offsets.data()};
+  std::vector<float> scales(rows * groups), offsets(rows * groups), x(kColumns * lanes, 0.3F),
+      out(rows * kTokens);
+  const WeightPanel all{reinterpret_cast<int8_t*>(panel.data()), corrections.data(), scales.data(),
+                        offsets.data()};
+  for (size_t i = 0; i < tiles; ++i) {
+    auto* tile = reinterpret_cast<uint8_t*>(values.data()) + i * tile_bytes;
+    kernels.quantize_tile(x.data(), kColumns, activation_tile(kernels, tile, kColumns));
+  }
   double seconds = 0;
   for (auto _ : state) {
     const double start = thread_seconds();
-    for (size_t r = 0; r < rows; ++r) {
-      encoding.unpack8(reinterpret_cast<const std::byte*>(memory()) + r * row_bytes, kColumns,
-                       weights + r * kColumns, scales.data() + r * groups);
-      kernels.fill_values8(kColumns, weights + r * kColumns, corrections.data() + r * groups);
-    }
+    encoding.fill_panel(memory(), row_bytes, rows, kColumns, all);
     for (size_t i = 0; i < tiles; ++i) {
-      auto* tile = reinterpret_cast<uint8_t*>(values.data()) + i * kColumns * lanes;
-      kernels.multiply(PanelForm::values8, all, rows, kColumns, {tile, x_scales.data(), sums.data()},
+      auto* tile = reinterpret_cast<uint8_t*>(values.data()) + i * tile_bytes;
+      kernels.multiply(encoding.form, all, rows, kColumns, activation_tile(kernels, tile, kColumns),
                        out.data() + i * rows * lanes);
     }
     const double elapsed = thread_seconds() - start;
@@ -207,8 +208,7 @@ void add_benchmarks() {
             [=](benchmark::State& s) { gemv(s, level, target, from_memory); });
       }
     }
-    if (gemm_kernels(target).most_value == 127)
-      add("multiply/q8_0", [=](benchmark::State& s) { multiply_q8_0(s, target); });
+    add("multiply/q8_0", [=](benchmark::State& s) { multiply_q8_0(s, target); });
     for (uint32_t level = 1; level <= kMostPlanes; ++level)
       add(fmt::format("multiply/{}", level), [=](benchmark::State& s) { multiply(s, level, target); });
   }

@@ -30,7 +30,7 @@ struct Int8Graph {
 };
 
 // How activations pass: [tokens][k] int8, and [tokens][rows] float back; or in the CPU's tiles of tokens
-// (kernels/gemm.hpp): u8 = s8 + 128 as ActivationTile::values, and [tile][rows padded][tile_tokens] float.
+// (kernels/static_int8.hpp): u8 = s8 + 128 in [k / 4][tile_tokens][4], and [tile][rows padded][tile_tokens] float.
 enum class ActivationLayout : uint8_t { rows, tiles };
 
 class AcceleratorGraph {

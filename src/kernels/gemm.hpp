@@ -4,62 +4,62 @@
 #include <cstdint>
 
 #include "kernels/kernels.hpp"
+#include "kernels/panel.hpp"
 
 namespace cairn::kernels {
 
-// Prefill's matrix product. A chunk of tokens is held in tiles of tile_tokens, each [features][tile_tokens]:
-// the lanes of a vector are tokens, a weight is broadcast to all of them, and no loop over features ever
-// needs a horizontal sum.
+// Prefill's matrix product. A chunk of tokens is held in tiles of tile_tokens,
+// each [features][tile_tokens]: the lanes of a vector are tokens, a weight is
+// broadcast to all of them, and no loop over features ever needs a horizontal
+// sum.
 //
 //   out[row][token] = Σ_k weight[row][k] · x[k][token]
 //
-// Both sides are 8-bit: activations u8 = s8 + 128 with a scale for each (token, 32 along k), weights s8 with
-// a scale for each (row, weight_group along k). The +128 is taken back through `corrections`.
+// Activations are 8-bit with a scale for each (token, 32 along k), weights 8-bit or codes of fewer bits
+// (panel.hpp); EncodingKernels::fill_panel writes them.
 
 // Activations of one tile of tokens (tile_tokens() of them), quantised.
 struct ActivationTile {
-  uint8_t* values;  // [k / 4][tile_tokens][4]
-  float* scales;    // [k / 32][tile_tokens]
-  float* sums;      // [k / 32][tile_tokens]: scale · Σ of the group's signed values
-};
-
-// A panel of weight rows in the form that the target multiplies fastest; plain memory owned by the caller.
-struct WeightPanel {
-  int8_t* values;        // [rows][k]
-  int32_t* corrections;  // [rows][k / 32]: −128 · Σ of the group's values
-  float* scales;         // [rows][k / 32]
-  float* offsets;        // [rows][k / 32], only in form `codes4`
-};
-
-enum class PanelForm : uint8_t {
-  values8,  // 8-bit values (7-bit where the target has no VNNI: two u8·s7 products fit in 16 bits)
-  codes4,   // 4-bit codes less 8, plus an offset: summed exactly in 16 bits where there is no VNNI
+  int8_t* values;  // [k / 4][tile_tokens][4], in [−127, 127]
+  float* scales;   // [k / 32][tile_tokens]
+  float* sums;     // [k / 32][tile_tokens]: scale · Σ of the group's values
+  // What the sums of the target's codes start with (targets/gemm.cpp): [k / 32], [k / 16][tile_tokens]
+  int32_t *starts, *half_starts;
 };
 
 struct GemmKernels {
-  size_t tile_tokens;  // tokens in an ActivationTile
-  size_t tile_rows;    // panels have a multiple of this many rows
-  bool uses_codes4;    // whether fill_codes4 gives form codes4 (else values8)
-  int most_value;      // largest |value| of form values8: 127, or 63 where there is no VNNI
+  size_t tile_tokens;    // tokens in an ActivationTile
+  size_t tile_rows;      // panels have a multiple of this many rows
+  bool has_halves;       // whether any form has a scale for each 16, and
+                         // ActivationTile half_starts
+  size_t values8_bytes;  // that a value of form values8 takes: 1, or 2 as sign
+                         // and magnitude
 
   // x: [k][tile_tokens], k a multiple of 32.
   void (*quantize_tile)(const float* x, size_t k, const ActivationTile& tile);
-  // One row into form values8. From floats, rounded to most_value steps:
-  void (*fill_floats)(const float* row, size_t k, int8_t* values, int32_t* corrections, float* scales);
-  // ... from values that EncodingKernels::unpack8 has written, where they fit most_value (exact):
-  void (*fill_values8)(size_t k, const int8_t* values, int32_t* corrections);
-  // ... from what EncodingKernels::unpack4 has written to codes, scales, offsets. In form codes4 exact. In
-  // form values8 w = scale · code + offset becomes scale/n · (n · code + round(n · offset / scale)), n ≤ 15
-  // chosen for each group so that hardly anything is left to round.
-  void (*fill_codes4)(size_t k, uint8_t* codes, float* scales, int32_t* corrections, float* offsets);
   // out: [rows][tile_tokens] for `rows` (a multiple of tile_rows) of the panel.
   void (*multiply)(PanelForm form, const WeightPanel& panel, size_t rows, size_t k,
                    const ActivationTile& tile, float* out);
   // The float product of --precision f32: weights [rows][k], x [k][tile_tokens], rows and out as above.
   void (*multiply_f32)(const float* weights, size_t rows, size_t k, const float* x, float* out);
+
+  size_t value_bytes(PanelForm form) const { return form == PanelForm::values8 ? values8_bytes : 1; }
 };
 
 const GemmKernels& gemm_kernels(Target target);
+
+// A tile of k in memory of one piece: its size, a multiple of 64, and where its parts lie.
+inline size_t activation_bytes(const GemmKernels& gemm, size_t k) {
+  const size_t lanes = gemm.tile_tokens, groups = k / kGroup * lanes;
+  return (k * lanes + groups * sizeof(float) * (gemm.has_halves ? 5 : 3) + 63) / 64 * 64;
+}
+inline ActivationTile activation_tile(const GemmKernels& gemm, uint8_t* memory, size_t k) {
+  const size_t groups = k / kGroup * gemm.tile_tokens;
+  float* scales = reinterpret_cast<float*>(memory + k * gemm.tile_tokens);
+  int32_t* starts = reinterpret_cast<int32_t*>(scales + 2 * groups);
+  return {reinterpret_cast<int8_t*>(memory), scales, scales + groups, starts,
+          gemm.has_halves ? starts + groups : nullptr};
+}
 
 // Products a second that one thread reaches with registers only: the limits that `bench --peak` prints.
 enum class Peak : uint8_t { int8, int8_codes4, fp32, bf16 };

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "formats/encoding.hpp"
+#include "kernels/panel.hpp"
 
 namespace cairn::kernels {
 
@@ -29,16 +30,14 @@ struct EncodingKernels {
   // y[r] = row r · x for r in [0, rows): decode's matrix-vector product, bound by memory bandwidth.
   void (*gemv)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
                float* y);
-  // Null unless the encoding is w = scale * code + offset with code in [0, 15], one scale and offset for each
-  // 32 elements: writes codes[k], scales[k / 32], offsets[k / 32]. Instruction sets without VNNI sum such
-  // codes exactly in 16 bits.
-  void (*unpack4)(const void* row, size_t k, uint8_t* codes, float* scales, float* offsets);
-  // Null unless the encoding is w = scale * value, one scale for each 32 elements and value in [-128, 127]:
-  // writes values[k], scales[k / 32].
-  void (*unpack8)(const void* row, size_t k, int8_t* values, float* scales);
-  // As gemv for x + rest, the second being what rounding the first left.
+  // The same for x + rest, the second being what rounding the first left.
   void (*gemv_pair)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
                     const QuantizedVector& rest, float* y);
+  // The form of a panel of such rows, and filling one for prefill's product: `count` rows from `rows` on.
+  // Codes are kept as they are where the form has them; in form values8 exactly where the encoding has one
+  // scale for each 32 and no offset, else rounded to 8 bits with a scale for each 32.
+  PanelForm form;
+  void (*fill_panel)(const void* rows, size_t row_bytes, size_t count, size_t k, const WeightPanel& panel);
 };
 
 const EncodingKernels& encoding_kernels(Encoding encoding, Target target);

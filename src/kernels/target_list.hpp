@@ -1,8 +1,8 @@
 // The instruction sets that this build has kernels for, and the tables that targets/ defines for each.
 #pragma once
 
-#include "kernels/encode.hpp"
 #include "kernels/conv.hpp"
+#include "kernels/encode.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/planes.hpp"

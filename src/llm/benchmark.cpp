@@ -37,7 +37,6 @@ struct Work {
 
 Work work_of(const gguf::File& file, const graph::Model& model, kernels::Target target) {
   Work work;
-  const bool codes4 = kernels::gemm_kernels(target).uses_codes4;
   const auto add = [&](const graph::OpList& ops, bool layer) {
     for (const graph::Op& op : ops) {
       if (op.kind != graph::OpKind::linear) continue;
@@ -50,8 +49,9 @@ Work work_of(const gguf::File& file, const graph::Model& model, kernels::Target 
       }
       const gguf::Tensor& tensor = file.tensor(op.weight);
       const double operations = 2.0 * op.rows * static_cast<double>(tensor.row_elements());
-      const bool four = codes4 && kernels::encoding_kernels(tensor.encoding, target).unpack4 != nullptr;
-      if (layer) (four ? work.operations4 : work.operations8) += operations;
+      const bool codes =
+          kernels::encoding_kernels(tensor.encoding, target).form != kernels::PanelForm::values8;
+      if (layer) (codes ? work.operations4 : work.operations8) += operations;
       work.bytes += static_cast<double>(op.rows * tensor.row_bytes());
     }
   };

@@ -1,12 +1,11 @@
 // Every encoding on every instruction set of this machine: dequantize against the gguf package's values, gemv
-// and unpack4 against sums in double precision of the dequantised weights.
+// against sums in double precision of the dequantised weights. Panels: gemm_test.cpp.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <bit>
 #include <cmath>
 #include <nlohmann/json.hpp>
-#include <set>
 
 #include "base/sha256.hpp"
 #include "kernels/encodings_support.hpp"
@@ -154,46 +153,6 @@ TEST_P(Encodings, GemvLeavesGapsBetweenRowsAlone) {
   Exact exact(spread, 0);
   kernels.gemv(exact.data(), row_bytes + gap, rows, k, x.view(), gapped.data());
   EXPECT_EQ(dense, gapped);
-}
-
-TEST_P(Encodings, Unpack4TimesScalePlusOffsetIsTheWeight) {
-  using enum Encoding;
-  const bool has = e.encoding == q4_0 || e.encoding == q4_1 || e.encoding == q4_k;
-  ASSERT_EQ(kernels.unpack4 != nullptr, has);
-  if (!has) return;
-  for (size_t units = 1; units <= 17; ++units) {
-    const size_t k = units * unit;
-    std::vector<uint8_t> row = random_bytes(units, bytes_of(k));
-    make_moderate(e, row);
-    Exact exact(row, units % 4), codes(std::vector<uint8_t>(k), 0);
-    std::vector<float> scales(k / kGroup), offsets(k / kGroup);
-    kernels.unpack4(exact.data(), k, codes.data(), scales.data(), offsets.data());
-    const std::vector<float> w = dequantize(row);
-    for (size_t i = 0; i < k; ++i) {
-      ASSERT_LE(codes.data()[i], 15);
-      const double s = scales[i / kGroup], o = offsets[i / kGroup];
-      ASSERT_NEAR(w[i], s * codes.data()[i] + o, 1e-6 * (std::abs(s) * 15 + std::abs(o))) << "element " << i;
-    }
-  }
-}
-
-TEST_P(Encodings, Unpack8TimesScaleIsTheWeightExactly) {
-  using enum Encoding;
-  const std::set<Encoding> have = {q4_0, q5_0, q8_0, iq4_nl, iq4_xs, mxfp4};
-  ASSERT_EQ(kernels.unpack8 != nullptr, have.contains(e.encoding));
-  if (kernels.unpack8 == nullptr) return;
-  for (size_t units = 1; units <= 17; ++units) {
-    const size_t k = units * unit;
-    std::vector<uint8_t> row = random_bytes(units, bytes_of(k));
-    make_moderate(e, row);
-    Exact exact(row, units % 4), values(std::vector<uint8_t>(k), 0);
-    std::vector<float> scales(k / kGroup);
-    kernels.unpack8(exact.data(), k, reinterpret_cast<int8_t*>(values.data()), scales.data());
-    const std::vector<float> w = dequantize(row);
-    for (size_t i = 0; i < k; ++i) {
-      ASSERT_EQ(w[i], scales[i / kGroup] * static_cast<int8_t>(values.data()[i])) << "element " << i;
-    }
-  }
 }
 
 std::string case_name(const testing::TestParamInfo<Case>& c) {

@@ -13,9 +13,9 @@ float* ChunkExecutor::tile(Slot slot, size_t index) const {
 }
 
 kernels::ActivationTile ChunkExecutor::quantized(Slot slot, size_t index) const {
-  const size_t k = machine_.model.width(slot), groups = k / kernels::kGroup * tile_tokens_;
-  const kernels::ActivationTile& all = quantized_[index_of(slot)];
-  return {all.values + index * k * tile_tokens_, all.scales + index * groups, all.sums + index * groups};
+  const size_t k = machine_.model.width(slot);
+  return kernels::activation_tile(
+      machine_.gemm, quantized_[index_of(slot)] + index * kernels::activation_bytes(machine_.gemm, k), k);
 }
 
 void ChunkExecutor::begin(std::span<const int32_t> tokens, uint32_t position) {
@@ -154,7 +154,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
       break;
     }
     case OpKind::quantize:
-      if (quantized_[index_of(op.input)].values != nullptr) {
+      if (quantized_[index_of(op.input)] != nullptr) {
         machine_.gemm.quantize_tile(in, width, quantized(op.input, index));
       }
       break;

@@ -66,10 +66,8 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
       strides_[index_of(s)] = round_up(width, machine_.gemm.tile_rows) * tile_tokens_;
       slots_[index_of(s)] = carver.take<float>(most_tiles_ * strides_[index_of(s)]);
       if (!is_quantized(machine_.plan, s)) return;
-      const size_t groups = width / kernels::kGroup * tile_tokens_ * most_tiles_;
-      quantized_[index_of(s)].values = carver.take<uint8_t>(width * tile_tokens_ * most_tiles_);
-      quantized_[index_of(s)].scales = carver.take<float>(groups);
-      quantized_[index_of(s)].sums = carver.take<float>(groups);
+      quantized_[index_of(s)] =
+          carver.take<uint8_t>(kernels::activation_bytes(machine_.gemm, width) * most_tiles_);
     };
     for (const Slot s : {Slot::hidden, Slot::branch, Slot::branch2, Slot::normed}) {
       if (s != Slot::branch2 || uses(machine_.plan, s)) slot(s);
@@ -102,32 +100,36 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
   Carver carver(memory_.as<char>());
   lay_out(carver);
 
-  size_t most_k = 0;
+  size_t most_k = 0, most_values = 0, most_bytes = 0, most_rows = 0;
+  bool any_float = false;
   for (const std::vector<Step>* steps : {&machine_.plan.layers, &machine_.plan.head}) {
     for (const Step& step : *steps) {
-      if (step.kind == StepKind::linears) most_k = std::max(most_k, step.ops.front().matrix.k);
+      if (step.kind != StepKind::linears) continue;
+      any_float |= !step.integer;
+      for (const BoundOp& bound : step.ops) {
+        const size_t k = bound.matrix.k, each = value_bytes(step, bound.matrix), rows = panel_rows(k, each);
+        most_k = std::max(most_k, k);
+        most_rows = std::max(most_rows, rows);
+        most_values = std::max(most_values, rows * k);
+        most_bytes = std::max(most_bytes, rows * k * each);
+      }
     }
   }
-  size_t most_values = 0, most_rows = 0;
-  for (size_t k = kernels::kGroup; k <= most_k; k += kernels::kGroup) {
-    most_values = std::max(most_values, panel_rows(k) * k);
-    most_rows = std::max(most_rows, panel_rows(k));
-  }
-  most_values = std::max(most_values, panel_rows(most_k) * most_k);
   // Planes come in whole tiles of rows, and those in a panel of whole tile_rows.
-  if (machine_.plan.set != nullptr)
-    most_values = std::max(most_values, round_up(kernels::kPlaneRows, machine_.gemm.tile_rows) * most_k);
-  most_rows = std::max(most_rows, panel_rows(most_k));
-  const bool any_float = std::any_of(machine_.plan.layers.begin(), machine_.plan.layers.end(),
-                                     [](const Step& s) { return s.kind == StepKind::linears && !s.integer; });
+  if (machine_.plan.set != nullptr) {
+    const size_t rows = round_up(kernels::kPlaneRows, machine_.gemm.tile_rows);
+    most_values = std::max(most_values, rows * most_k);
+    most_bytes = std::max(most_bytes, rows * most_k * machine_.gemm.values8_bytes);
+  }
   const kernels::AttentionShape shape = attention_shape(machine_.model.parameters, graph::Op{});
   threads_.resize(machine_.pool.threads());
   for (ThreadScratch& t : threads_) {
     const auto lay_out_thread = [&](Carver& c) {
-      t.panel.values = c.take<int8_t>(most_values);
+      t.panel.values = c.take<int8_t>(most_bytes);
       t.panel.corrections = c.take<int32_t>(most_values / kernels::kGroup);
-      t.panel.scales = c.take<float>(most_values / kernels::kGroup);
-      t.panel.offsets = c.take<float>(most_values / kernels::kGroup);
+      // Some forms have two scales for each 32.
+      t.panel.scales = c.take<float>(2 * most_values / kernels::kGroup);
+      t.panel.offsets = c.take<float>(2 * most_values / kernels::kGroup);
       t.row = c.take<float>(any_float ? most_values : most_k);
       t.out = c.take<float>(most_rows * tile_tokens_);
       t.residual = c.take<float>(most_rows * tile_tokens_);
@@ -153,10 +155,16 @@ uint64_t ChunkExecutor::scratch_bytes() const {
   return total;
 }
 
+// Bytes that a value takes in a panel of the matrix.
+size_t ChunkExecutor::value_bytes(const Step& step, const Matrix& matrix) const {
+  return step.planes || !step.integer ? 1 : machine_.gemm.value_bytes(matrix.encoding->form);
+}
+
 // Rows of a panel: a multiple of tile_rows whose values fit kPanelBytes.
-size_t ChunkExecutor::panel_rows(size_t k) const {
+size_t ChunkExecutor::panel_rows(size_t k, size_t value_bytes) const {
   const size_t step = machine_.gemm.tile_rows;
-  return std::clamp(kPanelBytes / std::max<size_t>(k, 1) / step * step, step, kMostPanelRows / step * step);
+  return std::clamp(kPanelBytes / (std::max<size_t>(k, 1) * value_bytes) / step * step, step,
+                    kMostPanelRows / step * step);
 }
 
 }  // namespace cairn::device::cpu

@@ -40,7 +40,7 @@ void ChunkExecutor::run_planes(const Step& step, ThreadPool& pool, float* logits
     total += step.ops[op].matrix.stack->layout->rows;
   // At least six tasks a thread, so that the last ones end together.
   const size_t fair = total / (6 * pool.threads()) / kTileRows;
-  const auto most = static_cast<uint32_t>(std::max<size_t>(1, std::min(panel_rows(k) / kTileRows, fair)));
+  const auto most = static_cast<uint32_t>(std::max<size_t>(1, std::min(panel_rows(k, 1) / kTileRows, fair)));
   std::vector<PlanesTask> tasks;
   for (size_t op = 0; op < step.ops.size(); op += sharing_ops(step, op)) {
     const stack::Matrix& layout = *step.ops[op].matrix.stack->layout;
@@ -108,7 +108,7 @@ void ChunkExecutor::multiply_stored_rows(const Step& step, const PlanesTask& tas
     const size_t padded =
         (rows + machine_.gemm.tile_rows - 1) / machine_.gemm.tile_rows * machine_.gemm.tile_rows;
     if (step.integer) {
-      fill_panel(step, matrix, exact + row * matrix.row_bytes, rows, thread);
+      matrix.encoding->fill_panel(exact + row * matrix.row_bytes, matrix.row_bytes, rows, k, t.panel);
     } else {
       for (size_t r = 0; r < rows; ++r)
         read_stored_row(machine_.plan, machine_.planes, matrix, static_cast<uint32_t>(first + r),
@@ -116,7 +116,7 @@ void ChunkExecutor::multiply_stored_rows(const Step& step, const PlanesTask& tas
     }
     for (size_t i = 0; i < tiles_; ++i) {
       if (step.integer) {
-        machine_.gemm.multiply(panel_form(matrix), t.panel, padded, k, quantized(bound.op.input, i),
+        machine_.gemm.multiply(matrix.encoding->form, t.panel, padded, k, quantized(bound.op.input, i),
                                t.identity);
       } else {
         const float* x = exact != nullptr ? tile(bound.op.input, i) : planes_rotated_ + i * k * tile_tokens_;

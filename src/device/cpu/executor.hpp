@@ -125,37 +125,35 @@ class ChunkExecutor {
   void run_linears(const Step& step, ThreadPool& pool, float* logits);
   void multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
                 float* logits);
-  void fill_panel(const Step& step, const Matrix& matrix, const std::byte* from, size_t rows, size_t thread);
-  kernels::PanelForm panel_form(const Matrix& matrix) const;
   void prepare_planes(const Step& step, ThreadPool& pool);
   void run_planes(const Step& step, ThreadPool& pool, float* logits);
   void multiply_planes(const Step& step, const PlanesTask& task, size_t thread, float* logits);
   void multiply_stored_rows(const Step& step, const PlanesTask& task, size_t thread, float* logits);
   void scatter(const Step& step, const PlanesTask& task, size_t first, size_t rows, size_t index,
                const float* from, float* logits);
+  kernels::ActivationTile residual(size_t k, size_t index) const;
   void quantize_residual(graph::Slot slot, size_t index, float* rest);
   void observe(const Step& step);
 
   const Machine machine_;
   size_t tile_tokens_, most_tiles_, tokens_ = 0, tiles_ = 0;
   uint32_t position_ = 0;
-  size_t panel_rows(size_t k) const;
+  size_t panel_rows(size_t k, size_t value_bytes) const;
+  size_t value_bytes(const Step& step, const Matrix& matrix) const;
 
   Buffer memory_;
   std::array<float*, static_cast<size_t>(graph::Slot::count)> slots_{};
-  std::array<size_t, static_cast<size_t>(graph::Slot::count)> strides_{};  // floats a tile
-  std::array<kernels::ActivationTile, static_cast<size_t>(graph::Slot::count)> quantized_{};
+  std::array<size_t, static_cast<size_t>(graph::Slot::count)> strides_{};      // floats a tile
+  std::array<uint8_t*, static_cast<size_t>(graph::Slot::count)> quantized_{};  // tiles of activation_bytes
   uint8_t* planes_values_ = nullptr;  // a step's input as planes read it: [tile][k / 4][tile_tokens][4]
   float* planes_scales_ = nullptr;    // [tile][tile_tokens]
   float* planes_rotated_ = nullptr;   // [tile][k][tile_tokens], for float products alone
-  Buffer residual_memory_;            // of run_head alone
-  kernels::ActivationTile residual_{};
-  float* residual_rest_ = nullptr;  // [thread][k][tile_tokens]
+  Buffer residual_;  // of run_head alone: tiles of its input's residuals, and a tile of floats a thread
   std::vector<float*> cosines_, sines_;
   struct ThreadScratch {
     Buffer memory;
     kernels::WeightPanel panel;
-    float* row;       // dequantised rows: one, or panel_rows for float products
+    float* row;       // dequantised rows: one, or a panel's for float products
     float* out;       // a block of rows of one tile, for logits and ragged ends
     float* residual;  // as out, for the second half of 16-bit activations
     float* attention;

@@ -8,6 +8,7 @@ namespace cairn::kernels::CAIRN_TARGET {
 
 struct BF16 {
   static constexpr int kBytes = 2;
+  static constexpr bool kIsFloat = true;
 #if CAIRN_HAS_MADDUBS
   static HWY_INLINE VF32 Load(const uint8_t* p) {
     const hn::Rebind<uint16_t, DF32> d16;

@@ -52,8 +52,8 @@ HWY_INLINE T LoadScalar(const uint8_t* p) {
 // What an encoding declares; each overrides what differs.
 //   kBytes, kGroups    a block's size, and its groups of 32
 //   kSubscales         scales a group: 1, or 2 when each half of 16 has its own
-//   kMostCode          the largest code, where it takes more than 4 bits
 //   kZero              w = scale * (code - kZero) [+ offset]
+//   kMostCode          the largest code, unless kSigned
 //   kSigned            codes are s8 (then kZero is 0) instead of u8 of at most 7 bits
 //   kHasOffset         Scales writes offsets too, one for each scale
 //   Scales<kCount>(p, scale, offset)   of kCount groups from block p on; room for 8 * kSubscales, the rest 0
@@ -62,7 +62,7 @@ template <int kBlockBytes, int kBlockGroups = 1>
 struct Block {
   static constexpr int kBytes = kBlockBytes, kGroups = kBlockGroups;
   static constexpr int kSubscales = 1, kZero = 0, kMostCode = 15;
-  static constexpr bool kSigned = false, kHasOffset = false;
+  static constexpr bool kSigned = false, kHasOffset = false, kIsFloat = false;
 };
 
 // Each byte, at most 127, less kValue, as int8.

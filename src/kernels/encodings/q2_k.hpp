@@ -8,7 +8,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q2_K : Block<84, 8> {
-  static constexpr int kSubscales = 2;
+  static constexpr int kSubscales = 2, kMostCode = 3;
   static constexpr bool kHasOffset = true;
   struct Low {
     static constexpr int Offset(int g) { return 16 + g / 4 * 32; }

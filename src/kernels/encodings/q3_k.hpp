@@ -8,7 +8,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q3_K : Block<110, 8> {
-  static constexpr int kSubscales = 2, kZero = 4;
+  static constexpr int kSubscales = 2, kZero = 4, kMostCode = 7;
   struct Low {
     static constexpr int Offset(int g) { return 32 + g / 4 * 32; }
     static constexpr int Shift(int g) { return g % 4 * 2; }

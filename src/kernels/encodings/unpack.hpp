@@ -1,4 +1,4 @@
-// From an encoding's codes and scales to floats, and to codes with a scale and an offset each.
+// From an encoding's codes and scales to floats.
 #pragma once
 
 #include "kernels/encodings/lanes.hpp"
@@ -94,54 +94,6 @@ void Dequantize(const void* blocks, size_t elements, float* out) {
   ForEachChunk<E>(static_cast<const uint8_t*>(blocks), elements / kGroupSize,
                   [&](const uint8_t* p, size_t g, auto count)
                       CAIRN_LAMBDA { DequantizeChunk<E, decltype(count)::value>(p, out + g * kGroupSize); });
-}
-
-template <class E, int kCount>
-HWY_INLINE void Unpack4Chunk(const uint8_t* p, uint8_t* HWY_RESTRICT codes, float* HWY_RESTRICT scales,
-                             float* HWY_RESTRICT offsets) {
-  alignas(64) float scale[kChunkGroups];
-  alignas(64) float offset[kChunkGroups];
-  E::template Scales<kCount>(p, scale, offset);
-  if constexpr (!E::kHasOffset) {
-    for (int i = 0; i < kChunkGroups; ++i) offset[i] = -E::kZero * scale[i];
-  }
-  __builtin_memcpy(scales, scale, kCount * sizeof(float));
-  __builtin_memcpy(offsets, offset, kCount * sizeof(float));
-  Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
-    constexpr int kStep = decltype(step)::value, kFirst = kStep * kStepCodes;
-    constexpr int kRest = kCount * kGroupSize - kFirst;
-    const StepCodes v = E::template Codes<InOrder<kStep, kCount>>(p);
-    __builtin_memcpy(codes + kFirst, &v, kRest < kStepCodes ? kRest : kStepCodes);
-  });
-}
-
-template <class E>
-void Unpack4(const void* row, size_t k, uint8_t* codes, float* scales, float* offsets) {
-  ForEachChunk<E>(static_cast<const uint8_t*>(row), k / kGroupSize,
-                  [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
-                    Unpack4Chunk<E, decltype(count)::value>(p, codes + g * kGroupSize, scales + g,
-                                                            offsets + g);
-                  });
-}
-
-template <class E>
-void Unpack8(const void* row, size_t k, int8_t* values, float* scales) {
-  ForEachChunk<E>(static_cast<const uint8_t*>(row), k / kGroupSize,
-                  [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
-                    constexpr int kCount = decltype(count)::value;
-                    alignas(64) float scale[kChunkGroups];
-                    alignas(64) float offset[kChunkGroups];
-                    E::template Scales<kCount>(p, scale, offset);
-                    __builtin_memcpy(scales + g, scale, kCount * sizeof(float));
-                    Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
-                      constexpr int kStep = decltype(step)::value, kFirst = kStep * kStepCodes;
-                      constexpr int kRest = kCount * kGroupSize - kFirst;
-                      alignas(64) int8_t block[kStepCodes];
-                      StoreValues<E, kCount, kStep>(p, block);
-                      __builtin_memcpy(values + g * kGroupSize + kFirst, block,
-                                       kRest < kStepCodes ? kRest : kStepCodes);
-                    });
-                  });
 }
 
 template <class E>

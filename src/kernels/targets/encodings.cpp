@@ -2,6 +2,7 @@
 #include "kernels/encodings/bf16.hpp"
 #include "kernels/encodings/f16.hpp"
 #include "kernels/encodings/f32.hpp"
+#include "kernels/encodings/fill_panel.hpp"
 #include "kernels/encodings/iq4_nl.hpp"
 #include "kernels/encodings/iq4_xs.hpp"
 #include "kernels/encodings/mxfp4.hpp"
@@ -15,7 +16,6 @@
 #include "kernels/encodings/q5_k.hpp"
 #include "kernels/encodings/q6_k.hpp"
 #include "kernels/encodings/q8_0.hpp"
-#include "kernels/encodings/unpack.hpp"
 #include "kernels/target_list.hpp"
 #if CAIRN_HAS_MADDUBS
 #include "kernels/encodings/gemv_x86.hpp"
@@ -28,15 +28,23 @@ namespace cairn::kernels::CAIRN_TARGET {
 namespace {
 
 template <class E>
-constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>, nullptr, nullptr, GemvFloatsPair<E>};
+constexpr auto Fill() {
+  if constexpr (E::kIsFloat) {
+    return &FillRounded<E>;
+  } else if constexpr (TakesCodes<E>()) {
+    return &FillCodes<E>;
+  } else if constexpr (E::kSubscales == 1) {
+    return &FillValues8<E>;
+  } else {
+    return &FillRounded<E>;
+  }
+}
+
 template <class E>
-constexpr EncodingKernels kBlocks = {Dequantize<E>, Gemv<E>, nullptr, nullptr, GemvPair<E>};
+constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>, GemvFloatsPair<E>,
+                                     PanelForm::values8, Fill<E>()};
 template <class E>
-constexpr EncodingKernels kBlocks4 = {Dequantize<E>, Gemv<E>, Unpack4<E>, nullptr, GemvPair<E>};
-template <class E>
-constexpr EncodingKernels kBlocks8 = {Dequantize<E>, Gemv<E>, nullptr, Unpack8<E>, GemvPair<E>};
-template <class E>
-constexpr EncodingKernels kBlocks48 = {Dequantize<E>, Gemv<E>, Unpack4<E>, Unpack8<E>, GemvPair<E>};
+constexpr EncodingKernels kBlocks = {Dequantize<E>, Gemv<E>, GemvPair<E>, FormOf<E>(), Fill<E>()};
 
 }  // namespace
 
@@ -49,31 +57,31 @@ const EncodingKernels* encoding_kernels(Encoding encoding) {
     case Encoding::bf16:
       return &kFloats<BF16>;
     case Encoding::q4_0:
-      return &kBlocks48<Q4_0>;
+      return &kBlocks<Q4_0>;
     case Encoding::q4_1:
-      return &kBlocks4<Q4_1>;
+      return &kBlocks<Q4_1>;
     case Encoding::q5_0:
-      return &kBlocks8<Q5_0>;
+      return &kBlocks<Q5_0>;
     case Encoding::q5_1:
       return &kBlocks<Q5_1>;
     case Encoding::q8_0:
-      return &kBlocks8<Q8_0>;
+      return &kBlocks<Q8_0>;
     case Encoding::q2_k:
       return &kBlocks<Q2_K>;
     case Encoding::q3_k:
       return &kBlocks<Q3_K>;
     case Encoding::q4_k:
-      return &kBlocks4<Q4_K>;
+      return &kBlocks<Q4_K>;
     case Encoding::q5_k:
       return &kBlocks<Q5_K>;
     case Encoding::q6_k:
       return &kBlocks<Q6_K>;
     case Encoding::iq4_nl:
-      return &kBlocks8<IQ4_NL>;
+      return &kBlocks<IQ4_NL>;
     case Encoding::iq4_xs:
-      return &kBlocks8<IQ4_XS>;
+      return &kBlocks<IQ4_XS>;
     case Encoding::mxfp4:
-      return &kBlocks8<MXFP4>;
+      return &kBlocks<MXFP4>;
   }
   return nullptr;
 }

@@ -31,39 +31,52 @@ HWY_INLINE VS8 broadcast4(const int8_t* p) {
   return hn::BitCast(ds8, hn::Set(di, word));
 }
 
+// The tile's values in element k, vector v.
+HWY_INLINE VS8 load_values(const int8_t* values, size_t k, size_t v) {
+  return hn::LoadU(ds8, values + (k / 4 * kVectors + v) * kLanes * 4);
+}
+
 #if !CAIRN_HAS_MADDUBS || CAIRN_HAS_VNNI
 static_assert(kRows % 2 == 0);
-HWY_INLINE void micro_values8(const WeightPanel& panel, size_t row, size_t k, size_t begin, size_t end,
-                              const ActivationTile& tile, float* HWY_RESTRICT out) {
+// Codes u8: those of form codes4, or values8's plus 128, whose sums start with −128 · Σ x.
+template <bool kOffset>
+HWY_INLINE void micro_codes(const WeightPanel& panel, size_t row, size_t k, size_t begin, size_t end,
+                            const ActivationTile& tile, float* HWY_RESTRICT out) {
   const size_t groups = k / kGroup;
   // Two pointers and multiples of k reach all rows within x86's addressing modes.
   const int8_t* HWY_RESTRICT low = panel.values + row * k + begin;
   const int8_t* HWY_RESTRICT high = low + kRows / 2 * k;
-  const uint8_t* HWY_RESTRICT a = tile.values + begin * kTile;
-  const int32_t* HWY_RESTRICT corrections = panel.corrections + row * groups;
+  const int8_t* HWY_RESTRICT a = tile.values + begin * kTile;
   const float* HWY_RESTRICT scales = panel.scales + row * groups;
+  const float* HWY_RESTRICT offsets = panel.offsets + row * groups;
   VF sum[kRows][kVectors];
   CAIRN_UNROLL(kRows, r, CAIRN_UNROLL(kVectors, v, sum[r][v] = hn::Zero(df)));
   for (size_t group = begin / kGroup; group < end / kGroup; ++group) {
+    const size_t at = group * kTile;
     VI acc[kRows][kVectors];
-    CAIRN_UNROLL(kRows, r, const VI start = hn::Set(di, corrections[r * groups + group]);
-                 CAIRN_UNROLL(kVectors, v, acc[r][v] = start));
-    const uint8_t* stop = a + kGroup * kTile;
+    CAIRN_UNROLL(kVectors, v,
+                 const VI start = kOffset ? hn::Zero(di) : hn::LoadU(di, tile.starts + at + v * kLanes);
+                 CAIRN_UNROLL(kRows, r, acc[r][v] = start));
+    const int8_t* stop = a + kGroup * kTile;
     hide(stop);
     do {
-      VU8 x[kVectors];
-      CAIRN_UNROLL(kVectors, v, x[v] = hn::LoadU(du8, a + v * kLanes * 4));
+      VS8 x[kVectors];
+      CAIRN_UNROLL(kVectors, v, x[v] = load_values(a, 0, v));
       CAIRN_UNROLL(kRows, r,
-                   const VS8 w = broadcast4(r < kRows / 2 ? low + r * k : high + (r - kRows / 2) * k);
-                   CAIRN_UNROLL(kVectors, v, acc[r][v] = Dot4(acc[r][v], x[v], w)));
+                   const VU8 w =
+                       hn::BitCast(du8, broadcast4(r < kRows / 2 ? low + r * k : high + (r - kRows / 2) * k));
+                   CAIRN_UNROLL(kVectors, v, acc[r][v] = Dot4(acc[r][v], w, x[v])));
       a += kTile * 4;
       low += 4;
       high += 4;
     } while (a != stop);
-    VF scale[kVectors];
-    CAIRN_UNROLL(kVectors, v, scale[v] = hn::LoadU(df, tile.scales + group * kTile + v * kLanes));
+    VF scale[kVectors], total[kVectors];
+    CAIRN_UNROLL(kVectors, v, scale[v] = hn::LoadU(df, tile.scales + at + v * kLanes);
+                 total[v] = kOffset ? hn::LoadU(df, tile.sums + at + v * kLanes) : hn::Zero(df));
     CAIRN_UNROLL(kRows, r, const VF s = hn::Set(df, scales[r * groups + group]); CAIRN_UNROLL(
                      kVectors, v,
+                     if constexpr (kOffset) sum[r][v] =
+                         hn::MulAdd(hn::Set(df, offsets[r * groups + group]), total[v], sum[r][v]);
                      sum[r][v] = hn::MulAdd(hn::ConvertTo(df, acc[r][v]), hn::Mul(s, scale[v]), sum[r][v])));
   }
   CAIRN_UNROLL(
@@ -71,54 +84,119 @@ HWY_INLINE void micro_values8(const WeightPanel& panel, size_t row, size_t k, si
       CAIRN_UNROLL(kVectors, v, float* HWY_RESTRICT o = out + (row + r) * kTile + v * kLanes;
                    hn::StoreU(begin == 0 ? sum[r][v] : hn::Add(sum[r][v], hn::LoadU(df, o)), df, o)));
 }
-#endif
 
-#if CAIRN_HAS_MADDUBS && !CAIRN_HAS_VNNI
+// ActivationTile's starts and sums of a group, for vector v of the tile.
+HWY_INLINE void store_sums(const int8_t* HWY_RESTRICT values, VF scale, size_t at, size_t,
+                           const ActivationTile& tile) {
+  VI total = hn::Zero(di);
+  CAIRN_UNROLL(kGroup / 4, i,
+               total = Dot4(total, hn::Set(du8, uint8_t{1}), hn::LoadU(ds8, values + i * 4 * kTile)));
+  hn::StoreU(hn::Neg(hn::ShiftLeft<7>(total)), di, tile.starts + at);
+  hn::StoreU(hn::Mul(scale, hn::ConvertTo(df, total)), df, tile.sums + at);
+}
+#else
 const DI16 di16;
 
-// Forms with one weight scale for each 32: 7-bit values, widened at every step, or 4-bit codes, whose sums
-// over a whole group of 32 stay exact in 16 bits (255 · 8 · 16 = 32,640).
-template <bool Codes4>
-HWY_INLINE void micro_group32(const WeightPanel& panel, size_t row, size_t k, size_t begin, size_t end,
+// Adds scale · x's scale · sums [+ offset · x's sum] to a row of `out`.
+template <bool kOffset>
+HWY_INLINE void accumulate(VI sums, VF scale, VF x_scale, VF offset, VF x_sum, bool first,
+                           float* HWY_RESTRICT out) {
+  VF base = first ? hn::Zero(df) : hn::LoadU(df, out);
+  if constexpr (kOffset) base = hn::MulAdd(offset, x_sum, base);
+  hn::StoreU(hn::MulAdd(hn::ConvertTo(df, sums), hn::Mul(scale, x_scale), base), df, out);
+}
+
+// Codes, kLength = 32 or 16 of them to a scale, whose sums stay exact in 16 bits. Additions may wrap: what
+// counts is the whole sum. codes4: 15 · 127 · 16 = 30,480. The others start with −16 (−32) · Σ x, which makes
+// a sum that of code − 16 (code − 32): 16 · 127 · 16 = 32 · 127 · 8 = 32,512. starts and half_starts hold
+// these for both 16-bit halves of a lane.
+template <size_t kLength, bool kStart, bool kOffset>
+HWY_INLINE void micro_codes(const WeightPanel& panel, size_t row, size_t k, size_t begin, size_t end,
+                            const ActivationTile& tile, float* HWY_RESTRICT out) {
+  const size_t groups = k / kLength;
+  const VI16 ones = hn::Set(di16, int16_t{1});
+  const int32_t* HWY_RESTRICT starts = kLength == kGroup ? tile.starts : tile.half_starts;
+  const int8_t* HWY_RESTRICT weights[kRows];
+  CAIRN_UNROLL(kRows, r, weights[r] = panel.values + (row + r) * k);
+  for (size_t kg = begin; kg < end; kg += kLength) {
+    const int8_t* HWY_RESTRICT a = tile.values + kg * kTile;
+    const size_t group = kg / kLength;
+    VI16 start[kVectors];
+    if constexpr (kStart || (kOffset && kLength < kGroup))
+      CAIRN_UNROLL(kVectors, v,
+                   start[v] = hn::BitCast(di16, hn::LoadU(di, starts + group * kTile + v * kLanes)));
+    VI16 sums[kRows][kVectors];
+    CAIRN_UNROLL(
+        kLength / 4, step, VS8 x[kVectors]; CAIRN_UNROLL(kVectors, v, x[v] = load_values(a, 4 * step, v));
+        CAIRN_UNROLL(kRows, r, const VU8 w = hn::BitCast(du8, broadcast4(weights[r] + kg + step * 4));
+                     CAIRN_UNROLL(kVectors, v, const VI16 product = Dot2(w, x[v]);
+                                  if constexpr (step > 0) sums[r][v] = hn::Add(sums[r][v], product);
+                                  else if constexpr (kStart) sums[r][v] = hn::Add(start[v], product);
+                                  else sums[r][v] = product; pin(sums[r][v]))));
+    VF x_scale[kVectors];
+    VF x_sum[kVectors];
+    const size_t scale = kg / kGroup * kTile;
+    CAIRN_UNROLL(
+        kVectors, v, x_scale[v] = hn::LoadU(df, tile.scales + scale + v * kLanes);
+        if constexpr (!kOffset) x_sum[v] = hn::Zero(df);
+        else if constexpr (kLength == kGroup) x_sum[v] = hn::LoadU(df, tile.sums + scale + v * kLanes);
+        else x_sum[v] =
+            hn::Mul(hn::ConvertTo(df, Dot2(start[v], ones)), hn::Mul(x_scale[v], hn::Set(df, -1.0f / 32))));
+    CAIRN_UNROLL(kRows, r, const size_t at = (row + r) * groups + group;
+                 const VF s = hn::Set(df, panel.scales[at]);
+                 const VF offset = kOffset ? hn::Set(df, panel.offsets[at]) : hn::Zero(df);
+                 CAIRN_UNROLL(kVectors, v,
+                              accumulate<kOffset>(Dot2(sums[r][v], ones), s, x_scale[v], offset, x_sum[v],
+                                                  kg == 0, out + (row + r) * kTile + v * kLanes)));
+  }
+}
+
+// Any 8-bit values. |w|, at most 128, is the unsigned side; the signed one is x or, where w is negative, ~x =
+// −x − 1, of which the correction takes the 1 back. Two products fit in 16 bits: 128 · 127 · 2 = 32,512, and
+// 128 · −128 · 2 = −32,768.
+HWY_INLINE void micro_values8(const WeightPanel& panel, size_t row, size_t k, size_t begin, size_t end,
                               const ActivationTile& tile, float* HWY_RESTRICT out) {
   const size_t groups = k / kGroup;
   const VI16 ones = hn::Set(di16, int16_t{1});
   const int8_t* HWY_RESTRICT weights[kRows];
-  CAIRN_UNROLL(kRows, r, weights[r] = panel.values + (row + r) * k);
+  CAIRN_UNROLL(kRows, r, weights[r] = panel.values + (row + r) * k * kValues8Bytes);
   for (size_t kg = begin; kg < end; kg += kGroup) {
-    const uint8_t* HWY_RESTRICT a = tile.values + kg * kTile;
+    const int8_t* HWY_RESTRICT a = tile.values + kg * kTile;
+    VI sums[kRows][kVectors];
     const size_t group = kg / kGroup;
-    VI acc[kRows][kVectors];
-    if constexpr (Codes4) {
-      VI16 narrow[kRows][kVectors];
-      CAIRN_UNROLL(kGroup / 4, step, VU8 x[kVectors];
-                   CAIRN_UNROLL(kVectors, v, x[v] = hn::LoadU(du8, a + (step * kVectors + v) * kLanes * 4));
-                   CAIRN_UNROLL(kRows, r, const VS8 w = broadcast4(weights[r] + kg + step * 4); CAIRN_UNROLL(
-                                    kVectors, v, const VI16 product = Dot2(x[v], w);
-                                    narrow[r][v] = step == 0 ? product : hn::Add(narrow[r][v], product);
-                                    pin(narrow[r][v]))));
-      CAIRN_UNROLL(kRows, r, CAIRN_UNROLL(kVectors, v, acc[r][v] = Dot2(narrow[r][v], ones)));
-    } else {
-      CAIRN_UNROLL(kRows, r, CAIRN_UNROLL(kVectors, v, acc[r][v] = hn::Zero(di)));
-      CAIRN_UNROLL(kGroup / 4, step, VU8 x[kVectors];
-                   CAIRN_UNROLL(kVectors, v, x[v] = hn::LoadU(du8, a + (step * kVectors + v) * kLanes * 4));
-                   CAIRN_UNROLL(kRows, r, const VS8 w = broadcast4(weights[r] + kg + step * 4); CAIRN_UNROLL(
-                                    kVectors, v, acc[r][v] = hn::Add(acc[r][v], Dot2(Dot2(x[v], w), ones));
-                                    pin(acc[r][v]))));
-    }
-    VF scale[kVectors];
-    VF total[kVectors];
-    CAIRN_UNROLL(kVectors, v, scale[v] = hn::LoadU(df, tile.scales + group * kTile + v * kLanes);
-                 if constexpr (Codes4) total[v] = hn::LoadU(df, tile.sums + group * kTile + v * kLanes));
+    CAIRN_UNROLL(kRows, r, const VI start = hn::Set(di, panel.corrections[(row + r) * groups + group]);
+                 CAIRN_UNROLL(kVectors, v, sums[r][v] = start));
     CAIRN_UNROLL(
-        kRows, r, const size_t at = (row + r) * groups + group;
-        const VI correction = hn::Set(di, panel.corrections[at]); const VF s = hn::Set(df, panel.scales[at]);
-        CAIRN_UNROLL(kVectors, v, float* HWY_RESTRICT o = out + (row + r) * kTile + v * kLanes;
-                     const VF product = hn::ConvertTo(df, hn::Add(acc[r][v], correction));
-                     VF base = kg == 0 ? hn::Zero(df) : hn::LoadU(df, o);
-                     if constexpr (Codes4) base = hn::MulAdd(hn::Set(df, panel.offsets[at]), total[v], base);
-                     hn::StoreU(hn::MulAdd(product, hn::Mul(s, scale[v]), base), df, o)));
+        kGroup / 4, step, VS8 x[kVectors]; CAIRN_UNROLL(kVectors, v, x[v] = load_values(a, 4 * step, v));
+        CAIRN_UNROLL(
+            kRows, r, const int8_t* p = weights[r] + (kg + step * 4) * kValues8Bytes;
+            const VS8 signs = broadcast4(p); const VU8 size = hn::BitCast(du8, broadcast4(p + 4));
+            CAIRN_UNROLL(kVectors, v,
+                         sums[r][v] = hn::Add(sums[r][v], Dot2(Dot2(size, hn::Xor(x[v], signs)), ones));
+                         pin(sums[r][v]))));
+    VF x_scale[kVectors];
+    CAIRN_UNROLL(kVectors, v, x_scale[v] = hn::LoadU(df, tile.scales + group * kTile + v * kLanes));
+    CAIRN_UNROLL(kRows, r, const VF s = hn::Set(df, panel.scales[(row + r) * groups + group]);
+                 CAIRN_UNROLL(kVectors, v,
+                              accumulate<false>(sums[r][v], s, x_scale[v], s, s, kg == 0,
+                                                out + (row + r) * kTile + v * kLanes)));
   }
+}
+
+// ActivationTile's starts and sums of a group, whose first vector lies at `at`, for vector v of the tile.
+HWY_INLINE void store_sums(const int8_t* HWY_RESTRICT values, VF scale, size_t at, size_t first,
+                           const ActivationTile& tile) {
+  const VU8 ones = hn::Set(du8, uint8_t{1});
+  VI16 half[2];
+  CAIRN_UNROLL(
+      2, h, half[h] = hn::Zero(di16); CAIRN_UNROLL(
+          4, i, half[h] = hn::Add(half[h], Dot2(ones, hn::LoadU(ds8, values + (h * 16 + i * 4) * kTile))));
+      hn::StoreU(hn::BitCast(di, hn::Neg(hn::ShiftLeft<5>(half[h]))), di,
+                 tile.half_starts + at + first + h * kTile));
+  const VI16 whole = hn::Add(half[0], half[1]);
+  hn::StoreU(hn::BitCast(di, hn::Neg(hn::ShiftLeft<4>(whole))), di, tile.starts + at);
+  const VI total = Dot2(whole, hn::Set(di16, int16_t{1}));
+  hn::StoreU(hn::Mul(scale, hn::ConvertTo(df, total)), df, tile.sums + at);
 }
 #endif
 
@@ -134,22 +212,31 @@ HWY_INLINE void for_blocks(size_t rows, size_t k, const Micro& micro) {
 
 void multiply(PanelForm form, const WeightPanel& panel, size_t rows, size_t k, const ActivationTile& tile,
               float* out) {
+#define CAIRN_MULTIPLY(...)                                                \
+  for_blocks(rows, k, [&](size_t row, size_t begin, size_t end) HWY_ATTR { \
+    __VA_ARGS__(panel, row, k, begin, end, tile, out);                     \
+  })
 #if CAIRN_HAS_MADDUBS && !CAIRN_HAS_VNNI
-  if (form == PanelForm::codes4) {
-    for_blocks(rows, k, [&](size_t row, size_t begin, size_t end) HWY_ATTR {
-      micro_group32<true>(panel, row, k, begin, end, tile, out);
-    });
-  } else {
-    for_blocks(rows, k, [&](size_t row, size_t begin, size_t end) HWY_ATTR {
-      micro_group32<false>(panel, row, k, begin, end, tile, out);
-    });
+  switch (form) {
+    case PanelForm::codes4:
+      return CAIRN_MULTIPLY(micro_codes<32, false, true>);
+    case PanelForm::codes5:
+      return CAIRN_MULTIPLY(micro_codes<32, true, false>);
+    case PanelForm::codes5_offset:
+      return CAIRN_MULTIPLY(micro_codes<32, true, true>);
+    case PanelForm::codes6:
+      return CAIRN_MULTIPLY(micro_codes<16, true, false>);
+    case PanelForm::codes6_offset:
+      return CAIRN_MULTIPLY(micro_codes<16, true, true>);
+    case PanelForm::values8:
+      break;
   }
+  CAIRN_MULTIPLY(micro_values8);
 #else
-  (void)form;
-  for_blocks(rows, k, [&](size_t row, size_t begin, size_t end) HWY_ATTR {
-    micro_values8(panel, row, k, begin, end, tile, out);
-  });
+  if (form == PanelForm::codes4) return CAIRN_MULTIPLY(micro_codes<true>);
+  CAIRN_MULTIPLY(micro_codes<false>);
 #endif
+#undef CAIRN_MULTIPLY
 }
 
 void multiply_f32(const float* weights, size_t rows, size_t k, const float* x, float* out) {
@@ -182,18 +269,16 @@ void quantize_tile(const float* x, size_t k, const ActivationTile& tile) {
       const VF scale = hn::MulAdd(largest, hn::Set(df, 1.0f / 127), poison);
       // The floor keeps 0 · (1 / 0) out of a group of zeros; such a group's scale is 0 all the same.
       const VF inverse = hn::Div(hn::Set(df, 127.0f), hn::Max(largest, hn::Set(df, 1e-30f)));
-      VI total = hn::Zero(di);
-      uint8_t* HWY_RESTRICT out = tile.values + group * kGroup * kTile + v * kLanes * 4;
+      int8_t* HWY_RESTRICT out = tile.values + group * kGroup * kTile + v * kLanes * 4;
       for (size_t i = 0; i < kGroup; i += 4) {
         VI word = hn::Zero(di);
         CAIRN_UNROLL(4, j, const VI q = hn::NearestInt(hn::Mul(hn::LoadU(df, in + (i + j) * kTile), inverse));
-                     total = hn::Add(total, q);
                      word = hn::Or(word, hn::ShiftLeft<8 * j>(hn::And(q, hn::Set(di, 255)))));
-        hn::StoreU(hn::BitCast(du8, hn::Xor(word, hn::Set(di, static_cast<int32_t>(0x80808080)))), du8,
-                   out + i * kTile);
+        hn::StoreU(hn::BitCast(ds8, word), ds8, out + i * kTile);
       }
-      hn::StoreU(scale, df, tile.scales + group * kTile + v * kLanes);
-      hn::StoreU(hn::Mul(scale, hn::ConvertTo(df, total)), df, tile.sums + group * kTile + v * kLanes);
+      const size_t at = group * kTile + v * kLanes;
+      hn::StoreU(scale, df, tile.scales + at);
+      store_sums(out, scale, at, group * kTile, tile);
     }
   }
 }
@@ -201,8 +286,8 @@ void quantize_tile(const float* x, size_t k, const ActivationTile& tile) {
 }  // namespace
 
 const GemmKernels& gemm_table() {
-  static constexpr GemmKernels table{kTile,        kRows,         kCodes4,      kMostValue, &quantize_tile,
-                                     &fill_floats, &fill_values8, &fill_codes4, &multiply,  &multiply_f32};
+  static constexpr GemmKernels table{kTile,          kRows,     kHasHalves,   kValues8Bytes,
+                                     &quantize_tile, &multiply, &multiply_f32};
   return table;
 }
 
