@@ -64,7 +64,7 @@ HWY_INLINE void FillCodesChunk(const uint8_t* p, int8_t* HWY_RESTRICT codes, flo
   Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
     constexpr int kStep = decltype(step)::value, kFirst = kStep * kStepCodes;
     constexpr int kRest = kCount * kGroupSize - kFirst;
-    StepCodes v = E::template Codes<kStep, kCount>(p);
+    StepCodes v = E::template Codes<InOrder<kStep, kCount>>(p);
     if constexpr (CodeShift<E>() != 0) {
 #if CAIRN_HAS_MADDUBS
       v = hn::Add(v, hn::Set(DU8(), CodeShift<E>()));
