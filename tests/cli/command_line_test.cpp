@@ -173,7 +173,7 @@ TEST_F(CommandLine, HelpAndVersionAnswer) {
   EXPECT_LT(sampling, memory);
   EXPECT_LT(memory, research);
   EXPECT_GT(help.find("--prefill "), research);
-  EXPECT_THAT(help, HasSubstr("the usual way of reading is faster"));
+  EXPECT_THAT(help, HasSubstr("for an NPU: on the CPU itself"));
 }
 
 TEST_F(CommandLine, DefaultsComeFromTheFileAndTheEnvironment) {

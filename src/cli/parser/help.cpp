@@ -77,17 +77,19 @@ Entry describe(const CLI::Option& option) {
     for (size_t i = 1; i < longs.size(); ++i) others.push_back("--" + longs[i]);
   }
   std::vector<std::string> notes;
-  if (option.get_items_expected_max() > 0 && !option.get_positional()) {
+  if (option.get_items_expected_max() > 0) {
     const auto [type, range] = type_and_range(option);
-    entry.value = type;
+    if (!option.get_positional()) entry.value = type;
     if (range.find('|') != std::string::npos) {
       for (size_t at = 0; at <= range.size();) {
         const size_t end = std::min(range.find('|', at), range.size());
         entry.values.push_back(range.substr(at, end - at));
         at = end + 1;
       }
-      entry.value = range.size() <= 32 ? range : "NAME";
-      if (range.size() > 32) notes.push_back(fmt::format("{}", fmt::join(entry.values, ", ")));
+      const bool beside = !option.get_positional() && range.size() <= 32;
+      if (beside) entry.value = range;
+      if (!beside && !option.get_positional()) entry.value = "NAME";
+      if (!beside) notes.push_back(fmt::format("{}", fmt::join(entry.values, ", ")));
     } else if (!range.empty()) {
       notes.push_back(range);
     }
