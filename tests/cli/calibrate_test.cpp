@@ -135,9 +135,9 @@ TEST_F(CalibrateCommand, RefusesInOneLine) {
   EXPECT_THAT(
       refusal({"eval", model_, "--perplexity", text_, "--quantize", "token", "--precision", "f32"}, 2),
       HasSubstr("--precision f32"));
-  EXPECT_THAT(refusal(calibrate({"--device", "abacus"}), 2), HasSubstr("abacus"));
+  EXPECT_THAT(refusal(calibrate({"--force", "--device", "abacus"}), 2), HasSubstr("abacus"));
   write_file(text_, "the cat");
-  EXPECT_THAT(refusal(calibrate(), 2), HasSubstr("the calibration text is too short"));
+  EXPECT_THAT(refusal(calibrate({"--force"}), 2), HasSubstr("the calibration text is too short"));
 }
 
 TEST_F(CalibrateCommand, ControlCKeepsWhatWasDone) {

@@ -133,7 +133,7 @@ TEST_F(ChatTerminal, TabCompletes) {
 TEST_F(ChatTerminal, CtrlZStopsAndGoesOn) {
   const std::string chat = std::string(CAIRN_PROGRAM) + " chat " + model() + " -n 2 --temperature 0";
   Program program({"-c", "set -m; " + chat + "; echo stop''ped; read line; fg >/dev/null"},
-                  Program::Input::terminal, Program::Errors::pipe, "/bin/bash");
+                  Program::Input::terminal, Program::Errors::terminal, "/bin/bash");
   program.expect_prompt();
   program.write("hel\x1a");
   program.expect("stopped");
@@ -142,10 +142,10 @@ TEST_F(ChatTerminal, CtrlZStopsAndGoesOn) {
   program.write("\r");
   program.wait_for([&] { return (program.terminal().c_lflag & ICANON) == 0; });
   program.write("lo\r");
-  program.wait_for([&] { return program.err.find("decode") != std::string::npos; });
+  program.expect("decode");
   program.expect_prompt();
   program.write("/save ~/saved.json\r/bye\r");
-  EXPECT_EQ(program.status(), 0) << program.err;
+  EXPECT_EQ(program.status(), 0) << program.out;
   EXPECT_EQ(saved()[0]["content"], "hello");
 }
 

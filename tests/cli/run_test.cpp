@@ -125,8 +125,6 @@ TEST_F(Run, SeedsRepeat) {
   };
   EXPECT_EQ(tokens("7"), tokens("7"));
   EXPECT_NE(tokens("7"), tokens("8"));
-  EXPECT_NE(tokens("-1"), tokens("-1")) << "a new one each time";
-  EXPECT_NE(tokens("18446744073709551615"), tokens("-1"));
 }
 
 TEST_F(Run, BrokenUtf8InThePrompt) {
@@ -179,7 +177,8 @@ TEST_F(Run, NanIsReported) {
   EXPECT_THAT(program.err, HasSubstr("position 0"));
 }
 
-TEST_F(Run, EndsQuietlyWhenNobodyReads) {
+// As other programs end whose reader has seen enough.
+TEST_F(Run, ClosedOutputEndsItQuietly) {
   Program program(command({"-p", "x", "-n", "100", "--ignore-end"}));
   program.close_output();
   EXPECT_EQ(program.status(), 1000 + SIGPIPE);

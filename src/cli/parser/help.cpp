@@ -86,12 +86,14 @@ Entry describe(const CLI::Option& option) {
         entry.values.push_back(range.substr(at, end - at));
         at = end + 1;
       }
-      if (!option.get_positional()) entry.value = range.size() <= 32 ? range : "NAME";
-      if (range.size() > 32) notes.push_back(fmt::format("{}", fmt::join(entry.values, ", ")));
-    } else if (!range.empty() && !option.get_positional()) {
+      const bool beside = !option.get_positional() && range.size() <= 32;
+      if (beside) entry.value = range;
+      if (!beside && !option.get_positional()) entry.value = "NAME";
+      if (!beside) notes.push_back(fmt::format("{}", fmt::join(entry.values, ", ")));
+    } else if (!range.empty()) {
       notes.push_back(range);
     }
-    if (const std::string given = option.get_default_str(); !given.empty() && !option.get_positional())
+    if (const std::string given = option.get_default_str(); !given.empty())
       notes.push_back("default " + given);
   }
   if (!others.empty()) notes.push_back(fmt::format("also {}", fmt::join(others, ", ")));
