@@ -29,9 +29,6 @@ struct EncodingKernels {
   // y[r] = row r · x for r in [0, rows): decode's matrix-vector product, bound by memory bandwidth.
   void (*gemv)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
                float* y);
-  // The same for x + rest, the second being what rounding the first left.
-  void (*gemv_pair)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
-                    const QuantizedVector& rest, float* y);
   // Null unless the encoding is w = scale * code + offset with code in [0, 15], one scale and offset for each
   // 32 elements: writes codes[k], scales[k / 32], offsets[k / 32]. Instruction sets without VNNI sum such
   // codes exactly in 16 bits.
@@ -39,6 +36,9 @@ struct EncodingKernels {
   // Null unless the encoding is w = scale * value, one scale for each 32 elements and value in [-128, 127]:
   // writes values[k], scales[k / 32].
   void (*unpack8)(const void* row, size_t k, int8_t* values, float* scales);
+  // As gemv for x + rest, the second being what rounding the first left.
+  void (*gemv_pair)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+                    const QuantizedVector& rest, float* y);
 };
 
 const EncodingKernels& encoding_kernels(Encoding encoding, Target target);

@@ -35,7 +35,7 @@ struct Circumstances {
   uint64_t file_bytes = 0;  // that a file may have at most; 0: no limit
 };
 
-// Runs the program; ends it and fails the test when it takes longer than a minute.
+// Runs the program; ends it and fails the test when it takes longer than four minutes.
 Outcome run_under(const std::vector<std::string>& arguments, const Circumstances& circumstances = {});
 
 void expect_inputs_are_no_outputs(const Command& command);

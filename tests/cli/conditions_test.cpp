@@ -81,8 +81,8 @@ class Conditions : public ::testing::TestWithParam<const char*> {
     if (name == "timeline") {
       std::string prompt;
       for (int i = 0; i < 40; ++i) prompt += "stone " + std::to_string(i) + " ";
-      Command made = make({"run", model, "--raw", "-p", prompt, "-n", "2", "--prefill", "cpu", "--chunk",
-                           "32", "--threads", "1"},
+      Command made = make({"run", model, "--raw", "--no-stats", "-p", prompt, "-n", "2", "--prefill", "cpu",
+                           "--chunk", "32", "--threads", "1"},
                           {model}, {"--timeline", out});
       made.streams = true;
       return made;

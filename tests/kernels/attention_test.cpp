@@ -194,22 +194,24 @@ TEST_P(Attention, LargeChannelsLeaveTheOthersTheirBits) {
 }
 
 TEST_P(Attention, TokensMatchDoublePrecision) {
-  const size_t group = 2, positions = 150;
-  for (const size_t n : {16, 20, 64}) {
-    for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32}) {
-      const Cache keys(attention_, format, random_floats(positions * n, 9), n);
-      const Cache values(attention_, format, random_floats(positions * n, 10), n);
-      const AttentionShape shape{n, group, 0.7f, 3.0f, 0};
-      const std::vector<float> queries = random_floats(group * n, 11);
-      std::vector<float> out(group * n), maxima(group), sums(group);
-      for (const uint32_t end : {1u, 20u, 150u}) {
-        std::vector<float> scratch(group * end);
-        attention_.token(shape, keys.rows(), values.rows(), 0, end, queries.data(), out.data(), maxima.data(),
-                         sums.data(), scratch.data());
-        for (size_t head = 0; head < group; ++head) {
-          const std::vector<double> expected =
-              attend(shape, keys.kept, values.kept, end - 1, &queries[head * n]);
-          for (size_t d = 0; d < n; ++d) EXPECT_NEAR(out[head * n + d] / sums[head], expected[d], 2e-5);
+  const size_t positions = 150;
+  for (const size_t group : {1, 2, 3, 4, 8}) {
+    for (const size_t n : {16, 20, 64, 100}) {
+      for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32}) {
+        const Cache keys(attention_, format, random_floats(positions * n, 9), n);
+        const Cache values(attention_, format, random_floats(positions * n, 10), n);
+        const AttentionShape shape{n, group, 0.7f, 3.0f, 0};
+        const std::vector<float> queries = random_floats(group * n, 11);
+        std::vector<float> out(group * n), maxima(group), sums(group);
+        for (const uint32_t end : {1u, 20u, 150u}) {
+          std::vector<float> scratch(group * end);
+          attention_.token(shape, keys.rows(), values.rows(), 0, end, queries.data(), out.data(),
+                           maxima.data(), sums.data(), scratch.data());
+          for (size_t head = 0; head < group; ++head) {
+            const std::vector<double> expected =
+                attend(shape, keys.kept, values.kept, end - 1, &queries[head * n]);
+            for (size_t d = 0; d < n; ++d) EXPECT_NEAR(out[head * n + d] / sums[head], expected[d], 2e-5);
+          }
         }
       }
     }

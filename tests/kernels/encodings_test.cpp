@@ -42,25 +42,31 @@ class Encodings : public testing::TestWithParam<Case> {
     return out;
   }
 
-  // y against Σ w x in double precision, within 1e-5 of Σ |w x|.
+  // y against Σ w x in double precision, within 1e-5 of Σ |w x|, for one vector and for two.
   void check_gemv(std::span<const uint8_t> weights, size_t rows, size_t k, size_t shift) const {
     const size_t row_bytes = bytes_of(k);
     ASSERT_EQ(weights.size(), row_bytes * rows);
     Exact exact(weights, shift);
-    const Activations activations(k + rows, k);
-    const QuantizedVector x = activations.view();
+    const Activations activations(k + rows, k), others(k + rows + 1, k);
+    const QuantizedVector x = activations.view(), rest = others.view();
     const std::vector<float> w = dequantize(weights);
-    std::vector<float> y(rows, std::nanf(""));
+    std::vector<float> y(rows, std::nanf("")), both(rows, std::nanf(""));
     kernels.gemv(exact.data(), row_bytes, rows, k, x, y.data());
+    kernels.gemv_pair(exact.data(), row_bytes, rows, k, x, rest, both.data());
     for (size_t r = 0; r < rows; ++r) {
-      double sum = 0, magnitude = 0;
+      double sum = 0, magnitude = 0, rest_sum = 0, rest_magnitude = 0;
       for (size_t i = 0; i < k; ++i) {
         const double product = static_cast<double>(w[r * k + i]) * x.values[i] * x.scales[i / kGroup];
+        const double other = static_cast<double>(w[r * k + i]) * rest.values[i] * rest.scales[i / kGroup];
         sum += product;
         magnitude += std::abs(product);
+        rest_sum += other;
+        rest_magnitude += std::abs(other);
       }
       ASSERT_NEAR(y[r], sum, 1e-5 * magnitude)
           << "row " << r << " of " << rows << ", k " << k << ", shift " << shift;
+      ASSERT_NEAR(both[r], sum + rest_sum, 1e-5 * (magnitude + rest_magnitude))
+          << "pair, row " << r << " of " << rows << ", k " << k << ", shift " << shift;
     }
   }
 };

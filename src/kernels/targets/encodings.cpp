@@ -28,15 +28,15 @@ namespace cairn::kernels::CAIRN_TARGET {
 namespace {
 
 template <class E>
-constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>, GemvFloatsPair<E>, nullptr, nullptr};
+constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>, nullptr, nullptr, GemvFloatsPair<E>};
 template <class E>
-constexpr EncodingKernels kBlocks = {Dequantize<E>, Gemv<E>, GemvPair<E>, nullptr, nullptr};
+constexpr EncodingKernels kBlocks = {Dequantize<E>, Gemv<E>, nullptr, nullptr, GemvPair<E>};
 template <class E>
-constexpr EncodingKernels kBlocks4 = {Dequantize<E>, Gemv<E>, GemvPair<E>, Unpack4<E>, nullptr};
+constexpr EncodingKernels kBlocks4 = {Dequantize<E>, Gemv<E>, Unpack4<E>, nullptr, GemvPair<E>};
 template <class E>
-constexpr EncodingKernels kBlocks8 = {Dequantize<E>, Gemv<E>, GemvPair<E>, nullptr, Unpack8<E>};
+constexpr EncodingKernels kBlocks8 = {Dequantize<E>, Gemv<E>, nullptr, Unpack8<E>, GemvPair<E>};
 template <class E>
-constexpr EncodingKernels kBlocks48 = {Dequantize<E>, Gemv<E>, GemvPair<E>, Unpack4<E>, Unpack8<E>};
+constexpr EncodingKernels kBlocks48 = {Dequantize<E>, Gemv<E>, Unpack4<E>, Unpack8<E>, GemvPair<E>};
 
 }  // namespace
 

@@ -130,19 +130,30 @@ HWY_INLINE VU8 shifted(VU8 x) {  // left for N > 0; bits cross bytes, masks take
   }
 }
 
-// mask ? a : b, bit by bit
-HWY_INLINE VU8 merge(VU8 mask, VU8 a, VU8 b) {
-  return hn::Or(hn::And(mask, a), hn::AndNot(mask, b));
+// Bits `mask` of b and those kShift above them in a change places.
+template <int kShift>
+HWY_INLINE void swap_bits(VU8& a, VU8& b, uint8_t mask) {
+  const VU8 differ = hn::And(hn::Xor(shifted<-kShift>(a), b), hn::Set(du8, mask));
+  b = hn::Xor(b, differ);
+  a = hn::Xor(a, shifted<kShift>(differ));
 }
 
-// The table's rows as vectors, 128 added where the product wants unsigned weights.
+// The table's rows as vectors, 128 added where the product wants unsigned weights. Codes of one or two bits
+// lie several to a nibble: a vector each looks up one of them.
 template <int Level>
 struct Tables {
-  static constexpr size_t kCount = Level <= 4 ? 1 : Level == 5 ? 2 : 4;
+  static constexpr size_t kCount = Level == 1 ? 4 : Level == 2 ? 2 : Level <= 4 ? 1 : Level == 5 ? 2 : 4;
   VU8 entries[kCount];
   HWY_INLINE Tables(const PlaneTable& table, uint8_t flip) {
+    alignas(16) int8_t rows[kCount][16];
+    for (size_t row = 0; row < kCount; ++row) {
+      for (size_t nibble = 0; nibble < 16; ++nibble) {
+        rows[row][nibble] = Level <= 2 ? table.entries[0][nibble >> (row * static_cast<size_t>(Level))]
+                                       : table.entries[row][nibble];
+      }
+    }
     CAIRN_UNROLL(kCount, i,
-                 entries[i] = hn::Xor(hn::LoadDup128(du8, reinterpret_cast<const uint8_t*>(table.entries[i])),
+                 entries[i] = hn::Xor(hn::LoadDup128(du8, reinterpret_cast<const uint8_t*>(rows[i])),
                                       hn::Set(du8, flip)));
   }
 };
@@ -152,31 +163,30 @@ template <int Level, class Visit>
 HWY_INLINE void unpack(const VU8* p, const Tables<Level>& tables, const Visit& visit) {
   const VU8 low4 = hn::Set(du8, 0x0F);
   if constexpr (Level == 1) {
-    CAIRN_UNROLL(kSlices, i, const VU8 nibble = hn::And(shifted<-static_cast<int>(i)>(p[0]), low4);
-                 visit(i, hn::TableLookupBytes(tables.entries[0], nibble)));
+    const VU8 nibbles[2] = {hn::And(p[0], low4), hn::And(shifted<-4>(p[0]), low4)};
+    CAIRN_UNROLL(kSlices, i, visit(i, hn::TableLookupBytes(tables.entries[i % 4], nibbles[i / 4])));
     return;
   } else {
     // Fields of two bits: of even slices in pairs[0], of odd ones in pairs[1].
-    const VU8 m55 = hn::Set(du8, 0x55);
-    const VU8 pairs[2] = {merge(m55, p[1], shifted<1>(p[0])), merge(m55, shifted<-1>(p[1]), p[0])};
+    VU8 pairs[2] = {p[1], p[0]};
+    swap_bits<1>(pairs[0], pairs[1], 0x55);
     if constexpr (Level == 2) {
-      CAIRN_UNROLL(kSlices, i,
-                   const VU8 nibble = hn::And(shifted<-static_cast<int>(i / 2 * 2)>(pairs[i % 2]), low4);
-                   visit(i, hn::TableLookupBytes(tables.entries[0], nibble)));
+      CAIRN_UNROLL(kSlices, i, const VU8 nibble = hn::And(shifted < i >= 4 ? -4 : 0 > (pairs[i % 2]), low4);
+                   visit(i, hn::TableLookupBytes(tables.entries[i / 2 % 2], nibble)));
     } else {
       VU8 rest[2];
       if constexpr (Level == 3) {
         rest[0] = shifted<1>(p[2]);
         rest[1] = p[2];
       } else {
-        rest[0] = merge(m55, p[3], shifted<1>(p[2]));
-        rest[1] = merge(m55, shifted<-1>(p[3]), p[2]);
+        rest[0] = p[3];
+        rest[1] = p[2];
+        swap_bits<1>(rest[0], rest[1], 0x55);
       }
       // Fields of four bits: quads[i % 4] has slices i and i + 4.
-      const VU8 m33 = hn::Set(du8, 0x33);
-      VU8 quads[4];
-      CAIRN_UNROLL(2, odd, quads[odd] = merge(m33, rest[odd], shifted<2>(pairs[odd]));
-                   quads[odd + 2] = merge(m33, shifted<-2>(rest[odd]), pairs[odd]));
+      VU8 quads[4] = {rest[0], rest[1], pairs[0], pairs[1]};
+      swap_bits<2>(quads[0], quads[2], 0x33);
+      swap_bits<2>(quads[1], quads[3], 0x33);
       CAIRN_UNROLL(
           kSlices, i, const VU8 nibble = hn::And(shifted < i >= 4 ? -4 : 0 > (quads[i % 4]), low4);
           VU8 w = hn::TableLookupBytes(tables.entries[0], nibble); if constexpr (Level >= 5) {
