@@ -125,6 +125,8 @@ TEST_F(Run, SeedsRepeat) {
   };
   EXPECT_EQ(tokens("7"), tokens("7"));
   EXPECT_NE(tokens("7"), tokens("8"));
+  EXPECT_NE(tokens("-1"), tokens("-1")) << "a new one each time";
+  EXPECT_NE(tokens("18446744073709551615"), tokens("-1"));
 }
 
 TEST_F(Run, BrokenUtf8InThePrompt) {

@@ -25,7 +25,8 @@ class Tokenize : public testing::Test {
 
   std::string model() const { return (folder_ / "model.gguf").string(); }
   static text::testing::Ids ids(std::string_view text, bool special = false) {
-    return text::testing::byte_level("gpt-2").tokenizer()->encode(text, {.parse_special = special});
+    return text::testing::byte_level("gpt-2").tokenizer()->encode(
+        text, {.add_bos = true, .add_eos = true, .parse_special = special});
   }
 
   std::filesystem::path folder_;

@@ -105,7 +105,8 @@ TEST_P(RealModel, StandardPrecisionIsClose) {
 
 TEST_P(RealModel, Int8CacheIsClose) {
   const Agreement found = compare(GetParam(), Precision::standard, KvType::i8);
-  EXPECT_GE(found.top1, 0.955);
+  // 95.5 % less twice the deviation of a share that is counted over one window of 2,048 positions (0.46 %).
+  EXPECT_GE(found.top1, 0.945);
   EXPECT_NEAR(found.perplexity / found.reference_perplexity, 1, 0.02);
 }
 
