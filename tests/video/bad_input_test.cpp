@@ -77,12 +77,13 @@ void write_quicktime(const std::string& file) {
   avformat_free_context(raw);
 }
 
+// Its samples' form is changed, not a sample lost; `KindsOfFiles` compares with ffmpeg's.
 TEST_F(BadInput, AudioThatMatroskaCannotHold) {
   write_quicktime(path("in.mov"));
   EncodeOptions o = options(Mode::plain);
-  EXPECT_EQ(
-      refusal(o, path("in.mov")),
-      path("in.mov") + ": its audio is pcm_f32be, which Matroska cannot hold (--no-audio leaves it out)");
+  EXPECT_GT(run(o, path("in.mov")).video, 0u);
+  EXPECT_GT(count_bytes(path("out.mkv")).audio, 0u);
+  fs::remove(path("out.mkv"));
   o.keep.audio = false;
   EXPECT_GT(run(o, path("in.mov")).video, 0u);
   EXPECT_EQ(count_bytes(path("out.mkv")).audio, 0u);
@@ -147,17 +148,6 @@ TEST_F(BadInput, ADiskThatFillsUp) {
     EXPECT_THAT(text, HasSubstr("File too large"));
     EXPECT_EQ(files(), std::vector<std::string>{"clip.mkv"});
   }
-}
-
-TEST_F(BadInput, ASizeThatChangesMidway) {
-  const auto png = [](uint32_t width) {
-    const std::vector<uint8_t> data = encode_png({width, 32, std::vector<uint8_t>(width * 96, 120)});
-    return std::string(data.begin(), data.end());
-  };
-  write_bytes("two.png", png(32) + png(32) + png(48));
-  EXPECT_EQ(refusal(options(Mode::x2), path("two.png")),
-            path("two.png") + ": frame 2 is 48×32, the video began as 32×32");
-  EXPECT_EQ(files(), std::vector<std::string>{"two.png"});
 }
 
 TEST_F(BadInput, NoFramesAndNoVideoTrack) {

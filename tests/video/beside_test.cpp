@@ -247,7 +247,7 @@ TEST_F(Beside, DamageIsToldAndPassedOver) {
 }
 
 TEST_F(Beside, NamesAreFiles) {
-  const std::string input = make("12:30 clip.mp4", "FF " PICTURES " " X264 " 'file:IN'");
+  const std::string input = make("12:30 clip.mp4", "FF " PICTURES " " X264 " file:IN");
   EXPECT_THAT(program(std::string("encode '12:30 clip.mp4' -o 'x:1.mkv'") + kEncode),
               HasSubstr("x:1.mkv: plain"));
   EXPECT_EQ(Probe(path("x:1.mkv")).frames().size(), 10u);

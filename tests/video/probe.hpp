@@ -97,21 +97,26 @@ inline std::vector<std::string> unlike(const Probe& file, const Probe& reference
   const std::vector<Json> ours = file.streams(), theirs = reference.streams();
   check(ours.size() == theirs.size(), "streams", ours.size(), theirs.size());
   if (ours.size() != theirs.size()) return lines;
+  int videos = 0;
   for (size_t i = 0; i < ours.size(); ++i) {
     const Json &a = ours[i], &b = theirs[i];
     const std::string type = b["codec_type"], what = fmt::format("stream {} ({})", i, type);
     check(a["codec_type"] == type, what + " type", a["codec_type"].dump(), type);
-    if (i != 0 || type != "video")
+    if (type != "video" || videos++ != 0)  // the first is coded anew
       check(a["codec_name"] == b["codec_name"], what + " codec", a["codec_name"].dump(),
             b["codec_name"].dump());
     check(a["disposition"] == b["disposition"], what + " flags", a["disposition"].dump(),
           b["disposition"].dump());
     check(tags_of(a) == tags_of(b), what + " tags", Json(tags_of(a)).dump(), Json(tags_of(b)).dump());
     for (const char* key : {"channels", "sample_rate", "channel_layout"}) {
-      if (type == "audio") check(a[key] == b[key], what + " " + key, a[key].dump(), b[key].dump());
+      const auto field = [&](const Json& stream) { return stream.value(key, Json()); };
+      if (type == "audio") check(field(a) == field(b), what + " " + key, field(a).dump(), field(b).dump());
     }
-    check(std::abs(number(a, "start_time") - number(b, "start_time")) <= tolerance.time, what + " start",
-          number(a, "start_time"), number(b, "start_time"));
+    // Of subtitles ffprobe has a start only where it came to one while it looked for parameters; their
+    // packets' times are compared below.
+    const double start = number(a, "start_time"), start_wanted = number(b, "start_time");
+    const bool unknown = type == "subtitle" || std::isnan(start_wanted);
+    check(unknown || std::abs(start - start_wanted) <= tolerance.time, what + " start", start, start_wanted);
     const auto none = std::vector<double>();
     const auto times_of = [&](const Probe& probe, const Json& stream) {
       const auto found = probe.times.find(stream["index"].get<int>());
@@ -130,9 +135,11 @@ inline std::vector<std::string> unlike(const Probe& file, const Probe& reference
     // Matroska counts the shown width in whole pixels.
     check(std::abs(shape(a) - shape(b)) * a["width"].get<double>() <= 1, what + " pixels' shape", shape(a),
           shape(b));
-    for (const char* key : {"color_space", "color_primaries", "color_transfer"})
-      check(a.value(key, "unknown") == b.value(key, "unknown"), what + " " + key, a.value(key, "unknown"),
-            b.value(key, "unknown"));
+    for (const char* key : {"color_space", "color_primaries", "color_transfer"}) {
+      const std::string got = a.value(key, "unknown"), wanted_colour = b.value(key, "unknown");
+      // Of RGB, ffmpeg does not say by which matrix it made Y'CbCr.
+      check(wanted_colour == "unknown" || got == wanted_colour, what + " " + key, got, wanted_colour);
+    }
   }
   const Json &chapters = file.all["chapters"], &wanted = reference.all["chapters"];
   check(chapters.size() == wanted.size(), "chapters", chapters.size(), wanted.size());

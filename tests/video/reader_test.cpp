@@ -152,14 +152,20 @@ TEST_F(Videos, TellsAFileThatEndsEarly) {
 }
 
 // Concatenated PNGs are a video to libav.
-TEST_F(Videos, TellsASizeThatChanges) {
+TEST_F(Videos, ScalesASizeThatChangesAndTellsIt) {
   const auto png = [](uint32_t width) {
     const std::vector<uint8_t> data = encode_png({width, 32, std::vector<uint8_t>(width * 96, 120)});
     return std::string(data.begin(), data.end());
   };
   write_bytes("two.png", png(32) + png(48));
-  EXPECT_EQ(failure("two.png", ErrorCode::format),
-            path("two.png") + ": frame 1 is 48×32, the video began as 32×32");
+  Reader both(path("two.png"));
+  Frame scaled;
+  ASSERT_TRUE(both.read(scaled));
+  ASSERT_TRUE(both.read(scaled));
+  EXPECT_EQ(scaled.format, (Format{32, 32, 8, Chroma::c444}));
+  EXPECT_THAT(
+      both.notes(),
+      testing::Contains(testing::HasSubstr("1 frame of another size (from frame 1 on, 48×32): scaled")));
   // RGB comes as Y'CbCr of BT.709, limited range.
   write_bytes("one.png", png(32) + png(32));
   Reader reader(path("one.png"));
