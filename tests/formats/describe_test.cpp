@@ -54,7 +54,7 @@ TEST(Quote, KeepsUtf8AndEscapesTheRest) {
   EXPECT_EQ(quote("cairn"), "'cairn'");
   EXPECT_EQ(quote("ß石🪨"), "'ß石🪨'");
   EXPECT_EQ(quote("a\nb\x1b[0m\x7f"), R"('a\nb\x1b[0m\x7f')");
-  EXPECT_EQ(quote("\xc2\x9b"), R"('\xc2\x9b')");                          // a control character of Latin-1
+  EXPECT_EQ(quote("\xc2\x9b"), R"('\u009b')");                          // a control character of Latin-1
   EXPECT_EQ(quote("\xc0\xaf\xe0\x80\x80"), R"('\xc0\xaf\xe0\x80\x80')");  // overlong
   EXPECT_EQ(quote("\xed\xa0\x80"), R"('\xed\xa0\x80')");                  // a surrogate
   EXPECT_EQ(quote("\xf4\x90\x80\x80"), R"('\xf4\x90\x80\x80')");          // beyond U+10FFFF

@@ -45,7 +45,7 @@ TEST(LineChart, LeavesOutWhatALogarithmCannotShow) {
 TEST(LineChart, PutsPointsWhereTheyBelong) {
   const LineChart chart{"t", "x", "y", false, false, {{"s", {0, 10}, {0, 5}}}};
   const std::string picture = svg(chart);
-  EXPECT_THAT(picture, HasSubstr("points=\"64.0,256.0 744.0,16.0 \""));
+  EXPECT_THAT(picture, HasSubstr("points=\"96.0,264.0 744.0,16.0 \""));
 }
 
 }  // namespace
