@@ -136,9 +136,9 @@ inline std::vector<std::string> unlike(const Probe& file, const Probe& reference
     check(std::abs(shape(a) - shape(b)) * a["width"].get<double>() <= 1, what + " pixels' shape", shape(a),
           shape(b));
     for (const char* key : {"color_space", "color_primaries", "color_transfer"}) {
-      const std::string got = a.value(key, "unknown"), wanted_colour = b.value(key, "unknown");
+      const std::string colour = a.value(key, "unknown"), wanted_colour = b.value(key, "unknown");
       // Of RGB, ffmpeg does not say by which matrix it made Y'CbCr.
-      check(wanted_colour == "unknown" || got == wanted_colour, what + " " + key, got, wanted_colour);
+      check(wanted_colour == "unknown" || colour == wanted_colour, what + " " + key, colour, wanted_colour);
     }
   }
   const Json &chapters = file.all["chapters"], &wanted = reference.all["chapters"];
