@@ -154,9 +154,17 @@ TEST_F(Pictures, HdrIsKeptInTheContainerAndInTheStream) {
     // Without the container: what the stream itself says.
     const char* raw = codec == Codec::x264 ? "raw.h264" : codec == Codec::x265 ? "raw.hevc" : "raw.obu";
     shell("FF -i out.mkv -c copy " + std::string(raw));
-    expect(
-        hdr(entries(path(raw), "frame_side_data_list")["frames"][0].value("side_data_list", Json::array())),
-        std::string(name(codec)) + " stream");
+    if (codec == Codec::x264) {
+      // FFmpeg 5.1 does not read these of H.264: SEI messages 137 (24 bytes, green's x and y first) and 144.
+      std::ifstream in(path(raw), std::ios::binary);
+      const std::string stream{std::istreambuf_iterator<char>(in), {}};
+      EXPECT_THAT(stream, HasSubstr("\x89\x18\x33\xc2\x86\xc4"));
+      EXPECT_THAT(stream, HasSubstr("\x90\x04\x03\xe8\x01\x90"));
+    } else {
+      expect(
+          hdr(entries(path(raw), "frame_side_data_list")["frames"][0].value("side_data_list", Json::array())),
+          std::string(name(codec)) + " stream");
+    }
     const auto colours = entries(path("out.mkv"), "stream=color_transfer,color_primaries")["streams"][0];
     EXPECT_EQ(colours["color_transfer"], "smpte2084");
     EXPECT_EQ(colours["color_primaries"], "bt2020");
