@@ -189,7 +189,7 @@ class Encoder {
     return found;
   }
 
-  // In multiplications, each stage's weighed by what one costs there (measured on SmolLM2).
+  // In multiplications, each stage's weighed by what one costs there (estimates: nobody has measured them).
   void plan() {
     const auto tokens = static_cast<double>(options_.window), windows = static_cast<double>(windows_.size());
     double parameters = 0, moments = 0;
