@@ -26,7 +26,7 @@ struct Options {
 };
 
 void print_peaks(const Options& options) {
-  ThreadPool pool(options.bench.runner.threads == 0 ? usable_processors() : options.bench.runner.threads);
+  ThreadPool pool(options.bench.engine.threads == 0 ? usable_processors() : options.bench.engine.threads);
   const llm::MachinePeaks p = llm::measure_peaks(pool, kernels::default_target());
   if (options.json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"processor", processor_name()},
@@ -128,7 +128,7 @@ void run(Options& options, const CLI::App& command) {
     if (!options.model.empty())
       fail(ErrorCode::invalid_argument, "bench: --simulate takes a --shape, not the file {}", options.model);
     options.simulate.prompt = options.bench.prompt;
-    options.simulate.chunk = command.count("--chunk") ? options.bench.runner.chunk : 0;
+    options.simulate.chunk = command.count("--chunk") ? options.bench.engine.chunk : 0;
     options.simulate.json = options.json;
     return run_simulation(options.simulate);
   }
@@ -138,17 +138,17 @@ void run(Options& options, const CLI::App& command) {
   }
   if (options.model.empty())
     fail(ErrorCode::invalid_argument, "bench: name a MODEL, or give --peak or --simulate");
-  options.bench.runner.precision =
-      options.precision == "f32" ? device::Precision::f32 : device::Precision::standard;
-  options.bench.runner.kv = options.kv == "i8" ? device::KvType::i8 : device::KvType::f16;
+  options.bench.engine.precision =
+      options.precision == "f32" ? engine::Precision::f32 : engine::Precision::standard;
+  options.bench.engine.kv = options.kv == "i8" ? engine::KvType::i8 : engine::KvType::f16;
   if (!options.prefill.device.empty()) {
     if (options.simulate.policies.size() > 1)
       fail(ErrorCode::invalid_argument, "bench: --prefill runs one --policy, {} are named",
            options.simulate.policies.size());
     if (!options.simulate.policies.empty()) options.prefill.policy = options.simulate.policies.front();
-    options.prefill.chunk = command.count("--chunk") ? options.bench.runner.chunk : 0;
-    options.bench.make_runner = [&options](const llm::Model& model, const device::RunnerOptions& runner) {
-      return make_runner(model, runner, options.prefill);
+    options.prefill.chunk = command.count("--chunk") ? options.bench.engine.chunk : 0;
+    options.bench.make_engine = [&options](const llm::Model& model, const engine::Options& engine) {
+      return make_engine(model, engine, options.prefill);
     };
   }
   llm::BenchmarkResult result;
@@ -164,7 +164,7 @@ void run(Options& options, const CLI::App& command) {
 
 void add_bench(CLI::App& program) {
   const auto options = std::make_shared<Options>();
-  options->bench.runner.context = 0;
+  options->bench.engine.context = 0;
   CLI::App* command =
       program.add_subcommand("bench", "measure speed and memory, as fractions of the machine's limits");
   command->add_option("MODEL,-m,--model", options->model, "a model file or the short name of a pulled model");
@@ -172,8 +172,8 @@ void add_bench(CLI::App& program) {
   command->add_option("--generate", options->bench.generate, "tokens to decode")->capture_default_str();
   command->add_option("--repeat", options->bench.repeat, "rounds; figures are their medians")
       ->capture_default_str();
-  add_threads(*command, options->bench.runner.threads);
-  command->add_option("--chunk", options->bench.runner.chunk, "most tokens in one pass of the prefill")
+  add_threads(*command, options->bench.engine.threads);
+  command->add_option("--chunk", options->bench.engine.chunk, "most tokens in one pass of the prefill")
       ->check(between(1u, 65536u))
       ->capture_default_str();
   command
@@ -181,7 +181,7 @@ void add_bench(CLI::App& program) {
                    "of the matrix products: with 8-bit activations (standard) or in floats")
       ->transform(one_of({"standard", "f32"}))
       ->capture_default_str();
-  add_memory_flag(*command, options->bench.runner);
+  add_memory_flag(*command, options->bench.engine);
   command->add_option("--kv", options->kv, "type of the KV cache")
       ->transform(one_of({"f16", "i8"}))
       ->capture_default_str()

@@ -42,7 +42,7 @@ std::optional<uint64_t> parse_seed(const std::string& text) {
 }
 
 // "auto", or a number of bytes
-void set_memory(device::RunnerOptions& options, const std::string& text) {
+void set_memory(engine::Options& options, const std::string& text) {
   options.warn = [](const std::string& line) { warn("{}", line); };
   options.memory_auto = text == "auto";
   options.memory = options.memory_auto ? 0 : parse_bytes(text, "--memory");
@@ -66,7 +66,7 @@ void add_threads(CLI::App& command, uint32_t& threads) {
       ->check(between(1, 1024));
 }
 
-void add_runner_flags(CLI::App& command, device::RunnerOptions& options) {
+void add_engine_flags(CLI::App& command, engine::Options& options) {
   options.context = 0;
   add_threads(command, options.threads);
   command
@@ -76,17 +76,17 @@ void add_runner_flags(CLI::App& command, device::RunnerOptions& options) {
       ->group(kMemory);
   add_memory_flag(command, options);
   command.add_option("--kv", options.kv, "the KV cache's numbers, f16 if not given")
-      ->transform(one_of<device::KvType>({{"f16", device::KvType::f16}, {"i8", device::KvType::i8}}))
+      ->transform(one_of<engine::KvType>({{"f16", engine::KvType::f16}, {"i8", engine::KvType::i8}}))
       ->group(kMemory);
   command
       .add_option("--precision", options.precision,
                   "of the matrix products: with 8-bit activations (standard, if not given) or in floats")
-      ->transform(one_of<device::Precision>(
-          {{"standard", device::Precision::standard}, {"f32", device::Precision::f32}}))
+      ->transform(one_of<engine::Precision>(
+          {{"standard", engine::Precision::standard}, {"f32", engine::Precision::f32}}))
       ->group(kResearch);
 }
 
-void add_memory_flag(CLI::App& command, device::RunnerOptions& options) {
+void add_memory_flag(CLI::App& command, engine::Options& options) {
   command
       .add_option_function<std::string>(
           "--memory", [&options](const std::string& text) { set_memory(options, text); },
@@ -151,9 +151,9 @@ std::string describe(const llm::Statistics& statistics) {
          fmt::format("; decode {} tokens, {:.1f} tok/s", statistics.decode_tokens, statistics.decode_rate());
 }
 
-std::string describe(const device::Runner& runner) {
-  if (!runner.elastic()) return "no stack: its memory is fixed";
-  const device::MemoryStatus m = runner.memory();
+std::string describe(const engine::Engine& engine) {
+  if (!engine.elastic()) return "no stack: its memory is fixed";
+  const engine::MemoryStatus m = engine.memory();
   std::string text = fmt::format("memory {}{}; stack: {} of {}, {:.2f} bits a weight", mebibytes(m.process),
                                  m.automatic     ? " (auto)"
                                  : m.budget == 0 ? ""

@@ -216,27 +216,31 @@ class Calibrator {
     }
     found.reset();
     quantize::InputOrder order;
-    device::RunnerOptions options{.context = options_.window,
-                                  .threads = options_.threads,
-                                  .chunk = options_.window,
-                                  .precision = device::Precision::f32};
+    engine::Options options{.context = options_.window,
+                            .threads = options_.threads,
+                            .chunk = options_.window,
+                            .precision = engine::Precision::f32};
     options.observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t) {
       collector->add(layer, order.next(slot), rows, tokens);
     };
-    const auto runner = model_.make_runner(options);
+    const auto engine = model_.make_engine(options);
+    const auto sequence = engine->make_sequence();
     // Which channels stand out shows on fewer windows than how far.
     const bool all = std::is_same_v<Collector, quantize::RangeCollector>;
     steps(label, all ? windows_.size() : std::min(windows_.size(), kOutlierWindows), &*collector,
-          [&](uint64_t i) { runner->forward(windows_[i], 0, device::Logits::none, nullptr); });
+          [&](uint64_t i) {
+            sequence->truncate(0);
+            engine->step({sequence.get(), windows_[i]});
+          });
     collector->finish(c);
     advance(static_cast<Stage>(static_cast<int>(state_.stage) + 1));
   }
 
   prefill::PrefillOptions prefill_options(uint32_t context, uint32_t chunk) const {
     prefill::PrefillOptions options;
-    options.runner.context = context;
-    options.runner.chunk = chunk;
-    options.runner.threads = options_.threads;
+    options.engine.context = context;
+    options.engine.chunk = chunk;
+    options.engine.threads = options_.threads;
     options.accelerator.threads = options_.threads;
     options.concurrent = false;
     options.everything = true;
@@ -250,10 +254,9 @@ class Calibrator {
       // The first tokens' own way is in the reference too: costs are the treatment's alone.
       quantize::Scheme untreated = float_scheme(c.layers.size());
       untreated.float_tokens = options_.float_tokens;
-      const auto runner = prefill::make_prefill_runner(model_.file(), untreated,
+      const auto engine = prefill::make_prefill_engine(model_.file(), untreated,
                                                        prefill_options(kCostWindow, kCostWindow / 2));
-      runner->set_cancelled(interrupted);
-      DivergenceMeter meter(*runner, pool_, cost_windows_);
+      DivergenceMeter meter(*engine, pool_, cost_windows_);
       c.cost_tokens = static_cast<uint32_t>(meter.positions());
       steps("cost of each input", c.layers.size() * kInputs * kForms, static_cast<void*>(nullptr),
             [&](uint64_t i) {
@@ -263,7 +266,7 @@ class Calibrator {
               scheme.float_tokens = options_.float_tokens;
               scheme.layers[layer][input] =
                   quantize::treatment_of(static_cast<Form>(i % kForms), record, options_.float_tokens);
-              runner->set_scheme(scheme);
+              engine->set_scheme(scheme);
               record.costs[i % kForms] = static_cast<float>(meter.measure());
             });
     }
@@ -280,14 +283,12 @@ class Calibrator {
       for (size_t form = 0; form < kForms; ++form) cases.emplace_back(static_cast<Form>(form), float_tokens);
     }
     if (!windows.empty() && !cost_windows_.empty()) {
-      const auto runner = prefill::make_prefill_runner(model_.file(), float_scheme(c.layers.size()),
+      const auto engine = prefill::make_prefill_engine(model_.file(), float_scheme(c.layers.size()),
                                                        prefill_options(options_.window, options_.window));
-      const auto reference = model_.make_runner({.context = options_.window,
+      const auto reference = model_.make_engine({.context = options_.window,
                                                  .threads = options_.threads,
                                                  .chunk = options_.window,
-                                                 .precision = device::Precision::f32});
-      runner->set_cancelled(interrupted);
-      reference->set_cancelled(interrupted);
+                                                 .precision = engine::Precision::f32});
       steps("cost of whole models", cases.size(), static_cast<void*>(nullptr), [&](uint64_t i) {
         const auto [form, float_tokens] = cases[i];
         quantize::Scheme scheme;
@@ -297,12 +298,11 @@ class Calibrator {
           for (size_t input = 0; input < kInputs; ++input)
             layer[input] = quantize::treatment_of(form, records[input], float_tokens);
         }
-        runner->set_scheme(scheme);
-        const Agreement found = Evaluator(*runner, pool_, [&](uint64_t, uint64_t) {
-                                  progress("cost of whole models", i, cases.size());
-                                }).agreement(*reference, windows);
+        engine->set_scheme(scheme);
+        const auto tell = [&](uint64_t, uint64_t) { progress("cost of whole models", i, cases.size()); };
+        const Agreement found = Evaluator(*engine, pool_, tell, interrupted).agreement(*reference, windows);
         c.whole.push_back({form, float_tokens, static_cast<float>(std::max(found.mean_kl, 0.0)),
-                           static_cast<float>(found.runner.all / found.reference.all)});
+                           static_cast<float>(found.engine.all / found.reference.all)});
       });
     }
     advance(Stage::times);

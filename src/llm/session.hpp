@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "device/runner.hpp"
+#include "engine/engine.hpp"
 #include "llm/sampler.hpp"
 #include "text/tokenizer.hpp"
 
@@ -37,7 +37,7 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;
   bool ignore_end = false;  // take end-of-generation tokens for ordinary ones
-  // Asked before every chunk of the prefill and every token, and by the runner between a chunk's layers,
+  // Asked before every chunk of the prefill and every token, and by the engine between a chunk's layers,
   // always on the thread of the call; true stops.
   std::function<bool()> cancelled;
   // Called after every chunk of the prefill with the prompt's tokens that are in the cache, and all of them.
@@ -46,7 +46,7 @@ struct GenerateOptions {
 
 struct Statistics {
   uint32_t prompt_tokens = 0;
-  uint32_t cached_tokens = 0;   // of the prompt, found in the KV cache
+  uint32_t cached_tokens = 0;   // of the prompt, read before
   uint32_t prefill_tokens = 0;  // of the prompt, forwarded in this call
   uint32_t decode_tokens = 0;   // forward passes of one token; the first token comes out of the prefill
   double prefill_seconds = 0;
@@ -67,11 +67,12 @@ struct Result {
   Statistics statistics;
 };
 
-// A conversation with one model: remembers which tokens are in the runner's KV cache, and forwards only what
-// a new prompt does not share with them. Not thread-safe.
+// A conversation with one model: remembers which tokens its sequence has read, and runs only what a new
+// prompt does not share with them. Not thread-safe; sessions of one engine may be used by threads of their
+// own.
 class Session {
  public:
-  Session(std::unique_ptr<device::Runner> runner, std::shared_ptr<const text::Tokenizer> tokenizer);
+  Session(std::shared_ptr<engine::Engine> engine, std::shared_ptr<const text::Tokenizer> tokenizer);
 
   // Continues the prompt. An empty prompt becomes the model's BOS token.
   // Errors: invalid_argument (options out of range, a prompt longer than the context, a token that is not in
@@ -80,25 +81,22 @@ class Session {
   Result generate(std::span<const Token> prompt, const GenerateOptions& options,
                   const TokenCallback& callback = {});
 
-  void clear() { cached_.clear(); }  // forgets the cache: the next prompt is prefilled whole
+  void clear() { forget(0); }  // the next prompt is prefilled whole
   const std::vector<Token>& cached() const noexcept { return cached_; }
-  // A stack: most bytes of resident memory from here on; from any thread, while generate() runs too. Errors
-  // as Runner::set_memory.
-  void set_memory(uint64_t bytes) { runner_->set_memory(bytes); }
-  void set_memory_auto() { runner_->set_memory_auto(); }
-  device::MemoryStatus memory() const { return runner_->memory(); }
-  device::Runner& runner() noexcept { return *runner_; }
-  const device::Runner& runner() const noexcept { return *runner_; }
+  const engine::Sequence& sequence() const noexcept { return *sequence_; }
+  engine::Engine& engine() const noexcept { return *engine_; }
   const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
 
  private:
   void check_prompt(std::span<const Token> prompt) const;
   bool prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics);
-  void forward(std::span<const Token> tokens, bool last);
+  void forward(std::span<const Token> tokens, bool last, const engine::Cancelled& cancelled);
+  void forget(size_t length);
 
-  std::unique_ptr<device::Runner> runner_;
+  std::shared_ptr<engine::Engine> engine_;
+  std::unique_ptr<engine::Sequence> sequence_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
-  std::vector<Token> cached_;  // the tokens behind the runner's first cached_.size() positions
+  std::vector<Token> cached_;  // the sequence's
   std::vector<float> logits_;  // [vocabulary], of the last position
   size_t sampled_ = 0;  // tokens to choose from: embeddings may be padded beyond the tokenizer's vocabulary
 };

@@ -24,10 +24,10 @@ GenerateOptions greedy() {
   return options;
 }
 
-device::RunnerOptions exact() {
-  device::RunnerOptions options;
+engine::Options exact() {
+  engine::Options options;
   options.context = 512;
-  options.precision = device::Precision::f32;
+  options.precision = engine::Precision::f32;
   return options;
 }
 
