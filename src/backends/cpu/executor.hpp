@@ -89,6 +89,7 @@ class RowExecutor {
   void run_float_op(const BoundOp& bound, size_t row);
   void run_floats(const Step& step);
   void run_linears(const Step& step);
+  void gather(const Step& step);
   void multiply(const Step& step, const BoundOp& bound, size_t first, size_t count, size_t thread);
   void run_planes(const Step& step);
   void multiply_planes(const Step& step, size_t op, uint32_t group, const resident::Matrix* next,
@@ -112,7 +113,9 @@ class RowExecutor {
   std::array<float*, kMostRows> residual_floats_{};
   std::array<std::vector<float*>, kMostRows> cosines_, sines_;
   std::array<PlanesInput, kMostRows> planes_;
-  std::array<kernels::PlaneVector, kMostRows> planes_input_{};
+  // A step's input, of the active rows one after the other.
+  std::array<kernels::QuantizedVector, kMostRows> x_{}, rest_{};
+  std::array<kernels::PlaneVector, kMostRows> planes_x_{};
   std::vector<std::vector<float>> dequantized_;  // a thread's row, for float products
   std::vector<float> attention_scratch_;
 

@@ -15,12 +15,15 @@ constexpr size_t kStored = kTiles * kernels::kPlaneRows;
 void RowExecutor::run_planes(const Step& step) {
   const BoundOp& front = step.ops.front();
   const size_t k = front.matrix.k;
+  std::array<kernels::PlaneVector, kMostRows> x;
   each_row([&](size_t row) {
     const PlanesInput& input = planes_[row];
     std::memcpy(input.rotated, slot(front.op.input, row), k * sizeof(float));
     if (front.matrix.rotation != nullptr) front.matrix.rotation->apply(input.rotated, input.scratch);
-    planes_input_[row] = machine_.planes.quantize(input.rotated, k, input.values, input.magnitudes);
+    x[row] = machine_.planes.quantize(input.rotated, k, input.values, input.magnitudes);
   });
+  for (size_t i = 0; i < count_; ++i) planes_x_[i] = x[active_[i]];
+  gather(step);
 
   // A task is a group; neighbours in a matrix are neighbours among the tasks.
   struct Task {
@@ -64,10 +67,8 @@ void RowExecutor::multiply_planes(const Step& step, size_t op, uint32_t group, c
         }
       }
     } else if (exact != nullptr) {
-      for (size_t i = 0; i < count_; ++i) {
-        bound.matrix.encoding->gemv(exact + begin * bound.matrix.row_bytes, bound.matrix.row_bytes, count, k,
-                                    quantized_[active_[i]][index_of(bound.op.input)], y[i]);
-      }
+      bound.matrix.encoding->gemv_batch(exact + begin * bound.matrix.row_bytes, bound.matrix.row_bytes, count,
+                                        k, {x_.data(), nullptr, count_}, y[0], kStored);
     } else {
       const uint32_t tile = begin / stack::kTileRows;
       const kernels::PlaneRows part = slice(planes, tile, std::min(kTiles, planes.tiles - tile), k);
@@ -75,9 +76,11 @@ void RowExecutor::multiply_planes(const Step& step, size_t op, uint32_t group, c
                                            ? slice(planes, tile + part.tiles, 1, k)
                                        : next == nullptr ? part
                                                          : next->planes(group + 1);
-      for (size_t i = 0; i < count_; ++i) {
-        machine_.planes.gemv(part, machine_.plan.set->table(part.level), k, planes_input_[active_[i]],
-                             i + 1 == count_ ? ahead : part, y[i]);
+      const kernels::PlaneTable& table = machine_.plan.set->table(part.level);
+      if (count_ == 1) {
+        machine_.planes.gemv(part, table, k, planes_x_[0], ahead, y[0]);
+      } else {
+        machine_.planes.gemv_batch(part, table, k, planes_x_.data(), count_, ahead, y[0], kStored);
       }
     }
     const uint32_t* destination = stack.destination.data() + first + begin;
