@@ -5,8 +5,9 @@
 //
 // gemv/ENCODING/TARGET/memory streams weights many times the last cache's size; its `of_read` is the rate
 // against a plain read of the same bytes just before. …/cache stays in the second-level cache:
-// `cycles_per_32` are clock cycles for 32 weights. Times are the threads' CPU time: others who use the
-// machine disturb it less than the wall's.
+// `cycles_per_32` are clock cycles for 32 weights. tokens/ENCODING/TARGET/COLUMNS/COUNT streams weights, too,
+// for as many tokens at once; `times_one` is its time against one token's, just before. Times are the
+// threads' CPU time: others who use the machine disturb it less than the wall's.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -119,6 +120,33 @@ void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool fr
   }
 }
 
+// Columns as in Qwen2.5-1.5B: those of its layers' inputs, and of the feed-forward network's inside.
+constexpr size_t kTokenColumns[] = {1536, 8960};
+
+void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_t columns) {
+  const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+  const size_t row_bytes = columns / e.block_elements * e.block_bytes;
+  const size_t share = kMemoryBytes / static_cast<size_t>(state.threads()), rows = share / row_bytes;
+  const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
+  const Activations activations(columns);
+  const auto count = static_cast<size_t>(state.range(0));
+  const std::vector<QuantizedVector> x(count, activations.view());
+  std::vector<float> y(rows * count);
+  const auto time = [&](size_t how_many) {
+    const double start = thread_seconds();
+    kernels.gemv_batch(weights, row_bytes, rows, columns, {x.data(), nullptr, how_many}, y.data(), rows);
+    return thread_seconds() - start;
+  };
+  double seconds = 0, one_seconds = 0;
+  for (auto _ : state) {
+    one_seconds += time(1);
+    const double elapsed = time(count);
+    seconds += elapsed;
+    state.SetIterationTime(elapsed);
+  }
+  state.counters["times_one"] = benchmark::Counter(seconds / one_seconds, benchmark::Counter::kAvgThreads);
+}
+
 void dequantize(benchmark::State& state, const EncodingInfo& e, Target target) {
   static const double clock = cycles_per_second();
   const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
@@ -150,6 +178,15 @@ void add_benchmarks() {
       for (const bool from_memory : {false, true}) {
         add(fmt::format("gemv/{}/{}", suffix, from_memory ? "memory" : "cache"),
             [&e, target, from_memory](benchmark::State& s) { gemv(s, e, target, from_memory); })
+            ->ThreadRange(1, 2)
+            ->MinTime(0.1);
+      }
+      for (const size_t columns : kTokenColumns) {
+        add(fmt::format("tokens/{}/{}", suffix, columns),
+            [&e, target, columns](benchmark::State& s) { tokens(s, e, target, columns); })
+            ->Arg(2)
+            ->Arg(4)
+            ->Arg(8)
             ->ThreadRange(1, 2)
             ->MinTime(0.1);
       }

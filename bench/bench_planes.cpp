@@ -3,8 +3,10 @@
 //   bench_planes --benchmark_filter=avx512vnni
 //
 // gemv/LEVEL/TARGET/{cache,memory}: cycles for 32 weights by the thread's own clock, and weights a
-// nanosecond; q4_0 stands beside them. fill: unpacking a tile for prefill; multiply: prefill's product of a
-// panel of 96 rows with 512 tokens, filling included, against the engine's Q8_0 form of the same.
+// nanosecond; q4_0 stands beside them. tokens/LEVEL/TARGET/COUNT: from memory for as many tokens at once;
+// `times_one` is its time against one token's, just before. fill: unpacking a tile for prefill; multiply:
+// prefill's product of a panel of 96 rows with 512 tokens, filling included, against the engine's Q8_0 form
+// of the same.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -103,6 +105,37 @@ void gemv(benchmark::State& state, uint32_t level, Target target, bool from_memo
   report(state, seconds, planes.weights());
 }
 
+void tokens(benchmark::State& state, uint32_t level, Target target) {
+  const PlaneKernels& kernels = plane_kernels(target);
+  const size_t threads = static_cast<size_t>(state.threads()), count = static_cast<size_t>(state.range(0));
+  const Planes planes(level, kMemory);
+  const size_t groups = planes.list.size() / threads,
+               first = groups * static_cast<size_t>(state.thread_index());
+  std::vector<float> x(kColumns, 0.5F), y(128 * count);
+  for (size_t i = 0; i < kColumns; ++i) x[i] = static_cast<float>(i % 17) - 8;
+  std::vector<Line> room(2 * kColumns / 64);
+  const std::vector<PlaneVector> inputs(
+      count, kernels.quantize(x.data(), kColumns, reinterpret_cast<int8_t*>(room.data()),
+                              room[kColumns / 64].bytes));
+  const auto time = [&](size_t how_many) {
+    const double start = thread_seconds();
+    for (size_t i = first; i < first + groups; ++i) {
+      const PlaneRows& next = planes.list[std::min(i + 1, planes.list.size() - 1)];
+      kernels.gemv_batch(planes.list[i], planes.table, kColumns, inputs.data(), how_many, next, y.data(),
+                         128);
+    }
+    return thread_seconds() - start;
+  };
+  double seconds = 0, one_seconds = 0;
+  for (auto _ : state) {
+    one_seconds += time(1);
+    const double elapsed = time(count);
+    seconds += elapsed;
+    state.SetIterationTime(elapsed);
+  }
+  state.counters["times_one"] = benchmark::Counter(seconds / one_seconds, benchmark::Counter::kAvgThreads);
+}
+
 void gemv_q4_0(benchmark::State& state, Target target, bool from_memory) {
   const EncodingKernels& kernels = encoding_kernels(Encoding::q4_0, target);
   const size_t row_bytes = kColumns / 32 * 18, rows = (from_memory ? kMemory : kCache) / row_bytes;
@@ -195,7 +228,7 @@ void multiply_q8_0(benchmark::State& state, Target target) {
 void add_benchmarks() {
   for (const Target target : available_targets()) {
     const auto add = [&](const std::string& title, auto function) {
-      benchmark::RegisterBenchmark(fmt::format("{}/{}", title, name(target)).c_str(), function)
+      return benchmark::RegisterBenchmark(fmt::format("{}/{}", title, name(target)).c_str(), function)
           ->UseManualTime()
           ->MinTime(0.15);
     };
@@ -207,6 +240,13 @@ void add_benchmarks() {
         add(fmt::format("gemv_{}/{}", where, level),
             [=](benchmark::State& s) { gemv(s, level, target, from_memory); });
       }
+    }
+    for (uint32_t level = 1; level <= kMostPlanes; ++level) {
+      add(fmt::format("tokens/{}", level), [=](benchmark::State& s) { tokens(s, level, target); })
+          ->Arg(2)
+          ->Arg(4)
+          ->Arg(8)
+          ->ThreadRange(1, 2);
     }
     add("multiply/q8_0", [=](benchmark::State& s) { multiply_q8_0(s, target); });
     for (uint32_t level = 1; level <= kMostPlanes; ++level)

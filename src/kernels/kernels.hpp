@@ -23,6 +23,13 @@ struct QuantizedVector {
   const float* sums;    // [k / 32] scales[g] * Σ values of the group
 };
 
+// Several tokens' activations, each of the matrix's k.
+struct VectorBatch {
+  const QuantizedVector* x;     // [count]
+  const QuantizedVector* rest;  // [count]: what rounding x left, to be added to it; or null
+  size_t count;                 // any; eight share a reading of the weights
+};
+
 // What an encoding gives each instruction set. Rows are `row_bytes` apart; k is a multiple of block_elements.
 struct EncodingKernels {
   // The exact values, equal bit for bit to the `gguf` Python package's dequantize.
@@ -33,6 +40,10 @@ struct EncodingKernels {
   // The same for x + rest, the second being what rounding the first left.
   void (*gemv_pair)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
                     const QuantizedVector& rest, float* y);
+  // y[i · y_stride + r] = row r · (x[i] + rest[i]): for each token the bits of gemv (gemv_pair with a rest),
+  // whatever others share the call; each block of weights is read and decoded once for all.
+  void (*gemv_batch)(const void* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x,
+                     float* y, size_t y_stride);
   // The form of a panel of such rows, and filling one for prefill's product: `count` rows from `rows` on.
   // Codes are kept as they are where the form has them; in form values8 exactly where the encoding has one
   // scale for each 32 and no offset, else rounded to 8 bits with a scale for each 32.

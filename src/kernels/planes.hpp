@@ -51,6 +51,10 @@ struct PlaneKernels {
   // will), to be fetched ahead.
   void (*gemv)(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector& x,
                const PlaneRows& next, float* y);
+  // The same for any number of tokens: y[i · y_stride + r] = row r · x[i], each the bits of gemv; weights are
+  // read and unpacked once for eight.
+  void (*gemv_batch)(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector* x,
+                     size_t count, const PlaneRows& next, float* y, size_t y_stride);
   // One tile's values as [k / 4][16 rows][4], and corrections[16] = −128 · Σ of each row's.
   void (*fill)(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, size_t k, int8_t* panel,
                int32_t* corrections);

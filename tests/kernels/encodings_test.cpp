@@ -138,6 +138,43 @@ TEST_P(Encodings, GemvOfExtremeCodes) {
   }
 }
 
+TEST_P(Encodings, GemvOfMoreColumnsThanAreHeldAtATime) {
+  const size_t k = 16384 + 3 * unit, rows = 5;
+  std::vector<uint8_t> weights = random_bytes(13, rows * bytes_of(k));
+  make_moderate(e, weights);
+  ASSERT_NO_FATAL_FAILURE(check_gemv(weights, rows, k, 2));
+}
+
+// A token's bits must not depend on who shares the call.
+TEST_P(Encodings, BatchesHaveTheBitsOfOneByOne) {
+  for (const size_t units : {1u, 2u, 3u, 5u, 8u, 11u, 15u, 16u, 19u, 0u}) {
+    const size_t k = units == 0 ? 16384 + 7 * unit : units * unit;  // 0: more than are held at a time
+    for (size_t count = 1; count <= 9; ++count) {
+      const size_t rows = 1 + (units + count) % 6, stride = rows + 3, shift = (units + count) % 4;
+      std::vector<uint8_t> weights = random_bytes(units * 16 + count, rows * bytes_of(k));
+      make_moderate(e, weights);
+      Exact exact(weights, shift);
+      std::vector<Activations> inputs, rests;
+      std::vector<QuantizedVector> x, rest;
+      for (size_t i = 0; i < count; ++i) {
+        x.push_back(inputs.emplace_back(100 + i, k).view());
+        rest.push_back(rests.emplace_back(200 + i, k).view());
+      }
+      std::vector<float> one(count * stride, -1.0f), many = one, pair = one, pairs = one;
+      for (size_t i = 0; i < count; ++i) {
+        kernels.gemv(exact.data(), bytes_of(k), rows, k, x[i], &one[i * stride]);
+        kernels.gemv_pair(exact.data(), bytes_of(k), rows, k, x[i], rest[i], &pair[i * stride]);
+      }
+      kernels.gemv_batch(exact.data(), bytes_of(k), rows, k, {x.data(), nullptr, count}, many.data(), stride);
+      kernels.gemv_batch(exact.data(), bytes_of(k), rows, k, {x.data(), rest.data(), count}, pairs.data(),
+                         stride);
+      ASSERT_TRUE(std::equal(one.begin(), one.end(), many.begin(), same_bits)) << count << " of k " << k;
+      ASSERT_TRUE(std::equal(pair.begin(), pair.end(), pairs.begin(), same_bits))
+          << "pairs, " << count << " of k " << k;
+    }
+  }
+}
+
 TEST_P(Encodings, GemvLeavesGapsBetweenRowsAlone) {
   const size_t k = 3 * unit, rows = 6, gap = 5, row_bytes = bytes_of(k);
   std::vector<uint8_t> weights = random_bytes(11, rows * row_bytes);

@@ -97,6 +97,28 @@ TEST_P(Planes, MatrixVectorProductIsExactAtEveryLevel) {
   }
 }
 
+TEST_P(Planes, BatchesHaveTheBitsOfOneByOne) {
+  for (uint32_t level = 1; level <= kMostPlanes; ++level) {
+    for (const size_t k : {32u, 96u, 576u, 2080u}) {
+      const Fixture f(3, k, level, level);
+      const size_t rows = f.scales.size(), stride = rows + 5;
+      for (size_t count = 1; count <= 9; ++count) {
+        std::vector<std::vector<int8_t>> values(count, std::vector<int8_t>(k));
+        std::vector<std::vector<uint8_t>> magnitudes(count, std::vector<uint8_t>(k));
+        std::vector<PlaneVector> x;
+        std::vector<float> one(count * stride, -1.0f), many = one;
+        for (size_t i = 0; i < count; ++i) {
+          x.push_back(kernels.quantize(floats(k).data(), k, values[i].data(), magnitudes[i].data()));
+          kernels.gemv(f.rows, f.table, k, x[i], f.rows, &one[i * stride]);
+        }
+        kernels.gemv_batch(f.rows, f.table, k, x.data(), count, f.rows, many.data(), stride);
+        ASSERT_EQ(std::memcmp(one.data(), many.data(), one.size() * sizeof(float)), 0)
+            << "level " << level << " k " << k << " count " << count;
+      }
+    }
+  }
+}
+
 TEST_P(Planes, LargestSumsFitIn32Bits) {
   const size_t k = kMostPlaneColumns;
   const Fixture f(1, k, 1, 1);

@@ -1,9 +1,11 @@
 // A token's activations as decode's product reads them, and the integer products with them.
 //
-// A chunk's groups of 32 go in sets, one group a lane of 16 codes: first a step of the groups' first halves,
-// then one of their last. What shares a scale is so added before anything is scaled. Where each half has a
-// scale of its own (kSubscales 2), steps are in order. On AVX2 four sets' or steps' sums are then added
-// across, until a vector has one lane for each scale.
+// A chunk's groups of 32 go in sets, one group a lane of 16 codes: first a vector of the groups' first
+// halves, then one of their last. What shares a scale is so added before anything is scaled. Where each half
+// has a scale of its own (kSubscales 2), vectors are in order. On AVX2 the sums of four sets or vectors are
+// then added across, until a vector has one lane for each scale. For several tokens that costs more than
+// moving the codes once, so that words of 32 bits lie where their sums belong: the same integers, the same
+// bits.
 #pragma once
 
 #include "kernels/encodings/unpack.hpp"
@@ -11,8 +13,8 @@
 HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
-constexpr size_t kSlice = 16384;  // columns whose prepared activations are held at a time
 constexpr bool kAcross = HWY_TARGET == HWY_AVX2;
+constexpr int kChunkCodes = kChunkGroups * kGroupSize;
 
 // The groups of a set lie kSets apart.
 template <int kCount>
@@ -35,207 +37,190 @@ HWY_INLINE hn::Vec<D> AddAcross(D, hn::Vec<D> a, hn::Vec<D> b, hn::Vec<D> c, hn:
   const V cd = hn::Add(V{_mm256_unpacklo_epi32(c.raw, d.raw)}, V{_mm256_unpackhi_epi32(c.raw, d.raw)});
   return hn::Add(V{_mm256_unpacklo_epi64(ab.raw, cd.raw)}, V{_mm256_unpackhi_epi64(ab.raw, cd.raw)});
 }
+
+// Within each 128 bits: word i of vector j becomes word j of vector i.
+HWY_INLINE void TransposeWords(VU8& a, VU8& b, VU8& c, VU8& d) {
+  const __m256i ab = _mm256_unpacklo_epi32(a.raw, b.raw), ab_high = _mm256_unpackhi_epi32(a.raw, b.raw);
+  const __m256i cd = _mm256_unpacklo_epi32(c.raw, d.raw), cd_high = _mm256_unpackhi_epi32(c.raw, d.raw);
+  a = VU8{_mm256_unpacklo_epi64(ab, cd)};
+  b = VU8{_mm256_unpackhi_epi64(ab, cd)};
+  c = VU8{_mm256_unpacklo_epi64(ab_high, cd_high)};
+  d = VU8{_mm256_unpackhi_epi64(ab_high, cd_high)};
+}
 #endif
 
+// How an encoding's codes are multiplied and summed.
 template <class E>
-class Activations {
- public:
+struct Products {
   static constexpr bool kHalves = E::kSubscales == 2;
   // Without VNNI, sums of unsigned codes stay in 16 bits as long as Σ (code − centre) · x fits, over 16 codes
   // (8 in halves) on AVX2; on the way they may wrap around.
   static constexpr bool kNarrow = !CAIRN_HAS_VNNI && !E::kSigned;
   using Sum = std::conditional_t<kNarrow, DI16, DI32>;
   using VSum = hn::Vec<Sum>;
+  static constexpr int kSumLanes = static_cast<int>(kVectorBytes / sizeof(hn::TFromD<Sum>));
   // What is subtracted from codes. Signed ones become unsigned for VNNI, 128 more.
   static constexpr int kCentre = E::kSigned ? (CAIRN_HAS_VNNI ? 128 : 0)
                                  : kNarrow && kAcross && !kHalves && E::kMostCode - E::kZero > 16 ? 16
                                                                                                   : E::kZero;
   static constexpr int kMissing = E::kSigned ? 0 : kCentre - E::kZero;  // what the sums lack of codes
-  // Vectors of a chunk's sums.
+  // Vectors of a chunk's codes, and of its sums.
+  template <int kCount>
+  static constexpr int kCodes = kHalves ? Steps(kCount) : 2 * kSets<kCount>;
   template <int kCount>
   static constexpr int kVectors = kAcross   ? E::kSubscales
                                   : kHalves ? Steps(kCount)
                                             : kSets<kCount>;
 
-  // For columns from group `begin` on.
-  void Prepare(const QuantizedVector& x, size_t begin, size_t groups) {
-    const int8_t* from = x.values + begin * kGroupSize;
-    ForEachCount(groups, [&](size_t g, auto count) CAIRN_LAMBDA {
-      Order<decltype(count)::value>(from + g * kGroupSize, values_ + At<decltype(count)::value>(g));
-    });
-    for (size_t g = 0; g < groups + kChunkGroups; ++g) {
-      scales[g] = g < groups ? x.scales[begin + g] : 0;
-      sums[g] = g < groups ? x.sums[begin + g] : 0;
-    }
-    if constexpr (kHalves && E::kHasOffset) {
-      for (size_t h = 0; h < 2 * groups; ++h) {
-        int sum = 0;
-        for (size_t i = 0; i < 16; ++i) sum += from[16 * h + i];
-        half_sums[h] = scales[h / 2] * static_cast<float>(sum);
-      }
-    }
-    if constexpr (kCentre != 0) {
-      const VU8 centre = hn::Set(DU8(), E::kSigned ? 0 : kCentre);
-      const auto codes = [&](auto) CAIRN_LAMBDA { return centre; };
-      ForEachCount(groups, [&](size_t g, auto count) CAIRN_LAMBDA {
-        constexpr int kCount = decltype(count)::value;
-        Unroll<0, kVectors<kCount>>([&](auto i) CAIRN_LAMBDA {
-          constexpr int kIndex = decltype(i)::value;
-          VSum sums_of_centre[1];
-          Products<kIndex, kCount>(this, g, codes, sums_of_centre);
-          hn::Store(sums_of_centre[0], Sum(), centres_ + CentreAt<kCount>(g, kIndex));
-        });
-      });
-    }
+  template <int kIndex, int kCount>
+  static HWY_INLINE VU8 Codes(const uint8_t* p) {
+    using Lanes = std::conditional_t<kHalves, InOrder<kIndex, kCount>, Apart<kIndex / 2, kIndex % 2, kCount>>;
+    const VU8 codes = E::template Codes<Lanes>(p);
+    return E::kSigned && CAIRN_HAS_VNNI ? hn::Xor(codes, hn::Set(DU8(), 0x80)) : codes;
   }
 
-  // Vector kIndex of the sums of (code − centre) · x for a chunk from group `group` on, as 32-bit integers,
-  // for each of kInputs activations; codes(lanes) has the codes of a step.
-  template <int kIndex, int kCount, int kInputs, class Codes>
-  static HWY_INLINE void Dots(const Activations* x, size_t group, const Codes& codes, VI32 (&dots)[kInputs]) {
-    VSum sums[kInputs];
-    Products<kIndex, kCount>(x, group, codes, sums);
-    Unroll<0, kInputs>([&](auto i) CAIRN_LAMBDA {
-      constexpr int kInput = decltype(i)::value;
-      VSum sum = sums[kInput];
-      if constexpr (kCentre != 0)
-        sum = hn::Sub(sum, hn::Load(Sum(), x[kInput].centres_ + CentreAt<kCount>(group, kIndex)));
-      if constexpr (kNarrow) {
-        dots[kInput] = Dot2(sum, hn::Set(DI16(), 1));
-      } else {
-        dots[kInput] = sum;
-      }
-    });
-  }
-
-  alignas(64) float scales[kSlice / kGroupSize + kChunkGroups];
-  alignas(64) float sums[kSlice / kGroupSize + kChunkGroups];               // scale · Σ x
-  alignas(64) float half_sums[kHalves && E::kHasOffset ? kSlice / 16 : 1];  // the same for half groups
-
- private:
-  static constexpr size_t kTail =
-      2 * kVectorBytes;  // a set that a row's last two groups, or one, do not fill
-
-  // Calls body(g, Constant<count>) for the chunks of so many groups, as ForEachChunk does.
-  template <class Body>
-  static HWY_INLINE void ForEachCount(size_t groups, const Body& body) {
-    ForEachChunk<Block<16>>(nullptr, groups, [&](const uint8_t*, size_t g, auto count) CAIRN_LAMBDA {
-      if constexpr (E::kGroups == 1 || decltype(count)::value == kChunkGroups) body(g, count);
-    });
-  }
-
-  // Where a chunk's values, and vector `index` of its centres, begin.
-  template <int kCount>
-  static HWY_INLINE size_t At(size_t group) {
-    if constexpr (kCount >= 4) return group * kGroupSize;
-    return kSlice + (kCount == 2 ? 0 : kTail);
-  }
-  template <int kCount>
-  static HWY_INLINE size_t CentreAt(size_t group, int index) {
-    const size_t chunk = kCount == kChunkGroups ? group / kChunkGroups
-                                                : kSlice / 256 + (kCount == 4   ? 0
-                                                                  : kCount == 2 ? 1
-                                                                                : 2);
-    return (chunk * kVectors<kChunkGroups> + static_cast<size_t>(index)) * hn::Lanes(Sum());
-  }
-
-  template <int kCount>
-  static HWY_INLINE void Order(const int8_t* from, int8_t* to) {
-    for (int piece = 0; piece < 2 * kSets<kCount> * kPieces; ++piece) {
-      const int set = piece / (2 * kPieces), half = piece / kPieces % 2, lane = piece % kPieces;
-      const int group = kHalves ? piece / 2 : set + lane * kSets<kCount>;
-      const int8_t* p = from + group * kGroupSize + (kHalves ? piece % 2 : half) * 16;
-      const __m128i v =
-          group < kCount ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)) : _mm_setzero_si128();
-      _mm_store_si128(reinterpret_cast<__m128i*>(to + piece * 16), v);
-    }
-  }
-
-  // sum + Σ code · x for a step whose values begin at `at`.
-  static HWY_INLINE VSum AddProducts(VSum sum, StepCodes codes, const int8_t* at) {
-    const VI8 x = hn::Load(DI8(), at);
+  // sum + Σ codes · x
+  static HWY_INLINE VSum Add(VSum sum, VU8 codes, const int8_t* values) {
+    const VI8 x = hn::Load(DI8(), values);
     if constexpr (kNarrow) {
       return hn::Add(sum, Dot2(codes, x));
-    } else if constexpr (!E::kSigned) {
+    } else if constexpr (!E::kSigned || CAIRN_HAS_VNNI) {
       return Dot4(sum, codes, x);
-    } else if constexpr (CAIRN_HAS_VNNI) {
-      return Dot4(sum, hn::Xor(codes, hn::Set(DU8(), 0x80)), x);
     } else {
       return Dot4Signed(sum, hn::BitCast(DI8(), codes), x);
     }
   }
 
-  // The sums of set or step kPart; zeros beyond the chunk.
-  template <int kPart, int kCount, int kInputs, class Codes>
-  static HWY_INLINE void Part(const Activations* x, size_t group, const Codes& codes, VSum (&sums)[kInputs]) {
-    Unroll<0, kInputs>([&](auto i) CAIRN_LAMBDA { sums[decltype(i)::value] = hn::Zero(Sum()); });
-    const auto add = [&](StepCodes step, int at) CAIRN_LAMBDA {
-      Unroll<0, kInputs>([&](auto i) CAIRN_LAMBDA {
-        constexpr int kInput = decltype(i)::value;
-        const int8_t* values = x[kInput].values_ + At<kCount>(group) + at * kStepCodes;
-        sums[kInput] = AddProducts(sums[kInput], step, values);
-      });
+  // start + vector kIndex of a chunk's sums of codes · x; codes(Constant<i>()) is vector i of the codes.
+  // kWords: vectors of codes and values are those of InWords.
+  template <int kIndex, int kCount, bool kWords, class Codes>
+  static HWY_INLINE VSum Sums(VSum start, const Codes& codes, const int8_t* values) {
+    constexpr int kAll = kWords ? kChunkCodes / kStepCodes : kCodes<kCount>;
+    const auto add = [&](VSum sum, auto i) CAIRN_LAMBDA {
+      constexpr int kAt = decltype(i)::value;
+      if constexpr (kAt < kAll) return Add(sum, codes(i), values + kAt * kStepCodes);
+      return sum;
     };
-    if constexpr (kHalves) {
-      add(codes(InOrder<kPart, kCount>()), kPart);
-    } else if constexpr (kPart < kSets<kCount>) {
-      add(codes(Apart<kPart, 0, kCount>()), 2 * kPart);
-      add(codes(Apart<kPart, 1, kCount>()), 2 * kPart + 1);
+    if constexpr (kAcross && !kWords) {
+#if HWY_TARGET == HWY_AVX2
+      VSum sums[4];
+      Unroll<0, 4>([&](auto i) CAIRN_LAMBDA {
+        constexpr int kPart = 4 * kIndex + decltype(i)::value;
+        const VSum zero = hn::Zero(Sum());
+        if constexpr (kHalves) {
+          sums[i.value] = add(zero, Constant<kPart>());
+        } else {
+          sums[i.value] = add(add(zero, Constant<2 * kPart>()), Constant<2 * kPart + 1>());
+        }
+      });
+      return hn::Add(start, AddAcross(Sum(), sums[0], sums[1], sums[2], sums[3]));
+#endif
+    } else {
+      constexpr int kEach = kAll / kVectors<kCount>;
+      Unroll<kIndex * kEach, (kIndex + 1) * kEach>([&](auto i) CAIRN_LAMBDA { start = add(start, i); });
+      return start;
     }
   }
 
-  template <int kIndex, int kCount, int kInputs, class Codes>
-  static HWY_INLINE void Products(const Activations* x, size_t group, const Codes& codes,
-                                  VSum (&sums)[kInputs]) {
-#if HWY_TARGET == HWY_AVX2
-    constexpr int kFirst = 4 * kIndex;
-    VSum a[kInputs], b[kInputs], c[kInputs], d[kInputs];
-    Part<kFirst, kCount>(x, group, codes, a);
-    Part<kFirst + 1, kCount>(x, group, codes, b);
-    Part<kFirst + 2, kCount>(x, group, codes, c);
-    Part<kFirst + 3, kCount>(x, group, codes, d);
-    Unroll<0, kInputs>([&](auto i) CAIRN_LAMBDA {
-      constexpr int kInput = decltype(i)::value;
-      sums[kInput] = AddAcross(Sum(), a[kInput], b[kInput], c[kInput], d[kInput]);
-    });
-#else
-    Part<kIndex, kCount>(x, group, codes, sums);
-#endif
+  // Sums as 32-bit integers.
+  static HWY_INLINE VI32 Widen(VSum sum) {
+    if constexpr (kNarrow) {
+      return Dot2(sum, hn::Set(DI16(), 1));
+    } else {
+      return sum;
+    }
   }
 
-  alignas(64) int8_t values_[kSlice + 2 * kTail];
-  alignas(64) hn::TFromD<Sum> centres_[kCentre != 0 ? (kSlice / 256 + 3) * kVectors<kChunkGroups> *
-                                                          (kVectorBytes / sizeof(hn::TFromD<Sum>))
-                                                    : 1];
+#if HWY_TARGET == HWY_AVX2
+  // Words of the vectors whose sums are added across change places; vectors beyond the chunk are zeros.
+  static HWY_INLINE void InWords(VU8 (&v)[8]) {
+    if constexpr (kHalves) {
+      TransposeWords(v[0], v[1], v[2], v[3]);
+      TransposeWords(v[4], v[5], v[6], v[7]);
+    } else {
+      TransposeWords(v[0], v[2], v[4], v[6]);
+      TransposeWords(v[1], v[3], v[5], v[7]);
+    }
+  }
+#endif
 };
 
-// The scales of vector kIndex of a chunk's sums out of 8 (or 16 of halves).
-template <int kSubscales, int kIndex, int kCount>
-HWY_INLINE VF32 SpreadScales(const float* HWY_RESTRICT scale) {
-#if HWY_TARGET == HWY_AVX3
-  const __m512i lanes = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-  if constexpr (kSubscales == 1) {
-    constexpr int kApart = kSets<kCount>;  // lanes beyond the chunk meet zeros
-    const __m512i groups =
-        _mm512_add_epi32(_mm512_mullo_epi32(lanes, _mm512_set1_epi32(kApart)), _mm512_set1_epi32(kIndex));
-    return VF32{_mm512_permutexvar_ps(groups, _mm512_zextps256_ps512(_mm256_load_ps(scale)))};
-  } else {
-    return VF32{
-        _mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32(4 * kIndex)), _mm512_load_ps(scale))};
-  }
-#else
-  const VF32 all = hn::Load(DF32(), scale + 8 * kIndex);
-  if constexpr (kSubscales == 2) {
-    return VF32{_mm256_permutevar8x32_ps(all.raw, _mm256_setr_epi32(0, 2, 4, 6, 1, 3, 5, 7))};
-  } else if constexpr (kCount == 4) {
-    return VF32{_mm256_permutevar8x32_ps(all.raw, _mm256_setr_epi32(0, 1, 7, 7, 2, 3, 7, 7))};
-  } else if constexpr (kCount == 2) {
-    return VF32{_mm256_permutevar8x32_ps(all.raw, _mm256_setr_epi32(0, 7, 7, 7, 1, 7, 7, 7))};
-  } else {
-    return all;
-  }
+// A chunk of a token's activations. Scales are in the order of the sums' lanes on AVX2, else in that of the
+// groups; each of a group's halves has one.
+template <class E>
+struct InputChunk {
+  using P = Products<E>;
+  static constexpr int kScales = kChunkGroups * E::kSubscales;
+
+  // Of the groups from `group` on.
+  template <int kCount, bool kWords>
+  HWY_INLINE void Fill(const QuantizedVector& x, size_t group) {
+    const int8_t* from = x.values + group * kGroupSize;
+    for (int piece = 0; piece < kChunkCodes / 16; ++piece) {
+      const int set = piece / (2 * kPieces), half = piece / kPieces % 2, lane = piece % kPieces;
+      const int at = P::kHalves ? piece / 2 : set < kSets<kCount> ? set + lane * kSets<kCount> : kCount;
+      const int8_t* p = from + at * kGroupSize + (P::kHalves ? piece % 2 : half) * 16;
+      const __m128i v =
+          at < kCount ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)) : _mm_setzero_si128();
+      _mm_store_si128(reinterpret_cast<__m128i*>(values + piece * 16), v);
+    }
+#if HWY_TARGET == HWY_AVX2
+    if constexpr (kWords) {
+      VU8 v[8];
+      auto* bytes = reinterpret_cast<uint8_t*>(values);
+      Unroll<0, 8>([&](auto i) CAIRN_LAMBDA { v[i.value] = hn::Load(DU8(), bytes + i.value * kStepCodes); });
+      P::InWords(v);
+      Unroll<0, 8>([&](auto i) CAIRN_LAMBDA { hn::Store(v[i.value], DU8(), bytes + i.value * kStepCodes); });
+    }
 #endif
-}
+    for (int lane = 0; lane < kScales; ++lane) {
+      int at = lane / E::kSubscales;
+      if constexpr (kAcross) {
+        const int part = lane % 4;
+        at = P::kHalves             ? lane / 8 * 4 + part
+             : part < kSets<kCount> ? part + lane / 4 * kSets<kCount>
+                                    : kCount;
+      }
+      scales[lane] = at < kCount ? x.scales[group + static_cast<size_t>(at)] : 0;
+    }
+    if constexpr (E::kHasOffset) {
+      for (int i = 0; i < kScales; ++i) {
+        const size_t at = group + static_cast<size_t>(i / E::kSubscales);
+        if (i / E::kSubscales >= kCount) {
+          sums[i] = 0;
+        } else if constexpr (!P::kHalves) {
+          sums[i] = x.sums[at];
+        } else {
+          int sum = 0;
+          for (int j = 0; j < 16; ++j) sum += from[16 * i + j];
+          sums[i] = x.scales[at] * static_cast<float>(sum);
+        }
+      }
+    }
+    if constexpr (P::kCentre != 0) {
+      const typename P::Sum d;
+      const VU8 centre = hn::Set(DU8(), static_cast<uint8_t>(P::kCentre));
+      const auto codes = [&](auto) CAIRN_LAMBDA { return centre; };
+      Unroll<0, P::template kVectors<kCount>>([&](auto i) CAIRN_LAMBDA {
+        const auto sum = P::template Sums<decltype(i)::value, kCount, kWords>(hn::Zero(d), codes, values);
+        hn::Store(hn::Neg(sum), d, starts + i.value * P::kSumLanes);
+      });
+    }
+  }
+
+  template <int kIndex>
+  HWY_INLINE typename P::VSum Start() const {
+    if constexpr (P::kCentre != 0) return hn::Load(typename P::Sum(), starts + kIndex * P::kSumLanes);
+    return hn::Zero(typename P::Sum());
+  }
+
+  alignas(64) int8_t values[kChunkCodes];  // in the order of the codes
+  alignas(P::kCentre != 0 ? 64 : 4)
+      hn::TFromD<typename P::Sum> starts[P::kCentre != 0 ? P::template kVectors<kChunkGroups> * P::kSumLanes
+                                                         : 1];  // −centre · Σ x for each of the sums' lanes
+  alignas(32) float scales[kScales];
+  alignas(32) float sums[E::kHasOffset ? kScales : 1];  // scale · Σ x, in the groups' order
+};
 
 }  // namespace cairn::kernels::CAIRN_TARGET
 HWY_AFTER_NAMESPACE();

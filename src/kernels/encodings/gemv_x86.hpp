@@ -13,6 +13,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 constexpr int kRowsTogether = 4;  // rows whose lanes are summed at once
+constexpr size_t kSlice = 16384;  // columns whose prepared activations are held at a time
 // Ahead of the block at hand; crosses the page ends where hardware stops.
 constexpr size_t kPrefetchBytes = 4096;
 
@@ -47,144 +48,246 @@ struct RowSums {
 HWY_INLINE VF32 AddEight(VF32 acc, const float* a, const float* b) {
 #if HWY_TARGET == HWY_AVX3
   return VF32{_mm512_fmadd_ps(_mm512_zextps256_ps512(_mm256_load_ps(a)),
-                              _mm512_zextps256_ps512(_mm256_loadu_ps(b)), acc.raw)};
+                              _mm512_zextps256_ps512(_mm256_load_ps(b)), acc.raw)};
 #else
-  return VF32{_mm256_fmadd_ps(_mm256_load_ps(a), _mm256_loadu_ps(b), acc.raw)};
+  return VF32{_mm256_fmadd_ps(_mm256_load_ps(a), _mm256_load_ps(b), acc.raw)};
 #endif
 }
 
-// sums + the products of a chunk with kInputs activations.
-template <class E, int kCount, int kInputs>
-HWY_INLINE RowSums GemvChunk(const uint8_t* HWY_RESTRICT p, size_t group, const Activations<E>* x,
-                             RowSums sums) {
-  using A = Activations<E>;
-  constexpr int kScales = kChunkGroups * E::kSubscales;
-  const DF32 df;
-  const hn::FixedTag<float, 8> d8;
-  alignas(64) float scale[kScales], offset[kScales];
-  alignas(64) float scaled[kInputs][kScales];  // scale · that of the activations
-  E::template Scales<kCount>(p, scale, offset);
-  if constexpr (E::kHasOffset && A::kMissing != 0) {
-    const auto missing = hn::Set(d8, A::kMissing);
-    hn::Store(hn::MulAdd(hn::Load(d8, scale), missing, hn::Load(d8, offset)), d8, offset);
-  }
-  Unroll<0, kInputs>([&](auto i) CAIRN_LAMBDA {
-    constexpr int kInput = decltype(i)::value;
-    const A& input = x[kInput];
-    if constexpr (E::kHasOffset) {
-      const float* x_sums = A::kHalves ? input.half_sums + 2 * group : input.sums + group;
-      sums.odd = AddEight(sums.odd, offset, x_sums);
-      if constexpr (A::kHalves) sums.even = AddEight(sums.even, offset + 8, x_sums + 8);
+// A chunk of a row: what every token's product with it shares.
+template <class E, int kCount, bool kWords>
+struct WeightChunk {
+  using P = Products<E>;
+  static constexpr int kScales = kChunkGroups * E::kSubscales;
+  static constexpr int kCodes = kWords ? kChunkCodes / kStepCodes : P::template kCodes<kCount>;
+
+  HWY_INLINE explicit WeightChunk(const uint8_t* HWY_RESTRICT p) {
+    E::template Scales<kCount>(p, scale, offset);
+    if constexpr (E::kHasOffset && P::kMissing != 0) {
+      const hn::FixedTag<float, 8> d8;
+      const auto missing = hn::Set(d8, P::kMissing);
+      hn::Store(hn::MulAdd(hn::Load(d8, scale), missing, hn::Load(d8, offset)), d8, offset);
     }
-    const auto x_scales = hn::LoadU(d8, input.scales + group);
-    if constexpr (A::kHalves) {
-      const __m256 low = _mm256_unpacklo_ps(x_scales.raw, x_scales.raw),
-                   high = _mm256_unpackhi_ps(x_scales.raw, x_scales.raw);
-      const decltype(x_scales) first{_mm256_permute2f128_ps(low, high, 0x20)},
-          last{_mm256_permute2f128_ps(low, high, 0x31)};
-      hn::Store(hn::Mul(hn::Load(d8, scale), first), d8, scaled[kInput]);
-      hn::Store(hn::Mul(hn::Load(d8, scale + 8), last), d8, scaled[kInput] + 8);
-    } else {
-      hn::Store(hn::Mul(hn::Load(d8, scale), x_scales), d8, scaled[kInput]);
-    }
-  });
-  const auto codes = [&](auto lanes) CAIRN_LAMBDA { return E::template Codes<decltype(lanes)>(p); };
-  Unroll<0, A::template kVectors<kCount>>([&](auto i) CAIRN_LAMBDA {
-    constexpr int kIndex = decltype(i)::value;
-    VI32 dots[kInputs];
-    A::template Dots<kIndex, kCount>(x, group, codes, dots);
-    Unroll<0, kInputs>([&](auto j) CAIRN_LAMBDA {
-      constexpr int kInput = decltype(j)::value;
-      VF32& sum = (kIndex + kInput) % 2 == 0 ? sums.even : sums.odd;
-      sum = hn::MulAdd(hn::ConvertTo(df, dots[kInput]),
-                       SpreadScales<E::kSubscales, kIndex, kCount>(scaled[kInput]), sum);
+    InLaneOrder();
+    Unroll<0, kCodes>([&](auto i) CAIRN_LAMBDA {
+      constexpr int kIndex = decltype(i)::value;
+      if constexpr (kIndex < P::template kCodes<kCount>) {
+        codes[kIndex] = P::template Codes<kIndex, kCount>(p);
+      } else {
+        codes[kIndex] = hn::Zero(DU8());
+      }
     });
-  });
-  return sums;
+#if HWY_TARGET == HWY_AVX2
+    if constexpr (kWords) P::InWords(codes);
+#endif
+  }
+
+  // Scales in the order of the sums' lanes, which AVX2 has one of for each.
+  HWY_INLINE void InLaneOrder() {
+#if HWY_TARGET == HWY_AVX2
+    const auto order = [&](float* from, auto... lanes) CAIRN_LAMBDA {
+      _mm256_store_ps(from, _mm256_permutevar8x32_ps(_mm256_load_ps(from), _mm256_setr_epi32(lanes...)));
+    };
+    if constexpr (P::kHalves) {
+      order(scale, 0, 2, 4, 6, 1, 3, 5, 7);
+      order(scale + 8, 0, 2, 4, 6, 1, 3, 5, 7);
+    } else if constexpr (kCount == 4) {
+      order(scale, 0, 1, 7, 7, 2, 3, 7, 7);
+    } else if constexpr (kCount == 2) {
+      order(scale, 0, 7, 7, 7, 1, 7, 7, 7);
+    }
+#endif
+  }
+
+  // scale · that of the activations, for the lanes of vector kIndex of the sums.
+  template <int kIndex>
+  HWY_INLINE VF32 Scale(const InputChunk<E>& x) const {
+#if HWY_TARGET == HWY_AVX3
+    const __m512i lanes = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+    if constexpr (P::kHalves) {
+      return VF32{_mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32(4 * kIndex)),
+                                        _mm512_mul_ps(_mm512_load_ps(scale), _mm512_loadu_ps(x.scales)))};
+    } else {
+      constexpr int kApart = kSets<kCount>;  // lanes beyond the chunk meet zeros
+      const __m512i groups =
+          _mm512_add_epi32(_mm512_mullo_epi32(lanes, _mm512_set1_epi32(kApart)), _mm512_set1_epi32(kIndex));
+      const __m256 scaled = _mm256_mul_ps(_mm256_load_ps(scale), _mm256_load_ps(x.scales));
+      return VF32{_mm512_permutexvar_ps(groups, _mm512_zextps256_ps512(scaled))};
+    }
+#else
+    return hn::Mul(hn::Load(DF32(), scale + 8 * kIndex), hn::Load(DF32(), x.scales + 8 * kIndex));
+#endif
+  }
+
+  // sums + the product with a token's activations; its kPart says which of the two sums begins.
+  template <int kPart>
+  HWY_INLINE RowSums Add(RowSums sums, const InputChunk<E>& x) const {
+    if constexpr (E::kHasOffset) {
+      sums.odd = AddEight(sums.odd, offset, x.sums);
+      if constexpr (P::kHalves) sums.even = AddEight(sums.even, offset + 8, x.sums + 8);
+    }
+    const auto vectors = [&](auto i) CAIRN_LAMBDA { return codes[decltype(i)::value]; };
+    Unroll<0, P::template kVectors<kCount>>([&](auto i) CAIRN_LAMBDA {
+      constexpr int kIndex = decltype(i)::value;
+      const auto dots =
+          P::template Sums<kIndex, kCount, kWords>(x.template Start<kIndex>(), vectors, x.values);
+      VF32& sum = (kIndex + kPart) % 2 == 0 ? sums.even : sums.odd;
+      sum = hn::MulAdd(hn::ConvertTo(DF32(), P::Widen(dots)), this->template Scale<kIndex>(x), sum);
+    });
+    return sums;
+  }
+
+  VU8 codes[kCodes];
+  alignas(64) float scale[kScales], offset[kScales];
+};
+
+constexpr int kMostTokens = 8;  // whose prepared activations are held at a time
+constexpr size_t kSliceChunks = kSlice / kChunkCodes + 3;
+
+// Where the activations of a chunk lie among those of its slice: whole ones, then the rests.
+template <int kCount>
+HWY_INLINE size_t ChunkIndex(size_t group) {
+  if constexpr (kCount == kChunkGroups) return group / kChunkGroups;
+  return kSliceChunks - (kCount == 4 ? 3 : kCount == 2 ? 2 : 1);
 }
 
-template <class E, int kInputs>
+// What the product of a slice reads: [chunk][token][part].
+template <class E, int kParts, bool kWords>
+void FillInputs(const VectorBatch& x, size_t first, size_t groups, InputChunk<E>* inputs) {
+  ForEachChunk<E>(nullptr, groups, [&](const uint8_t*, size_t g, auto count) CAIRN_LAMBDA {
+    constexpr int kCount = decltype(count)::value;
+    InputChunk<E>* to = inputs + ChunkIndex<kCount>(g) * x.count * kParts;
+    for (size_t i = 0; i < x.count; ++i) {
+      to++->template Fill<kCount, kWords>(x.x[i], first + g);
+      if constexpr (kParts == 2) to++->template Fill<kCount, kWords>(x.rest[i], first + g);
+    }
+  });
+}
+
+// y[i · stride + r] [+]= row r · token i. With kTokens 1 the sums stay in registers.
+template <class E, int kParts, int kTokens>
 HWY_INLINE void GemvSlice(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups,
-                          const Activations<E>* x, bool add, float* y) {
+                          const InputChunk<E>* inputs, size_t tokens, bool add, float* y, size_t stride) {
   const DF32 df;
-  alignas(64) float lanes[kRowsTogether * kVectorBytes / 4] = {};
+  constexpr size_t kLanes = kVectorBytes / 4;
+  constexpr bool kWords = kAcross && kTokens > 1;
+  alignas(64) float lanes[kTokens][kRowsTogether * kLanes] = {};
   for (size_t r = 0; r < rows; ++r) {
-    RowSums sums{hn::Zero(df), hn::Zero(df)};
+    RowSums sums[kTokens];
+    for (RowSums& sum : sums) sum = {hn::Zero(df), hn::Zero(df)};
     ForEachChunk<E>(weights + r * row_bytes, groups,
                     [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
                       constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
                       for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
-                      sums = GemvChunk<E, kCount, kInputs>(p, g, x, sums);
+                      const WeightChunk<E, kCount, kWords> chunk(p);
+                      const InputChunk<E>* x = inputs + ChunkIndex<kCount>(g) * tokens * kParts;
+                      for (size_t i = 0; i < tokens; ++i, x += kParts) {
+                        RowSums sum = chunk.template Add<0>(sums[i], x[0]);
+                        if constexpr (kParts == 2) sum = chunk.template Add<1>(sum, x[1]);
+                        sums[i] = sum;
+                      }
                     });
     const size_t in_batch = r % kRowsTogether;
-    hn::Store(hn::Add(sums.even, sums.odd), df, lanes + in_batch * kVectorBytes / 4);
-    if (in_batch + 1 == kRowsTogether || r + 1 == rows)
-      StoreSums(lanes, in_batch + 1, add, y + (r - in_batch));
+    for (size_t i = 0; i < tokens; ++i) {
+      hn::Store(hn::Add(sums[i].even, sums[i].odd), df, lanes[i] + in_batch * kLanes);
+      if (in_batch + 1 == kRowsTogether || r + 1 == rows)
+        StoreSums(lanes[i], in_batch + 1, add, y + i * stride + (r - in_batch));
+    }
   }
 }
 
-template <class E, int kInputs>
-HWY_INLINE void GemvInputs(const void* weights, size_t row_bytes, size_t rows, size_t k,
-                           const QuantizedVector* x, float* y) {
+template <class E, int kParts, int kTokens>
+HWY_NOINLINE void GemvTokens(const void* weights, size_t row_bytes, size_t rows, size_t k,
+                             const VectorBatch& x, float* y, size_t stride) {
   constexpr size_t kSliceBytes = kSlice / (kGroupSize * E::kGroups) * E::kBytes;
   const uint8_t* column = static_cast<const uint8_t*>(weights);
+  InputChunk<E> inputs[kSliceChunks * kTokens * kParts];
   for (size_t begin = 0; begin < k; begin += kSlice, column += kSliceBytes) {
     const size_t groups = (k - begin < kSlice ? k - begin : kSlice) / kGroupSize;
-    Activations<E> prepared[kInputs];
-    for (int i = 0; i < kInputs; ++i) prepared[i].Prepare(x[i], begin / kGroupSize, groups);
-    GemvSlice<E, kInputs>(column, row_bytes, rows, groups, prepared, begin != 0, y);
+    FillInputs<E, kParts, kAcross && (kTokens > 1)>(x, begin / kGroupSize, groups, inputs);
+    GemvSlice<E, kParts, kTokens>(column, row_bytes, rows, groups, inputs, kTokens == 1 ? 1 : x.count,
+                                  begin != 0, y, stride);
   }
 }
+
 template <class E>
 void Gemv(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x, float* y) {
-  GemvInputs<E, 1>(weights, row_bytes, rows, k, &x, y);
+  GemvTokens<E, 1, 1>(weights, row_bytes, rows, k, {&x, nullptr, 1}, y, 0);
 }
 template <class E>
 void GemvPair(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
               const QuantizedVector& rest, float* y) {
-  const QuantizedVector both[2] = {x, rest};
-  GemvInputs<E, 2>(weights, row_bytes, rows, k, both, y);
+  GemvTokens<E, 2, 1>(weights, row_bytes, rows, k, {&x, &rest, 1}, y, 0);
+}
+template <class E>
+void GemvBatch(const void* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x, float* y,
+               size_t y_stride) {
+  const bool pair = x.rest != nullptr;
+  for (size_t i = 0; i < x.count; i += kMostTokens) {
+    const size_t left = x.count - i;
+    const VectorBatch part{x.x + i, pair ? x.rest + i : nullptr, left < kMostTokens ? left : kMostTokens};
+    const auto multiply = part.count == 1 ? (pair ? GemvTokens<E, 2, 1> : GemvTokens<E, 1, 1>)
+                          : pair          ? GemvTokens<E, 2, kMostTokens>
+                                          : GemvTokens<E, 1, kMostTokens>;
+    multiply(weights, row_bytes, rows, k, part, y + i * y_stride, y_stride);
+  }
 }
 
-// The same for rows of floats: the activations become floats again, for two rows at a time.
+// The same for rows of floats: the activations become floats again, and a row that several tokens share
+// is in the first-level cache after the first.
 template <class E>
-void GemvFloatInputs(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector* x,
-                     size_t inputs, float* y) {
+void GemvFloatsBatch(const void* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x,
+                     float* y, size_t y_stride) {
   const DF32 df;
   const hn::Rebind<int8_t, DF32> d8;
   constexpr size_t kLanes = kVectorBytes / 4;
-  alignas(64) float activations[kSlice];
+  if (x.count > kMostTokens) {
+    const bool pair = x.rest != nullptr;
+    GemvFloatsBatch<E>(weights, row_bytes, rows, k, {x.x, x.rest, kMostTokens}, y, y_stride);
+    return GemvFloatsBatch<E>(
+        weights, row_bytes, rows, k,
+        {x.x + kMostTokens, pair ? x.rest + kMostTokens : nullptr, x.count - kMostTokens},
+        y + kMostTokens * y_stride, y_stride);
+  }
+  alignas(64) float activations[kMostTokens][kSlice];
   for (size_t begin = 0; begin < k; begin += kSlice) {
     const size_t count = k - begin < kSlice ? k - begin : kSlice;
-    for (size_t i = 0; i < count; i += kLanes) {
-      VF32 sum = hn::Zero(df);
-      for (size_t input = 0; input < inputs; ++input) {
-        const VF32 v = hn::ConvertTo(df, hn::PromoteTo(DI32(), hn::LoadU(d8, x[input].values + begin + i)));
-        sum = hn::MulAdd(v, hn::Set(df, x[input].scales[(begin + i) / kGroupSize]), sum);
+    for (size_t token = 0; token < x.count; ++token) {
+      for (size_t i = 0; i < count; i += kLanes) {
+        const auto value = [&](const QuantizedVector& from, VF32 sum) CAIRN_LAMBDA {
+          const VF32 v = hn::ConvertTo(df, hn::PromoteTo(DI32(), hn::LoadU(d8, from.values + begin + i)));
+          return hn::MulAdd(v, hn::Set(df, from.scales[(begin + i) / kGroupSize]), sum);
+        };
+        VF32 sum = value(x.x[token], hn::Zero(df));
+        if (x.rest != nullptr) sum = value(x.rest[token], sum);
+        hn::Store(sum, df, activations[token] + i);
       }
-      hn::Store(sum, df, activations + i);
     }
-    alignas(64) float lanes[kRowsTogether * kLanes] = {};
+    alignas(64) float lanes[kMostTokens][kRowsTogether * kLanes] = {};
     for (size_t r = 0; r < rows; ++r) {
       const uint8_t* row = static_cast<const uint8_t*>(weights) + r * row_bytes + begin * E::kBytes;
-      VF32 sums[4] = {hn::Zero(df), hn::Zero(df), hn::Zero(df), hn::Zero(df)};
-      for (size_t i = 0; i < count; i += 2 * kGroupSize) {
-        const size_t rest = count - i;
-        Unroll<0, 2 * kGroupSize / static_cast<int>(kLanes)>([&](auto part) CAIRN_LAMBDA {
-          constexpr size_t kAt = decltype(part)::value * kLanes;
-          if (kAt < kGroupSize || rest > kGroupSize) {
-            VF32& sum = sums[decltype(part)::value % 4];
-            sum = hn::MulAdd(hn::Load(df, activations + i + kAt), E::Load(row + (i + kAt) * E::kBytes), sum);
-          }
-        });
-        for (int b = 0; b < 2 * kGroupSize * E::kBytes; b += 64) {
-          __builtin_prefetch(row + i * E::kBytes + kPrefetchBytes + b);
-        }
-      }
       const size_t in_batch = r % kRowsTogether;
-      hn::Store(hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])), df, lanes + in_batch * kLanes);
-      if (in_batch + 1 == kRowsTogether || r + 1 == rows) {
-        StoreSums(lanes, in_batch + 1, begin != 0, y + (r - in_batch));
+      for (size_t token = 0; token < x.count; ++token) {
+        VF32 sums[4] = {hn::Zero(df), hn::Zero(df), hn::Zero(df), hn::Zero(df)};
+        for (size_t i = 0; i < count; i += 2 * kGroupSize) {
+          const size_t rest = count - i;
+          Unroll<0, 2 * kGroupSize / static_cast<int>(kLanes)>([&](auto part) CAIRN_LAMBDA {
+            constexpr size_t kAt = decltype(part)::value * kLanes;
+            if (kAt < kGroupSize || rest > kGroupSize) {
+              VF32& sum = sums[decltype(part)::value % 4];
+              const VF32 v = hn::Load(df, activations[token] + i + kAt);
+              sum = hn::MulAdd(v, E::Load(row + (i + kAt) * E::kBytes), sum);
+            }
+          });
+          if (token > 0) continue;
+          for (int b = 0; b < 2 * kGroupSize * E::kBytes; b += 64) {
+            __builtin_prefetch(row + i * E::kBytes + kPrefetchBytes + b);
+          }
+        }
+        hn::Store(hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])), df,
+                  lanes[token] + in_batch * kLanes);
+        if (in_batch + 1 == kRowsTogether || r + 1 == rows)
+          StoreSums(lanes[token], in_batch + 1, begin != 0, y + token * y_stride + (r - in_batch));
       }
     }
   }
@@ -193,13 +296,12 @@ void GemvFloatInputs(const void* weights, size_t row_bytes, size_t rows, size_t 
 template <class E>
 void GemvFloats(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
                 float* y) {
-  GemvFloatInputs<E>(weights, row_bytes, rows, k, &x, 1, y);
+  GemvFloatsBatch<E>(weights, row_bytes, rows, k, {&x, nullptr, 1}, y, 0);
 }
 template <class E>
 void GemvFloatsPair(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
                     const QuantizedVector& rest, float* y) {
-  const QuantizedVector both[2] = {x, rest};
-  GemvFloatInputs<E>(weights, row_bytes, rows, k, both, 2, y);
+  GemvFloatsBatch<E>(weights, row_bytes, rows, k, {&x, &rest, 1}, y, 0);
 }
 
 }  // namespace cairn::kernels::CAIRN_TARGET

@@ -141,6 +141,18 @@ HWY_INLINE VU8 LoadNibbles(const uint8_t* first) {
 // Codes of one byte each, groups `kStride` apart.
 template <int kStride, class Lanes>
 HWY_INLINE VU8 LoadGroups(const uint8_t* first) {
+#if HWY_TARGET == HWY_AVX3
+  if constexpr (Lanes::Half(0) == Lanes::Half(1)) {
+    // Groups whole, so that both halves' vectors share the loads.
+    const auto two = [&](int a, int b) CAIRN_LAMBDA {
+      const auto at = [&](int lane) CAIRN_LAMBDA {
+        return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(first + Lanes::Group(lane) * kStride));
+      };
+      return _mm512_inserti64x4(_mm512_castsi256_si512(at(a)), at(b), 1);
+    };
+    return VU8{_mm512_shuffle_i32x4(two(0, 1), two(2, 3), Lanes::Half(0) == 0 ? 0x88 : 0xDD)};
+  }
+#endif
 #define CAIRN_AT(lane) Lanes::Group(lane) * kStride + 16 * Lanes::Half(lane)
   return LoadPieces<CAIRN_PIECES(CAIRN_AT)>(first);
 #undef CAIRN_AT
@@ -151,13 +163,22 @@ HWY_INLINE VU8 LoadGroups(const uint8_t* first) {
 template <int kStride, class Lanes>
 HWY_INLINE VU8 AddFifthBits(VU8 codes, const uint8_t* first) {
 #if HWY_TARGET == HWY_AVX3
-  const auto word = [&](int lane)
-                        CAIRN_LAMBDA { return LoadScalar<uint32_t>(first + Lanes::Group(lane) * kStride); };
+  // Two groups' words side by side; of each the half that the lane holds.
   const auto bits = [&](int lane) CAIRN_LAMBDA {
-    return static_cast<uint64_t>(word(lane) >> 16 * Lanes::Half(lane) & 0xFFFF) << 16 * lane;
+    const uint64_t other = LoadScalar<uint32_t>(first + Lanes::Group(lane + 1) * kStride);
+    return LoadScalar<uint32_t>(first + Lanes::Group(lane) * kStride) | other << 32;
   };
-  return VU8{_mm512_mask_add_epi8(codes.raw, _cvtu64_mask64(bits(0) | bits(1) | bits(2) | bits(3)), codes.raw,
-                                  _mm512_set1_epi8(16))};
+  uint64_t low, high;
+  if constexpr (Lanes::Half(0) == Lanes::Half(1)) {
+    constexpr uint64_t kHalf = uint64_t{0x0000FFFF0000FFFF} << 16 * Lanes::Half(0);
+    low = _pext_u64(bits(0), kHalf);
+    high = _pext_u64(bits(2), kHalf);
+  } else {
+    low = LoadScalar<uint32_t>(first + Lanes::Group(0) * kStride);  // both halves of a group in two lanes
+    high = LoadScalar<uint32_t>(first + Lanes::Group(2) * kStride);
+  }
+  return VU8{
+      _mm512_mask_add_epi8(codes.raw, _cvtu64_mask64(low | high << 32), codes.raw, _mm512_set1_epi8(16))};
 #else
 #define CAIRN_AT(lane) Lanes::Group(lane) * kStride
   const VU8 all = LoadPieces<CAIRN_PIECES(CAIRN_AT)>(first);  // a group's word first in its piece

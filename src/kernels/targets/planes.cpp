@@ -269,6 +269,58 @@ void gemv_level(const PlaneRows& rows, const PlaneTable& table, size_t k, const 
   }
 }
 
+constexpr size_t kMostTokens = 8;  // whose sums are held at a time
+
+// Several tokens: a step's weights are unpacked once, and each token's sums wait in the cache.
+template <int Level>
+void gemv_batch_level(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector* x,
+                      size_t count, const PlaneRows& next, float* y, size_t y_stride) {
+  const Tables<Level> tables(table, kFlip);
+  const size_t steps = k / kPlaneColumns, most = ahead_of(Level), ahead = steps < most ? steps : most;
+  for (size_t tile = 0; tile < rows.tiles; ++tile) {
+    const uint8_t* p[Level];
+    const uint8_t* fetch[Level];  // where a step of the next tile lies
+    CAIRN_UNROLL(Level, plane,
+                 p[plane] = reinterpret_cast<const uint8_t*>(rows.planes[plane]) + tile * steps * kPlaneBytes;
+                 fetch[plane] = tile + 1 < rows.tiles ? p[plane] + steps * kPlaneBytes
+                                : plane < next.level  ? reinterpret_cast<const uint8_t*>(next.planes[plane])
+                                                      : p[plane]);
+    alignas(64) int32_t sums[kMostTokens][kPlaneRows];
+    for (size_t i = 0; i < count; ++i) {
+      const VI start = hn::Set(di, kFlip == 0 ? 0 : -128 * x[i].sum);
+      CAIRN_UNROLL(kParts, h, hn::Store(start, di, sums[i] + h * kLanes));
+    }
+    for (size_t step = 0; step < steps; ++step) {
+      const size_t at = step * kPlaneBytes, column = step * kPlaneColumns;
+      const uint8_t* const* from = step + ahead < steps ? p : fetch;
+      const size_t fetched = (step + ahead < steps ? step + ahead : step + ahead - steps) * kPlaneBytes;
+      CAIRN_UNROLL(Level, plane, __builtin_prefetch(from[plane] + fetched));
+      CAIRN_UNROLL(
+          kParts, h, VU8 v[Level]; VU8 w[kSlices];
+          CAIRN_UNROLL(Level, plane, v[plane] = hn::LoadU(du8, p[plane] + at + h * kVectorBytes));
+          unpack<Level>(
+              v,
+              tables, [&](auto i, VU8 weights) HWY_ATTR __attribute__((always_inline)) { w[i] = weights; });
+          for (size_t token = 0; token < count; ++token) {
+            const int8_t* values = x[token].values + column;
+            const uint8_t* magnitudes = x[token].magnitudes + column;
+            VI even = hn::Load(di, sums[token] + h * kLanes), odd = hn::Zero(di);
+            CAIRN_UNROLL(kSlices / 2, i, even = dot(even, w[2 * i], values + 8 * i, magnitudes + 8 * i);
+                         odd = dot(odd, w[2 * i + 1], values + 8 * i + 4, magnitudes + 8 * i + 4));
+            hn::Store(hn::Add(even, odd), di, sums[token] + h * kLanes);
+          });
+    }
+    float scales[kPlaneRows];
+    load_scales(rows.scales + tile * kPlaneRows, scales);
+    for (size_t token = 0; token < count; ++token) {
+      float* out = y + token * y_stride + tile * kPlaneRows;
+      CAIRN_UNROLL(kParts, h, const VI sum = hn::Load(di, sums[token] + h * kLanes);
+                   const VF scale = hn::Mul(hn::LoadU(df, scales + h * kLanes), hn::Set(df, x[token].scale));
+                   hn::StoreU(hn::Mul(hn::ConvertTo(df, sum), scale), df, out + h * kLanes));
+    }
+  }
+}
+
 template <int Level>
 void fill_level(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, size_t k, int8_t* panel,
                 int32_t* corrections) {
@@ -297,6 +349,23 @@ void fill_level(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, s
 void gemv(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector& x,
           const PlaneRows& next, float* y) {
   CAIRN_FOR_LEVEL(rows.level, gemv_level, rows, table, k, x, next, y)
+}
+
+void gemv_some(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector* x, size_t count,
+               const PlaneRows& next, float* y, size_t y_stride) {
+  CAIRN_FOR_LEVEL(rows.level, gemv_batch_level, rows, table, k, x, count, next, y, y_stride)
+}
+
+void gemv_batch(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector* x, size_t count,
+                const PlaneRows& next, float* y, size_t y_stride) {
+  for (size_t i = 0; i < count; i += kMostTokens) {
+    const size_t some = count - i < kMostTokens ? count - i : kMostTokens;
+    if (some == 1) {
+      gemv(rows, table, k, x[i], next, y + i * y_stride);
+    } else {
+      gemv_some(rows, table, k, x + i, some, next, y + i * y_stride, y_stride);
+    }
+  }
 }
 
 void fill(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, size_t k, int8_t* panel,
@@ -370,7 +439,7 @@ void multiply(const int8_t* panel, const int32_t* corrections, const float* scal
 static_assert(kTile <= kMostTileTokens);
 
 const PlaneKernels& plane_table() {
-  static constexpr PlaneKernels table{kTile, &quantize, &gemv, &fill, &multiply, &row, &scales};
+  static constexpr PlaneKernels table{kTile, &quantize, &gemv, &gemv_batch, &fill, &multiply, &row, &scales};
   return table;
 }
 

@@ -8,22 +8,35 @@ HWY_INLINE int8_t value(const PlaneRows& rows, const PlaneTable& table, size_t a
   return table_value(rows.level, table, code);
 }
 
-void gemv(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector& x, const PlaneRows&,
-          float* y) {
+void gemv_batch(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector* x, size_t count,
+                const PlaneRows&, float* y, size_t y_stride) {
   const size_t steps = k / kPlaneColumns;
   for (size_t row = 0; row < size_t{rows.tiles} * kPlaneRows; ++row) {
-    int32_t sum = 0;
-    for (size_t step = 0; step < steps; ++step) {
-      const size_t at = (row / kPlaneRows * steps + step) * kPlaneBytes;
-      for (size_t column = 0; column < kPlaneColumns; ++column) {
-        sum += value(rows, table, at, row % kPlaneRows, column / 4, column % 4) *
-               x.values[step * kPlaneColumns + column];
-      }
-    }
     float scales[kPlaneRows];
     load_scales(rows.scales + row / kPlaneRows * kPlaneRows, scales);
-    y[row] = static_cast<float>(sum) * (scales[row % kPlaneRows] * x.scale);
+    constexpr size_t kMost = 8;  // tokens that share a row's unpacking
+    for (size_t first = 0; first < count; first += kMost) {
+      const size_t tokens = count - first < kMost ? count - first : kMost;
+      int32_t sums[kMost] = {};
+      for (size_t step = 0; step < steps; ++step) {
+        const size_t at = (row / kPlaneRows * steps + step) * kPlaneBytes;
+        for (size_t column = 0; column < kPlaneColumns; ++column) {
+          const int8_t w = value(rows, table, at, row % kPlaneRows, column / 4, column % 4);
+          for (size_t i = 0; i < tokens; ++i)
+            sums[i] += w * x[first + i].values[step * kPlaneColumns + column];
+        }
+      }
+      for (size_t i = 0; i < tokens; ++i) {
+        y[(first + i) * y_stride + row] =
+            static_cast<float>(sums[i]) * (scales[row % kPlaneRows] * x[first + i].scale);
+      }
+    }
   }
+}
+
+void gemv(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector& x,
+          const PlaneRows& next, float* y) {
+  gemv_batch(rows, table, k, &x, 1, next, y, 0);
 }
 
 void fill(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, size_t k, int8_t* panel,
