@@ -46,7 +46,7 @@ void check_slices(const Engine& engine, std::span<const Slice> slices) {
 }
 
 void throw_if(const Cancelled& cancelled) {
-  if (cancelled && cancelled()) fail(ErrorCode::cancelled, "the pass was cancelled");
+  if (cancelled && cancelled()) fail(ErrorCode::cancelled, "interrupted");
 }
 
 void warn_of_fixed_memory(const gguf::File& file, const Options& options) {

@@ -164,6 +164,7 @@ class Prefill final : public PrefillEngine {
     alone = std::min(alone, tokens.size());
     const bool all = slice.wanted == engine::Logits::all;
     for (size_t begin = 0; begin < alone; begin += kRows) {
+      engine::throw_if(cancelled);
       cpu::Row rows[kRows];
       const size_t count = std::min(kRows, alone - begin);
       for (size_t i = 0; i < count; ++i) {
@@ -282,6 +283,7 @@ void Prefill::pass(const Work& work) {
     runs_[i]->executor().begin(work.sequence, of_chunk(i), position + i * length);
   // Compiled before the clock starts: once for all prompts, however long.
   for (uint32_t layer = 0; layer < layers_.size(); ++layer) {
+    engine::throw_if(work.cancelled);
     for (size_t input = 0; input < quantize::kInputs; ++input) {
       if (products_->at(layer, static_cast<Input>(input)).treatment.float_product) continue;
       for (const uint32_t i : {0u, chunks - 1})
@@ -342,9 +344,9 @@ void Prefill::append(const Timeline& pass, double begin) {
     timeline_.events.push_back(event);
   }
   // The CPU in the device's place is still one processor: its two shares of the threads say so.
-  const bool alone = accelerator_->name() == "cpu";
-  timeline_.npu = phone_ != nullptr ? phone_->npu : alone ? "CPU, int8 products" : accelerator_->name();
-  timeline_.cpu = phone_ != nullptr ? phone_->cpu : alone ? "CPU, the rest" : "CPU";
+  const std::string device = accelerator_->name() == "cpu" ? "CPU" : accelerator_->name();
+  timeline_.npu = phone_ != nullptr ? phone_->npu : device + ", int8 products";
+  timeline_.cpu = phone_ != nullptr ? phone_->cpu : "CPU, the rest";
 }
 
 Timeline Prefill::simulate_timeline(uint32_t chunks) {
