@@ -233,13 +233,14 @@ class Encoder {
   // Seconds of a forward pass for each of its multiplications, the unit of plan().
   double seconds_of_unit() const {
     constexpr uint32_t kTokens = 32;
-    const auto runner =
-        model_.make_runner({.context = kTokens, .threads = options_.threads, .chunk = kTokens});
-    runner->set_cancelled(interrupted);
+    const auto engine =
+        model_.make_engine({.context = kTokens, .threads = options_.threads, .chunk = kTokens});
+    const auto sequence = engine->make_sequence();
     const std::vector<text::Token> tokens(kTokens);
-    runner->forward(tokens, 0, device::Logits::none, nullptr);  // reads the weights
+    engine->step({sequence.get(), tokens}, interrupted);  // reads the weights
+    sequence->truncate(0);
     const Stopwatch watch;
-    runner->forward(tokens, 0, device::Logits::none, nullptr);
+    engine->step({sequence.get(), tokens}, interrupted);
     double parameters = 0;
     for (size_t i = 0; i < linears_; ++i) parameters += static_cast<double>(sources_[i].tensor->elements());
     return watch.seconds() / kTokens / parameters;
