@@ -18,7 +18,7 @@ namespace cairn::engine {
 enum class Precision : uint8_t { standard, f32 };  // standard: int8 activations; f32: all products in float
 enum class KvType : uint8_t { f16, i8 };
 
-// Sees the inputs of a layer's linear products in a prefill: rows [tokens][width] of `slot`, for calibration.
+// Sees the inputs of a layer's linear products: rows [tokens][width] of `slot`, for calibration.
 using InputObserver =
     std::function<void(uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t width)>;
 
@@ -33,7 +33,7 @@ struct Options {
   bool memory_auto = false;  // as much as the system has to spare, all the time
   // Gets one line when `memory` or `memory_auto` ask what a model that is no stack cannot do.
   std::function<void(const std::string&)> warn{};
-  InputObserver observer{};  // called by one thread, before each product of a long slice; empty: nobody looks
+  InputObserver observer{};  // called by one thread, before each product of a layer; empty: nobody looks
   std::shared_ptr<ThreadPool> pool{};  // to share with other engines; null: one of `threads`
 };
 

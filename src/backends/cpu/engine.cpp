@@ -44,11 +44,6 @@ class Reading {
   const gguf::File& file_;
 };
 
-// Up to so many tokens of one sequence are rows: unpacking panels would cost more.
-bool is_short(const Slice& slice) {
-  return slice.tokens.size() <= RowExecutor::kMostRows;
-}
-
 class CpuEngine final : public engine::Engine {
  public:
   CpuEngine(const gguf::File& file, const engine::Options& options)
@@ -143,6 +138,11 @@ class CpuEngine final : public engine::Engine {
     fail(ErrorCode::invalid_argument,
          "{}: a budget of {} is too small: with the stack's base alone ({}) this process needs {}",
          file_.path(), mebibytes(bytes), mebibytes(set_->base_bytes()), mebibytes(least));
+  }
+
+  // Whether its tokens are rows: unpacking panels would cost more. What is observed goes as chunks.
+  bool is_short(const Slice& slice) const {
+    return slice.tokens.size() <= RowExecutor::kMostRows && !options_.observer;
   }
 
   // What a step will touch for the first time has its room before it starts.
