@@ -13,6 +13,7 @@
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "llm/benchmark.hpp"
+#include "llm/benchmark_sequences.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -20,6 +21,7 @@ namespace {
 struct Options {
   std::string model, precision = "standard", kv = "f16";
   bool peak = false, json = false;
+  uint32_t sequences = 0;  // that decode together; 0: the usual figures
   PrefillFlags prefill;
   llm::BenchmarkOptions bench;
   SimulateFlags simulate;
@@ -123,6 +125,36 @@ void print_text(const Options& options, const llm::BenchmarkResult& r) {
   }
 }
 
+void print_sequences(const Options& options) {
+  llm::SequencesResult r;
+  {
+    Progress bar("bench", options.bench.repeat, "rounds");
+    r = llm::run_sequences(resolve_model(options.model), options.sequences, options.bench,
+                           [&](uint32_t done, uint32_t) { bar.update(done); });
+  }
+  if (!options.json) {
+    fmt::print("{}, {}; medians of {} rounds\n", processor_name(), kernels::name(kernels::default_target()),
+               options.bench.repeat);
+    fmt::print("{} sequences of {} tokens, {} more of each\n", options.sequences, options.bench.prompt,
+               options.bench.generate);
+    fmt::print("one after the other  {:8.1f} tok/s\ntogether             {:8.1f} tok/s   {:.2f}×\n",
+               r.alone_tok_s, r.together_tok_s, r.ratio);
+    return;
+  }
+  nlohmann::ordered_json json{{"processor", processor_name()},
+                              {"instruction_set", kernels::name(kernels::default_target())},
+                              {"sequences", options.sequences},
+                              {"prompt", options.bench.prompt},
+                              {"generate", options.bench.generate},
+                              {"repeat", options.bench.repeat},
+                              {"alone_tok_s", r.alone_tok_s},
+                              {"together_tok_s", r.together_tok_s},
+                              {"ratio", r.ratio}};
+  for (const llm::SequencesRound& round : r.rounds)
+    json["rounds"].push_back({{"alone_tok_s", round.alone_tok_s}, {"together_tok_s", round.together_tok_s}});
+  fmt::print("{}\n", json.dump(2));
+}
+
 void run(Options& options, const CLI::App& command) {
   if (!options.simulate.device.empty()) {
     if (!options.model.empty())
@@ -151,6 +183,7 @@ void run(Options& options, const CLI::App& command) {
       return make_engine(model, engine, options.prefill);
     };
   }
+  if (options.sequences > 0) return print_sequences(options);
   llm::BenchmarkResult result;
   {
     Progress bar("bench", options.bench.repeat, "rounds");
@@ -172,6 +205,10 @@ void add_bench(CLI::App& program) {
   command->add_option("--generate", options->bench.generate, "tokens to decode")->capture_default_str();
   command->add_option("--repeat", options->bench.repeat, "rounds; figures are their medians")
       ->capture_default_str();
+  command
+      ->add_option("--sequences", options->sequences,
+                   "decode so many sequences together, and one after the other")
+      ->check(between(1u, 1024u));
   add_threads(*command, options->bench.engine.threads);
   command->add_option("--chunk", options->bench.engine.chunk, "most tokens in one pass of the prefill")
       ->check(between(1u, 65536u))
