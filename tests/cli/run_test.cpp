@@ -130,19 +130,23 @@ TEST_F(Run, SeedsRepeat) {
 }
 
 TEST_F(Run, GuessesLeaveTheTextAsItIs) {
-  const std::vector<std::string> asked = {"-p",
+  const std::vector<std::string> asked = {"run",
+                                          model(),
+                                          "-p",
                                           "one two three one two three one two three",
                                           "-n",
                                           "100",
-                                          "--ignore-end",
-                                          "--json",
+                                          "-t",
+                                          "1",
+                                          "-s",
+                                          "3",
                                           "--temperature",
                                           "0.4",
-                                          "--seed",
-                                          "3"};
+                                          "--ignore-end",
+                                          "--json"};
   std::vector<std::string> guessing = asked;
   guessing.insert(guessing.end(), {"--speculate", "lookup"});
-  Program plain(command(asked)), guesses(command(guessing));
+  Program plain(asked), guesses(guessing);
   ASSERT_EQ(plain.status(), 0) << plain.err;
   ASSERT_EQ(guesses.status(), 0) << guesses.err;
   const auto without = nlohmann::json::parse(plain.out), with = nlohmann::json::parse(guesses.out);
