@@ -7,20 +7,21 @@
 #include "base/machine.hpp"
 #include "base/model_store.hpp"
 #include "base/progress.hpp"
+#include "cli/bench_scheduling.hpp"
 #include "cli/bench_simulate.hpp"
 #include "cli/commands.hpp"
 #include "cli/parser/values.hpp"
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
+#include "cli/standard_io.hpp"
 #include "llm/benchmark.hpp"
-#include "llm/benchmark_sequences.hpp"
 
 namespace cairn::cli {
 namespace {
 
 struct Options {
-  std::string model, precision = "standard", kv = "f16";
-  bool peak = false, json = false;
+  std::string model, precision = "standard", kv = "f16", question;
+  bool peak = false, json = false, restart = false;
   uint32_t sequences = 0;  // that decode together; 0: the usual figures
   PrefillFlags prefill;
   llm::BenchmarkOptions bench;
@@ -102,6 +103,12 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
     }
   }
   json["rounds"] = rounds;
+  if (options.bench.speculation != llm::Speculation::none) {
+    json["speculate_gain"] = r.speculate_gain;
+    json["speculate_tokens_a_step"] = r.speculate_tokens_a_step;
+    json["speculate_guessed"] = r.speculate_guessed;
+    json["speculate_accepted"] = r.speculate_accepted;
+  }
   fmt::print("{}\n", json.dump(2));
 }
 
@@ -116,6 +123,10 @@ void print_text(const Options& options, const llm::BenchmarkResult& r) {
     fmt::print("peer                  {:8.1f} tok/s prefill, {:.1f} decode: {:.2f}× and {:.2f}×\n",
                r.peer_prefill_tok_s, r.peer_decode_tok_s, r.prefill_ratio, r.decode_ratio);
   }
+  if (options.bench.speculation != llm::Speculation::none) {
+    fmt::print("speculate             {:8.2f}× as fast, {:.2f} tokens a step, {} of {} guesses right\n",
+               r.speculate_gain, r.speculate_tokens_a_step, r.speculate_accepted, r.speculate_guessed);
+  }
   fmt::print("start to first token  {:8.3f} s\n", r.first_token_s);
   fmt::print("peak memory           {:8.0f} MiB, {:.0f} beyond the mapped file and the KV cache\n", r.rss_mib,
              r.rss_beyond_mib);
@@ -123,36 +134,6 @@ void print_text(const Options& options, const llm::BenchmarkResult& r) {
     fmt::print("energy                {:8.3f} J a token prefilled, {:.3f} decoded\n",
                r.joules_per_token_prefill, r.joules_per_token_decode);
   }
-}
-
-void print_sequences(const Options& options) {
-  llm::SequencesResult r;
-  {
-    Progress bar("bench", options.bench.repeat, "rounds");
-    r = llm::run_sequences(resolve_model(options.model), options.sequences, options.bench,
-                           [&](uint32_t done, uint32_t) { bar.update(done); });
-  }
-  if (!options.json) {
-    fmt::print("{}, {}; medians of {} rounds\n", processor_name(), kernels::name(kernels::default_target()),
-               options.bench.repeat);
-    fmt::print("{} sequences of {} tokens, {} more of each\n", options.sequences, options.bench.prompt,
-               options.bench.generate);
-    fmt::print("one after the other  {:8.1f} tok/s\ntogether             {:8.1f} tok/s   {:.2f}×\n",
-               r.alone_tok_s, r.together_tok_s, r.ratio);
-    return;
-  }
-  nlohmann::ordered_json json{{"processor", processor_name()},
-                              {"instruction_set", kernels::name(kernels::default_target())},
-                              {"sequences", options.sequences},
-                              {"prompt", options.bench.prompt},
-                              {"generate", options.bench.generate},
-                              {"repeat", options.bench.repeat},
-                              {"alone_tok_s", r.alone_tok_s},
-                              {"together_tok_s", r.together_tok_s},
-                              {"ratio", r.ratio}};
-  for (const llm::SequencesRound& round : r.rounds)
-    json["rounds"].push_back({{"alone_tok_s", round.alone_tok_s}, {"together_tok_s", round.together_tok_s}});
-  fmt::print("{}\n", json.dump(2));
 }
 
 void run(Options& options, const CLI::App& command) {
@@ -183,7 +164,14 @@ void run(Options& options, const CLI::App& command) {
       return make_engine(model, engine, options.prefill);
     };
   }
-  if (options.sequences > 0) return print_sequences(options);
+  if (options.sequences > 0)
+    return bench_sequences(resolve_model(options.model), options.sequences, options.bench, options.json);
+  if (options.restart) return bench_restart(resolve_model(options.model), options.bench, options.json);
+  if (!options.question.empty()) {
+    if (options.bench.speculation == llm::Speculation::none)
+      fail(ErrorCode::invalid_argument, "bench: --question is for --speculate: name one");
+    options.bench.question = read_text(options.question);
+  }
   llm::BenchmarkResult result;
   {
     Progress bar("bench", options.bench.repeat, "rounds");
@@ -209,6 +197,8 @@ void add_bench(CLI::App& program) {
       ->add_option("--sequences", options->sequences,
                    "decode so many sequences together, and one after the other")
       ->check(between(1u, 1024u));
+  command->add_flag("--restart", options->restart,
+                    "a prompt's first token, and that after a restart, its prefix kept on disk");
   add_threads(*command, options->bench.engine.threads);
   command->add_option("--chunk", options->bench.engine.chunk, "most tokens in one pass of the prefill")
       ->check(between(1u, 65536u))
@@ -226,6 +216,13 @@ void add_bench(CLI::App& program) {
   command->add_option(
       "--against", options->bench.against,
       "a peer's command, run in turn with cairn; it prints JSON with prefill_tok_s and decode_tok_s");
+  add_speculate_flag(*command, options->bench.speculation);
+  command
+      ->add_option(
+          "--question", options->question,
+          "what --speculate is measured on: this file's text, asked as `run` asks it; random tokens if not "
+          "given")
+      ->type_name("FILE");
   command->add_flag("--peak", options->peak, "measure the machine's limits instead of a model");
   in_group(*command, kResearch, [&] { add_simulate_flags(*command, options->simulate); });
   command

@@ -143,6 +143,7 @@ void Scheduler::advance(const Part& part) {
   try {
     if (!job.result.tokens.empty()) {
       ++statistics.decode_tokens;
+      ++statistics.decode_steps;
       return take_token(job);
     }
     statistics.prefill_tokens += part.tokens;
