@@ -168,15 +168,19 @@ TEST(Scheduler, AnswersWhatASessionAnswersAloneAndAmongOthers) {
 TEST(Scheduler, ALongPromptStopsNobodysTokens) {
   Fixture f;
   auto talker = request(prompt(10), 400);
-  std::promise<void> talks;
+  std::promise<void> talks, goes_on;
   std::atomic<int> heard{0};
   talker.token = [&](const TokenEvent&) {
-    if (++heard == 5) talks.set_value();
+    if (++heard == 5) {
+      talks.set_value();
+      goes_on.get_future().wait();
+    }
     return true;
   };
   auto first = f.scheduler.submit(talker);
   talks.get_future().wait();
   auto second = f.scheduler.submit(request(prompt(3000, 'c'), 1));
+  goes_on.set_value();
   second.wait();
   first.wait();
   uint32_t pieces = 0;
@@ -217,17 +221,21 @@ TEST(Scheduler, GreaterPriorityIsBegunFirst) {
   auto held = f.scheduler.submit(request(prompt(3), 1));
   gate.wait();
   std::vector<int> order;
+  std::promise<void> all;
   std::vector<Scheduler::Ticket> tickets;
   for (const int priority : {0, 1, 0, 2}) {
     auto one = request(prompt(5), 2);
     one.priority = priority;
-    one.finished = [&order, priority] { order.push_back(priority); };
+    one.finished = [&, priority] {
+      order.push_back(priority);
+      if (order.size() == 4) all.set_value();
+    };
     tickets.push_back(f.scheduler.submit(one));
   }
   gate.open();
   for (auto& ticket : tickets) ticket.wait();
   held.wait();
-  while (f.scheduler.status().running > 0) std::this_thread::yield();
+  all.get_future().wait();
   EXPECT_THAT(order, testing::ElementsAre(2, 1, 0, 0));
 }
 
@@ -267,32 +275,40 @@ TEST(Scheduler, CancelsInEveryState) {
   SchedulerOptions options;
   options.sequences = 2;
   Fixture f(options);
-  std::promise<void> talks;
+  // Callbacks hold the scheduler's thread until the next request is there.
+  std::promise<void> talks, reader_is_there, reads, all_cancelled;
   std::atomic<int> heard{0};
-  auto talker = request(prompt(10), 100000);
-  talker.options.max_tokens = 3000;
+  auto talker = request(prompt(10), 3000);
   talker.token = [&](const TokenEvent&) {
-    if (++heard == 3) talks.set_value();
+    if (++heard == 3) {
+      talks.set_value();
+      reader_is_there.get_future().wait();
+    }
     return true;
   };
   auto decodes = f.scheduler.submit(talker);
   talks.get_future().wait();
-  std::promise<void> reads;
   std::atomic<bool> told{false};
   auto reader = request(prompt(4000, 'b'), 5);
   reader.options.progress = [&](uint32_t, uint32_t) {
-    if (!told.exchange(true)) reads.set_value();
+    if (told.exchange(true)) return;
+    reads.set_value();
+    all_cancelled.get_future().wait();
   };
   auto prefills = f.scheduler.submit(reader);
+  reader_is_there.set_value();
   reads.get_future().wait();
   auto queued = f.scheduler.submit(request(prompt(20), 5));
+  EXPECT_EQ(f.scheduler.status().waiting, 1u);
+  EXPECT_EQ(f.scheduler.status().running, 2u);
   queued.cancel();
-  EXPECT_EQ(queued.wait().finish, FinishReason::cancelled);
   prefills.cancel();
+  decodes.cancel();
+  all_cancelled.set_value();
+  EXPECT_EQ(queued.wait().finish, FinishReason::cancelled);
   const Result half = prefills.wait();
   EXPECT_EQ(half.finish, FinishReason::cancelled);
   EXPECT_LT(half.statistics.prefill_tokens, 4000u);
-  decodes.cancel();
   const Result some = decodes.wait();
   EXPECT_EQ(some.finish, FinishReason::cancelled);
   EXPECT_GE(some.tokens.size(), 3u);
