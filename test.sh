@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 
 usage() {
   cat <<'HELP'
-usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--fuzz [SECONDS]] [--all]
+usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--fuzz [SECONDS]] [--all] [--werror]
 
   --release    the release build, every test (this is what a plain ./test.sh does)
   --gcc        built by g++ instead of clang; without the tests on whole real models, like those below
@@ -13,13 +13,14 @@ usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--fuzz [SECONDS]] 
   --thread     the rooms that share work between threads, under the thread sanitizer
   --fuzz       the fuzzers, SECONDS each (60)
   --all        all of these
+  --werror     warnings are errors, as in CI
 
 Installs missing packages (with sudo unless you are root) and pulls two small models. The last line
 tells how many tests passed and failed; the exit status is 0 when none failed.
 HELP
 }
 
-modes=()
+modes=() options=()
 fuzz_seconds=60
 while [ $# -gt 0 ]; do
   case $1 in
@@ -29,6 +30,7 @@ while [ $# -gt 0 ]; do
       if [[ ${2:-} =~ ^[0-9]+$ ]]; then fuzz_seconds=$2 && shift; fi
       ;;
     --all) modes=(release gcc sanitize thread fuzz) ;;
+    --werror) options=(-DCAIRN_WERROR=ON) ;;
     --help | -h) usage && exit 0 ;;
     *) usage >&2 && exit 2 ;;
   esac
@@ -49,9 +51,9 @@ build() {
   shift
   [ $# -eq 0 ] || targets=(--target "$@")
   if [ "$preset" = fuzz ]; then
-    configure "$preset"
+    configure "$preset" "${options[@]}"
   else
-    configure "$preset" -DCAIRN_TESTS=ON
+    configure "$preset" -DCAIRN_TESTS=ON "${options[@]}"
   fi
   quietly "Building $preset" cmake --build --preset "$preset" "${targets[@]}"
 }

@@ -24,6 +24,13 @@ class WorkShare {
     return all > 0 ? done / all : 0;
   }
 
+  // What is still to be done, in that unit.
+  double left() const {
+    double sum = 0;
+    for (const Stage& one : stages_) sum += one.weight * (1 - one.done);
+    return sum;
+  }
+
  private:
   struct Stage {
     std::string name;

@@ -21,10 +21,8 @@ void add_verify(CLI::App& program);
 void add_synth(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_devices(CLI::App& program);
-void add_video(CLI::App& program);
+// The words go on to libcairn_video.so.
+void add_video(CLI::App& program, int argc, const char* const* argv);
 void add_completion(CLI::App& program);
-
-// `cairn video …` from "video" on; returns 0 or throws Error. Its subcommands are in a library of their own.
-int run_video(int argc, char** argv);
 
 }  // namespace cairn::cli

@@ -76,14 +76,6 @@ int report_error(const Error& error) {
 
 int run(int argc, char** argv) {
   using namespace cairn::cli;
-  const auto word = [&](int i) { return i < argc ? std::string_view(argv[i]) : std::string_view(); };
-  if (word(1) == "video") return run_video(argc - 1, argv + 1);
-  if ((word(1) == "help" || word(1) == "__complete") && word(2) == "video" &&
-      (word(1) == "help" || argc > 3)) {
-    std::vector<char*> words(argv + 2, argv + argc);  // `help video X` → `video help X`
-    words.insert(words.begin() + 1, argv[1]);
-    return run_video(static_cast<int>(words.size()), words.data());
-  }
   CLI::App program{"cairn runs language models on the processor at hand.", "cairn"};
   program.set_version_flag("-V,--version", "cairn " CAIRN_VERSION);
   program.require_subcommand(0, 1);
@@ -97,7 +89,7 @@ int run(int argc, char** argv) {
   add_stack(program);
   add_trim(program);
   add_verify(program);
-  add_video(program);
+  add_video(program, argc, argv);
   add_bench(program);
   add_eval(program);
   add_calibrate(program);

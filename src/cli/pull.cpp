@@ -8,6 +8,7 @@
 #include "base/known_models.hpp"
 #include "cli/commands.hpp"
 #include "formats/gguf.hpp"
+#include "formats/gguf_part.hpp"
 #include "stack/verify.hpp"
 
 namespace cairn::cli {
@@ -49,6 +50,7 @@ void add_pull(CLI::App& program) {
     }
     if (flags->request.source.empty()) throw CLI::RequiredError("MODEL");
     flags->request.check = check_model;
+    flags->request.check_part = [](const std::string& path) { gguf::read_part(path); };
     fmt::print("{}\n", pull(flags->request));
   });
 }

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -46,6 +47,10 @@ void run(Flags flags) {
   const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
   Stages stages("stack");
   flags.options.overall = [&](double share) { stages.share(share); };
+  flags.options.estimate = [&](const stack::EncodeEstimate& estimate) {
+    stages.expect(estimate.seconds,
+                  fmt::format("about {:.0f} MB", std::ceil(static_cast<double>(estimate.file_bytes) / 1e6)));
+  };
   const stack::EncodeReport report = stack::encode_stack(
       *model, text, flags.options, flags.output,
       [&](std::string_view stage, uint64_t done, uint64_t total) { stages.update(stage, done, total); });

@@ -1,4 +1,4 @@
-// `cairn video`: opens libcairn_video.so, which holds its subcommands, and hands it the arguments.
+// `cairn video`: what it was asked for is done by libcairn_video.so, which alone needs libav and SDL.
 #include <array>
 #include <string>
 
@@ -6,6 +6,7 @@
 #include "base/own_library.hpp"
 #include "cli/commands.hpp"
 #include "cli/video/entry.hpp"
+#include "cli/video/flags/flags.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -23,19 +24,19 @@ VideoEntry open_library() {
   return reinterpret_cast<VideoEntry>(open_own_library(path, kVideoEntryName));
 }
 
-}  // namespace
-
-int run_video(int argc, char** argv) {
+void run(int argc, const char* const* argv) {
   std::array<char, 4096> message{};
   const int status = open_library()(argc, argv, message.data(), message.size());
-  if (status == 0) return 0;
+  if (status == 0) return;
   if (status < 0) fail(ErrorCode::io, "{}", message.data());
   throw Error(static_cast<ErrorCode>(status), message.data());
 }
 
-void add_video(CLI::App& program) {
-  // Named here for the list of commands alone: main() passes its arguments on unparsed.
-  program.add_subcommand("video", "send video small and restore it where it is watched");
+}  // namespace
+
+void add_video(CLI::App& program, int argc, const char* const* argv) {
+  const auto work = [=](auto&) { run(argc, argv); };
+  add_video_commands(program, {work, work, work, work, work});
 }
 
 }  // namespace cairn::cli

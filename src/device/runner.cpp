@@ -19,7 +19,7 @@ void warn_of_fixed_memory(const gguf::File& file, const RunnerOptions& options) 
 }
 
 void Runner::throw_if_cancelled() const {
-  if (cancelled_ && cancelled_()) fail(ErrorCode::cancelled, "the pass was cancelled");
+  if (cancelled_ && cancelled_()) fail(ErrorCode::cancelled, "interrupted");
 }
 
 void check_forward(const Runner& runner, std::span<const int32_t> tokens, uint32_t position) {

@@ -165,7 +165,7 @@ class Calibrator {
 
   void advance(Stage stage) {
     state_.stage = stage;
-    state_.done = 0;
+    state_.done = state_.seen = 0;
   }
 
   // Runs step(done) until `total` are done; keeps a checkpoint from time to time and when the work ends
@@ -211,7 +211,7 @@ class Calibrator {
     };
     make();
     if (found && !found->restore(*collector)) {
-      state_.done = 0;
+      state_.done = state_.seen = 0;
       make();
     }
     found.reset();
@@ -220,14 +220,25 @@ class Calibrator {
                                   .threads = options_.threads,
                                   .chunk = options_.window,
                                   .precision = device::Precision::f32};
+    // A window that was interrupted is read again from its beginning, and what was collected of it is passed
+    // over.
+    uint64_t offered = 0;
     options.observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t) {
-      collector->add(layer, order.next(slot), rows, tokens);
+      const quantize::Input input = order.next(slot);
+      if (offered++ < state_.seen) return;
+      collector->add(layer, input, rows, tokens);
+      ++state_.seen;
     };
     const auto runner = model_.make_runner(options);
+    runner->set_cancelled(interrupted);
     // Which channels stand out shows on fewer windows than how far.
     const bool all = std::is_same_v<Collector, quantize::RangeCollector>;
     steps(label, all ? windows_.size() : std::min(windows_.size(), kOutlierWindows), &*collector,
-          [&](uint64_t i) { runner->forward(windows_[i], 0, device::Logits::none, nullptr); });
+          [&](uint64_t i) {
+            offered = 0;
+            runner->forward(windows_[i], 0, device::Logits::none, nullptr);
+            state_.seen = 0;
+          });
     collector->finish(c);
     advance(static_cast<Stage>(static_cast<int>(state_.stage) + 1));
   }

@@ -14,7 +14,7 @@
 namespace cairn::llm {
 namespace {
 
-constexpr std::string_view kMagic = "cairn calibration checkpoint 1\n";
+constexpr std::string_view kMagic = "cairn calibration checkpoint 2\n";
 constexpr size_t kDigest = 64;
 
 template <class T>
@@ -92,7 +92,7 @@ class Unpack {
 
 template <class Archive>
 bool exchange(Archive& archive, CalibrateState& state) {
-  bool good = archive.value(state.stage) && archive.value(state.done) &&
+  bool good = archive.value(state.stage) && archive.value(state.done) && archive.value(state.seen) &&
               archive.value(state.calibration.cost_tokens) && archive.growing(state.calibration.whole);
   quantize::for_each_tensor(state.calibration, [&](const std::string&, const std::vector<uint64_t>&, auto get,
                                                    quantize::Input input) {

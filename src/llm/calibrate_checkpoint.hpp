@@ -16,6 +16,7 @@ enum class CalibrateStage : uint8_t { ranges, outliers, costs, whole, times };
 struct CalibrateState {
   CalibrateStage stage = CalibrateStage::ranges;
   uint64_t done = 0;  // steps of the stage
+  uint64_t seen = 0;  // inputs of the step under way that its collector has seen
   quantize::Calibration calibration;
 };
 

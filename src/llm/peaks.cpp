@@ -9,6 +9,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/interrupt.hpp"
 #include "kernels/gemm.hpp"
 
 namespace cairn::llm {
@@ -24,6 +25,7 @@ double median(std::vector<double> values) {
 
 // Operations a second of all threads together: each runs the same sequence, the slowest ends the clock.
 double rate(ThreadPool& pool, const kernels::PeakKernels& kernels, kernels::Peak peak, size_t iterations) {
+  throw_if_interrupted();
   std::vector<double> operations(pool.threads());
   const Stopwatch watch;
   pool.run(pool.threads(), [&](size_t, size_t i) { operations[i] = kernels.run(peak, iterations); });
@@ -72,6 +74,7 @@ BandwidthProbe::~BandwidthProbe() {
 }
 
 double BandwidthProbe::read_gb_s(ThreadPool& pool, kernels::Target target) const {
+  throw_if_interrupted();
   const kernels::PeakKernels& kernels = kernels::peak_kernels(target);
   const size_t share = kProbeBytes / pool.threads() / 4096 * 4096;
   std::atomic<uint64_t> sink{0};

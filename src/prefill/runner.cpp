@@ -143,6 +143,7 @@ class Prefill final : public PrefillRunner {
     if (!options_.everything && tokens.size() <= kFewTokens) alone = tokens.size();
     alone = std::min(alone, tokens.size());
     for (size_t i = 0; i < alone; ++i) {
+      throw_if_cancelled();
       const bool last = i + 1 == tokens.size();
       float* out = wanted == device::Logits::all            ? logits + i * vocabulary
                    : wanted == device::Logits::last && last ? logits
@@ -244,6 +245,7 @@ void Prefill::pass(std::span<const int32_t> tokens, uint32_t position, device::L
   for (uint32_t i = 0; i < chunks; ++i) runs_[i]->executor().begin(of_chunk(i), position + i * length);
   // Compiled before the clock starts: once for all prompts, however long.
   for (uint32_t layer = 0; layer < layers_.size(); ++layer) {
+    throw_if_cancelled();
     for (size_t input = 0; input < quantize::kInputs; ++input) {
       if (products_->at(layer, static_cast<Input>(input)).treatment.float_product) continue;
       for (const uint32_t i : {0u, chunks - 1})
@@ -302,9 +304,9 @@ void Prefill::append(const Timeline& pass, double begin) {
     timeline_.events.push_back(event);
   }
   // The CPU in the device's place is still one processor: its two shares of the threads say so.
-  const bool alone = accelerator_->name() == "cpu";
-  timeline_.npu = phone_ != nullptr ? phone_->npu : alone ? "CPU, int8 products" : accelerator_->name();
-  timeline_.cpu = phone_ != nullptr ? phone_->cpu : alone ? "CPU, the rest" : "CPU";
+  const std::string device = accelerator_->name() == "cpu" ? "CPU" : accelerator_->name();
+  timeline_.npu = phone_ != nullptr ? phone_->npu : device + ", int8 products";
+  timeline_.cpu = phone_ != nullptr ? phone_->cpu : "CPU, the rest";
 }
 
 Timeline Prefill::simulate_timeline(uint32_t chunks) {

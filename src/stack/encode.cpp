@@ -9,6 +9,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/sha256.hpp"
@@ -42,14 +43,14 @@ constexpr size_t kTableWindows = 32;  // for the moments of the layers that tabl
 constexpr uint64_t kEntryBytes = 4 + 4 + 1 + 8 + 4, kRowBytes = 4;
 
 // Of the first `levels` levels and what the header says of them.
-uint64_t stacked_bytes(std::span<const Source> sources, uint32_t levels, uint64_t most_block) {
+uint64_t stacked_bytes(Codec codec, std::span<const Source> sources, uint32_t levels, uint64_t most_block) {
   uint64_t bytes = 0;
   for (const Source& source : sources) {
-    const Matrix matrix = new_piece(Codec::planes, levels, *source.tensor, most_block).matrix;
+    const Matrix matrix = new_piece(codec, levels, *source.tensor, most_block).matrix;
     bytes += kRowBytes * matrix.rows;
     for (uint32_t group = 0; group < matrix.groups(); ++group) {
       for (uint32_t level = 1; level <= levels; ++level)
-        bytes += padded(block_bytes(matrix, Codec::planes, group, static_cast<uint8_t>(level))) + kEntryBytes;
+        bytes += padded(block_bytes(matrix, codec, group, static_cast<uint8_t>(level))) + kEntryBytes;
     }
   }
   return bytes;
@@ -62,8 +63,9 @@ uint64_t header_bytes(const Layout& layout) {
 }
 
 // What a multiplication costs, one of a forward pass as unit: of the passes for importance and tuning, of
-// moments, of codes (for each element and column of its row), of tables (for all codes together).
-constexpr double kBackward = 30, kMoments = 1, kCodes = 1, kTables = 0.05, kTuning = 30;
+// moments, of codes (for each element and column of its row), of tables (for all codes together). Of what
+// docs/stack.md says of SmolLM2-135M at two efforts; what another machine makes of them shows while it runs.
+constexpr double kBackward = 10, kMoments = 1, kCodes = 120, kTables = 6, kTuning = 3, kDecomposition = 120;
 
 class Encoder {
  public:
@@ -102,20 +104,14 @@ class Encoder {
   EncodeReport run() {
     Spool spool(partial_path(path_, "stack"), key());
     EncodeReport report{.matrices = sources_.size()};
+    count_done(spool);
+    if (options_.estimate) options_.estimate({work_.left() * seconds_of_unit(), expected_bytes()});
     measure(spool);
-    if (options_.codec == Codec::planes && !windows_.empty() && options_.fit.table_rounds > 0)
-      make_tables(spool);
+    if (fits_tables()) make_tables(spool);
     while (first_record_ + pieces_.size() < spool.size() && pieces_.size() < sources_.size()) {
       resume(spool);
       ++report.resumed;
     }
-    // What an earlier run did is no part of this one's pace.
-    work_.update("importance", 1);
-    work_.update("tables", 1);
-    work_.update("codes", codes_[pieces_.size()] / codes_.back());
-    passes_ = std::ceil(static_cast<double>(graph_.layers.size()) / layers_of_pass());
-    passes_done_ = std::floor(passes_ * static_cast<double>(std::min(pieces_.size(), linears_)) /
-                              static_cast<double>(linears_));
     if (options_.codec == Codec::avd && pieces_.size() < sources_.size()) decompose(spool);
     while (pieces_.size() < linears_) fit_layers(spool);
     while (pieces_.size() < sources_.size()) fit_vocabulary(spool);
@@ -183,13 +179,14 @@ class Encoder {
       bytes += source.tensor->data.size();
       parameters += source.tensor->elements();
     }
-    const uint64_t planes = rest_bytes(sources_) + stacked_bytes(sources_, kPlanes, most_bytes(parameters));
+    const uint64_t planes =
+        rest_bytes(sources_) + stacked_bytes(Codec::planes, sources_, kPlanes, most_bytes(parameters));
     const bool fits = options_.exact || planes <= model_.file().file_bytes();
     if (fits && bytes <= linears * 3 / 8) found.clear();
     return found;
   }
 
-  // In multiplications, each stage's weighed by what one costs there (estimates: nobody has measured them).
+  // In multiplications, each stage's weighed by what one costs there.
   void plan() {
     const auto tokens = static_cast<double>(options_.window), windows = static_cast<double>(windows_.size());
     double parameters = 0, moments = 0;
@@ -204,10 +201,59 @@ class Encoder {
     work_.expect("importance", kBackward * static_cast<double>(measured) * tokens * parameters);
     work_.expect("tables", options_.codec == Codec::planes && windows > 0 ? kTables * codes_.back() : 0);
     work_.expect("second moments", windows * tokens * (parameters + kMoments * moments));
-    work_.expect("codes", kCodes * codes_.back());
-    work_.expect("decomposition", 0);
+    const bool planes = options_.codec == Codec::planes;
+    work_.expect("codes", planes ? kCodes * codes_.back() : 0);
+    work_.expect(
+        "decomposition",
+        planes ? 0 : kDecomposition * options_.avd.levels * options_.avd.iterations * kAvdRank * parameters);
     work_.expect("tuning", kTuning * options_.tune.steps * options_.tune.batch * tokens * parameters);
   }
+  bool fits_tables() const {
+    return options_.codec == Codec::planes && !windows_.empty() && options_.fit.table_rounds > 0;
+  }
+
+  // What an earlier run did is no part of this one's time.
+  void count_done(const Spool& spool) {
+    size_t records = spool.size();
+    const auto take = [&](bool made, std::string_view stage) {
+      if (!made || records > 0) work_.update(stage, 1);
+      if (made && records > 0) --records;
+    };
+    take(options_.importance_windows > 0 && !windows_.empty(), "importance");
+    take(fits_tables(), "tables");
+    const size_t pieces = std::min(records, sources_.size());
+    work_.update("codes", codes_[pieces] / codes_.back());
+    work_.update("decomposition", static_cast<double>(pieces) / static_cast<double>(sources_.size()));
+    passes_ = std::ceil(static_cast<double>(graph_.layers.size()) / layers_of_pass());
+    passes_done_ =
+        std::floor(passes_ * static_cast<double>(std::min(pieces, linears_)) / static_cast<double>(linears_));
+    const double share = work_.update("second moments", passes_done_ / passes_);
+    if (options_.overall) options_.overall(share);
+  }
+
+  // Seconds of a forward pass for each of its multiplications, the unit of plan().
+  double seconds_of_unit() const {
+    double parameters = 0;
+    for (size_t i = 0; i < linears_; ++i) parameters += static_cast<double>(sources_[i].tensor->elements());
+    const auto tokens =
+        static_cast<uint32_t>(std::clamp(2e10 / parameters, 16.0, 128.0));  // a second or two at most
+    const auto runner = model_.make_runner({.context = tokens, .threads = options_.threads, .chunk = tokens});
+    runner->set_cancelled(interrupted);
+    const std::vector<text::Token> text(tokens);
+    runner->forward(text, 0, device::Logits::none, nullptr);  // reads the weights
+    const Stopwatch watch;
+    runner->forward(text, 0, device::Logits::none, nullptr);
+    return watch.seconds() / tokens / parameters;
+  }
+
+  uint64_t expected_bytes() const {
+    const bool planes = options_.codec == Codec::planes;
+    const uint64_t bytes =
+        rest_bytes(sources_) + stacked_bytes(options_.codec, sources_, levels(), most_bytes_);
+    const bool limited = planes && !options_.exact && options_.embeddings == Embeddings::automatic;
+    return limited ? std::min(bytes, model_.file().file_bytes()) : bytes;
+  }
+
   void progress(std::string_view stage, uint64_t done, uint64_t total) {
     double part = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
     if (stage == "codes") part = codes_[done] / codes_.back();
@@ -231,9 +277,11 @@ class Encoder {
   }
 
   Piece empty_piece(const Source& source) const {
-    const bool planes = options_.codec == Codec::planes;
-    const uint32_t levels = !planes ? options_.avd.levels : options_.exact ? kExact : kPlanes;
-    return new_piece(options_.codec, levels, *source.tensor, most_bytes_);
+    return new_piece(options_.codec, levels(), *source.tensor, most_bytes_);
+  }
+  uint32_t levels() const {
+    if (options_.codec == Codec::avd) return options_.avd.levels;
+    return options_.exact ? kExact : kPlanes;
   }
 
   void finish(Spool& spool, std::span<const std::byte> record, Piece piece) {

@@ -20,6 +20,11 @@ namespace cairn::stack {
 // is: those that gain least for each byte, of the vocabulary or of the layers.
 enum class Embeddings : uint8_t { automatic, keep, planes };
 
+struct EncodeEstimate {
+  double seconds = 0;  // of what is still to be done
+  uint64_t file_bytes = 0;
+};
+
 struct EncodeOptions {
   Codec codec = Codec::planes;
   uint32_t threads = 0;    // 0: usable_processors()
@@ -30,6 +35,7 @@ struct EncodeOptions {
   bool exact = false;                             // planes: a last level that restores the source
   Embeddings embeddings = Embeddings::automatic;  // planes
   std::function<void(double)> overall{};          // before each step: how much of everything is done, 0 to 1
+  std::function<void(const EncodeEstimate&)> estimate{};  // once, before the work, by a short forward pass
   FitOptions fit;
   AvdOptions avd;
   TuneOptions tune;  // planes only

@@ -90,6 +90,39 @@ TEST_F(Pull, FetchesAllPartsOfASplitModel) {
   });
 }
 
+TEST_F(Pull, LooksAtASplitModelWhole) {
+  const HttpServer server([](const std::string&) {
+    return std::string("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n") + kContent;
+  });
+  for (const bool sound : {false, true}) {
+    PullRequest what = {server.url("/big-00002-of-00003.gguf"), "", ""};
+    size_t parts = 0, models = 0;
+    what.check_part = [&](const std::string&) { ++parts; };
+    what.check = [&](const std::string& path) {
+      ++models;
+      EXPECT_EQ(path, stored("big-00001-of-00003"));
+      EXPECT_TRUE(fs::exists(stored("big-00003-of-00003")));
+      if (!sound) throw Error(ErrorCode::format, "no model");
+    };
+    if (sound) {
+      EXPECT_EQ(pull(what), stored("big-00001-of-00003"));
+    } else {
+      expect_error(ErrorCode::format, "no model", [&] { pull(what); });
+    }
+    EXPECT_EQ(parts, 3u);
+    EXPECT_EQ(models, 1u);
+    EXPECT_EQ(fs::exists(stored("big-00001-of-00003")), sound);
+    EXPECT_EQ(fs::exists(stored("big-00003-of-00003")), sound);
+  }
+  // Files of this machine are looked at before any is stored.
+  write_file(elsewhere_ / "two-00001-of-00002.gguf", kContent);
+  write_file(elsewhere_ / "two-00002-of-00002.gguf", kContent);
+  PullRequest local = {elsewhere_ / "two-00002-of-00002.gguf", "", ""};
+  local.check = [](const std::string&) { throw Error(ErrorCode::format, "no model"); };
+  expect_error(ErrorCode::format, "no model", [&] { pull(local); });
+  EXPECT_FALSE(fs::exists(stored("two-00001-of-00002")));
+}
+
 TEST_F(Pull, RefusesWrongArguments) {
   for (const char* source : {"hf:owner", "hf:owner/repository", "hf:owner/repository/", "hf://x"}) {
     expect_error(ErrorCode::invalid_argument, "hf:owner/repository/file.gguf", [&] {

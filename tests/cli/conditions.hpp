@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <ostream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 namespace cairn::testing {
@@ -44,5 +46,32 @@ void expect_unwritable_outputs_are_named(const Command& command);
 void expect_full_disks_are_named(const Command& command);
 void expect_any_streams_are_survived(const Command& command);
 void expect_signals_end_it(const Command& command);
+
+// What is expected of a command that writes a file, and of every other.
+struct Condition {
+  const char* name;
+  void (*expect)(const Command& command);
+};
+inline void PrintTo(const Condition& condition, std::ostream* out) {
+  *out << condition.name;
+}
+inline constexpr Condition kConditionsOfWriters[] = {
+    {"InputsAreNoOutputs", expect_inputs_are_no_outputs},
+    {"ExistingOutputsStay", expect_existing_outputs_stay},
+    {"UnwritableOutputsAreNamed", expect_unwritable_outputs_are_named},
+    {"FullDisksAreNamed", expect_full_disks_are_named},
+    {"AnyStreamsAreSurvived", expect_any_streams_are_survived},
+    {"SignalsEndThem", expect_signals_end_it},
+};
+inline constexpr Condition kConditionsOfOthers[] = {
+    {"AnyStreamsAreSurvived", expect_any_streams_are_survived},
+    {"SignalsEndThem", expect_signals_end_it},
+};
+
+// A command's name and one condition, as a test's parameter.
+using Case = std::tuple<const char*, Condition>;
+inline std::string name_of_case(const ::testing::TestParamInfo<Case>& info) {
+  return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param).name;
+}
 
 }  // namespace cairn::testing

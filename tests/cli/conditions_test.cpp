@@ -10,7 +10,7 @@
 namespace cairn::testing {
 namespace {
 
-class Conditions : public ::testing::TestWithParam<const char*> {
+class Conditions : public ::testing::TestWithParam<Case> {
  protected:
   static void SetUpTestSuite() {
     folder_.emplace();
@@ -32,21 +32,14 @@ class Conditions : public ::testing::TestWithParam<const char*> {
   static std::string golden() { return std::string(CAIRN_TEST_DATA) + "/golden_models/llama.gguf"; }
 
   static std::vector<std::string> stack(const std::string& output) {
-    return {"stack",
-            path("model.gguf"),
-            "--text",
-            path("text.txt"),
-            "--windows",
-            "4",
-            "--window",
-            "64",
-            "-o",
-            output,
-            "--threads",
-            "1",
-            "--embeddings",
-            "keep",
-            "--importance-windows",
+    return {"stack",     path("model.gguf"),
+            "--text",    path("text.txt"),
+            "--windows", "4",
+            "--window",  "64",
+            "-o",        output,
+            "--threads", "1",
+            "--quiet",   "--embeddings",
+            "keep",      "--importance-windows",
             "1"};
   }
 
@@ -117,44 +110,23 @@ constexpr const char* kWriters[] = {"stack",        "trim",   "restore",  "calib
                                     "inspect_html", "logits", "timeline", "trace"};
 constexpr const char* kOthers[] = {"run",    "run_stack", "chat", "eval",    "bench", "inspect",
                                    "verify", "tokenize",  "pull", "devices", "help",  "help_run"};
-std::string name_of(const ::testing::TestParamInfo<const char*>& info) {
-  return info.param;
-}
+INSTANTIATE_TEST_SUITE_P(Writers, Conditions,
+                         ::testing::Combine(::testing::ValuesIn(kWriters),
+                                            ::testing::ValuesIn(kConditionsOfWriters)),
+                         name_of_case);
+INSTANTIATE_TEST_SUITE_P(Others, Conditions,
+                         ::testing::Combine(::testing::ValuesIn(kOthers),
+                                            ::testing::ValuesIn(kConditionsOfOthers)),
+                         name_of_case);
 
-class Writers : public Conditions {};
-INSTANTIATE_TEST_SUITE_P(, Writers, ::testing::ValuesIn(kWriters), name_of);
-
-TEST_P(Writers, InputsAreNoOutputs) {
-  expect_inputs_are_no_outputs(command(GetParam()));
-}
-TEST_P(Writers, ExistingOutputsStay) {
-  expect_existing_outputs_stay(command(GetParam()));
-}
-TEST_P(Writers, UnwritableOutputsAreNamed) {
-  expect_unwritable_outputs_are_named(command(GetParam()));
-}
-TEST_P(Writers, FullDisksAreNamed) {
-  expect_full_disks_are_named(command(GetParam()));
-}
-TEST_P(Writers, AnyStreamsAreSurvived) {
-  expect_any_streams_are_survived(command(GetParam()));
-}
-TEST_P(Writers, SignalsEndThem) {
-  expect_signals_end_it(command(GetParam()));
-}
-
-class Others : public Conditions {};
-INSTANTIATE_TEST_SUITE_P(, Others, ::testing::ValuesIn(kOthers), name_of);
-
-TEST_P(Others, AnyStreamsAreSurvived) {
-  expect_any_streams_are_survived(command(GetParam()));
-}
-TEST_P(Others, SignalsEndThem) {
-  expect_signals_end_it(command(GetParam()));
+TEST_P(Conditions, Hold) {
+  const auto& [name, condition] = GetParam();
+  condition.expect(command(name));
 }
 
 // What takes minutes, in steps that take seconds: the signal finds it at work.
-TEST_F(Conditions, SignalsEndLongWork) {
+class LongWork : public Conditions {};
+TEST_F(LongWork, IsEndedBySignals) {
   const std::string wide = path("wide.gguf"), text = path("long.txt");
   write_small_llama(wide, {.embedding = 1024, .ffn = 1536});
   const std::vector<std::vector<std::string>> long_ones = {

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <sstream>
+#include <vector>
 
 #include "base/temporary_folder.hpp"
 #include "session_program.hpp"
@@ -11,9 +12,18 @@ namespace {
 // docs/cli.md holds every command's --help word for word (tools/make_cli_docs.py puts it there).
 TEST(Docs, HoldEveryCommandsHelp) {
   const std::string page = cairn::testing::read_file(std::string(CAIRN_TEST_DATA) + "/../../docs/cli.md");
-  for (const std::string command :
-       {"run", "chat", "bench", "eval", "calibrate", "pull", "inspect", "tokenize", "synth", "devices"}) {
-    Program program({command, "--help"});
+  for (const std::string command : {"run",           "chat",         "bench",
+                                    "eval",          "calibrate",    "pull",
+                                    "list",          "show",         "rm",
+                                    "stack",         "trim",         "verify",
+                                    "inspect",       "tokenize",     "synth",
+                                    "devices",       "completion",   "video encode",
+                                    "video inspect", "video decode", "video compare",
+                                    "video play"}) {
+    std::vector<std::string> words = {"help"};
+    std::istringstream parts(command);
+    for (std::string word; parts >> word;) words.push_back(word);
+    Program program(words);
     ASSERT_EQ(program.status(), 0) << program.err;
     EXPECT_NE(program.out.find("Example"), std::string::npos) << command << " --help has no example";
     std::istringstream lines(program.out);

@@ -48,7 +48,8 @@ TEST_F(Memory, OtherModelsAreOfFixedSizeAndSaySo) {
       Program program(arguments);
       program.close_input();
       EXPECT_EQ(program.status(), 0) << program.err;
-      const std::string line = "cairn: warning: " + model() + ": its memory is fixed and --memory changes nothing";
+      const std::string line =
+          "cairn: warning: " + model() + ": its memory is fixed and --memory changes nothing";
       EXPECT_THAT(program.err, HasSubstr(line));
       EXPECT_EQ(program.err.find(line), program.err.rfind(line)) << program.err;
     }

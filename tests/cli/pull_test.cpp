@@ -86,6 +86,36 @@ TEST_F(PullCommand, RefusesAModelThatIsNotWhole) {
   EXPECT_EQ(good.status(), 0) << good.err;
 }
 
+TEST_F(PullCommand, RefusesPartsThatAreNoModel) {
+  const auto part = [](int number) { return fmt::format("split-{:05}-of-00003.gguf", number); };
+  const auto golden = [&](int number) {
+    return read_file(std::string(CAIRN_TEST_DATA) + "/gguf/" + part(number));
+  };
+  const TemporaryFolder elsewhere;
+  const auto write_parts = [&](int second) {
+    for (const auto& [number, from] : {std::pair{1, 1}, {2, second}, {3, 3}})
+      cairn::testing::write_file(elsewhere / part(number), golden(from));
+  };
+  write_parts(3);  // each part is sound by itself
+  const HttpServer server([&](const std::string& request) {
+    for (int number : {1, 2, 3}) {
+      if (request.find(part(number)) == std::string::npos) continue;
+      const std::string body = read_file(elsewhere / part(number));
+      return fmt::format("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.size()) + body;
+    }
+    return std::string();
+  });
+  for (const std::string& source : {elsewhere / part(1), server.url("/" + part(2))}) {
+    Program program({"pull", source});
+    expect_line(program, 1, "says that it is part 3 of 3, but its name says part 2 of 3");
+    EXPECT_FALSE(std::filesystem::exists(store_ / part(1)));
+  }
+  write_parts(2);
+  Program program({"pull", server.url("/" + part(2))});
+  EXPECT_EQ(program.status(), 0) << program.err;
+  EXPECT_EQ(program.out, (store_ / part(1)) + "\n");
+}
+
 TEST_F(PullCommand, ReportsAWrongHash) {
   const HttpServer server([](const std::string&) { return kHead + kBody; });
   Program program({"pull", server.url("/model.gguf"), "--sha256", std::string(64, '0')});

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <string>
 
 #include "base/temporary_folder.hpp"
@@ -46,7 +47,8 @@ class StackProgram : public ::testing::Test {
 TEST_F(StackProgram, MakesCutsChecksAndMeasures) {
   const Result made =
       run("stack " + path("model.gguf") + " --text " + path("text.txt") +
-          " --windows 4 --window 64 --importance-windows 1 --embeddings keep --json -o " + path("s.gguf"));
+          " --windows 4 --window 64 --importance-windows 1 --embeddings keep --json --quiet -o " +
+          path("s.gguf"));
   ASSERT_EQ(made.status, 0) << made.output;
   const auto report = nlohmann::json::parse(made.output);
   EXPECT_EQ(report["matrices"], 14);
@@ -93,6 +95,22 @@ TEST_F(StackProgram, MakesCutsChecksAndMeasures) {
   const Result damaged = run("verify " + path("t.gguf"));
   EXPECT_EQ(damaged.status, 1);
   EXPECT_THAT(damaged.output, HasSubstr("checksum"));
+}
+
+// Before the work, into a pipe as well: how long, how large. What was done by an earlier run is not counted
+// again.
+TEST_F(StackProgram, BeginsWithAnEstimate) {
+  const std::string command = "stack " + path("model.gguf") + " --text " + path("text.txt") +
+                              " --windows 4 --window 64 --importance-windows 1 -o ";
+  const std::string output = run(command + path("s.gguf")).output;
+  std::smatch found;
+  ASSERT_TRUE(std::regex_search(
+      output, found,
+      std::regex("^cairn: stack: (?:a few|about [0-9.]+) (?:seconds|minutes|hours), about ([0-9]+) MB\n")))
+      << output;
+  const auto bytes = static_cast<double>(std::filesystem::file_size(path("s.gguf")));
+  EXPECT_GE(std::stod(found[1]) * 1e6, 0.9 * bytes);
+  EXPECT_LE((std::stod(found[1]) - 1) * 1e6, 1.1 * bytes);
 }
 
 TEST_F(StackProgram, RefusesWhatCannotBe) {

@@ -1,13 +1,19 @@
 #include "llm/calibrate.hpp"
 
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <map>
+#include <thread>
 
+#include "base/clock.hpp"
 #include "base/expect_error.hpp"
+#include "base/interrupt.hpp"
 #include "llm/evaluate.hpp"
 #include "prefill/timeline.hpp"
 #include "quantize/calibration_file.hpp"
@@ -163,6 +169,34 @@ TEST_F(Calibrate, GoesOnWhereItWasInterrupted) {
     EXPECT_LE(again, steps - stop + 8);  // nothing is done twice but the step under way
     EXPECT_FALSE(std::filesystem::exists(checkpoint_));
   }
+}
+
+TEST_F(Calibrate, GoesOnFromWithinAWindow) {
+  options_.devices.clear();
+  options_.cost_windows = 0;
+  catch_interrupts();
+  const Stopwatch watch;
+  const std::string whole = content(run());
+  const double seconds = watch.seconds();
+  constexpr int kTimes = 20;
+  int interrupted = 0;
+  for (int i = 1; i < kTimes; ++i) {
+    std::thread sender([&] {
+      std::this_thread::sleep_for(std::chrono::duration<double>(seconds * i / kTimes));
+      kill(getpid(), SIGINT);
+    });
+    try {
+      run();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::cancelled) << error.what();
+      ++interrupted;
+    }
+    sender.join();
+    clear_interrupt();
+    EXPECT_EQ(content(run()), whole) << i;
+  }
+  signal(SIGINT, SIG_DFL);
+  EXPECT_GT(interrupted, kTimes / 4);
 }
 
 TEST_F(Calibrate, CheckpointsFromTimeToTime) {

@@ -199,7 +199,7 @@ TEST_F(StoppedDisk, ThePassThatWaitsForItCanBeCancelled) {
   auto first = std::async(std::launch::async, [&] { pass(*stack); });
   EXPECT_EQ(first.wait_for(std::chrono::seconds(20)), std::future_status::ready);
   go();
-  cairn::testing::expect_error(ErrorCode::cancelled, "the pass was cancelled", [&] { first.get(); });
+  cairn::testing::expect_error(ErrorCode::cancelled, "interrupted", [&] { first.get(); });
   stack->set_cancelled({});
   pass(*stack);
   EXPECT_EQ(stack->memory().stack, pages(stack->memory().stack_all));

@@ -1,8 +1,8 @@
 // What can go wrong around an encoding: each is told in one line, and leaves nothing half-made.
 #include <csignal>
-#include <fstream>
 
 #include "base/interrupt.hpp"
+#include "base/temporary_folder.hpp"
 #include "video/decode.hpp"
 #include "video/encode_fixture.hpp"
 #include "video/libav.hpp"
@@ -18,17 +18,14 @@ namespace cairn::video {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::HasSubstr;
-using testing::StartsWith;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
 
 class BadInput : public Encode {
  protected:
-  std::string bytes(const std::string& name) const {
-    std::ifstream in(path(name), std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
+  std::string bytes(const std::string& name) const { return cairn::testing::read_file(path(name)); }
   void write_bytes(const std::string& name, const std::string& content) const {
-    std::ofstream(path(name), std::ios::binary) << content;
+    cairn::testing::write_file(path(name), content);
   }
   std::vector<std::string> files() const {
     std::vector<std::string> names;
@@ -131,7 +128,7 @@ TEST_F(BadInput, AnInterruptedEncodingGoesOn) {
   }
   encode(clip, path("out.mkv"), o, {}, pool);
   EXPECT_TRUE(bytes("out.mkv") == whole);
-  EXPECT_THAT(files(), testing::UnorderedElementsAre("clip.mkv", "out.mkv"));
+  EXPECT_THAT(files(), ::testing::UnorderedElementsAre("clip.mkv", "out.mkv"));
 }
 
 // A disk that is full after some kilobytes, as far as the program can tell.

@@ -2,8 +2,7 @@
 // before the work.
 #include <sys/stat.h>
 
-#include <fstream>
-
+#include "base/temporary_folder.hpp"
 #include "video/audio_reader.hpp"
 #include "video/compare.hpp"
 #include "video/contents.hpp"
@@ -13,19 +12,16 @@ namespace cairn::video {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::Contains;
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 class Beside : public Files {
  protected:
-  std::string bytes(const std::string& name) const {
-    std::ifstream in(path(name), std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-  }
+  std::string bytes(const std::string& name) const { return cairn::testing::read_file(path(name)); }
   void write_bytes(const std::string& name, const std::string& content) const {
-    std::ofstream(path(name), std::ios::binary) << content;
+    cairn::testing::write_file(path(name), content);
   }
   // The program's own words, both streams.
   std::string program(const std::string& arguments, int wanted_status = 0) const {
@@ -302,7 +298,7 @@ TEST_F(Beside, WhatCanBeRefusedIsRefusedBeforeTheWork) {
   EXPECT_THAT(refusal(o, path("hard.mkv")), HasSubstr(": is an input, "));
   EXPECT_THAT(refusal(o, path("soft.mkv")), HasSubstr(": is an input, "));
   EXPECT_THAT(refusal(o, path("absent/out.mkv")),
-              testing::AllOf(HasSubstr("cannot write "), HasSubstr("absent/out.mkv: No such file")));
+              ::testing::AllOf(HasSubstr("cannot write "), HasSubstr("absent/out.mkv: No such file")));
   EXPECT_THAT(refusal(o, path("out.mp4")), HasSubstr("promises mp4"));
   o.preset = "bogus";
   EXPECT_EQ(refusal(o, path("out.mkv")), "--preset bogus: libx264 does not know it");

@@ -8,7 +8,7 @@
 namespace cairn::testing {
 namespace {
 
-class VideoConditions : public ::testing::TestWithParam<const char*> {
+class VideoConditions : public ::testing::TestWithParam<Case> {
  protected:
   static void SetUpTestSuite() {
     folder_.emplace();
@@ -68,43 +68,22 @@ class VideoConditions : public ::testing::TestWithParam<const char*> {
 
 constexpr const char* kWriters[] = {"encode", "decode_y4m", "decode_mkv", "compare_html", "attachment"};
 constexpr const char* kOthers[] = {"decode", "compare", "inspect", "help"};
-std::string name_of(const ::testing::TestParamInfo<const char*>& info) {
-  return info.param;
+INSTANTIATE_TEST_SUITE_P(Writers, VideoConditions,
+                         ::testing::Combine(::testing::ValuesIn(kWriters),
+                                            ::testing::ValuesIn(kConditionsOfWriters)),
+                         name_of_case);
+INSTANTIATE_TEST_SUITE_P(Others, VideoConditions,
+                         ::testing::Combine(::testing::ValuesIn(kOthers),
+                                            ::testing::ValuesIn(kConditionsOfOthers)),
+                         name_of_case);
+
+TEST_P(VideoConditions, Hold) {
+  const auto& [name, condition] = GetParam();
+  condition.expect(command(name));
 }
 
-class VideoWriters : public VideoConditions {};
-INSTANTIATE_TEST_SUITE_P(, VideoWriters, ::testing::ValuesIn(kWriters), name_of);
-
-TEST_P(VideoWriters, InputsAreNoOutputs) {
-  expect_inputs_are_no_outputs(command(GetParam()));
-}
-TEST_P(VideoWriters, ExistingOutputsStay) {
-  expect_existing_outputs_stay(command(GetParam()));
-}
-TEST_P(VideoWriters, UnwritableOutputsAreNamed) {
-  expect_unwritable_outputs_are_named(command(GetParam()));
-}
-TEST_P(VideoWriters, FullDisksAreNamed) {
-  expect_full_disks_are_named(command(GetParam()));
-}
-TEST_P(VideoWriters, AnyStreamsAreSurvived) {
-  expect_any_streams_are_survived(command(GetParam()));
-}
-TEST_P(VideoWriters, SignalsEndThem) {
-  expect_signals_end_it(command(GetParam()));
-}
-
-class VideoOthers : public VideoConditions {};
-INSTANTIATE_TEST_SUITE_P(, VideoOthers, ::testing::ValuesIn(kOthers), name_of);
-
-TEST_P(VideoOthers, AnyStreamsAreSurvived) {
-  expect_any_streams_are_survived(command(GetParam()));
-}
-TEST_P(VideoOthers, SignalsEndThem) {
-  expect_signals_end_it(command(GetParam()));
-}
-
-TEST_F(VideoConditions, FoldersOfPicturesStay) {
+class VideoFolders : public VideoConditions {};
+TEST_F(VideoFolders, OfPicturesStay) {
   const std::string folder = path("pictures");
   const std::vector<std::string> decode = {"video", "decode",     path("coded.mkv"),
                                            "-o",    folder + "/", "--quiet"};

@@ -35,7 +35,7 @@ inline Frame moving_edges(const Format& format, uint32_t number) {
   return frame;
 }
 
-class Encode : public testing::Test {
+class Encode : public ::testing::Test {
  protected:
   Encode() : folder_(std::filesystem::temp_directory_path() / fmt::format("cairn-encode-{}", ::getpid())) {
     std::filesystem::create_directories(folder_);

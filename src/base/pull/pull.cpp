@@ -176,12 +176,21 @@ std::string pull(const PullRequest& request) {
          parts.size());
   const std::vector<std::string> names =
       request.name.empty() ? parts : split_paths(split_name(request.name, parts.size()));
-  std::string first;
-  for (size_t i = 0; i < parts.size(); ++i) {
-    const std::string path = pull_file({parts[i] + rest, name_from(names[i]), ""});
-    if (i == 0) first = path;
+  std::error_code ignored;
+  const bool here = fs::exists(parts[0], ignored);
+  if (here && request.check) request.check(parts[0]);
+  std::vector<std::string> stored;
+  for (size_t i = 0; i < parts.size(); ++i)
+    stored.push_back(pull_file({parts[i] + rest, name_from(names[i]), "", request.check_part}));
+  try {
+    if (!here && request.check) request.check(stored[0]);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::format) {
+      for (const std::string& path : stored) fs::remove(path, ignored), fs::remove(path + ".sha256", ignored);
+    }
+    throw;
   }
-  return first;
+  return stored[0];
 }
 
 }  // namespace cairn

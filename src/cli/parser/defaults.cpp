@@ -88,6 +88,17 @@ std::vector<Item> read_config(const std::string& path) {
   return items;
 }
 
+std::string section_of(const CLI::App& command) {
+  std::string section = full_name(command);
+  section.erase(0, section.find(' ') + 1);
+  std::ranges::replace(section, ' ', '.');
+  return section;
+}
+
+bool is_first_part(const Item& item) {
+  return item.section.empty() || item.section == "default";
+}
+
 }  // namespace
 
 std::string config_path() {
@@ -107,38 +118,36 @@ std::string variable_of(const CLI::Option& option) {
   return name;
 }
 
-void apply_defaults(CLI::App& command, const CLI::App& all) {
-  std::string section = full_name(command);
-  section.erase(0, section.find(' ') + 1);
-  std::ranges::replace(section, ' ', '.');
-  const std::vector<CLI::Option*> own = flags(command);
-  const std::string path = config_path();
-  const std::vector<Item> items = read_config(path);
-  std::vector<std::string> sections;
+void check_config(const CLI::App& all, const CLI::App& command) {
+  const std::string path = config_path(), own = section_of(command);
+  std::vector<std::string> sections, any_keys, own_keys;
   for (const CLI::App* one : subcommands(all)) sections.push_back(one->get_name());
-  for (const Item& item : items) {
-    const std::string first = item.section.substr(0, item.section.find('.'));
-    const bool known = first.empty() || first == "default" || first == "video" ||
-                       std::ranges::find(sections, first) != sections.end();
-    if (!known && full_name(all) == "cairn")
+  collect(all, any_keys);
+  collect(command, own_keys);
+  for (const Item& item : read_config(path)) {
+    const bool first_part = is_first_part(item);
+    const std::string command_name = item.section.substr(0, item.section.find('.'));
+    if (!first_part && std::ranges::find(sections, command_name) == sections.end())
       fail(ErrorCode::invalid_argument, "{}: [{}] is no command{}", path, item.section,
            did_you_mean(item.section, sections));
+    if (!first_part && item.section != own) continue;
+    const std::vector<std::string>& keys = first_part ? any_keys : own_keys;
+    if (std::ranges::find(keys, item.key) == keys.end())
+      fail(ErrorCode::invalid_argument, "{}: {}no flag --{}{}", path,
+           first_part ? "" : "[" + own + "]: ", item.key, did_you_mean(item.key, keys));
   }
+}
+
+void apply_defaults(CLI::App& command) {
+  const std::vector<CLI::Option*> own = flags(command);
+  const std::string path = config_path(), section = section_of(command);
+  const std::vector<Item> items = read_config(path);
   for (const bool general : {true, false}) {
     for (const Item& item : items) {
-      const bool first_part = item.section.empty() || item.section == "default";
-      if (general ? !first_part : item.section != section) continue;
+      if (general ? !is_first_part(item) : item.section != section) continue;
       const auto option =
           std::ranges::find_if(own, [&](const CLI::Option* o) { return has_name(*o, item.key); });
-      if (option == own.end()) {
-        std::vector<std::string> keys;
-        collect(general ? all : command, keys);
-        // What only `cairn video` knows is not in this tree.
-        if (general && (std::ranges::find(keys, item.key) != keys.end() || full_name(all) != "cairn"))
-          continue;
-        fail(ErrorCode::invalid_argument, "{}: {}no flag --{}{}", path,
-             general ? "" : "[" + section + "]: ", item.key, did_you_mean(item.key, keys));
-      }
+      if (option == own.end()) continue;  // another command's
       if (item.values.size() != 1)
         fail(ErrorCode::invalid_argument, "{}: {} needs one value", path, item.key);
       set_default(**option, item.values[0], fmt::format("{}: {}", path, item.key));

@@ -62,16 +62,10 @@ std::string page(const CLI::App& command) {
 }  // namespace
 
 void write_man_pages(const CLI::App& tree, const std::string& folder) {
-  const auto write = [&](const CLI::App& command) {
-    AtomicFile file(folder + "/" + dashed(full_name(command)) + ".1");
-    file.write(page(command));
-    file.commit();
-  };
-  write(tree);
-  for (const CLI::App* command : subcommands(tree)) {
-    if (!(tree.get_name() == "cairn" && command->get_name() == "video"))
-      write(*command);  // it writes its own
-  }
+  AtomicFile file(folder + "/" + dashed(full_name(tree)) + ".1");
+  file.write(page(tree));
+  file.commit();
+  for (const CLI::App* command : subcommands(tree)) write_man_pages(*command, folder);
 }
 
 }  // namespace cairn::cli

@@ -61,6 +61,41 @@ CLI::App* find(CLI::App& tree, const std::string& name) {
   return nullptr;
 }
 
+// Takes the words that name a command off the front of `words`, however deep it is: `help` among them becomes
+// --help. Error invalid_argument: no such command.
+CLI::App& named_command(CLI::App& tree, std::vector<std::string>& words) {
+  CLI::App* command = &tree;
+  for (size_t at = 0; at < words.size() && !words[at].starts_with("-") && !subcommands(*command).empty();) {
+    if (words[at] == "help") {
+      words.erase(words.begin() + static_cast<ptrdiff_t>(at));
+      words.push_back("--help");
+      continue;
+    }
+    CLI::App* below = find(*command, words[at]);
+    if (below == nullptr)
+      fail(ErrorCode::invalid_argument, "{} (see {} --help)", unknown_command(*command, words[at]),
+           full_name(*command));
+    command = below;
+    ++at;
+  }
+  return *command;
+}
+
+void parse(CLI::App& tree, const std::vector<std::string>& words) {
+  std::vector<std::string> reversed(words.rbegin(), words.rend());  // as CLI11 takes them
+  try {
+    tree.parse(reversed);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) {  // --help, --version
+      std::ostringstream text;
+      tree.exit(error, text, text);
+      fmt::print("{}", text.str());
+      return;
+    }
+    fail(ErrorCode::invalid_argument, "{}", complaint(tree, error));
+  }
+}
+
 }  // namespace
 
 void parse_and_run(CLI::App& tree, int argc, const char* const* argv) {
@@ -76,29 +111,21 @@ void parse_and_run(CLI::App& tree, int argc, const char* const* argv) {
     if (words.size() != 2) fail(ErrorCode::invalid_argument, "__man needs a folder");
     return write_man_pages(tree, words[1]);
   }
-  if (first == "help") {
-    words.erase(words.begin());
-    words.push_back("--help");
-  }
-  const std::string name = words.empty() ? "" : words[0];
-  CLI::App* command = find(tree, name);
-  if (command == nullptr && !name.empty() && !name.starts_with("-"))
-    fail(ErrorCode::invalid_argument, "{} (see {} --help)", unknown_command(tree, name), full_name(tree));
+  CLI::App& command = named_command(tree, words);
   const bool asks =
       std::ranges::find(words, "--help") != words.end() || std::ranges::find(words, "-h") != words.end();
-  if (command != nullptr && !asks) apply_defaults(*command, tree);
-  std::vector<std::string> reversed(words.rbegin(), words.rend());  // as CLI11 takes them
-  try {
-    tree.parse(reversed);
-  } catch (const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) {  // --help, --version
-      std::ostringstream text;
-      tree.exit(error, text, text);
-      fmt::print("{}", text.str());
-      return;
-    }
-    fail(ErrorCode::invalid_argument, "{}", complaint(tree, error));
+  if (!asks && subcommands(command).empty()) {
+    check_config(tree, command);
+    apply_defaults(command);
   }
+  parse(tree, words);
+}
+
+void parse_again_and_run(CLI::App& tree, int argc, const char* const* argv) {
+  finish(tree);
+  std::vector<std::string> words(argv + 1, argv + argc);
+  apply_defaults(named_command(tree, words));
+  parse(tree, words);
 }
 
 }  // namespace cairn::cli

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <charconv>
+#include <utility>
 
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
@@ -63,8 +64,8 @@ CLI::Validator detail::names(std::vector<std::pair<std::string, std::string>> pa
           fmt::format("{}", fmt::join(list, "|")), ""};
 }
 
-CLI::Option* add_size(CLI::App& command, const std::string& names, uint64_t& bytes,
-                      const std::string& about) {
+CLI::Option* detail::size(CLI::App& command, const std::string& names, std::function<void(uint64_t)> take,
+                          const std::string& about) {
   const auto check = [](std::string& text) -> std::string {
     try {
       parse_bytes(text, "");
@@ -75,7 +76,8 @@ CLI::Option* add_size(CLI::App& command, const std::string& names, uint64_t& byt
   };
   return command
       .add_option_function<std::string>(
-          names, [&bytes](const std::string& text) { bytes = parse_bytes(text, "a size"); }, about)
+          names, [take = std::move(take)](const std::string& text) { take(parse_bytes(text, "a size")); },
+          about)
       ->check(CLI::Validator(check, "", ""))
       ->type_name("SIZE");
 }

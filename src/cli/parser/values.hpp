@@ -4,6 +4,7 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <string>
 #include <type_traits>
@@ -32,6 +33,8 @@ namespace detail {
 CLI::Validator whole(int64_t least, uint64_t most);
 CLI::Validator real(double least, double most);
 CLI::Validator names(std::vector<std::pair<std::string, std::string>> names);
+CLI::Option* size(CLI::App& command, const std::string& names, std::function<void(uint64_t)> take,
+                  const std::string& about);
 }  // namespace detail
 
 // A number from `least` to `most`, both taken.
@@ -69,6 +72,10 @@ CLI::Validator one_of(std::initializer_list<std::pair<const char*, Enum>> names)
 }
 
 // A flag that takes a number of bytes: 700000, 64K, 400M, 1.5G (of 1,024).
-CLI::Option* add_size(CLI::App& command, const std::string& names, uint64_t& bytes, const std::string& about);
+template <class Bytes>  // uint64_t or std::optional<uint64_t>
+CLI::Option* add_size(CLI::App& command, const std::string& names, Bytes& bytes, const std::string& about) {
+  return detail::size(
+      command, names, [&bytes](uint64_t number) { bytes = number; }, about);
+}
 
 }  // namespace cairn::cli

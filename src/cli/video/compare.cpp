@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -10,18 +9,10 @@
 #include "base/atomic_file.hpp"
 #include "base/progress.hpp"
 #include "base/standard_streams.hpp"
-#include "cli/output_flags.hpp"
-#include "cli/video/commands.hpp"
+#include "cli/video/work.hpp"
 
 namespace cairn::cli {
 namespace {
-
-struct Options {
-  std::string original, coded, html;
-  bool json = false;
-  OutputFlags files;
-  video::CompareOptions compare;
-};
 
 nlohmann::ordered_json to_json(const video::Scores& s) {
   nlohmann::ordered_json json = {
@@ -58,52 +49,32 @@ void print(const video::Comparison& c) {
   if (!c.no_vmaf.empty()) fmt::print("no VMAF: {}\n", c.no_vmaf);
 }
 
-void run(Options& options) {
-  options.files.check({options.html}, {options.original, options.coded});
-  options.compare.crops = !options.html.empty();
+}  // namespace
+
+void run_compare(CompareFlags& flags) {
+  flags.files.check({flags.html}, {flags.original, flags.coded});
+  flags.compare.crops = !flags.html.empty();
   std::optional<AtomicFile> html;  // what cannot be written is told before the work
-  if (!options.html.empty()) html.emplace(options.html);
+  if (!flags.html.empty()) html.emplace(flags.html);
   video::Comparison comparison;
   {
     Progress bar("comparing", 0, "frames");
     uint64_t total = 0;
-    comparison =
-        video::compare(options.original, options.coded, options.compare, [&](uint64_t done, uint64_t of) {
-          if (total != of) bar.restart(0, total = of);
-          bar.update(done);
-        });
+    comparison = video::compare(flags.original, flags.coded, flags.compare, [&](uint64_t done, uint64_t of) {
+      if (total != of) bar.restart(0, total = of);
+      bar.update(done);
+    });
   }
   if (html) {
-    html->write(video::comparison_html(comparison, options.coded));
+    html->write(video::comparison_html(comparison, flags.coded));
     html->commit();
   }
   for (const std::string& line : comparison.warnings) tell("warning: {}\n", line);
-  if (options.json) {
+  if (flags.json) {
     fmt::print("{}\n", to_json(comparison).dump(2));
   } else {
     print(comparison);
   }
-}
-
-}  // namespace
-
-void add_video_compare(CLI::App& video) {
-  auto options = std::make_shared<Options>();
-  CLI::App& command =
-      *video.add_subcommand("compare", "Measure a cairn video against its original, and against Lanczos");
-  command.add_option("ORIGINAL", options->original, "what was encoded")->required();
-  command.add_option("CODED", options->coded, "what cairn video encode made of it")->required();
-  command.add_flag("--json", options->json, "the figures as JSON");
-  command.add_option("--html", options->html, "write a page with plots, a heat map and crops");
-  add_output_flags(command, options->files);
-  command.add_flag("--keep-going", options->compare.keep_going, "pass over what is broken, and count it");
-  command.add_option("--frames", options->compare.frames, "the first so many only (0: all)")
-      ->capture_default_str();
-  command.add_option("--threads", options->compare.restore.threads, "0: all processors")
-      ->capture_default_str();
-  command.add_flag("--float", options->compare.restore.floats, "run the networks in floats: slow");
-  command.footer("Example: cairn video compare clip.mp4 clip.mkv --html clip.html");
-  command.callback([options] { run(*options); });
 }
 
 }  // namespace cairn::cli

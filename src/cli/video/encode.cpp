@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -12,26 +11,10 @@
 #include "base/output_path.hpp"
 #include "base/standard_streams.hpp"
 #include "base/thread_pool.hpp"
-#include "cli/output_flags.hpp"
-#include "cli/parser/values.hpp"
-#include "cli/video/commands.hpp"
-#include "cli/video/keep_options.hpp"
+#include "cli/video/work.hpp"
 
 namespace cairn::cli {
 namespace {
-
-struct Options {
-  std::string input, output, mode = "auto", codec = "x265", network = "C8M4", start = "auto", downscale;
-  double crf = -1, target_psnr = 0;
-  CLI::Option *crf_given = nullptr, *psnr_given = nullptr, *size_given = nullptr;
-  uint64_t size = 0;
-  uint32_t threads = 0;
-  std::vector<CLI::Option*> of_coder;  // those that --coded leaves nothing to do for
-  bool jstdo = false, no_jstdo = false, json = false;
-  KeepOptions keep;
-  video::EncodeOptions encode;
-  OutputFlags files;
-};
 
 nlohmann::ordered_json to_json(const video::Choice& choice) {
   return {{"mode", video::name(choice.mode)},
@@ -71,9 +54,9 @@ class StatusLine {
   bool shown_ = logs(LogLevel::info), terminal_, drawn_ = false;
 };
 
-void report(const Options& options, const video::EncodeReport& report) {
+void report(const EncodeFlags& flags, const video::EncodeReport& report) {
   const video::Choice& result = report.result;
-  if (options.json) {
+  if (flags.json) {
     nlohmann::ordered_json json = to_json(result);
     json["bytes"] = {{"video", report.video},
                      {"networks", report.networks},
@@ -88,47 +71,40 @@ void report(const Options& options, const video::EncodeReport& report) {
     fmt::print("{}\n", json.dump(2));
     return;
   }
-  fmt::print(options.output == "-" ? stderr : stdout,
-             "{}: {}{}: {} bytes ({} video, {} networks, {} labels, {} header), {:.2f} dB\n", options.output,
+  fmt::print(flags.output == "-" ? stderr : stdout,
+             "{}: {}{}: {} bytes ({} video, {} networks, {} labels, {} header), {:.2f} dB\n", flags.output,
              video::name(result.mode), result.crf > 0 ? fmt::format(" at crf {:g}", result.crf) : "",
              result.bytes, report.video, report.networks, report.labels, report.header, result.psnr);
 }
 
-void run(Options& options) {
-  video::EncodeOptions& encode = options.encode;
-  const std::vector<std::string> inputs = {options.input, encode.coded};
-  options.files.check({options.output}, inputs);
-  check_output(encode.checkpoint, inputs, {&options.output, 1});  // what is there already is gone on from
-  encode.mode = video::parse_mode(options.mode);
-  encode.codec = video::parse_codec(options.codec);
+}  // namespace
+
+void run_encode(EncodeFlags& flags) {
+  video::EncodeOptions& encode = flags.encode;
+  const std::vector<std::string> inputs = {flags.input, encode.coded};
+  flags.files.check({flags.output}, inputs);
+  check_output(encode.checkpoint, inputs, {&flags.output, 1});  // what is there already is gone on from
+  encode.mode = video::parse_mode(flags.mode);
+  encode.codec = video::parse_codec(flags.codec);
   if (!encode.preset.empty()) video::check_preset(encode.codec, encode.preset);
-  encode.network = video::parse_architecture(options.network);
-  encode.keep = options.keep.keep();
+  encode.network = video::parse_architecture(flags.network);
   // With a mode that is told, what a network gains over the bicubic stays comparable with what others report.
-  if (options.downscale.empty() && options.mode != "auto") options.downscale = "bicubic";
-  if (!options.downscale.empty() && options.downscale != "auto")
-    encode.downscale = video::parse_filter(options.downscale);
-  encode.start = options.start == "random"    ? video::Start::random
-                 : options.start == "general" ? video::Start::general
-                                              : video::Start::automatic;
-  if (options.crf_given->count() > 0) encode.crf = options.crf;
-  if (options.psnr_given->count() > 0) encode.target_psnr = options.target_psnr;
-  if (options.size_given->count() > 0) encode.size = options.size;
+  if (flags.downscale.empty() && flags.mode != "auto") flags.downscale = "bicubic";
+  if (!flags.downscale.empty() && flags.downscale != "auto")
+    encode.downscale = video::parse_filter(flags.downscale);
+  encode.start = flags.start == "random"    ? video::Start::random
+                 : flags.start == "general" ? video::Start::general
+                                            : video::Start::automatic;
   if (encode.crf && *encode.crf > video::largest_crf(encode.codec)) {
-    fail(ErrorCode::invalid_argument, "--crf {:g}: {} takes 1 … {:g}", *encode.crf, options.codec,
+    fail(ErrorCode::invalid_argument, "--crf {:g}: {} takes 1 … {:g}", *encode.crf, flags.codec,
          video::largest_crf(encode.codec));
   }
-  for (const CLI::Option* option : options.of_coder) {
-    if (!encode.coded.empty() && option->count() > 0)
-      fail(ErrorCode::invalid_argument, "--coded {}: it is coded already, {} does not go with it",
-           encode.coded, option->get_name());
-  }
-  encode.jstdo = !options.no_jstdo;
-  if (options.output == "-" && options.json)
+  encode.jstdo = !flags.no_jstdo;
+  if (flags.output == "-" && flags.json)
     fail(ErrorCode::invalid_argument, "--json: standard output is the video's (-o -)");
-  if (options.output == "-" && isatty(STDOUT_FILENO) == 1)
+  if (flags.output == "-" && isatty(STDOUT_FILENO) == 1)
     fail(ErrorCode::invalid_argument, "-o -: standard output is a terminal");
-  if (options.jstdo && encode.chunks > 1)
+  if (flags.jstdo && encode.chunks > 1)
     fail(ErrorCode::invalid_argument, "--jstdo has one network, --chunks several");
   StatusLine status;
   video::EncodeProgress progress;
@@ -136,110 +112,14 @@ void run(Options& options) {
   progress.share = [&](const std::string& what, double share, double left) {
     status.update(what, share, left);
   };
-  ThreadPool pool(options.threads == 0 ? usable_processors() : options.threads, ThreadPool::Idle::sleep);
+  ThreadPool pool(flags.threads == 0 ? usable_processors() : flags.threads, ThreadPool::Idle::sleep);
   // Beside the output, whoever named them: trainings take minutes, and what is done of them shall not be
   // lost.
   encode.forgiving = encode.checkpoint.empty();
-  if (encode.forgiving && options.output != "-" && !is_special(options.output))
-    encode.checkpoint = options.output + ".training";
-  const video::EncodeReport done = video::encode(options.input, options.output, encode, progress, pool);
-  report(options, done);
-}
-
-}  // namespace
-
-void add_video_encode(CLI::App& video) {
-  auto options = std::make_shared<Options>();
-  CLI::App& command = *video.add_subcommand("encode", "Encode a video small, with networks overfitted to it");
-  command.add_option("INPUT", options->input, "a video that libav reads")->required();
-  command.add_option("-o,--output", options->output, "the Matroska file to write; -: standard output")
-      ->required();
-  add_output_flags(command, options->files);
-  command
-      .add_option("--mode", options->mode,
-                  "plain; x1: same size, restored; x2, x3, x4: smaller, upscaled; auto: what measures best")
-      ->capture_default_str();
-  options->of_coder.push_back(command.add_option("--codec", options->codec, "of the small video")
-                                  ->capture_default_str()
-                                  ->transform(one_of({"x264", "x265", "av1"})));
-  command
-      .add_option("--coded", options->encode.coded,
-                  "the small video, made of the input by another encoder, of its size or a half, a third, a "
-                  "quarter: taken as it is")
-      ->type_name("FILE");
-  auto* rate = command.add_option_group("rate", "at most one");
-  options->crf_given =
-      rate->add_option("--crf", options->crf,
-                       "constant rate factor of the coded video (usual: x264 24, x265 28, av1 35)")
-          ->check(between(1.0, 63.0));
-  options->psnr_given = rate->add_option("--target-psnr", options->target_psnr, "luma PSNR to reach, dB")
-                            ->check(between(10.0, 80.0));
-  options->size_given = add_size(*rate, "--size", options->size, "most bytes of the picture");
-  rate->require_option(0, 1);
-  for (CLI::Option* option : {options->crf_given, options->psnr_given, options->size_given})
-    options->of_coder.push_back(option);
-  CLI::Option* downscale =
-      command
-          .add_option(
-              "--downscale", options->downscale,
-              "filter that makes the small video: bicubic (usual where a mode is given), lanczos, sharp, "
-              "soft; auto: lanczos or sharp, as measured (usual with --mode auto)")
-          ->type_name("NAME");
-  options->of_coder.push_back(downscale);
-  command
-      .add_option(
-          "--network", options->network,
-          "C8M4: channels and inner layers; T3 after it: neighbouring frames too; ESPCN, EDSR:2, WDSR:4, …")
-      ->capture_default_str();
-  command.add_option("--weight-bits", options->encode.weight_bits, "of each weight, 4 … 8")
-      ->check(between(4, 8))
-      ->capture_default_str();
-  command.add_option("--chunks", options->encode.chunks, "networks, by how hard patches are (STDO)")
-      ->check(between(1, 16))
-      ->capture_default_str();
-  CLI::Option* jstdo =
-      command.add_flag("--jstdo", options->jstdo, "one network is trained on the harder patches (usual)");
-  command.add_flag("--no-jstdo", options->no_jstdo, "it is trained on all patches alike")->excludes(jstdo);
-  command
-      .add_option("--scenes", options->encode.scenes,
-                  "further networks for scenes, at most, where they pay (0: one network for the clip)")
-      ->check(between(0, 200))
-      ->capture_default_str();
-  command.add_flag("--chroma", options->encode.chroma, "a small network for chroma as well");
-  command
-      .add_option("--train-minutes", options->encode.train_minutes,
-                  "for each network, instead of --train-steps")
-      ->check(between(0.0, 10000.0));
-  command.add_option("--train-steps", options->encode.train_steps, "of eight crops each")
-      ->check(between(1, 1000000))
-      ->capture_default_str();
-  command.add_option(
-      "--checkpoint", options->encode.checkpoint,
-      "file that keeps trainings' states, to go on when it was stopped (usual: beside the output)");
-  options->of_coder.push_back(
-      command.add_option("--preset", options->encode.preset, "of the encoder (usual: slow; av1: 5)"));
-  command
-      .add_option(
-          "--start", options->start,
-          "random weights; general: those of another video (C8M4 only); auto: general below 1000 steps")
-      ->transform(one_of({"auto", "general", "random"}))
-      ->capture_default_str();
-  command.add_option("--seed", options->encode.seed, "of the training's random numbers")
-      ->capture_default_str();
-  command.add_option("--threads", options->threads, "of the training (0: all processors)")
-      ->capture_default_str();
-  options->keep.add(command, "leave the input's");
-  command.add_flag("--keep-going", options->encode.keep_going,
-                   "pass over what is broken in the input, and count it");
-  command.add_flag("--json", options->json, "the result, and what else was measured, as JSON");
-  for (const char* name : {"--coded", "--downscale", "--network", "--weight-bits", "--chunks", "--jstdo",
-                           "--no-jstdo", "--scenes", "--chroma", "--checkpoint", "--start", "--seed"})
-    command.get_option(name)->group(kResearch);
-  command.footer(
-      "What was done before an interrupt stays in OUTPUT.training…, and the same command goes on from "
-      "there.\n"
-      "Example: cairn video encode clip.mp4 -o clip.mkv --codec av1 --crf 41 --train-minutes 1");
-  command.callback([options] { run(*options); });
+  if (encode.forgiving && flags.output != "-" && !is_special(flags.output))
+    encode.checkpoint = flags.output + ".training";
+  const video::EncodeReport done = video::encode(flags.input, flags.output, encode, progress, pool);
+  report(flags, done);
 }
 
 }  // namespace cairn::cli

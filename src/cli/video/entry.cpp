@@ -13,7 +13,7 @@
 #include "base/standard_streams.hpp"
 #include "cli/parser/parse.hpp"
 #include "cli/standard_io.hpp"
-#include "cli/video/commands.hpp"
+#include "cli/video/work.hpp"
 
 namespace {
 
@@ -24,29 +24,23 @@ int tell(std::string_view text, int status, char* message, size_t size) {
   return status;
 }
 
-int run(int argc, const char* const* argv) {
-  CLI::App video{"Sends video small, with networks that know it, and restores it where it is watched.",
-                 "cairn video"};
-  video.require_subcommand(1);
-  video.footer("cairn video COMMAND --help tells what a command takes, with an example.");
-  cairn::cli::add_video_encode(video);
-  cairn::cli::add_video_inspect(video);
-  cairn::cli::add_video_decode(video);
-  cairn::cli::add_video_compare(video);
-  cairn::cli::add_video_play(video);
-  cairn::cli::parse_and_run(video, argc, argv);
-  return 0;
+void run(int argc, const char* const* argv) {
+  using namespace cairn::cli;
+  CLI::App program{"", "cairn"};
+  add_video_commands(program, {run_encode, run_inspect, run_decode, run_compare, run_play});
+  parse_again_and_run(program, argc, argv);
 }
 
 }  // namespace
 
-extern "C" __attribute__((visibility("default"))) int cairn_video_v1(int argc, const char* const* argv,
+extern "C" __attribute__((visibility("default"))) int cairn_video_v2(int argc, const char* const* argv,
                                                                      char* message, size_t size) {
   // This object has its own copy of the flag that a signal raises.
   cairn::open_standard_descriptors();
   cairn::catch_interrupts();
   try {
-    return run(argc, argv);
+    run(argc, argv);
+    return 0;
   } catch (const cairn::Error& error) {
     return tell(error.what(), static_cast<int>(error.code()), message, size);
   } catch (const std::bad_alloc&) {

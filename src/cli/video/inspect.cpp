@@ -1,13 +1,11 @@
 #include <fmt/format.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
-#include "cli/output_flags.hpp"
-#include "cli/video/commands.hpp"
+#include "cli/video/work.hpp"
 #include "video/container.hpp"
 #include "video/contents.hpp"
 #include "video/reader.hpp"
@@ -18,12 +16,6 @@ namespace {
 using video::CairnFile;
 using video::FileBytes;
 using video::Network;
-
-struct Options {
-  std::string path, attachment;
-  bool json = false;
-  OutputFlags files;
-};
 
 double gmacs(const Network& network, const video::Restoration& restoration) {
   return video::macs_per_small_pixel(network) * restoration.small_width * restoration.small_height / 1e9;
@@ -124,40 +116,27 @@ void print(const CairnFile& file, const FileBytes& bytes, const video::VideoInfo
   }
 }
 
-void run(const Options& options) {
-  options.files.check({options.attachment}, {options.path});
-  const CairnFile file = video::read_cairn_file(options.path);
-  if (!options.attachment.empty()) {
-    if (!file.restoration) fail(ErrorCode::invalid_argument, "{}: it has no networks", options.path);
-    AtomicFile out(options.attachment);
+}  // namespace
+
+void run_inspect(InspectFlags& flags) {
+  flags.files.check({flags.attachment}, {flags.path});
+  const CairnFile file = video::read_cairn_file(flags.path);
+  if (!flags.attachment.empty()) {
+    if (!file.restoration) fail(ErrorCode::invalid_argument, "{}: it has no networks", flags.path);
+    AtomicFile out(flags.attachment);
     out.write(video::write_attachment(*file.restoration));
     out.commit();
     return;
   }
-  const FileBytes bytes = video::count_bytes(options.path);
-  const video::VideoInfo info = video::Reader(options.path).info();
-  const std::vector<video::Holding> holdings = video::read_contents(options.path);
-  if (options.json) {
+  const FileBytes bytes = video::count_bytes(flags.path);
+  const video::VideoInfo info = video::Reader(flags.path).info();
+  const std::vector<video::Holding> holdings = video::read_contents(flags.path);
+  if (flags.json) {
     fmt::print("{}\n", to_json(file, bytes, info, holdings).dump(2));
   } else {
     print(file, bytes, info);
     print(holdings);
   }
-}
-
-}  // namespace
-
-void add_video_inspect(CLI::App& video) {
-  auto options = std::make_shared<Options>();
-  CLI::App& command = *video.add_subcommand("inspect", "show what each byte of a video is for");
-  command.add_option("FILE", options->path, "a file that `cairn video encode` wrote, or any video")
-      ->required();
-  command.add_flag("--json", options->json, "as JSON");
-  command.add_option("--attachment", options->attachment,
-                     "write the attachment (networks, labels) to this file instead");
-  add_output_flags(command, options->files);
-  command.footer("Example: cairn video inspect clip.mkv");
-  command.callback([options] { run(*options); });
 }
 
 }  // namespace cairn::cli

@@ -52,6 +52,19 @@ void Extent::add(const Value& part) {
   }
 }
 
+Value::Value() noexcept = default;
+Value::Value(const Value& other) = default;
+Value::Value(Value&& other) noexcept = default;
+Value& Value::operator=(const Value& other) = default;
+Value& Value::operator=(Value&& other) noexcept = default;
+Value::~Value() = default;
+
+Value::Value(std::string text, bool markup)
+    : storage_(std::make_shared<const Text>(Text{std::move(text), markup})) {}
+Value::Value(std::string_view text) : Value(std::string(text)) {}
+Value::Value(const char* text) : Value(std::string(text)) {}
+Value::Value(std::shared_ptr<Object> object) : storage_(std::move(object)) {}
+
 Value Value::list(std::vector<Value> items) {
   Extent extent;
   for (const Value& item : items) extent.add(item);

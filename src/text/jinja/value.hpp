@@ -51,18 +51,24 @@ enum class Kind { none, boolean, integer, real, text, list, tuple, dict, missing
 // shared.
 class Value {
  public:
-  Value() = default;  // None
+  Value() noexcept;  // None
+  // Compiled in value.cpp alone: what copies, moves and destroys the storage is much code, and was half of
+  // what the compiler did with each file.
+  Value(const Value& other);
+  Value(Value&& other) noexcept;
+  Value& operator=(const Value& other);
+  Value& operator=(Value&& other) noexcept;
+  ~Value();
   template <std::same_as<bool> T>
   Value(T truth) : storage_(truth) {}
   template <std::integral T>
   requires(!std::same_as<T, bool> && !std::same_as<T, char>) Value(T number)
       : storage_(static_cast<int64_t>(number)) {}
   Value(double number) : storage_(number) {}
-  Value(std::string text, bool markup = false)
-      : storage_(std::make_shared<const Text>(Text{std::move(text), markup})) {}
-  Value(std::string_view text) : Value(std::string(text)) {}
-  Value(const char* text) : Value(std::string(text)) {}
-  Value(std::shared_ptr<Object> object) : storage_(std::move(object)) {}
+  Value(std::string text, bool markup = false);
+  Value(std::string_view text);
+  Value(const char* text);
+  Value(std::shared_ptr<Object> object);
 
   static Value list(std::vector<Value> items);
   static Value tuple(std::vector<Value> items);

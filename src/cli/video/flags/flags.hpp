@@ -1,0 +1,67 @@
+// The commands of `cairn video` and their flags. The program has them without libav: it answers help,
+// completions and mistakes by itself, and what it was asked for is done by libcairn_video.so, which parses
+// the same words again.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+
+#include "cli/output_flags.hpp"
+#include "video/compare.hpp"
+#include "video/decode.hpp"
+#include "video/encode/encode.hpp"
+#include "video/play.hpp"
+
+namespace cairn::cli {
+
+struct EncodeFlags {
+  std::string input, output, mode = "auto", codec = "x265", network = "C8M4", start = "auto", downscale;
+  uint32_t threads = 0;
+  bool jstdo = false, no_jstdo = false, json = false;
+  video::EncodeOptions encode;
+  OutputFlags files;
+};
+
+struct InspectFlags {
+  std::string path, attachment;
+  bool json = false;
+  OutputFlags files;
+};
+
+struct DecodeFlags {
+  std::string input, output;
+  OutputFlags files;
+  video::DecodeOptions decode;
+};
+
+struct CompareFlags {
+  std::string original, coded, html;
+  bool json = false;
+  OutputFlags files;
+  video::CompareOptions compare;
+};
+
+struct PlayFlags {
+  std::string input;
+  bool report = false;
+  video::PlayOptions play;
+};
+
+// What is called once the words were found right.
+struct VideoWork {
+  std::function<void(EncodeFlags&)> encode;
+  std::function<void(InspectFlags&)> inspect;
+  std::function<void(DecodeFlags&)> decode;
+  std::function<void(CompareFlags&)> compare;
+  std::function<void(PlayFlags&)> play;
+};
+
+// Adds `video` with its commands.
+void add_video_commands(CLI::App& program, const VideoWork& work);
+
+void add_video_encode(CLI::App& video, const std::function<void(EncodeFlags&)>& work);
+// --no-audio and the like.
+void add_keep_flags(CLI::App& command, video::Keep& keep, const std::string& leave);
+
+}  // namespace cairn::cli

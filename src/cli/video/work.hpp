@@ -1,0 +1,14 @@
+// What libcairn_video.so does for each command of `cairn video`. All throw cairn::Error on failure.
+#pragma once
+
+#include "cli/video/flags/flags.hpp"
+
+namespace cairn::cli {
+
+void run_encode(EncodeFlags& flags);
+void run_inspect(InspectFlags& flags);
+void run_decode(DecodeFlags& flags);
+void run_compare(CompareFlags& flags);
+void run_play(PlayFlags& flags);
+
+}  // namespace cairn::cli
