@@ -32,14 +32,17 @@ struct Cache {
     const size_t row = head_size * (kind == kernels::KvFormat::f32 ? 4 : 2);
     for (size_t i = 0; i < x.size() / head_size; ++i)
       kernels.store_row(kind, &x[i * head_size], head_size, &bytes[i * row], nullptr);
+    for (size_t i = 0; i < x.size() / head_size; i += kernels::kPagePositions)
+      pages.push_back(&bytes[i * row]);
   }
-  kernels::KvRows rows() const { return {format, bytes.data(), nullptr}; }
+  kernels::KvRows rows() const { return {format, pages.data(), 0, 0}; }
   kernels::KvFormat format;
-  std::vector<uint8_t> bytes;
+  std::vector<std::byte> bytes;
+  std::vector<const std::byte*> pages;
 };
 
-void measure(kernels::Target target, std::string_view model, size_t head_size, size_t group,
-             size_t positions, size_t tiles) {
+void measure(kernels::Target target, std::string_view model, size_t head_size, size_t group, size_t positions,
+             size_t tiles) {
   const kernels::AttentionKernels& kernels = kernels::attention_kernels(target);
   const size_t lanes = kernels::gemm_kernels(target).tile_tokens, tile = group * head_size * lanes;
   const kernels::AttentionShape shape{head_size, group, 1 / std::sqrt(static_cast<float>(head_size)), 0, 0};

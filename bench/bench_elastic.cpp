@@ -40,7 +40,7 @@ double median(std::vector<double> values) {
 // Decodes without end in a thread of its own and notes when each token was ready.
 class Decoder {
  public:
-  explicit Decoder(device::Runner& runner) : runner_(runner), thread_([this] { work(); }) {}
+  explicit Decoder(engine::Engine& engine) : engine_(engine), thread_([this] { work(); }) {}
   ~Decoder() {
     stop_ = true;
     thread_.join();
@@ -52,17 +52,19 @@ class Decoder {
 
  private:
   void work() {
-    std::vector<float> logits(runner_.model().parameters.vocabulary);
+    std::vector<float> logits(engine_.model().parameters.vocabulary);
+    const auto sequence = engine_.make_sequence();
     int32_t token = 1;
-    for (uint32_t position = 0; !stop_; position = (position + 1) % (runner_.context() - 1)) {
-      runner_.forward({&token, 1}, position, device::Logits::last, logits.data());
+    while (!stop_) {
+      if (sequence->length() + 1 == engine_.context()) sequence->truncate(0);
+      engine_.step({sequence.get(), {&token, 1}, engine::Logits::last, logits.data()});
       token = static_cast<int32_t>(std::max_element(logits.begin(), logits.end()) - logits.begin());
       const std::lock_guard lock(mutex_);
       times_.push_back(clock_.seconds());
     }
   }
 
-  device::Runner& runner_;
+  engine::Engine& engine_;
   Stopwatch clock_;
   mutable std::mutex mutex_;
   std::vector<double> times_;
@@ -102,8 +104,8 @@ double wait_for_memory(uint64_t bytes) {
 }
 
 // A line for each second of decoding.
-void trace(device::Runner& runner, double seconds) {
-  Decoder decoder(runner);
+void trace(engine::Engine& engine, double seconds) {
+  Decoder decoder(engine);
   size_t seen = 0;
   for (int second = 1; second <= seconds; ++second) {
     while (decoder.now() < second) std::this_thread::sleep_for(milliseconds(5));
@@ -112,7 +114,7 @@ void trace(device::Runner& runner, double seconds) {
     for (size_t i = std::max<size_t>(seen, 1); i < times.size(); ++i)
       longest = std::max(longest, 1e3 * (times[i] - times[i - 1]));
     fmt::print("{},{},{:.1f},{:.1f},{:.3f}\n", second, times.size() - seen, longest,
-               static_cast<double>(resident_memory()) / 0x1p20, runner.memory().bits);
+               static_cast<double>(resident_memory()) / 0x1p20, engine.memory().bits);
     std::fflush(stdout);
     seen = times.size();
   }
@@ -123,7 +125,7 @@ int main_(int argc, char** argv) {
   std::string path, step_text = "100M", memory;
   double minutes = 10, trace_seconds = 0;
   int repeat = 5;
-  device::RunnerOptions options;
+  engine::Options options;
   options.context = 256;
   app.add_option("STACK", path)->required();
   app.add_option("--step", step_text);
@@ -138,13 +140,13 @@ int main_(int argc, char** argv) {
   model->tokenizer();
   options.memory_auto = memory == "auto";
   if (!memory.empty() && !options.memory_auto) options.memory = parse_bytes(memory, "--memory");
-  const auto runner = model->make_runner(options);
+  const auto engine = model->make_engine(options);
   if (trace_seconds > 0) {
-    trace(*runner, trace_seconds);
+    trace(*engine, trace_seconds);
     return 0;
   }
   nlohmann::ordered_json json;
-  Decoder decoder(*runner);
+  Decoder decoder(*engine);
   std::this_thread::sleep_for(milliseconds(1500));
   const uint64_t full = resident_memory();
   std::vector<double> fall, quiet, shrink_gap, grow_gap, quiet_gap;
@@ -153,13 +155,13 @@ int main_(int argc, char** argv) {
     std::this_thread::sleep_for(milliseconds(1500));
     const Gaps calm = gaps(decoder.times(), begin, decoder.now());
     begin = decoder.now();
-    runner->set_memory(full - step);
+    engine->set_memory(full - step);
     fall.push_back(wait_for_memory(full - step));
     std::this_thread::sleep_for(milliseconds(500));
     shrink_gap.push_back(gaps(decoder.times(), begin, decoder.now() - 0.1).longest_ms);
     drop_from_page_cache(path);
     begin = decoder.now();
-    runner->set_memory(full + (64 << 20));
+    engine->set_memory(full + (64 << 20));
     std::this_thread::sleep_for(milliseconds(1500));
     grow_gap.push_back(gaps(decoder.times(), begin, decoder.now() - 0.1).longest_ms);
     quiet.push_back(calm.median_ms);
@@ -172,7 +174,7 @@ int main_(int argc, char** argv) {
   json["longest_gap_shrinking_ms"] = shrink_gap;
   json["longest_gap_growing_ms"] = grow_gap;
 
-  const device::MemoryStatus status = runner->memory();
+  const device::MemoryStatus status = engine->memory();
   const uint64_t others = status.process - status.stack;
   const uint64_t scratch = 16 << 20;  // that a pass may still touch for the first time
   const uint64_t low = others + scratch + status.stack_all / 4, high = others + status.stack_all;
@@ -181,7 +183,7 @@ int main_(int argc, char** argv) {
   uint32_t changes = 0;
   for (const Stopwatch watch; watch.seconds() < 60 * minutes; ++changes) {
     const uint64_t budget = low + random() % (high - low);
-    runner->set_memory(budget);
+    engine->set_memory(budget);
     const Stopwatch second;
     while (second.seconds() < 1) {
       std::this_thread::sleep_for(milliseconds(10));

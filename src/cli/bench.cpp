@@ -12,13 +12,14 @@
 #include "cli/parser/values.hpp"
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
+#include "cli/standard_io.hpp"
 #include "llm/benchmark.hpp"
 
 namespace cairn::cli {
 namespace {
 
 struct Options {
-  std::string model, precision = "standard", kv = "f16";
+  std::string model, precision = "standard", kv = "f16", question;
   bool peak = false, json = false;
   PrefillFlags prefill;
   llm::BenchmarkOptions bench;
@@ -26,7 +27,7 @@ struct Options {
 };
 
 void print_peaks(const Options& options) {
-  ThreadPool pool(options.bench.runner.threads == 0 ? usable_processors() : options.bench.runner.threads);
+  ThreadPool pool(options.bench.engine.threads == 0 ? usable_processors() : options.bench.engine.threads);
   const llm::MachinePeaks p = llm::measure_peaks(pool, kernels::default_target());
   if (options.json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"processor", processor_name()},
@@ -100,6 +101,12 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
     }
   }
   json["rounds"] = rounds;
+  if (options.bench.speculation != llm::Speculation::none) {
+    json["speculate_gain"] = r.speculate_gain;
+    json["speculate_tokens_a_step"] = r.speculate_tokens_a_step;
+    json["speculate_guessed"] = r.speculate_guessed;
+    json["speculate_accepted"] = r.speculate_accepted;
+  }
   fmt::print("{}\n", json.dump(2));
 }
 
@@ -113,6 +120,10 @@ void print_text(const Options& options, const llm::BenchmarkResult& r) {
   if (!options.bench.against.empty()) {
     fmt::print("peer                  {:8.1f} tok/s prefill, {:.1f} decode: {:.2f}× and {:.2f}×\n",
                r.peer_prefill_tok_s, r.peer_decode_tok_s, r.prefill_ratio, r.decode_ratio);
+  }
+  if (options.bench.speculation != llm::Speculation::none) {
+    fmt::print("speculate             {:8.2f}× as fast, {:.2f} tokens a step, {} of {} guesses right\n",
+               r.speculate_gain, r.speculate_tokens_a_step, r.speculate_accepted, r.speculate_guessed);
   }
   fmt::print("start to first token  {:8.3f} s\n", r.first_token_s);
   fmt::print("peak memory           {:8.0f} MiB, {:.0f} beyond the mapped file and the KV cache\n", r.rss_mib,
@@ -128,7 +139,7 @@ void run(Options& options, const CLI::App& command) {
     if (!options.model.empty())
       fail(ErrorCode::invalid_argument, "bench: --simulate takes a --shape, not the file {}", options.model);
     options.simulate.prompt = options.bench.prompt;
-    options.simulate.chunk = command.count("--chunk") ? options.bench.runner.chunk : 0;
+    options.simulate.chunk = command.count("--chunk") ? options.bench.engine.chunk : 0;
     options.simulate.json = options.json;
     return run_simulation(options.simulate);
   }
@@ -138,18 +149,23 @@ void run(Options& options, const CLI::App& command) {
   }
   if (options.model.empty())
     fail(ErrorCode::invalid_argument, "bench: name a MODEL, or give --peak or --simulate");
-  options.bench.runner.precision =
-      options.precision == "f32" ? device::Precision::f32 : device::Precision::standard;
-  options.bench.runner.kv = options.kv == "i8" ? device::KvType::i8 : device::KvType::f16;
+  options.bench.engine.precision =
+      options.precision == "f32" ? engine::Precision::f32 : engine::Precision::standard;
+  options.bench.engine.kv = options.kv == "i8" ? engine::KvType::i8 : engine::KvType::f16;
   if (!options.prefill.device.empty()) {
     if (options.simulate.policies.size() > 1)
       fail(ErrorCode::invalid_argument, "bench: --prefill runs one --policy, {} are named",
            options.simulate.policies.size());
     if (!options.simulate.policies.empty()) options.prefill.policy = options.simulate.policies.front();
-    options.prefill.chunk = command.count("--chunk") ? options.bench.runner.chunk : 0;
-    options.bench.make_runner = [&options](const llm::Model& model, const device::RunnerOptions& runner) {
-      return make_runner(model, runner, options.prefill);
+    options.prefill.chunk = command.count("--chunk") ? options.bench.engine.chunk : 0;
+    options.bench.make_engine = [&options](const llm::Model& model, const engine::Options& engine) {
+      return make_engine(model, engine, options.prefill);
     };
+  }
+  if (!options.question.empty()) {
+    if (options.bench.speculation == llm::Speculation::none)
+      fail(ErrorCode::invalid_argument, "bench: --question is for --speculate: name one");
+    options.bench.question = read_text(options.question);
   }
   llm::BenchmarkResult result;
   {
@@ -164,7 +180,7 @@ void run(Options& options, const CLI::App& command) {
 
 void add_bench(CLI::App& program) {
   const auto options = std::make_shared<Options>();
-  options->bench.runner.context = 0;
+  options->bench.engine.context = 0;
   CLI::App* command =
       program.add_subcommand("bench", "measure speed and memory, as fractions of the machine's limits");
   command->add_option("MODEL,-m,--model", options->model, "a model file or the short name of a pulled model");
@@ -172,8 +188,8 @@ void add_bench(CLI::App& program) {
   command->add_option("--generate", options->bench.generate, "tokens to decode")->capture_default_str();
   command->add_option("--repeat", options->bench.repeat, "rounds; figures are their medians")
       ->capture_default_str();
-  add_threads(*command, options->bench.runner.threads);
-  command->add_option("--chunk", options->bench.runner.chunk, "most tokens in one pass of the prefill")
+  add_threads(*command, options->bench.engine.threads);
+  command->add_option("--chunk", options->bench.engine.chunk, "most tokens in one pass of the prefill")
       ->check(between(1u, 65536u))
       ->capture_default_str();
   command
@@ -181,7 +197,7 @@ void add_bench(CLI::App& program) {
                    "of the matrix products: with 8-bit activations (standard) or in floats")
       ->transform(one_of({"standard", "f32"}))
       ->capture_default_str();
-  add_memory_flag(*command, options->bench.runner);
+  add_memory_flag(*command, options->bench.engine);
   command->add_option("--kv", options->kv, "type of the KV cache")
       ->transform(one_of({"f16", "i8"}))
       ->capture_default_str()
@@ -189,6 +205,13 @@ void add_bench(CLI::App& program) {
   command->add_option(
       "--against", options->bench.against,
       "a peer's command, run in turn with cairn; it prints JSON with prefill_tok_s and decode_tok_s");
+  add_speculate_flag(*command, options->bench.speculation);
+  command
+      ->add_option(
+          "--question", options->question,
+          "what --speculate is measured on: this file's text, asked as `run` asks it; random tokens if not "
+          "given")
+      ->type_name("FILE");
   command->add_flag("--peak", options->peak, "measure the machine's limits instead of a model");
   in_group(*command, kResearch, [&] { add_simulate_flags(*command, options->simulate); });
   command

@@ -98,7 +98,7 @@ std::vector<std::string> complete(const std::string& line) {
 struct Flags {
   std::string model, system, template_file;
   bool no_stats = false, commands = false, sanitize = false;
-  device::RunnerOptions runner;
+  engine::Options engine;
   PrefillFlags prefill;
   llm::GenerateOptions generate;
 };
@@ -120,7 +120,7 @@ class Chat {
   void run() {
     if (editor_.on_terminal()) {
       tell("{}: {} positions of context. /help lists the commands.\n", flags_.model,
-           session_->runner().context());
+           session_->engine().context());
     }
     while (!left_) {
       if (editor_.on_terminal()) clear_interrupt();  // a Ctrl-C that came when the answer was just over
@@ -160,7 +160,7 @@ class Chat {
     const auto messages = chat_ ? chat_->conversation().messages : nlohmann::ordered_json::array();
     chat_.reset();
     session_.reset();
-    session_.emplace(model->make_session(make_runner(*model, flags_.runner, flags_.prefill)));
+    session_.emplace(model->make_session(make_engine(*model, flags_.engine, flags_.prefill)));
     warn_of(*model->tokenizer());
     chat_.emplace(*session_, model->chat_template());
     chat_->set_sanitize(flags_.sanitize);
@@ -193,7 +193,7 @@ class Chat {
       throw;
     }
     flags_.model = name;
-    write_out(fmt::format("{}: {} positions of context\n", name, session_->runner().context()));
+    write_out(fmt::format("{}: {} positions of context\n", name, session_->engine().context()));
   }
 
   // One message, put together from the lines it takes; nothing at the end of the input.
@@ -241,7 +241,7 @@ class Chat {
     if (result.tokens.empty() && result.finish == llm::FinishReason::stop)
       warn("the model ended its answer at once");
     if (result.finish == llm::FinishReason::length &&
-        session_->cached().size() == session_->runner().context()) {
+        session_->cached().size() == session_->engine().context()) {
       tell("(the context is full: /clear starts anew)\n");
     }
     if (!flags_.no_stats && logs(LogLevel::info)) tell("({})\n", describe(last_));
@@ -277,15 +277,16 @@ class Chat {
       write_out(parameters(flags_.generate));
     } else if (name == "/stats") {
       write_out(fmt::format("{}\ncontext: {} of {} positions\n", describe(last_), session_->cached().size(),
-                            session_->runner().context()));
+                            session_->engine().context()));
     } else if (name == "/memory") {
       if (argument == "auto") {
-        session_->set_memory_auto();
+        session_->engine().set_memory_auto();
       } else if (!argument.empty()) {
-        session_->set_memory(argument == "all" ? 0 : parse_bytes(argument, "/memory"));
+        session_->engine().set_memory(argument == "all" ? 0 : parse_bytes(argument, "/memory"));
       }
-      write_out(describe(session_->runner()) + "\n");
-      for (const std::string& problem : session_->memory().problems) tell("{}\n", printable(problem));
+      write_out(describe(session_->engine()) + "\n");
+      for (const std::string& problem : session_->engine().memory().problems)
+        tell("{}\n", printable(problem));
     } else if (name == "/regenerate") {
       answer([&](const auto& options, const auto& callback) { return chat_->regenerate(options, callback); });
     } else if (name == "/exit" || name == "/quit" || name == "/bye") {
@@ -317,7 +318,7 @@ void add_chat(CLI::App& program) {
       ->add_option("--chat-template", flags->template_file, "a Jinja file to use instead of the model's own")
       ->type_name("FILE");
   add_generate_flags(*command, flags->generate);
-  add_runner_flags(*command, flags->runner);
+  add_engine_flags(*command, flags->engine);
   add_prefill_flags(*command, flags->prefill);
   command->add_flag("--sanitize", flags->sanitize, kSanitizeHelp);
   command->add_flag("--no-stats", flags->no_stats, "do not print the rates to standard error");

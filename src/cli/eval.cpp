@@ -19,7 +19,7 @@
 #include "llm/evaluate.hpp"
 #include "llm/logits_file.hpp"
 #include "llm/model.hpp"
-#include "prefill/runner.hpp"
+#include "prefill/engine.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -31,7 +31,7 @@ struct Flags {
   std::string model, perplexity, lambada, logits;
   size_t limit = 0;
   bool against_f32 = false, json = false;
-  device::RunnerOptions runner;
+  engine::Options engine;
   QuantizeFlags quantize;
   OutputFlags files;
 };
@@ -49,29 +49,23 @@ llm::EvaluateProgress progress_bar(std::optional<Progress>& bar, const char* lab
 }
 
 size_t threads(const Flags& flags) {
-  return flags.runner.threads ? flags.runner.threads : usable_processors();
-}
-
-std::unique_ptr<device::Runner> interruptible(std::unique_ptr<device::Runner> runner) {
-  runner->set_cancelled(interrupted);
-  return runner;
+  return flags.engine.threads ? flags.engine.threads : usable_processors();
 }
 
 // The model as the flags want it run: as usual, or all of it through a scheme's int8 products.
-std::unique_ptr<device::Runner> make_runner(const Flags& flags, const llm::Model& model,
-                                            const quantize::Scheme* scheme,
-                                            const device::RunnerOptions& options) {
-  if (scheme == nullptr) return interruptible(model.make_runner(options));
+std::shared_ptr<engine::Engine> make_engine(const Flags& flags, const llm::Model& model,
+                                            const quantize::Scheme* scheme, const engine::Options& options) {
+  if (scheme == nullptr) return model.make_engine(options);
   prefill::PrefillOptions prefill;
-  prefill.runner = options;
-  prefill.runner.threads = static_cast<uint32_t>(threads(flags));
+  prefill.engine = options;
+  prefill.engine.threads = static_cast<uint32_t>(threads(flags));
   prefill.concurrent = false;
   prefill.everything = true;
-  return interruptible(prefill::make_prefill_runner(model.file(), *scheme, prefill));
+  return prefill::make_prefill_engine(model.file(), *scheme, prefill);
 }
 
-void report_shadow(const device::Runner& runner, Json& report) {
-  const auto* prefill = dynamic_cast<const prefill::PrefillRunner*>(&runner);
+void report_shadow(const engine::Engine& engine, Json& report) {
+  const auto* prefill = dynamic_cast<const prefill::PrefillEngine*>(&engine);
   if (prefill == nullptr) return;
   const prefill::PrefillStatistics& s = prefill->statistics();
   report["shadow_elements"] = s.shadow_elements;
@@ -83,7 +77,7 @@ void report_shadow(const device::Runner& runner, Json& report) {
 
 void evaluate_text(const Flags& flags, const llm::Model& model, const quantize::Scheme* scheme,
                    ThreadPool& pool, Json& report) {
-  device::RunnerOptions options = flags.runner;
+  engine::Options options = flags.engine;
   if (options.context == 0) options.context = std::min(kWindow, model.parameters().context);
   if (options.context > model.parameters().context) {
     fail(ErrorCode::invalid_argument, "--context {} is more than the {} that the model was trained for",
@@ -91,17 +85,17 @@ void evaluate_text(const Flags& flags, const llm::Model& model, const quantize::
   }
   const auto windows =
       llm::evaluation_windows(*model.tokenizer(), read_text(flags.perplexity), options.context, flags.limit);
-  const auto runner = make_runner(flags, model, scheme, options);
+  const auto engine = make_engine(flags, model, scheme, options);
   std::optional<Progress> bar;
-  llm::Evaluator evaluator(*runner, pool, progress_bar(bar, "perplexity", "tokens"));
+  llm::Evaluator evaluator(*engine, pool, progress_bar(bar, "perplexity", "tokens"), interrupted);
   const Stopwatch watch;
   llm::Perplexity perplexity;
   if (flags.against_f32) {
-    options.precision = device::Precision::f32;
-    options.kv = device::KvType::f16;  // which f32 widens
-    const auto reference = interruptible(model.make_runner(options));
+    options.precision = engine::Precision::f32;
+    options.kv = engine::KvType::f16;  // which f32 widens
+    const auto reference = model.make_engine(options);
     const llm::Agreement agreement = evaluator.agreement(*reference, windows);
-    perplexity = agreement.runner;
+    perplexity = agreement.engine;
     report["mean_kl"] = agreement.mean_kl;
     report["max_kl"] = agreement.max_kl;
     report["top1"] = agreement.top1;
@@ -123,17 +117,17 @@ void evaluate_text(const Flags& flags, const llm::Model& model, const quantize::
   report["windows"] = windows.size();
   report["context"] = options.context;
   report["seconds"] = watch.seconds();
-  report_shadow(*runner, report);
+  report_shadow(*engine, report);
 }
 
 void evaluate_lambada(const Flags& flags, const llm::Model& model, const quantize::Scheme* scheme,
                       ThreadPool& pool, Json& report) {
-  device::RunnerOptions options = flags.runner;
+  engine::Options options = flags.engine;
   if (options.context == 0) options.context = std::min(kLambadaContext, model.parameters().context);
   const std::vector<std::string> passages = llm::read_lambada(flags.lambada, flags.limit);
-  const auto runner = make_runner(flags, model, scheme, options);
+  const auto engine = make_engine(flags, model, scheme, options);
   std::optional<Progress> bar;
-  llm::Evaluator evaluator(*runner, pool, progress_bar(bar, "LAMBADA", "passages"));
+  llm::Evaluator evaluator(*engine, pool, progress_bar(bar, "LAMBADA", "passages"), interrupted);
   const llm::LambadaResult result = evaluator.lambada(*model.tokenizer(), passages);
   report["accuracy"] = result.accuracy;
   report["correct"] = result.correct;
@@ -165,15 +159,15 @@ void print(const Json& report) {
   }
 }
 
-void eval(const Flags& flags) {
+void eval(Flags& flags) {
   if (flags.perplexity.empty() && flags.lambada.empty()) {
     fail(ErrorCode::invalid_argument, "nothing to evaluate: give --perplexity FILE or --lambada FILE");
   }
-  if (flags.against_f32 && flags.runner.precision == device::Precision::f32) {
+  if (flags.against_f32 && flags.engine.precision == engine::Precision::f32) {
     fail(ErrorCode::invalid_argument,
          "--against-f32 compares --precision standard with f32, not f32 with itself");
   }
-  if (flags.quantize.given() && flags.runner.precision == device::Precision::f32) {
+  if (flags.quantize.given() && flags.engine.precision == engine::Precision::f32) {
     fail(ErrorCode::invalid_argument, "--quantize makes the products int8, --precision f32 makes them float");
   }
   flags.files.check({flags.logits},
@@ -182,12 +176,15 @@ void eval(const Flags& flags) {
   std::optional<quantize::Scheme> scheme;
   if (flags.quantize.given()) scheme = make_scheme(flags.quantize, model->file(), model->parameters().layers);
   warn_of(*model->tokenizer());
-  ThreadPool pool(threads(flags), ThreadPool::Idle::sleep);  // beside the runner's own
+  // A scheme's engine has pools of its own.
+  flags.engine.pool =
+      std::make_shared<ThreadPool>(threads(flags), scheme ? ThreadPool::Idle::sleep : ThreadPool::Idle::spin);
+  ThreadPool& pool = *flags.engine.pool;
   Json report;
   report["model"] = flags.model;
-  const bool f32 = flags.runner.precision == device::Precision::f32;
+  const bool f32 = flags.engine.precision == engine::Precision::f32;
   report["precision"] = f32 ? "f32" : "standard";
-  report["kv"] = flags.runner.kv == device::KvType::i8 ? "i8" : f32 ? "f32" : "f16";
+  report["kv"] = flags.engine.kv == engine::KvType::i8 ? "i8" : f32 ? "f32" : "f16";
   if (scheme) {
     report["quantize"] = flags.quantize.method;
     report["scheme"] = scheme->name;
@@ -230,7 +227,7 @@ void add_eval(CLI::App& program) {
       ->needs(perplexity)
       ->excludes(against);
   add_output_flags(*command, flags->files);
-  add_runner_flags(*command, flags->runner);
+  add_engine_flags(*command, flags->engine);
   add_quantize_flags(*command, flags->quantize);
   command->get_option("--context")
       ->description("tokens of a window (512 if not given); for LAMBADA the most tokens of a passage");

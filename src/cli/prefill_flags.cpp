@@ -68,7 +68,7 @@ void check_outputs(const PrefillFlags& flags, const std::string& model, std::vec
   flags.files.check({flags.trace, flags.timeline}, model_inputs(model, inputs));
 }
 
-std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::RunnerOptions options,
+std::shared_ptr<engine::Engine> make_engine(const llm::Model& model, engine::Options options,
                                             const PrefillFlags& flags) {
   const uint32_t trained = model.parameters().context;
   if (options.context > trained) {
@@ -84,21 +84,21 @@ std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::Run
       fail(ErrorCode::invalid_argument,
            "--quantize and --calibration choose how --prefill DEVICE computes: name one");
     }
-    return model.make_runner(options);
+    return model.make_engine(options);
   }
   if (model.file().stack_region()) {
     fail(ErrorCode::unsupported,
          "--prefill {}: {} is a stack, whose weights grow and shrink: the CPU prefills it", flags.device,
          model.file().path());
   }
-  if (options.precision == device::Precision::f32) {
+  if (options.precision == engine::Precision::f32) {
     fail(ErrorCode::invalid_argument, "--prefill {} computes in int8, --precision f32 in float: choose one",
          flags.device);
   }
   prefill::PrefillOptions prefill;
-  prefill.runner = options;
-  prefill.runner.context = model.context(options.context);
-  prefill.runner.chunk = flags.chunk;
+  prefill.engine = options;
+  prefill.engine.context = model.context(options.context);
+  prefill.engine.chunk = flags.chunk;
   prefill.device = flags.device;
   prefill.policy = prefill::parse_policy(flags.policy);
   prefill.concurrent = !flags.sequential;
@@ -109,12 +109,12 @@ std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::Run
     prefill.times = llm::calibrated_seconds(
         quantize::Calibration::read(flags.quantize.calibration, model.file()), flags.device);
   }
-  return prefill::make_prefill_runner(
+  return prefill::make_prefill_engine(
       model.file(), make_scheme(flags.quantize, model.file(), model.parameters().layers), prefill);
 }
 
-void report_prefill(const device::Runner& runner, const PrefillFlags& flags, bool quiet) {
-  const auto* prefill = dynamic_cast<const prefill::PrefillRunner*>(&runner);
+void report_prefill(const engine::Engine& engine, const PrefillFlags& flags, bool quiet) {
+  const auto* prefill = dynamic_cast<const prefill::PrefillEngine*>(&engine);
   if (prefill == nullptr) return;
   const prefill::Timeline& timeline = prefill->timeline();
   if (timeline.events.empty()) return;  // a prompt so short that decode took it

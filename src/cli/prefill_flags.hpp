@@ -8,7 +8,7 @@
 #include "cli/output_flags.hpp"
 #include "cli/quantize_flags.hpp"
 #include "llm/model.hpp"
-#include "prefill/runner.hpp"
+#include "prefill/engine.hpp"
 
 namespace cairn::cli {
 
@@ -27,12 +27,12 @@ void add_prefill_flags(CLI::App& command, PrefillFlags& flags);
 // Before the model is loaded: --trace and --timeline are none of the files that the command reads.
 void check_outputs(const PrefillFlags& flags, const std::string& model, std::vector<std::string> inputs);
 
-// The runner that the flags ask for. options.context 0: as Model::make_runner.
-std::unique_ptr<device::Runner> make_runner(const llm::Model& model, device::RunnerOptions options,
+// The engine that the flags ask for. options.context 0: as Model::make_engine.
+std::shared_ptr<engine::Engine> make_engine(const llm::Model& model, engine::Options options,
                                             const PrefillFlags& flags);
 
 // What prefill on a device did: writes --trace and --timeline, and one line to standard error. Does nothing
-// for a runner without a device.
-void report_prefill(const device::Runner& runner, const PrefillFlags& flags, bool quiet);
+// for an engine without a device.
+void report_prefill(const engine::Engine& engine, const PrefillFlags& flags, bool quiet);
 
 }  // namespace cairn::cli

@@ -27,7 +27,7 @@ struct Flags {
   std::string model, prompt, file, system, template_file;
   std::vector<std::string> words;  // of the prompt, after the model
   bool raw = false, sanitize = false, json = false, no_stats = false;
-  device::RunnerOptions runner;
+  engine::Options engine;
   PrefillFlags prefill;
   llm::GenerateOptions generate;
 };
@@ -56,7 +56,7 @@ void run(Flags& flags, bool prompt_given) {
   llm::ModelOptions model_options;
   if (!flags.template_file.empty()) model_options.chat_template = read_text(flags.template_file);
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
-  llm::Session session = model->make_session(make_runner(*model, flags.runner, flags.prefill));
+  llm::Session session = model->make_session(make_engine(*model, flags.engine, flags.prefill));
   const auto prompt = llm::encode_prompt(*model, flags.prompt, flags.system, flags.raw, flags.sanitize);
 
   warn_of(*model->tokenizer());
@@ -86,9 +86,9 @@ void run(Flags& flags, bool prompt_given) {
   }
   const bool quiet = flags.no_stats || flags.json || !logs(LogLevel::info);
   if (!quiet) tell("{}\n", describe(result.statistics));
-  if (!quiet && session.runner().elastic()) tell("{}\n", describe(session.runner()));
-  for (const std::string& problem : session.memory().problems) warn("{}", problem);
-  report_prefill(session.runner(), flags.prefill, quiet);
+  if (!quiet && session.engine().elastic()) tell("{}\n", describe(session.engine()));
+  for (const std::string& problem : session.engine().memory().problems) warn("{}", problem);
+  report_prefill(session.engine(), flags.prefill, quiet);
   if (result.finish == llm::FinishReason::cancelled) throw_if_interrupted();
 }
 
@@ -110,7 +110,7 @@ void add_run(CLI::App& program) {
       ->add_option("--chat-template", flags->template_file, "a Jinja file to use instead of the model's own")
       ->type_name("FILE");
   add_generate_flags(*command, flags->generate);
-  add_runner_flags(*command, flags->runner);
+  add_engine_flags(*command, flags->engine);
   add_prefill_flags(*command, flags->prefill);
   command->add_flag("--sanitize", flags->sanitize, kSanitizeHelp);
   command->add_flag("--json", flags->json, "print one JSON object at the end instead of the text");

@@ -42,7 +42,7 @@ std::optional<uint64_t> parse_seed(const std::string& text) {
 }
 
 // "auto", or a number of bytes
-void set_memory(device::RunnerOptions& options, const std::string& text) {
+void set_memory(engine::Options& options, const std::string& text) {
   options.warn = [](const std::string& line) { warn("{}", line); };
   options.memory_auto = text == "auto";
   options.memory = options.memory_auto ? 0 : parse_bytes(text, "--memory");
@@ -66,7 +66,7 @@ void add_threads(CLI::App& command, uint32_t& threads) {
       ->check(between(1, 1024));
 }
 
-void add_runner_flags(CLI::App& command, device::RunnerOptions& options) {
+void add_engine_flags(CLI::App& command, engine::Options& options) {
   options.context = 0;
   add_threads(command, options.threads);
   command
@@ -76,23 +76,33 @@ void add_runner_flags(CLI::App& command, device::RunnerOptions& options) {
       ->group(kMemory);
   add_memory_flag(command, options);
   command.add_option("--kv", options.kv, "the KV cache's numbers, f16 if not given")
-      ->transform(one_of<device::KvType>({{"f16", device::KvType::f16}, {"i8", device::KvType::i8}}))
+      ->transform(one_of<engine::KvType>({{"f16", engine::KvType::f16}, {"i8", engine::KvType::i8}}))
       ->group(kMemory);
   command
       .add_option("--precision", options.precision,
                   "of the matrix products: with 8-bit activations (standard, if not given) or in floats")
-      ->transform(one_of<device::Precision>(
-          {{"standard", device::Precision::standard}, {"f32", device::Precision::f32}}))
+      ->transform(one_of<engine::Precision>(
+          {{"standard", engine::Precision::standard}, {"f32", engine::Precision::f32}}))
       ->group(kResearch);
 }
 
-void add_memory_flag(CLI::App& command, device::RunnerOptions& options) {
+void add_memory_flag(CLI::App& command, engine::Options& options) {
   command
       .add_option_function<std::string>(
           "--memory", [&options](const std::string& text) { set_memory(options, text); },
           "a stack: most resident memory of this process, such as 600M; auto: what the system can spare")
       ->type_name("SIZE")
       ->group(kMemory);
+}
+
+void add_speculate_flag(CLI::App& command, llm::Speculation& speculation) {
+  command
+      .add_option(
+          "--speculate", speculation,
+          "guess the next tokens and check them in one step, for the same text sooner: from what followed "
+          "the same words before (lookup), or not at all (none, if not given)")
+      ->transform(
+          one_of<llm::Speculation>({{"none", llm::Speculation::none}, {"lookup", llm::Speculation::lookup}}));
 }
 
 void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
@@ -112,6 +122,7 @@ void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
       ->type_name("TEXT");
   command.add_flag("--ignore-end,--ignore-eos", options.ignore_end,
                    "go on past the model's end-of-generation tokens");
+  add_speculate_flag(command, options.speculation);
   const auto sampling = [&](const char* names, auto& variable, const char* about) {
     return command.add_option(names, variable, about)->capture_default_str()->group(kSampling);
   };
@@ -147,13 +158,17 @@ std::string describe(const llm::Statistics& statistics) {
   std::string text =
       fmt::format("prefill {} tokens, {:.1f} tok/s", statistics.prefill_tokens, statistics.prefill_rate());
   if (statistics.cached_tokens > 0) text += fmt::format(" ({} more were cached)", statistics.cached_tokens);
-  return text +
-         fmt::format("; decode {} tokens, {:.1f} tok/s", statistics.decode_tokens, statistics.decode_rate());
+  text += fmt::format("; decode {} tokens, {:.1f} tok/s", statistics.decode_tokens, statistics.decode_rate());
+  if (statistics.guessed_tokens > 0) {
+    text += fmt::format(" in {} steps ({} of {} guesses right)", statistics.decode_steps,
+                        statistics.accepted_tokens, statistics.guessed_tokens);
+  }
+  return text;
 }
 
-std::string describe(const device::Runner& runner) {
-  if (!runner.elastic()) return "no stack: its memory is fixed";
-  const device::MemoryStatus m = runner.memory();
+std::string describe(const engine::Engine& engine) {
+  if (!engine.elastic()) return "no stack: its memory is fixed";
+  const engine::MemoryStatus m = engine.memory();
   std::string text = fmt::format("memory {}{}; stack: {} of {}, {:.2f} bits a weight", mebibytes(m.process),
                                  m.automatic     ? " (auto)"
                                  : m.budget == 0 ? ""
@@ -172,6 +187,9 @@ nlohmann::ordered_json to_json(const llm::Result& result) {
           {"cached_tokens", s.cached_tokens},
           {"prefill_tokens", s.prefill_tokens},
           {"decode_tokens", s.decode_tokens},
+          {"decode_steps", s.decode_steps},
+          {"guessed_tokens", s.guessed_tokens},
+          {"accepted_tokens", s.accepted_tokens},
           {"prefill_s", s.prefill_seconds},
           {"decode_s", s.decode_seconds},
           {"first_token_s", s.first_token_seconds},

@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "device/runner.hpp"
+#include "engine/engine.hpp"
 #include "llm/session.hpp"
 
 namespace cairn::cli {
@@ -22,12 +22,16 @@ void add_model(CLI::App& command, std::string& model);
 void add_threads(CLI::App& command, uint32_t& threads);
 
 // --threads --context --memory --kv --precision
-void add_runner_flags(CLI::App& command, device::RunnerOptions& options);
+void add_engine_flags(CLI::App& command, engine::Options& options);
 
 // --memory alone
-void add_memory_flag(CLI::App& command, device::RunnerOptions& options);
+void add_memory_flag(CLI::App& command, engine::Options& options);
 
-// -n --stop --ignore-end and the sampler's: --temperature --top-k --top-p --min-p --repetition-penalty
+// --speculate alone
+void add_speculate_flag(CLI::App& command, llm::Speculation& speculation);
+
+// -n --stop --ignore-end --speculate and the sampler's: --temperature --top-k --top-p --min-p
+// --repetition-penalty
 // --frequency-penalty --presence-penalty --penalty-window --logit-bias --seed
 void add_generate_flags(CLI::App& command, llm::GenerateOptions& options);
 
@@ -36,7 +40,7 @@ std::string describe(const llm::Statistics& statistics);
 
 // "412.0 of 430.2 MiB; stack: 96.1 of 101.7 MiB, 5.71 bits a weight". For other
 // models that they are no stack.
-std::string describe(const device::Runner& runner);
+std::string describe(const engine::Engine& engine);
 
 // text, tokens, finish_reason, stop, and the statistics; see docs/cli.md.
 nlohmann::ordered_json to_json(const llm::Result& result);

@@ -1,7 +1,7 @@
 #include "base/error.hpp"
 #include "base/machine.hpp"
 #include "device/accelerator.hpp"
-#include "device/cpu/accelerator.hpp"
+#include "device/cpu_accelerator.hpp"
 #include "device/openvino/accelerator.hpp"
 
 namespace cairn::device {

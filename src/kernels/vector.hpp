@@ -45,11 +45,16 @@ const VectorKernels& vector_kernels(Target target);
 
 enum class KvFormat : uint8_t { f16, i8, f32 };
 
-// Keys or values of one kv head in the cache: rows of head_size elements, one a position.
+// Positions of a page of the cache: the keys that prefill's attention takes together are in one page.
+constexpr uint32_t kPagePositions = 64;
+
+// Keys or values of one kv head in the cache: rows of head_size elements, one a position. Position p is row
+// p % kPagePositions of page p / kPagePositions.
 struct KvRows {
   KvFormat format;
-  const void* rows;
-  const float* scales;  // [positions], i8 only
+  const std::byte* const* pages;  // those that hold no position asked for may be null
+  size_t rows;                    // where in each page the head's rows begin, in bytes
+  size_t scales;                  // … and its rows' scales, floats; i8 only
 };
 
 struct AttentionShape {
@@ -79,8 +84,9 @@ struct AttentionKernels {
                 uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch);
   // One row into the cache; scale: where an i8 row's scale goes.
   void (*store_row)(KvFormat format, const float* row, size_t n, void* out, float* scale);
-  // A tile's lanes into consecutive rows of the cache: x [n][tile_tokens], `tokens` lanes.
-  void (*store_tile)(KvFormat format, const float* x, size_t n, size_t tokens, void* out, float* scales);
+  // Lanes [lane, lane + tokens) of a tile into consecutive rows of a page: x [n][tile_tokens].
+  void (*store_tile)(KvFormat format, const float* x, size_t n, size_t lane, size_t tokens, void* out,
+                     float* scales);
 };
 
 const AttentionKernels& attention_kernels(Target target);

@@ -15,6 +15,7 @@
 #include "base/interrupt.hpp"
 #include "base/memory_pressure.hpp"
 #include "kernels/gemm.hpp"
+#include "llm/chat.hpp"
 #include "llm/model.hpp"
 
 namespace cairn::llm {
@@ -134,6 +135,37 @@ double median_of(const std::vector<Round>& rounds, const Figure& figure) {
   return median(std::move(values));
 }
 
+// The same greedy answers with guesses and without, in turn.
+void measure_speculation(const Model& model, const std::shared_ptr<engine::Engine>& engine,
+                         std::span<const Token> prompt, const BenchmarkOptions& options,
+                         BenchmarkResult& result) {
+  GenerateOptions generate;
+  generate.max_tokens = options.generate;
+  generate.ignore_end = true;
+  generate.sampler.temperature = 0;
+  generate.cancelled = interrupted;
+  std::vector<double> gains;
+  uint64_t steps = 0, tokens = 0;
+  Session session = model.make_session(engine);
+  for (uint32_t i = 0; i < options.repeat; ++i) {
+    double rates[2] = {};
+    for (const bool guess : {i % 2 == 0, i % 2 != 0}) {
+      throw_if_interrupted();
+      generate.speculation = guess ? options.speculation : Speculation::none;
+      const Statistics s = session.generate(prompt, generate).statistics;
+      rates[guess] = s.decode_rate();
+      if (!guess) continue;
+      steps += s.decode_steps;
+      tokens += s.decode_tokens;
+      result.speculate_guessed += s.guessed_tokens;
+      result.speculate_accepted += s.accepted_tokens;
+    }
+    gains.push_back(rates[0] > 0 ? rates[1] / rates[0] : 0);
+  }
+  result.speculate_gain = median(gains);
+  result.speculate_tokens_a_step = steps > 0 ? static_cast<double>(tokens) / static_cast<double>(steps) : 0;
+}
+
 }  // namespace
 
 double seconds_since_start() {
@@ -147,14 +179,19 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
          options.prompt, options.repeat);
   }
   const std::shared_ptr<const Model> model = Model::load(model_path);
-  device::RunnerOptions runner_options = options.runner;
-  if (runner_options.context == 0) runner_options.context = options.prompt + options.generate;
-  const std::unique_ptr<device::Runner> runner =
-      options.make_runner ? options.make_runner(*model, runner_options) : model->make_runner(runner_options);
-  runner->set_cancelled(interrupted);
+  const std::vector<Token> question =
+      options.question.empty() ? std::vector<Token>{} : encode_prompt(*model, options.question, "", false);
+  engine::Options engine_options = options.engine;
+  if (engine_options.context == 0) {
+    engine_options.context =
+        std::max(options.prompt, static_cast<uint32_t>(question.size())) + options.generate;
+  }
+  const std::shared_ptr<engine::Engine> engine =
+      options.make_engine ? options.make_engine(*model, engine_options) : model->make_engine(engine_options);
+  const auto sequence = engine->make_sequence();
   const kernels::Target target = kernels::default_target();
-  Work work = work_of(model->file(), runner->model(), target);
-  const uint32_t vocabulary = runner->model().parameters.vocabulary;
+  Work work = work_of(model->file(), engine->model(), target);
+  const uint32_t vocabulary = engine->model().parameters.vocabulary;
   std::vector<float> logits(vocabulary);
 
   std::mt19937 random(0);
@@ -162,19 +199,20 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   for (int32_t& token : tokens) token = static_cast<int32_t>(random() % vocabulary);
 
   const auto prefill = [&] {
-    const uint32_t step = runner->chunk();
+    const uint32_t step = engine->chunk();
+    sequence->truncate(0);
     for (uint32_t at = 0; at < options.prompt; at += step) {
       throw_if_interrupted();
       const uint32_t n = std::min(step, options.prompt - at);
       const bool last = at + n == options.prompt;
-      runner->forward({tokens.data() + at, n}, at, last ? device::Logits::last : device::Logits::none,
-                      logits.data());
+      const auto wanted = last ? engine::Logits::last : engine::Logits::none;
+      engine->step({sequence.get(), {tokens.data() + at, n}, wanted, logits.data()}, interrupted);
     }
   };
   const auto decode = [&] {
     for (uint32_t i = 0; i < options.generate; ++i) {
       throw_if_interrupted();
-      runner->forward({tokens.data() + i, 1}, options.prompt + i, device::Logits::last, logits.data());
+      engine->step({sequence.get(), {tokens.data() + i, 1}, engine::Logits::last, logits.data()});
     }
   };
 
@@ -183,18 +221,18 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   result.first_token_s = seconds_since_start();
   decode();
   result.rss_mib = status_kib("VmHWM:") / 1024;
-  work.bytes += work.stacked * runner->memory().bits / 8;
-  const double kv_mib = static_cast<double>(runner->kv_bytes()) / (1 << 20);
+  work.bytes += work.stacked * engine->memory().bits / 8;
+  const double kv_mib = static_cast<double>(engine->kv_bytes()) / (1 << 20);
   result.rss_beyond_mib = result.rss_mib - mapped_kib(model_path) / 1024 - kv_mib;
   result.gop_per_token = (work.operations8 + work.operations4) * 1e-9;
   result.weight_mb_per_token = work.bytes * 1e-6;
 
-  ThreadPool pool(runner_options.threads == 0 ? usable_processors() : runner_options.threads);
+  ThreadPool pool(engine_options.threads == 0 ? usable_processors() : engine_options.threads);
   const uint64_t before_probe = resident_memory();
   const BandwidthProbe probe;
   // The probe's memory is not the model's.
-  if (runner->elastic() && runner_options.memory != 0)
-    runner->set_memory(runner_options.memory + resident_memory() - std::min(resident_memory(), before_probe));
+  if (engine->elastic() && engine_options.memory != 0)
+    engine->set_memory(engine_options.memory + resident_memory() - std::min(resident_memory(), before_probe));
   double prefill_joules = 0, decode_joules = 0;
   bool joules = energy().has_value();
   for (uint32_t i = 0; i < options.repeat; ++i) {
@@ -209,11 +247,11 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
     };
     const double peak_before = peak();
     const std::optional<double> joules_before = energy();
-    const ThreadUse before_prefill = runner->thread_use();
+    const ThreadUse before_prefill = engine->thread_use();
     const Stopwatch prefill_watch;
     prefill();
     round.prefill_tok_s = options.prompt / prefill_watch.seconds();
-    const ThreadUse before_decode = runner->thread_use();
+    const ThreadUse before_decode = engine->thread_use();
     round.prefill_threads = before_decode.since(before_prefill).mean();
     const std::optional<double> joules_between = energy();
     round.int8_gops = (peak_before + peak()) / 2;
@@ -223,7 +261,7 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
     const Stopwatch decode_watch;
     decode();
     if (options.generate > 0) round.decode_tok_s = options.generate / decode_watch.seconds();
-    round.decode_threads = runner->thread_use().since(before_decode).mean();
+    round.decode_threads = engine->thread_use().since(before_decode).mean();
     const std::optional<double> joules_after = energy();
     round.read_gb_s = (read_before + probe.read_gb_s(pool, target)) / 2;
     joules = joules && joules_before && joules_between && joules_decode && joules_after;
@@ -233,6 +271,10 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
     }
     if (!options.against.empty()) run_peer(options.against, round);
     result.rounds.push_back(round);
+  }
+  if (options.speculation != Speculation::none) {
+    const std::span<const Token> random_tokens = std::span(tokens).first(options.prompt);
+    measure_speculation(*model, engine, question.empty() ? random_tokens : question, options, result);
   }
   const std::vector<Round>& rounds = result.rounds;
   result.prefill_tok_s = median_of(rounds, [](const Round& r) { return r.prefill_tok_s; });

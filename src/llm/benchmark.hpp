@@ -12,10 +12,12 @@ namespace cairn::llm {
 
 struct BenchmarkOptions {
   uint32_t prompt = 512, generate = 64, repeat = 5;
-  device::RunnerOptions runner;  // context 0: prompt + generate
-  std::string against;           // a shell command that prints a peer's JSON, or empty
-  // Makes the runner instead of Model::make_runner, for prefill on another device.
-  std::function<std::unique_ptr<device::Runner>(const Model&, const device::RunnerOptions&)> make_runner{};
+  engine::Options engine;                       // context 0: prompt + generate
+  std::string against;                          // a shell command that prints a peer's JSON, or empty
+  Speculation speculation = Speculation::none;  // measured besides: greedy answers of `generate` tokens …
+  std::string question;                         // … to this, or behind random tokens if it is empty
+  // Makes the engine instead of Model::make_engine, for prefill on another device.
+  std::function<std::shared_ptr<engine::Engine>(const Model&, const engine::Options&)> make_engine{};
 };
 
 // Tokens a second of one interleaved round.
@@ -38,8 +40,12 @@ struct BenchmarkResult {
   std::string peak_instructions;
   double first_token_s;   // from the program's start: load, prefill of the prompt, first token
   double rss_mib;         // peak resident set, the mapped file included
-  double rss_beyond_mib;  // of which neither the mapped file nor the KV cache
+  double rss_beyond_mib;  // of which neither the mapped file nor pages of keys and values
   double joules_per_token_prefill, joules_per_token_decode;  // < 0: RAPL cannot be read
+  // With speculation against without: decode's rates, the median over the rounds; over all rounds, what it
+  // did.
+  double speculate_gain, speculate_tokens_a_step;
+  uint64_t speculate_guessed, speculate_accepted;
   double gop_per_token;        // operations of the layers' linears for one token, 10^9
   double weight_mb_per_token;  // bytes of weights that decode reads for one token, 10^6
 };
@@ -48,7 +54,7 @@ struct BenchmarkResult {
 double seconds_since_start();
 
 // Prefills `prompt` pseudo-random tokens and decodes `generate`, `repeat` times after a first, cold round.
-// Errors: as Model::load and Runner::forward; io when the peer's command fails or prints no JSON; cancelled.
+// Errors: as Model::load and Engine::step; io when the peer's command fails or prints no JSON; cancelled.
 BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOptions& options,
                               const std::function<void(uint32_t done, uint32_t total)>& progress);
 

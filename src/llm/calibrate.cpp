@@ -216,10 +216,10 @@ class Calibrator {
     }
     found.reset();
     quantize::InputOrder order;
-    device::RunnerOptions options{.context = options_.window,
-                                  .threads = options_.threads,
-                                  .chunk = options_.window,
-                                  .precision = device::Precision::f32};
+    engine::Options options{.context = options_.window,
+                            .threads = options_.threads,
+                            .chunk = options_.window,
+                            .precision = engine::Precision::f32};
     // A window that was interrupted is read again from its beginning, and what was collected of it is passed
     // over.
     uint64_t offered = 0;
@@ -229,14 +229,15 @@ class Calibrator {
       collector->add(layer, input, rows, tokens);
       ++state_.seen;
     };
-    const auto runner = model_.make_runner(options);
-    runner->set_cancelled(interrupted);
+    const auto engine = model_.make_engine(options);
+    const auto sequence = engine->make_sequence();
     // Which channels stand out shows on fewer windows than how far.
     const bool all = std::is_same_v<Collector, quantize::RangeCollector>;
     steps(label, all ? windows_.size() : std::min(windows_.size(), kOutlierWindows), &*collector,
           [&](uint64_t i) {
             offered = 0;
-            runner->forward(windows_[i], 0, device::Logits::none, nullptr);
+            sequence->truncate(0);
+            engine->step({sequence.get(), windows_[i]}, interrupted);
             state_.seen = 0;
           });
     collector->finish(c);
@@ -245,9 +246,9 @@ class Calibrator {
 
   prefill::PrefillOptions prefill_options(uint32_t context, uint32_t chunk) const {
     prefill::PrefillOptions options;
-    options.runner.context = context;
-    options.runner.chunk = chunk;
-    options.runner.threads = options_.threads;
+    options.engine.context = context;
+    options.engine.chunk = chunk;
+    options.engine.threads = options_.threads;
     options.accelerator.threads = options_.threads;
     options.concurrent = false;
     options.everything = true;
@@ -261,10 +262,9 @@ class Calibrator {
       // The first tokens' own way is in the reference too: costs are the treatment's alone.
       quantize::Scheme untreated = float_scheme(c.layers.size());
       untreated.float_tokens = options_.float_tokens;
-      const auto runner = prefill::make_prefill_runner(model_.file(), untreated,
+      const auto engine = prefill::make_prefill_engine(model_.file(), untreated,
                                                        prefill_options(kCostWindow, kCostWindow / 2));
-      runner->set_cancelled(interrupted);
-      DivergenceMeter meter(*runner, pool_, cost_windows_);
+      DivergenceMeter meter(*engine, pool_, cost_windows_);
       c.cost_tokens = static_cast<uint32_t>(meter.positions());
       steps("cost of each input", c.layers.size() * kInputs * kForms, static_cast<void*>(nullptr),
             [&](uint64_t i) {
@@ -274,7 +274,7 @@ class Calibrator {
               scheme.float_tokens = options_.float_tokens;
               scheme.layers[layer][input] =
                   quantize::treatment_of(static_cast<Form>(i % kForms), record, options_.float_tokens);
-              runner->set_scheme(scheme);
+              engine->set_scheme(scheme);
               record.costs[i % kForms] = static_cast<float>(meter.measure());
             });
     }
@@ -291,14 +291,12 @@ class Calibrator {
       for (size_t form = 0; form < kForms; ++form) cases.emplace_back(static_cast<Form>(form), float_tokens);
     }
     if (!windows.empty() && !cost_windows_.empty()) {
-      const auto runner = prefill::make_prefill_runner(model_.file(), float_scheme(c.layers.size()),
+      const auto engine = prefill::make_prefill_engine(model_.file(), float_scheme(c.layers.size()),
                                                        prefill_options(options_.window, options_.window));
-      const auto reference = model_.make_runner({.context = options_.window,
+      const auto reference = model_.make_engine({.context = options_.window,
                                                  .threads = options_.threads,
                                                  .chunk = options_.window,
-                                                 .precision = device::Precision::f32});
-      runner->set_cancelled(interrupted);
-      reference->set_cancelled(interrupted);
+                                                 .precision = engine::Precision::f32});
       steps("cost of whole models", cases.size(), static_cast<void*>(nullptr), [&](uint64_t i) {
         const auto [form, float_tokens] = cases[i];
         quantize::Scheme scheme;
@@ -308,12 +306,11 @@ class Calibrator {
           for (size_t input = 0; input < kInputs; ++input)
             layer[input] = quantize::treatment_of(form, records[input], float_tokens);
         }
-        runner->set_scheme(scheme);
-        const Agreement found = Evaluator(*runner, pool_, [&](uint64_t, uint64_t) {
-                                  progress("cost of whole models", i, cases.size());
-                                }).agreement(*reference, windows);
+        engine->set_scheme(scheme);
+        const auto tell = [&](uint64_t, uint64_t) { progress("cost of whole models", i, cases.size()); };
+        const Agreement found = Evaluator(*engine, pool_, tell, interrupted).agreement(*reference, windows);
         c.whole.push_back({form, float_tokens, static_cast<float>(std::max(found.mean_kl, 0.0)),
-                           static_cast<float>(found.runner.all / found.reference.all)});
+                           static_cast<float>(found.engine.all / found.reference.all)});
       });
     }
     advance(Stage::times);

@@ -20,9 +20,9 @@ quantize::Scheme float_scheme(size_t layers) {
   return scheme;
 }
 
-DivergenceMeter::DivergenceMeter(prefill::PrefillRunner& runner, ThreadPool& pool,
+DivergenceMeter::DivergenceMeter(prefill::PrefillEngine& engine, ThreadPool& pool,
                                  std::span<const std::vector<text::Token>> windows)
-    : runner_(runner), pool_(pool), windows_(windows), vocabulary_(runner.model().parameters.vocabulary) {
+    : engine_(engine), pool_(pool), windows_(windows), vocabulary_(engine.model().parameters.vocabulary) {
   constexpr size_t kBytes = size_t{128} << 20;
   rows_ = std::clamp<size_t>(kBytes / (sizeof(float) * vocabulary_ * windows.size()), 1,
                              windows.front().size() / 2);
@@ -35,13 +35,15 @@ DivergenceMeter::DivergenceMeter(prefill::PrefillRunner& runner, ThreadPool& poo
 }
 
 void DivergenceMeter::run(std::span<const text::Token> window, float* logits) {
-  const size_t before = window.size() - rows_, chunk = runner_.chunk();
+  const size_t before = window.size() - rows_, chunk = engine_.chunk();
+  const auto sequence = engine_.make_sequence();
   for (size_t begin = 0; begin < window.size();) {
     const bool wanted = begin >= before;
     const size_t end = std::min({begin + chunk, wanted ? window.size() : before});
-    runner_.forward(window.subspan(begin, end - begin), static_cast<uint32_t>(begin),
-                    wanted ? device::Logits::all : device::Logits::none,
-                    wanted ? logits + (begin - before) * vocabulary_ : nullptr);
+    engine_.step({sequence.get(), window.subspan(begin, end - begin),
+                  wanted ? engine::Logits::all : engine::Logits::none,
+                  wanted ? logits + (begin - before) * vocabulary_ : nullptr},
+                 interrupted);
     begin = end;
   }
 }
@@ -70,18 +72,19 @@ quantize::DeviceTimes measure_times(const gguf::File& file, const prefill::Prefi
                                     std::span<const text::Token> tokens) {
   constexpr int kRounds = 3;
   std::map<prefill::TaskKind, std::vector<std::vector<double>>> seconds;  // [kind][chunk]
-  const auto runner = prefill::make_prefill_runner(file, schemes.front(), options);
-  runner->set_cancelled(interrupted);
+  const auto engine = prefill::make_prefill_engine(file, schemes.front(), options);
+  const auto sequence = engine->make_sequence();
   for (const quantize::Scheme& scheme : schemes) {
-    runner->set_scheme(scheme);
+    engine->set_scheme(scheme);
     for (int round = 0; round <= kRounds; ++round) {
-      const uint32_t most = runner->chunk();
+      const uint32_t most = engine->chunk();
+      sequence->truncate(0);
       for (uint32_t begin = 0; begin < tokens.size(); begin += most) {
         const auto part = tokens.subspan(begin, std::min<size_t>(most, tokens.size() - begin));
-        runner->forward(part, begin, device::Logits::none, nullptr);
+        engine->step({sequence.get(), part}, interrupted);
       }
       if (round == 0) continue;  // cold
-      for (const prefill::Event& event : runner->timeline().events) {
+      for (const prefill::Event& event : engine->timeline().events) {
         if (event.chunk >= chunks) continue;
         auto& of_kind = seconds[event.kind];
         of_kind.resize(chunks);
@@ -89,7 +92,7 @@ quantize::DeviceTimes measure_times(const gguf::File& file, const prefill::Prefi
       }
     }
   }
-  quantize::DeviceTimes times{options.device, options.runner.chunk, chunks, options.runner.threads, {}, {}};
+  quantize::DeviceTimes times{options.device, options.engine.chunk, chunks, options.engine.threads, {}, {}};
   for (auto& [kind, by_chunk] : seconds) {
     times.kinds.emplace_back(prefill::name(kind));
     for (std::vector<double>& all : by_chunk) {

@@ -5,7 +5,7 @@
 
 #include "base/thread_pool.hpp"
 #include "llm/log_probability.hpp"
-#include "prefill/runner.hpp"
+#include "prefill/engine.hpp"
 #include "quantize/calibration.hpp"
 #include "text/tokenizer.hpp"
 
@@ -14,14 +14,14 @@ namespace cairn::llm {
 // A scheme that treats nothing: every product in float.
 quantize::Scheme float_scheme(size_t layers);
 
-// How far a runner's predictions are from those it made in float, over the last positions of some windows.
+// How far an engine's predictions are from those it made in float, over the last positions of some windows.
 class DivergenceMeter {
  public:
-  // Runs the windows under the runner's scheme of now, the reference; keeps the logits of the last positions
+  // Runs the windows under the engine's scheme of now, the reference; keeps the logits of the last positions
   // of each window, half of them at most and as many as fit in 128 MiB together.
-  DivergenceMeter(prefill::PrefillRunner& runner, ThreadPool& pool,
+  DivergenceMeter(prefill::PrefillEngine& engine, ThreadPool& pool,
                   std::span<const std::vector<text::Token>> windows);
-  // Mean KL divergence (nats a token) of the reference from the runner's scheme of now.
+  // Mean KL divergence (nats a token) of the reference from the engine's scheme of now.
   // Error numeric: NaN or infinity in the logits.
   double measure();
   uint64_t positions() const { return windows_.size() * rows_; }
@@ -29,7 +29,7 @@ class DivergenceMeter {
  private:
   void run(std::span<const text::Token> window, float* logits);
 
-  prefill::PrefillRunner& runner_;
+  prefill::PrefillEngine& engine_;
   ThreadPool& pool_;
   std::span<const std::vector<text::Token>> windows_;
   size_t vocabulary_, rows_;

@@ -11,12 +11,12 @@
 namespace cairn::llm {
 namespace {
 
-// Logits of a runner held at a time; a vocabulary of 262,144 takes 1 MiB a token.
+// Logits of an engine held at a time; a vocabulary of 262,144 takes 1 MiB a token.
 constexpr size_t kLogitsBytes = size_t{128} << 20;
 
-uint32_t rows_at_a_time(const device::Runner& runner) {
-  const size_t fit = kLogitsBytes / (sizeof(float) * runner.model().parameters.vocabulary);
-  return static_cast<uint32_t>(std::clamp<size_t>(fit, 1, runner.chunk()));
+uint32_t rows_at_a_time(const engine::Engine& engine) {
+  const size_t fit = kLogitsBytes / (sizeof(float) * engine.model().parameters.vocabulary);
+  return static_cast<uint32_t>(std::clamp<size_t>(fit, 1, engine.chunk()));
 }
 
 // Summaries of rows [rows, vocabulary], computed by all threads.
@@ -111,22 +111,27 @@ std::vector<std::vector<text::Token>> evaluation_windows(const text::Tokenizer& 
   return windows;
 }
 
-Evaluator::Evaluator(device::Runner& runner, ThreadPool& pool, EvaluateProgress progress)
-    : runner_(runner), pool_(pool), progress_(progress ? std::move(progress) : [](uint64_t, uint64_t) {}) {}
+Evaluator::Evaluator(engine::Engine& engine, ThreadPool& pool, EvaluateProgress progress,
+                     engine::Cancelled cancelled)
+    : engine_(engine),
+      pool_(pool),
+      progress_(progress ? std::move(progress) : [](uint64_t, uint64_t) {}),
+      cancelled_(std::move(cancelled)) {}
 
 Perplexity Evaluator::perplexity(std::span<const std::vector<text::Token>> windows, const LogitsSink& sink) {
   require_windows(windows);
-  const size_t vocabulary = runner_.model().parameters.vocabulary, step = rows_at_a_time(runner_);
+  const size_t vocabulary = engine_.model().parameters.vocabulary, step = rows_at_a_time(engine_);
   const uint64_t total = total_tokens(windows);
   std::vector<float> buffer(step * vocabulary);
   LossSum sum(windows.front().size());
   uint64_t done = 0;
   for (size_t i = 0; i < windows.size(); ++i) {
+    const auto sequence = engine_.make_sequence();
     for (size_t begin = 0; begin < windows[i].size(); begin += step) {
       progress_(done, total);
       const auto tokens = std::span(windows[i]).subspan(begin, std::min(step, windows[i].size() - begin));
       const auto position = static_cast<uint32_t>(begin);
-      runner_.forward(tokens, position, device::Logits::all, buffer.data());
+      engine_.step({sequence.get(), tokens, engine::Logits::all, buffer.data()}, cancelled_);
       const auto logits = std::span<const float>(buffer).first(tokens.size() * vocabulary);
       add_losses(sum, windows[i], position, logits, summaries(pool_, logits, vocabulary, tokens, position));
       if (sink) {
@@ -141,30 +146,33 @@ Perplexity Evaluator::perplexity(std::span<const std::vector<text::Token>> windo
   return sum.result();
 }
 
-Agreement Evaluator::agreement(device::Runner& reference, std::span<const std::vector<text::Token>> windows) {
+Agreement Evaluator::agreement(engine::Engine& reference, std::span<const std::vector<text::Token>> windows) {
   require_windows(windows);
-  const size_t vocabulary = runner_.model().parameters.vocabulary;
+  const size_t vocabulary = engine_.model().parameters.vocabulary;
   // The passes of perplexity(): attention in prefill rounds by tiles of a pass, so others would not agree.
-  const size_t step = std::min(rows_at_a_time(runner_), rows_at_a_time(reference));
+  const size_t step = std::min(rows_at_a_time(engine_), rows_at_a_time(reference));
   const uint64_t total = total_tokens(windows);
   std::vector<float> buffer(step * vocabulary), reference_buffer(step * vocabulary);
   LossSum sum(windows.front().size()), reference_sum(windows.front().size());
   Agreement result;
   uint64_t same = 0;
   for (const std::vector<text::Token>& window : windows) {
+    const auto sequence = engine_.make_sequence(), reference_sequence = reference.make_sequence();
     for (size_t begin = 0; begin < window.size(); begin += step) {
       progress_(result.positions, total);
       const auto tokens = std::span(window).subspan(begin, std::min(step, window.size() - begin));
       const auto position = static_cast<uint32_t>(begin);
-      const auto run = [&](device::Runner& runner, std::vector<float>& into, LossSum& losses) {
-        runner.forward(tokens, position, device::Logits::all, into.data());
+      const auto run = [&](engine::Engine& engine, engine::Sequence& its, std::vector<float>& into,
+                           LossSum& losses) {
+        engine.step({&its, tokens, engine::Logits::all, into.data()}, cancelled_);
         const auto logits = std::span<const float>(into).first(tokens.size() * vocabulary);
         std::vector<RowSummary> rows = summaries(pool_, logits, vocabulary, tokens, position);
         add_losses(losses, window, position, logits, rows);
         return rows;
       };
-      const std::vector<RowSummary> rows = run(runner_, buffer, sum);
-      const std::vector<RowSummary> reference_rows = run(reference, reference_buffer, reference_sum);
+      const std::vector<RowSummary> rows = run(engine_, *sequence, buffer, sum);
+      const std::vector<RowSummary> reference_rows =
+          run(reference, *reference_sequence, reference_buffer, reference_sum);
       std::vector<double> divergences(tokens.size());
       run_interruptible(pool_, tokens.size(), [&](size_t, size_t row) {
         const auto of = [&](const std::vector<float>& all) {
@@ -183,7 +191,7 @@ Agreement Evaluator::agreement(device::Runner& reference, std::span<const std::v
   progress_(result.positions, total);
   result.mean_kl /= static_cast<double>(result.positions);
   result.top1 = static_cast<double>(same) / static_cast<double>(result.positions);
-  result.runner = sum.result();
+  result.engine = sum.result();
   result.reference = reference_sum.result();
   return result;
 }

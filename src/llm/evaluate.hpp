@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "base/thread_pool.hpp"
-#include "device/runner.hpp"
+#include "engine/engine.hpp"
 #include "text/tokenizer.hpp"
 
 namespace cairn::llm {
@@ -34,11 +34,11 @@ struct Perplexity {
 };
 
 struct Agreement {
-  double mean_kl = 0;  // KL(reference ‖ runner) in nats, over every position
+  double mean_kl = 0;  // KL(reference ‖ engine) in nats, over every position
   double max_kl = 0;
   double top1 = 0;  // share of positions whose most probable token is the same
   uint64_t positions = 0;
-  Perplexity reference, runner;
+  Perplexity reference, engine;
 };
 
 struct LambadaResult {
@@ -46,27 +46,29 @@ struct LambadaResult {
   uint64_t passages = 0, correct = 0;
 };
 
-// Evaluations of one runner, window by window. Errors: numeric (NaN or infinity in the logits; position and
-// token told), format (a LAMBADA line that is not {"text": "..."}; file and line told), and what the runner
+// Evaluations of one engine, window by window. Errors: numeric (NaN or infinity in the logits; position and
+// token told), format (a LAMBADA line that is not {"text": "..."}; file and line told), and what the engine
 // throws.
 class Evaluator {
  public:
-  // pool: used between the runner's passes to look at the logits.
-  Evaluator(device::Runner& runner, ThreadPool& pool, EvaluateProgress progress = {});
+  // pool: used between the engine's steps to look at the logits. cancelled: as Engine::step takes it.
+  Evaluator(engine::Engine& engine, ThreadPool& pool, EvaluateProgress progress = {},
+            engine::Cancelled cancelled = {});
 
   Perplexity perplexity(std::span<const std::vector<text::Token>> windows, const LogitsSink& sink = {});
 
-  // Both runners see every window; progress counts its tokens once.
-  Agreement agreement(device::Runner& reference, std::span<const std::vector<text::Token>> windows);
+  // Both engines see every window; progress counts its tokens once.
+  Agreement agreement(engine::Engine& reference, std::span<const std::vector<text::Token>> windows);
 
   // passages: each is split at its last space; all tokens of " lastword" must be the most probable ones, each
   // after the true tokens before it (Paperno et al., arXiv 1606.06031; scored as lm-evaluation-harness does).
   LambadaResult lambada(const text::Tokenizer& tokenizer, std::span<const std::string> passages);
 
  private:
-  device::Runner& runner_;
+  engine::Engine& engine_;
   ThreadPool& pool_;
   EvaluateProgress progress_;
+  engine::Cancelled cancelled_;
 };
 
 // The "text" of each line of a JSON-lines file. limit: at most so many, 0 = all.

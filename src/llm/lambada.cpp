@@ -59,31 +59,32 @@ std::vector<std::string> read_lambada(const std::string& path, size_t limit) {
 
 LambadaResult Evaluator::lambada(const text::Tokenizer& tokenizer, std::span<const std::string> passages) {
   if (passages.empty()) fail(ErrorCode::invalid_argument, "nothing to evaluate: no passage");
-  const size_t vocabulary = runner_.model().parameters.vocabulary, chunk = runner_.chunk();
+  const size_t vocabulary = engine_.model().parameters.vocabulary, chunk = engine_.chunk();
   LambadaResult result;
   std::vector<float> logits;
   for (const std::string& text : passages) {
     progress_(result.passages, passages.size());
     const Passage passage = split(tokenizer, text, result.passages + 1);
     const auto tokens = std::span(passage.tokens);
-    if (tokens.size() - 1 > runner_.context()) {
+    if (tokens.size() - 1 > engine_.context()) {
       fail(ErrorCode::invalid_argument, "LAMBADA passage {} has {} tokens, the context {}",
-           result.passages + 1, tokens.size(), runner_.context());
+           result.passages + 1, tokens.size(), engine_.context());
     }
     // All but the rows that predict the last word pass without logits.
     const size_t first = passage.target - 1, rows = tokens.size() - 1 - first;
-    const auto forward = [&](size_t begin, size_t end, device::Logits wanted) {
+    const auto sequence = engine_.make_sequence();
+    const auto forward = [&](size_t begin, size_t end, engine::Logits wanted) {
       for (size_t position = begin; position < end;) {
         const size_t count = std::min(chunk, end - position);
         float* out =
-            wanted == device::Logits::all ? logits.data() + (position - first) * vocabulary : nullptr;
-        runner_.forward(tokens.subspan(position, count), static_cast<uint32_t>(position), wanted, out);
+            wanted == engine::Logits::all ? logits.data() + (position - first) * vocabulary : nullptr;
+        engine_.step({sequence.get(), tokens.subspan(position, count), wanted, out}, cancelled_);
         position += count;
       }
     };
     logits.resize(std::max(logits.size(), rows * vocabulary));
-    forward(0, first, device::Logits::none);
-    forward(first, first + rows, device::Logits::all);
+    forward(0, first, engine::Logits::none);
+    forward(first, first + rows, engine::Logits::all);
     bool correct = true;
     for (size_t row = 0; correct && row < rows; ++row) {
       const size_t position = first + row;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/cpu/engine.hpp"
 #include "base/error.hpp"
 #include "base/standard_streams.hpp"
 
@@ -42,13 +43,9 @@ uint32_t Model::context(uint32_t wanted) const {
   return wanted == 0 ? std::min(parameters_.context, kDefaultContext) : wanted;
 }
 
-std::unique_ptr<device::Runner> Model::make_runner(device::RunnerOptions options) const {
+std::shared_ptr<engine::Engine> Model::make_engine(engine::Options options) const {
   options.context = context(options.context);
-  return device::make_cpu_runner(file_, options);
-}
-
-Session Model::make_session(const device::RunnerOptions& options) const {
-  return make_session(make_runner(options));
+  return cpu::make_engine(file_, options);
 }
 
 }  // namespace cairn::llm

@@ -9,7 +9,7 @@
 #include <string>
 #include <string_view>
 
-#include "device/runner.hpp"
+#include "engine/engine.hpp"
 #include "formats/gguf.hpp"
 #include "llm/session.hpp"
 #include "text/chat_template.hpp"
@@ -18,7 +18,7 @@
 namespace cairn::llm {
 
 struct ModelOptions {
-  // Builds the tokenizer in a thread of its own while the caller prepares the runner; without it, the
+  // Builds the tokenizer in a thread of its own while the caller prepares the engine; without it, the
   // tokenizer is built when it is first asked for.
   bool tokenizer_ahead = true;
   std::optional<std::string> chat_template;  // Jinja source to use instead of the file's
@@ -28,7 +28,7 @@ struct ModelOptions {
 // sessions made from it share the mapping and the tokenizer, and may outlive it.
 class Model {
  public:
-  // Maps the file and reads its hyper-parameters; weights are read when a runner touches them.
+  // Maps the file and reads its hyper-parameters; weights are read when an engine touches them.
   // Errors: as gguf::File and graph::read_hyper_parameters.
   static std::shared_ptr<const Model> load(const std::string& path, const ModelOptions& options = {});
 
@@ -45,14 +45,16 @@ class Model {
   // Errors: not_found if there is none, else as text::ChatTemplate.
   std::shared_ptr<const text::ChatTemplate> chat_template(std::string_view variant = {}) const;
 
-  // What a runner's context of 0 stands for: that which the model was trained for, at most 4,096.
+  // What an engine's context of 0 stands for: that which the model was trained for, at most 4,096.
   uint32_t context(uint32_t wanted) const;
-  // options.context 0: the context that the model was trained for, at most 4,096.
-  std::unique_ptr<device::Runner> make_runner(device::RunnerOptions options) const;
-  Session make_session(const device::RunnerOptions& options) const;
-  Session make_session(std::unique_ptr<device::Runner> runner) const {
-    return {std::move(runner), tokenizer()};
+  // An engine on the CPU: the weights' working copies, threads and scratch, to be shared by all sessions.
+  // Errors: as cpu::make_engine.
+  std::shared_ptr<engine::Engine> make_engine(engine::Options options) const;
+  // A session on an engine of this model; or on one of its own.
+  Session make_session(std::shared_ptr<engine::Engine> engine) const {
+    return {std::move(engine), tokenizer()};
   }
+  Session make_session(const engine::Options& options) const { return make_session(make_engine(options)); }
 
  private:
   Model(const std::string& path, const ModelOptions& options);

@@ -10,7 +10,8 @@
 #include <string_view>
 #include <vector>
 
-#include "device/runner.hpp"
+#include "engine/engine.hpp"
+#include "llm/guesses.hpp"
 #include "llm/sampler.hpp"
 #include "text/tokenizer.hpp"
 
@@ -37,7 +38,8 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;
   bool ignore_end = false;  // take end-of-generation tokens for ordinary ones
-  // Asked before every chunk of the prefill and every token, and by the runner between a chunk's layers,
+  Speculation speculation = Speculation::none;
+  // Asked before every chunk of the prefill and every token, and by the engine between a chunk's layers,
   // always on the thread of the call; true stops.
   std::function<bool()> cancelled;
   // Called after every chunk of the prefill with the prompt's tokens that are in the cache, and all of them.
@@ -46,11 +48,13 @@ struct GenerateOptions {
 
 struct Statistics {
   uint32_t prompt_tokens = 0;
-  uint32_t cached_tokens = 0;   // of the prompt, found in the KV cache
-  uint32_t prefill_tokens = 0;  // of the prompt, forwarded in this call
-  uint32_t decode_tokens = 0;   // forward passes of one token; the first token comes out of the prefill
+  uint32_t cached_tokens = 0;                        // of the prompt, read before
+  uint32_t prefill_tokens = 0;                       // of the prompt, forwarded in this call
+  uint32_t decode_tokens = 0;                        // sampled; the first token comes out of the prefill
+  uint32_t decode_steps = 0;                         // that they took
+  uint32_t guessed_tokens = 0, accepted_tokens = 0;  // read in those steps beside the sampled ones; right
   double prefill_seconds = 0;
-  double decode_seconds = 0;       // of those passes, with sampling and callbacks
+  double decode_seconds = 0;       // of those steps, with sampling and callbacks
   double first_token_seconds = 0;  // from the call to the first token; 0 if there was none
   double prefill_threads = 0;      // that worked, on average; 0 when nothing was measured
   double decode_threads = 0;
@@ -67,11 +71,12 @@ struct Result {
   Statistics statistics;
 };
 
-// A conversation with one model: remembers which tokens are in the runner's KV cache, and forwards only what
-// a new prompt does not share with them. Not thread-safe.
+// A conversation with one model: remembers which tokens its sequence has read, and runs only what a new
+// prompt does not share with them. Not thread-safe; sessions of one engine may be used by threads of their
+// own.
 class Session {
  public:
-  Session(std::unique_ptr<device::Runner> runner, std::shared_ptr<const text::Tokenizer> tokenizer);
+  Session(std::shared_ptr<engine::Engine> engine, std::shared_ptr<const text::Tokenizer> tokenizer);
 
   // Continues the prompt. An empty prompt becomes the model's BOS token.
   // Errors: invalid_argument (options out of range, a prompt longer than the context, a token that is not in
@@ -80,26 +85,25 @@ class Session {
   Result generate(std::span<const Token> prompt, const GenerateOptions& options,
                   const TokenCallback& callback = {});
 
-  void clear() { cached_.clear(); }  // forgets the cache: the next prompt is prefilled whole
+  void clear() { forget(0); }  // the next prompt is prefilled whole
   const std::vector<Token>& cached() const noexcept { return cached_; }
-  // A stack: most bytes of resident memory from here on; from any thread, while generate() runs too. Errors
-  // as Runner::set_memory.
-  void set_memory(uint64_t bytes) { runner_->set_memory(bytes); }
-  void set_memory_auto() { runner_->set_memory_auto(); }
-  device::MemoryStatus memory() const { return runner_->memory(); }
-  device::Runner& runner() noexcept { return *runner_; }
-  const device::Runner& runner() const noexcept { return *runner_; }
+  const engine::Sequence& sequence() const noexcept { return *sequence_; }
+  engine::Engine& engine() const noexcept { return *engine_; }
   const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
 
  private:
   void check_prompt(std::span<const Token> prompt) const;
   bool prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics);
-  void forward(std::span<const Token> tokens, bool last);
+  void read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled);
+  std::span<float> logits(size_t row, size_t behind);
+  void forget(size_t length);
 
-  std::unique_ptr<device::Runner> runner_;
+  std::shared_ptr<engine::Engine> engine_;
+  std::unique_ptr<engine::Sequence> sequence_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
-  std::vector<Token> cached_;  // the tokens behind the runner's first cached_.size() positions
-  std::vector<float> logits_;  // [vocabulary], of the last position
+  std::vector<Token> cached_;  // the sequence's
+  std::vector<float> logits_;  // [rows][vocabulary], of the last step
+  size_t vocabulary_ = 0;
   size_t sampled_ = 0;  // tokens to choose from: embeddings may be padded beyond the tokenizer's vocabulary
 };
 

@@ -11,13 +11,12 @@ constexpr size_t kSlice = 64;  // columns in float at a time
 
 }  // namespace
 
-ChunkRun::ChunkRun(const device::cpu::Machine& machine, const kernels::StaticKernels& kernels,
-                   uint32_t most_tokens)
+ChunkRun::ChunkRun(const cpu::Machine& machine, const kernels::StaticKernels& kernels, uint32_t most_tokens)
     : kernels_(kernels), executor_(machine, most_tokens) {
   const size_t lanes = kernels.tile_tokens, tiles = (most_tokens + lanes - 1) / lanes;
   size_t widest = 0;
-  for (const device::cpu::Step& step : machine.plan.layers) {
-    if (step.kind == device::cpu::StepKind::linears) widest = std::max(widest, step.ops.front().matrix.k);
+  for (const cpu::Step& step : machine.plan.layers) {
+    if (step.kind == cpu::StepKind::linears) widest = std::max(widest, step.ops.front().matrix.k);
   }
   values_.resize(tiles * lanes * widest);
   scales_.resize(tiles * lanes);

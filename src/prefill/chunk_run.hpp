@@ -5,8 +5,8 @@
 #include <span>
 #include <vector>
 
+#include "backends/cpu/executor.hpp"
 #include "base/thread_pool.hpp"
-#include "device/cpu/executor.hpp"
 #include "prefill/weights.hpp"
 #include "quantize/scheme.hpp"
 
@@ -14,7 +14,7 @@ namespace cairn::prefill {
 
 // The products that read one linear input of one layer, with what their treatment needs.
 struct Product {
-  const device::cpu::Step& step;
+  const cpu::Step& step;
   const quantize::Treatment& treatment;
   const quantize::Rotation* rotation;
   std::vector<LinearWeights> linears;
@@ -30,9 +30,9 @@ struct Product {
 // One chunk in flight: its activations on the CPU and its input for the device.
 class ChunkRun {
  public:
-  ChunkRun(const device::cpu::Machine& machine, const kernels::StaticKernels& kernels, uint32_t most_tokens);
+  ChunkRun(const cpu::Machine& machine, const kernels::StaticKernels& kernels, uint32_t most_tokens);
 
-  device::cpu::ChunkExecutor& executor() { return executor_; }
+  cpu::ChunkExecutor& executor() { return executor_; }
 
   // Quantises a product's input into values(), and sets aside what shadow execution will add; forgets what
   // was set aside before.
@@ -62,7 +62,7 @@ class ChunkRun {
   void set_aside(const quantize::Treatment& treatment, size_t k, size_t index, float* x, const float* scales);
 
   const kernels::StaticKernels& kernels_;
-  device::cpu::ChunkExecutor executor_;
+  cpu::ChunkExecutor executor_;
   std::vector<uint8_t> values_;
   std::vector<float> scales_;  // [tile][tile_tokens]
   std::vector<TileOutliers> outliers_;

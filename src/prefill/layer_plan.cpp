@@ -7,14 +7,14 @@
 namespace cairn::prefill {
 namespace {
 
-using device::cpu::Step;
-using device::cpu::StepKind;
+using cpu::Step;
+using cpu::StepKind;
 using graph::SubgraphKind;
 using quantize::Input;
 
 }  // namespace
 
-std::vector<LayerPlan> plan_layers(device::cpu::Plan& plan, const graph::Model& model) {
+std::vector<LayerPlan> plan_layers(cpu::Plan& plan, const graph::Model& model) {
   std::vector<LayerPlan> layers(model.layers.size());
   for (uint32_t i = 0; i < layers.size(); ++i) {
     LayerPlan& layer = layers[i];
@@ -78,7 +78,7 @@ Products::Products(const std::vector<LayerPlan>& layers, const quantize::Scheme&
                                                ? &rotations_.try_emplace(k, k).first->second
                                                : nullptr;
       std::vector<LinearWeights> linears;
-      for (const device::cpu::BoundOp& bound : step.ops)
+      for (const cpu::BoundOp& bound : step.ops)
         linears.emplace_back(bound, treatment, scheme_.weight_scale, rotation, kernels);
       ShadowColumns shadow(linears, treatment.hot);
       all_.emplace_back(new Product{step, treatment, rotation, std::move(linears), std::move(shadow), {}});

@@ -11,12 +11,12 @@ namespace cairn::prefill {
 
 // A model's layers as prefill runs them: float steps between the products of four linear inputs.
 struct LayerPlan {
-  std::vector<device::cpu::Step> attention_input, attention, ffn_input, ffn_middle;  // floats and attention
-  std::array<device::cpu::Step, quantize::kInputs> products;                         // linears
+  std::vector<cpu::Step> attention_input, attention, ffn_input, ffn_middle;  // floats and attention
+  std::array<cpu::Step, quantize::kInputs> products;                         // linears
 };
 
 // Error unsupported: a graph whose subgraphs are not as graph.hpp describes them.
-std::vector<LayerPlan> plan_layers(device::cpu::Plan& plan, const graph::Model& model);
+std::vector<LayerPlan> plan_layers(cpu::Plan& plan, const graph::Model& model);
 
 // The model's products under a scheme. Borrows the layers, the scheme and the rotations' owner.
 class Products {

@@ -12,7 +12,7 @@ constexpr size_t kWholeRow = 8;
 
 }  // namespace
 
-LinearWeights::LinearWeights(const device::cpu::BoundOp& bound, const quantize::Treatment& treatment,
+LinearWeights::LinearWeights(const cpu::BoundOp& bound, const quantize::Treatment& treatment,
                              quantize::WeightScale scale, const quantize::Rotation* rotation,
                              const kernels::StaticKernels& kernels)
     : bound_(bound), treatment_(treatment), rotation_(rotation), kernels_(kernels) {
@@ -47,7 +47,7 @@ void LinearWeights::fill(uint32_t begin, uint32_t count, int8_t* values, float* 
 }
 
 uint64_t LinearWeights::gather(std::span<const uint32_t> channels, float* columns) const {
-  const device::cpu::Matrix& matrix = bound_.matrix;
+  const cpu::Matrix& matrix = bound_.matrix;
   std::vector<float> row(row_floats());
   if (rotation_ != nullptr || channels.size() >= k() / kWholeRow) {
     for (uint32_t r = 0; r < rows(); ++r) {

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "backends/cpu/plan.hpp"
 #include "device/accelerator.hpp"
-#include "device/cpu/plan.hpp"
 #include "kernels/static_int8.hpp"
 #include "quantize/scheme.hpp"
 
@@ -18,9 +18,8 @@ namespace cairn::prefill {
 class LinearWeights {
  public:
   // rotation: of the input's width, or null. They and the model file must outlive this.
-  LinearWeights(const device::cpu::BoundOp& bound, const quantize::Treatment& treatment,
-                quantize::WeightScale scale, const quantize::Rotation* rotation,
-                const kernels::StaticKernels& kernels);
+  LinearWeights(const cpu::BoundOp& bound, const quantize::Treatment& treatment, quantize::WeightScale scale,
+                const quantize::Rotation* rotation, const kernels::StaticKernels& kernels);
 
   const std::string& name() const { return bound_.op.weight; }
   uint32_t rows() const { return static_cast<uint32_t>(bound_.matrix.rows); }
@@ -39,7 +38,7 @@ class LinearWeights {
   size_t row_floats() const;                  // of a row and what loading it wants to work in
   void load(uint32_t row, float* out) const;  // out: row_floats(), the row first
 
-  const device::cpu::BoundOp& bound_;
+  const cpu::BoundOp& bound_;
   const quantize::Treatment& treatment_;
   const quantize::Rotation* rotation_;
   const kernels::StaticKernels& kernels_;

@@ -1,6 +1,7 @@
 #include "resident/account.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/memory_pressure.hpp"
 
@@ -9,19 +10,54 @@ namespace {
 
 // Kept free: what the kernel's counters lag behind, and small allocations during a pass.
 constexpr uint64_t kSlack = 512 << 10;
-// A cache that grows with each token must not move the set each time: it gives way in steps, and takes back
+// A cache that grows with each token must not move the sets each time: they give way in steps, and take back
 // only what is worth a read.
 constexpr uint64_t kDownStep = 1 << 20, kUpStep = 3 << 20;
 
 }  // namespace
 
-uint64_t Account::least(uint64_t coming) const {
-  const uint64_t held = set_.resident_bytes(), all = resident_memory();
-  return all - std::min(all, held) + set_.status().base_bytes + coming + kSlack;
+Account& Account::process() {
+  static Account account;
+  return account;
 }
 
-void Account::set_budget(uint64_t bytes) {
-  budget_ = bytes;
+void Account::join(std::shared_ptr<Set> set) {
+  const std::lock_guard lock(mutex_);
+  sets_.push_back(std::move(set));
+  limit_ = kUnlimited;  // the next pass shares out anew
+}
+
+void Account::leave(const Set& set) {
+  const std::lock_guard governing(governing_);
+  bool last = false;
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(sets_, [&](const auto& one) { return one.get() == &set; });
+    limit_ = kUnlimited;
+    last = sets_.empty();
+  }
+  if (!last) return;
+  governor_.reset();
+  governed_ = false;
+  budget_ = kUnlimited;
+}
+
+uint64_t Account::held() const {
+  uint64_t bytes = 0;
+  for (const auto& set : sets_) bytes += set->resident_bytes();
+  return bytes;
+}
+
+uint64_t Account::least(uint64_t coming) const {
+  const std::lock_guard lock(mutex_);
+  const uint64_t blocks = held(), all = resident_memory();
+  uint64_t bases = 0;
+  for (const auto& set : sets_) bases += set->base_bytes();
+  return all - std::min(all, blocks) + bases + coming + kSlack;
+}
+
+void Account::put(uint64_t budget) {
+  budget_ = budget;
   {
     const std::lock_guard lock(mutex_);
     limit_ = kUnlimited;  // forgets the steps: the new budget shall be met as it is
@@ -29,30 +65,68 @@ void Account::set_budget(uint64_t bytes) {
   settle(0, false);
 }
 
+void Account::set_budget(uint64_t bytes) {
+  const std::lock_guard governing(governing_);
+  governor_.reset();
+  governed_ = false;
+  put(bytes);
+}
+
+void Account::govern() {
+  const std::lock_guard governing(governing_);
+  if (governor_) return;
+  governed_ = true;
+  governor_ = std::make_unique<Governor>(MemoryPressure(), [this](uint64_t budget) { put(budget); });
+}
+
 void Account::before_pass(uint64_t coming) {
   settle(coming, true);
 }
 
+// Each set its base and, of what is left, in proportion to the blocks beyond it.
+void Account::share_out(uint64_t blocks) {
+  uint64_t bases = 0, beyond = 0;
+  for (const auto& set : sets_) {
+    bases += set->base_bytes();
+    beyond += set->block_bytes() - set->base_bytes();
+  }
+  const uint64_t left = blocks - std::min(blocks, bases);
+  for (const auto& set : sets_) {
+    const uint64_t own = set->block_bytes() - set->base_bytes();
+    const bool all = own == beyond || left >= beyond;
+    const double part = all ? 1 : static_cast<double>(own) / static_cast<double>(beyond);
+    set->set_limit(set->base_bytes() +
+                   (all ? left : static_cast<uint64_t>(part * static_cast<double>(left))));
+  }
+}
+
 void Account::settle(uint64_t coming, bool wait) {
-  const std::lock_guard lock(mutex_);
-  const uint64_t budget = budget_;
-  if (budget == kUnlimited) {
-    if (limit_ != kUnlimited || !wait) set_.set_limit(kUnlimited);
-    limit_ = kUnlimited;
-    return;
+  std::vector<std::shared_ptr<Set>> sets;
+  {
+    const std::lock_guard lock(mutex_);
+    const uint64_t budget = budget_;
+    if (budget == kUnlimited) {
+      if (limit_ != kUnlimited || !wait) {
+        for (const auto& set : sets_) set->set_limit(kUnlimited);
+      }
+      limit_ = kUnlimited;
+      return;
+    }
+    const uint64_t blocks = held(), all = resident_memory();
+    const uint64_t others = all - std::min(all, blocks) + coming + kSlack;
+    const uint64_t allowed = budget - std::min(budget, others);
+    if (limit_ == kUnlimited || allowed > limit_ + kUpStep) {
+      limit_ = allowed;
+    } else if (allowed < limit_) {
+      limit_ = allowed - std::min(allowed, kDownStep);
+    } else {
+      return;
+    }
+    share_out(limit_);
+    if (wait) sets = sets_;
   }
-  const uint64_t held = set_.resident_bytes(), all = resident_memory();
-  const uint64_t others = all - std::min(all, held) + coming + kSlack;
-  const uint64_t allowed = budget - std::min(budget, others);
-  if (limit_ == kUnlimited || allowed > limit_ + kUpStep) {
-    limit_ = allowed;
-  } else if (allowed < limit_) {
-    limit_ = allowed - std::min(allowed, kDownStep);
-  } else {
-    return;
-  }
-  set_.set_limit(limit_);
-  if (wait) set_.wait_until_released();
+  // Not with the lock held: a set in another thread's pass gives way at that pass's next step.
+  for (const auto& set : sets) set->wait_until_released();
 }
 
 }  // namespace cairn::resident

@@ -2,39 +2,59 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <vector>
 
+#include "resident/governor.hpp"
 #include "resident/set.hpp"
 
 namespace cairn::resident {
 
 constexpr uint64_t kUnlimited = UINT64_MAX;
 
-// One account for everything that a process holds: a budget for its resident memory, of which a stack's
-// blocks take what weights outside the stack, KV cache, scratch and all the rest leave.
+// The one account of everything that this process holds: a budget for its resident memory. Stacks' blocks
+// take what weights outside of them, pages of keys and values, scratch and all the rest leave, and share it
+// in proportion to what each could use. Without a stack nothing can give way, and a budget only refuses. All
+// calls may come from any thread at any time.
 class Account {
  public:
-  explicit Account(Set& set) : set_(set) {}
+  static Account& process();
 
-  // Any thread. Takes effect between two steps of whatever runs. A budget below the least possible one leaves
-  // the base; see least().
+  // From here on the set's blocks are this account's to give and take. With the last set that leaves, the
+  // budget goes as well.
+  void join(std::shared_ptr<Set> set);
+  void leave(const Set& set);
+
+  // Takes effect between two steps of whatever runs. A budget below the least possible one leaves the bases;
+  // see least().
   void set_budget(uint64_t bytes);
-  uint64_t budget() const noexcept { return budget_.load(); }
+  // The budget follows what the system can spare, until the next set_budget.
+  void govern();
+  bool governed() const noexcept { return governed_; }
+  uint64_t budget() const noexcept { return budget_; }
 
-  // Before a pass, outside of it: `coming` bytes will be touched for the first time (KV cache, scratch).
+  // Before a pass of the calling thread: `coming` bytes will be touched for the first time (pages, scratch).
   // Gives back as many before they are needed, and takes what has become free.
   void before_pass(uint64_t coming);
 
-  // The resident memory with the base's blocks alone.
+  // The resident memory with the bases' blocks alone.
   uint64_t least(uint64_t coming = 0) const;
 
  private:
+  Account() = default;
+  void put(uint64_t budget);
   void settle(uint64_t coming, bool wait);
+  uint64_t held() const;  // with mutex_ held
+  void share_out(uint64_t blocks);
 
-  Set& set_;
   std::atomic<uint64_t> budget_{kUnlimited};
-  std::mutex mutex_;
-  uint64_t limit_ = kUnlimited;  // last given to the set
+  std::atomic<bool> governed_{false};
+  std::mutex governing_;  // of governor_; taken before mutex_
+  std::unique_ptr<Governor> governor_;
+  mutable std::mutex mutex_;  // of what follows
+  std::vector<std::shared_ptr<Set>> sets_;
+  uint64_t limit_ = kUnlimited;  // of all sets together, as last shared out
 };
 
 }  // namespace cairn::resident

@@ -84,6 +84,8 @@ class Set {
   void wait_until_released();
 
   uint64_t resident_bytes() const noexcept { return held_.load(std::memory_order_relaxed); }
+  uint64_t base_bytes() const noexcept { return bytes_of(layout_.base_blocks); }
+  uint64_t block_bytes() const noexcept { return bytes_of(layout_.blocks.size()); }  // of all
   Status status() const;
 
  private:
@@ -113,7 +115,7 @@ class Set {
   int drop(uint64_t begin, uint64_t end) const;
   void note_refusal(int reason);  // with state_ held
   void advise(uint64_t end);
-  uint64_t bytes_of(size_t blocks) const { return layout_.end_of(blocks) - layout_.blocks_begin; }
+  uint64_t bytes_of(size_t blocks) const noexcept { return layout_.end_of(blocks) - layout_.blocks_begin; }
   uint64_t page_of(uint64_t byte) const { return byte / page_ * page_; }
   uint64_t pages(uint64_t bytes) const { return page_of(bytes + page_ - 1); }  // rounded up to whole ones
   std::byte* at(size_t block) const;

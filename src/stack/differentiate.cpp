@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/cpu/executor.hpp"
 #include "base/error.hpp"
 #include "base/interruptible.hpp"
-#include "device/cpu/executor.hpp"
 #include "kernels/encode.hpp"
 #include "stack/attention.hpp"
 #include "stack/float_ops.hpp"

@@ -237,12 +237,13 @@ class Encoder {
     for (size_t i = 0; i < linears_; ++i) parameters += static_cast<double>(sources_[i].tensor->elements());
     const auto tokens =
         static_cast<uint32_t>(std::clamp(2e10 / parameters, 16.0, 128.0));  // a second or two at most
-    const auto runner = model_.make_runner({.context = tokens, .threads = options_.threads, .chunk = tokens});
-    runner->set_cancelled(interrupted);
+    const auto engine = model_.make_engine({.context = tokens, .threads = options_.threads, .chunk = tokens});
+    const auto sequence = engine->make_sequence();
     const std::vector<text::Token> text(tokens);
-    runner->forward(text, 0, device::Logits::none, nullptr);  // reads the weights
+    engine->step({sequence.get(), text}, interrupted);  // reads the weights
+    sequence->truncate(0);
     const Stopwatch watch;
-    runner->forward(text, 0, device::Logits::none, nullptr);
+    engine->step({sequence.get(), text}, interrupted);
     return watch.seconds() / tokens / parameters;
   }
 
@@ -420,16 +421,17 @@ class Encoder {
     const size_t windows = std::min(most_windows, windows_.size());
     if (windows == 0) return;
     quantize::InputOrder order;
-    device::RunnerOptions options{
+    engine::Options options{
         .context = options_.window, .threads = options_.threads, .chunk = options_.window};
     options.observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t) {
       add(layer, order.next(slot), rows, tokens);
     };
-    const auto runner = model_.make_runner(options);
-    runner->set_cancelled(interrupted);
+    const auto engine = model_.make_engine(options);
+    const auto sequence = engine->make_sequence();
     for (size_t i = 0; i < windows; ++i) {
       progress(stage, i, windows);
-      runner->forward(windows_[i], 0, device::Logits::none, nullptr);
+      sequence->truncate(0);
+      engine->step({sequence.get(), windows_[i]}, interrupted);
     }
     progress(stage, windows, windows);
   }

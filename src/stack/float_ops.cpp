@@ -6,8 +6,8 @@
 #include <limits>
 #include <numbers>
 
+#include "backends/cpu/executor.hpp"
 #include "base/interruptible.hpp"
-#include "device/cpu/executor.hpp"
 
 namespace cairn::stack {
 
@@ -117,8 +117,7 @@ void rope(const graph::Op& op, const std::vector<float>* factors, size_t tokens,
   const size_t half = op.rope.dims / 2;
   std::vector<float> cosines(half * window), sines(half * window);
   for (size_t t = 0; t < window; ++t) {
-    device::cpu::rope_table(op.rope, factors, static_cast<uint32_t>(t), window, cosines.data() + t,
-                            sines.data() + t);
+    cpu::rope_table(op.rope, factors, static_cast<uint32_t>(t), window, cosines.data() + t, sines.data() + t);
   }
   run_interruptible(pool, op.heads * half, [&](size_t, size_t task) {
     const size_t head = task / half, i = task % half;

@@ -1,9 +1,9 @@
 #include <array>
 #include <utility>
 
+#include "backends/cpu/executor.hpp"
 #include "base/error.hpp"
 #include "base/own_library.hpp"
-#include "device/cpu/executor.hpp"
 #include "kernels/kernels.hpp"
 #include "quantize/scheme.hpp"
 #include "stack/distillation.hpp"
@@ -37,8 +37,8 @@ std::vector<float> rope_tables(const gguf::File& file, const graph::Rope& rope, 
   std::vector<float> factors, tables(2 * positions * half);
   if (!rope.factors.empty()) factors = read_rows(file, rope.factors, 0, 1);
   for (uint32_t p = 0; p < positions; ++p) {
-    device::cpu::rope_table(rope, factors.empty() ? nullptr : &factors, p, 1, tables.data() + p * half,
-                            tables.data() + (positions + p) * half);
+    cpu::rope_table(rope, factors.empty() ? nullptr : &factors, p, 1, tables.data() + p * half,
+                    tables.data() + (positions + p) * half);
   }
   return tables;
 }

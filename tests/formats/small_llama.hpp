@@ -1,11 +1,13 @@
 #pragma once
 
 #include <cmath>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
 
 #include "formats/gguf_writer.hpp"
+#include "formats/random_blocks.hpp"
 #include "formats/synth_vocabulary.hpp"
 
 namespace cairn::testing {
@@ -16,6 +18,7 @@ struct SmallLlama {
   bool tokenizer = true;
   float embedding_noise = 0;  // of a standard deviation, added to the embedding, the output head as well
   bool q4_0 = false;          // matrices of random blocks of 32 weights: a scale in f16 and 16 bytes
+  std::optional<Encoding> random{};  // matrices of random blocks of this encoding
 };
 
 // Writes a llama of two layers with random weights in f32.
@@ -40,7 +43,10 @@ inline void write_small_llama(const std::string& path, const SmallLlama& llama =
   };
   std::vector<Shape> shapes;
   const auto add = [&](const std::string& name, uint64_t columns, uint64_t rows) {
-    writer.add_tensor(name, llama.q4_0 && rows > 0 ? Encoding::q4_0 : Encoding::f32,
+    writer.add_tensor(name,
+                      rows == 0    ? Encoding::f32
+                      : llama.q4_0 ? Encoding::q4_0
+                                   : llama.random.value_or(Encoding::f32),
                       rows == 0 ? std::vector{columns} : std::vector{columns, rows});
     shapes.push_back({columns, rows});
   };
@@ -61,6 +67,12 @@ inline void write_small_llama(const std::string& path, const SmallLlama& llama =
   constexpr size_t kDrawn = 1'000'000;  // of a large matrix; the rest repeats them
   writer.write(path, [&](size_t tensor, const gguf::Writer::Sink& sink) {
     const auto [columns, rows] = shapes[tensor];
+    if (llama.random && rows > 0) {
+      const EncodingInfo& encoding = info(*llama.random);
+      std::vector<std::byte> blocks(columns * rows / encoding.block_elements * encoding.block_bytes);
+      RandomBlocks(tensor).fill(*llama.random, blocks);
+      return sink(blocks);
+    }
     if (llama.q4_0 && rows > 0) {
       std::vector<unsigned char> blocks(columns * rows / 32 * 18);
       for (size_t i = 0; i < blocks.size(); ++i)

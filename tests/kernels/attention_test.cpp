@@ -60,19 +60,26 @@ float from_half(uint16_t half) {
   return half >> 15 == 0 ? size : -size;
 }
 
+// Pages that are nowhere near each other, with something before their rows.
 struct Cache {
   Cache(const AttentionKernels& attention, KvFormat format, const std::vector<float>& x, size_t n)
-      : bytes(x.size() * 4), scales(x.size() / n), kept(x.size()), format_(format) {
+      : kept(x.size()), format_(format), scales_(kRows + kPagePositions * n * 4) {
     const size_t element = format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1;
-    for (size_t row = 0; row < x.size() / n; ++row)
-      attention.store_row(format, &x[row * n], n, &bytes[row * n * element], &scales[row]);
+    for (size_t page = 0; page < (x.size() / n + kPagePositions - 1) / kPagePositions; ++page) {
+      memory_.emplace_back(scales_ + kPagePositions * sizeof(float));
+      pages_.push_back(memory_.back().data());
+    }
     float largest = 0;  // of the row
     for (size_t i = 0; i < x.size(); ++i) {
-      if (format == KvFormat::f32) std::memcpy(&kept[i], &bytes[i * 4], 4);
-      if (format == KvFormat::i8) kept[i] = static_cast<int8_t>(bytes[i]) * scales[i / n];
+      std::byte* page = memory_[i / n / kPagePositions].data();
+      float& scale = reinterpret_cast<float*>(page + scales_)[i / n % kPagePositions];
+      const std::byte* at = page + kRows + (i - i / n / kPagePositions * kPagePositions * n) * element;
+      if (i % n == 0) attention.store_row(format, &x[i], n, const_cast<std::byte*>(at), &scale);
+      if (format == KvFormat::f32) std::memcpy(&kept[i], at, 4);
+      if (format == KvFormat::i8) kept[i] = static_cast<float>(static_cast<int8_t>(*at)) * scale;
       if (format == KvFormat::f16) {
         uint16_t half;
-        std::memcpy(&half, &bytes[i * 2], 2);
+        std::memcpy(&half, at, 2);
         kept[i] = from_half(half);
       }
       largest = i % n == 0 ? 0 : largest;
@@ -80,10 +87,15 @@ struct Cache {
       EXPECT_NEAR(kept[i], x[i], largest * (format == KvFormat::i8 ? 0.0041f : 0.001f));
     }
   }
-  KvRows rows() const { return {format_, bytes.data(), scales.data()}; }
-  std::vector<uint8_t> bytes;
-  std::vector<float> scales, kept;
+  KvRows rows() const { return {format_, pages_.data(), kRows, scales_}; }
+  std::vector<float> kept;
+
+ private:
+  static constexpr size_t kRows = 192;
   KvFormat format_;
+  size_t scales_;
+  std::vector<std::vector<std::byte>> memory_;
+  std::vector<const std::byte*> pages_;
 };
 
 // What a tile of queries may differ by, values lying in [-1, 1]: an f16 cache has rounded each of them by up
@@ -228,17 +240,20 @@ TEST_P(Attention, WhatIsNotFiniteReachesTheResult) {
       std::vector<float> x[3] = {random_floats(positions * n, 15), random_floats(positions * n, 16),
                                  random_floats(n * lanes_, 17)};
       x[where][3] = NAN;  // key 0, value 0 or the query of lane 3
-      std::vector<uint8_t> rows[2];
+      std::vector<std::byte> rows[2];
+      std::vector<const std::byte*> pages[2];
       for (int i = 0; i < 2; ++i) {
         const size_t bytes = n * (format == KvFormat::f32 ? 4 : 2);
         rows[i].resize(positions * bytes);
         for (size_t row = 0; row < positions; ++row)
           attention_.store_row(format, &x[i][row * n], n, &rows[i][row * bytes], nullptr);
+        for (size_t row = 0; row < positions; row += kPagePositions)
+          pages[i].push_back(&rows[i][row * bytes]);
       }
       const AttentionShape shape{n, 1, 0.2f, 0, 0};
       std::vector<float> scratch(attention_.tiles_scratch(shape, 1)), out(n * lanes_, 0.0f);
-      attention_.tiles(shape, {format, rows[0].data(), nullptr}, {format, rows[1].data(), nullptr}, 64,
-                       lanes_, x[2].data(), out.data(), out.size(), scratch.data());
+      attention_.tiles(shape, {format, pages[0].data(), 0, 0}, {format, pages[1].data(), 0, 0}, 64, lanes_,
+                       x[2].data(), out.data(), out.size(), scratch.data());
       EXPECT_TRUE(std::isnan(out[3 * lanes_ + 3])) << where;
     }
   }
@@ -253,7 +268,11 @@ TEST_P(Attention, TilesAreStoredAsTheirRows) {
       const size_t row_bytes = n * (format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1);
       std::vector<uint8_t> stored(tokens * row_bytes), row(row_bytes);
       std::vector<float> scales(tokens);
-      attention_.store_tile(format, tile.data(), n, tokens, stored.data(), scales.data());
+      // In two parts, as where a page ends within the tile.
+      const size_t half = tokens / 2;
+      attention_.store_tile(format, tile.data(), n, 0, half, stored.data(), scales.data());
+      attention_.store_tile(format, tile.data(), n, half, tokens - half, &stored[half * row_bytes],
+                            &scales[half]);
       for (size_t lane = 0; lane < tokens; ++lane) {
         float scale = 0;
         attention_.store_row(format, column(tile.data(), n, lane).data(), n, row.data(), &scale);

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
-#include "fake_runner.hpp"
+#include "fake_engine.hpp"
 #include "fake_tokenizer.hpp"
 
 namespace cairn::llm {
@@ -24,9 +24,9 @@ constexpr Token kAb = 260;  // the encoder's token for "ab", which the fake mode
 
 struct Fixture {
   Fixture()
-      : Fixture(std::make_unique<fake::Runner>(261, 256, 16, [this](const auto& s) { return next(s); })) {}
-  explicit Fixture(std::unique_ptr<fake::Runner> made)
-      : runner(*made),
+      : Fixture(std::make_shared<fake::Engine>(261, 256, 16, [this](const auto& s) { return next(s); })) {}
+  explicit Fixture(std::shared_ptr<fake::Engine> made)
+      : engine(*made),
         session(std::move(made), std::make_shared<fake::Tokenizer>(std::vector<std::string>{"ab"})),
         chat(session, std::make_shared<text::ChatTemplate>(kTemplate)) {
     options.sampler.temperature = 0;
@@ -46,7 +46,7 @@ struct Fixture {
   }
 
   std::vector<std::string> answers = {"abc", "second", "third"};
-  fake::Runner& runner;
+  fake::Engine& engine;
   Session session;
   ChatSession chat;
   GenerateOptions options;

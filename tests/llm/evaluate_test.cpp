@@ -11,6 +11,7 @@
 #include <numeric>
 
 #include "base/error.hpp"
+#include "fake_engine.hpp"
 #include "fake_tokenizer.hpp"
 #include "llm/log_probability.hpp"
 #include "llm/logits_file.hpp"
@@ -23,51 +24,34 @@ using testing::HasSubstr;
 using text::Token;
 
 // Logits depend on the last two tokens in a way that is easy to compute again.
-class PairRunner : public device::Runner {
+class PairEngine : public fake::EngineOfTokens {
  public:
-  explicit PairRunner(uint32_t vocabulary, float sharpness = 1, uint32_t chunk = 5)
-      : sharpness_(sharpness), chunk_(chunk) {
-    model_.parameters.vocabulary = vocabulary;
-  }
+  explicit PairEngine(uint32_t vocabulary, float sharpness = 1, uint32_t chunk = 5)
+      : EngineOfTokens(vocabulary, 64, chunk), sharpness_(sharpness) {}
   float logit(Token before, Token token, size_t v) const {
     return sharpness_ * std::sin(static_cast<float>(before * 7 + token * 13 + static_cast<Token>(v) * 3));
   }
-  const graph::Model& model() const override { return model_; }
-  uint32_t context() const override { return 64; }
-  uint32_t chunk() const override { return chunk_; }
-  uint32_t length() const override { return static_cast<uint32_t>(cache_.size()); }
-  uint64_t kv_bytes() const override { return 0; }
-  uint64_t scratch_bytes() const override { return 0; }
-  void forward(std::span<const int32_t> tokens, uint32_t position, device::Logits wanted,
-               float* logits) override {
-    if (tokens.empty() || tokens.size() > chunk_ || position > cache_.size())
-      throw std::logic_error("a wrong pass");
-    cache_.resize(position);
-    for (const Token& token : tokens) {
-      const Token before = cache_.empty() ? 0 : cache_.back();
-      cache_.push_back(token);
-      if (wanted == device::Logits::none || (wanted == device::Logits::last && &token != &tokens.back()))
-        continue;
-      for (size_t v = 0; v < model_.parameters.vocabulary; ++v) *logits++ = logit(before, token, v);
-      if (token == poisoned) logits[-3] = std::numeric_limits<float>::quiet_NaN();
-    }
-  }
   Token poisoned = -1;
 
+ protected:
+  void write_logits(const std::vector<int32_t>& sequence, float* logits) override {
+    const Token token = sequence.back(), before = sequence.size() < 2 ? 0 : sequence[sequence.size() - 2];
+    const size_t vocabulary = model_.parameters.vocabulary;
+    for (size_t v = 0; v < vocabulary; ++v) logits[v] = logit(before, token, v);
+    if (token == poisoned) logits[vocabulary - 3] = std::numeric_limits<float>::quiet_NaN();
+  }
+
  private:
-  graph::Model model_;
   float sharpness_;
-  uint32_t chunk_;
-  std::vector<Token> cache_;
 };
 
 // −log p of token `next` after (before, token), in double.
-double loss(const PairRunner& runner, Token before, Token token, Token next) {
+double loss(const PairEngine& engine, Token before, Token token, Token next) {
   double sum = 0;
-  const size_t vocabulary = runner.model().parameters.vocabulary;
+  const size_t vocabulary = engine.model().parameters.vocabulary;
   for (size_t v = 0; v < vocabulary; ++v)
-    sum += std::exp(static_cast<double>(runner.logit(before, token, v)));
-  return std::log(sum) - static_cast<double>(runner.logit(before, token, static_cast<size_t>(next)));
+    sum += std::exp(static_cast<double>(engine.logit(before, token, v)));
+  return std::log(sum) - static_cast<double>(engine.logit(before, token, static_cast<size_t>(next)));
 }
 
 std::vector<std::vector<Token>> two_windows() {
@@ -145,19 +129,19 @@ TEST(Windows, NeedEnoughText) {
 }
 
 TEST(Perplexity, OverAllPositionsAndTheSecondHalf) {
-  PairRunner runner(40);
+  PairEngine engine(40);
   ThreadPool pool(2);
   const auto windows = two_windows();
   double all = 0, half = 0;
   for (const auto& window : windows) {
     for (size_t i = 0; i + 1 < window.size(); ++i) {
-      const double l = loss(runner, i == 0 ? 0 : window[i - 1], window[i], window[i + 1]);
+      const double l = loss(engine, i == 0 ? 0 : window[i - 1], window[i], window[i + 1]);
       all += l / 22;
       half += i >= 6 ? l / 10 : 0;
     }
   }
   std::vector<std::pair<uint64_t, uint64_t>> progress;
-  Evaluator evaluator(runner, pool,
+  Evaluator evaluator(engine, pool,
                       [&](uint64_t done, uint64_t total) { progress.emplace_back(done, total); });
   size_t rows = 0;
   const Perplexity found =
@@ -165,7 +149,7 @@ TEST(Perplexity, OverAllPositionsAndTheSecondHalf) {
         EXPECT_EQ(window, rows / 12);
         EXPECT_EQ(position, rows % 12);
         const Token before = position == 0 ? 0 : windows[window][position - 1];
-        EXPECT_EQ(row[17], runner.logit(before, windows[window][position], 17));
+        EXPECT_EQ(row[17], engine.logit(before, windows[window][position], 17));
         ++rows;
       });
   EXPECT_NEAR(found.all, std::exp(all), 1e-5);
@@ -177,15 +161,15 @@ TEST(Perplexity, OverAllPositionsAndTheSecondHalf) {
 }
 
 TEST(Perplexity, OfTheShortestWindowsIsANumber) {
-  PairRunner runner(40);
+  PairEngine engine(40);
   ThreadPool pool(1);
-  Evaluator evaluator(runner, pool);
+  Evaluator evaluator(engine, pool);
   for (const size_t size : {2, 3}) {
     std::vector<std::vector<Token>> windows = two_windows();
     for (auto& window : windows) window.resize(size);
     double last = 0;  // the last prediction of each window
     for (const auto& window : windows)
-      last += loss(runner, size == 3 ? window[0] : 0, window[size - 2], window[size - 1]) / 2;
+      last += loss(engine, size == 3 ? window[0] : 0, window[size - 2], window[size - 1]) / 2;
     const Perplexity result = evaluator.perplexity(windows);
     EXPECT_NEAR(result.second_half, std::exp(last), 1e-5) << size;
     if (size == 2) {
@@ -195,13 +179,13 @@ TEST(Perplexity, OfTheShortestWindowsIsANumber) {
 }
 
 TEST(Perplexity, NamesTheFirstLogitThatIsNoNumber) {
-  PairRunner runner(40);
+  PairEngine engine(40);
   ThreadPool pool(1);
   auto windows = two_windows();
   windows[1][7] = 39;
-  runner.poisoned = 39;
+  engine.poisoned = 39;
   try {
-    Evaluator(runner, pool).perplexity(windows);
+    Evaluator(engine, pool).perplexity(windows);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::numeric);
@@ -211,30 +195,30 @@ TEST(Perplexity, NamesTheFirstLogitThatIsNoNumber) {
 }
 
 TEST(Perplexity, StopsWhenTheProgressThrows) {
-  PairRunner runner(40);
+  PairEngine engine(40);
   ThreadPool pool(1);
-  Evaluator evaluator(runner, pool, [](uint64_t done, uint64_t) {
+  Evaluator evaluator(engine, pool, [](uint64_t done, uint64_t) {
     if (done >= 5) fail(ErrorCode::cancelled, "interrupted");
   });
   EXPECT_THROW(evaluator.perplexity(two_windows()), Error);
-  EXPECT_EQ(runner.length(), 5U);
+  EXPECT_EQ(engine.forwarded(), 5U);
 }
 
 TEST(Perplexity, NeedsWindows) {
-  PairRunner runner(40);
+  PairEngine engine(40);
   ThreadPool pool(1);
-  EXPECT_THROW(Evaluator(runner, pool).perplexity({}), Error);
+  EXPECT_THROW(Evaluator(engine, pool).perplexity({}), Error);
 }
 
-TEST(Agreement, OfARunnerWithItselfAndWithAnother) {
-  PairRunner reference(40, 1, 4), same(40), other(40, 1.3F);
+TEST(Agreement, OfAnEngineWithItselfAndWithAnother) {
+  PairEngine reference(40, 1, 4), same(40), other(40, 1.3F);
   ThreadPool pool(2);
   const auto windows = two_windows();
   const Agreement equal = Evaluator(same, pool).agreement(reference, windows);
   EXPECT_NEAR(equal.mean_kl, 0, 1e-6);
   EXPECT_EQ(equal.top1, 1);
   EXPECT_EQ(equal.positions, 24U);
-  EXPECT_EQ(equal.runner.all, equal.reference.all);
+  EXPECT_EQ(equal.engine.all, equal.reference.all);
 
   const Agreement different = Evaluator(other, pool).agreement(reference, windows);
   double kl = 0, most = 0;
@@ -253,33 +237,30 @@ TEST(Agreement, OfARunnerWithItselfAndWithAnother) {
   EXPECT_NEAR(different.max_kl, most, 1e-6);
   EXPECT_EQ(different.top1, 1);  // sharper, but in the same order
   EXPECT_NEAR(different.reference.all, equal.reference.all, 1e-9);
-  EXPECT_NE(different.runner.all, equal.runner.all);
+  EXPECT_NE(different.engine.all, equal.engine.all);
 }
 
 // Predicts that "the" (one piece) follows 't' and ' ', and after every other token the byte that follows it.
-class WordRunner : public PairRunner {
+class WordEngine : public PairEngine {
  public:
-  explicit WordRunner(const fake::Tokenizer& tokenizer)
-      : PairRunner(static_cast<uint32_t>(tokenizer.vocabulary()), 1, 7) {}
-  void forward(std::span<const int32_t> tokens, uint32_t position, device::Logits wanted,
-               float* logits) override {
-    PairRunner::forward(tokens, position, wanted, logits);
-    if (wanted == device::Logits::none) return;
-    if (wanted != device::Logits::all) throw std::logic_error("every token of the last word is looked at");
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      logits[i * model().parameters.vocabulary + static_cast<size_t>(tokens[i]) + 1] = 9;
-    }
+  explicit WordEngine(const fake::Tokenizer& tokenizer)
+      : PairEngine(static_cast<uint32_t>(tokenizer.vocabulary()), 1, 7) {}
+
+ protected:
+  void write_logits(const std::vector<int32_t>& sequence, float* logits) override {
+    PairEngine::write_logits(sequence, logits);
+    logits[static_cast<size_t>(sequence.back()) + 1] = 9;
   }
 };
 
 TEST(Lambada, TheWholeLastWordMustBeRight) {
   const fake::Tokenizer tokenizer;
-  WordRunner runner(tokenizer);
+  WordEngine engine(tokenizer);
   ThreadPool pool(1);
   // After a space (32) comes '!' (33), '"', '#': " !\"#" is all right, " !\"$" fails in its last token.
   const std::vector<std::string> passages = {"one two three four five \x21\"#\n", "one two \x21\"$", "a b",
                                              "some words !"};
-  Evaluator evaluator(runner, pool);
+  Evaluator evaluator(engine, pool);
   // The space before the last word is its first token; 'e' (101) is followed by 'f', not by ' '.
   const LambadaResult none = evaluator.lambada(tokenizer, passages);
   EXPECT_EQ(none.passages, 4U);
@@ -293,21 +274,21 @@ TEST(Lambada, TheWholeLastWordMustBeRight) {
 
 TEST(Lambada, RefusesPassagesWithoutALastWord) {
   const fake::Tokenizer tokenizer;
-  WordRunner runner(tokenizer);
+  WordEngine engine(tokenizer);
   ThreadPool pool(1);
   for (const char* text : {"", "word", " word", "  \n"}) {
     const std::vector<std::string> passages = {"fine words", text};
     try {
-      Evaluator(runner, pool).lambada(tokenizer, passages);
+      Evaluator(engine, pool).lambada(tokenizer, passages);
       ADD_FAILURE() << text;
     } catch (const Error& error) {
       EXPECT_THAT(error.what(), HasSubstr("passage 2"));
     }
   }
   EXPECT_THROW(
-      Evaluator(runner, pool).lambada(tokenizer, std::vector<std::string>{std::string(80, 'x') + " y"}),
+      Evaluator(engine, pool).lambada(tokenizer, std::vector<std::string>{std::string(80, 'x') + " y"}),
       Error);
-  EXPECT_THROW(Evaluator(runner, pool).lambada(tokenizer, {}), Error);
+  EXPECT_THROW(Evaluator(engine, pool).lambada(tokenizer, {}), Error);
 }
 
 TEST(Lambada, ReadsJsonLines) {

@@ -21,8 +21,8 @@ class ModelTest : public testing::Test {
     return Model::load(folder_.file("tiny.gguf"), options);
   }
 
-  static device::RunnerOptions runner_options() {
-    device::RunnerOptions options;
+  static engine::Options engine_options() {
+    engine::Options options;
     options.context = 0;
     options.threads = 1;
     options.chunk = 16;
@@ -42,15 +42,15 @@ class ModelTest : public testing::Test {
 
 TEST_F(ModelTest, ContextIsWhatTheModelWasTrainedForUnlessAsked) {
   const auto model = make();
-  EXPECT_EQ(model->make_runner(runner_options())->context(), 256u);
-  auto options = runner_options();
+  EXPECT_EQ(model->make_engine(engine_options())->context(), 256u);
+  auto options = engine_options();
   options.context = 32;
-  EXPECT_EQ(model->make_runner(options)->context(), 32u);
+  EXPECT_EQ(model->make_engine(options)->context(), 32u);
 }
 
 TEST_F(ModelTest, SessionsOutliveTheModel) {
   auto model = make();
-  Session session = model->make_session(runner_options());
+  Session session = model->make_session(engine_options());
   const auto prompt = encode_prompt(*model, "hello", "", true);
   model.reset();
   EXPECT_EQ(session.generate(prompt, greedy(5)).tokens.size(), 5u);
@@ -60,10 +60,10 @@ TEST_F(ModelTest, SessionsOutliveTheModel) {
 // float, because one token alone and a chunk of them are rounded to 8 bits differently.
 TEST_F(ModelTest, ReusedPrefixesGiveTheSameAnswers) {
   const auto model = make();
-  for (const auto kv : {device::KvType::f16, device::KvType::i8}) {
-    auto options = runner_options();
+  for (const auto kv : {engine::KvType::f16, engine::KvType::i8}) {
+    auto options = engine_options();
     options.kv = kv;
-    options.precision = device::Precision::f32;
+    options.precision = engine::Precision::f32;
     Session session = model->make_session(options);
     for (const char* prompt : {"The quick brown fox jumps over the lazy dog", "The quick brown fox sleeps",
                                "The quick brown fox sleeps until the sun is up again", "The"}) {
@@ -77,7 +77,7 @@ TEST_F(ModelTest, ReusedPrefixesGiveTheSameAnswers) {
 
 TEST_F(ModelTest, ChatsSecondTurnPrefillsOnlyWhatIsNew) {
   const auto model = make();
-  Session session = model->make_session(runner_options());
+  Session session = model->make_session(engine_options());
   ChatSession chat(session, model->chat_template(), "be kind");
   GenerateOptions options = greedy(12);
   options.ignore_end = false;
@@ -149,10 +149,10 @@ TEST_F(ModelTest, BaseModelsContinueTheText) {
 
 TEST_F(ModelTest, EmptyPrompts) {
   const auto without = make({.chat_template = "", .bos = false});
-  Session session = without->make_session(runner_options());
+  Session session = without->make_session(engine_options());
   EXPECT_THROW(session.generate(encode_prompt(*without, "", "", false), greedy(3)), Error);
   const auto with = make({.chat_template = "", .bos = true});
-  Session other = with->make_session(runner_options());
+  Session other = with->make_session(engine_options());
   EXPECT_EQ(other.generate(encode_prompt(*with, "", "", false), greedy(3)).tokens.size(), 3u);
 }
 
@@ -162,7 +162,7 @@ TEST_F(ModelTest, PoisonInAWeightIsReportedWithItsPosition) {
            {"output_norm.weight", std::numeric_limits<float>::infinity()},
        }) {
     const auto model = make({.poisoned = tensor, .poison = poison});
-    Session session = model->make_session(runner_options());
+    Session session = model->make_session(engine_options());
     try {
       session.generate(std::vector<Token>{5, 6, 7}, greedy(3));
       ADD_FAILURE() << "what is no number went unnoticed in " << tensor;

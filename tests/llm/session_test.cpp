@@ -6,7 +6,7 @@
 #include <limits>
 
 #include "base/error.hpp"
-#include "fake_runner.hpp"
+#include "fake_engine.hpp"
 #include "fake_tokenizer.hpp"
 
 namespace cairn::llm {
@@ -25,7 +25,7 @@ int32_t hashed(const std::vector<int32_t>& sequence) {
 }
 
 // Continues any prompt of the given size with these tokens, then with end tokens.
-fake::Runner::Next scripted(size_t prompt, std::vector<Token> script) {
+fake::Engine::Next scripted(size_t prompt, std::vector<Token> script) {
   return [prompt, script](const std::vector<int32_t>& sequence) {
     const size_t at = sequence.size() - prompt;
     return at < script.size() ? script[at] : fake::kEnd;
@@ -46,14 +46,14 @@ GenerateOptions greedy(uint32_t max_tokens = 1000) {
 }
 
 struct Fixture {
-  explicit Fixture(fake::Runner::Next next, uint32_t context = 64, uint32_t chunk = 8, bool bos = true)
-      : Fixture(std::make_unique<fake::Runner>(kVocabulary, context, chunk, std::move(next)), bos) {}
-  Fixture(std::unique_ptr<fake::Runner> made, bool bos)
-      : runner(*made),
+  explicit Fixture(fake::Engine::Next next, uint32_t context = 64, uint32_t chunk = 8, bool bos = true)
+      : Fixture(std::make_shared<fake::Engine>(kVocabulary, context, chunk, std::move(next)), bos) {}
+  Fixture(std::shared_ptr<fake::Engine> made, bool bos)
+      : engine(*made),
         session(std::move(made),
                 std::make_shared<fake::Tokenizer>(std::vector<std::string>(kVocabulary - 260, "xy"), bos)) {}
 
-  fake::Runner& runner;
+  fake::Engine& engine;
   Session session;
 };
 
@@ -64,7 +64,7 @@ TEST(Session, PrefillsInChunksThenOneTokenAtATime) {
   options.progress = [&](uint32_t done, uint32_t total) { progress.emplace_back(done, total); };
   const auto prompt = bytes("nineteen characters");
   const Result result = f.session.generate(prompt, options);
-  EXPECT_THAT(f.runner.passes, ElementsAre(8, 8, 3, 1, 1));
+  EXPECT_THAT(f.engine.passes, ElementsAre(8, 8, 3, 1, 1));
   EXPECT_THAT(progress, ElementsAre(std::pair(8, 19), std::pair(16, 19), std::pair(19, 19)));
   EXPECT_EQ(result.finish, FinishReason::length);
   EXPECT_EQ(result.statistics.prompt_tokens, 19u);
@@ -89,13 +89,13 @@ TEST(Session, ForwardsOnlyWhatThePromptDoesNotShare) {
   Fixture f(hashed);
   const auto check = [&](std::string_view prompt, uint32_t cached) {
     SCOPED_TRACE(prompt);
-    const uint32_t before = f.runner.forwarded();
+    const uint32_t before = f.engine.forwarded();
     const Result result = f.session.generate(bytes(prompt), greedy(4));
     EXPECT_EQ(result.statistics.cached_tokens, cached);
-    EXPECT_EQ(f.runner.forwarded() - before, prompt.size() - cached + 3);
+    EXPECT_EQ(f.engine.forwarded() - before, prompt.size() - cached + 3);
     Fixture fresh(hashed);
     EXPECT_EQ(result.text, fresh.session.generate(bytes(prompt), greedy(4)).text);
-    EXPECT_EQ(f.session.cached(), f.runner.sequence);
+    EXPECT_EQ(f.session.cached(), f.engine.sequence());
     return result.text;
   };
   const std::string first = check("the same beginning", 0);
@@ -194,7 +194,7 @@ TEST(Session, CancelsBetweenChunks) {
   const Result result = f.session.generate(prompt, options);
   EXPECT_EQ(result.finish, FinishReason::cancelled);
   EXPECT_EQ(result.text, "");
-  EXPECT_THAT(f.runner.passes, ElementsAre(8, 8));
+  EXPECT_THAT(f.engine.passes, ElementsAre(8, 8));
   // What was done is not lost.
   EXPECT_EQ(f.session.generate(prompt, greedy(5)).statistics.cached_tokens, 16u);
 }
@@ -203,14 +203,14 @@ TEST(Session, CancelsWithinAChunk) {
   Fixture f(hashed);
   const auto prompt = bytes("forty characters of a prompt in chunks..");
   const Result whole = Fixture(hashed).session.generate(prompt, greedy(5));
-  f.runner.cancels = true;
+  f.engine.cancels = true;
   GenerateOptions options = greedy(5);
-  options.cancelled = [&] { return f.runner.sequence.size() == 19; };
+  options.cancelled = [&] { return f.engine.sequence().size() == 19; };
   const Result result = f.session.generate(prompt, options);
   EXPECT_EQ(result.finish, FinishReason::cancelled);
   EXPECT_EQ(result.statistics.prefill_tokens, 16u);
   EXPECT_EQ(f.session.cached().size(), 16u);
-  // The session goes on from the last whole chunk, and the runner asks nobody any more.
+  // The session goes on from the last whole chunk, and the engine asks nobody any more.
   const Result again = f.session.generate(prompt, greedy(5));
   EXPECT_EQ(again.statistics.cached_tokens, 16u);
   EXPECT_EQ(again.tokens, whole.tokens);
@@ -247,7 +247,7 @@ TEST(Session, FullContextIsLength) {
   const Result result = f.session.generate(bytes("seven.."), greedy());
   EXPECT_EQ(result.finish, FinishReason::length);
   EXPECT_EQ(result.tokens.size(), 4u);  // positions 7, 8, 9 are filled by three of them
-  EXPECT_EQ(f.runner.length(), 10u);
+  EXPECT_EQ(f.engine.sequence().size(), 10u);
   EXPECT_EQ(f.session.generate(bytes("exactly 10"), greedy()).tokens.size(), 1u);
 }
 
@@ -274,7 +274,7 @@ TEST(Session, PromptBeyondTheContextNamesBothNumbers) {
   Fixture f(hashed, 10, 4);
   expect_error(ErrorCode::invalid_argument, {"11 tokens", "context holds 10"},
                [&] { f.session.generate(bytes("eleven char"), greedy()); });
-  EXPECT_TRUE(f.runner.passes.empty());
+  EXPECT_TRUE(f.engine.passes.empty());
 }
 
 TEST(Session, EmptyPromptIsBosOrAnError) {
@@ -300,13 +300,13 @@ TEST(Session, NanInLogitsNamesThePosition) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     Fixture f(hashed);
     const auto prompt = bytes("prompt");
-    f.runner.on_logits = [&](float* logits) {
-      if (f.runner.length() == 8) logits[123] = bad;
+    f.engine.on_logits = [&](float* logits) {
+      if (f.engine.sequence().size() == 8) logits[123] = bad;
     };
     expect_error(ErrorCode::numeric, {"token 123", "position 7"},
                  [&] { f.session.generate(prompt, greedy()); });
     // The session is as good as before: what it knows is what the cache holds.
-    f.runner.on_logits = nullptr;
+    f.engine.on_logits = nullptr;
     const Result result = f.session.generate(prompt, greedy(4));
     Fixture fresh(hashed);
     EXPECT_EQ(result.text, fresh.session.generate(prompt, greedy(4)).text);
@@ -316,11 +316,11 @@ TEST(Session, NanInLogitsNamesThePosition) {
 TEST(Session, SurvivesExceptionsFromBelowAndAbove) {
   Fixture f(hashed);
   const auto prompt = bytes("a prompt of three chunks");
-  f.runner.on_token = [](const std::vector<int32_t>& sequence) {
+  f.engine.on_token = [](const std::vector<int32_t>& sequence) {
     if (sequence.size() == 12) throw std::runtime_error("device lost");
   };
   EXPECT_THROW(f.session.generate(prompt, greedy(4)), std::runtime_error);
-  f.runner.on_token = nullptr;
+  f.engine.on_token = nullptr;
   EXPECT_THROW(f.session.generate(prompt, greedy(4), [](const TokenEvent&) -> bool { throw 1; }), int);
   Fixture fresh(hashed);
   EXPECT_EQ(f.session.generate(prompt, greedy(4)).text, fresh.session.generate(prompt, greedy(4)).text);

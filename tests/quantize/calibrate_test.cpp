@@ -81,17 +81,17 @@ TEST_F(Calibrate, StatisticsAreThoseOfTheFloatModel) {
   EXPECT_TRUE(std::isnan(c.layers[1][2].costs[3]));
 
   std::map<std::pair<uint32_t, graph::Slot>, std::vector<float>> seen;  // qkv and gate_up in one
-  const auto runner = model_->make_runner(
+  const auto engine = model_->make_engine(
       {.context = 128,
        .threads = 1,
        .chunk = 128,
-       .precision = device::Precision::f32,
+       .precision = engine::Precision::f32,
        .observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t width) {
          auto& all = seen[{layer, slot}];
          all.insert(all.end(), rows, rows + tokens * width);
        }});
   for (const auto& window : evaluation_windows(*model_->tokenizer(), text_, 128, 6)) {
-    runner->forward(window, 0, device::Logits::none, nullptr);
+    engine->step({engine->make_sequence().get(), window});
   }
   const auto maximum = [&](uint32_t layer, graph::Slot slot) {
     float most = 0;

@@ -9,8 +9,9 @@
 #include <cstring>
 #include <optional>
 
+#include "backends/cpu/engine.hpp"
 #include "base/sanitized.hpp"
-#include "device/runner.hpp"
+#include "engine/one_sequence.hpp"
 #include "resident/fixture.hpp"
 
 namespace cairn::resident {
@@ -131,17 +132,17 @@ struct Report {
 };
 
 int decode(const std::string& path, bool elastic, int in, int out) {
-  device::RunnerOptions options;
+  engine::Options options;
   options.context = 64;
   options.chunk = 32;
   options.threads = 1;
   options.memory_auto = elastic;
-  const auto runner = device::make_cpu_runner(gguf::File(path), options);
-  std::vector<float> logits(runner->model().parameters.vocabulary);
+  engine::OneSequence runner(cpu::make_engine(gguf::File(path), options));
+  std::vector<float> logits(runner.vocabulary());
   const int32_t token = 1;
   for (uint32_t i = 0;; ++i) {
-    runner->forward({&token, 1}, i % 32, device::Logits::last, logits.data());
-    const Report report{runner->memory().stack};
+    runner.run({&token, 1}, i % 32, engine::Logits::last, logits.data());
+    const Report report{runner.engine->memory().stack};
     if (write(out, &report, sizeof report) != sizeof report) return 1;
     char answer;
     if (read(in, &answer, 1) != 1) return 0;

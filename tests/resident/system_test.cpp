@@ -18,7 +18,8 @@
 #include <thread>
 #include <vector>
 
-#include "device/runner.hpp"
+#include "backends/cpu/engine.hpp"
+#include "engine/one_sequence.hpp"
 #include "resident/fixture.hpp"
 #include "resident/set.hpp"
 
@@ -155,23 +156,23 @@ class StoppedDisk : public SystemTest {
     };
   }
   ~StoppedDisk() override { go(); }
-  std::unique_ptr<device::Runner> runner(uint64_t memory = 0) {
-    device::RunnerOptions options;
+  std::unique_ptr<engine::OneSequence> runner(uint64_t memory = 0) {
+    engine::Options options;
     options.context = 64;
     options.threads = 1;
     options.chunk = 16;
     options.memory = memory;
-    auto made = device::make_cpu_runner(gguf::File(stack_path()), options);
+    auto made = std::make_unique<engine::OneSequence>(cpu::make_engine(gguf::File(stack_path()), options));
     before_reading = hook_;  // the base has come
     return made;
   }
   void go() {
     if (!gone_.exchange(true)) go_.set_value();
   }
-  static void pass(device::Runner& runner) {
+  static void pass(engine::OneSequence& runner, const engine::Cancelled& cancelled = {}) {
     const std::vector<int32_t> tokens = {1, 2, 3};
-    std::vector<float> logits(runner.model().parameters.vocabulary);
-    runner.forward(tokens, 0, device::Logits::last, logits.data());
+    std::vector<float> logits(runner.vocabulary());
+    runner.run(tokens, 0, engine::Logits::last, logits.data(), cancelled);
   }
 
   std::promise<void> reading_, go_;
@@ -184,33 +185,31 @@ TEST_F(StoppedDisk, SetMemoryDoesNotWaitForTheFirstReading) {
   const auto stack = runner();
   auto first = std::async(std::launch::async, [&] { pass(*stack); });
   reading_.get_future().wait();
-  auto set = std::async(std::launch::async, [&] { stack->set_memory(uint64_t{1} << 40); });
+  auto set = std::async(std::launch::async, [&] { stack->engine->set_memory(uint64_t{1} << 40); });
   EXPECT_EQ(set.wait_for(std::chrono::seconds(20)), std::future_status::ready);
   EXPECT_EQ(first.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
   go();
   set.wait();
   first.get();
-  EXPECT_EQ(stack->memory().budget, uint64_t{1} << 40);
+  EXPECT_EQ(stack->engine->memory().budget, uint64_t{1} << 40);
 }
 
 TEST_F(StoppedDisk, ThePassThatWaitsForItCanBeCancelled) {
   const auto stack = runner();
-  stack->set_cancelled([this] { return stopped_.load(); });
-  auto first = std::async(std::launch::async, [&] { pass(*stack); });
+  auto first = std::async(std::launch::async, [&] { pass(*stack, [this] { return stopped_.load(); }); });
   EXPECT_EQ(first.wait_for(std::chrono::seconds(20)), std::future_status::ready);
   go();
   cairn::testing::expect_error(ErrorCode::cancelled, "interrupted", [&] { first.get(); });
-  stack->set_cancelled({});
   pass(*stack);
-  EXPECT_EQ(stack->memory().stack, pages(stack->memory().stack_all));
+  EXPECT_EQ(stack->engine->memory().stack, pages(stack->engine->memory().stack_all));
 }
 
 TEST_F(StoppedDisk, NoLimitChosenBeforeTheFirstPassStays) {
   go();
   const auto stack = runner(uint64_t{1} << 40);
-  stack->set_memory(0);
+  stack->engine->set_memory(0);
   pass(*stack);
-  EXPECT_EQ(stack->memory().budget, 0u);
+  EXPECT_EQ(stack->engine->memory().budget, 0u);
 }
 
 // Half a block that came before the failure is no memory in use.

@@ -20,14 +20,13 @@ constexpr uint32_t kWindow = 64, kWindows = 6;
 class Vocabulary : public SmallStack {
  protected:
   // KL from one file's predictions to another's, nats a token.
-  static double divergence(const std::string& from, const std::string& to, device::Precision precision) {
+  static double divergence(const std::string& from, const std::string& to, engine::Precision precision) {
     ThreadPool pool(1);
     const auto a = llm::Model::load(path(from)), b = llm::Model::load(path(to));
-    const device::RunnerOptions options{
-        .context = kWindow, .threads = 1, .chunk = kWindow, .precision = precision};
-    const auto reference = a->make_runner(options), runner = b->make_runner(options);
+    const engine::Options options{.context = kWindow, .threads = 1, .chunk = kWindow, .precision = precision};
+    const auto reference = a->make_engine(options), engine = b->make_engine(options);
     const auto windows = llm::evaluation_windows(*a->tokenizer(), text_, kWindow, kWindows);
-    return llm::Evaluator(*runner, pool).agreement(*reference, windows).mean_kl;
+    return llm::Evaluator(*engine, pool).agreement(*reference, windows).mean_kl;
   }
 };
 
@@ -50,7 +49,7 @@ TEST_F(Vocabulary, CostsWhatNoiseCosts) {
   const size_t width = sources.front().tensor->row_elements();
   for (size_t i = 0; i < width; ++i) trace += static_cast<double>(cost.moments[i * width + i]);
   const double predicted = 0.5 * trace * static_cast<double>(kNoise * kNoise);
-  const double found = divergence("model.gguf", "noisy.gguf", device::Precision::f32);
+  const double found = divergence("model.gguf", "noisy.gguf", engine::Precision::f32);
   EXPECT_GT(found, 0.7 * predicted);
   EXPECT_LT(found, 1.4 * predicted);
   // The text's words are looked up; most of the vocabulary never is.
@@ -77,9 +76,9 @@ TEST_F(Vocabulary, AsPlanesRunsLikeWhatItRestores) {
   write_prefix(reader, half, path("half.gguf"));
   write_restored(reader, half, path("restored.gguf"), pool);
   // The stack's activations are rounded to 8 bits, those of the other are not.
-  EXPECT_LT(divergence("restored.gguf", "half.gguf", device::Precision::standard), 2e-3);
-  const double coarse = divergence("model.gguf", "half.gguf", device::Precision::f32);
-  EXPECT_LT(divergence("model.gguf", "stack.gguf", device::Precision::f32), coarse / 2);
+  EXPECT_LT(divergence("restored.gguf", "half.gguf", engine::Precision::standard), 2e-3);
+  const double coarse = divergence("model.gguf", "half.gguf", engine::Precision::f32);
+  EXPECT_LT(divergence("model.gguf", "stack.gguf", engine::Precision::f32), coarse / 2);
 }
 
 TEST_F(Vocabulary, AutomaticallyAsPlanesOnlyWhereItIsMostOfTheModel) {

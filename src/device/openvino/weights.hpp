@@ -5,8 +5,8 @@
 #include <memory>
 #include <string>
 
+#include "base/buffer.hpp"
 #include "device/accelerator.hpp"
-#include "device/cpu/buffer.hpp"
 #include "device/openvino/ir.hpp"
 #include "device/openvino/sealed_file.hpp"
 
@@ -37,7 +37,7 @@ class Weights {
  private:
   Weights(const GraphShape& shape, SealedFile file) : layout_(shape), file_(std::move(file)) {}
   WeightLayout layout_;
-  cpu::Buffer memory_;
+  Buffer memory_;
   SealedFile file_;
 };
 

@@ -75,12 +75,15 @@ HWY_INLINE void sum_heads(const KvRows& values, uint32_t begin, size_t count, si
                           const float* HWY_RESTRICT weights, float* HWY_RESTRICT out) {
   VF acc[Heads][Parts];
   CAIRN_UNROLL(Heads, h, CAIRN_UNROLL(Parts, v, acc[h][v] = hn::Zero(df)));
-  for (size_t key = 0; key < count; ++key) {
+  for (size_t key = 0; key < count;) {
     const auto* row = row_of<Rows>(values, begin + key, n);
-    VF w[Heads];
-    CAIRN_UNROLL(Heads, h, w[h] = hn::Set(df, weights[h * count + key]));
-    CAIRN_UNROLL(Parts, v, const VF x = load_part<Rows>(row, at + v * kLanes, n);
-                 CAIRN_UNROLL(Heads, h, acc[h][v] = hn::MulAdd(x, w[h], acc[h][v])));
+    const size_t left = kPagePositions - (begin + key) % kPagePositions;  // of the page
+    for (const size_t stop = count - key < left ? count : key + left; key < stop; ++key, row += n) {
+      VF w[Heads];
+      CAIRN_UNROLL(Heads, h, w[h] = hn::Set(df, weights[h * count + key]));
+      CAIRN_UNROLL(Parts, v, const VF x = load_part<Rows>(row, at + v * kLanes, n);
+                   CAIRN_UNROLL(Heads, h, acc[h][v] = hn::MulAdd(x, w[h], acc[h][v])));
+    }
   }
   CAIRN_UNROLL(Heads, h,
                CAIRN_UNROLL(Parts, v, const size_t from = at + v * kLanes;
@@ -139,7 +142,7 @@ void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values
     maxima[head] = top;
     sums[head] = total + hn::GetLane(hn::SumOfLanes(df, totals));
     if (values.format == KvFormat::i8) {
-      for (key = 0; key < count; ++key) scores[key] *= values.scales[begin + key];
+      for (key = 0; key < count; ++key) scores[key] *= scale_of(values, begin + key);
     }
   }
   with_format(values.format, [&](auto rows) HWY_ATTR {
@@ -204,20 +207,21 @@ void store_row(KvFormat format, const float* row, size_t n, void* out, float* sc
   store_elements(format, row, n, inverse_of(largest), out);
 }
 
-void store_tile(KvFormat format, const float* x, size_t n, size_t tokens, void* out, float* scales) {
+void store_tile(KvFormat format, const float* x, size_t n, size_t lane, size_t tokens, void* out,
+                float* scales) {
   constexpr size_t kPart = 16 * kLanes;  // of a row: it is transposed through the stack
   const size_t bytes = format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1;
   float largest[kTile] = {};
   if (format == KvFormat::i8) {
     for (size_t v = 0; v < kTile; v += kLanes) largest_lanes(x + v, n, largest + v);
-    for (size_t t = 0; t < tokens; ++t) scales[t] = largest[t] / 127;
+    for (size_t t = 0; t < tokens; ++t) scales[t] = largest[lane + t] / 127;
   }
   for (size_t t = 0; t < tokens; ++t) {
     for (size_t begin = 0; begin < n; begin += kPart) {
       const size_t count = n - begin < kPart ? n - begin : kPart;
       float row[kPart];
-      for (size_t i = 0; i < count; ++i) row[i] = x[(begin + i) * kTile + t];
-      store_elements(format, row, count, inverse_of(largest[t]),
+      for (size_t i = 0; i < count; ++i) row[i] = x[(begin + i) * kTile + lane + t];
+      store_elements(format, row, count, inverse_of(largest[lane + t]),
                      static_cast<char*>(out) + (t * n + begin) * bytes);
     }
   }

@@ -127,7 +127,7 @@ HWY_INLINE float pack_keys(const AttentionShape& shape, const KvRows& cache, con
     VF scale = hn::Mul(norm, hn::Set(df, shape.scale / kNorm));
     if constexpr (Rows::kScaled) {
       for (size_t i = 0; i < kLanes; ++i)
-        s.key_scales[key + i] = key + i < count ? cache.scales[block.begin + key + i] : 0;
+        s.key_scales[key + i] = key + i < count ? scale_of(cache, block.begin + key + i) : 0;
       scale = hn::Mul(scale, hn::LoadU(df, s.key_scales + key));
     }
     poison = hn::MulAdd(scale, hn::Zero(df), poison);
@@ -158,7 +158,7 @@ HWY_INLINE void pack_value_columns(const KvRows& cache, const KeyBlock& block, s
   const VF magic = hn::Set(df, kRound);
   const auto at = [&](size_t key, size_t i) HWY_ATTR {
     const VF x = load_part<Rows>(row_of<Rows>(cache, block.begin + key, n), d + i * kLanes, n);
-    return Rows::kScaled ? hn::Mul(x, hn::Set(df, cache.scales[block.begin + key])) : x;
+    return Rows::kScaled ? hn::Mul(x, hn::Set(df, scale_of(cache, block.begin + key))) : x;
   };
   VF squares[Count];
   CAIRN_UNROLL(Count, i, squares[i] = hn::Zero(df));

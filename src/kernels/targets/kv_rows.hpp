@@ -47,7 +47,8 @@ HWY_INLINE VF load_part(const typename Rows::Element* row, size_t i, size_t n) {
 
 template <class Rows>
 HWY_INLINE const typename Rows::Element* row_of(const KvRows& cache, size_t position, size_t n) {
-  return static_cast<const typename Rows::Element*>(cache.rows) + position * n;
+  const std::byte* page = cache.pages[position / kPagePositions] + cache.rows;
+  return reinterpret_cast<const typename Rows::Element*>(page) + position % kPagePositions * n;
 }
 
 // body(elements' index, how many, their floats) for each vector of row `position`.
@@ -75,7 +76,9 @@ HWY_INLINE void with_format(KvFormat format, const Body& body) {
 }
 
 HWY_INLINE float scale_of(const KvRows& cache, size_t position) {
-  return cache.format == KvFormat::i8 ? cache.scales[position] : 1.0f;
+  if (cache.format != KvFormat::i8) return 1.0f;
+  const std::byte* page = cache.pages[position / kPagePositions] + cache.scales;
+  return reinterpret_cast<const float*>(page)[position % kPagePositions];
 }
 
 HWY_INLINE void store(VF x, size_t count, float* out) {

@@ -1,0 +1,238 @@
+#include <algorithm>
+#include <cstring>
+
+#include "backends/cpu/executor.hpp"
+
+namespace cairn::cpu {
+
+using graph::OpKind;
+using graph::Slot;
+
+float* ChunkExecutor::tile(Slot slot, size_t index) const {
+  return slots_[index_of(slot)] + index * strides_[index_of(slot)];
+}
+
+kernels::ActivationTile ChunkExecutor::quantized(Slot slot, size_t index) const {
+  const size_t k = machine_.model.width(slot);
+  return kernels::activation_tile(
+      machine_.gemm, quantized_[index_of(slot)] + index * kernels::activation_bytes(machine_.gemm, k), k);
+}
+
+void ChunkExecutor::begin(PagedSequence& sequence, std::span<const int32_t> tokens, uint32_t position) {
+  sequence_ = &sequence;
+  tokens_ = tokens.size();
+  tiles_ = (tokens_ + tile_tokens_ - 1) / tile_tokens_;
+  position_ = position;
+  embed(tokens);
+}
+
+void ChunkExecutor::run(PagedSequence& sequence, std::span<const int32_t> tokens, uint32_t position) {
+  begin(sequence, tokens, position);
+  run_steps(machine_.plan.layers, nullptr);
+}
+
+void ChunkExecutor::embed(std::span<const int32_t> tokens) {
+  machine_.pool.run(tiles_, [&](size_t thread, size_t index) {
+    for (size_t lane = 0; lane < tile_tokens_; ++lane) {
+      const size_t token = index * tile_tokens_ + lane;
+      const uint32_t at = position_ + static_cast<uint32_t>(std::min(token, tokens.size() - 1));
+      for (size_t i = 0; i < machine_.plan.ropes.size(); ++i) {
+        const graph::Rope& rope = machine_.plan.ropes[i];
+        const size_t offset = index * (rope.dims / 2) * tile_tokens_ + lane;
+        rope_table(rope, machine_.plan.rope_factors[i], at, tile_tokens_, cosines_[i] + offset,
+                   sines_[i] + offset);
+      }
+    }
+    for (const BoundOp& bound : machine_.plan.embed) {
+      if (bound.op.kind != OpKind::embed) {
+        run_float_op(bound, index);
+        continue;
+      }
+      const Matrix& matrix = bound.matrix;
+      float* row = threads_[thread].row;
+      float* out = tile(bound.op.output, index);
+      for (size_t lane = 0; lane < tile_tokens_; ++lane) {
+        // Lanes past the end repeat the last token: finite numbers that nobody reads.
+        const size_t token = std::min(index * tile_tokens_ + lane, tokens.size() - 1);
+        read_row(machine_.plan, machine_.planes, matrix, static_cast<uint32_t>(tokens[token]),
+                 threads_[thread].mixing, row);
+        for (size_t f = 0; f < matrix.k; ++f) out[f * tile_tokens_ + lane] = row[f];
+      }
+    }
+  });
+}
+
+void ChunkExecutor::run_steps(std::span<const Step> steps, float* logits) {
+  for (const Step& step : steps) {
+    if (machine_.between_steps) machine_.between_steps();
+    if (machine_.plan.set != nullptr) machine_.plan.set->boundary();
+    if (step.kind == StepKind::linears) {
+      if (logits == nullptr && machine_.observer != nullptr) observe(step);
+      run_linears(step, machine_.pool, logits);
+    } else {
+      run_step(step, machine_.pool);
+    }
+  }
+}
+
+void ChunkExecutor::run_step(const Step& step, ThreadPool& pool) {
+  switch (step.kind) {
+    case StepKind::floats:
+      run_floats(step, pool);
+      break;
+    case StepKind::linears:
+      run_linears(step, pool, nullptr);
+      break;
+    case StepKind::attention:
+      store_keys(step, pool);
+      attend(step, pool);
+      break;
+  }
+}
+
+void ChunkExecutor::observe(const Step& step) {
+  const Slot slot = step.ops.front().op.input;
+  const size_t width = machine_.model.width(slot);
+  std::vector<float> rows(tokens_ * width);
+  for (size_t token = 0; token < tokens_; ++token) {
+    const float* from = tile(slot, token / tile_tokens_) + token % tile_tokens_;
+    for (size_t f = 0; f < width; ++f) rows[token * width + f] = from[f * tile_tokens_];
+  }
+  (*machine_.observer)(step.layer, slot, rows.data(), tokens_, width);
+}
+
+void ChunkExecutor::run_floats(const Step& step, ThreadPool& pool) {
+  pool.run(tiles_, [&](size_t, size_t index) {
+    for (const BoundOp& bound : step.ops) run_float_op(bound, index);
+  });
+}
+
+void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
+  const kernels::VectorKernels& v = machine_.vector;
+  const graph::Op& op = bound.op;
+  const size_t width = machine_.model.width(op.input), all = width * tile_tokens_;
+  float* in = tile(op.input, index);
+  float* out = op.output == Slot::none ? in : tile(op.output, index);
+  switch (op.kind) {
+    case OpKind::scale:
+      v.scale(in, op.factor, all, out);
+      break;
+    case OpKind::norm_rms: {
+      const size_t heads = std::max(1u, op.heads), each = width / heads;
+      for (size_t h = 0; h < heads; ++h) {
+        v.tile_norm_rms(in + h * each * tile_tokens_, bound.weight->data(), op.epsilon, each,
+                        out + h * each * tile_tokens_);
+      }
+      break;
+    }
+    case OpKind::norm_layer:
+      v.tile_norm_layer(in, bound.weight->data(), bound.bias, op.epsilon, width, out);
+      break;
+    case OpKind::rope: {
+      const size_t each = width / op.heads, table = index * (op.rope.dims / 2) * tile_tokens_;
+      for (size_t h = 0; h < op.heads; ++h) {
+        v.tile_rope(in + h * each * tile_tokens_, op.rope.dims, op.rope.neox,
+                    cosines_[bound.rope_table] + table, sines_[bound.rope_table] + table);
+      }
+      break;
+    }
+    case OpKind::gate:
+      v.gate(unary(op.activation), in, tile(op.input2, index), all, out);
+      break;
+    case OpKind::activate:
+      v.activate(unary(op.activation), in, all, out);
+      break;
+    case OpKind::add:
+      v.add(in, tile(op.input2, index), all, out);
+      break;
+    case OpKind::softcap:
+      v.softcap(in, op.factor, all, out);
+      break;
+    case OpKind::rotate: {
+      if (out != in) std::memcpy(out, in, all * sizeof(float));
+      const size_t block = op.block == 0 ? width : op.block;
+      v.tile_hadamard(out, block, width / block);
+      break;
+    }
+    case OpKind::quantize:
+      if (quantized_[index_of(op.input)] != nullptr) {
+        machine_.gemm.quantize_tile(in, width, quantized(op.input, index));
+      }
+      break;
+    case OpKind::embed:
+    case OpKind::linear:
+    case OpKind::attention:
+      break;  // steps of their own
+  }
+}
+
+void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
+  const graph::HyperParameters& p = machine_.model.parameters;
+  const size_t n = p.head_size, head_floats = n * tile_tokens_;
+  pool.run(tiles_, [&](size_t, size_t index) {
+    const size_t lanes = std::min(tile_tokens_, tokens_ - index * tile_tokens_);
+    const uint32_t at = position_ + static_cast<uint32_t>(index * tile_tokens_);
+    if (machine_.means && !(*machine_.means)[step.layer].empty()) {
+      const std::vector<float>& mean = (*machine_.means)[step.layer];
+      float* keys = tile(Slot::key, index);
+      for (size_t i = 0; i < mean.size(); ++i) {
+        for (size_t t = 0; t < tile_tokens_; ++t) keys[i * tile_tokens_ + t] -= mean[i];
+      }
+    }
+    // A tile may go on in the next page.
+    for (size_t lane = 0; lane < lanes;) {
+      const uint32_t position = at + static_cast<uint32_t>(lane);
+      const size_t count =
+          std::min<size_t>(lanes - lane, kernels::kPagePositions - position % kernels::kPagePositions);
+      for (uint32_t head = 0; head < p.kv_heads; ++head) {
+        const PagedSequence::Place k = sequence_->key(step.layer, head, position);
+        const PagedSequence::Place v = sequence_->value(step.layer, head, position);
+        machine_.attention.store_tile(machine_.kv, tile(Slot::key, index) + head * head_floats, n, lane,
+                                      count, k.row, k.scale);
+        machine_.attention.store_tile(machine_.kv, tile(Slot::value, index) + head * head_floats, n, lane,
+                                      count, v.row, v.scale);
+      }
+      lane += count;
+    }
+  });
+}
+
+void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
+  const graph::HyperParameters& p = machine_.model.parameters;
+  const kernels::AttentionShape shape = attention_shape(p, step.ops.front().op);
+  const size_t head_floats = shape.head_size * tile_tokens_;
+  const size_t together = query_tiles(shape), runs = (tiles_ + together - 1) / together;
+  pool.run(runs * p.kv_heads, [&](size_t thread, size_t task) {
+    const size_t index = (runs - 1 - task / p.kv_heads) * together;  // the longest first
+    const uint32_t head = static_cast<uint32_t>(task % p.kv_heads);
+    const size_t offset = head * shape.group * head_floats;
+    machine_.attention.tiles(shape, sequence_->keys(step.layer, head), sequence_->values(step.layer, head),
+                             position_ + static_cast<uint32_t>(index * tile_tokens_),
+                             std::min(together * tile_tokens_, tokens_ - index * tile_tokens_),
+                             tile(Slot::query, index) + offset, tile(Slot::context, index) + offset,
+                             strides_[index_of(Slot::query)], threads_[thread].attention);
+  });
+}
+
+void ChunkExecutor::take_hidden(const ChunkExecutor& from) {
+  tokens_ = from.tokens_;
+  tiles_ = from.tiles_;
+  position_ = from.position_;
+  for (const Slot s : {Slot::hidden, Slot::branch, Slot::branch2}) {
+    if (slots_[index_of(s)] == nullptr) continue;
+    std::memcpy(slots_[index_of(s)], from.slots_[index_of(s)],
+                tiles_ * strides_[index_of(s)] * sizeof(float));
+  }
+}
+
+void ChunkExecutor::hand_over(size_t token, RowExecutor& to) {
+  const size_t index = token / tile_tokens_, lane = token % tile_tokens_;
+  for (const Slot s : {Slot::hidden, Slot::branch, Slot::branch2}) {
+    if (slots_[index_of(s)] == nullptr) continue;
+    const float* from = tile(s, index) + lane;
+    float* out = to.slot(s);
+    for (size_t f = 0; f < machine_.model.width(s); ++f) out[f] = from[f * tile_tokens_];
+  }
+}
+
+}  // namespace cairn::cpu

@@ -1,0 +1,269 @@
+#include "backends/cpu/engine.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <mutex>
+
+#include "backends/cpu/executor.hpp"
+#include "base/byte_size.hpp"
+#include "base/error.hpp"
+#include "base/memory_pressure.hpp"
+#include "formats/stack_file.hpp"
+#include "kernels/kernels.hpp"
+#include "resident/account.hpp"
+
+namespace cairn::cpu {
+namespace {
+
+using engine::Logits;
+using engine::Slice;
+using resident::Account;
+
+// --precision f32 is what other modes are measured against: its cache rounds nothing either, unless int8 was
+// asked for.
+kernels::KvFormat kv_format(const engine::Options& options) {
+  if (options.kv == engine::KvType::i8) return kernels::KvFormat::i8;
+  return options.precision == engine::Precision::f32 ? kernels::KvFormat::f32 : kernels::KvFormat::f16;
+}
+
+// The weights of a step, which may be cut while they are read: check() before its results are used.
+class Reading {
+ public:
+  explicit Reading(const gguf::File& file) : file_(file) {
+    file_.require_whole();
+    file_.tolerate_losses(true);
+  }
+  ~Reading() { file_.tolerate_losses(false); }
+  Reading(const Reading&) = delete;
+  Reading& operator=(const Reading&) = delete;
+  void check() const { file_.require_read(); }
+
+ private:
+  const gguf::File& file_;
+};
+
+class CpuEngine final : public engine::Engine {
+ public:
+  CpuEngine(const gguf::File& file, const engine::Options& options)
+      : file_(file),
+        model_(graph::load(file_)),
+        target_(kernels::default_target()),
+        options_(options),
+        pool_(options.pool ? options.pool
+                           : std::make_shared<ThreadPool>(options.threads == 0 ? usable_processors()
+                                                                               : options.threads)),
+        set_(stack::is_stack(file_) ? std::make_shared<resident::Set>(file_) : nullptr),
+        plan_(file_, model_, target_, options.precision == engine::Precision::f32, set_.get()),
+        sequences_(model_, kv_format(options), file_.path()),
+        machine_{model_,
+                 plan_,
+                 kernels::gemm_kernels(target_),
+                 kernels::vector_kernels(target_),
+                 kernels::attention_kernels(target_),
+                 *pool_,
+                 sequences_.format(),
+                 options_.observer ? &options_.observer : nullptr,
+                 [this] { engine::throw_if(*cancelled_); }},
+        rows_(machine_),
+        chunk_(machine_, options.chunk) {
+    if (set_) account_.join(set_);
+  }
+  ~CpuEngine() override {
+    if (set_) account_.leave(*set_);
+  }
+
+  const graph::Model& model() const override { return model_; }
+  uint32_t context() const override { return options_.context; }
+  uint32_t chunk() const override { return options_.chunk; }
+  uint32_t rows() const override { return std::min<uint32_t>(RowExecutor::kMostRows, options_.chunk); }
+  uint64_t kv_bytes() const override { return sequences_.bytes(); }
+  uint64_t scratch_bytes() const override { return rows_.scratch_bytes() + chunk_.scratch_bytes(); }
+  ThreadUse thread_use() const override { return pool_->use(); }
+
+  std::unique_ptr<engine::Sequence> make_sequence() override { return sequences_.make(); }
+
+  void step(std::span<const Slice> slices, const engine::Cancelled& cancelled) override {
+    const std::lock_guard lock(one_step_);
+    cancelled_ = &cancelled;
+    sequences_.step(*this, slices, [&] {
+      prepare(slices);
+      run(slices);
+    });
+  }
+
+  void reserve(engine::Sequence& sequence, uint32_t tokens) override {
+    const std::lock_guard lock(one_step_);
+    cancelled_ = &never_;
+    make_room(sequences_.own(sequence).coming(tokens), 0);
+    sequences_.extend(sequence, tokens);
+  }
+
+  bool elastic() const override { return set_ != nullptr; }
+  void set_memory(uint64_t bytes) override {
+    if (!set_) return Engine::set_memory(bytes);
+    if (bytes != 0) check_budget(bytes, 0);
+    const std::lock_guard lock(choosing_);
+    chosen_ = true;
+    options_.memory = bytes;  // what the first step would otherwise set is overridden
+    options_.memory_auto = false;
+    account_.set_budget(bytes == 0 ? resident::kUnlimited : bytes);
+  }
+  void set_memory_auto() override {
+    if (!set_) return Engine::set_memory(0);
+    const std::lock_guard lock(choosing_);
+    options_.memory = 0;
+    options_.memory_auto = true;
+    if (chosen_) account_.govern();
+  }
+  engine::MemoryStatus memory() const override {
+    if (!set_) return {};
+    const std::lock_guard lock(choosing_);
+    const resident::Status s = set_->status();
+    const uint64_t budget = account_.budget();
+    return {budget == resident::kUnlimited ? options_.memory : budget,
+            account_.governed() || options_.memory_auto,
+            resident_memory(),
+            s.resident_bytes,
+            s.block_bytes,
+            s.bytes_read,
+            s.bits,
+            s.problems};
+  }
+
+ private:
+  void check_budget(uint64_t bytes, uint64_t coming) const {
+    const uint64_t least = account_.least(coming);
+    if (bytes >= least) return;
+    fail(ErrorCode::invalid_argument,
+         "{}: a budget of {} is too small: with the stack's base alone ({}) this process needs {}",
+         file_.path(), mebibytes(bytes), mebibytes(set_->base_bytes()), mebibytes(least));
+  }
+
+  // Whether its tokens are rows: unpacking panels would cost more. What is observed goes as chunks.
+  bool is_short(const Slice& slice) const {
+    return slice.tokens.size() <= RowExecutor::kMostRows && !options_.observer;
+  }
+
+  // What a step will touch for the first time has its room before it starts.
+  void prepare(std::span<const Slice> slices) {
+    uint64_t tokens = 0;
+    for (const Slice& slice : slices) {
+      if (!is_short(slice)) tokens = std::max<uint64_t>(tokens, slice.tokens.size());
+    }
+    const uint64_t scratch =
+        tokens == 0
+            ? 0
+            : chunk_.scratch_bytes() * std::min<uint64_t>(tokens + 31, options_.chunk) / options_.chunk;
+    make_room(sequences_.coming(slices), scratch - std::min(scratch, scratch_touched_));
+    scratch_touched_ = std::max(scratch_touched_, scratch);
+    for (const Slice& slice : slices)
+      sequences_.extend(*slice.sequence, static_cast<uint32_t>(slice.tokens.size()));
+  }
+
+  void make_room(uint64_t pages, uint64_t scratch) {
+    const bool first = set_ && !opened_;
+    // The tokenizer and whatever else was made meanwhile is in memory now: only now is it known what is left.
+    if (first) choose_budget(pages + scratch);
+    if (pages > 0 && account_.budget() != resident::kUnlimited && !account_.governed() &&
+        account_.least(pages) > account_.budget()) {
+      fail(ErrorCode::out_of_memory,
+           "{}: the budget of {} has no room for {} more of keys and values: with the stack's base alone "
+           "this process would need {}",
+           file_.path(), mebibytes(account_.budget()), mebibytes(pages), mebibytes(account_.least(pages)));
+    }
+    account_.before_pass(pages + scratch);
+    if (!first) return;
+    // Nothing is held while the stack is read: set_memory may come at any time and change what is waited for.
+    while (!set_->wait_until_read(std::chrono::milliseconds(50))) engine::throw_if(*cancelled_);
+    opened_ = true;
+  }
+
+  // What the options say, unless somebody has called set_memory already.
+  void choose_budget(uint64_t coming) {
+    const std::lock_guard lock(choosing_);
+    if (chosen_) return;
+    if (options_.memory_auto) {
+      account_.govern();
+    } else if (options_.memory != 0) {
+      check_budget(options_.memory, coming);
+      account_.set_budget(options_.memory);
+    } else if (account_.budget() == resident::kUnlimited && !account_.governed()) {
+      account_.set_budget(resident::kUnlimited);
+    }
+    chosen_ = true;
+  }
+
+  void run(std::span<const Slice> slices) {
+    const Reading reading(file_);
+    const resident::Pass pass(set_.get());
+    const size_t vocabulary = model_.parameters.vocabulary;
+    std::vector<Row> rows;
+    for (const Slice& slice : slices) {
+      if (!is_short(slice)) continue;
+      PagedSequence& sequence = sequences_.own(*slice.sequence);
+      for (size_t i = 0; i < slice.tokens.size(); ++i) {
+        const bool last = i + 1 == slice.tokens.size();
+        float* out = slice.wanted == Logits::all            ? slice.logits + i * vocabulary
+                     : slice.wanted == Logits::last && last ? slice.logits
+                                                            : nullptr;
+        rows.push_back({&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i], out});
+      }
+    }
+    for (size_t at = 0; at < rows.size(); at += RowExecutor::kMostRows) {
+      if (at > 0) engine::throw_if(*cancelled_);
+      rows_.run(std::span(rows).subspan(at, std::min(RowExecutor::kMostRows, rows.size() - at)));
+    }
+    for (const Slice& slice : slices) {
+      if (!is_short(slice)) run_long(slice);
+    }
+    reading.check();
+  }
+
+  void run_long(const Slice& slice) {
+    PagedSequence& sequence = sequences_.own(*slice.sequence);
+    chunk_.run(sequence, slice.tokens, sequence.length());
+    if (slice.wanted == Logits::all) {
+      chunk_.run_head(slice.tokens.size(), slice.logits);
+    } else if (slice.wanted == Logits::last) {
+      chunk_.hand_over(slice.tokens.size() - 1, rows_);
+      rows_.run_head(slice.logits);
+    }
+  }
+
+  gguf::File file_;  // shares the mapping
+  graph::Model model_;
+  kernels::Target target_;
+  engine::Options options_;
+  const std::shared_ptr<ThreadPool> pool_;
+  const std::shared_ptr<resident::Set> set_;  // of a stack's blocks
+  Account& account_ = Account::process();
+  mutable std::mutex choosing_;  // of what set_memory changes from any thread: options_.memory…, chosen_
+  bool chosen_ = false;          // a budget
+  bool opened_ = false;          // the first step has waited for what it allows
+  Plan plan_;
+  const Sequences sequences_;
+  std::mutex one_step_;
+  const engine::Cancelled never_{};
+  const engine::Cancelled* cancelled_ = &never_;  // of the step that runs
+  Machine machine_;
+  RowExecutor rows_;
+  ChunkExecutor chunk_;
+  uint64_t scratch_touched_ = 0;  // bytes that have been in use
+};
+
+}  // namespace
+
+std::unique_ptr<engine::Engine> make_engine(const gguf::File& file, const engine::Options& options) {
+  if (options.context == 0 || options.chunk == 0) {
+    fail(ErrorCode::invalid_argument, "context ({}) and chunk ({}) must be at least 1", options.context,
+         options.chunk);
+  }
+  engine::warn_of_fixed_memory(file, options);
+  engine::Options sensible = options;
+  sensible.chunk = std::min(options.chunk, options.context);
+  return std::make_unique<CpuEngine>(file, sensible);
+}
+
+}  // namespace cairn::cpu

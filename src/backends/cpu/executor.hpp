@@ -1,0 +1,208 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "backends/cpu/key_means.hpp"
+#include "backends/cpu/plan.hpp"
+#include "backends/cpu/planes.hpp"
+#include "backends/cpu/sequence.hpp"
+#include "base/buffer.hpp"
+#include "base/thread_pool.hpp"
+#include "engine/engine.hpp"
+#include "kernels/planes.hpp"
+#include "kernels/static_int8.hpp"
+#include "kernels/vector.hpp"
+
+namespace cairn::cpu {
+
+// What both ways of running a plan share.
+struct Machine {
+  const graph::Model& model;
+  const Plan& plan;
+  const kernels::GemmKernels& gemm;
+  const kernels::VectorKernels& vector;
+  const kernels::AttentionKernels& attention;
+  ThreadPool& pool;
+  kernels::KvFormat kv;
+  const engine::InputObserver* observer = nullptr;
+  std::function<void()> between_steps{};  // of a chunk; may throw to leave it
+  const kernels::PlaneKernels& planes = kernels::plane_kernels(plan.target());
+  const kernels::StaticKernels& exact = kernels::static_kernels(plan.target());
+  std::shared_ptr<const KeyMeans> means = key_means(model, plan, kv);
+};
+
+kernels::Unary unary(graph::Activation activation);
+kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters, const graph::Op& op);
+// cos and sin of one position for all pairs of a RoPE: [dims / 2] each, `stride` floats apart.
+void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint32_t position, size_t stride,
+                float* cosines, float* sines);
+// Whether any op of the model writes the slot.
+bool uses(const Plan& plan, graph::Slot slot);
+// Tiles of queries in one call: enough heads to be worth the keys' conversion, few enough to share among
+// threads. It does not depend on their number: blocks of keys are rounded together, and results shall not
+// change with it.
+size_t query_tiles(const kernels::AttentionShape& shape);
+
+constexpr size_t index_of(graph::Slot slot) {
+  return static_cast<size_t>(slot);
+}
+
+// One token of one sequence.
+struct Row {
+  PagedSequence* sequence;  // that has a page for the position
+  uint32_t position;
+  int32_t token;
+  float* logits;  // [vocabulary], or null
+};
+
+// Few rows at a time: vectors of [features], products as matrix × vector straight from the file's blocks,
+// each block read once for all rows. What a row computes does not depend on the others: a row's arithmetic is
+// that of a row alone.
+class RowExecutor {
+ public:
+  static constexpr size_t kMostRows = 8;
+
+  explicit RowExecutor(const Machine& machine);
+  // Runs 1 … kMostRows rows through the layers, writes their keys and values, and runs the head on those that
+  // want logits. Rows of one sequence may see each other: a row's keys are there before any row looks.
+  void run(std::span<const Row> rows);
+  // Runs the head alone on the slots that another executor filled.
+  void run_head(float* logits);
+  float* slot(graph::Slot slot, size_t row = 0) { return slots_[row] + at_[index_of(slot)]; }
+  uint64_t scratch_bytes() const { return row_bytes_; }
+
+ private:
+  static constexpr size_t kSlots = static_cast<size_t>(graph::Slot::count);
+  struct Part;  // of a row's attention
+
+  void run_steps(std::span<const Step> steps);
+  template <class Body>
+  void each_row(const Body& body) {
+    if (count_ == 1) return body(active_[0]);
+    machine_.pool.run(count_, [&](size_t, size_t i) { body(active_[i]); });
+  }
+  void run_float_op(const BoundOp& bound, size_t row);
+  void run_floats(const Step& step);
+  void run_linears(const Step& step);
+  void gather(const Step& step);
+  void multiply(const Step& step, const BoundOp& bound, size_t first, size_t count, size_t thread);
+  void run_planes(const Step& step);
+  void multiply_planes(const Step& step, size_t op, uint32_t group, const resident::Matrix* next,
+                       size_t thread);
+  void run_attention(const Step& step);
+  void store_keys(const Step& step, size_t row);
+  void merge_parts(const kernels::AttentionShape& shape, size_t row, const Part* parts, size_t count);
+  void quantize(graph::Slot slot, size_t row);
+  void quantize_residual(graph::Slot slot, size_t row);
+  float* output(graph::Slot slot, size_t row) {
+    return slot == graph::Slot::logits ? rows_[row].logits : this->slot(slot, row);
+  }
+
+  const Machine machine_;
+  size_t row_bytes_ = 0;
+  Buffer memory_;
+  std::array<size_t, kSlots> at_{};  // floats from a row's begin
+  std::array<float*, kMostRows> slots_{};
+  std::array<std::array<kernels::QuantizedVector, kSlots>, kMostRows> quantized_{};
+  std::array<kernels::QuantizedVector, kMostRows> residual_{};  // of the head's input, which takes 16 bits
+  std::array<float*, kMostRows> residual_floats_{};
+  std::array<std::vector<float*>, kMostRows> cosines_, sines_;
+  std::array<PlanesInput, kMostRows> planes_;
+  // A step's input, of the active rows one after the other.
+  std::array<kernels::QuantizedVector, kMostRows> x_{}, rest_{};
+  std::array<kernels::PlaneVector, kMostRows> planes_x_{};
+  std::vector<std::vector<float>> dequantized_;  // a thread's row, for float products
+  std::vector<float> attention_scratch_;
+
+  std::array<Row, kMostRows> rows_{};
+  std::array<size_t, kMostRows> active_{};  // the rows that the steps are run on
+  size_t count_ = 0;                        // of them
+};
+
+// A chunk of tokens in tiles: [tile][features][tile_tokens].
+class ChunkExecutor {
+ public:
+  ChunkExecutor(const Machine& machine, uint32_t most_tokens);
+  // Runs the tokens through the layers and writes their keys and values; the sequence has pages for them.
+  void run(PagedSequence& sequence, std::span<const int32_t> tokens, uint32_t position);
+
+  // The same in parts, for those who schedule a chunk's subgraphs themselves: begin() embeds the tokens,
+  // run_step runs one step on `pool`, which may have no more threads than the machine's. An attention step is
+  // store_keys, then attend; keys of earlier chunks must have been stored by then.
+  void begin(PagedSequence& sequence, std::span<const int32_t> tokens, uint32_t position);
+  void run_step(const Step& step, ThreadPool& pool);
+  void store_keys(const Step& step, ThreadPool& pool);
+  void attend(const Step& step, ThreadPool& pool);
+  // Takes over the state that the head reads from a chunk of the same model and size.
+  void take_hidden(const ChunkExecutor& from);
+  size_t tokens() const { return tokens_; }
+  size_t tiles() const { return tiles_; }
+  float* tile(graph::Slot slot, size_t index) const;
+
+  // After run(): copies one token's hidden state and pending branches into the slots of `to`'s first row.
+  void hand_over(size_t token, RowExecutor& to);
+  // After run(): the head on all tokens; logits: [tokens][vocabulary].
+  void run_head(size_t tokens, float* logits);
+  uint64_t scratch_bytes() const;
+
+ private:
+  // Tiles [begin, end) of a group of the step's matrix `op`; ops that follow it and share the matrix take
+  // part.
+  struct PlanesTask {
+    size_t op, ops;
+    uint32_t group, begin, end;
+  };
+  kernels::ActivationTile quantized(graph::Slot slot, size_t index) const;
+  void embed(std::span<const int32_t> tokens);
+  void run_steps(std::span<const Step> steps, float* logits);
+  void run_floats(const Step& step, ThreadPool& pool);
+  void run_float_op(const BoundOp& bound, size_t index);
+  void run_linears(const Step& step, ThreadPool& pool, float* logits);
+  void multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
+                float* logits);
+  void prepare_planes(const Step& step, ThreadPool& pool);
+  void run_planes(const Step& step, ThreadPool& pool, float* logits);
+  void multiply_planes(const Step& step, const PlanesTask& task, size_t thread, float* logits);
+  void multiply_stored_rows(const Step& step, const PlanesTask& task, size_t thread, float* logits);
+  void scatter(const Step& step, const PlanesTask& task, size_t first, size_t rows, size_t index,
+               const float* from, float* logits);
+  kernels::ActivationTile residual(size_t k, size_t index) const;
+  void quantize_residual(graph::Slot slot, size_t index, float* rest);
+  void observe(const Step& step);
+
+  const Machine machine_;
+  size_t tile_tokens_, most_tiles_, tokens_ = 0, tiles_ = 0;
+  PagedSequence* sequence_ = nullptr;
+  uint32_t position_ = 0;
+  size_t panel_rows(size_t k, size_t value_bytes) const;
+  size_t value_bytes(const Step& step, const Matrix& matrix) const;
+
+  Buffer memory_;
+  std::array<float*, static_cast<size_t>(graph::Slot::count)> slots_{};
+  std::array<size_t, static_cast<size_t>(graph::Slot::count)> strides_{};      // floats a tile
+  std::array<uint8_t*, static_cast<size_t>(graph::Slot::count)> quantized_{};  // tiles of activation_bytes
+  uint8_t* planes_values_ = nullptr;  // a step's input as planes read it: [tile][k / 4][tile_tokens][4]
+  float* planes_scales_ = nullptr;    // [tile][tile_tokens]
+  float* planes_rotated_ = nullptr;   // [tile][k][tile_tokens], for float products alone
+  Buffer residual_;  // of run_head alone: tiles of its input's residuals, and a tile of floats a thread
+  std::vector<float*> cosines_, sines_;
+  struct ThreadScratch {
+    Buffer memory;
+    kernels::WeightPanel panel;
+    float* row;       // dequantised rows: one, or a panel's for float products
+    float* out;       // a block of rows of one tile, for logits and ragged ends
+    float* residual;  // as out, for the second half of 16-bit activations
+    float* attention;
+    float* rotated;   // [k][tile_tokens]: one tile of a planes step's input
+    float* identity;  // [16][tile_tokens]: a tile of rows before they are spread over several outputs
+    float* mixing;    // [Plan::rotation_scratch()]
+  };
+  std::vector<ThreadScratch> threads_;
+};
+
+}  // namespace cairn::cpu

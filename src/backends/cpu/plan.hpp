@@ -1,0 +1,88 @@
+#pragma once
+
+#include <map>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "formats/gguf.hpp"
+#include "graph/graph.hpp"
+#include "kernels/gemm.hpp"
+#include "kernels/kernels.hpp"
+#include "quantize/scheme.hpp"
+#include "resident/set.hpp"
+
+namespace cairn::cpu {
+
+// A matrix in the model file, or a run of its rows; or one of a stack's, whose rows begin at `first_row`.
+struct Matrix {
+  const kernels::EncodingKernels* encoding = nullptr;
+  const std::byte* rows_begin = nullptr;
+  size_t row_bytes = 0, rows = 0, k = 0;
+  size_t block_elements = 1;                     // of the encoding
+  const resident::Matrix* stack = nullptr;       // then `encoding` is that of its exact rows
+  const quantize::Rotation* rotation = nullptr;  // of the stack's columns; null: none
+  uint32_t first_row = 0;
+  const std::byte* row(size_t r) const { return rows_begin + r * row_bytes; }
+};
+
+// An op with its weights found. Vectors (norms, biases, RoPE factors) are copied as floats: they are small.
+struct BoundOp {
+  graph::Op op;
+  Matrix matrix{};                             // linear, embed
+  const std::vector<float>* weight = nullptr;  // norms; rope: divisors of the frequencies, or null
+  const float* bias = nullptr;                 // norm_layer, linear; null if none
+  uint32_t rope_table = 0;                     // rope: which of Plan::ropes
+};
+
+// Consecutive ops that run as one parallel region.
+enum class StepKind : uint8_t { floats, linears, attention };
+struct Step {
+  StepKind kind;
+  uint32_t layer;
+  std::vector<BoundOp> ops;
+  bool integer = false;  // linears: 8-bit activations (else float)
+  // linears: 16-bit activations, as 8 bits and 8 more of what those left. The head's errors reach the logits
+  // as they are, and its input is one vector.
+  bool fine = false;
+  bool planes = false;  // linears: all matrices are a stack's, under the same rotation
+};
+
+// The graph as the CPU runs it.
+class Plan {
+ public:
+  // set: of a stack's blocks, null for other files.
+  Plan(const gguf::File& file, const graph::Model& model, kernels::Target target, bool float_only,
+       resident::Set* set = nullptr);
+
+  // One subgraph's ops as steps.
+  std::vector<Step> steps(const std::vector<graph::Op>& ops, uint32_t layer);
+
+  kernels::Target target() const { return target_; }
+  bool any_exact() const { return any_exact_; }  // whether the model is a stack that holds exact rows
+  size_t rotation_scratch() const;               // floats that any of the matrices' rotations wants
+
+  std::vector<BoundOp> embed;
+  std::vector<Step> layers;  // of all layers, one after the other
+  std::vector<Step> head;
+  std::vector<graph::Rope> ropes;                       // the different ones
+  std::vector<const std::vector<float>*> rope_factors;  // null: none
+  resident::Set* const set;
+
+ private:
+  BoundOp bind(const graph::Op& op);
+  const std::vector<float>* vector(const std::string& name);
+  Matrix matrix(const std::string& name);
+  Matrix stack_matrix(const resident::Matrix& found);
+  bool only_planes_read(std::span<const graph::Op> ops, graph::Slot slot) const;
+
+  const gguf::File& file_;
+  kernels::Target target_;
+  bool float_only_;
+  bool any_exact_ = false;  // whether the stack holds exact rows
+  std::unordered_map<std::string, std::vector<float>> vectors_;
+  std::map<uint32_t, quantize::Rotation> rotations_;  // by width
+};
+
+}  // namespace cairn::cpu

@@ -1,0 +1,94 @@
+// Few rows' attention, each over the pages of its own sequence.
+#include <algorithm>
+#include <cmath>
+
+#include "backends/cpu/executor.hpp"
+
+namespace cairn::cpu {
+namespace {
+
+using graph::Slot;
+
+constexpr uint32_t kPart = 256;  // positions that one task reads
+
+}  // namespace
+
+// One kv head and one part of the positions; leaves sums to be merged.
+struct RowExecutor::Part {
+  size_t row;
+  uint32_t head, begin, end;
+  float* out;  // [group][head_size], maxima [group], sums [group], scratch [group][kPart]
+};
+
+void RowExecutor::store_keys(const Step& step, size_t row) {
+  const graph::HyperParameters& p = machine_.model.parameters;
+  const size_t n = p.head_size;
+  float* keys = slot(Slot::key, row);
+  const float* values = slot(Slot::value, row);
+  if (machine_.means && !(*machine_.means)[step.layer].empty()) {
+    const std::vector<float>& mean = (*machine_.means)[step.layer];
+    for (size_t i = 0; i < mean.size(); ++i) keys[i] -= mean[i];
+  }
+  for (uint32_t head = 0; head < p.kv_heads; ++head) {
+    const PagedSequence::Place k = rows_[row].sequence->key(step.layer, head, rows_[row].position);
+    const PagedSequence::Place v = rows_[row].sequence->value(step.layer, head, rows_[row].position);
+    machine_.attention.store_row(machine_.kv, keys + head * n, n, k.row, k.scale);
+    machine_.attention.store_row(machine_.kv, values + head * n, n, v.row, v.scale);
+  }
+}
+
+void RowExecutor::run_attention(const Step& step) {
+  const graph::HyperParameters& p = machine_.model.parameters;
+  const graph::Op& op = step.ops.front().op;
+  const kernels::AttentionShape shape = attention_shape(p, op);
+  const size_t n = shape.head_size, group = shape.group, each = group * (n + 2 + kPart);
+  static thread_local std::vector<Part> parts;
+  parts.clear();
+  std::array<size_t, kMostRows + 1> first{};  // of each row's parts, which are its heads' one after the other
+  for (size_t i = 0; i < count_; ++i) {
+    store_keys(step, active_[i]);
+    const uint32_t end = rows_[active_[i]].position + 1;
+    const uint32_t begin = op.window != 0 && end > op.window ? end - op.window : 0;
+    for (uint32_t head = 0; head < p.kv_heads; ++head) {
+      for (uint32_t at = begin; at < end; at += kPart)
+        parts.push_back({active_[i], head, at, std::min(end, at + kPart), nullptr});
+    }
+    first[i + 1] = parts.size();
+  }
+  attention_scratch_.resize(std::max(attention_scratch_.size(), parts.size() * each));
+  for (size_t i = 0; i < parts.size(); ++i) parts[i].out = attention_scratch_.data() + i * each;
+  const std::vector<Part>& list = parts;
+  machine_.pool.run(list.size(), [&](size_t, size_t index) {
+    const Part& part = list[index];
+    const PagedSequence& sequence = *rows_[part.row].sequence;
+    machine_.attention.token(shape, sequence.keys(step.layer, part.head),
+                             sequence.values(step.layer, part.head), part.begin, part.end,
+                             slot(Slot::query, part.row) + part.head * group * n, part.out,
+                             part.out + group * n, part.out + group * (n + 1), part.out + group * (n + 2));
+  });
+  for (size_t i = 0; i < count_; ++i)
+    merge_parts(shape, active_[i], list.data() + first[i], (first[i + 1] - first[i]) / p.kv_heads);
+}
+
+// count: of each head's parts.
+void RowExecutor::merge_parts(const kernels::AttentionShape& shape, size_t row, const Part* parts,
+                              size_t count) {
+  const size_t n = shape.head_size, group = shape.group;
+  for (size_t head = 0; head < machine_.model.parameters.kv_heads; ++head, parts += count) {
+    for (size_t q = 0; q < group; ++q) {
+      float top = -INFINITY, total = 0;
+      for (size_t i = 0; i < count; ++i) top = std::max(top, parts[i].out[group * n + q]);
+      float* out = slot(Slot::context, row) + (head * group + q) * n;
+      std::fill_n(out, n, 0.0f);
+      for (size_t i = 0; i < count; ++i) {
+        const float* from = parts[i].out;
+        const float weight = std::exp(from[group * n + q] - top);
+        total += weight * from[group * (n + 1) + q];
+        for (size_t d = 0; d < n; ++d) out[d] += weight * from[q * n + d];
+      }
+      machine_.vector.scale(out, 1 / total, n, out);
+    }
+  }
+}
+
+}  // namespace cairn::cpu

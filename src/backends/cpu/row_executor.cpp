@@ -1,0 +1,203 @@
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "backends/cpu/executor.hpp"
+
+namespace cairn::cpu {
+namespace {
+
+using graph::OpKind;
+using graph::Slot;
+
+constexpr size_t kAlign = 16;  // floats: a cache line
+
+size_t padded(size_t n) {
+  return (n + kAlign - 1) / kAlign * kAlign;
+}
+
+// Floats of a quantised vector: int8 values (with room for a whole vector beyond the end), scales, sums.
+size_t quantized_floats(size_t k) {
+  return padded(k / 4 + kAlign) + 2 * padded(k / kernels::kGroup + 1);
+}
+kernels::QuantizedVector quantized_vector(float* values, size_t k) {
+  float* scales = values + padded(k / 4 + kAlign);
+  return {reinterpret_cast<int8_t*>(values), scales, scales + padded(k / kernels::kGroup + 1)};
+}
+
+}  // namespace
+
+RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
+  // The caller owns the logits; nothing reads token ids from a slot.
+  const auto width_of = [&](size_t i) {
+    const Slot slot = static_cast<Slot>(i);
+    return slot == Slot::logits || slot == Slot::tokens ? 0 : machine.model.width(slot);
+  };
+  size_t floats = 0;
+  std::array<size_t, kSlots> quantized_at{};
+  for (size_t i = 0; i < kSlots; ++i) {
+    at_[i] = floats;
+    quantized_at[i] = floats += padded(width_of(i));
+    floats += quantized_floats(width_of(i));
+  }
+  const size_t width = machine.model.width(Slot::normed), residual_at = floats;
+  floats += padded(width) + quantized_floats(width);
+  const size_t ropes_at = floats;
+  for (const graph::Rope& rope : machine.plan.ropes) floats += 2 * padded(rope.dims / 2);
+  row_bytes_ = floats * sizeof(float);
+  memory_ = Buffer(kMostRows * row_bytes_);
+  for (size_t row = 0; row < kMostRows; ++row) {
+    float* base = slots_[row] = memory_.as<float>() + row * floats;
+    for (size_t i = 0; i < kSlots; ++i)
+      quantized_[row][i] = quantized_vector(base + quantized_at[i], width_of(i));
+    residual_floats_[row] = base + residual_at;
+    residual_[row] = quantized_vector(residual_floats_[row] + padded(width), width);
+    float* table = base + ropes_at;
+    for (const graph::Rope& rope : machine.plan.ropes) {
+      cosines_[row].push_back(table);
+      sines_[row].push_back(table + padded(rope.dims / 2));
+      table += 2 * padded(rope.dims / 2);
+    }
+    planes_[row] = PlanesInput(machine.plan);
+  }
+  size_t widest = 0;  // of float products
+  for (const std::vector<Step>* steps : {&machine.plan.layers, &machine.plan.head}) {
+    for (const Step& step : *steps) {
+      if (step.kind == StepKind::linears && !step.integer)
+        widest = std::max(widest, step.ops.front().matrix.k);
+    }
+  }
+  dequantized_.assign(machine.pool.threads(), std::vector<float>(widest));
+}
+
+void RowExecutor::run(std::span<const Row> rows) {
+  count_ = rows.size();
+  for (size_t i = 0; i < count_; ++i) {
+    rows_[i] = rows[i];
+    active_[i] = i;
+  }
+  each_row([&](size_t row) {
+    for (size_t i = 0; i < machine_.plan.ropes.size(); ++i) {
+      rope_table(machine_.plan.ropes[i], machine_.plan.rope_factors[i], rows_[row].position, 1,
+                 cosines_[row][i], sines_[row][i]);
+    }
+    for (const BoundOp& bound : machine_.plan.embed) {
+      if (bound.op.kind == OpKind::embed) {
+        read_row(machine_.plan, machine_.planes, bound.matrix, static_cast<uint32_t>(rows_[row].token),
+                 planes_[row].scratch, slot(bound.op.output, row));
+      } else {
+        run_float_op(bound, row);
+      }
+    }
+  });
+  run_steps(machine_.plan.layers);
+  count_ = 0;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (rows[i].logits != nullptr) active_[count_++] = i;
+  }
+  if (count_ > 0) run_steps(machine_.plan.head);
+}
+
+void RowExecutor::run_head(float* logits) {
+  rows_[0].logits = logits;
+  active_[0] = 0;
+  count_ = 1;
+  run_steps(machine_.plan.head);
+}
+
+void RowExecutor::run_steps(std::span<const Step> steps) {
+  for (const Step& step : steps) {
+    if (machine_.plan.set != nullptr) machine_.plan.set->boundary();
+    switch (step.kind) {
+      case StepKind::floats:
+        run_floats(step);
+        break;
+      case StepKind::linears:
+        step.planes ? run_planes(step) : run_linears(step);
+        break;
+      case StepKind::attention:
+        run_attention(step);
+        break;
+    }
+  }
+}
+
+void RowExecutor::quantize(Slot which, size_t row) {
+  const kernels::QuantizedVector& q = quantized_[row][index_of(which)];
+  machine_.vector.token_quantize(slot(which, row), machine_.model.width(which), const_cast<int8_t*>(q.values),
+                                 const_cast<float*>(q.scales), const_cast<float*>(q.sums));
+}
+
+void RowExecutor::quantize_residual(Slot which, size_t row) {
+  const kernels::QuantizedVector &q = quantized_[row][index_of(which)], &rest = residual_[row];
+  const float* x = slot(which, row);
+  const size_t k = machine_.model.width(which);
+  for (size_t i = 0; i < k; ++i) {
+    residual_floats_[row][i] = x[i] - q.scales[i / kernels::kGroup] * static_cast<float>(q.values[i]);
+  }
+  machine_.vector.token_quantize(residual_floats_[row], k, const_cast<int8_t*>(rest.values),
+                                 const_cast<float*>(rest.scales), const_cast<float*>(rest.sums));
+}
+
+void RowExecutor::run_floats(const Step& step) {
+  each_row([&](size_t row) {
+    for (const BoundOp& bound : step.ops) run_float_op(bound, row);
+  });
+}
+
+void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
+  const kernels::VectorKernels& v = machine_.vector;
+  const graph::Op& op = bound.op;
+  float* in = output(op.input, row);
+  float* out = output(op.output, row);
+  const size_t width = machine_.model.width(op.input);
+  switch (op.kind) {
+    case OpKind::scale:
+      v.scale(in, op.factor, width, out);
+      break;
+    case OpKind::norm_rms: {
+      const size_t heads = std::max(1u, op.heads), each = width / heads;
+      for (size_t h = 0; h < heads; ++h)
+        v.token_norm_rms(in + h * each, bound.weight->data(), op.epsilon, each, out + h * each);
+      break;
+    }
+    case OpKind::norm_layer:
+      v.token_norm_layer(in, bound.weight->data(), bound.bias, op.epsilon, width, out);
+      break;
+    case OpKind::rope: {
+      const size_t each = width / op.heads;
+      for (size_t h = 0; h < op.heads; ++h) {
+        v.token_rope(in + h * each, op.rope.dims, op.rope.neox, cosines_[row][bound.rope_table],
+                     sines_[row][bound.rope_table]);
+      }
+      break;
+    }
+    case OpKind::gate:
+      v.gate(unary(op.activation), in, slot(op.input2, row), width, out);
+      break;
+    case OpKind::activate:
+      v.activate(unary(op.activation), in, width, out);
+      break;
+    case OpKind::add:
+      v.add(in, slot(op.input2, row), width, out);
+      break;
+    case OpKind::softcap:
+      v.softcap(in, op.factor, width, out);
+      break;
+    case OpKind::rotate: {
+      if (out != in) std::memcpy(out, in, width * sizeof(float));
+      const size_t block = op.block == 0 ? width : op.block;
+      v.token_hadamard(out, block, width / block);
+      break;
+    }
+    case OpKind::quantize:
+      if (width % kernels::kGroup == 0) quantize(op.input, row);
+      break;
+    case OpKind::embed:
+    case OpKind::linear:
+    case OpKind::attention:
+      break;  // steps of their own
+  }
+}
+
+}  // namespace cairn::cpu

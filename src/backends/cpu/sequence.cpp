@@ -1,0 +1,154 @@
+#include "backends/cpu/sequence.hpp"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace cairn::cpu {
+namespace {
+
+constexpr uint32_t kPage = kernels::kPagePositions;
+
+size_t pages_for(uint64_t positions) {
+  return static_cast<size_t>((positions + kPage - 1) / kPage);
+}
+
+}  // namespace
+
+PagedSequence::PagedSequence(std::shared_ptr<const PageLayout> layout, std::shared_ptr<PagePool> pool)
+    : layout_(std::move(layout)),
+      pool_(std::move(pool)),
+      pages_(layout_->layers()),
+      tables_(layout_->layers()),
+      gone_(layout_->layers()) {}
+
+void PagedSequence::put(uint32_t layer, size_t at, Page page) {
+  tables_[layer][at] = page.get();
+  pages_[layer][at] = std::move(page);
+}
+
+void PagedSequence::keep(uint32_t positions) {
+  const size_t pages = pages_for(positions);
+  for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
+    if (pages_[layer].size() <= pages) continue;
+    pages_[layer].resize(pages);
+    tables_[layer].resize(pages);
+  }
+}
+
+void PagedSequence::trim() {
+  keep(length_);
+}
+
+uint32_t PagedSequence::truncate(uint32_t length) {
+  if (length > length_)
+    fail(ErrorCode::invalid_argument, "a sequence of {} tokens has no first {}", length_, length);
+  for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
+    const uint32_t window = layout_->window(layer);
+    const uint32_t first = window != 0 && length + 1 > window ? length + 1 - window : 0;
+    if (first < gone_[layer] * kPage) length = 0;
+  }
+  if (length == 0) std::fill(gone_.begin(), gone_.end(), 0U);
+  length_ = length;
+  trim();
+  return length_;
+}
+
+std::unique_ptr<engine::Sequence> PagedSequence::fork() const {
+  std::unique_ptr<PagedSequence> other(new PagedSequence(*this));
+  other->trim();
+  return other;
+}
+
+uint64_t PagedSequence::bytes() const {
+  uint64_t pages = 0;
+  for (uint32_t layer = 0; layer < pages_.size(); ++layer) pages += pages_[layer].size() - gone_[layer];
+  return pages * layout_->bytes();
+}
+
+uint64_t PagedSequence::coming(uint32_t tokens) const {
+  const size_t pages = pages_for(uint64_t{length_} + tokens);
+  uint64_t count = 0;
+  for (const std::vector<Page>& layer : pages_) {
+    count += pages - std::min(pages, layer.size());
+    if (length_ % kPage != 0 && layer[length_ / kPage].use_count() > 1) ++count;
+  }
+  return count * layout_->bytes();
+}
+
+void PagedSequence::extend(uint32_t tokens) {
+  const size_t pages = pages_for(uint64_t{length_} + tokens);
+  for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
+    const size_t at = length_ / kPage;
+    if (length_ % kPage != 0 && pages_[layer][at].use_count() > 1) {
+      Page own = pool_->take();
+      std::memcpy(own.get(), tables_[layer][at], layout_->bytes());
+      put(layer, at, std::move(own));
+    }
+    while (pages_[layer].size() < pages) {
+      Page page = pool_->take();
+      tables_[layer].push_back(page.get());
+      pages_[layer].push_back(std::move(page));
+    }
+  }
+}
+
+void PagedSequence::commit(uint32_t tokens) {
+  length_ += tokens;
+  for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
+    const uint32_t window = layout_->window(layer);
+    if (window == 0 || length_ <= window + kRollBack) continue;
+    for (const uint32_t end = (length_ - window - kRollBack) / kPage; gone_[layer] < end; ++gone_[layer])
+      put(layer, gone_[layer], {});
+  }
+}
+
+kernels::KvRows PagedSequence::rows(uint32_t layer, uint32_t index) const {
+  return {layout_->format(), tables_[layer].data(), layout_->rows(index), layout_->scales(index)};
+}
+
+PagedSequence::Place PagedSequence::place(uint32_t layer, uint32_t index, uint32_t position) const {
+  std::byte* page = pages_[layer][position / kPage].get();
+  const size_t row = position % kPage;
+  auto* scales = reinterpret_cast<float*>(page + layout_->scales(index));
+  return {page + layout_->rows(index) + row * layout_->row_bytes(),
+          layout_->format() == kernels::KvFormat::i8 ? scales + row : nullptr};
+}
+
+Sequences::Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner)
+    : layout_(std::make_shared<PageLayout>(model, format)),
+      pool_(std::make_shared<PagePool>(layout_->bytes())),
+      owner_(std::move(owner)) {}
+
+std::unique_ptr<engine::Sequence> Sequences::make() const {
+  return std::make_unique<PagedSequence>(layout_, pool_);
+}
+
+PagedSequence& Sequences::own(engine::Sequence& sequence) const {
+  auto* paged = dynamic_cast<PagedSequence*>(&sequence);
+  if (paged == nullptr || paged->pool_ != pool_)
+    fail(ErrorCode::invalid_argument, "a sequence belongs to the engine that made it, not to that of {}",
+         owner_);
+  return *paged;
+}
+
+uint64_t Sequences::coming(std::span<const engine::Slice> slices) const {
+  uint64_t bytes = 0;
+  for (const engine::Slice& slice : slices)
+    bytes += own(*slice.sequence).coming(static_cast<uint32_t>(slice.tokens.size()));
+  return bytes;
+}
+
+void Sequences::extend(engine::Sequence& sequence, uint32_t tokens) const {
+  PagedSequence& paged = own(sequence);
+  try {
+    paged.extend(tokens);
+  } catch (...) {
+    paged.trim();
+    throw;
+  }
+}
+
+}  // namespace cairn::cpu

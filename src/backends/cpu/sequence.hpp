@@ -1,0 +1,101 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "backends/cpu/pages.hpp"
+#include "engine/engine.hpp"
+
+namespace cairn::cpu {
+
+// A sequence's pages, by layer and position. A layer with a window lets go of pages that lie further back
+// than the window and kRollBack positions.
+class PagedSequence final : public engine::Sequence {
+ public:
+  static constexpr uint32_t kRollBack = 512;  // how far truncate() goes back whatever the windows
+
+  PagedSequence(std::shared_ptr<const PageLayout> layout, std::shared_ptr<PagePool> pool);
+  uint32_t length() const override { return length_; }
+  uint32_t truncate(uint32_t length) override;
+  std::unique_ptr<engine::Sequence> fork() const override;
+  uint64_t bytes() const override;
+
+  // For engines. Bytes of the pages that so many more positions take, those among them that are shared now.
+  uint64_t coming(uint32_t tokens) const;
+  // Takes them: positions [length, length + tokens) may be written.
+  void extend(uint32_t tokens);
+  // They have been written, and count.
+  void commit(uint32_t tokens);
+  // Gives back the pages of positions that were never committed.
+  void trim();
+
+  kernels::KvRows keys(uint32_t layer, uint32_t head) const { return rows(layer, 2 * head); }
+  kernels::KvRows values(uint32_t layer, uint32_t head) const { return rows(layer, 2 * head + 1); }
+  struct Place {
+    void* row;     // of the position asked for; the next position's row follows within the page
+    float* scale;  // i8 only
+  };
+  Place key(uint32_t layer, uint32_t head, uint32_t position) const {
+    return place(layer, 2 * head, position);
+  }
+  Place value(uint32_t layer, uint32_t head, uint32_t position) const {
+    return place(layer, 2 * head + 1, position);
+  }
+
+ private:
+  PagedSequence(const PagedSequence& other) = default;
+  kernels::KvRows rows(uint32_t layer, uint32_t index) const;
+  Place place(uint32_t layer, uint32_t index, uint32_t position) const;
+  void put(uint32_t layer, size_t at, Page page);
+  void keep(uint32_t positions);  // pages of the first so many
+
+  std::shared_ptr<const PageLayout> layout_;
+  std::shared_ptr<PagePool> pool_;
+  std::vector<std::vector<Page>> pages_;  // [layer][position / kPagePositions], null: let go of
+  std::vector<std::vector<const std::byte*>> tables_{};  // the same, as kernels take them
+  std::vector<uint32_t> gone_;                           // [layer]: pages let go of
+  uint32_t length_ = 0;
+
+  friend class Sequences;
+};
+
+// All sequences of one engine.
+class Sequences {
+ public:
+  // owner: the model's file, for messages. Error as PageLayout.
+  Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner);
+
+  kernels::KvFormat format() const { return layout_->format(); }
+  uint64_t bytes() const { return pool_->bytes(); }  // of pages in use
+  std::unique_ptr<engine::Sequence> make() const;
+  PagedSequence& own(engine::Sequence& sequence) const;  // Error invalid_argument: another engine's
+  // Bytes of the pages that the slices take.
+  uint64_t coming(std::span<const engine::Slice> slices) const;
+  // The pages for so many more tokens, or none of them. Error out_of_memory.
+  void extend(engine::Sequence& sequence, uint32_t tokens) const;
+  // Calls body(), which extends the slices' sequences and runs them, and counts their tokens then; if
+  // anything is thrown, all are as they were. Errors: as check_slices and own, and what body throws.
+  template <class Body>
+  void step(const engine::Engine& engine, std::span<const engine::Slice> slices, const Body& body) const {
+    engine::check_slices(engine, slices);
+    for (const engine::Slice& slice : slices) own(*slice.sequence);
+    try {
+      body();
+    } catch (...) {
+      for (const engine::Slice& slice : slices) own(*slice.sequence).trim();
+      throw;
+    }
+    for (const engine::Slice& slice : slices)
+      own(*slice.sequence).commit(static_cast<uint32_t>(slice.tokens.size()));
+  }
+
+ private:
+  std::shared_ptr<const PageLayout> layout_;
+  std::shared_ptr<PagePool> pool_;
+  std::string owner_;
+};
+
+}  // namespace cairn::cpu

@@ -1,0 +1,126 @@
+// engine: what runs a model's op lists on sequences of tokens, as a contract: backends carry it out.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/thread_pool.hpp"
+#include "base/thread_use.hpp"
+#include "formats/gguf.hpp"
+#include "graph/graph.hpp"
+
+namespace cairn::engine {
+
+enum class Precision : uint8_t { standard, f32 };  // standard: int8 activations; f32: all products in float
+enum class KvType : uint8_t { f16, i8 };
+
+// Sees the inputs of a layer's linear products: rows [tokens][width] of `slot`, for calibration.
+using InputObserver =
+    std::function<void(uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t width)>;
+
+struct Options {
+  uint32_t context = 4096;  // most positions of a sequence
+  uint32_t threads = 0;     // 0: usable_processors()
+  uint32_t chunk = 512;     // most tokens of a slice; longer inputs are cut by the caller
+  Precision precision = Precision::standard;
+  KvType kv = KvType::f16;  // f16 means f32 with Precision::f32
+  // Most bytes of resident memory that this process shall have (Engine::set_memory); 0: nothing is asked for.
+  uint64_t memory = 0;
+  bool memory_auto = false;  // as much as the system has to spare, all the time
+  // Gets one line when `memory` or `memory_auto` ask what a model that is no stack cannot do.
+  std::function<void(const std::string&)> warn{};
+  InputObserver observer{};  // called by one thread, before each product of a layer; empty: nobody looks
+  std::shared_ptr<ThreadPool> pool{};  // to share with other engines; null: one of `threads`
+};
+
+// What a stack's engine holds. All in bytes.
+struct MemoryStatus {
+  uint64_t budget = 0;                  // for the process; 0: no limit
+  bool automatic = false;               // the budget follows what the system can spare
+  uint64_t process = 0;                 // resident, everything
+  uint64_t stack = 0, stack_all = 0;    // blocks in memory; of the whole stack
+  uint64_t read = 0;                    // of blocks, from the file so far
+  double bits = 0;                      // a weight of the stack's matrices, in memory
+  std::vector<std::string> problems{};  // a line for each block that is left out
+};
+
+// The keys and values of some tokens that a model has read, in pages of its engine. It may outlive the
+// engine, and be destroyed by any thread; its pages go back to the system then.
+class Sequence {
+ public:
+  virtual ~Sequence() = default;
+  virtual uint32_t length() const = 0;  // tokens read
+  // Forgets all but the first `length` tokens. Returns what is left: less where a layer's window has let go
+  // of what the next token would look at (docs/engine.md), down to nothing. Error invalid_argument (longer
+  // than it is).
+  virtual uint32_t truncate(uint32_t length) = 0;
+  // Another sequence of the same tokens. Pages are shared until one of the two writes to them.
+  virtual std::unique_ptr<Sequence> fork() const = 0;
+  virtual uint64_t bytes() const = 0;  // of its pages, shared ones among them
+};
+
+enum class Logits : uint8_t { none, last, all };
+
+// Tokens that go behind those of a sequence.
+struct Slice {
+  Sequence* sequence = nullptr;
+  std::span<const int32_t> tokens;  // 1 … Engine::chunk()
+  Logits wanted = Logits::none;
+  float* logits = nullptr;  // none: ignored; last: [vocabulary]; all: [tokens, vocabulary]
+};
+
+using Cancelled = std::function<bool()>;
+
+// A model's weights with what computes with them, for any number of sequences. From several threads, one step
+// waits for the other.
+class Engine {
+ public:
+  virtual ~Engine() = default;
+  virtual const graph::Model& model() const = 0;
+  virtual uint32_t context() const = 0;
+  virtual uint32_t chunk() const = 0;
+  // Most tokens of a slice whose logits are, to the bit, those of one token after the other.
+  virtual uint32_t rows() const { return 1; }
+  virtual std::unique_ptr<Sequence> make_sequence() = 0;
+
+  // Runs all slices, each of another sequence of this engine. What a sequence's logits are depends on its own
+  // tokens alone, and on how they were cut into long slices (docs/engine.md); not on the other slices nor on
+  // the number of threads. cancelled: asked between a long slice's steps on the caller's thread; true ends
+  // the step with Error cancelled. Errors: invalid_argument (beyond the context, a token outside the
+  // vocabulary, a sequence twice or of another engine), as reserve(). After an error, and what `cancelled`
+  // throws, every sequence is as long as it was.
+  virtual void step(std::span<const Slice> slices, const Cancelled& cancelled = {}) = 0;
+  void step(const Slice& slice, const Cancelled& cancelled = {}) { step({&slice, 1}, cancelled); }
+  // Takes the pages for so many more tokens, so that step() finds them; who cannot get them is told alone.
+  // Error out_of_memory (the system has none, or the budget leaves no room for them).
+  virtual void reserve(Sequence& sequence, uint32_t tokens) = 0;
+
+  virtual uint64_t kv_bytes() const = 0;               // of pages in use, each once
+  virtual uint64_t scratch_bytes() const = 0;          // of what sequences do not have for themselves
+  virtual ThreadUse thread_use() const { return {}; }  // of the pool so far
+
+  // A stack's weights grow and shrink: so that the process's resident memory stays within `bytes` (0: no
+  // limit), all its engines, pages and scratch included. From any thread at any time, in the middle of a step
+  // too. Errors: unsupported (the model is no stack), invalid_argument (less than everything but the stacks'
+  // blocks and their bases need; nothing changes then).
+  virtual void set_memory(uint64_t bytes);
+  // … within what the system can spare, all the time. Error unsupported.
+  virtual void set_memory_auto() { set_memory(0); }
+  virtual bool elastic() const { return false; }
+  virtual MemoryStatus memory() const { return {}; }
+};
+
+// For engines: throws step()'s errors of invalid_argument but that of another engine's sequence.
+void check_slices(const Engine& engine, std::span<const Slice> slices);
+
+// For engines: throws Error cancelled if `cancelled` says so.
+void throw_if(const Cancelled& cancelled);
+
+// Tells options.warn when the options limit the memory of a model that is no stack.
+void warn_of_fixed_memory(const gguf::File& file, const Options& options);
+
+}  // namespace cairn::engine
