@@ -174,7 +174,7 @@ int main_(int argc, char** argv) {
   json["longest_gap_shrinking_ms"] = shrink_gap;
   json["longest_gap_growing_ms"] = grow_gap;
 
-  const device::MemoryStatus status = engine->memory();
+  const engine::MemoryStatus status = engine->memory();
   const uint64_t others = status.process - status.stack;
   const uint64_t scratch = 16 << 20;  // that a pass may still touch for the first time
   const uint64_t low = others + scratch + status.stack_all / 4, high = others + status.stack_all;
