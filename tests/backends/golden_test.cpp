@@ -100,6 +100,22 @@ TEST_P(GoldenModel, StandardPrecisionIsClose) {
   }
 }
 
+// Each element of a key or value is off by a normal error of 0.09 of what a usual one is
+// (attention_test.cpp); a key's errors add up to a score's in as many elements as its head has, 16 to 32
+// here.
+TEST_P(GoldenModel, FourBitCacheIsClose) {
+  for (const Precision precision : {Precision::standard, Precision::f32}) {
+    for (const size_t step : {64, 1}) {
+      const auto r = engine(precision, KvType::q4);
+      const Difference found =
+          compare(golden_.logits, kept(forward(*r, golden_.tokens, step), golden_), golden_.vocabulary);
+      RecordProperty("error_" + std::to_string(step), std::to_string(found.error));
+      EXPECT_LT(found.mean_kl, 5e-2);
+      EXPECT_LT(found.error, 0.15);
+    }
+  }
+}
+
 TEST_P(GoldenModel, HoweverTheTextIsCut) {
   for (const Precision precision : {Precision::f32, Precision::standard}) {
     for (const KvType kv : {KvType::f16, KvType::i8}) {

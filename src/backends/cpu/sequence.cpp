@@ -112,9 +112,8 @@ kernels::KvRows PagedSequence::rows(uint32_t layer, uint32_t index) const {
 PagedSequence::Place PagedSequence::place(uint32_t layer, uint32_t index, uint32_t position) const {
   std::byte* page = pages_[layer][position / kPage].get();
   const size_t row = position % kPage;
-  auto* scales = reinterpret_cast<float*>(page + layout_->scales(index));
   return {page + layout_->rows(index) + row * layout_->row_bytes(),
-          layout_->format() == kernels::KvFormat::i8 ? scales + row : nullptr};
+          page + layout_->scales(index) + row * layout_->scale_bytes()};
 }
 
 Sequences::Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner)
