@@ -22,8 +22,8 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// Two seconds, less what it takes a busy system to take a process of gigabytes apart.
-constexpr auto kGrace = std::chrono::milliseconds(1600), kTurn = std::chrono::milliseconds(20);
+// Two seconds, less what it takes a busy system to take a process of gigabytes and dozens of threads apart.
+constexpr auto kGrace = std::chrono::milliseconds(1100), kTurn = std::chrono::milliseconds(20);
 constexpr int kStatus = 130;
 
 std::atomic<bool> flag{false};
@@ -79,7 +79,8 @@ void start_watch() {
   try {
     std::thread(watch).detach();
   } catch (const std::system_error&) {
-    // Where no thread can be had, a signal is answered where the work looks for it, and the second one ends it.
+    // Where no thread can be had, a signal is answered where the work looks for it, and the second one ends
+    // it.
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }

@@ -12,13 +12,14 @@
 #include "cli/parser/values.hpp"
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
+#include "cli/standard_io.hpp"
 #include "llm/benchmark.hpp"
 
 namespace cairn::cli {
 namespace {
 
 struct Options {
-  std::string model, precision = "standard";
+  std::string model, precision = "standard", question;
   bool peak = false, json = false;
   PrefillFlags prefill;
   llm::BenchmarkOptions bench;
@@ -100,6 +101,12 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
     }
   }
   json["rounds"] = rounds;
+  if (options.bench.speculation != llm::Speculation::none) {
+    json["speculate_gain"] = r.speculate_gain;
+    json["speculate_tokens_a_step"] = r.speculate_tokens_a_step;
+    json["speculate_guessed"] = r.speculate_guessed;
+    json["speculate_accepted"] = r.speculate_accepted;
+  }
   fmt::print("{}\n", json.dump(2));
 }
 
@@ -113,6 +120,10 @@ void print_text(const Options& options, const llm::BenchmarkResult& r) {
   if (!options.bench.against.empty()) {
     fmt::print("peer                  {:8.1f} tok/s prefill, {:.1f} decode: {:.2f}× and {:.2f}×\n",
                r.peer_prefill_tok_s, r.peer_decode_tok_s, r.prefill_ratio, r.decode_ratio);
+  }
+  if (options.bench.speculation != llm::Speculation::none) {
+    fmt::print("speculate             {:8.2f}× as fast, {:.2f} tokens a step, {} of {} guesses right\n",
+               r.speculate_gain, r.speculate_tokens_a_step, r.speculate_accepted, r.speculate_guessed);
   }
   fmt::print("start to first token  {:8.3f} s\n", r.first_token_s);
   fmt::print("peak memory           {:8.0f} MiB, {:.0f} beyond the mapped file and the KV cache\n", r.rss_mib,
@@ -150,6 +161,11 @@ void run(Options& options, const CLI::App& command) {
       return make_engine(model, engine, options.prefill);
     };
   }
+  if (!options.question.empty()) {
+    if (options.bench.speculation == llm::Speculation::none)
+      fail(ErrorCode::invalid_argument, "bench: --question is for --speculate: name one");
+    options.bench.question = read_text(options.question);
+  }
   llm::BenchmarkResult result;
   {
     Progress bar("bench", options.bench.repeat, "rounds");
@@ -185,6 +201,13 @@ void add_bench(CLI::App& program) {
   command->add_option(
       "--against", options->bench.against,
       "a peer's command, run in turn with cairn; it prints JSON with prefill_tok_s and decode_tok_s");
+  add_speculate_flag(*command, options->bench.speculation);
+  command
+      ->add_option(
+          "--question", options->question,
+          "what --speculate is measured on: this file's text, asked as `run` asks it; random tokens if not "
+          "given")
+      ->type_name("FILE");
   command->add_flag("--peak", options->peak, "measure the machine's limits instead of a model");
   in_group(*command, kResearch, [&] { add_simulate_flags(*command, options->simulate); });
   command

@@ -109,6 +109,16 @@ void add_memory_flag(CLI::App& command, engine::Options& options) {
       ->group(kMemory);
 }
 
+void add_speculate_flag(CLI::App& command, llm::Speculation& speculation) {
+  command
+      .add_option(
+          "--speculate", speculation,
+          "guess the next tokens and check them in one step, for the same text sooner: from what followed "
+          "the same words before (lookup), or not at all (none, if not given)")
+      ->transform(
+          one_of<llm::Speculation>({{"none", llm::Speculation::none}, {"lookup", llm::Speculation::lookup}}));
+}
+
 void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
   llm::SamplerOptions& sampler = options.sampler;
   command
@@ -126,6 +136,7 @@ void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
       ->type_name("TEXT");
   command.add_flag("--ignore-end,--ignore-eos", options.ignore_end,
                    "go on past the model's end-of-generation tokens");
+  add_speculate_flag(command, options.speculation);
   const auto sampling = [&](const char* names, auto& variable, const char* about) {
     return command.add_option(names, variable, about)->capture_default_str()->group(kSampling);
   };
@@ -161,8 +172,12 @@ std::string describe(const llm::Statistics& statistics) {
   std::string text =
       fmt::format("prefill {} tokens, {:.1f} tok/s", statistics.prefill_tokens, statistics.prefill_rate());
   if (statistics.cached_tokens > 0) text += fmt::format(" ({} more were cached)", statistics.cached_tokens);
-  return text +
-         fmt::format("; decode {} tokens, {:.1f} tok/s", statistics.decode_tokens, statistics.decode_rate());
+  text += fmt::format("; decode {} tokens, {:.1f} tok/s", statistics.decode_tokens, statistics.decode_rate());
+  if (statistics.guessed_tokens > 0) {
+    text += fmt::format(" in {} steps ({} of {} guesses right)", statistics.decode_steps,
+                        statistics.accepted_tokens, statistics.guessed_tokens);
+  }
+  return text;
 }
 
 std::string describe(const engine::Engine& engine) {
@@ -186,6 +201,9 @@ nlohmann::ordered_json to_json(const llm::Result& result) {
           {"cached_tokens", s.cached_tokens},
           {"prefill_tokens", s.prefill_tokens},
           {"decode_tokens", s.decode_tokens},
+          {"decode_steps", s.decode_steps},
+          {"guessed_tokens", s.guessed_tokens},
+          {"accepted_tokens", s.accepted_tokens},
           {"prefill_s", s.prefill_seconds},
           {"decode_s", s.decode_seconds},
           {"first_token_s", s.first_token_seconds},

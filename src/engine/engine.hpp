@@ -83,6 +83,8 @@ class Engine {
   virtual const graph::Model& model() const = 0;
   virtual uint32_t context() const = 0;
   virtual uint32_t chunk() const = 0;
+  // Most tokens of a slice whose logits are, to the bit, those of one token after the other.
+  virtual uint32_t rows() const { return 1; }
   virtual std::unique_ptr<Sequence> make_sequence() = 0;
 
   // Runs all slices, each of another sequence of this engine. What a sequence's logits are depends on its own

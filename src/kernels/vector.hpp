@@ -43,26 +43,29 @@ struct VectorKernels {
 
 const VectorKernels& vector_kernels(Target target);
 
-// Elements of a row of the cache: floats of 16 or 32 bits; int8 with a float scale for each row; 4 bits with
-// a 16-bit scale for each kQ4Group elements (targets/kv_q4.hpp), made for rows that were rotated.
-enum class KvFormat : uint8_t { f16, i8, f32, q4 };
-constexpr size_t kQ4Group = 32;
+// Elements of a row of the cache: floats of 16 or 32 bits; int8 with a float scale for each row; 4 or 5 bits
+// with a 16-bit scale for each kQ4Group elements (targets/kv_q4.hpp), made for rows that were rotated.
+enum class KvFormat : uint8_t { f16, i8, f32, q4, q5 };
+constexpr size_t kQ4Group = 64;
+[[gnu::always_inline]] constexpr bool is_packed(KvFormat format) {
+  return format == KvFormat::q4 || format == KvFormat::q5;
+}
 
 // Bytes of a row of n elements, and of its scales. Inlined always: a kernel's file must not leave a copy for
 // other instruction sets.
 [[gnu::always_inline]] constexpr size_t kv_row_bytes(KvFormat format, size_t n) {
-  if (format == KvFormat::q4) return n / 2 + n % 2;
+  if (is_packed(format)) return (n + 1) / 2 + (format == KvFormat::q5 ? (n + 7) / 8 : 0);
   return format == KvFormat::f32 ? 4 * n : format == KvFormat::f16 ? 2 * n : n;
 }
 [[gnu::always_inline]] constexpr size_t kv_scale_bytes(KvFormat format, size_t n) {
-  if (format == KvFormat::q4) return (n + kQ4Group - 1) / kQ4Group * 2;
+  if (is_packed(format)) return (n + kQ4Group - 1) / kQ4Group * 2;
   return format == KvFormat::i8 ? 4 : 0;
 }
 
 // Positions of a page of the cache: the keys that prefill's attention takes together are in one page.
 constexpr uint32_t kPagePositions = 64;
 
-// What the 4-bit keys of a kv head lack: their projection's bias, which can be many times what tells keys
+// What the packed keys of a kv head lack: their projection's bias, which can be many times what tells keys
 // apart, as RoPE turns it: first by the angles of a page's first position, then by those within the page.
 struct KvBias {
   const float* values = nullptr;  // [head_size]; null: nothing is missing
@@ -79,7 +82,7 @@ struct KvRows {
   const std::byte* const* pages;  // those that hold no position asked for may be null
   size_t rows;                    // where in each page the head's rows begin, in bytes
   size_t scales;                  // … and its rows' scales, for formats that have them
-  KvBias bias{};                  // q4 keys
+  KvBias bias{};                  // packed keys
 };
 
 struct AttentionShape {

@@ -15,6 +15,7 @@
 #include "base/interrupt.hpp"
 #include "base/memory_pressure.hpp"
 #include "kernels/gemm.hpp"
+#include "llm/chat.hpp"
 #include "llm/model.hpp"
 
 namespace cairn::llm {
@@ -134,6 +135,37 @@ double median_of(const std::vector<Round>& rounds, const Figure& figure) {
   return median(std::move(values));
 }
 
+// The same greedy answers with guesses and without, in turn.
+void measure_speculation(const Model& model, const std::shared_ptr<engine::Engine>& engine,
+                         std::span<const Token> prompt, const BenchmarkOptions& options,
+                         BenchmarkResult& result) {
+  GenerateOptions generate;
+  generate.max_tokens = options.generate;
+  generate.ignore_end = true;
+  generate.sampler.temperature = 0;
+  generate.cancelled = interrupted;
+  std::vector<double> gains;
+  uint64_t steps = 0, tokens = 0;
+  Session session = model.make_session(engine);
+  for (uint32_t i = 0; i < options.repeat; ++i) {
+    double rates[2] = {};
+    for (const bool guess : {i % 2 == 0, i % 2 != 0}) {
+      throw_if_interrupted();
+      generate.speculation = guess ? options.speculation : Speculation::none;
+      const Statistics s = session.generate(prompt, generate).statistics;
+      rates[guess] = s.decode_rate();
+      if (!guess) continue;
+      steps += s.decode_steps;
+      tokens += s.decode_tokens;
+      result.speculate_guessed += s.guessed_tokens;
+      result.speculate_accepted += s.accepted_tokens;
+    }
+    gains.push_back(rates[0] > 0 ? rates[1] / rates[0] : 0);
+  }
+  result.speculate_gain = median(gains);
+  result.speculate_tokens_a_step = steps > 0 ? static_cast<double>(tokens) / static_cast<double>(steps) : 0;
+}
+
 }  // namespace
 
 double seconds_since_start() {
@@ -147,8 +179,13 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
          options.prompt, options.repeat);
   }
   const std::shared_ptr<const Model> model = Model::load(model_path);
+  const std::vector<Token> question =
+      options.question.empty() ? std::vector<Token>{} : encode_prompt(*model, options.question, "", false);
   engine::Options engine_options = options.engine;
-  if (engine_options.context == 0) engine_options.context = options.prompt + options.generate;
+  if (engine_options.context == 0) {
+    engine_options.context =
+        std::max(options.prompt, static_cast<uint32_t>(question.size())) + options.generate;
+  }
   const std::shared_ptr<engine::Engine> engine =
       options.make_engine ? options.make_engine(*model, engine_options) : model->make_engine(engine_options);
   const auto sequence = engine->make_sequence();
@@ -234,6 +271,10 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
     }
     if (!options.against.empty()) run_peer(options.against, round);
     result.rounds.push_back(round);
+  }
+  if (options.speculation != Speculation::none) {
+    const std::span<const Token> random_tokens = std::span(tokens).first(options.prompt);
+    measure_speculation(*model, engine, question.empty() ? random_tokens : question, options, result);
   }
   const std::vector<Round>& rounds = result.rounds;
   result.prefill_tok_s = median_of(rounds, [](const Round& r) { return r.prefill_tok_s; });

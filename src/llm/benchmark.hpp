@@ -12,8 +12,10 @@ namespace cairn::llm {
 
 struct BenchmarkOptions {
   uint32_t prompt = 512, generate = 64, repeat = 5;
-  engine::Options engine;  // context 0: prompt + generate
-  std::string against;     // a shell command that prints a peer's JSON, or empty
+  engine::Options engine;                       // context 0: prompt + generate
+  std::string against;                          // a shell command that prints a peer's JSON, or empty
+  Speculation speculation = Speculation::none;  // measured besides: greedy answers of `generate` tokens …
+  std::string question;                         // … to this, or behind random tokens if it is empty
   // Makes the engine instead of Model::make_engine, for prefill on another device.
   std::function<std::shared_ptr<engine::Engine>(const Model&, const engine::Options&)> make_engine{};
 };
@@ -40,6 +42,10 @@ struct BenchmarkResult {
   double rss_mib;         // peak resident set, the mapped file included
   double rss_beyond_mib;  // of which neither the mapped file nor pages of keys and values
   double joules_per_token_prefill, joules_per_token_decode;  // < 0: RAPL cannot be read
+  // With speculation against without: decode's rates, the median over the rounds; over all rounds, what it
+  // did.
+  double speculate_gain, speculate_tokens_a_step;
+  uint64_t speculate_guessed, speculate_accepted;
   double gop_per_token;        // operations of the layers' linears for one token, 10^9
   double weight_mb_per_token;  // bytes of weights that decode reads for one token, 10^6
 };

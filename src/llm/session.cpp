@@ -95,8 +95,8 @@ double Statistics::decode_rate() const {
 
 Session::Session(std::shared_ptr<engine::Engine> engine, std::shared_ptr<const text::Tokenizer> tokenizer)
     : engine_(std::move(engine)), sequence_(engine_->make_sequence()), tokenizer_(std::move(tokenizer)) {
-  logits_.resize(engine_->model().parameters.vocabulary);
-  sampled_ = std::min(logits_.size(), tokenizer_->vocabulary());
+  vocabulary_ = engine_->model().parameters.vocabulary;
+  sampled_ = std::min(vocabulary_, tokenizer_->vocabulary());
 }
 
 void Session::check_prompt(std::span<const Token> prompt) const {
@@ -105,10 +105,10 @@ void Session::check_prompt(std::span<const Token> prompt) const {
          engine_->context());
   }
   for (size_t i = 0; i < prompt.size(); ++i) {
-    if (prompt[i] >= 0 && static_cast<size_t>(prompt[i]) < logits_.size()) continue;
+    if (prompt[i] >= 0 && static_cast<size_t>(prompt[i]) < vocabulary_) continue;
     fail(ErrorCode::invalid_argument,
          "token {} at position {} of the prompt is not in the vocabulary of {} tokens", prompt[i], i,
-         logits_.size());
+         vocabulary_);
   }
 }
 
@@ -117,16 +117,22 @@ void Session::forget(size_t length) {
   cached_.resize(sequence_->truncate(static_cast<uint32_t>(length)));
 }
 
-// Reads tokens; with `last`, logits_ become those of the last of them.
-void Session::forward(std::span<const Token> tokens, bool last, const engine::Cancelled& cancelled) {
-  const auto wanted = last ? engine::Logits::last : engine::Logits::none;
+void Session::read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled) {
+  const size_t rows = wanted == engine::Logits::all ? tokens.size() : 1;
+  logits_.resize(std::max(logits_.size(), rows * vocabulary_));
   engine_->step({sequence_.get(), tokens, wanted, logits_.data()}, cancelled);
-  if (const auto bad = last ? find_non_finite(logits_) : std::nullopt) {
-    const uint32_t position = sequence_->length() - 1;
-    forget(cached_.size());
-    fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad, position, logits_[*bad]);
-  }
   cached_.insert(cached_.end(), tokens.begin(), tokens.end());
+}
+
+// Those after the token that has so many behind it in the sequence.
+std::span<float> Session::logits(size_t row, size_t behind) {
+  const auto found = std::span(logits_).subspan(row * vocabulary_, vocabulary_);
+  if (const auto bad = find_non_finite(found)) {
+    const size_t position = cached_.size() - behind - 1;
+    clear();  // who knows what is in its pages
+    fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad, position, found[*bad]);
+  }
+  return found.first(sampled_);
 }
 
 // False when it was cancelled: the chunks done so far stay read.
@@ -145,7 +151,8 @@ bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& opti
     if (options.cancelled && options.cancelled()) return false;
     const size_t size = std::min<size_t>(engine_->chunk(), prompt.size() - done);
     try {
-      forward(prompt.subspan(done, size), done + size == prompt.size(), options.cancelled);
+      const bool last = done + size == prompt.size();
+      read(prompt.subspan(done, size), last ? engine::Logits::last : engine::Logits::none, options.cancelled);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::cancelled) throw;
       return false;
@@ -178,33 +185,56 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
   }
 
   std::vector<Token> history(prompt.begin(), prompt.end());
+  Guesses guesses(options.speculation, prompt);
   Statistics& statistics = result.statistics;
   Stopwatch decode_watch;
   const ThreadUse used = engine_->thread_use();
-  while (result.tokens.size() < options.max_tokens) {
+  std::vector<Token> tokens;  // of a step: the last one, and guesses of what follows
+  for (bool over = false; !over && result.tokens.size() < options.max_tokens;) {
     if (options.cancelled && options.cancelled()) {
       result.finish = FinishReason::cancelled;
       break;
     }
-    if (!result.tokens.empty()) {
-      if (cached_.size() == engine_->context()) break;
-      forward({&history.back(), 1}, true, options.cancelled);
-      ++statistics.decode_tokens;
+    const bool decoding = !result.tokens.empty();
+    const Stopwatch step_watch;
+    tokens.assign(1, history.back());
+    if (decoding) {
+      const size_t room = engine_->context() - cached_.size(),
+                   left = options.max_tokens - result.tokens.size();
+      if (room == 0) break;
+      guesses.append(tokens, std::min({room, left, size_t{engine_->rows()}}));
+      read(tokens, engine::Logits::all, {});  // short: asked before it is enough
     }
-    const Token token = sampler.sample(std::span(logits_).first(sampled_), history);
-    if (result.tokens.empty()) {
-      statistics.first_token_seconds = watch.seconds();
-      decode_watch.restart();
+    // A guess is right where the sampler takes it; what stands behind a wrong one was read in vain.
+    size_t row = 0;
+    while (true) {
+      const Token token = sampler.sample(logits(row, tokens.size() - row - 1), history);
+      if (!decoding) {
+        statistics.first_token_seconds = watch.seconds();
+        decode_watch.restart();
+      }
+      statistics.decode_tokens += decoding ? 1 : 0;
+      over = !options.ignore_end && tokenizer_->is_end(token);
+      if (over) {
+        result.finish = FinishReason::stop;
+        break;
+      }
+      history.push_back(token);
+      guesses.push(token);
+      if (const auto reason = answer.add(token)) {
+        result.finish = *reason;
+        over = true;
+        break;
+      }
+      if (row + 1 == tokens.size() || tokens[row + 1] != token) break;
+      ++row;
     }
-    if (!options.ignore_end && tokenizer_->is_end(token)) {
-      result.finish = FinishReason::stop;
-      break;
-    }
-    history.push_back(token);
-    if (const auto reason = answer.add(token)) {
-      result.finish = *reason;
-      break;
-    }
+    if (!decoding) continue;
+    guesses.learn(tokens.size() - 1, row, step_watch.seconds());
+    forget(cached_.size() - (tokens.size() - 1 - row));
+    ++statistics.decode_steps;
+    statistics.guessed_tokens += static_cast<uint32_t>(tokens.size() - 1);
+    statistics.accepted_tokens += static_cast<uint32_t>(row);
   }
   if (statistics.decode_tokens > 0) {
     statistics.decode_seconds = decode_watch.seconds();

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "llm/guesses.hpp"
 #include "llm/sampler.hpp"
 #include "text/tokenizer.hpp"
 
@@ -37,6 +38,7 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;
   bool ignore_end = false;  // take end-of-generation tokens for ordinary ones
+  Speculation speculation = Speculation::none;
   // Asked before every chunk of the prefill and every token, and by the engine between a chunk's layers,
   // always on the thread of the call; true stops.
   std::function<bool()> cancelled;
@@ -46,11 +48,13 @@ struct GenerateOptions {
 
 struct Statistics {
   uint32_t prompt_tokens = 0;
-  uint32_t cached_tokens = 0;   // of the prompt, read before
-  uint32_t prefill_tokens = 0;  // of the prompt, forwarded in this call
-  uint32_t decode_tokens = 0;   // forward passes of one token; the first token comes out of the prefill
+  uint32_t cached_tokens = 0;                        // of the prompt, read before
+  uint32_t prefill_tokens = 0;                       // of the prompt, forwarded in this call
+  uint32_t decode_tokens = 0;                        // sampled; the first token comes out of the prefill
+  uint32_t decode_steps = 0;                         // that they took
+  uint32_t guessed_tokens = 0, accepted_tokens = 0;  // read in those steps beside the sampled ones; right
   double prefill_seconds = 0;
-  double decode_seconds = 0;       // of those passes, with sampling and callbacks
+  double decode_seconds = 0;       // of those steps, with sampling and callbacks
   double first_token_seconds = 0;  // from the call to the first token; 0 if there was none
   double prefill_threads = 0;      // that worked, on average; 0 when nothing was measured
   double decode_threads = 0;
@@ -90,14 +94,16 @@ class Session {
  private:
   void check_prompt(std::span<const Token> prompt) const;
   bool prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics);
-  void forward(std::span<const Token> tokens, bool last, const engine::Cancelled& cancelled);
+  void read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled);
+  std::span<float> logits(size_t row, size_t behind);
   void forget(size_t length);
 
   std::shared_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Sequence> sequence_;
   std::shared_ptr<const text::Tokenizer> tokenizer_;
   std::vector<Token> cached_;  // the sequence's
-  std::vector<float> logits_;  // [vocabulary], of the last position
+  std::vector<float> logits_;  // [rows][vocabulary], of the last step
+  size_t vocabulary_ = 0;
   size_t sampled_ = 0;  // tokens to choose from: embeddings may be padded beyond the tokenizer's vocabulary
 };
 

@@ -113,6 +113,7 @@ class Prefill final : public PrefillEngine {
   uint32_t chunk() const override {
     return std::min(options_.engine.context, options_.engine.chunk * kMostChunks);
   }
+  uint32_t rows() const override { return options_.everything ? 1 : std::min<uint32_t>(kRows, chunk()); }
   uint32_t chunk_length() const override { return options_.engine.chunk; }
   std::unique_ptr<engine::Sequence> make_sequence() override { return sequences_.make(); }
   uint64_t kv_bytes() const override { return sequences_.bytes(); }

@@ -23,7 +23,7 @@ body{font:14px system-ui,sans-serif;margin:20px;color:var(--fg);background:var(-
 h1{font-size:18px;margin:0 0 4px}h2{font-size:15px;margin:18px 0 4px}
 canvas{width:100%;display:block;cursor:grab;touch-action:none}
 table{border-collapse:collapse;margin:2px 0 6px}td,th{padding:1px 14px 1px 0;text-align:left;font-weight:400}
-td.n{text-align:right;font-variant-numeric:tabular-nums}th{opacity:.7}
+td.n{text-align:right;white-space:nowrap;font-variant-numeric:tabular-nums}th{opacity:.7}
 .legend span{display:inline-block;margin-right:14px;white-space:nowrap}
 .legend i{display:inline-block;width:12px;height:12px;border-radius:2px;margin-right:4px;vertical-align:-1px}
 .shadow{background:repeating-linear-gradient(45deg,#777 0 2px,transparent 2px 5px)}
@@ -32,7 +32,7 @@ display:none;white-space:pre;z-index:2}
 button{font:inherit;padding:1px 10px}p{opacity:.75;margin:6px 0}
 </style></head><body>
 <h1>@TITLE@</h1>
-<p>Wheel zooms, dragging moves, a double click shows all, hovering tells. Pale: on the CPU. Hatched: shadow outliers.
+<p>Wheel zooms, dragging moves, a double click shows all, hovering tells. Pale: the second row, on the CPU. Hatched: shadow outliers.
 Grey: idle. <button id="all">show all</button></p>
 <div class="legend" id="legend"></div><div id="runs"></div><div id="tip"></div>
 <script>

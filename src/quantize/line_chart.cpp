@@ -86,7 +86,7 @@ std::string svg(const LineChart& chart) {
   }
   for (const double tick : x.ticks()) {
     out += fmt::format("<text x=\"{:.1f}\" y=\"{}\" text-anchor=\"middle\">{:.4g}</text>", x.pixel(tick),
-                       kHeight - kBottom + 20, tick);
+                       kHeight - kBottom + 26, tick);
   }
   out += fmt::format("<path class=\"axis\" fill=\"none\" d=\"M{0} {1}V{2}H{3}\"/>", kLeft, kTop,
                      kHeight - kBottom, kWidth - kRight);

@@ -63,8 +63,9 @@ uint64_t header_bytes(const Layout& layout) {
 }
 
 // What a multiplication costs, one of a forward pass as unit: of the passes for importance and tuning, of
-// moments, of codes (for each element and column of its row), of tables (for all codes together).
-constexpr double kBackward = 30, kMoments = 1, kCodes = 1, kTables = 0.05, kTuning = 30, kDecomposition = 1;
+// moments, of codes (for each element and column of its row), of tables (for all codes together). Of what
+// docs/stack.md says of SmolLM2-135M at two efforts; what another machine makes of them shows while it runs.
+constexpr double kBackward = 10, kMoments = 1, kCodes = 120, kTables = 6, kTuning = 3, kDecomposition = 120;
 
 class Encoder {
  public:
@@ -185,7 +186,7 @@ class Encoder {
     return found;
   }
 
-  // In multiplications, each stage's weighed by what one costs there (estimates: nobody has measured them).
+  // In multiplications, each stage's weighed by what one costs there.
   void plan() {
     const auto tokens = static_cast<double>(options_.window), windows = static_cast<double>(windows_.size());
     double parameters = 0, moments = 0;
@@ -232,18 +233,18 @@ class Encoder {
 
   // Seconds of a forward pass for each of its multiplications, the unit of plan().
   double seconds_of_unit() const {
-    constexpr uint32_t kTokens = 32;
-    const auto engine =
-        model_.make_engine({.context = kTokens, .threads = options_.threads, .chunk = kTokens});
-    const auto sequence = engine->make_sequence();
-    const std::vector<text::Token> tokens(kTokens);
-    engine->step({sequence.get(), tokens}, interrupted);  // reads the weights
-    sequence->truncate(0);
-    const Stopwatch watch;
-    engine->step({sequence.get(), tokens}, interrupted);
     double parameters = 0;
     for (size_t i = 0; i < linears_; ++i) parameters += static_cast<double>(sources_[i].tensor->elements());
-    return watch.seconds() / kTokens / parameters;
+    const auto tokens =
+        static_cast<uint32_t>(std::clamp(2e10 / parameters, 16.0, 128.0));  // a second or two at most
+    const auto engine = model_.make_engine({.context = tokens, .threads = options_.threads, .chunk = tokens});
+    const auto sequence = engine->make_sequence();
+    const std::vector<text::Token> text(tokens);
+    engine->step({sequence.get(), text}, interrupted);  // reads the weights
+    sequence->truncate(0);
+    const Stopwatch watch;
+    engine->step({sequence.get(), text}, interrupted);
+    return watch.seconds() / tokens / parameters;
   }
 
   uint64_t expected_bytes() const {

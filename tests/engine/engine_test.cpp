@@ -138,7 +138,7 @@ TEST_F(Contract, CancelledAndThrowingStepsLeaveAllAsItWas) {
   const uint64_t held = engine_->kv_bytes();
   for (int stop = 1; stop < 10; stop += 4) {
     int asked = 0;
-    expect_error(ErrorCode::cancelled, "cancelled",
+    expect_error(ErrorCode::cancelled, "interrupted",
                  [&] { engine_->step(slices, [&] { return ++asked == stop; }); });
     EXPECT_THROW(engine_->step(slices, []() -> bool { throw std::runtime_error("not now"); }),
                  std::runtime_error);

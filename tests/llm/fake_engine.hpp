@@ -38,6 +38,7 @@ class EngineOfTokens : public engine::Engine {
   const graph::Model& model() const override { return model_; }
   uint32_t context() const override { return context_; }
   uint32_t chunk() const override { return chunk_; }
+  uint32_t rows() const override { return most_rows; }
   std::unique_ptr<engine::Sequence> make_sequence() override {
     auto made = std::make_unique<Sequence>();
     last_ = made.get();
@@ -82,6 +83,7 @@ class EngineOfTokens : public engine::Engine {
 
   std::vector<uint32_t> passes;  // the size of every slice
   std::function<void(const std::vector<int32_t>&)> on_token;
+  uint32_t most_rows = 1;
   bool cancels = false;  // whether steps can be cancelled before any of their tokens
 
  protected:

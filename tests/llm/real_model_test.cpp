@@ -5,6 +5,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "base/memory_pressure.hpp"
 #include "base/model_store.hpp"
 #include "llm/chat.hpp"
 #include "llm/model.hpp"
@@ -59,6 +60,20 @@ TEST(RealModelAnswers, Gemma3ContinuesAsTransformersDoes) {
     EXPECT_EQ(result.tokens, turn["answer"].get<std::vector<Token>>());
     EXPECT_EQ(result.text, turn["text"]);
   }
+}
+
+// Threads, scratch and what was made of the weights are the engine's.
+TEST(RealModelSessions, ASecondOneCostsItsPages) {
+  const auto model = Model::load(resolve_model("smollm2-135m"));
+  const auto engine = model->make_engine({.context = 2048});
+  const std::vector<Token> prompt(600, 42);
+  Session first = model->make_session(engine);
+  const Result expected = first.generate(prompt, greedy());
+  const uint64_t before = resident_memory(), pages = engine->kv_bytes();
+  Session second = model->make_session(engine);
+  EXPECT_EQ(second.generate(prompt, greedy()).tokens, expected.tokens);
+  EXPECT_EQ(engine->kv_bytes(), 2 * pages);
+  EXPECT_LE(resident_memory(), before + pages + (8 << 20));
 }
 
 }  // namespace

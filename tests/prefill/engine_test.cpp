@@ -325,7 +325,7 @@ TEST_F(PrefillRun, CancelledPassesLeaveTheCacheAsItWas) {
     const std::vector<float> whole = run(r, golden_.tokens);
     for (const int stop : {1, 5, 11}) {
       int asked = 0;
-      testing::expect_error(ErrorCode::cancelled, "cancelled", [&] {
+      testing::expect_error(ErrorCode::cancelled, "interrupted", [&] {
         run(r, std::span(golden_.tokens).subspan(16), 16, [&] { return ++asked == stop; });
       });
       EXPECT_EQ(r.length(), 16u);
@@ -347,7 +347,7 @@ TEST_F(PrefillRun, CancelledPassesLeaveNoSumsToTheNext) {
   ASSERT_GT(tasks, 10);
   for (int stop = 1; stop <= tasks; ++stop) {
     asked = 0;
-    testing::expect_error(ErrorCode::cancelled, "cancelled",
+    testing::expect_error(ErrorCode::cancelled, "interrupted",
                           [&] { run(r, golden_.tokens, 0, [&] { return ++asked == stop; }); });
     EXPECT_EQ(run(r, golden_.tokens), whole) << stop << " of " << tasks;
   }

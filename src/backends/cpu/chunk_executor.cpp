@@ -192,10 +192,10 @@ void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
       for (uint32_t head = 0; head < p.kv_heads; ++head) {
         const PagedSequence::Place k = sequence_->key(step.layer, head, position);
         const PagedSequence::Place v = sequence_->value(step.layer, head, position);
-        machine_.attention.store_tile(machine_.kv, tile(Slot::key, index) + head * head_floats, n, lane,
-                                      count, k.row, k.scales);
-        machine_.attention.store_tile(machine_.kv, tile(Slot::value, index) + head * head_floats, n, lane,
-                                      count, v.row, v.scales);
+        machine_.attention.store_tile(k.format, tile(Slot::key, index) + head * head_floats, n, lane, count,
+                                      k.row, k.scales);
+        machine_.attention.store_tile(v.format, tile(Slot::value, index) + head * head_floats, n, lane, count,
+                                      v.row, v.scales);
       }
       lane += count;
     }

@@ -41,11 +41,12 @@ PageLayout::PageLayout(const graph::Model& model, kernels::KvFormat format) : fo
       }
     }
   }
-  const size_t rows = product({2, p.kv_heads, kernels::kPagePositions});
-  row_bytes_ = kernels::kv_row_bytes(format, p.head_size);
+  const size_t rows = product({p.kv_heads, kernels::kPagePositions});
+  key_bytes_ = kernels::kv_row_bytes(key_format(), p.head_size);
+  value_bytes_ = kernels::kv_row_bytes(format, p.head_size);
   scale_bytes_ = kernels::kv_scale_bytes(format, p.head_size);
-  scales_ = round_up(product({rows, row_bytes_}), 64);
-  bytes_ = round_up(scales_ + product({rows, scale_bytes_}), 64);
+  scales_ = round_up(product({rows, key_bytes_ + value_bytes_}), 64);
+  bytes_ = round_up(scales_ + product({2, rows, scale_bytes_}), 64);
 }
 
 PagePool::PagePool(size_t page_bytes)

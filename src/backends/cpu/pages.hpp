@@ -23,19 +23,27 @@ class PageLayout {
   PageLayout(const graph::Model& model, kernels::KvFormat format);
 
   kernels::KvFormat format() const { return format_; }
-  size_t bytes() const { return bytes_; }  // whole lines of the processor's cache
-  size_t row_bytes() const { return row_bytes_; }
+  // Rounding keys costs more than rounding values: q4 stands for keys of 5 bits and values of 4.
+  kernels::KvFormat key_format() const {
+    return format_ == kernels::KvFormat::q4 ? kernels::KvFormat::q5 : format_;
+  }
+  size_t bytes() const { return bytes_; }              // whole lines of the processor's cache
   size_t scale_bytes() const { return scale_bytes_; }  // of a row
   uint32_t layers() const { return static_cast<uint32_t>(windows_.size()); }
   uint32_t window(uint32_t layer) const { return windows_[layer]; }  // positions; 0: all
-  // Where the rows of a kv head begin, and their scales: index 2 · head for keys, 2 · head + 1 for values.
-  size_t rows(uint32_t index) const { return index * kernels::kPagePositions * row_bytes_; }
+  // Of a kv head: index 2 · head for keys, 2 · head + 1 for values.
+  size_t row_bytes(uint32_t index) const { return index % 2 == 0 ? key_bytes_ : value_bytes_; }
+  kernels::KvFormat format(uint32_t index) const { return index % 2 == 0 ? key_format() : format_; }
+  // Where the rows begin, and their scales.
+  size_t rows(uint32_t index) const {
+    return kernels::kPagePositions * ((index + 1) / 2 * key_bytes_ + index / 2 * value_bytes_);
+  }
   size_t scales(uint32_t index) const { return scales_ + index * kernels::kPagePositions * scale_bytes_; }
 
  private:
   kernels::KvFormat format_;
   std::vector<uint32_t> windows_;
-  size_t row_bytes_, scale_bytes_, scales_, bytes_;
+  size_t key_bytes_, value_bytes_, scale_bytes_, scales_, bytes_;
 };
 
 // A page that gives itself back to its pool, which it keeps alive.

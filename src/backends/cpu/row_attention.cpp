@@ -48,8 +48,8 @@ void RowExecutor::store_keys(const Step& step, size_t row) {
   for (uint32_t head = 0; head < p.kv_heads; ++head) {
     const PagedSequence::Place k = rows_[row].sequence->key(step.layer, head, rows_[row].position);
     const PagedSequence::Place v = rows_[row].sequence->value(step.layer, head, rows_[row].position);
-    machine_.attention.store_row(machine_.kv, keys + head * n, n, k.row, k.scales);
-    machine_.attention.store_row(machine_.kv, values + head * n, n, v.row, v.scales);
+    machine_.attention.store_row(k.format, keys + head * n, n, k.row, k.scales);
+    machine_.attention.store_row(v.format, values + head * n, n, v.row, v.scales);
   }
 }
 

@@ -37,6 +37,7 @@ class PagedSequence final : public engine::Sequence {
   struct Place {
     void* row;  // of the position asked for; the next position's row follows within the page
     void* scales;
+    kernels::KvFormat format;
   };
   Place key(uint32_t layer, uint32_t head, uint32_t position) const {
     return place(layer, 2 * head, position);

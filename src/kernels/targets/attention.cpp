@@ -117,11 +117,11 @@ size_t token_scratch(const AttentionShape& shape, size_t positions) {
 }
 
 // body(rows' type, cache, first row, how many, which of [0, count) the first is) for the rows from `begin`
-// on: all at once, or 4-bit ones a page at a time as floats in `widened`, [q4_floats].
+// on: all at once, or packed ones a page at a time as floats in `widened`, [q4_floats].
 template <class Body>
 HWY_INLINE void for_runs(const KvRows& cache, uint32_t begin, size_t count, size_t n, float* widened,
                          const Body& body) {
-  if (cache.format != KvFormat::q4) {
+  if (!is_packed(cache.format)) {
     with_format(cache.format, [&](auto rows) HWY_ATTR { body(rows, cache, begin, count, 0); });
     return;
   }
@@ -225,9 +225,18 @@ float inverse_of(float largest) {
   return 127 / (largest > 1e-30f ? largest : 1e-30f);
 }
 
+// Elements [begin, begin + count) of a row of n, from the begin of a group on.
+HWY_INLINE void store_packed(KvFormat format, const float* x, size_t count, size_t n, size_t begin, void* row,
+                             void* scales) {
+  uint8_t *codes = static_cast<uint8_t*>(row) + begin / 2,
+          *signs = codes - begin / 2 + (n + 1) / 2 + begin / 8;
+  auto* at = static_cast<uint16_t*>(scales) + begin / kQ4Group;
+  if (format == KvFormat::q4) store_q4<Q4>(x, count, codes, nullptr, at);
+  if (format == KvFormat::q5) store_q4<Q5>(x, count, codes, signs, at);
+}
+
 void store_row(KvFormat format, const float* row, size_t n, void* out, void* scales) {
-  if (format == KvFormat::q4)
-    return store_q4(row, n, static_cast<uint8_t*>(out), static_cast<uint16_t*>(scales));
+  if (is_packed(format)) return store_packed(format, row, n, n, 0, out, scales);
   float largest = 0;
   if (format == KvFormat::i8) {
     for (size_t i = 0; i < n; ++i) {
@@ -254,12 +263,11 @@ void store_tile(KvFormat format, const float* x, size_t n, size_t lane, size_t t
       const size_t count = n - begin < kPart ? n - begin : kPart;
       float row[kPart];
       for (size_t i = 0; i < count; ++i) row[i] = x[(begin + i) * kTile + lane + t];
-      char* at = static_cast<char*>(out) + t * row_bytes + kv_row_bytes(format, begin);
-      if (format == KvFormat::q4) {
-        char* at_scales = static_cast<char*>(scales) + t * scale_bytes + kv_scale_bytes(format, begin);
-        store_q4(row, count, reinterpret_cast<uint8_t*>(at), reinterpret_cast<uint16_t*>(at_scales));
+      char* at = static_cast<char*>(out) + t * row_bytes;
+      if (is_packed(format)) {
+        store_packed(format, row, count, n, begin, at, static_cast<char*>(scales) + t * scale_bytes);
       } else {
-        store_elements(format, row, count, inverse_of(largest[lane + t]), at);
+        store_elements(format, row, count, inverse_of(largest[lane + t]), at + kv_row_bytes(format, begin));
       }
     }
   }

@@ -11,7 +11,7 @@ const FloatTag df;
 // The block's rows of the cache as floats, rows beyond its end zeros.
 void load_rows(const KvRows& cache, const KeyBlock& block, size_t n, float* HWY_RESTRICT out) {
   const size_t count = block.stop - block.begin;
-  if (cache.format == KvFormat::q4) load_q4(cache, block.begin, count, n, out);
+  if (is_packed(cache.format)) load_q4(cache, block.begin, count, n, out);
   with_format(cache.format, [&](auto rows) HWY_ATTR {
     for (size_t r = 0; r < count; ++r) {
       const VF scale = hn::Set(df, scale_of(cache, block.begin + r));

@@ -77,7 +77,7 @@ struct Scratch {
   int32_t *values, *weights;         // [kKeys / 2][width] and [kKeys / 2][kTile]: keys 2j and 2j + 1
   float* query_scales;               // [tile rows][kTile]
   float *key_scales, *value_scales;  // [kKeys], with the scores' scale; [width]
-  float* widened;                    // [q4_floats]: a block of 4-bit rows as floats
+  float* widened;                    // [q4_floats]: a block of packed rows as floats
   float *scores, *tops;              // [kKeys][kTile] and their maxima, without the queries' scales
   float *keep, *take;                // what earlier sums, and the block's, are worth under the new maximum
   float *maxima, *sums;              // [tile rows][kTile], of scores · log2 e and of weights
@@ -87,7 +87,7 @@ struct Scratch {
 template <class Body>
 HWY_INLINE void with_block(const KvRows& cache, const KeyBlock& block, size_t n, const Scratch& s,
                            const Body& body) {
-  if (cache.format != KvFormat::q4) {
+  if (!is_packed(cache.format)) {
     with_format(cache.format, [&](auto rows) HWY_ATTR { body(rows, cache, block); });
     return;
   }

@@ -7,7 +7,7 @@
 namespace cairn::kernels::CAIRN_TARGET {
 
 // The formats of the cache that are read as they are behind one interface: kLanes elements as floats, and
-// whether each row has a scale. 4-bit rows become floats first (kv_q4.hpp).
+// whether each row has a scale. Packed rows become floats first (kv_q4.hpp).
 struct HalfRows {
   using Element = hwy::float16_t;
   static constexpr bool kScaled = false;
@@ -73,6 +73,7 @@ HWY_INLINE void with_format(KvFormat format, const Body& body) {
       body(FloatRows());
       break;
     case KvFormat::q4:
+    case KvFormat::q5:
       break;
   }
 }
