@@ -60,8 +60,9 @@ float from_half(uint16_t half) {
   return half >> 15 == 0 ? size : -size;
 }
 
-// Levels of a 4-bit row (targets/kv_q4.hpp), by code.
-constexpr int kLevels[16] = {6, 18, 31, 44, 58, 75, 96, 127, -6, -18, -31, -44, -58, -75, -96, -127};
+// Levels of rows of 4 and 5 bits (targets/kv_q4.hpp), by code.
+constexpr int kLevels[2][16] = {{6, 18, 31, 44, 58, 75, 96, 127, -6, -18, -31, -44, -58, -75, -96, -127},
+                                {3, 8, 13, 18, 24, 29, 35, 41, 47, 54, 61, 70, 79, 90, 105, 127}};
 
 float q4_scale(const std::byte* scales, size_t i) {
   uint16_t half;
@@ -71,10 +72,14 @@ float q4_scale(const std::byte* scales, size_t i) {
   std::memcpy(&scale, &bits, 4);
   return scale;
 }
-float q4_element(const std::byte* row, const std::byte* scales, size_t i, size_t n) {
-  const size_t group = i / kQ4Group * kQ4Group, half = (std::min(kQ4Group, n - group) + 1) / 2;
-  const auto both = static_cast<uint8_t>(row[group / 2 + (i - group) % half]);
-  return q4_scale(scales, i) * static_cast<float>(kLevels[i - group < half ? both & 15 : both >> 4]);
+float packed_element(KvFormat format, const std::byte* row, const std::byte* scales, size_t i, size_t n) {
+  const size_t block = i / 32 * 32, half = (std::min<size_t>(32, n - block) + 1) / 2;
+  const auto both = static_cast<uint8_t>(row[block / 2 + (i - block) % half]);
+  const size_t code = i - block < half ? both & 15 : both >> 4;
+  const bool negative =
+      format == KvFormat::q5 && (static_cast<uint8_t>(row[(n + 1) / 2 + i / 8]) >> i % 8 & 1) != 0;
+  const auto level = static_cast<float>(kLevels[format == KvFormat::q5][code]);
+  return q4_scale(scales, i) * (negative ? -level : level);
 }
 
 // Pages that are nowhere near each other, with something before their rows.
@@ -96,7 +101,7 @@ struct Cache {
       if (format == KvFormat::f32) std::memcpy(&kept[i], at, 4);
       if (format == KvFormat::i8)
         kept[i] = static_cast<float>(static_cast<int8_t>(*at)) * *reinterpret_cast<float*>(scales);
-      if (format == KvFormat::q4) kept[i] = q4_element(row, scales, i % n, n);
+      if (is_packed(format)) kept[i] = packed_element(format, row, scales, i % n, n);
       if (format == KvFormat::f16) {
         uint16_t half;
         std::memcpy(&half, at, 2);
@@ -104,7 +109,7 @@ struct Cache {
       }
       largest = i % n == 0 ? 0 : largest;
       for (size_t j = i; i % n == 0 && j < i + n; ++j) largest = std::max(largest, std::abs(x[j]));
-      if (format != KvFormat::q4)
+      if (!is_packed(format))
         EXPECT_NEAR(kept[i], x[i], largest * (format == KvFormat::i8 ? 0.0041f : 0.001f));
     }
   }
@@ -159,7 +164,7 @@ double tiles_error(const AttentionKernels& attention, size_t lanes, const Proble
 TEST_P(Attention, TilesMatchDoublePrecision) {
   const size_t group = 2, positions = 300;
   for (const size_t n : {16, 20, 33, 64, 80, 256}) {
-    for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32, KvFormat::q4}) {
+    for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32, KvFormat::q4, KvFormat::q5}) {
       const Cache keys(attention_, format, random_floats(positions * n, 9), n);
       const Cache values(attention_, format, random_floats(positions * n, 10), n);
       for (const uint32_t window : {0u, 3u, 40u}) {
@@ -230,7 +235,7 @@ TEST_P(Attention, TokensMatchDoublePrecision) {
   const size_t positions = 150;
   for (const size_t group : {1, 2, 3, 4, 8}) {
     for (const size_t n : {16, 20, 64, 100}) {
-      for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32, KvFormat::q4}) {
+      for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32, KvFormat::q4, KvFormat::q5}) {
         const Cache keys(attention_, format, random_floats(positions * n, 9), n);
         const Cache values(attention_, format, random_floats(positions * n, 10), n);
         const AttentionShape shape{n, group, 0.7f, 3.0f, 0};
@@ -254,7 +259,7 @@ TEST_P(Attention, TokensMatchDoublePrecision) {
 // Integers have no NaN; the logits must show it all the same, because that is where it is looked for.
 TEST_P(Attention, WhatIsNotFiniteReachesTheResult) {
   const size_t n = 32, positions = 100;
-  for (const KvFormat format : {KvFormat::f16, KvFormat::f32, KvFormat::q4}) {
+  for (const KvFormat format : {KvFormat::f16, KvFormat::f32, KvFormat::q4, KvFormat::q5}) {
     // Highway's own conversion of halves knows no NaN; the processor's does.
     if (format == KvFormat::f16 && GetParam() == Target::portable) continue;
     for (int where = 0; where < 3; ++where) {
@@ -288,7 +293,7 @@ TEST_P(Attention, TilesAreStoredAsTheirRows) {
   const size_t tokens = lanes_ - 1;
   for (const size_t n : {size_t{20}, size_t{64}, size_t{2048}, size_t{70'001}}) {
     const std::vector<float> tile = random_floats(n * lanes_, 12);
-    for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32, KvFormat::q4}) {
+    for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32, KvFormat::q4, KvFormat::q5}) {
       const size_t row_bytes = kv_row_bytes(format, n), scale_bytes = kv_scale_bytes(format, n);
       std::vector<uint8_t> stored(tokens * row_bytes), row(row_bytes), scales(tokens * scale_bytes),
           scale(scale_bytes);
@@ -308,45 +313,48 @@ TEST_P(Attention, TilesAreStoredAsTheirRows) {
 }
 
 // With the scale that puts a group's largest element at the largest level, each element is within half the
-// widest step of levels, 31 / 2 of 127, and half an ulp of bfloat16, 2^-9, of the scale; the scale that is
-// taken has no larger sum of squares. Of normal numbers, Lloyd's and Max's quantiser leaves 0.0095; a scale
-// of its own for each 32 less.
-TEST_P(Attention, FourBitRowsKeepWhatLevelsAllow) {
+// widest step of levels, 31 / 2 of 127 or 22 / 2, and half an ulp of bfloat16, 2^-9, of the scale; the scale
+// that is taken has no larger sum of squares. Of normal numbers, Lloyd's and Max's quantisers leave 0.0095
+// and 0.0025 of the power (Max 1960, table I); a scale for each 64 less.
+TEST_P(Attention, PackedRowsKeepWhatLevelsAllow) {
   std::mt19937 random(18);
   std::normal_distribution<float> normal;
-  for (const size_t n : {16, 20, 33, 64, 80, 128}) {
-    for (const float size : {1e-20f, 1e-3f, 1.0f, 300.0f, 1e20f}) {
-      double all = 0, lost = 0;
-      for (int row = 0; row < 40; ++row) {
-        std::vector<float> x(n);
-        for (float& v : x) v = size * normal(random);
-        std::vector<std::byte> codes(kv_row_bytes(KvFormat::q4, n)), scales(kv_scale_bytes(KvFormat::q4, n));
-        attention_.store_row(KvFormat::q4, x.data(), n, codes.data(), scales.data());
-        for (size_t group = 0; group < n; group += kQ4Group) {
-          const size_t end = std::min(n, group + kQ4Group);
-          double largest = 0, square = 0;
-          for (size_t i = group; i < end; ++i) {
-            const double error = q4_element(codes.data(), scales.data(), i, n) - static_cast<double>(x[i]);
-            largest = std::max(largest, std::abs(static_cast<double>(x[i])));
-            square += error * error;
-            all += static_cast<double>(x[i]) * x[i];
+  for (const KvFormat format : {KvFormat::q4, KvFormat::q5}) {
+    for (const size_t n : {16, 20, 33, 64, 80, 128}) {
+      std::vector<float> x(n);
+      std::vector<std::byte> codes(kv_row_bytes(format, n)), scales(kv_scale_bytes(format, n));
+      const auto stored = [&](size_t i) { return packed_element(format, codes.data(), scales.data(), i, n); };
+      const auto store = [&] { attention_.store_row(format, x.data(), n, codes.data(), scales.data()); };
+      for (const float size : {1e-20f, 1e-3f, 1.0f, 300.0f, 1e20f}) {
+        double all = 0, lost = 0;
+        for (int row = 0; row < 40; ++row) {
+          for (float& v : x) v = size * normal(random);
+          store();
+          for (size_t group = 0; group < n; group += kQ4Group) {
+            const size_t end = std::min(n, group + kQ4Group);
+            double largest = 0, square = 0;
+            for (size_t i = group; i < end; ++i) {
+              const double is = static_cast<double>(x[i]), error = static_cast<double>(stored(i)) - is;
+              largest = std::max(largest, std::abs(is));
+              square += error * error;
+              all += is * is;
+            }
+            lost += square;
+            const double most = largest * ((format == KvFormat::q4 ? 15.5 : 11.0) / 127 + 1.0 / 512);
+            EXPECT_LE(square, static_cast<double>(end - group) * most * most) << n;
           }
-          lost += square;
-          const double most = largest * (15.5 / 127 + 1.0 / 512);
-          EXPECT_LE(square, static_cast<double>(end - group) * most * most) << n;
         }
+        EXPECT_LT(lost, (format == KvFormat::q4 ? 0.0095 : 0.0025) * all) << n;
       }
-      EXPECT_LT(lost, 0.0095 * all) << n;
-    }
-    // What is nothing stays nothing; what is not finite is not a number.
-    std::vector<float> x(n, 0.0f);
-    std::vector<std::byte> codes(kv_row_bytes(KvFormat::q4, n)), scales(kv_scale_bytes(KvFormat::q4, n));
-    attention_.store_row(KvFormat::q4, x.data(), n, codes.data(), scales.data());
-    EXPECT_EQ(q4_element(codes.data(), scales.data(), 3, n), 0);
-    for (const float bad : {NAN, INFINITY}) {
-      x[5] = bad;
-      attention_.store_row(KvFormat::q4, x.data(), n, codes.data(), scales.data());
-      EXPECT_TRUE(std::isnan(q4_element(codes.data(), scales.data(), 3, n)));
+      // What is nothing stays nothing; what is not finite is not a number.
+      std::fill(x.begin(), x.end(), 0.0f);
+      store();
+      EXPECT_EQ(stored(3), 0);
+      for (const float bad : {NAN, INFINITY}) {
+        x[5] = bad;
+        store();
+        EXPECT_TRUE(std::isnan(stored(3)));
+      }
     }
   }
 }
@@ -367,7 +375,7 @@ std::vector<double> rotated(std::vector<double> x) {
 }
 
 // Keys lack a bias that RoPE turns, as large as Qwen 2's: the kernels put it back.
-TEST_P(Attention, FourBitKeysGetTheirBiasBack) {
+TEST_P(Attention, PackedKeysGetTheirBiasBack) {
   const size_t positions = 150, group = 3;
   for (const bool neox : {true, false}) {
     for (const size_t n : {20, 64, 80}) {
@@ -388,7 +396,7 @@ TEST_P(Attention, FourBitKeysGetTheirBiasBack) {
           pages[p * dims + pairs + i] = static_cast<float>(std::sin(angle(p * kPagePositions, i)));
         }
       }
-      const Cache keys(attention_, KvFormat::q4, random_floats(positions * n, 9), n);
+      const Cache keys(attention_, KvFormat::q5, random_floats(positions * n, 9), n);
       const Cache cached(attention_, KvFormat::q4, random_floats(positions * n, 10), n);
       std::vector<float> whole(positions * n);
       for (size_t p = 0; p < positions; ++p) {

@@ -25,7 +25,8 @@ struct Q5 {  // 4 bits, and a bit for each element's sign behind the row's codes
 };
 // Scales that are tried, as parts of the one whose largest level is the group's largest element; the one with
 // the least squared error is taken.
-constexpr float kQ4Scales[] = {0.65f, 0.7f, 0.75f, 0.8f, 0.85f, 0.9f, 0.95f, 1.0f, 1.05f, 1.1f, 1.15f, 1.2f};
+constexpr float kQ4Scales[] = {0.7f,  0.77f, 0.84f, 0.9f,  0.96f, 1.02f,
+                               1.08f, 1.14f, 1.2f,  1.26f, 1.32f, 1.4f};
 
 HWY_INLINE float from_bfloat16(uint16_t half) {
   const uint32_t bits = uint32_t{half} << 16;
