@@ -100,9 +100,9 @@ TEST_P(GoldenModel, StandardPrecisionIsClose) {
   }
 }
 
-// Each element of a key or value is off by a normal error of 0.09 of what a usual one is
-// (attention_test.cpp); a key's errors add up to a score's in as many elements as its head has, 16 to 32
-// here.
+// Keys and values are off by 5 and 10 % of their size (attention_test.cpp), which random models of two or
+// three layers and heads of 16 to 32 elements pass on without a loss. What is left is half of what a wrong
+// scale or sum loses; a rotation or a bias that is missing on one side loses all.
 TEST_P(GoldenModel, FourBitCacheIsClose) {
   for (const Precision precision : {Precision::standard, Precision::f32}) {
     for (const size_t step : {64, 1}) {
@@ -110,8 +110,8 @@ TEST_P(GoldenModel, FourBitCacheIsClose) {
       const Difference found =
           compare(golden_.logits, kept(forward(*r, golden_.tokens, step), golden_), golden_.vocabulary);
       RecordProperty("error_" + std::to_string(step), std::to_string(found.error));
-      EXPECT_LT(found.mean_kl, 5e-2);
-      EXPECT_LT(found.error, 0.15);
+      EXPECT_LT(found.mean_kl, 0.25);
+      EXPECT_LT(found.error, 0.25);
     }
   }
 }
