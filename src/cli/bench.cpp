@@ -7,6 +7,7 @@
 #include "base/machine.hpp"
 #include "base/model_store.hpp"
 #include "base/progress.hpp"
+#include "cli/bench_scheduling.hpp"
 #include "cli/bench_simulate.hpp"
 #include "cli/commands.hpp"
 #include "cli/parser/values.hpp"
@@ -20,7 +21,8 @@ namespace {
 
 struct Options {
   std::string model, precision = "standard", question;
-  bool peak = false, json = false;
+  bool peak = false, json = false, restart = false;
+  uint32_t sequences = 0;  // that decode together; 0: the usual figures
   PrefillFlags prefill;
   llm::BenchmarkOptions bench;
   SimulateFlags simulate;
@@ -161,6 +163,9 @@ void run(Options& options, const CLI::App& command) {
       return make_engine(model, engine, options.prefill);
     };
   }
+  if (options.sequences > 0)
+    return bench_sequences(resolve_model(options.model), options.sequences, options.bench, options.json);
+  if (options.restart) return bench_restart(resolve_model(options.model), options.bench, options.json);
   if (!options.question.empty()) {
     if (options.bench.speculation == llm::Speculation::none)
       fail(ErrorCode::invalid_argument, "bench: --question is for --speculate: name one");
@@ -187,6 +192,12 @@ void add_bench(CLI::App& program) {
   command->add_option("--generate", options->bench.generate, "tokens to decode")->capture_default_str();
   command->add_option("--repeat", options->bench.repeat, "rounds; figures are their medians")
       ->capture_default_str();
+  command
+      ->add_option("--sequences", options->sequences,
+                   "decode so many sequences together, and one after the other")
+      ->check(between(1u, 1024u));
+  command->add_flag("--restart", options->restart,
+                    "a prompt's first token, and that after a restart, its prefix kept on disk");
   add_threads(*command, options->bench.engine.threads);
   command->add_option("--chunk", options->bench.engine.chunk, "most tokens in one pass of the prefill")
       ->check(between(1u, 65536u))

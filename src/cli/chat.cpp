@@ -27,6 +27,7 @@
 #include "cli/commands.hpp"
 #include "cli/line_editor.hpp"
 #include "cli/prefill_flags.hpp"
+#include "cli/resumed_chat.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/standard_io.hpp"
 #include "cli/terminal.hpp"
@@ -96,7 +97,7 @@ std::vector<std::string> complete(const std::string& line) {
 }
 
 struct Flags {
-  std::string model, system, template_file;
+  std::string model, system, template_file, resume;
   bool no_stats = false, commands = false, sanitize = false;
   engine::Options engine;
   PrefillFlags prefill;
@@ -112,8 +113,10 @@ class Chat {
  public:
   explicit Chat(Flags& flags) : flags_(flags), editor_(state_file("chat_history"), complete) {
     check_outputs(flags.prefill, flags.model, {flags.template_file});
+    if (!flags.resume.empty()) resumed_.emplace(flags.resume);
     open(load(flags.model));
-    chat_->set_system(flags.system);
+    if (resumed_) messages_ = resumed_->take_up(*chat_);
+    if (!flags.system.empty()) chat_->set_system(flags.system);
     flags_.generate.cancelled = interrupted;
   }
 
@@ -121,6 +124,7 @@ class Chat {
     if (editor_.on_terminal()) {
       tell("{}: {} positions of context. /help lists the commands.\n", flags_.model,
            session_->engine().context());
+      if (messages_ > 0) tell("{}: {} messages so far\n", flags_.resume, messages_);
     }
     while (!left_) {
       if (editor_.on_terminal()) clear_interrupt();  // a Ctrl-C that came when the answer was just over
@@ -135,6 +139,7 @@ class Chat {
             return chat_->send(*input, options, callback);
           });
         }
+        if (resumed_) resumed_->keep(*chat_);
       } catch (const Error& error) {
         // A person reads the error and goes on; a script is told by the exit status.
         if (!editor_.on_terminal() || error.code() == ErrorCode::cancelled) throw;
@@ -161,6 +166,7 @@ class Chat {
     chat_.reset();
     session_.reset();
     session_.emplace(model->make_session(make_engine(*model, flags_.engine, flags_.prefill)));
+    if (resumed_) session_->keep_prefixes(prefix_files(*model, session_->engine()));
     warn_of(*model->tokenizer());
     chat_.emplace(*session_, model->chat_template());
     chat_->set_sanitize(flags_.sanitize);
@@ -303,6 +309,8 @@ class Chat {
   std::shared_ptr<const llm::Model> model_;
   std::optional<llm::Session> session_;
   std::optional<llm::ChatSession> chat_;
+  std::optional<ResumedChat> resumed_;
+  size_t messages_ = 0;  // that were taken up
   llm::Statistics last_;
   bool left_ = false;
 };
@@ -320,6 +328,11 @@ void add_chat(CLI::App& program) {
   add_generate_flags(*command, flags->generate);
   add_engine_flags(*command, flags->engine);
   add_prefill_flags(*command, flags->prefill);
+  command
+      ->add_option("--resume", flags->resume,
+                   "go on with the conversation of this name, and keep it: its text, and what the model has "
+                   "read of it, so that it need not be read again")
+      ->type_name("NAME");
   command->add_flag("--sanitize", flags->sanitize, kSanitizeHelp);
   command->add_flag("--no-stats", flags->no_stats, "do not print the rates to standard error");
   command->add_flag("--commands", flags->commands,

@@ -26,7 +26,7 @@ namespace {
 struct Flags {
   std::string model, prompt, file, system, template_file;
   std::vector<std::string> words;  // of the prompt, after the model
-  bool raw = false, sanitize = false, json = false, no_stats = false;
+  bool raw = false, sanitize = false, json = false, no_stats = false, keep_prefix = false;
   engine::Options engine;
   PrefillFlags prefill;
   llm::GenerateOptions generate;
@@ -59,6 +59,7 @@ void run(Flags& flags, bool prompt_given) {
   llm::Session session = model->make_session(make_engine(*model, flags.engine, flags.prefill));
   const auto prompt = llm::encode_prompt(*model, flags.prompt, flags.system, flags.raw, flags.sanitize);
 
+  if (flags.keep_prefix) session.keep_prefixes(prefix_files(*model, session.engine()));
   warn_of(*model->tokenizer());
 
   std::optional<Progress> progress;
@@ -112,6 +113,10 @@ void add_run(CLI::App& program) {
   add_generate_flags(*command, flags->generate);
   add_engine_flags(*command, flags->engine);
   add_prefill_flags(*command, flags->prefill);
+  command->add_flag(
+      "--keep-prefix", flags->keep_prefix,
+      "keep on disk what the model has read, so that the next run need not read an equal beginning "
+      "again (docs/scheduler.md)");
   command->add_flag("--sanitize", flags->sanitize, kSanitizeHelp);
   command->add_flag("--json", flags->json, "print one JSON object at the end instead of the text");
   command->add_flag("--no-stats", flags->no_stats, "do not print the rates to standard error");

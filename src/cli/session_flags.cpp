@@ -191,6 +191,12 @@ std::string describe(const engine::Engine& engine) {
   return text;
 }
 
+std::shared_ptr<llm::PrefixFiles> prefix_files(const llm::Model& model, const engine::Engine& engine) {
+  llm::PrefixFilesOptions options;
+  options.warn = [](const std::string& line) { warn("{}", line); };
+  return std::make_shared<llm::PrefixFiles>(model.file(), engine, std::move(options));
+}
+
 nlohmann::ordered_json to_json(const llm::Result& result) {
   const llm::Statistics& s = result.statistics;
   return {{"text", result.text},

@@ -6,7 +6,8 @@
 #include <string>
 
 #include "engine/engine.hpp"
-#include "llm/session.hpp"
+#include "llm/model.hpp"
+#include "llm/prefix_files.hpp"
 
 namespace cairn::cli {
 
@@ -45,6 +46,9 @@ std::string describe(const llm::Statistics& statistics);
 // "412.0 of 430.2 MiB; stack: 96.1 of 101.7 MiB, 5.71 bits a weight". For other
 // models that they are no stack.
 std::string describe(const engine::Engine& engine);
+
+// What prompts begin with, on disk; troubles are told as warnings.
+std::shared_ptr<llm::PrefixFiles> prefix_files(const llm::Model& model, const engine::Engine& engine);
 
 // text, tokens, finish_reason, stop, and the statistics; see docs/cli.md.
 nlohmann::ordered_json to_json(const llm::Result& result);

@@ -30,7 +30,8 @@ struct Int8Graph {
 };
 
 // How activations pass: [tokens][k] int8, and [tokens][rows] float back; or in the CPU's tiles of tokens
-// (kernels/static_int8.hpp): u8 = s8 + 128 in [k / 4][tile_tokens][4], and [tile][rows padded][tile_tokens] float.
+// (kernels/static_int8.hpp): u8 = s8 + 128 in [k / 4][tile_tokens][4], and [tile][rows padded][tile_tokens]
+// float.
 enum class ActivationLayout : uint8_t { rows, tiles };
 
 class AcceleratorGraph {
@@ -54,9 +55,9 @@ class Accelerator {
 };
 
 struct AcceleratorOptions {
-  uint32_t threads = 1;      // those that the device may use, where it is made of threads
-  std::string cache_folder;  // for compiled blobs; empty: none are kept
-  bool keep_weights = true;  // cpu: holds int8 weights instead of unpacking the model's in every run
+  uint32_t threads = 1;        // those that the device may use, where it is made of threads
+  std::string cache_folder{};  // for compiled blobs; empty: none are kept
+  bool keep_weights = true;    // cpu: holds int8 weights instead of unpacking the model's in every run
   // Told, in one line, what was put right without help: a corrupt blob compiled anew, a cache not writable.
   std::function<void(const std::string&)> notice{};
 };

@@ -29,6 +29,14 @@ void check(const Engine& engine, const Slice& slice) {
 
 }  // namespace
 
+bool Sequence::read_block(uint32_t, std::span<std::byte>) const {
+  return false;
+}
+
+void Engine::append_block(Sequence&, std::span<const std::byte>) {
+  fail(ErrorCode::unsupported, "this engine's sequences are not taken up from blocks");
+}
+
 void Engine::set_memory(uint64_t) {
   fail(ErrorCode::unsupported,
        "the memory of this model is fixed: only a stack's weights grow and shrink (see `cairn stack`)");

@@ -61,6 +61,17 @@ class Sequence {
   // Another sequence of the same tokens. Pages are shared until one of the two writes to them.
   virtual std::unique_ptr<Sequence> fork() const = 0;
   virtual uint64_t bytes() const = 0;  // of its pages, shared ones among them
+  // Writes the keys and values of positions [index · positions, (index + 1) · positions), as
+  // Engine::blocks() has it, for keeping them elsewhere. False where a window has let go of some.
+  virtual bool read_block(uint32_t index, std::span<std::byte> to) const;
+};
+
+// What a sequence's state is kept elsewhere in, and taken up from (Sequence::read_block,
+// Engine::append_block).
+struct Blocks {
+  uint32_t positions = 0;  // 0: this engine cannot
+  size_t bytes = 0;
+  std::string format{};  // engines of one model whose formats are equal read each other's
 };
 
 enum class Logits : uint8_t { none, last, all };
@@ -98,6 +109,11 @@ class Engine {
   // Takes the pages for so many more tokens, so that step() finds them; who cannot get them is told alone.
   // Error out_of_memory (the system has none, or the budget leaves no room for them).
   virtual void reserve(Sequence& sequence, uint32_t tokens) = 0;
+
+  virtual Blocks blocks() const { return {}; }
+  // Puts a block behind a sequence whose length is a multiple of Blocks::positions: it has read those tokens
+  // then. Errors: as reserve(), invalid_argument (another length or size, beyond the context), unsupported.
+  virtual void append_block(Sequence& sequence, std::span<const std::byte> block);
 
   virtual uint64_t kv_bytes() const = 0;               // of pages in use, each once
   virtual uint64_t scratch_bytes() const = 0;          // of what sequences do not have for themselves

@@ -8,7 +8,6 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
-#include <sstream>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
@@ -105,18 +104,26 @@ double mapped_kib(const std::string& given) {
   return total;
 }
 
-// Runs the peer's command and reads the JSON object in its output's last line.
+// The JSON object in what a peer printed: from the first brace to the last, as `cairn bench --json` prints
+// one, or, where it said other things with braces before, that of its last line.
+nlohmann::json json_of(const std::string& output) {
+  const size_t first = output.find('{'), last = output.rfind('}');
+  if (first == std::string::npos || last == std::string::npos || last < first) return {};
+  nlohmann::json json = nlohmann::json::parse(output.substr(first, last + 1 - first), nullptr, false);
+  if (!json.is_discarded()) return json;
+  const size_t line = output.rfind('\n', last);
+  const size_t begin = output.find('{', line == std::string::npos ? 0 : line);
+  return begin > last ? json : nlohmann::json::parse(output.substr(begin, last + 1 - begin), nullptr, false);
+}
+
+// Runs the peer's command and reads the rates that it prints.
 void run_peer(const std::string& command, Round& round) {
   std::unique_ptr<FILE, int (*)(FILE*)> pipe(popen(command.c_str(), "r"), pclose);
   if (!pipe) fail(ErrorCode::io, "--against: cannot start \"{}\"", command);
-  std::string output, last;
+  std::string output;
   std::array<char, 4096> buffer;
   while (const size_t n = fread(buffer.data(), 1, buffer.size(), pipe.get())) output.append(buffer.data(), n);
-  std::istringstream lines(output);
-  for (std::string line; std::getline(lines, line);) {
-    if (line.find('{') != std::string::npos) last = line.substr(line.find('{'));
-  }
-  const nlohmann::json json = nlohmann::json::parse(last, nullptr, false);
+  const nlohmann::json json = json_of(output);
   const auto number = [&](const char* key) {
     const auto it = json.is_object() ? json.find(key) : json.end();
     return json.is_object() && it != json.end() && it->is_number() ? it->get<double>() : 0.0;

@@ -81,6 +81,30 @@ void ChatSession::set_messages(const Json& messages) {
   conversation_.messages = messages;
 }
 
+Json ChatSession::saved() const {
+  const Known& known = answered_.text.empty() ? prompt_ : answered_;
+  return {{"messages", conversation_.messages}, {"text", known.text}, {"tokens", known.tokens}};
+}
+
+void ChatSession::restore(const Json& saved) {
+  if (!saved.is_object() || !saved.contains("messages"))
+    fail(ErrorCode::format, "a saved chat is an object with messages");
+  set_messages(saved["messages"]);
+  answered_ = prompt_ = {};
+  const auto text = saved.find("text"), tokens = saved.find("tokens");
+  if (text == saved.end() || !text->is_string() || tokens == saved.end() || !tokens->is_array()) return;
+  const text::Tokenizer& tokenizer = session_.tokenizer();
+  Known known{text->get<std::string>(), {}};
+  std::string spelled;
+  for (const Json& one : *tokens) {
+    const int64_t token = one.is_number_integer() ? one.get<int64_t>() : -1;
+    if (token < 0 || static_cast<size_t>(token) >= tokenizer.vocabulary()) return;
+    known.tokens.push_back(static_cast<Token>(token));
+    spelled += tokenizer.piece(known.tokens.back(), true);
+  }
+  if (spelled == known.text) prompt_ = std::move(known);
+}
+
 void ChatSession::clear() {
   Json& messages = conversation_.messages;
   Json kept = Json::array();

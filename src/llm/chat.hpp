@@ -63,6 +63,11 @@ class ChatSession {
   // Takes up a conversation: an array of {"role", "content"}. Error format names what is wrong.
   void set_messages(const nlohmann::ordered_json& messages);
   const Conversation& conversation() const noexcept { return conversation_; }
+  // The conversation with the tokens that the model has read and written, to be taken up by another process:
+  // {"messages": as set_messages takes them, "text", "tokens"}.
+  nlohmann::ordered_json saved() const;
+  // Takes that up; tokens that do not spell the text with this model are left out. Error as set_messages.
+  void restore(const nlohmann::ordered_json& saved);
 
  private:
   Result answer(const GenerateOptions& options, const TokenCallback& callback);

@@ -1,13 +1,13 @@
 #include "llm/session.hpp"
 
 #include <algorithm>
-#include <map>
 #include <optional>
 #include <utility>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
-#include "llm/stop_filter.hpp"
+#include "llm/answer.hpp"
+#include "llm/prefix_files.hpp"
 
 namespace cairn::llm {
 namespace {
@@ -15,62 +15,6 @@ namespace {
 double rate(uint32_t tokens, double seconds) {
   return tokens > 0 && seconds > 0 ? tokens / seconds : 0;
 }
-
-// The answer under construction: tokens in, text out to the caller and into the result.
-class Answer {
- public:
-  Answer(const text::Tokenizer& tokenizer, const GenerateOptions& options, const TokenCallback& callback,
-         Result& result)
-      : tokenizer_(tokenizer), filter_(options.stop), callback_(callback), result_(result) {
-    // A control token writes nothing that the filter could see.
-    for (const std::string& stop : options.stop) {
-      const auto token = tokenizer.find(stop);
-      if (token && tokenizer.is_control(*token)) stop_tokens_.emplace(*token, stop);
-    }
-  }
-
-  // The reason to stop after this token, if there is one.
-  std::optional<FinishReason> add(Token token) {
-    if (const auto stop = stop_tokens_.find(token); stop != stop_tokens_.end()) {
-      result_.stop = stop->second;
-      return FinishReason::stop;
-    }
-    result_.tokens.push_back(token);
-    const bool wanted = send(token, filter_.push(utf8_.push(tokenizer_.piece(token))));
-    if (filter_.stopped()) {
-      result_.stop = filter_.matched();
-      return FinishReason::stop;
-    }
-    return wanted ? std::nullopt : std::optional(FinishReason::cancelled);
-  }
-
-  // Hands out what was held back; the incomplete character at the end may yet complete a stop string.
-  void finish() {
-    std::string rest = filter_.push(utf8_.finish());
-    if (filter_.stopped()) {
-      result_.stop = filter_.matched();
-      result_.finish = FinishReason::stop;
-    }
-    rest += filter_.finish();
-    if (!rest.empty()) send(-1, rest);
-  }
-
- private:
-  // False once the caller wants no more; it is not called again then.
-  bool send(Token token, const std::string& text) {
-    result_.text += text;
-    if (wanted_ && callback_) wanted_ = callback_({token, text});
-    return wanted_;
-  }
-
-  const text::Tokenizer& tokenizer_;
-  text::Utf8Stream utf8_;
-  StopFilter filter_;
-  std::map<Token, std::string> stop_tokens_;
-  const TokenCallback& callback_;
-  Result& result_;
-  bool wanted_ = true;
-};
 
 }  // namespace
 
@@ -99,19 +43,6 @@ Session::Session(std::shared_ptr<engine::Engine> engine, std::shared_ptr<const t
   sampled_ = std::min(vocabulary_, tokenizer_->vocabulary());
 }
 
-void Session::check_prompt(std::span<const Token> prompt) const {
-  if (prompt.size() > engine_->context()) {
-    fail(ErrorCode::invalid_argument, "the prompt has {} tokens, the context holds {}", prompt.size(),
-         engine_->context());
-  }
-  for (size_t i = 0; i < prompt.size(); ++i) {
-    if (prompt[i] >= 0 && static_cast<size_t>(prompt[i]) < vocabulary_) continue;
-    fail(ErrorCode::invalid_argument,
-         "token {} at position {} of the prompt is not in the vocabulary of {} tokens", prompt[i], i,
-         vocabulary_);
-  }
-}
-
 // Goes back to the first `length` tokens, or further.
 void Session::forget(size_t length) {
   cached_.resize(sequence_->truncate(static_cast<uint32_t>(length)));
@@ -122,6 +53,27 @@ void Session::read(std::span<const Token> tokens, engine::Logits wanted, const e
   logits_.resize(std::max(logits_.size(), rows * vocabulary_));
   engine_->step({sequence_.get(), tokens, wanted, logits_.data()}, cancelled);
   cached_.insert(cached_.end(), tokens.begin(), tokens.end());
+}
+
+// Takes up what is on disk, where that is more than is there already.
+void Session::load_prefix(std::span<const Token> prompt) {
+  const auto size = static_cast<uint32_t>(prompt.size());
+  const uint32_t there = usable_prefix(files_->there(prompt), size, engine_->chunk());
+  if (there <= cached_.size()) return;
+  forget(cached_.size() / kBlock * kBlock);
+  try {
+    files_->load(*engine_, *sequence_, prompt.first(there));
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::out_of_memory) throw;  // whoever reads the rest is told
+  }
+  cached_.assign(prompt.begin(), prompt.begin() + sequence_->length());
+}
+
+void Session::save_prefix() {
+  if (!files_) return;
+  for (const auto& read : read_) files_->save(*engine_, *read, cached_);
+  files_->save(*engine_, *sequence_, cached_);
+  read_.clear();
 }
 
 // Those after the token that has so many behind it in the sequence.
@@ -144,12 +96,14 @@ bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& opti
   const auto [differs, unused] =
       std::mismatch(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(comparable), cached_.begin());
   forget(static_cast<size_t>(differs - prompt.begin()));
+  if (files_) load_prefix(prompt);
   const size_t shared = cached_.size();
   statistics.prompt_tokens = static_cast<uint32_t>(prompt.size());
   statistics.cached_tokens = static_cast<uint32_t>(shared);
   for (size_t done = shared; done < prompt.size();) {
     if (options.cancelled && options.cancelled()) return false;
-    const size_t size = std::min<size_t>(engine_->chunk(), prompt.size() - done);
+    const auto total = static_cast<uint32_t>(prompt.size());
+    const uint32_t size = next_piece(static_cast<uint32_t>(done), total, engine_->chunk(), engine_->chunk());
     try {
       const bool last = done + size == prompt.size();
       read(prompt.subspan(done, size), last ? engine::Logits::last : engine::Logits::none, options.cancelled);
@@ -158,7 +112,8 @@ bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& opti
       return false;
     }
     done += size;
-    statistics.prefill_tokens += static_cast<uint32_t>(size);
+    if (files_) read_.push_back(sequence_->fork());
+    statistics.prefill_tokens += size;
     statistics.prefill_seconds = watch.seconds();
     statistics.prefill_threads = engine_->thread_use().since(used).mean();
     if (options.progress) options.progress(static_cast<uint32_t>(done), statistics.prompt_tokens);
@@ -175,10 +130,11 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
       fail(ErrorCode::invalid_argument, "the prompt is empty and the model has no BOS token to start from");
     prompt = {&*bos, 1};
   }
-  check_prompt(prompt);
+  check_prompt(*engine_, prompt);
+  read_.clear();
   Sampler sampler(options.sampler, sampled_);
   Result result;
-  Answer answer(*tokenizer_, options, callback, result);
+  Answer answer(*tokenizer_, options.stop, callback, result);
   if (!prefill(prompt, options, result.statistics)) {
     result.finish = FinishReason::cancelled;
     return result;
@@ -241,6 +197,7 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
     statistics.decode_threads = engine_->thread_use().since(used).mean();
   }
   answer.finish();
+  if (result.finish != FinishReason::cancelled) save_prefix();
   return result;
 }
 

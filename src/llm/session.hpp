@@ -17,6 +17,8 @@
 
 namespace cairn::llm {
 
+class PrefixFiles;
+
 enum class FinishReason : uint8_t {
   stop,       // an end-of-generation token or a stop string
   length,     // max_tokens, or the context is full
@@ -86,17 +88,20 @@ class Session {
                   const TokenCallback& callback = {});
 
   void clear() { forget(0); }  // the next prompt is prefilled whole
+  // Looks for what prompts begin with there, and keeps there what was read when an answer is whole.
+  void keep_prefixes(std::shared_ptr<PrefixFiles> files) { files_ = std::move(files); }
   const std::vector<Token>& cached() const noexcept { return cached_; }
   const engine::Sequence& sequence() const noexcept { return *sequence_; }
   engine::Engine& engine() const noexcept { return *engine_; }
   const text::Tokenizer& tokenizer() const noexcept { return *tokenizer_; }
 
  private:
-  void check_prompt(std::span<const Token> prompt) const;
   bool prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics);
   void read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled);
   std::span<float> logits(size_t row, size_t behind);
   void forget(size_t length);
+  void load_prefix(std::span<const Token> prompt);
+  void save_prefix();
 
   std::shared_ptr<engine::Engine> engine_;
   std::unique_ptr<engine::Sequence> sequence_;
@@ -104,6 +109,9 @@ class Session {
   std::vector<Token> cached_;  // the sequence's
   std::vector<float> logits_;  // [rows][vocabulary], of the last step
   size_t vocabulary_ = 0;
+  std::shared_ptr<PrefixFiles> files_;
+  // As they were after each piece of the prompt, for `files_`: windows let go of pages.
+  std::vector<std::unique_ptr<engine::Sequence>> read_;
   size_t sampled_ = 0;  // tokens to choose from: embeddings may be padded beyond the tokenizer's vocabulary
 };
 

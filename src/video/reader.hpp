@@ -46,7 +46,7 @@ struct ReaderOptions {
   // What is broken is passed over and counted, a file that ends early just ends; otherwise read() throws.
   bool keep_going = false;
   bool grey_as_420 = false;  // grey gets neutral chroma: some coders know no grey
-  std::string called;        // the file's name in errors and notes; empty: its path
+  std::string called{};      // the file's name in errors and notes; empty: its path
 };
 
 // Decodes a file's best video stream (covers are none), frame by frame in the order of presentation; time

@@ -41,7 +41,7 @@ TEST(RealModelAnswers, SmolLm2ChatsAsTransformersDoes) {
     SCOPED_TRACE(turn["question"]);
     const Result result = chat.send(turn["question"].get<std::string>(), greedy());
     EXPECT_EQ(result.tokens, turn["answer"].get<std::vector<Token>>());
-    EXPECT_EQ(result.text, turn["text"]);
+    EXPECT_EQ(result.text, turn["text"].get<std::string>());
     EXPECT_EQ(result.statistics.prompt_tokens, turn["prompt"].size());
     EXPECT_EQ(result.statistics.cached_tokens, in_cache);
     in_cache = static_cast<uint32_t>(session.cached().size());
@@ -58,7 +58,7 @@ TEST(RealModelAnswers, Gemma3ContinuesAsTransformersDoes) {
     EXPECT_EQ(prompt, turn["prompt"].get<std::vector<Token>>());
     const Result result = session.generate(prompt, greedy());
     EXPECT_EQ(result.tokens, turn["answer"].get<std::vector<Token>>());
-    EXPECT_EQ(result.text, turn["text"]);
+    EXPECT_EQ(result.text, turn["text"].get<std::string>());
   }
 }
 

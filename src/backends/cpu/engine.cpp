@@ -94,6 +94,19 @@ class CpuEngine final : public engine::Engine {
     sequences_.extend(sequence, tokens);
   }
 
+  engine::Blocks blocks() const override {
+    return {kernels::kPagePositions, sequences_.block_bytes(),
+            fmt::format("cpu 1 {} {} kv {}", kernels::name(target_),
+                        options_.precision == engine::Precision::f32 ? "f32" : "standard",
+                        static_cast<int>(sequences_.format()))};
+  }
+  void append_block(engine::Sequence& sequence, std::span<const std::byte> block) override {
+    sequences_.check_block(sequence, block.size(), options_.context);
+    reserve(sequence, kernels::kPagePositions);
+    const std::lock_guard lock(one_step_);
+    sequences_.own(sequence).write_block(block);
+  }
+
   bool elastic() const override { return set_ != nullptr; }
   void set_memory(uint64_t bytes) override {
     if (!set_) return Engine::set_memory(bytes);

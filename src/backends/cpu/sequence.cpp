@@ -105,6 +105,23 @@ void PagedSequence::commit(uint32_t tokens) {
   }
 }
 
+bool PagedSequence::read_block(uint32_t index, std::span<std::byte> to) const {
+  const size_t bytes = layout_->bytes();
+  if (index >= length_ / kPage || to.size() != pages_.size() * bytes) return false;
+  for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
+    if (index < gone_[layer]) return false;
+    std::memcpy(to.data() + layer * bytes, tables_[layer][index], bytes);
+  }
+  return true;
+}
+
+void PagedSequence::write_block(std::span<const std::byte> from) {
+  const size_t bytes = layout_->bytes();
+  for (uint32_t layer = 0; layer < pages_.size(); ++layer)
+    std::memcpy(pages_[layer][length_ / kPage].get(), from.data() + layer * bytes, bytes);
+  commit(kPage);
+}
+
 kernels::KvRows PagedSequence::rows(uint32_t layer, uint32_t index) const {
   return {layout_->format(index), tables_[layer].data(), layout_->rows(index), layout_->scales(index)};
 }
@@ -138,6 +155,17 @@ uint64_t Sequences::coming(std::span<const engine::Slice> slices) const {
   for (const engine::Slice& slice : slices)
     bytes += own(*slice.sequence).coming(static_cast<uint32_t>(slice.tokens.size()));
   return bytes;
+}
+
+void Sequences::check_block(engine::Sequence& sequence, size_t bytes, uint32_t context) const {
+  const uint32_t length = own(sequence).length();
+  if (length % kPage != 0 || bytes != block_bytes() || length > context - std::min(context, kPage)) {
+    fail(ErrorCode::invalid_argument,
+         "a block of {} bytes does not go behind {} tokens: blocks have {} bytes and {} positions, the "
+         "context "
+         "{}",
+         bytes, length, block_bytes(), kPage, context);
+  }
 }
 
 void Sequences::extend(engine::Sequence& sequence, uint32_t tokens) const {

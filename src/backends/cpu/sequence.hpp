@@ -22,6 +22,7 @@ class PagedSequence final : public engine::Sequence {
   uint32_t truncate(uint32_t length) override;
   std::unique_ptr<engine::Sequence> fork() const override;
   uint64_t bytes() const override;
+  bool read_block(uint32_t index, std::span<std::byte> to) const override;  // a page a layer
 
   // For engines. Bytes of the pages that so many more positions take, those among them that are shared now.
   uint64_t coming(uint32_t tokens) const;
@@ -29,6 +30,8 @@ class PagedSequence final : public engine::Sequence {
   void extend(uint32_t tokens);
   // They have been written, and count.
   void commit(uint32_t tokens);
+  // One more page a layer, as read_block wrote them; extend(kPagePositions) has taken them.
+  void write_block(std::span<const std::byte> from);
   // Gives back the pages of positions that were never committed.
   void trim();
 
@@ -75,6 +78,9 @@ class Sequences {
   PagedSequence& own(engine::Sequence& sequence) const;  // Error invalid_argument: another engine's
   // Bytes of the pages that the slices take.
   uint64_t coming(std::span<const engine::Slice> slices) const;
+  size_t block_bytes() const { return layout_->layers() * layout_->bytes(); }
+  // Error invalid_argument: the sequence or the block is not of whole pages, or beyond the context.
+  void check_block(engine::Sequence& sequence, size_t bytes, uint32_t context) const;
   // The pages for so many more tokens, or none of them. Error out_of_memory.
   void extend(engine::Sequence& sequence, uint32_t tokens) const;
   // Calls body(), which extends the slices' sequences and runs them, and counts their tokens then; if

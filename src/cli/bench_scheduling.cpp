@@ -1,0 +1,80 @@
+#include "cli/bench_scheduling.hpp"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/byte_size.hpp"
+#include "base/machine.hpp"
+#include "base/progress.hpp"
+#include "kernels/kernels.hpp"
+#include "llm/benchmark_restart.hpp"
+#include "llm/benchmark_sequences.hpp"
+
+namespace cairn::cli {
+namespace {
+
+void print_machine(const llm::BenchmarkOptions& options) {
+  fmt::print("{}, {}; medians of {} rounds\n", processor_name(), kernels::name(kernels::default_target()),
+             options.repeat);
+}
+
+nlohmann::ordered_json machine(const llm::BenchmarkOptions& options) {
+  return {{"processor", processor_name()},
+          {"instruction_set", kernels::name(kernels::default_target())},
+          {"prompt", options.prompt},
+          {"repeat", options.repeat}};
+}
+
+}  // namespace
+
+void bench_sequences(const std::string& path, uint32_t sequences, const llm::BenchmarkOptions& options,
+                     bool json) {
+  llm::SequencesResult r;
+  {
+    Progress bar("bench", options.repeat, "rounds");
+    r = llm::run_sequences(path, sequences, options, [&](uint32_t done, uint32_t) { bar.update(done); });
+  }
+  if (!json) {
+    print_machine(options);
+    fmt::print("{} sequences of {} tokens, {} more of each\n", sequences, options.prompt, options.generate);
+    fmt::print("one after the other  {:8.1f} tok/s\ntogether             {:8.1f} tok/s   {:.2f}×\n",
+               r.alone_tok_s, r.together_tok_s, r.ratio);
+    return;
+  }
+  nlohmann::ordered_json all = machine(options);
+  all["sequences"] = sequences;
+  all["generate"] = options.generate;
+  all["alone_tok_s"] = r.alone_tok_s;
+  all["together_tok_s"] = r.together_tok_s;
+  all["ratio"] = r.ratio;
+  for (const llm::SequencesRound& round : r.rounds)
+    all["rounds"].push_back({{"alone_tok_s", round.alone_tok_s}, {"together_tok_s", round.together_tok_s}});
+  fmt::print("{}\n", all.dump(2));
+}
+
+void bench_restart(const std::string& path, const llm::BenchmarkOptions& options, bool json) {
+  llm::RestartResult r;
+  {
+    Progress bar("bench", options.repeat, "rounds");
+    r = llm::run_restart(path, options, [&](uint32_t done, uint32_t) { bar.update(done); });
+  }
+  if (!json) {
+    print_machine(options);
+    fmt::print("{} tokens to the first token  {:8.3f} s\n", options.prompt, r.first_s);
+    fmt::print("after a restart, {} of them on disk ({})  {:8.3f} s   {:.1f} %\n", r.cached_tokens,
+               mebibytes(r.bytes), r.again_s, 100 * r.ratio);
+    return;
+  }
+  nlohmann::ordered_json all = machine(options);
+  all["cached_tokens"] = r.cached_tokens;
+  all["bytes"] = r.bytes;
+  all["first_s"] = r.first_s;
+  all["again_s"] = r.again_s;
+  all["ratio"] = r.ratio;
+  for (const llm::RestartRound& round : r.rounds)
+    all["rounds"].push_back({{"first_s", round.first_s}, {"again_s", round.again_s}});
+  fmt::print("{}\n", all.dump(2));
+}
+
+}  // namespace cairn::cli

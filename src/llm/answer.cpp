@@ -1,0 +1,61 @@
+#include "llm/answer.hpp"
+
+#include "base/error.hpp"
+
+namespace cairn::llm {
+
+void check_prompt(const engine::Engine& engine, std::span<const Token> prompt) {
+  if (prompt.size() > engine.context()) {
+    fail(ErrorCode::invalid_argument, "the prompt has {} tokens, the context holds {}", prompt.size(),
+         engine.context());
+  }
+  const size_t vocabulary = engine.model().parameters.vocabulary;
+  for (size_t i = 0; i < prompt.size(); ++i) {
+    if (prompt[i] >= 0 && static_cast<size_t>(prompt[i]) < vocabulary) continue;
+    fail(ErrorCode::invalid_argument,
+         "token {} at position {} of the prompt is not in the vocabulary of {} tokens", prompt[i], i,
+         vocabulary);
+  }
+}
+
+Answer::Answer(const text::Tokenizer& tokenizer, const std::vector<std::string>& stop,
+               const TokenCallback& callback, Result& result)
+    : tokenizer_(tokenizer), filter_(stop), callback_(callback), result_(result) {
+  // A control token writes nothing that the filter could see.
+  for (const std::string& text : stop) {
+    const auto token = tokenizer.find(text);
+    if (token && tokenizer.is_control(*token)) stop_tokens_.emplace(*token, text);
+  }
+}
+
+std::optional<FinishReason> Answer::add(Token token) {
+  if (const auto stop = stop_tokens_.find(token); stop != stop_tokens_.end()) {
+    result_.stop = stop->second;
+    return FinishReason::stop;
+  }
+  result_.tokens.push_back(token);
+  const bool wanted = send(token, filter_.push(utf8_.push(tokenizer_.piece(token))));
+  if (filter_.stopped()) {
+    result_.stop = filter_.matched();
+    return FinishReason::stop;
+  }
+  return wanted ? std::nullopt : std::optional(FinishReason::cancelled);
+}
+
+void Answer::finish() {
+  std::string rest = filter_.push(utf8_.finish());
+  if (filter_.stopped()) {
+    result_.stop = filter_.matched();
+    result_.finish = FinishReason::stop;
+  }
+  rest += filter_.finish();
+  if (!rest.empty()) send(-1, rest);
+}
+
+bool Answer::send(Token token, const std::string& text) {
+  result_.text += text;
+  if (wanted_ && callback_) wanted_ = callback_({token, text});
+  return wanted_;
+}
+
+}  // namespace cairn::llm

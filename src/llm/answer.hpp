@@ -1,0 +1,41 @@
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "llm/session.hpp"
+#include "llm/stop_filter.hpp"
+
+namespace cairn::llm {
+
+// Error invalid_argument: longer than the context, or a token that is not in the vocabulary.
+void check_prompt(const engine::Engine& engine, std::span<const Token> prompt);
+
+// An answer under construction: tokens in, text out to the caller and into the result.
+class Answer {
+ public:
+  // All but `stop` must outlive it. Error as StopFilter.
+  Answer(const text::Tokenizer& tokenizer, const std::vector<std::string>& stop,
+         const TokenCallback& callback, Result& result);
+
+  // The reason to stop after this token, if there is one. Throws what the callback throws.
+  std::optional<FinishReason> add(Token token);
+  // Hands out what was held back; the incomplete character at the end may yet complete a stop string.
+  void finish();
+
+ private:
+  // False once the caller wants no more; it is not called again then.
+  bool send(Token token, const std::string& text);
+
+  const text::Tokenizer& tokenizer_;
+  text::Utf8Stream utf8_;
+  StopFilter filter_;
+  std::map<Token, std::string> stop_tokens_;
+  const TokenCallback& callback_;
+  Result& result_;
+  bool wanted_ = true;
+};
+
+}  // namespace cairn::llm

@@ -1,0 +1,77 @@
+#include "llm/prefix_cache.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace cairn::llm {
+namespace {
+
+// Slices of so many tokens or fewer are rows (docs/engine.md).
+constexpr uint32_t kRows = 8;
+
+uint32_t common(std::span<const Token> a, std::span<const Token> b) {
+  return static_cast<uint32_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+}
+
+}  // namespace
+
+uint32_t usable_prefix(uint32_t there, uint32_t prompt, uint32_t chunk) {
+  uint32_t take = std::min(there, prompt - 1) / kBlock * kBlock;
+  const uint32_t last = (prompt - 1) % chunk + 1;  // the size of a fresh prompt's last chunk
+  if (take > 0 && prompt - take <= kRows && last > kRows) take -= kBlock;
+  return take;
+}
+
+uint32_t next_piece(uint32_t done, uint32_t prompt, uint32_t chunk, uint32_t most) {
+  const uint32_t end = std::min(prompt, (done / chunk + 1) * chunk);
+  if (end - done <= most) return end - done;
+  uint32_t cut = (done + most) / kBlock * kBlock;
+  if (cut <= done) cut = done + most;
+  return (end - cut <= kRows ? end : cut) - done;
+}
+
+std::unique_ptr<engine::Sequence> PrefixCache::find(std::span<const Token> prompt, uint32_t chunk) {
+  const auto size = static_cast<uint32_t>(prompt.size());
+  std::unique_ptr<engine::Sequence> best;
+  auto from = kept_.end();
+  for (auto at = kept_.begin(); at != kept_.end(); ++at) {
+    const uint32_t take = usable_prefix(common(prompt, at->tokens), size, chunk);
+    if (take == 0 || (best && take <= best->length())) continue;
+    auto fork = at->sequence->fork();
+    if (fork->truncate(take) < take) continue;  // a window has let go of them
+    best = std::move(fork);
+    from = at;
+  }
+  if (from != kept_.end()) kept_.splice(kept_.begin(), kept_, from);
+  return best;
+}
+
+void PrefixCache::keep(std::span<const Token> tokens, std::unique_ptr<engine::Sequence> sequence) {
+  const auto whole = static_cast<uint32_t>(tokens.size() / kBlock * kBlock);
+  if (whole == 0 || sequence->truncate(whole) < whole || sequence->bytes() > most_bytes_) return;
+  const auto begun = tokens.first(whole);
+  for (auto at = kept_.begin(); at != kept_.end();) {
+    const uint32_t shared = common(begun, at->tokens);
+    if (shared == whole && at->sequence->fork()->truncate(whole) == whole) {
+      kept_.splice(kept_.begin(), kept_, at);
+      return;
+    }
+    const bool replaced = shared == at->tokens.size() && sequence->fork()->truncate(shared) == shared;
+    at = replaced ? kept_.erase(at) : std::next(at);
+  }
+  kept_.push_front({{begun.begin(), begun.end()}, std::move(sequence)});
+  uint64_t bytes = 0;
+  for (const Kept& kept : kept_) bytes += kept.sequence->bytes();
+  while (bytes > most_bytes_) {
+    bytes -= kept_.back().sequence->bytes();
+    kept_.pop_back();
+  }
+}
+
+bool PrefixCache::drop_oldest() {
+  if (kept_.empty()) return false;
+  kept_.pop_back();
+  return true;
+}
+
+}  // namespace cairn::llm

@@ -1,0 +1,52 @@
+#pragma once
+
+#include <cstdint>
+#include <list>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "engine/engine.hpp"
+#include "text/tokenizer.hpp"
+
+namespace cairn::llm {
+
+using text::Token;
+
+// Prefixes are shared and kept in blocks of so many tokens: a page of the CPU's.
+constexpr uint32_t kBlock = 64;
+
+// How many of a prompt's tokens that are there already to take: whole blocks, the prompt's last token is not
+// among them, and what remains is cut as a fresh prompt would be (docs/engine.md: few tokens are rows, whose
+// arithmetic is another), so that the answer is that of a fresh prompt. chunk: Engine::chunk().
+uint32_t usable_prefix(uint32_t there, uint32_t prompt, uint32_t chunk);
+
+// The tokens of a prompt to read next, at most `most` (a few more where that keeps the last of them from
+// being rows). Cuts lie at multiples of blocks and of chunks, so that they change nothing in what is
+// computed.
+uint32_t next_piece(uint32_t done, uint32_t prompt, uint32_t chunk, uint32_t most);
+
+// Sequences that requests have left behind, to be gone on with by prompts that begin alike; the least
+// recently used are given back first. Not thread-safe.
+class PrefixCache {
+ public:
+  // bytes: most that kept sequences have, shared pages counted for each.
+  explicit PrefixCache(uint64_t bytes) : most_bytes_(bytes) {}
+
+  // A fork of the one that begins with most of the prompt's tokens, cut to usable_prefix; null: none.
+  std::unique_ptr<engine::Sequence> find(std::span<const Token> prompt, uint32_t chunk);
+  // Keeps the whole blocks of a sequence that has read those tokens. One that it begins with is replaced.
+  void keep(std::span<const Token> tokens, std::unique_ptr<engine::Sequence> sequence);
+  bool drop_oldest();  // false: there was none
+  size_t size() const { return kept_.size(); }
+
+ private:
+  struct Kept {
+    std::vector<Token> tokens;  // of the sequence
+    std::unique_ptr<engine::Sequence> sequence;
+  };
+  const uint64_t most_bytes_;
+  std::list<Kept> kept_;  // most recently used first
+};
+
+}  // namespace cairn::llm

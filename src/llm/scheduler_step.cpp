@@ -1,0 +1,203 @@
+// What a scheduler's step takes, and what becomes of its results.
+#include <algorithm>
+#include <utility>
+
+#include "base/error.hpp"
+#include "llm/scheduler_job.hpp"
+
+namespace cairn::llm {
+
+// A token of everybody who decodes, and pieces of prompts as long as there are tokens left for them: of
+// greater priority first, then whose turn was longest ago.
+std::vector<Scheduler::Part> Scheduler::plan() {
+  std::vector<Part> parts;
+  std::vector<std::shared_ptr<Job>> prompts;
+  for (const auto& job : running_) {
+    if (!job->decodes()) {
+      prompts.push_back(job);
+    } else if (room(*job, 1)) {
+      parts.push_back({job, 1});
+    }
+  }
+  std::stable_sort(prompts.begin(), prompts.end(), [](const auto& a, const auto& b) {
+    const int x = a->request.priority, y = b->request.priority;
+    return x != y ? x > y : a->served < b->served;
+  });
+  const uint32_t chunk = engine_->chunk();
+  const uint32_t most = parts.empty() ? chunk : std::min(options_.beside, chunk);
+  uint32_t taken = 0;
+  for (const auto& job : prompts) {
+    const uint32_t done = job->sequence->length(), left = most - taken;
+    const uint32_t piece = next_piece(done, job->prompt(), chunk, left);
+    if (taken > 0 && (piece > left || (left < kBlock && done + piece < job->prompt()))) break;
+    if (!room(*job, piece)) continue;
+    parts.push_back({job, piece});
+    job->served = turn_;
+    taken += piece;
+    if (taken >= most) break;
+  }
+  if (parts.empty() && !running_.empty()) {
+    // All wait for pages, which nobody will give back by himself.
+    const std::shared_ptr<Job> last = *std::min_element(
+        running_.rbegin(), running_.rend(),
+        [](const auto& a, const auto& b) { return a->request.priority < b->request.priority; });
+    if (running_.size() > 1 && last->result.tokens.empty()) {
+      wait_again(*last);
+    } else {
+      fail_with(*last, last->no_room);
+    }
+  }
+  return parts;
+}
+
+// Gives back the pages of a prompt that is half read; it is begun anew when the others have theirs.
+void Scheduler::wait_again(Job& job) {
+  const auto at =
+      std::find_if(running_.begin(), running_.end(), [&](const auto& one) { return one.get() == &job; });
+  job.sequence.reset();
+  job.no_room = nullptr;
+  job.result.statistics = {};
+  const std::lock_guard lock(mutex_);
+  --status_.running;
+  const auto behind = std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& other) {
+    return other->request.priority <= job.request.priority;
+  });
+  waiting_.splice(behind, running_, at);
+}
+
+// Pages for so many more tokens; kept prefixes go before anybody waits.
+bool Scheduler::room(Job& job, uint32_t tokens) {
+  for (;;) {
+    try {
+      engine_->reserve(*job.sequence, tokens);
+      if (options_.kv_bytes == 0 || engine_->kv_bytes() <= options_.kv_bytes) {
+        job.no_room = nullptr;
+        return true;
+      }
+      job.sequence->truncate(job.sequence->length());  // gives them back
+      fail(ErrorCode::out_of_memory,
+           "no room for {} more tokens behind {}: keys and values may take {} bytes in all", tokens,
+           job.sequence->length(), options_.kv_bytes);
+    } catch (...) {
+      job.no_room = std::current_exception();
+    }
+    if (!kept_.drop_oldest()) return false;
+  }
+}
+
+engine::Slice Scheduler::slice(const Part& part) {
+  Job& job = *part.job;
+  const uint32_t done = job.sequence->length();
+  const auto tokens = std::span<const Token>(job.history).subspan(done, part.tokens);
+  const bool last = done + part.tokens >= job.prompt() && job.request.options.max_tokens > 0;
+  return {job.sequence.get(), tokens, last ? engine::Logits::last : engine::Logits::none, job.logits.data()};
+}
+
+void Scheduler::step(const std::vector<Part>& parts) {
+  std::vector<engine::Slice> slices;
+  for (const Part& part : parts) slices.push_back(slice(part));
+  try {
+    engine_->step(slices, [&] {
+      drop_cancelled_waiting();
+      {
+        const std::lock_guard lock(mutex_);
+        if (stopping_) return true;
+      }
+      // A prompt's piece is not waited for; a token is soon there.
+      return std::any_of(parts.begin(), parts.end(),
+                         [](const Part& part) { return !part.job->decodes() && part.job->wants_out(); });
+    });
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::cancelled) return;
+    return step_alone(parts);
+  } catch (...) {
+    return step_alone(parts);
+  }
+  for (const Part& part : parts) advance(part);
+}
+
+// After an error: whoever it comes from is told, the others go on.
+void Scheduler::step_alone(const std::vector<Part>& parts) {
+  for (const Part& part : parts) {
+    try {
+      engine_->step(slice(part), [&] { return part.job->wants_out(); });
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::cancelled) fail_with(*part.job, std::current_exception());
+      continue;
+    } catch (...) {
+      fail_with(*part.job, std::current_exception());
+      continue;
+    }
+    advance(part);
+  }
+}
+
+void Scheduler::advance(const Part& part) {
+  Job& job = *part.job;
+  const GenerateOptions& options = job.request.options;
+  Statistics& statistics = job.result.statistics;
+  {
+    const std::lock_guard lock(mutex_);
+    ++status_.slices;
+  }
+  try {
+    if (!job.result.tokens.empty()) {
+      ++statistics.decode_tokens;
+      ++statistics.decode_steps;
+      return take_token(job);
+    }
+    statistics.prefill_tokens += part.tokens;
+    statistics.prefill_seconds = job.since_begun.seconds();
+    piece_read(job, part.tokens);
+    if (options.progress) options.progress(job.sequence->length(), job.prompt());
+    if (job.sequence->length() < job.prompt()) return;
+    if (options.max_tokens == 0) return end(job, FinishReason::length);
+    take_token(job);
+  } catch (...) {
+    fail_with(job, std::current_exception());
+  }
+}
+
+// What others may begin with is kept as soon as it is there.
+void Scheduler::piece_read(Job& job, uint32_t tokens) {
+  const uint32_t length = job.sequence->length(), first = (length - tokens) / kBlock, end = length / kBlock;
+  if (options_.files && end > first) {
+    const auto read = std::span<const Token>(job.history).first(size_t{end} * kBlock);
+    unsaved_.push_back({{read.begin(), read.end()}, job.sequence->fork(), first});
+  }
+  if (length == job.prompt() && end > 0) kept_.keep(job.request.prompt, job.sequence->fork());
+}
+
+void Scheduler::take_token(Job& job) {
+  if (const auto bad = find_non_finite(job.logits)) {
+    fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad,
+         job.sequence->length() - 1, job.logits[*bad]);
+  }
+  const Token token = job.sampler.sample(std::span(job.logits).first(sampled_), job.history);
+  Result& result = job.result;
+  if (result.tokens.empty()) {
+    result.statistics.first_token_seconds = job.since_taken.seconds();
+    job.since_first.restart();
+  }
+  const GenerateOptions& options = job.request.options;
+  if (!options.ignore_end && tokenizer_->is_end(token)) return end(job, FinishReason::stop);
+  job.history.push_back(token);
+  {
+    const std::lock_guard lock(mutex_);
+    ++status_.tokens;
+  }
+  if (const auto reason = job.answer.add(token)) return end(job, *reason);
+  if (result.tokens.size() >= options.max_tokens || job.sequence->length() == engine_->context())
+    end(job, FinishReason::length);
+}
+
+// One block between two steps: nobody waits long for the disk.
+void Scheduler::save_one() {
+  if (unsaved_.empty()) return;
+  Unsaved& one = unsaved_.front();
+  if (size_t{one.next} * kBlock < one.tokens.size())
+    options_.files->save(*engine_, *one.sequence, one.tokens, one.next++);
+  if (size_t{one.next} * kBlock >= one.tokens.size()) unsaved_.pop_front();
+}
+
+}  // namespace cairn::llm
