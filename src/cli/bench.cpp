@@ -20,7 +20,7 @@ namespace cairn::cli {
 namespace {
 
 struct Options {
-  std::string model, precision = "standard", kv = "f16", question;
+  std::string model, precision = "standard", question;
   bool peak = false, json = false, restart = false;
   uint32_t sequences = 0;  // that decode together; 0: the usual figures
   PrefillFlags prefill;
@@ -153,7 +153,6 @@ void run(Options& options, const CLI::App& command) {
     fail(ErrorCode::invalid_argument, "bench: name a MODEL, or give --peak or --simulate");
   options.bench.engine.precision =
       options.precision == "f32" ? engine::Precision::f32 : engine::Precision::standard;
-  options.bench.engine.kv = options.kv == "i8" ? engine::KvType::i8 : engine::KvType::f16;
   if (!options.prefill.device.empty()) {
     if (options.simulate.policies.size() > 1)
       fail(ErrorCode::invalid_argument, "bench: --prefill runs one --policy, {} are named",
@@ -209,10 +208,7 @@ void add_bench(CLI::App& program) {
       ->transform(one_of({"standard", "f32"}))
       ->capture_default_str();
   add_memory_flag(*command, options->bench.engine);
-  command->add_option("--kv", options->kv, "type of the KV cache")
-      ->transform(one_of({"f16", "i8"}))
-      ->capture_default_str()
-      ->group(kMemory);
+  add_kv_flag(*command, options->bench.engine.kv);
   command->add_option(
       "--against", options->bench.against,
       "a peer's command, run in turn with cairn; it prints JSON with prefill_tok_s and decode_tok_s");

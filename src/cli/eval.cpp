@@ -184,7 +184,7 @@ void eval(Flags& flags) {
   report["model"] = flags.model;
   const bool f32 = flags.engine.precision == engine::Precision::f32;
   report["precision"] = f32 ? "f32" : "standard";
-  report["kv"] = flags.engine.kv == engine::KvType::i8 ? "i8" : f32 ? "f32" : "f16";
+  report["kv"] = f32 && flags.engine.kv == engine::KvType::f16 ? "f32" : kv_name(flags.engine.kv);
   if (scheme) {
     report["quantize"] = flags.quantize.method;
     report["scheme"] = scheme->name;

@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstdlib>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <vector>
@@ -16,6 +18,9 @@
 
 namespace cairn::cli {
 namespace {
+
+constexpr std::initializer_list<std::pair<const char*, engine::KvType>> kKvTypes = {
+    {"f16", engine::KvType::f16}, {"i8", engine::KvType::i8}, {"q4", engine::KvType::q4}};
 
 // ID=VALUE or ID=-inf
 std::pair<text::Token, float> parse_bias(const std::string& flag) {
@@ -75,15 +80,24 @@ void add_engine_flags(CLI::App& command, engine::Options& options) {
       ->check(between(1, 1 << 24))
       ->group(kMemory);
   add_memory_flag(command, options);
-  command.add_option("--kv", options.kv, "the KV cache's numbers, f16 if not given")
-      ->transform(one_of<engine::KvType>({{"f16", engine::KvType::f16}, {"i8", engine::KvType::i8}}))
-      ->group(kMemory);
+  add_kv_flag(command, options.kv);
   command
       .add_option("--precision", options.precision,
                   "of the matrix products: with 8-bit activations (standard, if not given) or in floats")
       ->transform(one_of<engine::Precision>(
           {{"standard", engine::Precision::standard}, {"f32", engine::Precision::f32}}))
       ->group(kResearch);
+}
+
+void add_kv_flag(CLI::App& command, engine::KvType& kv) {
+  command.add_option("--kv", kv, "the KV cache's numbers, f16 if not given")
+      ->transform(one_of<engine::KvType>(kKvTypes))
+      ->group(kMemory);
+}
+
+std::string kv_name(engine::KvType kv) {
+  return std::find_if(kKvTypes.begin(), kKvTypes.end(), [&](const auto& type) { return type.second == kv; })
+      ->first;
 }
 
 void add_memory_flag(CLI::App& command, engine::Options& options) {

@@ -25,6 +25,10 @@ void add_threads(CLI::App& command, uint32_t& threads);
 // --threads --context --memory --kv --precision
 void add_engine_flags(CLI::App& command, engine::Options& options);
 
+// --kv alone, and how its value is written
+void add_kv_flag(CLI::App& command, engine::KvType& kv);
+std::string kv_name(engine::KvType kv);
+
 // --memory alone
 void add_memory_flag(CLI::App& command, engine::Options& options);
 

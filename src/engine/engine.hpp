@@ -16,7 +16,7 @@
 namespace cairn::engine {
 
 enum class Precision : uint8_t { standard, f32 };  // standard: int8 activations; f32: all products in float
-enum class KvType : uint8_t { f16, i8 };
+enum class KvType : uint8_t { f16, i8, q4 };  // docs/engine.md
 
 // Sees the inputs of a layer's linear products: rows [tokens][width] of `slot`, for calibration.
 using InputObserver =

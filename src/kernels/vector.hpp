@@ -43,10 +43,37 @@ struct VectorKernels {
 
 const VectorKernels& vector_kernels(Target target);
 
-enum class KvFormat : uint8_t { f16, i8, f32 };
+// Elements of a row of the cache: floats of 16 or 32 bits; int8 with a float scale for each row; 4 or 5 bits
+// with a 16-bit scale for each kQ4Group elements (targets/kv_q4.hpp), made for rows that were rotated.
+enum class KvFormat : uint8_t { f16, i8, f32, q4, q5 };
+constexpr size_t kQ4Group = 64;
+[[gnu::always_inline]] constexpr bool is_packed(KvFormat format) {
+  return format == KvFormat::q4 || format == KvFormat::q5;
+}
+
+// Bytes of a row of n elements, and of its scales. Inlined always: a kernel's file must not leave a copy for
+// other instruction sets.
+[[gnu::always_inline]] constexpr size_t kv_row_bytes(KvFormat format, size_t n) {
+  if (is_packed(format)) return (n + 1) / 2 + (format == KvFormat::q5 ? (n + 7) / 8 : 0);
+  return format == KvFormat::f32 ? 4 * n : format == KvFormat::f16 ? 2 * n : n;
+}
+[[gnu::always_inline]] constexpr size_t kv_scale_bytes(KvFormat format, size_t n) {
+  if (is_packed(format)) return (n + kQ4Group - 1) / kQ4Group * 2;
+  return format == KvFormat::i8 ? 4 : 0;
+}
 
 // Positions of a page of the cache: the keys that prefill's attention takes together are in one page.
 constexpr uint32_t kPagePositions = 64;
+
+// What the packed keys of a kv head lack: their projection's bias, which can be many times what tells keys
+// apart, as RoPE turns it: first by the angles of a page's first position, then by those within the page.
+struct KvBias {
+  const float* values = nullptr;  // [head_size]; null: nothing is missing
+  size_t dims = 0;                // that RoPE turns
+  bool neox = false;
+  const float* pages = nullptr;   // [page][cosines [dims / 2], sines [dims / 2]]
+  const float* within = nullptr;  // the same for kPagePositions positions
+};
 
 // Keys or values of one kv head in the cache: rows of head_size elements, one a position. Position p is row
 // p % kPagePositions of page p / kPagePositions.
@@ -54,7 +81,8 @@ struct KvRows {
   KvFormat format;
   const std::byte* const* pages;  // those that hold no position asked for may be null
   size_t rows;                    // where in each page the head's rows begin, in bytes
-  size_t scales;                  // … and its rows' scales, floats; i8 only
+  size_t scales;                  // … and its rows' scales, for formats that have them
+  KvBias bias{};                  // packed keys
 };
 
 struct AttentionShape {
@@ -77,16 +105,17 @@ struct AttentionKernels {
   // a running maximum (FlashAttention, arXiv 2205.14135). scratch: 64-byte aligned, or slower.
   void (*tiles)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
                 size_t tokens, const float* queries, float* out, size_t stride, float* scratch);
+  size_t (*token_scratch)(const AttentionShape& shape, size_t positions);
   // Decode: one token's queries [group][head_size] against positions [begin, end); writes for each head the
   // unnormalised sum out [group][head_size], the maximum score and the sum of weights, to be merged over the
-  // parts of a long context. scratch: group · (end − begin) floats.
+  // parts of a long context. scratch: token_scratch floats.
   void (*token)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin,
                 uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch);
-  // One row into the cache; scale: where an i8 row's scale goes.
-  void (*store_row)(KvFormat format, const float* row, size_t n, void* out, float* scale);
+  // One row into the cache; scales: where those of the row go.
+  void (*store_row)(KvFormat format, const float* row, size_t n, void* out, void* scales);
   // Lanes [lane, lane + tokens) of a tile into consecutive rows of a page: x [n][tile_tokens].
   void (*store_tile)(KvFormat format, const float* x, size_t n, size_t lane, size_t tokens, void* out,
-                     float* scales);
+                     void* scales);
 };
 
 const AttentionKernels& attention_kernels(Target target);

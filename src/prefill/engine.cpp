@@ -42,10 +42,6 @@ struct DeviceFailure : Error {
   using Error::Error;
 };
 
-kernels::KvFormat kv_format(const engine::Options& options) {
-  return options.kv == engine::KvType::i8 ? kernels::KvFormat::i8 : kernels::KvFormat::f16;
-}
-
 // How the threads are shared out while device and CPU work at the same time.
 struct ThreadShares {
   uint32_t all, npu, cpu;
@@ -83,16 +79,18 @@ class Prefill final : public PrefillEngine {
         cpu_pool_(std::min<size_t>(shares_.cpu, pool_.threads()), idle(options.device)),
         plan_(file_, model_, target_, false),
         float_plan_(file_, model_, target_, true),
-        sequences_(model_, kv_format(options.engine), file_.path()),
+        sequences_(model_, cpu::kv_format(options.engine), file_.path()),
         machine_{model_,
                  plan_,
                  kernels::gemm_kernels(target_),
                  kernels::vector_kernels(target_),
                  kernels::attention_kernels(target_),
                  pool_,
-                 sequences_.format()},
-        float_machine_{model_, float_plan_,        machine_.gemm, machine_.vector, machine_.attention,
-                       pool_,  sequences_.format()},
+                 sequences_.format(),
+                 options.engine.context},
+        float_machine_{
+            model_, float_plan_,         machine_.gemm,         machine_.vector, machine_.attention,
+            pool_,  sequences_.format(), options.engine.context},
         rows_(machine_),
         layers_(plan_layers(float_plan_, model_)) {
     options_.accelerator.threads = shares_.npu;

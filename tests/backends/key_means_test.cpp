@@ -75,8 +75,8 @@ void write_model(const std::string& path, float bias) {
   });
 }
 
-// The mean of KL(f16 ‖ int8) over the positions of a text, prefilled in chunks or token by token.
-double divergence(const std::string& path, uint32_t chunk) {
+// The mean of KL(f16 ‖ cache) over the positions of a text, prefilled in chunks or token by token.
+double divergence(const std::string& path, uint32_t chunk, KvType cache) {
   const gguf::File file(path);
   const auto logits = [&](KvType kv) {
     engine::OneSequence runner(make_engine(file, {.context = 256, .threads = 1, .chunk = chunk, .kv = kv}));
@@ -88,7 +88,7 @@ double divergence(const std::string& path, uint32_t chunk) {
       runner.run(std::span(tokens).subspan(at, chunk), at, Logits::all, all.data() + at * kVocabulary);
     return all;
   };
-  const std::vector<float> p = logits(KvType::f16), q = logits(KvType::i8);
+  const std::vector<float> p = logits(KvType::f16), q = logits(cache);
   const auto log_sum = [](const float* row) {
     double sum = 0;
     for (uint32_t i = 0; i < kVocabulary; ++i) sum += std::exp(static_cast<double>(row[i]));
@@ -108,14 +108,16 @@ double divergence(const std::string& path, uint32_t chunk) {
 
 // Without the mean taken off, a bias of 200 makes the divergence hundreds of times larger; with it, what is
 // left is how far the pair turns within the text.
-TEST(KeyMeans, LargeBiasesCostAnInt8CacheLittle) {
+TEST(KeyMeans, LargeBiasesCostSmallCachesLittle) {
   const testing::TemporaryFolder folder;
   write_model(folder / "plain.gguf", 0);
   write_model(folder / "biased.gguf", 200);
-  for (const uint32_t chunk : {64u, 1u}) {
-    const double plain = divergence(folder / "plain.gguf", chunk);
-    EXPECT_GT(plain, 0);
-    EXPECT_LT(divergence(folder / "biased.gguf", chunk), 10 * plain) << chunk;
+  for (const KvType cache : {KvType::i8, KvType::q4}) {
+    for (const uint32_t chunk : {64u, 1u}) {
+      const double plain = divergence(folder / "plain.gguf", chunk, cache);
+      EXPECT_GT(plain, 0);
+      EXPECT_LT(divergence(folder / "biased.gguf", chunk, cache), 10 * plain) << chunk;
+    }
   }
 }
 

@@ -114,6 +114,12 @@ TEST_P(RealModel, Int8CacheIsClose) {
   EXPECT_NEAR(found.perplexity / found.reference_perplexity, 1, 0.02);
 }
 
+TEST_P(RealModel, FourBitCacheIsClose) {
+  const Agreement found = compare(GetParam(), Precision::standard, KvType::q4);
+  EXPECT_GE(found.top1, 0.92);
+  EXPECT_NEAR(found.perplexity / found.reference_perplexity, 1, 0.03);
+}
+
 // For instruction sets on which a whole window takes minutes: 128 positions tell a wrong scale or sum, whose
 // loss is out by tenths, from rounding.
 TEST_P(RealModel, AShortTextIsClose) {

@@ -116,7 +116,9 @@ class Rig {
 
 void expect_equal_bits(const std::string& path, Precision precision, KvType kv) {
   SCOPED_TRACE(path + (precision == Precision::f32 ? ", f32" : "") +
-               (kv == KvType::i8 ? ", int8 cache" : ""));
+               (kv == KvType::i8   ? ", int8 cache"
+                : kv == KvType::q4 ? ", 4-bit cache"
+                                   : ""));
   Rig rig(path, precision, kv), threads(path, precision, kv, 2);
   std::vector<Rows> expected;
   for (size_t s = 0; s < kSequences; ++s) expected.push_back(rig.alone(s));
@@ -143,7 +145,7 @@ class EngineRows : public ::testing::Test {
 
 TEST_F(EngineRows, OfEveryFamily) {
   for (const char* name : graph::kGoldenModels) {
-    for (const KvType kv : {KvType::f16, KvType::i8})
+    for (const KvType kv : {KvType::f16, KvType::i8, KvType::q4})
       expect_equal_bits(graph::golden_model_path(name), Precision::standard, kv);
     expect_equal_bits(graph::golden_model_path(name), Precision::f32, KvType::f16);
   }

@@ -104,7 +104,7 @@ TEST_F(CommandLine, ErrorsNameTheFlagAndItsValues) {
   for (const Case& c : std::vector<Case>{
            {{"--threads", "0"}, "--threads: '0' is not a whole number (1 to 1024)"},
            {{"--threads", "two"}, "--threads: 'two' is not a whole number (1 to 1024)"},
-           {{"--kv", "q4"}, "--kv: 'q4' is none of f16, i8"},
+           {{"--kv", "q3"}, "--kv: 'q3' is none of f16, i8, q4"},
            {{"--temperature", "warm"}, "--temperature: 'warm' is not a number"},
            {{"--top-k", "-3"}, "--top-k: '-3' is not a whole number"},
            {{"-n", "-2"}, "--max-tokens: '-2' is not a whole number (-1 or more)"},
@@ -248,7 +248,7 @@ TEST_F(CommandLine, CompletesCommandsFlagsValuesAndModels) {
   EXPECT_EQ(answer({"__complete", "run", ""}).out, "tiny\n");
   EXPECT_EQ(answer({"__complete", "rm", "ti"}).out, "tiny\n");
   EXPECT_EQ(answer({"__complete", "run", "tiny", "--temp"}).out, "--temperature\n");
-  EXPECT_EQ(answer({"__complete", "run", "tiny", "--kv", ""}).out, "f16\ni8\n");
+  EXPECT_EQ(answer({"__complete", "run", "tiny", "--kv", ""}).out, "f16\ni8\nq4\n");
   EXPECT_EQ(answer({"__complete", "completion", ""}).out, "bash\nzsh\nfish\n");
   EXPECT_EQ(answer({"__complete", "help", "synt"}).out, "synth\n");
   EXPECT_EQ(answer({"__complete", "video", "encode", "--target"}).out, "--target-psnr\n");

@@ -179,6 +179,11 @@ void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
         for (size_t t = 0; t < tile_tokens_; ++t) keys[i * tile_tokens_ + t] -= mean[i];
       }
     }
+    if (machine_.biases && machine_.biases->has(step.layer)) take_off_bias(step.layer, index);
+    if (machine_.rotates()) {
+      for (const Slot s : {Slot::key, Slot::value})
+        rotate_heads(machine_.vector.tile_hadamard, tile(s, index), n, p.kv_heads, tile_tokens_);
+    }
     // A tile may go on in the next page.
     for (size_t lane = 0; lane < lanes;) {
       const uint32_t position = at + static_cast<uint32_t>(lane);
@@ -187,14 +192,30 @@ void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
       for (uint32_t head = 0; head < p.kv_heads; ++head) {
         const PagedSequence::Place k = sequence_->key(step.layer, head, position);
         const PagedSequence::Place v = sequence_->value(step.layer, head, position);
-        machine_.attention.store_tile(machine_.kv, tile(Slot::key, index) + head * head_floats, n, lane,
-                                      count, k.row, k.scale);
-        machine_.attention.store_tile(machine_.kv, tile(Slot::value, index) + head * head_floats, n, lane,
-                                      count, v.row, v.scale);
+        machine_.attention.store_tile(k.format, tile(Slot::key, index) + head * head_floats, n, lane, count,
+                                      k.row, k.scales);
+        machine_.attention.store_tile(v.format, tile(Slot::value, index) + head * head_floats, n, lane, count,
+                                      v.row, v.scales);
       }
       lane += count;
     }
   });
+}
+
+void ChunkExecutor::take_off_bias(uint32_t layer, size_t index) {
+  const size_t n = machine_.model.parameters.head_size, lanes = tile_tokens_;
+  const std::vector<float>& values = machine_.biases->values(layer);
+  std::vector<float> bias(values.size() * lanes);
+  for (size_t i = 0; i < values.size(); ++i) std::fill_n(&bias[i * lanes], lanes, values[i]);
+  if (const BoundOp* rope = machine_.biases->rope(layer)) {
+    const size_t table = index * (rope->op.rope.dims / 2) * lanes;
+    for (size_t at = 0; at < values.size(); at += n) {
+      machine_.vector.tile_rope(&bias[at * lanes], rope->op.rope.dims, rope->op.rope.neox,
+                                cosines_[rope->rope_table] + table, sines_[rope->rope_table] + table);
+    }
+  }
+  float* keys = tile(Slot::key, index);
+  for (size_t i = 0; i < bias.size(); ++i) keys[i] -= bias[i];
 }
 
 void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
@@ -206,11 +227,20 @@ void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
     const size_t index = (runs - 1 - task / p.kv_heads) * together;  // the longest first
     const uint32_t head = static_cast<uint32_t>(task % p.kv_heads);
     const size_t offset = head * shape.group * head_floats;
-    machine_.attention.tiles(shape, sequence_->keys(step.layer, head), sequence_->values(step.layer, head),
-                             position_ + static_cast<uint32_t>(index * tile_tokens_),
-                             std::min(together * tile_tokens_, tokens_ - index * tile_tokens_),
-                             tile(Slot::query, index) + offset, tile(Slot::context, index) + offset,
-                             strides_[index_of(Slot::query)], threads_[thread].attention);
+    const size_t count = std::min(together, tiles_ - index);
+    const auto rotate = [&](Slot s) {
+      for (size_t t = 0; t < count && machine_.rotates(); ++t) {
+        rotate_heads(machine_.vector.tile_hadamard, tile(s, index + t) + offset, shape.head_size, shape.group,
+                     tile_tokens_);
+      }
+    };
+    rotate(Slot::query);
+    machine_.attention.tiles(
+        shape, machine_.keys(*sequence_, step.layer, head), sequence_->values(step.layer, head),
+        position_ + static_cast<uint32_t>(index * tile_tokens_),
+        std::min(together * tile_tokens_, tokens_ - index * tile_tokens_), tile(Slot::query, index) + offset,
+        tile(Slot::context, index) + offset, strides_[index_of(Slot::query)], threads_[thread].attention);
+    rotate(Slot::context);
   });
 }
 

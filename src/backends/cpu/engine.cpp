@@ -21,13 +21,6 @@ using engine::Logits;
 using engine::Slice;
 using resident::Account;
 
-// --precision f32 is what other modes are measured against: its cache rounds nothing either, unless int8 was
-// asked for.
-kernels::KvFormat kv_format(const engine::Options& options) {
-  if (options.kv == engine::KvType::i8) return kernels::KvFormat::i8;
-  return options.precision == engine::Precision::f32 ? kernels::KvFormat::f32 : kernels::KvFormat::f16;
-}
-
 // The weights of a step, which may be cut while they are read: check() before its results are used.
 class Reading {
  public:
@@ -64,6 +57,7 @@ class CpuEngine final : public engine::Engine {
                  kernels::attention_kernels(target_),
                  *pool_,
                  sequences_.format(),
+                 options.context,
                  options_.observer ? &options_.observer : nullptr,
                  [this] { engine::throw_if(*cancelled_); }},
         rows_(machine_),

@@ -1,6 +1,7 @@
 #include "backends/cpu/executor.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 namespace cairn::cpu {
@@ -29,6 +30,38 @@ void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint
     const double angle = scaled * frequency / (factors == nullptr ? 1.0 : (*factors)[i]);
     cosines[i * stride] = static_cast<float>(std::cos(angle)) * rope.attention_factor;
     sines[i * stride] = static_cast<float>(std::sin(angle)) * rope.attention_factor;
+  }
+}
+
+kernels::KvRows Machine::keys(const PagedSequence& sequence, uint32_t layer, uint32_t head) const {
+  kernels::KvRows rows = sequence.keys(layer, head);
+  if (biases) rows.bias = biases->of(layer, head);
+  return rows;
+}
+
+// --precision f32 is what other modes are measured against: its cache rounds nothing either, unless it was
+// asked for.
+kernels::KvFormat kv_format(const engine::Options& options) {
+  switch (options.kv) {
+    case engine::KvType::i8:
+      return kernels::KvFormat::i8;
+    case engine::KvType::q4:
+      return kernels::KvFormat::q4;
+    case engine::KvType::f16:
+      break;
+  }
+  return options.precision == engine::Precision::f32 ? kernels::KvFormat::f32 : kernels::KvFormat::f16;
+}
+
+void rotate_heads(decltype(kernels::VectorKernels::token_hadamard) hadamard, float* x, size_t head_size,
+                  size_t heads, size_t width) {
+  if (std::has_single_bit(head_size)) return hadamard(x, head_size, heads);
+  for (size_t head = 0; head < heads; ++head, x += head_size * width) {
+    for (size_t at = 0; at < head_size;) {
+      const size_t block = std::bit_floor(head_size - at);
+      hadamard(x + at * width, block, 1);
+      at += block;
+    }
   }
 }
 

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "backends/cpu/key_biases.hpp"
 #include "backends/cpu/key_means.hpp"
 #include "backends/cpu/plan.hpp"
 #include "backends/cpu/planes.hpp"
@@ -29,12 +30,27 @@ struct Machine {
   const kernels::AttentionKernels& attention;
   ThreadPool& pool;
   kernels::KvFormat kv;
+  uint32_t context;  // most positions of a sequence
   const engine::InputObserver* observer = nullptr;
   std::function<void()> between_steps{};  // of a chunk; may throw to leave it
   const kernels::PlaneKernels& planes = kernels::plane_kernels(plan.target());
   const kernels::StaticKernels& exact = kernels::static_kernels(plan.target());
   std::shared_ptr<const KeyMeans> means = key_means(model, plan, kv);
+  std::shared_ptr<const KeyBiases> biases =
+      kv == kernels::KvFormat::q4 ? std::make_shared<const KeyBiases>(model, plan, context) : nullptr;
+
+  // 4-bit keys, values and queries are rotated, a head at a time, so that no element is far larger than the
+  // others; and what attention sums up of the values is rotated back.
+  bool rotates() const { return kv == kernels::KvFormat::q4; }
+  kernels::KvRows keys(const PagedSequence& sequence, uint32_t layer, uint32_t head) const;
 };
+
+// The format of the cache that the options ask for.
+kernels::KvFormat kv_format(const engine::Options& options);
+// Rotates heads by an orthonormal Hadamard transform of blocks of powers of two, the largest first; its own
+// inverse. hadamard: of VectorKernels; x: [heads][head_size][width], width as `hadamard` takes it.
+void rotate_heads(decltype(kernels::VectorKernels::token_hadamard) hadamard, float* x, size_t head_size,
+                  size_t heads, size_t width);
 
 kernels::Unary unary(graph::Activation activation);
 kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters, const graph::Op& op);
@@ -159,6 +175,7 @@ class ChunkExecutor {
   };
   kernels::ActivationTile quantized(graph::Slot slot, size_t index) const;
   void embed(std::span<const int32_t> tokens);
+  void take_off_bias(uint32_t layer, size_t index);
   void run_steps(std::span<const Step> steps, float* logits);
   void run_floats(const Step& step, ThreadPool& pool);
   void run_float_op(const BoundOp& bound, size_t index);

@@ -41,38 +41,61 @@ PageLayout::PageLayout(const graph::Model& model, kernels::KvFormat format) : fo
       }
     }
   }
-  const size_t rows = product({2, p.kv_heads, kernels::kPagePositions});
-  const bool scaled = format == kernels::KvFormat::i8;
-  row_bytes_ = p.head_size * size_t{format == kernels::KvFormat::f32 ? 4U : scaled ? 1U : 2U};
-  scales_ = round_up(product({rows, row_bytes_}), 64);
-  bytes_ = round_up(scales_ + (scaled ? product({rows, sizeof(float)}) : 0), system_page());
+  const size_t rows = product({p.kv_heads, kernels::kPagePositions});
+  key_bytes_ = kernels::kv_row_bytes(key_format(), p.head_size);
+  value_bytes_ = kernels::kv_row_bytes(format, p.head_size);
+  scale_bytes_ = kernels::kv_scale_bytes(format, p.head_size);
+  scales_ = round_up(product({rows, key_bytes_ + value_bytes_}), 64);
+  bytes_ = round_up(scales_ + product({2, rows, scale_bytes_}), 64);
 }
 
+PagePool::PagePool(size_t page_bytes)
+    : page_bytes_(page_bytes), slab_pages_(std::max<size_t>(1, kSlabBytes / page_bytes)) {}
+
 Page PagePool::take() {
+  size_t number = 0;
   std::byte* page = nullptr;
   {
     const std::lock_guard lock(mutex_);
     if (free_.empty()) {
-      const size_t pages = std::max<size_t>(1, kSlabBytes / page_bytes_);
-      free_.reserve((slabs_.size() + 1) * pages);
-      slabs_.emplace_back(pages * page_bytes_);
-      for (size_t i = pages; i-- > 0;) free_.push_back(slabs_.back().as<std::byte>() + i * page_bytes_);
+      const size_t first = slabs_.size() * slab_pages_;
+      free_.reserve(first + slab_pages_);
+      taken_.resize(first + slab_pages_);
+      slabs_.emplace_back(slab_pages_ * page_bytes_);
+      for (size_t i = slab_pages_; i-- > 0;) free_.push_back(first + i);
     }
-    page = free_.back();
+    number = free_.back();
     free_.pop_back();
+    taken_[number] = true;
+    page = slabs_[number / slab_pages_].as<std::byte>() + number % slab_pages_ * page_bytes_;
   }
-  for (size_t at = 0; at < page_bytes_; at += system_page())
-    reinterpret_cast<volatile char*>(page)[at] = 0;  // in memory from now on
+  auto* bytes = reinterpret_cast<volatile char*>(page);
+  for (size_t at = 0; at < page_bytes_; at += system_page()) bytes[at] = 0;  // in memory from now on
+  bytes[page_bytes_ - 1] = 0;
   ++used_;
-  return {page, [pool = shared_from_this()](std::byte* p) { pool->put(p); }};
+  return {page, [pool = shared_from_this(), number](std::byte*) { pool->put(number); }};
 }
 
-void PagePool::put(std::byte* page) noexcept {
-  madvise(page, page_bytes_,
-          MADV_DONTNEED);  // where it is refused the page stays in memory, and is zeros no more
+void PagePool::put(size_t number) noexcept {
   --used_;
   const std::lock_guard lock(mutex_);
-  free_.push_back(page);
+  taken_[number] = false;
+  free_.push_back(number);
+  // Pages of the system that hold nothing else; taking one of ours waits for the lock.
+  const size_t slab = number / slab_pages_, page = system_page();
+  const auto idle = [&](size_t at) {
+    const size_t last = std::min(slab_pages_ - 1, (at + page - 1) / page_bytes_);
+    for (size_t i = at / page_bytes_; i <= last; ++i) {
+      if (taken_[slab * slab_pages_ + i]) return false;
+    }
+    return true;
+  };
+  size_t begin = number % slab_pages_ * page_bytes_ / page * page;
+  size_t end = round_up((number % slab_pages_ + 1) * page_bytes_, page);
+  while (begin < end && !idle(begin)) begin += page;
+  while (begin < end && !idle(end - page)) end -= page;
+  // Where it is refused they stay in memory.
+  if (begin < end) madvise(slabs_[slab].as<std::byte>() + begin, end - begin, MADV_DONTNEED);
 }
 
 }  // namespace cairn::cpu

@@ -15,48 +15,58 @@
 namespace cairn::cpu {
 
 // What a page holds: one layer's keys and values of kernels::kPagePositions positions, [key, value][kv
-// head][position][head_size], in f16, f32, or int8 with a scale for each row behind them all.
+// head][position][head_size], in a format of kernels::KvFormat, the scales of those that have them behind
+// them all.
 class PageLayout {
  public:
   // Error out_of_memory: a page of more bytes than there are addresses.
   PageLayout(const graph::Model& model, kernels::KvFormat format);
 
   kernels::KvFormat format() const { return format_; }
-  size_t bytes() const { return bytes_; }  // whole pages of the system
-  size_t row_bytes() const { return row_bytes_; }
+  // Rounding keys costs more than rounding values: q4 stands for keys of 5 bits and values of 4.
+  kernels::KvFormat key_format() const {
+    return format_ == kernels::KvFormat::q4 ? kernels::KvFormat::q5 : format_;
+  }
+  size_t bytes() const { return bytes_; }              // whole lines of the processor's cache
+  size_t scale_bytes() const { return scale_bytes_; }  // of a row
   uint32_t layers() const { return static_cast<uint32_t>(windows_.size()); }
   uint32_t window(uint32_t layer) const { return windows_[layer]; }  // positions; 0: all
-  // Where the rows of a kv head begin, and their scales: index 2 · head for keys, 2 · head + 1 for values.
-  size_t rows(uint32_t index) const { return index * kernels::kPagePositions * row_bytes_; }
-  size_t scales(uint32_t index) const {
-    return scales_ + index * kernels::kPagePositions * (format_ == kernels::KvFormat::i8 ? sizeof(float) : 0);
+  // Of a kv head: index 2 · head for keys, 2 · head + 1 for values.
+  size_t row_bytes(uint32_t index) const { return index % 2 == 0 ? key_bytes_ : value_bytes_; }
+  kernels::KvFormat format(uint32_t index) const { return index % 2 == 0 ? key_format() : format_; }
+  // Where the rows begin, and their scales.
+  size_t rows(uint32_t index) const {
+    return kernels::kPagePositions * ((index + 1) / 2 * key_bytes_ + index / 2 * value_bytes_);
   }
+  size_t scales(uint32_t index) const { return scales_ + index * kernels::kPagePositions * scale_bytes_; }
 
  private:
   kernels::KvFormat format_;
   std::vector<uint32_t> windows_;
-  size_t row_bytes_, scales_, bytes_;
+  size_t key_bytes_, value_bytes_, scale_bytes_, scales_, bytes_;
 };
 
 // A page that gives itself back to its pool, which it keeps alive.
 using Page = std::shared_ptr<std::byte>;
 
 // Pages of one size. Each is in memory as long as it is in use, so that what is taken can be accounted for.
-// From any thread.
+// They lie one behind the other, because 4-bit pages are small: rounded up to the system's, they would be a
+// third larger. From any thread.
 class PagePool : public std::enable_shared_from_this<PagePool> {
  public:
-  explicit PagePool(size_t page_bytes) : page_bytes_(page_bytes) {}
-  Page take();  // zeros; Error out_of_memory
+  explicit PagePool(size_t page_bytes);
+  Page take();  // holds anything; Error out_of_memory
   uint64_t bytes() const noexcept { return used_ * page_bytes_; }
 
  private:
-  void put(std::byte* page) noexcept;
+  void put(size_t number) noexcept;
 
-  const size_t page_bytes_;
-  std::atomic<uint64_t> used_{0};  // pages
-  std::mutex mutex_;               // of what follows
+  const size_t page_bytes_, slab_pages_;  // of a page; pages of a slab
+  std::atomic<uint64_t> used_{0};         // pages
+  std::mutex mutex_;                      // of what follows
   std::vector<Buffer> slabs_;
-  std::vector<std::byte*> free_;  // has room for all pages of the slabs
+  std::vector<bool> taken_;   // by number: slab · slab_pages_ + which of it
+  std::vector<size_t> free_;  // has room for all pages of the slabs
 };
 
 }  // namespace cairn::cpu

@@ -17,23 +17,39 @@ constexpr uint32_t kPart = 256;  // positions that one task reads
 struct RowExecutor::Part {
   size_t row;
   uint32_t head, begin, end;
-  float* out;  // [group][head_size], maxima [group], sums [group], scratch [group][kPart]
+  float* out;  // [group][head_size], maxima [group], sums [group]
 };
 
+// Makes ready what attention reads: the keys and values in the cache, and the query.
 void RowExecutor::store_keys(const Step& step, size_t row) {
   const graph::HyperParameters& p = machine_.model.parameters;
   const size_t n = p.head_size;
   float* keys = slot(Slot::key, row);
-  const float* values = slot(Slot::value, row);
+  float* values = slot(Slot::value, row);
   if (machine_.means && !(*machine_.means)[step.layer].empty()) {
     const std::vector<float>& mean = (*machine_.means)[step.layer];
     for (size_t i = 0; i < mean.size(); ++i) keys[i] -= mean[i];
   }
+  if (machine_.biases && machine_.biases->has(step.layer)) {
+    std::vector<float> bias = machine_.biases->values(step.layer);
+    if (const BoundOp* rope = machine_.biases->rope(step.layer)) {
+      for (uint32_t head = 0; head < p.kv_heads; ++head) {
+        machine_.vector.token_rope(bias.data() + head * n, rope->op.rope.dims, rope->op.rope.neox,
+                                   cosines_[row][rope->rope_table], sines_[row][rope->rope_table]);
+      }
+    }
+    for (size_t i = 0; i < bias.size(); ++i) keys[i] -= bias[i];
+  }
+  if (machine_.rotates()) {
+    rotate_heads(machine_.vector.token_hadamard, keys, n, p.kv_heads, 1);
+    rotate_heads(machine_.vector.token_hadamard, values, n, p.kv_heads, 1);
+    rotate_heads(machine_.vector.token_hadamard, slot(Slot::query, row), n, p.heads, 1);
+  }
   for (uint32_t head = 0; head < p.kv_heads; ++head) {
     const PagedSequence::Place k = rows_[row].sequence->key(step.layer, head, rows_[row].position);
     const PagedSequence::Place v = rows_[row].sequence->value(step.layer, head, rows_[row].position);
-    machine_.attention.store_row(machine_.kv, keys + head * n, n, k.row, k.scale);
-    machine_.attention.store_row(machine_.kv, values + head * n, n, v.row, v.scale);
+    machine_.attention.store_row(k.format, keys + head * n, n, k.row, k.scales);
+    machine_.attention.store_row(v.format, values + head * n, n, v.row, v.scales);
   }
 }
 
@@ -41,7 +57,7 @@ void RowExecutor::run_attention(const Step& step) {
   const graph::HyperParameters& p = machine_.model.parameters;
   const graph::Op& op = step.ops.front().op;
   const kernels::AttentionShape shape = attention_shape(p, op);
-  const size_t n = shape.head_size, group = shape.group, each = group * (n + 2 + kPart);
+  const size_t n = shape.head_size, group = shape.group, each = group * (n + 2);
   static thread_local std::vector<Part> parts;
   parts.clear();
   std::array<size_t, kMostRows + 1> first{};  // of each row's parts, which are its heads' one after the other
@@ -55,16 +71,18 @@ void RowExecutor::run_attention(const Step& step) {
     }
     first[i + 1] = parts.size();
   }
-  attention_scratch_.resize(std::max(attention_scratch_.size(), parts.size() * each));
+  const size_t scratch = machine_.attention.token_scratch(shape, kPart), results = parts.size() * each;
+  attention_scratch_.resize(std::max(attention_scratch_.size(), results + machine_.pool.threads() * scratch));
   for (size_t i = 0; i < parts.size(); ++i) parts[i].out = attention_scratch_.data() + i * each;
   const std::vector<Part>& list = parts;
-  machine_.pool.run(list.size(), [&](size_t, size_t index) {
+  machine_.pool.run(list.size(), [&](size_t thread, size_t index) {
     const Part& part = list[index];
     const PagedSequence& sequence = *rows_[part.row].sequence;
-    machine_.attention.token(shape, sequence.keys(step.layer, part.head),
+    machine_.attention.token(shape, machine_.keys(sequence, step.layer, part.head),
                              sequence.values(step.layer, part.head), part.begin, part.end,
                              slot(Slot::query, part.row) + part.head * group * n, part.out,
-                             part.out + group * n, part.out + group * (n + 1), part.out + group * (n + 2));
+                             part.out + group * n, part.out + group * (n + 1),
+                             attention_scratch_.data() + results + thread * scratch);
   });
   for (size_t i = 0; i < count_; ++i)
     merge_parts(shape, active_[i], list.data() + first[i], (first[i + 1] - first[i]) / p.kv_heads);
@@ -89,6 +107,9 @@ void RowExecutor::merge_parts(const kernels::AttentionShape& shape, size_t row, 
       machine_.vector.scale(out, 1 / total, n, out);
     }
   }
+  if (machine_.rotates())
+    rotate_heads(machine_.vector.token_hadamard, slot(Slot::context, row), n, machine_.model.parameters.heads,
+                 1);
 }
 
 }  // namespace cairn::cpu

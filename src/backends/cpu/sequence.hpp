@@ -38,8 +38,9 @@ class PagedSequence final : public engine::Sequence {
   kernels::KvRows keys(uint32_t layer, uint32_t head) const { return rows(layer, 2 * head); }
   kernels::KvRows values(uint32_t layer, uint32_t head) const { return rows(layer, 2 * head + 1); }
   struct Place {
-    void* row;     // of the position asked for; the next position's row follows within the page
-    float* scale;  // i8 only
+    void* row;  // of the position asked for; the next position's row follows within the page
+    void* scales;
+    kernels::KvFormat format;
   };
   Place key(uint32_t layer, uint32_t head, uint32_t position) const {
     return place(layer, 2 * head, position);

@@ -1,6 +1,6 @@
 // Attention over the cache of one kv head, decode's part of it, and the cache's rows; see kernels/vector.hpp.
 #include "kernels/targets/attention_tile.hpp"
-#include "kernels/targets/kv_rows.hpp"
+#include "kernels/targets/kv_q4.hpp"
 #include "kernels/targets/unroll.hpp"
 
 namespace cairn::kernels::CAIRN_TARGET {
@@ -45,10 +45,11 @@ HWY_INLINE void store_sums(VF a, VF b, VF c, VF d, float* HWY_RESTRICT out) {
 
 constexpr size_t kKeys = 4;  // that go together
 
-// scores[head][key] = scale · Σ_d keys[begin + key][d] · queries[head][d] for Heads heads
+// scores[head][key] = scale · Σ_d keys[begin + key][d] · queries[head][d] for Heads heads, `stride` floats
+// apart
 template <class Rows, size_t Heads>
 HWY_INLINE void score_heads(const AttentionShape& shape, const KvRows& keys, uint32_t begin, size_t count,
-                            const float* HWY_RESTRICT queries, float* HWY_RESTRICT scores) {
+                            const float* HWY_RESTRICT queries, size_t stride, float* HWY_RESTRICT scores) {
   const size_t n = shape.head_size;
   for (size_t key = 0; key < count; key += kKeys) {
     const typename Rows::Element* row[kKeys];
@@ -63,24 +64,25 @@ HWY_INLINE void score_heads(const AttentionShape& shape, const KvRows& keys, uin
                    CAIRN_UNROLL(Heads, h, acc[h][i] = hn::MulAdd(x, q[h], acc[h][i])));
     }
     CAIRN_UNROLL(Heads, h, float sums[kKeys]; store_sums(acc[h][0], acc[h][1], acc[h][2], acc[h][3], sums);
-                 for (size_t i = 0; i < kKeys && key + i < count; ++i) scores[h * count + key + i] =
+                 for (size_t i = 0; i < kKeys && key + i < count; ++i) scores[h * stride + key + i] =
                      sums[i] * (shape.scale * scale_of(keys, begin + key + i)));
   }
 }
 
-// out[head][d] = Σ_key weights[head][key] · values[begin + key][d] for Heads heads and d in `Parts` vectors
-// from `at` on
+// out[head][d] += Σ_key weights[head][key] · values[begin + key][d] for Heads heads and d in `Parts` vectors
+// from `at` on; the heads' weights are `stride` floats apart
 template <class Rows, size_t Heads, size_t Parts>
 HWY_INLINE void sum_heads(const KvRows& values, uint32_t begin, size_t count, size_t n, size_t at,
-                          const float* HWY_RESTRICT weights, float* HWY_RESTRICT out) {
+                          const float* HWY_RESTRICT weights, size_t stride, float* HWY_RESTRICT out) {
   VF acc[Heads][Parts];
-  CAIRN_UNROLL(Heads, h, CAIRN_UNROLL(Parts, v, acc[h][v] = hn::Zero(df)));
+  CAIRN_UNROLL(Heads, h,
+               CAIRN_UNROLL(Parts, v, acc[h][v] = load_part<FloatRows>(out + h * n, at + v * kLanes, n)));
   for (size_t key = 0; key < count;) {
     const auto* row = row_of<Rows>(values, begin + key, n);
     const size_t left = kPagePositions - (begin + key) % kPagePositions;  // of the page
     for (const size_t stop = count - key < left ? count : key + left; key < stop; ++key, row += n) {
       VF w[Heads];
-      CAIRN_UNROLL(Heads, h, w[h] = hn::Set(df, weights[h * count + key]));
+      CAIRN_UNROLL(Heads, h, w[h] = hn::Set(df, weights[h * stride + key]));
       CAIRN_UNROLL(Parts, v, const VF x = load_part<Rows>(row, at + v * kLanes, n);
                    CAIRN_UNROLL(Heads, h, acc[h][v] = hn::MulAdd(x, w[h], acc[h][v])));
     }
@@ -92,12 +94,12 @@ HWY_INLINE void sum_heads(const KvRows& values, uint32_t begin, size_t count, si
 
 template <class Rows, size_t Heads>
 HWY_INLINE void sum_rows(const KvRows& values, uint32_t begin, size_t count, size_t n,
-                         const float* HWY_RESTRICT weights, float* HWY_RESTRICT out) {
+                         const float* HWY_RESTRICT weights, size_t stride, float* HWY_RESTRICT out) {
   constexpr size_t kParts = 4;
   size_t at = 0;
   for (; at + kParts * kLanes <= n; at += kParts * kLanes)
-    sum_heads<Rows, Heads, kParts>(values, begin, count, n, at, weights, out);
-  for (; at < n; at += kLanes) sum_heads<Rows, Heads, 1>(values, begin, count, n, at, weights, out);
+    sum_heads<Rows, Heads, kParts>(values, begin, count, n, at, weights, stride, out);
+  for (; at < n; at += kLanes) sum_heads<Rows, Heads, 1>(values, begin, count, n, at, weights, stride, out);
 }
 
 // body(first head, Constant<how many>) for the heads that share the cache's rows, up to three at a time: as
@@ -110,15 +112,41 @@ HWY_INLINE void for_heads(size_t group, const Body& body) {
   if (group - head == 1) body(head, std::integral_constant<size_t, 1>());
 }
 
+size_t token_scratch(const AttentionShape& shape, size_t positions) {
+  return shape.group * positions + q4_floats(shape.head_size);
+}
+
+// body(rows' type, cache, first row, how many, which of [0, count) the first is) for the rows from `begin`
+// on: all at once, or packed ones a page at a time as floats in `widened`, [q4_floats].
+template <class Body>
+HWY_INLINE void for_runs(const KvRows& cache, uint32_t begin, size_t count, size_t n, float* widened,
+                         const Body& body) {
+  if (!is_packed(cache.format)) {
+    with_format(cache.format, [&](auto rows) HWY_ATTR { body(rows, cache, begin, count, 0); });
+    return;
+  }
+  const auto* page = reinterpret_cast<const std::byte*>(widened);
+  const KvRows floats{KvFormat::f32, &page, 0, 0};
+  for (size_t done = 0; done < count;) {
+    const size_t left = kPagePositions - (begin + done) % kPagePositions;
+    const size_t run = count - done < left ? count - done : left;
+    load_q4(cache, begin + done, run, n, widened);
+    body(FloatRows(), floats, 0, run, done);
+    done += run;
+  }
+}
+
 void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin,
            uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch) {
-  const size_t count = end - begin;
-  with_format(keys.format, [&](auto rows) HWY_ATTR {
-    for_heads(shape.group, [&](size_t head, auto heads) HWY_ATTR {
-      score_heads<decltype(rows), decltype(heads)::value>(
-          shape, keys, begin, count, queries + head * shape.head_size, scratch + head * count);
-    });
-  });
+  const size_t count = end - begin, n = shape.head_size;
+  float* widened = scratch + shape.group * count;
+  for_runs(keys, begin, count, n, widened,
+           [&](auto rows, const KvRows& cache, uint32_t first, size_t run, size_t at) HWY_ATTR {
+             for_heads(shape.group, [&](size_t head, auto heads) HWY_ATTR {
+               score_heads<decltype(rows), decltype(heads)::value>(
+                   shape, cache, first, run, queries + head * n, count, scratch + head * count + at);
+             });
+           });
   for (size_t head = 0; head < shape.group; ++head) {
     float* scores = scratch + head * count;
     if (shape.softcap > 0) {
@@ -145,12 +173,14 @@ void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values
       for (key = 0; key < count; ++key) scores[key] *= scale_of(values, begin + key);
     }
   }
-  with_format(values.format, [&](auto rows) HWY_ATTR {
-    for_heads(shape.group, [&](size_t head, auto heads) HWY_ATTR {
-      sum_rows<decltype(rows), decltype(heads)::value>(values, begin, count, shape.head_size,
-                                                       scratch + head * count, out + head * shape.head_size);
-    });
-  });
+  for (size_t i = 0; i < shape.group * n; ++i) out[i] = 0;
+  for_runs(values, begin, count, n, widened,
+           [&](auto rows, const KvRows& cache, uint32_t first, size_t run, size_t at) HWY_ATTR {
+             for_heads(shape.group, [&](size_t head, auto heads) HWY_ATTR {
+               sum_rows<decltype(rows), decltype(heads)::value>(
+                   cache, first, run, n, scratch + head * count + at, count, out + head * n);
+             });
+           });
 }
 
 // Elements of a row as the cache holds them; inverse: 127 over the row's largest, for i8.
@@ -195,34 +225,50 @@ float inverse_of(float largest) {
   return 127 / (largest > 1e-30f ? largest : 1e-30f);
 }
 
-void store_row(KvFormat format, const float* row, size_t n, void* out, float* scale) {
+// Elements [begin, begin + count) of a row of n, from the begin of a group on.
+HWY_INLINE void store_packed(KvFormat format, const float* x, size_t count, size_t n, size_t begin, void* row,
+                             void* scales) {
+  uint8_t *codes = static_cast<uint8_t*>(row) + begin / 2,
+          *signs = codes - begin / 2 + (n + 1) / 2 + begin / 8;
+  auto* at = static_cast<uint16_t*>(scales) + begin / kQ4Group;
+  if (format == KvFormat::q4) store_q4<Q4>(x, count, codes, nullptr, at);
+  if (format == KvFormat::q5) store_q4<Q5>(x, count, codes, signs, at);
+}
+
+void store_row(KvFormat format, const float* row, size_t n, void* out, void* scales) {
+  if (is_packed(format)) return store_packed(format, row, n, n, 0, out, scales);
   float largest = 0;
   if (format == KvFormat::i8) {
     for (size_t i = 0; i < n; ++i) {
       const float a = row[i] < 0 ? -row[i] : row[i];
       largest = a > largest ? a : largest;
     }
-    *scale = largest / 127;
+    *static_cast<float*>(scales) = largest / 127;
   }
   store_elements(format, row, n, inverse_of(largest), out);
 }
 
 void store_tile(KvFormat format, const float* x, size_t n, size_t lane, size_t tokens, void* out,
-                float* scales) {
-  constexpr size_t kPart = 16 * kLanes;  // of a row: it is transposed through the stack
-  const size_t bytes = format == KvFormat::f32 ? 4 : format == KvFormat::f16 ? 2 : 1;
+                void* scales) {
+  constexpr size_t kPart = 16 * kLanes;  // of a row, whole groups: it is transposed through the stack
+  static_assert(kPart % kQ4Group == 0);
+  const size_t row_bytes = kv_row_bytes(format, n), scale_bytes = kv_scale_bytes(format, n);
   float largest[kTile] = {};
   if (format == KvFormat::i8) {
     for (size_t v = 0; v < kTile; v += kLanes) largest_lanes(x + v, n, largest + v);
-    for (size_t t = 0; t < tokens; ++t) scales[t] = largest[lane + t] / 127;
+    for (size_t t = 0; t < tokens; ++t) static_cast<float*>(scales)[t] = largest[lane + t] / 127;
   }
   for (size_t t = 0; t < tokens; ++t) {
     for (size_t begin = 0; begin < n; begin += kPart) {
       const size_t count = n - begin < kPart ? n - begin : kPart;
       float row[kPart];
       for (size_t i = 0; i < count; ++i) row[i] = x[(begin + i) * kTile + lane + t];
-      store_elements(format, row, count, inverse_of(largest[lane + t]),
-                     static_cast<char*>(out) + (t * n + begin) * bytes);
+      char* at = static_cast<char*>(out) + t * row_bytes;
+      if (is_packed(format)) {
+        store_packed(format, row, count, n, begin, at, static_cast<char*>(scales) + t * scale_bytes);
+      } else {
+        store_elements(format, row, count, inverse_of(largest[lane + t]), at + kv_row_bytes(format, begin));
+      }
     }
   }
 }
@@ -230,7 +276,8 @@ void store_tile(KvFormat format, const float* x, size_t n, size_t lane, size_t t
 }  // namespace
 
 const AttentionKernels& attention_table() {
-  static constexpr AttentionKernels table{&tiles_scratch, &tiles, &token, &store_row, &store_tile};
+  static constexpr AttentionKernels table{&tiles_scratch, &tiles,     &token_scratch,
+                                          &token,         &store_row, &store_tile};
   return table;
 }
 

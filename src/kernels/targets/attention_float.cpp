@@ -1,6 +1,6 @@
 // Prefill's attention of a tile in float: for --precision f32, and where integers would be no faster.
 #include "kernels/targets/attention_tile.hpp"
-#include "kernels/targets/kv_rows.hpp"
+#include "kernels/targets/kv_q4.hpp"
 #include "kernels/targets/unroll.hpp"
 
 namespace cairn::kernels::CAIRN_TARGET {
@@ -11,6 +11,7 @@ const FloatTag df;
 // The block's rows of the cache as floats, rows beyond its end zeros.
 void load_rows(const KvRows& cache, const KeyBlock& block, size_t n, float* HWY_RESTRICT out) {
   const size_t count = block.stop - block.begin;
+  if (is_packed(cache.format)) load_q4(cache, block.begin, count, n, out);
   with_format(cache.format, [&](auto rows) HWY_ATTR {
     for (size_t r = 0; r < count; ++r) {
       const VF scale = hn::Set(df, scale_of(cache, block.begin + r));
@@ -108,7 +109,7 @@ void attend_tile(const AttentionShape& shape, const KvRows& keys, const KvRows& 
   const size_t n = shape.head_size;
   float* key_rows = scratch;
   float* value_rows = key_rows + kKeys * n;
-  float* scores = value_rows + kKeys * n;
+  float* scores = value_rows + q4_floats(n);
   float* keep = scores + kKeys * kTile;
   float* maxima = keep + kTile;
   float* sums = maxima + shape.group * kTile;
@@ -117,7 +118,7 @@ void attend_tile(const AttentionShape& shape, const KvRows& keys, const KvRows& 
 
   for (size_t begin = first_block(shape, first); begin < first + tokens; begin += kKeys) {
     const KeyBlock block = key_block(begin, first + tokens);
-    load_rows(keys, block, n, key_rows);
+    load_rows(keys, block, n, key_rows);  // may use the values' memory
     load_rows(values, block, n, value_rows);
     for (size_t head = 0; head < shape.group; ++head) {
       score_block(key_rows, block.rows, queries + head * n * kTile, n, shape.scale, scores);
@@ -135,7 +136,7 @@ void attend_tile(const AttentionShape& shape, const KvRows& keys, const KvRows& 
 }  // namespace
 
 size_t float_scratch(const AttentionShape& shape) {
-  return 2 * kKeys * shape.head_size + kKeys * kTile + (2 * shape.group + 1) * kTile;
+  return kKeys * shape.head_size + q4_floats(shape.head_size) + kKeys * kTile + (2 * shape.group + 1) * kTile;
 }
 
 void attend_float(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,

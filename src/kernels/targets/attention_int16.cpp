@@ -151,10 +151,12 @@ void attend_int16(const AttentionShape& shape, const KvRows& keys, const KvRows&
   for (size_t begin = first_block(shape, first); begin < end; begin += kKeys) {
     const KeyBlock all = key_block(begin, end);
     float poison = 0;
-    with_format(keys.format,
-                [&](auto rows) HWY_ATTR { poison = pack_keys<decltype(rows)>(shape, keys, all, s); });
-    with_format(values.format,
-                [&](auto rows) HWY_ATTR { pack_values<decltype(rows)>(shape, values, all, s); });
+    with_block(keys, all, shape.head_size, s,
+               [&](auto rows, const KvRows& cache, const KeyBlock& block)
+                   HWY_ATTR { poison = pack_keys<decltype(rows)>(shape, cache, block, s); });
+    with_block(values, all, shape.head_size, s,
+               [&](auto rows, const KvRows& cache, const KeyBlock& block)
+                   HWY_ATTR { pack_values<decltype(rows)>(shape, cache, block, s); });
     for (size_t tile = 0; tile < tiles; ++tile) {
       const uint32_t at = first + static_cast<uint32_t>(tile * kTile);
       const size_t tile_end = at + kTile < end ? at + kTile : end;

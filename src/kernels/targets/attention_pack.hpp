@@ -3,7 +3,7 @@
 
 #include "kernels/dot.hpp"
 #include "kernels/targets/attention_tile.hpp"
-#include "kernels/targets/kv_rows.hpp"
+#include "kernels/targets/kv_q4.hpp"
 #include "kernels/targets/unroll.hpp"
 
 #if CAIRN_HAS_MADDUBS
@@ -53,6 +53,7 @@ struct Scratch {
     key_scales = floats(kKeys);
     values = pairs(kKeys / 2 * width);
     value_scales = floats(width);
+    widened = floats(q4_floats(shape.head_size));
     scores = floats(kKeys * kTile);
     weights = pairs(kKeys / 2 * kTile);
     tops = floats(kTile);
@@ -76,10 +77,25 @@ struct Scratch {
   int32_t *values, *weights;         // [kKeys / 2][width] and [kKeys / 2][kTile]: keys 2j and 2j + 1
   float* query_scales;               // [tile rows][kTile]
   float *key_scales, *value_scales;  // [kKeys], with the scores' scale; [width]
+  float* widened;                    // [q4_floats]: a block of packed rows as floats
   float *scores, *tops;              // [kKeys][kTile] and their maxima, without the queries' scales
   float *keep, *take;                // what earlier sums, and the block's, are worth under the new maximum
   float *maxima, *sums;              // [tile rows][kTile], of scores · log2 e and of weights
 };
+
+// body(rows' type, cache, block) with the block as pack_keys and pack_values read it.
+template <class Body>
+HWY_INLINE void with_block(const KvRows& cache, const KeyBlock& block, size_t n, const Scratch& s,
+                           const Body& body) {
+  if (!is_packed(cache.format)) {
+    with_format(cache.format, [&](auto rows) HWY_ATTR { body(rows, cache, block); });
+    return;
+  }
+  const size_t count = block.stop - block.begin;
+  load_q4(cache, block.begin, count, n, s.widened);
+  const auto* page = reinterpret_cast<const std::byte*>(s.widened);
+  body(FloatRows(), KvRows{KvFormat::f32, &page, 0, 0}, KeyBlock{0, count, block.rows});
+}
 
 // One head of one tile, the `index`-th of all.
 inline void pack_queries(const float* HWY_RESTRICT queries, size_t n, size_t index, const Scratch& s) {

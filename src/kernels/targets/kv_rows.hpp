@@ -6,8 +6,8 @@
 
 namespace cairn::kernels::CAIRN_TARGET {
 
-// The three formats of the cache behind one interface: kLanes elements as floats, and whether each row has a
-// scale.
+// The formats of the cache that are read as they are behind one interface: kLanes elements as floats, and
+// whether each row has a scale. Packed rows become floats first (kv_q4.hpp).
 struct HalfRows {
   using Element = hwy::float16_t;
   static constexpr bool kScaled = false;
@@ -71,6 +71,9 @@ HWY_INLINE void with_format(KvFormat format, const Body& body) {
       break;
     case KvFormat::f32:
       body(FloatRows());
+      break;
+    case KvFormat::q4:
+    case KvFormat::q5:
       break;
   }
 }

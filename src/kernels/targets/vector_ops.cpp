@@ -1,5 +1,5 @@
 // The float work between matrix products; see kernels/vector.hpp.
-#include "kernels/targets/lanes.hpp"
+#include "kernels/targets/hadamard.hpp"
 #include "kernels/vector.hpp"
 
 namespace cairn::kernels::CAIRN_TARGET {
@@ -193,15 +193,18 @@ void token_quantize(const float* x, size_t k, int8_t* values, float* scales, flo
   }
 }
 
-template <size_t Width>  // floats that move together: 1 for a token, kTile for a tile
-void hadamard(float* x, size_t n, size_t blocks) {
+void token_hadamard(float* x, size_t n, size_t blocks) {
+  for (size_t block = 0; block < blocks; ++block) hadamard_row(x + block * n, n);
+}
+
+void tile_hadamard(float* x, size_t n, size_t blocks) {
   float norm = 1;
   for (size_t i = n; i > 1; i /= 2) norm *= 0.5f;
   const float factor = hn::GetLane(hn::Sqrt(hn::Set(df, norm)));
-  for (size_t block = 0; block < blocks; ++block, x += n * Width) {
+  for (size_t block = 0; block < blocks; ++block, x += n * kTile) {
     for (size_t half = 1; half < n; half *= 2) {
-      const size_t run = half * Width;
-      for (size_t i = 0; i < n * Width; i += 2 * run) {
+      const size_t run = half * kTile;
+      for (size_t i = 0; i < n * kTile; i += 2 * run) {
         for (size_t j = i; j < i + run; ++j) {
           const float a = x[j], b = x[j + run];
           x[j] = a + b;
@@ -209,7 +212,7 @@ void hadamard(float* x, size_t n, size_t blocks) {
         }
       }
     }
-    scale(x, factor, n * Width, x);
+    scale(x, factor, n * kTile, x);
   }
 }
 
@@ -230,8 +233,8 @@ const VectorKernels& vector_table() {
                                        &token_rope,
                                        &token_quantize,
                                        &dot,
-                                       &hadamard<1>,
-                                       &hadamard<kTile>};
+                                       &token_hadamard,
+                                       &tile_hadamard};
   return table;
 }
 
