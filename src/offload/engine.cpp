@@ -12,7 +12,7 @@
 #include "offload/cpu_accelerator.hpp"
 #include "offload/learned_seconds.hpp"
 #include "offload/profile.hpp"
-#include "offload/simulated_prefill.hpp"
+#include "offload/simulated/times.hpp"
 
 namespace cairn::offload {
 namespace {
