@@ -35,18 +35,18 @@ const PluginHead& open_plugin(const std::string& path, const char* name, const P
          reason == nullptr ? "no reason given" : reason);
   }
   const auto* found = static_cast<const PluginHead*>(dlsym(handle, name));
+  const PluginHead head = found == nullptr ? PluginHead{} : *found;
+  if (head.size == expected.size && head.build == expected.build) return *found;
+  dlclose(handle);
   if (found == nullptr)
     fail(ErrorCode::unsupported, "{}: there is no {} in it: it is not of this version of cairn", path, name);
-  if (found->size != expected.size) {
+  if (head.size != expected.size) {
     fail(ErrorCode::unsupported, "{}: its {} has {} bytes, this cairn's {}: build both from the same source",
-         path, name, found->size, expected.size);
+         path, name, head.size, expected.size);
   }
-  if (found->build != expected.build) {
-    fail(ErrorCode::unsupported,
-         "{}: it is of build {:08x}, this cairn of {:08x}: build both from the same source", path,
-         found->build, expected.build);
-  }
-  return *found;
+  fail(ErrorCode::unsupported,
+       "{}: it is of build {:08x}, this cairn of {:08x}: build both from the same source", path, head.build,
+       expected.build);
 }
 
 }  // namespace cairn

@@ -45,8 +45,8 @@ struct TorchPlugin {
 // lib/cairn beside that folder. Empty when it is in none of them.
 std::string find_own_library(const std::string& name);
 
-// What such a library exports by that name; it stays open. Errors: not_found (the loader's reason),
-// unsupported (it is of another build than `expected`: both are told).
+// What such a library exports by that name; it stays open unless it is refused. Errors: not_found (the
+// loader's reason), unsupported (it is of another build than `expected`: both are told).
 const PluginHead& open_plugin(const std::string& path, const char* name, const PluginHead& expected);
 
 template <class Plugin>
