@@ -16,6 +16,8 @@ struct BenchmarkOptions {
   std::string against;                          // a shell command that prints a peer's JSON, or empty
   Speculation speculation = Speculation::none;  // measured besides: greedy answers of `generate` tokens …
   std::string question;                         // … to this, or behind random tokens if it is empty
+  // Makes the engine that drafts, where speculation wants one; may give null.
+  std::function<std::shared_ptr<engine::Engine>(const Model&, const engine::Options&)> make_draft{};
   // Makes the engine instead of Model::make_engine, for prefill on another device.
   std::function<std::shared_ptr<engine::Engine>(const Model&, const engine::Options&)> make_engine{};
 };

@@ -70,7 +70,8 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
   dequantized_.assign(machine.pool.threads(), std::vector<float>(widest));
 }
 
-void RowExecutor::run(std::span<const Row> rows) {
+void RowExecutor::run(std::span<const Row> rows, bool draft) {
+  draft_ = draft;
   count_ = rows.size();
   for (size_t i = 0; i < count_; ++i) {
     rows_[i] = rows[i];
@@ -99,6 +100,7 @@ void RowExecutor::run(std::span<const Row> rows) {
 }
 
 void RowExecutor::run_head(float* logits) {
+  draft_ = false;
   rows_[0].logits = logits;
   active_[0] = 0;
   count_ = 1;
