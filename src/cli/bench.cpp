@@ -5,7 +5,6 @@
 
 #include "base/error.hpp"
 #include "base/machine.hpp"
-#include "base/model_store.hpp"
 #include "base/progress.hpp"
 #include "cli/bench_scheduling.hpp"
 #include "cli/bench_simulate.hpp"
@@ -15,7 +14,8 @@
 #include "cli/session_flags.hpp"
 #include "cli/speculate_flag.hpp"
 #include "cli/standard_io.hpp"
-#include "llm/benchmark.hpp"
+#include "measure/benchmark.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -26,13 +26,13 @@ struct Options {
   uint32_t sequences = 0;  // that decode together; 0: the usual figures
   PrefillFlags prefill;
   SpeculateFlag speculate;
-  llm::BenchmarkOptions bench;
+  measure::BenchmarkOptions bench;
   SimulateFlags simulate;
 };
 
 void print_peaks(const Options& options) {
   ThreadPool pool(options.bench.engine.threads == 0 ? usable_processors() : options.bench.engine.threads);
-  const llm::MachinePeaks p = llm::measure_peaks(pool, kernels::default_target());
+  const measure::MachinePeaks p = measure::measure_peaks(pool, kernels::default_target());
   if (options.json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"processor", processor_name()},
                                               {"instruction_set", kernels::name(p.target)},
@@ -61,7 +61,7 @@ void print_peaks(const Options& options) {
   fmt::print("memory, read    {:8.1f} GB/s\n", p.read_gb_s);
 }
 
-void print_json(const Options& options, const llm::BenchmarkResult& r) {
+void print_json(const Options& options, const measure::BenchmarkResult& r) {
   nlohmann::ordered_json json{{"processor", processor_name()},
                               {"instruction_set", kernels::name(kernels::default_target())},
                               {"prompt", options.bench.prompt},
@@ -92,7 +92,7 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
     json["decode_ratio"] = r.decode_ratio;
   }
   nlohmann::ordered_json rounds = nlohmann::ordered_json::array();
-  for (const llm::Round& round : r.rounds) {
+  for (const measure::Round& round : r.rounds) {
     rounds.push_back({{"prefill_tok_s", round.prefill_tok_s},
                       {"decode_tok_s", round.decode_tok_s},
                       {"prefill_threads", round.prefill_threads},
@@ -114,7 +114,7 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
   fmt::print("{}\n", json.dump(2));
 }
 
-void print_text(const Options& options, const llm::BenchmarkResult& r) {
+void print_text(const Options& options, const measure::BenchmarkResult& r) {
   fmt::print("{}, {}; medians of {} rounds\n", processor_name(), kernels::name(kernels::default_target()),
              options.bench.repeat);
   fmt::print("prefill {:5} tokens  {:8.1f} tok/s   {:4.1f} % of the int8 peak ({})\n", options.bench.prompt,
@@ -178,11 +178,11 @@ void run(Options& options, const CLI::App& command) {
       fail(ErrorCode::invalid_argument, "bench: --question is for --speculate: name one");
     options.bench.question = read_text(options.question);
   }
-  llm::BenchmarkResult result;
+  measure::BenchmarkResult result;
   {
     Progress bar("bench", options.bench.repeat, "rounds");
-    result = llm::run_benchmark(resolve_model(options.model), options.bench,
-                                [&](uint32_t done, uint32_t) { bar.update(done); });
+    result = measure::run_benchmark(resolve_model(options.model), options.bench,
+                                    [&](uint32_t done, uint32_t) { bar.update(done); });
   }
   options.json ? print_json(options, result) : print_text(options, result);
 }

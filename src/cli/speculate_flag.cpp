@@ -1,9 +1,9 @@
 #include "cli/speculate_flag.hpp"
 
 #include "base/error.hpp"
-#include "base/model_store.hpp"
 #include "formats/stack_file.hpp"
 #include "llm/draft_model.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "base/error.hpp"
-#include "base/model_store.hpp"
 #include "base/names.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
@@ -16,6 +15,7 @@
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
 #include "stack/encode.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {

@@ -1,12 +1,11 @@
 #include "llm/speculator.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 #include <utility>
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
-#include "llm/log_probability.hpp"
 #include "llm/sampler.hpp"
 
 namespace cairn::llm {
@@ -16,10 +15,10 @@ constexpr double kWorthwhile = 1.02;  // over no guess
 // What a stack drafts with, in bits a weight; which of them is for what was accepted and what they took.
 constexpr double kBits[] = {2, 2.5, 3, 4};
 
-// Which part of by_sureness a token of this probability is in.
-size_t sureness(double probability) {
-  constexpr double kBounds[] = {0.3, 0.5, 0.65, 0.8, 0.9, 0.96, 0.99};
-  return static_cast<size_t>(std::upper_bound(std::begin(kBounds), std::end(kBounds), probability) -
+// Which part of by_sureness a token is in whose logit is so much above the next one's.
+size_t sureness(float margin) {
+  constexpr float kBounds[] = {0.3f, 0.7f, 1.2f, 2, 3, 4.5f, 6.5f};
+  return static_cast<size_t>(std::upper_bound(std::begin(kBounds), std::end(kBounds), margin) -
                              std::begin(kBounds));
 }
 
@@ -43,7 +42,7 @@ class Rollback {
 Speculator::Draft::Draft(std::shared_ptr<engine::Engine> with, double bits_a_weight, double share_of_time,
                          double right)
     : engine(std::move(with)), bits(bits_a_weight), share(share_of_time), usual(right, 4) {
-  constexpr double kSupposed[] = {0.2, 0.4, 0.55, 0.7, 0.82, 0.9, 0.96, 0.99};
+  constexpr double kSupposed[] = {0.35, 0.45, 0.55, 0.7, 0.8, 0.9, 0.96, 0.99};
   for (size_t i = 0; i < by_sureness.size(); ++i) by_sureness[i] = Chance(kSupposed[i], 4);
 }
 
@@ -309,20 +308,21 @@ void Speculator::run(Draft& with, std::span<Choice*> choices) {
 // The draft's most likely token becomes a guess where it is worth a row of the check. Whether to go on.
 bool Speculator::take(Draft& with, Choice& choice, std::span<float> logits, size_t& rows, double rate) {
   Guesses& guesses = *choice.text->guesses;
-  const RowSummary summary = summarize(logits);
-  const double probability = std::exp(logits[static_cast<size_t>(summary.best)] - summary.log_sum);
-  if (!std::isfinite(probability)) {
+  if (find_non_finite(logits)) {
     guesses.broken_ = true;
     return false;
   }
-  Chance& chance = with.by_sureness[sureness(probability)];
+  const size_t best = argmax(logits);
+  const float likely = logits[best];
+  logits[best] = std::numeric_limits<float>::lowest();
+  Chance& chance = with.by_sureness[sureness(likely - logits[argmax(logits)])];
   choice.chance *= chance.value();
   if (choice.chance < rate * cost_.more(rows)) {
     if (guesses.tokens_.empty())
       for (Chance* of_all : guesses.of_draft_) of_all->learn(false);
     return false;
   }
-  guesses.tokens_.push_back(summary.best);
+  guesses.tokens_.push_back(static_cast<Token>(best));
   guesses.chances_.push_back(&chance);
   ++rows;
   return !guesses.trial_ && guesses.tokens_.size() < choice.chances.size() &&

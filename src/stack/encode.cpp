@@ -15,7 +15,7 @@
 #include "base/sha256.hpp"
 #include "base/unfinished_file.hpp"
 #include "base/work_share.hpp"
-#include "llm/evaluate.hpp"
+#include "measure/evaluate.hpp"
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
 #include "stack/costs.hpp"
@@ -84,11 +84,12 @@ class Encoder {
     if (options.window == 0 || options.window % 64 != 0)
       fail(ErrorCode::invalid_argument, "a window of {} tokens is no multiple of 64", options.window);
     if (options.windows > 0)
-      windows_ = llm::evaluation_windows(*model.tokenizer(), text, options.window, options.windows);
+      windows_ = measure::evaluation_windows(*model.tokenizer(), text, options.window, options.windows);
     if (options.tune.steps > 0 && (options.codec != Codec::planes || text.empty()))
       fail(ErrorCode::invalid_argument, "scales are tuned on a text, and only those of planes");
     if (options.tune.steps > 0)
-      tune_windows_ = llm::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
+      tune_windows_ =
+          measure::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
     if (options.tune.steps > 0) check_tuning(options.tune.on);  // before hours of other work
     uint64_t parameters = 0;
     for (const Source& source : sources_) parameters += source.tensor->elements();

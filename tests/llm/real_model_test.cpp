@@ -6,9 +6,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/memory_pressure.hpp"
-#include "base/model_store.hpp"
 #include "llm/chat.hpp"
 #include "llm/model.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::llm {
 namespace {
