@@ -82,6 +82,9 @@ struct Slice {
   std::span<const int32_t> tokens;  // 1 … Engine::chunk()
   Logits wanted = Logits::none;
   float* logits = nullptr;  // none: ignored; last: [vocabulary]; all: [tokens, vocabulary]
+  // More than 0: those of the vocabulary's first so many tokens are enough; what becomes of the others is
+  // left open. For drafts, which the head costs much beside all else.
+  uint32_t enough = 0;
 };
 
 using Cancelled = std::function<bool()>;

@@ -12,6 +12,10 @@ namespace cairn::llm {
 namespace {
 
 constexpr double kWorthwhile = 1.02;  // over no guess
+// A draft chooses among so many tokens. Vocabularies begin with what is frequent: of code and English 96 % of
+// the tokens are among Qwen 2.5's first 40,960, and the other 110,976 are a third of what a draft of 0.5B
+// reads.
+constexpr uint32_t kDrafted = 40'960;
 // What a stack drafts with, in bits a weight; which of them is for what was accepted and what they took.
 constexpr double kBits[] = {2, 2.5, 3, 4};
 
@@ -160,15 +164,6 @@ double Speculator::share(std::span<Choice> choices, size_t decoding) const {
 void Speculator::guess(std::span<const Text> texts, size_t decoding, uint32_t piece,
                        const engine::Cancelled& cancelled) {
   for (const Text& text : texts) text.guesses->drop();
-  if (getenv("DBG") && cost_.known()) {
-    fprintf(stderr, "T");
-    for (size_t i = 1; i <= 8; ++i) fprintf(stderr, " %.2f", cost_.of(i) * 1e3);
-    for (const Draft& d : drafts_)
-      fprintf(stderr, " | D%.1f %.2f %.2f us %.2f", d.bits, d.cost.of(1) * 1e3, d.cost.of(2) * 1e3,
-              d.usual.value());
-    for (const Chance& c : texts[0].guesses->drafts_) fprintf(stderr, " a%.2f", c.value());
-    fprintf(stderr, "\n");
-  }
   if (!cost_.known() || decoding >= engine_->rows()) return;  // a step without guesses comes first
   std::vector<Choice> choices;
   for (const Text& text : texts) {
@@ -234,7 +229,7 @@ void Speculator::draft(Draft& with, std::span<Choice*> choices, size_t& rows, do
     const size_t vocabulary = with.engine->model().parameters.vocabulary;
     for (size_t i = 0; i < alive.size(); ++i) {
       const std::span<float> all = std::span(logits_).subspan(i * vocabulary, vocabulary);
-      if (take(with, *alive[i], all.first(std::min(sampled_, vocabulary)), rows, rate))
+      if (take(with, *alive[i], all.first(std::min({sampled_, vocabulary, size_t{kDrafted}})), rows, rate))
         next.push_back(alive[i]);
     }
     alive = std::move(next);
@@ -289,7 +284,7 @@ void Speculator::run(Draft& with, std::span<Choice*> choices) {
       inputs[i].assign(behind.begin(), behind.end());
     }
     if (with.bits == 0) sequence = guesses.draft_text_.sequence.get();
-    slices.push_back({sequence, inputs[i], engine::Logits::last, logits_.data() + i * vocabulary});
+    slices.push_back({sequence, inputs[i], engine::Logits::last, logits_.data() + i * vocabulary, kDrafted});
     rows += inputs[i].size();
   }
   const Stopwatch watch;

@@ -230,7 +230,8 @@ class CpuEngine final : public engine::Engine {
         float* out = slice.wanted == Logits::all            ? slice.logits + i * vocabulary
                      : slice.wanted == Logits::last && last ? slice.logits
                                                             : nullptr;
-        rows.push_back({&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i], out});
+        rows.push_back({&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i], out,
+                        slice.enough == 0 ? SIZE_MAX : slice.enough});
       }
     }
     for (size_t at = 0; at < rows.size(); at += RowExecutor::kMostRows) {

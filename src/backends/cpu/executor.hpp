@@ -73,7 +73,8 @@ struct Row {
   PagedSequence* sequence;  // that has a page for the position
   uint32_t position;
   int32_t token;
-  float* logits;  // [vocabulary], or null
+  float* logits;             // [vocabulary], or null
+  size_t enough = SIZE_MAX;  // of them
 };
 
 // Few rows at a time: vectors of [features], products as matrix × vector straight from the file's blocks,
@@ -140,6 +141,7 @@ class RowExecutor {
   std::array<size_t, kMostRows> active_{};  // the rows that the steps are run on
   size_t count_ = 0;                        // of them
   bool draft_ = false;
+  size_t head_rows_ = 0;  // that the head computes at least
 };
 
 // A chunk of tokens in tiles: [tile][features][tile_tokens].

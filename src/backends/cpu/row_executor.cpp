@@ -92,9 +92,11 @@ void RowExecutor::run(std::span<const Row> rows, bool draft) {
     }
   });
   run_steps(machine_.plan.layers);
-  count_ = 0;
+  count_ = head_rows_ = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].logits != nullptr) active_[count_++] = i;
+    if (rows[i].logits == nullptr) continue;
+    active_[count_++] = i;
+    head_rows_ = std::max(head_rows_, rows[i].enough);
   }
   if (count_ > 0) run_steps(machine_.plan.head);
 }
@@ -102,6 +104,7 @@ void RowExecutor::run(std::span<const Row> rows, bool draft) {
 void RowExecutor::run_head(float* logits) {
   draft_ = false;
   rows_[0].logits = logits;
+  head_rows_ = machine_.model.parameters.vocabulary;
   active_[0] = 0;
   count_ = 1;
   run_steps(machine_.plan.head);
