@@ -44,6 +44,7 @@ std::shared_ptr<engine::Engine> make_draft(const Model& model, const Model& draf
   options.memory_auto = false;
   options.warn = {};
   options.observer = {};
+  options.repeatable = false;
   return draft.make_engine(std::move(options));
 }
 
