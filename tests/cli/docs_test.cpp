@@ -17,7 +17,7 @@ TEST(Docs, HoldEveryCommandsHelp) {
                                     "list",          "show",         "rm",
                                     "stack",         "trim",         "verify",
                                     "inspect",       "tokenize",     "synth",
-                                    "devices",       "completion",   "video encode",
+                                    "devices",       "completion",   "serve",        "video encode",
                                     "video inspect", "video decode", "video compare",
                                     "video play"}) {
     std::vector<std::string> words = {"help"};
