@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
@@ -21,7 +22,7 @@ namespace {
 
 struct Options {
   std::string model, precision = "standard", question;
-  bool peak = false, json = false, restart = false;
+  bool peak = false, json = false, restart = false, gap = false;
   uint32_t sequences = 0;  // that decode together; 0: the usual figures
   PrefillFlags prefill;
   measure::BenchmarkOptions bench;
@@ -163,6 +164,10 @@ void run(Options& options, const CLI::App& command) {
       return make_engine(model, engine, options.prefill);
     };
   }
+  if (options.gap) {
+    return bench_gap(resolve_model(options.model), std::max(options.sequences, 1u), options.bench,
+                     options.json);
+  }
   if (options.sequences > 0)
     return bench_sequences(resolve_model(options.model), options.sequences, options.bench, options.json);
   if (options.restart) return bench_restart(resolve_model(options.model), options.bench, options.json);
@@ -196,6 +201,8 @@ void add_bench(CLI::App& program) {
       ->add_option("--sequences", options->sequences,
                    "decode so many sequences together, and one after the other")
       ->check(between(1u, 1024u));
+  command->add_flag("--gap", options->gap,
+                    "how long --sequences (1) that answer wait for a token while the prompt is read");
   command->add_flag("--restart", options->restart,
                     "a prompt's first token, and that after a restart, its prefix kept on disk");
   add_threads(*command, options->bench.engine.threads);

@@ -8,6 +8,7 @@
 #include "base/machine.hpp"
 #include "base/progress.hpp"
 #include "kernels/kernels.hpp"
+#include "measure/benchmark_gap.hpp"
 #include "measure/benchmark_restart.hpp"
 #include "measure/benchmark_sequences.hpp"
 
@@ -50,6 +51,34 @@ void bench_sequences(const std::string& path, uint32_t sequences, const measure:
   all["ratio"] = r.ratio;
   for (const measure::SequencesRound& round : r.rounds)
     all["rounds"].push_back({{"alone_tok_s", round.alone_tok_s}, {"together_tok_s", round.together_tok_s}});
+  fmt::print("{}\n", all.dump(2));
+}
+
+void bench_gap(const std::string& path, uint32_t sequences, const measure::BenchmarkOptions& options,
+               bool json) {
+  measure::GapResult r;
+  {
+    Progress bar("bench", options.repeat, "rounds");
+    r = measure::run_gap(path, sequences, options, [&](uint32_t done, uint32_t) { bar.update(done); });
+  }
+  if (!json) {
+    print_machine(options);
+    fmt::print("{} answer while {} tokens are read beside them\n", sequences, options.prompt);
+    fmt::print("between two tokens  {:8.3f} s at most, {:.3f} in the middle\n", r.longest_s, r.median_s);
+    fmt::print("a chunk of {:5}     {:8.3f} s: the longest is {:.2f} of it\n", r.chunk, r.chunk_s, r.ratio);
+    return;
+  }
+  nlohmann::ordered_json all = machine(options);
+  all["sequences"] = sequences;
+  all["chunk"] = r.chunk;
+  all["longest_s"] = r.longest_s;
+  all["median_s"] = r.median_s;
+  all["chunk_s"] = r.chunk_s;
+  all["ratio"] = r.ratio;
+  for (const measure::GapRound& round : r.rounds) {
+    all["rounds"].push_back(
+        {{"longest_s", round.longest_s}, {"median_s", round.median_s}, {"chunk_s", round.chunk_s}});
+  }
   fmt::print("{}\n", all.dump(2));
 }
 

@@ -10,6 +10,10 @@ namespace cairn::cli {
 void bench_sequences(const std::string& path, uint32_t sequences, const measure::BenchmarkOptions& options,
                      bool json);
 
+// `bench --gap`: how long those who answer wait for a token while a prompt is read beside them.
+void bench_gap(const std::string& path, uint32_t sequences, const measure::BenchmarkOptions& options,
+               bool json);
+
 // `bench --restart`: a prompt's first token, its prefix on disk.
 void bench_restart(const std::string& path, const measure::BenchmarkOptions& options, bool json);
 

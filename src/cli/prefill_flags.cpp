@@ -95,6 +95,12 @@ std::shared_ptr<engine::Engine> make_engine(const llm::Model& model, engine::Opt
     fail(ErrorCode::invalid_argument, "--prefill {} computes in int8, --precision f32 in float: choose one",
          flags.device);
   }
+  if (options.repeatable) {
+    fail(ErrorCode::invalid_argument,
+         "--prefill {} reads a prompt otherwise than an answer is written, which --repeatable rules out: "
+         "choose one",
+         flags.device);
+  }
   offload::PrefillOptions prefill;
   prefill.engine = options;
   prefill.engine.context = model.context(options.context);

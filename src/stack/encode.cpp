@@ -65,7 +65,11 @@ uint64_t header_bytes(const Layout& layout) {
 // What a multiplication costs, one of a forward pass as unit: of the passes for importance and tuning, of
 // moments, of codes (for each element and column of its row), of tables (for all codes together). Of what
 // docs/stack.md says of SmolLM2-135M at two efforts; what another machine makes of them shows while it runs.
-constexpr double kBackward = 10, kMoments = 1, kCodes = 120, kTables = 6, kTuning = 3, kDecomposition = 120;
+constexpr double kBackward = 10, kMoments = 1, kTables = 6, kTuning = 3, kDecomposition = 120;
+
+double codes_cost(const FitOptions& fit) {  // by products with the moments: of a pass, of a sweep
+  return 0.86 * (9 * fit.passes + 15 * fit.sweeps);
+}
 
 class Encoder {
  public:
@@ -203,7 +207,7 @@ class Encoder {
     work_.expect("tables", options_.codec == Codec::planes && windows > 0 ? kTables * codes_.back() : 0);
     work_.expect("second moments", windows * tokens * (parameters + kMoments * moments));
     const bool planes = options_.codec == Codec::planes;
-    work_.expect("codes", planes ? kCodes * codes_.back() : 0);
+    work_.expect("codes", planes ? codes_cost(options_.fit) * codes_.back() : 0);
     work_.expect(
         "decomposition",
         planes ? 0 : kDecomposition * options_.avd.levels * options_.avd.iterations * kAvdRank * parameters);
