@@ -30,6 +30,10 @@ std::string written(const tcp::endpoint& at) {
 
 struct HttpServer::Impl {
   explicit Impl(HttpOptions wanted) : options(std::move(wanted)) { take_address(); }
+  ~Impl() {
+    stopping = true;  // the context destroys connections last, when there is no host any more
+    cut();
+  }
 
   void take_address() {
     error_code error;
