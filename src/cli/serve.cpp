@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <memory>
 #include <set>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -14,6 +15,7 @@
 #include "cli/commands.hpp"
 #include "cli/parser/values.hpp"
 #include "cli/session_flags.hpp"
+#include "cli/speculate_flag.hpp"
 #include "cli/standard_io.hpp"
 #include "llm/model.hpp"
 #include "server/api.hpp"
@@ -30,6 +32,7 @@ struct Flags {
   uint32_t drain = 30;
   engine::Options engine;
   llm::GenerateOptions generate;
+  SpeculateFlag speculate;
   llm::SchedulerOptions scheduler;
   server::HttpOptions http;
   server::ApiOptions api;
@@ -68,7 +71,9 @@ server::ServedModel load(const std::string& name, const Flags& flags) {
   warn_of(*served.tokenizer);
   served.chat_template = [model] { return model->chat_template(); };
   served.defaults = flags.generate;
+  served.defaults.speculation = flags.speculate.kind;
   llm::SchedulerOptions scheduler = flags.scheduler;
+  scheduler.draft = make_draft(flags.speculate, *model, flags.engine);
   if (flags.keep_prefix) scheduler.files = prefix_files(*model, *served.engine);
   served.scheduler = std::make_unique<llm::Scheduler>(served.engine, served.tokenizer, std::move(scheduler));
   return served;
@@ -82,6 +87,7 @@ void serve(Flags& flags) {
   if (!flags.key_file.empty()) {
     for (std::string& key : read_keys(flags.key_file)) flags.api.keys.push_back(std::move(key));
   }
+  share_threads(flags.speculate, flags.engine);
   flags.http.drain = std::chrono::seconds(flags.drain);
   server::HttpServer http(flags.http);  // first: a port in use is told before a model is read
   std::deque<server::ServedModel> models;
@@ -139,6 +145,7 @@ void add_serve(CLI::App& program) {
   command->add_flag("--keep-prefix", flags->keep_prefix,
                     "keep on disk what the model has read, for after a restart (docs/scheduler.md)");
   add_generate_flags(*command, flags->generate);
+  add_speculate_flag(*command, flags->speculate);
   add_engine_flags(*command, flags->engine);
   command->footer(
       "The sampling flags are defaults for requests that do not say. docs/serve.md lists the paths.\n"

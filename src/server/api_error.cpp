@@ -52,6 +52,8 @@ ApiError api_error(const std::exception& error) {
     case ErrorCode::invalid_argument:
     case ErrorCode::unsupported:
       return {400, error.what()};
+    case ErrorCode::busy:
+      return {429, error.what(), {}, "queue_full"};
     case ErrorCode::out_of_memory:
       return {503, error.what(), {}, "out_of_memory"};
     case ErrorCode::cancelled:

@@ -129,6 +129,7 @@ void Connection::refuse(Error error) {
   chunked_ = head_only_ = false;
   exchange_ = std::make_shared<Exchange>(weak_from_this(), socket_.get_executor(), options.pending_bytes);
   ApiError(status, text).send(*exchange_);
+  flush();  // at once: nothing else keeps this connection
 }
 
 void Connection::hand_over() {

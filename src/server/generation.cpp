@@ -55,13 +55,10 @@ void Generation::start() {
         one.finished = [self = shared_from_this(), index] { self->finished(index); };
         tickets_.push_back(model_.scheduler->submit(std::move(one)));
       }
-    } catch (const std::exception& error) {
+    } catch (...) {
       over_ = true;
       cancel();
       tickets_.clear();
-      const auto* known = dynamic_cast<const Error*>(&error);
-      if (known != nullptr && known->code() == ErrorCode::out_of_memory)
-        throw ApiError(429, error.what(), {}, "queue_full");
       throw;
     }
     if (request_.stream) {

@@ -19,7 +19,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
  public:
   Generation(CompletionRequest request, ServedModel& model, Metrics& metrics, std::shared_ptr<Reply> reply);
 
-  // Errors: ApiError 429 (the queue is full), as Scheduler::submit; nothing is under way then.
+  // Errors: as Scheduler::submit; nothing is under way then.
   void start();
 
  private:

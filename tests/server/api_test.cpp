@@ -126,6 +126,7 @@ TEST(Api, StreamsAChat) {
   std::vector<Json> events;
   std::string event;
   while ((event = client.read_event()) != "[DONE]") events.push_back(Json::parse(event));
+  EXPECT_EQ(client.read_event(), "");
   ASSERT_EQ(events.size(), 9u);
   EXPECT_EQ(events[0]["choices"][0]["delta"], Json({{"role", "assistant"}, {"content", ""}}));
   std::string text;
@@ -228,9 +229,10 @@ TEST(Api, EndsTheWorkForAClientThatLeaves) {
     fixture.engine->closed = true;
     Client client(fixture.server->port());
     client.request("POST", "/v1/chat/completions", chat({{"stream", stream}, {"n", 3}}).dump());
-    ASSERT_TRUE(fixture.wait_for("cairn_requests_running", 3));
+    while (fixture.engine->steps == 0) std::this_thread::sleep_for(1ms);
     client.leave();
     EXPECT_TRUE(fixture.wait_for("cairn_requests_running", 0));
+    EXPECT_TRUE(fixture.wait_for("cairn_requests_waiting", 0));
     EXPECT_TRUE(fixture.wait_for("cairn_clients_gone_total", 1));
   }
 }

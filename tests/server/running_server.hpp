@@ -1,5 +1,7 @@
 #pragma once
 
+#include <chrono>
+#include <stdexcept>
 #include <thread>
 #include <utility>
 
@@ -13,6 +15,14 @@ class RunningServer {
  public:
   explicit RunningServer(Handler handler, HttpOptions options = {}) : http(on_free_port(std::move(options))) {
     thread_ = std::thread([this, taken = std::move(handler)] { http.run(taken); });
+    for (bool listens = false; !listens;) {
+      try {
+        Client probe(port());
+        listens = true;
+      } catch (const std::runtime_error&) {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    }
   }
   ~RunningServer() {
     if (!thread_.joinable()) return;
