@@ -18,7 +18,7 @@ clang_packages
 
 build_packages=(
   "${compiler_packages[@]}" cmake ninja-build pkg-config
-  libcli11-dev libcurl4-openssl-dev libfmt-dev libhwy-dev libpcre2-dev libedit-dev
+  libboost-dev libcli11-dev libcurl4-openssl-dev libfmt-dev libhwy-dev libpcre2-dev libedit-dev
   libssl-dev libicu-dev libutf8proc-dev libxxhash-dev libzip-dev nlohmann-json3-dev
   ca-certificates python3-pip
 )

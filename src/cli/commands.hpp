@@ -9,6 +9,7 @@ namespace cairn::cli {
 // into one line on stderr and an exit status (cancelled → 130).
 void add_run(CLI::App& program);
 void add_chat(CLI::App& program);
+void add_serve(CLI::App& program);
 void add_bench(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_calibrate(CLI::App& program);

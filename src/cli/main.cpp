@@ -84,6 +84,7 @@ int run(int argc, char** argv) {
       "~/.config/cairn/config.toml and from variables such as CAIRN_THREADS (docs/cli.md).");
   add_run(program);
   add_chat(program);
+  add_serve(program);
   add_pull(program);
   add_models(program);
   add_stack(program);
@@ -99,7 +100,7 @@ int run(int argc, char** argv) {
   add_devices(program);
   add_completion(program);
   for (const auto& [group, names] :
-       {std::pair<const char*, std::vector<const char*>>{"Talk", {"run", "chat"}},
+       {std::pair<const char*, std::vector<const char*>>{"Talk", {"run", "chat", "serve"}},
         {"Models", {"pull", "list", "show", "rm"}},
         {"Any size from one file", {"stack", "trim", "verify"}},
         {"Video", {"video"}},

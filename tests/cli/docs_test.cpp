@@ -12,14 +12,11 @@ namespace {
 // docs/cli.md holds every command's --help word for word (tools/make_cli_docs.py puts it there).
 TEST(Docs, HoldEveryCommandsHelp) {
   const std::string page = cairn::testing::read_file(std::string(CAIRN_TEST_DATA) + "/../../docs/cli.md");
-  for (const std::string command : {"run",           "chat",         "bench",
-                                    "eval",          "calibrate",    "pull",
-                                    "list",          "show",         "rm",
-                                    "stack",         "trim",         "verify",
-                                    "inspect",       "tokenize",     "synth",
-                                    "devices",       "completion",   "video encode",
-                                    "video inspect", "video decode", "video compare",
-                                    "video play"}) {
+  for (const std::string command :
+       {"run",          "chat",          "bench",        "eval",          "calibrate",  "pull",
+        "list",         "show",          "rm",           "stack",         "trim",       "verify",
+        "inspect",      "tokenize",      "synth",        "devices",       "completion", "serve",
+        "video encode", "video inspect", "video decode", "video compare", "video play"}) {
     std::vector<std::string> words = {"help"};
     std::istringstream parts(command);
     for (std::string word; parts >> word;) words.push_back(word);

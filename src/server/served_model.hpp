@@ -1,0 +1,24 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "llm/scheduler.hpp"
+#include "text/chat_template.hpp"
+
+namespace cairn::server {
+
+// A model that requests can name.
+struct ServedModel {
+  std::string name, path;
+  int64_t created = 0;  // seconds since 1970
+  std::shared_ptr<const text::Tokenizer> tokenizer;
+  std::function<std::shared_ptr<const text::ChatTemplate>()> chat_template;  // throws if there is none
+  std::shared_ptr<engine::Engine> engine;
+  llm::GenerateOptions defaults;  // what a request does not say
+  std::unique_ptr<llm::Scheduler> scheduler;
+};
+
+}  // namespace cairn::server

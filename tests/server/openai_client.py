@@ -1,0 +1,84 @@
+#!/usr/bin/env python3
+"""The real client of OpenAI's API against `cairn serve`: tests/server/openai_client.py CAIRN MODEL
+Needs `openai` from PyPI. Ends with status 0 when all went as that client expects."""
+import re
+import signal
+import subprocess
+import sys
+
+import openai
+
+
+def main() -> None:
+    server = subprocess.Popen([sys.argv[1], "serve", sys.argv[2], "--port", "0", "--api-key", "secret", "--context", "512"],
+                              stderr=subprocess.PIPE, text=True)
+    try:
+        for line in server.stderr:
+            if at := re.search(r"serving (\S+) at (\S+)", line):
+                break
+        check(at[1], at[2])
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(10) == 0, server.returncode
+
+
+def check(model: str, url: str) -> None:
+    client = openai.OpenAI(base_url=url, api_key="secret", max_retries=0)
+    assert [one.id for one in client.models.list()] == [model]
+    messages = [{"role": "user", "content": "Count from one to five."}]
+
+    whole = client.chat.completions.create(model=model, messages=messages, max_completion_tokens=24, temperature=0)
+    text = whole.choices[0].message.content
+    assert text and whole.choices[0].finish_reason in ("stop", "length")
+    assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
+    print("whole:", repr(text), whole.usage.to_dict())
+
+    pieces, usage, reasons = "", None, []
+    for chunk in client.chat.completions.create(model=model, messages=messages, max_completion_tokens=24, temperature=0,
+                                                stream=True, stream_options={"include_usage": True}):
+        usage = chunk.usage or usage
+        for choice in chunk.choices:
+            pieces += choice.delta.content or ""
+            reasons += [choice.finish_reason] if choice.finish_reason else []
+    assert pieces == text, pieces
+    assert reasons == [whole.choices[0].finish_reason]
+    assert usage.completion_tokens == whole.usage.completion_tokens
+    print("streamed: the same;", usage.to_dict())
+
+    several = client.chat.completions.create(model=model, messages=messages, n=3, seed=5, max_tokens=8, temperature=1)
+    again = client.chat.completions.create(model=model, messages=messages, n=3, seed=5, max_tokens=8, temperature=1)
+    assert [c.index for c in several.choices] == [0, 1, 2]
+    assert [c.message.content for c in several.choices] == [c.message.content for c in again.choices]
+    print("three:", [c.message.content for c in several.choices])
+
+    plain = client.completions.create(model=model, prompt="one two three", max_tokens=8, temperature=0, stop=["\n\n"])
+    assert "".join(c.choices[0].text for c in client.completions.create(
+        model=model, prompt="one two three", max_tokens=8, temperature=0, stop=["\n\n"], stream=True)
+    ) == plain.choices[0].text
+    print("text:", repr(plain.choices[0].text))
+
+    refusals = {
+        openai.NotFoundError: dict(model="other", messages=messages),
+        openai.BadRequestError: dict(model=model, messages=[{"role": "user", "content": "word " * 2000}]),
+    }
+    for kind, body in refusals.items():
+        try:
+            client.chat.completions.create(**body)
+            raise SystemExit(f"{body['model']} was not refused")
+        except kind as error:
+            print("refused:", error.status_code, error.code, error.param, error.message)
+    try:
+        openai.OpenAI(base_url=url, api_key="wrong", max_retries=0).models.list()
+        raise SystemExit("a wrong key was taken")
+    except openai.AuthenticationError as error:
+        print("refused:", error.status_code, error.code)
+
+    # Leaves in the middle; the server goes on.
+    stream = client.chat.completions.create(model=model, messages=messages, max_tokens=400, stream=True)
+    next(iter(stream))
+    stream.close()
+    assert client.chat.completions.create(model=model, messages=messages, max_tokens=1).choices
+    print("left in the middle; the server goes on")
+
+
+main()
