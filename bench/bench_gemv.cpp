@@ -97,13 +97,14 @@ void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool fr
   const size_t share = (from_memory ? kMemoryBytes : kCacheBytes) / static_cast<size_t>(state.threads());
   const size_t rows = share / row_bytes;
   const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
-  const Activations x(kColumns);
+  const Activations activations(kColumns);
+  const QuantizedVector x = activations.view();
   std::vector<float> y(rows);
   double seconds = 0, read_seconds = 0;
   for (auto _ : state) {
     if (from_memory) read_seconds += read_bytes(weights, rows * row_bytes);
     const double start = thread_seconds();
-    kernels.gemv(weights, row_bytes, rows, kColumns, x.view(), y.data());
+    kernels.gemv(weights, row_bytes, rows, kColumns, {&x, nullptr, 1}, y.data(), rows);
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);
@@ -134,7 +135,7 @@ void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_
   std::vector<float> y(rows * count);
   const auto time = [&](size_t how_many) {
     const double start = thread_seconds();
-    kernels.gemv_batch(weights, row_bytes, rows, columns, {x.data(), nullptr, how_many}, y.data(), rows);
+    kernels.gemv(weights, row_bytes, rows, columns, {x.data(), nullptr, how_many}, y.data(), rows);
     return thread_seconds() - start;
   };
   double seconds = 0, one_seconds = 0;

@@ -67,7 +67,6 @@ TEST_F(Dispatch, EveryTargetHasEveryEncoding) {
       const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
       EXPECT_NE(kernels.dequantize, nullptr) << e.name;
       EXPECT_NE(kernels.gemv, nullptr) << e.name;
-      EXPECT_NE(kernels.gemv_pair, nullptr) << e.name;
     }
   }
 }
