@@ -107,8 +107,8 @@ run_mode() {
       ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 count_tests debug -E 'RealModel'
       ;;
     thread)
-      build thread test_base test_device test_llm test_prefill test_resident test_stack
-      TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|device|llm|prefill|resident|stack)$' -E 'RealModel'
+      build thread test_base test_llm test_measure test_offload test_resident test_stack test_store
+      TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|llm|measure|offload|resident|stack|store)$' -E 'RealModel'
       ;;
     fuzz) run_fuzzers ;;
   esac

@@ -12,7 +12,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
-#include "device/accelerator.hpp"
+#include "offload/accelerator.hpp"
 
 namespace {
 
@@ -31,8 +31,8 @@ const Shape kShapes[] = {{"q, k, v", 576, {576, 192, 192}},
                          {"gate and up", 576, {1536, 1536}},
                          {"down", 1536, {576}}};
 
-device::Int8Graph graph_of(const Shape& shape, uint32_t layer, uint32_t tokens) {
-  device::Int8Graph graph{shape.name, layer * 10 + static_cast<uint64_t>(&shape - kShapes), tokens, {}};
+offload::Int8Graph graph_of(const Shape& shape, uint32_t layer, uint32_t tokens) {
+  offload::Int8Graph graph{shape.name, layer * 10 + static_cast<uint64_t>(&shape - kShapes), tokens, {}};
   for (const uint32_t rows : shape.rows) {
     graph.linears.push_back(
         {shape.name, rows, shape.k,
@@ -50,14 +50,14 @@ device::Int8Graph graph_of(const Shape& shape, uint32_t layer, uint32_t tokens) 
 
 struct Engine {
   std::string name;
-  std::unique_ptr<device::Accelerator> accelerator;
-  std::vector<std::unique_ptr<device::AcceleratorGraph>> graphs;  // of each shape, of each layer
+  std::unique_ptr<offload::Accelerator> accelerator;
+  std::vector<std::unique_ptr<offload::AcceleratorGraph>> graphs;  // of each shape, of each layer
   std::vector<double> best = std::vector<double>(std::size(kShapes), 1e9);
 };
 
-void make_graphs(Engine& engine, uint32_t tokens, const device::AcceleratorOptions& options) {
+void make_graphs(Engine& engine, uint32_t tokens, const offload::AcceleratorOptions& options) {
   engine.graphs.clear();
-  engine.accelerator = device::make_accelerator(engine.name, options);
+  engine.accelerator = offload::make_accelerator(engine.name, options);
   for (const Shape& shape : kShapes) {
     for (uint32_t layer = 0; layer < kLayers; ++layer)
       engine.graphs.push_back(engine.accelerator->compile(graph_of(shape, layer, tokens)));
@@ -87,7 +87,7 @@ void measure(std::vector<Engine>& engines, uint32_t tokens) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  device::AcceleratorOptions options;
+  offload::AcceleratorOptions options;
   options.threads = 2;
   options.notice = [](const std::string& line) { fmt::print("{}\n", line); };
   uint32_t tokens = 256;

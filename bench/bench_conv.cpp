@@ -11,7 +11,7 @@
 
 #include "base/clock.hpp"
 #include "base/machine.hpp"
-#include "llm/peaks.hpp"
+#include "measure/peaks.hpp"
 #include "video/restore.hpp"
 
 namespace {
@@ -72,7 +72,7 @@ Result measure(const char* name, uint32_t scale, uint32_t bits, kernels::Target 
   const double gmac = macs_per_small_pixel(restoration.networks[0]) * small.width * small.height * 1e-9;
   std::vector<double> rates;
   for (int round = 0; round < kRounds; ++round) {
-    peak = std::max(peak, llm::int8_gops(pool, target, false, 0.03));
+    peak = std::max(peak, measure::int8_gops(pool, target, false, 0.03));
     const Stopwatch watch;
     for (int i = 0; i < kFrames; ++i) restorer.restore(0, nullptr, frame, nullptr, out);
     rates.push_back(kFrames / watch.seconds());

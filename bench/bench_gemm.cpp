@@ -14,7 +14,7 @@
 #include "base/machine.hpp"
 #include "base/thread_pool.hpp"
 #include "kernels/gemm.hpp"
-#include "llm/peaks.hpp"
+#include "measure/peaks.hpp"
 
 namespace {
 
@@ -83,7 +83,7 @@ double measure(ThreadPool& pool, kernels::Target target, const EncodingInfo& e, 
   for_blocks(fill);
   for_blocks(product);
   for (int round = 0; round < kRounds; ++round) {
-    const double before = llm::int8_gops(pool, target, codes, 0.02);
+    const double before = measure::int8_gops(pool, target, codes, 0.02);
     Stopwatch watch;
     for (int i = 0; i < repeat; ++i) for_blocks(product);
     const double seconds = watch.seconds();
@@ -92,7 +92,7 @@ double measure(ThreadPool& pool, kernels::Target target, const EncodingInfo& e, 
     const double filling = watch.seconds();
     shares.push_back(filling / (seconds + filling));
     rates.push_back(operations * repeat / seconds * 1e-9);
-    fractions.push_back(rates.back() / ((before + llm::int8_gops(pool, target, codes, 0.02)) / 2));
+    fractions.push_back(rates.back() / ((before + measure::int8_gops(pool, target, codes, 0.02)) / 2));
   }
   for (std::vector<double>* each : {&fractions, &rates, &shares}) std::sort(each->begin(), each->end());
   fmt::print("{:6} {:5} rows × {:5}, {:3} tokens: {:5.0f} GOP/s, {:4.1f} % of the peak; filling {:4.1f} %\n",

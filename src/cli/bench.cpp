@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
 
 #include "base/error.hpp"
 #include "base/machine.hpp"
-#include "base/model_store.hpp"
 #include "base/progress.hpp"
 #include "cli/bench_scheduling.hpp"
 #include "cli/bench_simulate.hpp"
@@ -14,23 +14,24 @@
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/standard_io.hpp"
-#include "llm/benchmark.hpp"
+#include "measure/benchmark.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {
 
 struct Options {
   std::string model, precision = "standard", question;
-  bool peak = false, json = false, restart = false;
+  bool peak = false, json = false, restart = false, gap = false;
   uint32_t sequences = 0;  // that decode together; 0: the usual figures
   PrefillFlags prefill;
-  llm::BenchmarkOptions bench;
+  measure::BenchmarkOptions bench;
   SimulateFlags simulate;
 };
 
 void print_peaks(const Options& options) {
   ThreadPool pool(options.bench.engine.threads == 0 ? usable_processors() : options.bench.engine.threads);
-  const llm::MachinePeaks p = llm::measure_peaks(pool, kernels::default_target());
+  const measure::MachinePeaks p = measure::measure_peaks(pool, kernels::default_target());
   if (options.json) {
     fmt::print("{}\n", nlohmann::ordered_json{{"processor", processor_name()},
                                               {"instruction_set", kernels::name(p.target)},
@@ -59,7 +60,7 @@ void print_peaks(const Options& options) {
   fmt::print("memory, read    {:8.1f} GB/s\n", p.read_gb_s);
 }
 
-void print_json(const Options& options, const llm::BenchmarkResult& r) {
+void print_json(const Options& options, const measure::BenchmarkResult& r) {
   nlohmann::ordered_json json{{"processor", processor_name()},
                               {"instruction_set", kernels::name(kernels::default_target())},
                               {"prompt", options.bench.prompt},
@@ -90,7 +91,7 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
     json["decode_ratio"] = r.decode_ratio;
   }
   nlohmann::ordered_json rounds = nlohmann::ordered_json::array();
-  for (const llm::Round& round : r.rounds) {
+  for (const measure::Round& round : r.rounds) {
     rounds.push_back({{"prefill_tok_s", round.prefill_tok_s},
                       {"decode_tok_s", round.decode_tok_s},
                       {"prefill_threads", round.prefill_threads},
@@ -112,7 +113,7 @@ void print_json(const Options& options, const llm::BenchmarkResult& r) {
   fmt::print("{}\n", json.dump(2));
 }
 
-void print_text(const Options& options, const llm::BenchmarkResult& r) {
+void print_text(const Options& options, const measure::BenchmarkResult& r) {
   fmt::print("{}, {}; medians of {} rounds\n", processor_name(), kernels::name(kernels::default_target()),
              options.bench.repeat);
   fmt::print("prefill {:5} tokens  {:8.1f} tok/s   {:4.1f} % of the int8 peak ({})\n", options.bench.prompt,
@@ -163,6 +164,10 @@ void run(Options& options, const CLI::App& command) {
       return make_engine(model, engine, options.prefill);
     };
   }
+  if (options.gap) {
+    return bench_gap(resolve_model(options.model), std::max(options.sequences, 1u), options.bench,
+                     options.json);
+  }
   if (options.sequences > 0)
     return bench_sequences(resolve_model(options.model), options.sequences, options.bench, options.json);
   if (options.restart) return bench_restart(resolve_model(options.model), options.bench, options.json);
@@ -171,11 +176,11 @@ void run(Options& options, const CLI::App& command) {
       fail(ErrorCode::invalid_argument, "bench: --question is for --speculate: name one");
     options.bench.question = read_text(options.question);
   }
-  llm::BenchmarkResult result;
+  measure::BenchmarkResult result;
   {
     Progress bar("bench", options.bench.repeat, "rounds");
-    result = llm::run_benchmark(resolve_model(options.model), options.bench,
-                                [&](uint32_t done, uint32_t) { bar.update(done); });
+    result = measure::run_benchmark(resolve_model(options.model), options.bench,
+                                    [&](uint32_t done, uint32_t) { bar.update(done); });
   }
   options.json ? print_json(options, result) : print_text(options, result);
 }
@@ -196,6 +201,8 @@ void add_bench(CLI::App& program) {
       ->add_option("--sequences", options->sequences,
                    "decode so many sequences together, and one after the other")
       ->check(between(1u, 1024u));
+  command->add_flag("--gap", options->gap,
+                    "how long --sequences (1) that answer wait for a token while the prompt is read");
   command->add_flag("--restart", options->restart,
                     "a prompt's first token, and that after a restart, its prefix kept on disk");
   add_threads(*command, options->bench.engine.threads);

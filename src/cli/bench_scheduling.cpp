@@ -8,18 +8,19 @@
 #include "base/machine.hpp"
 #include "base/progress.hpp"
 #include "kernels/kernels.hpp"
-#include "llm/benchmark_restart.hpp"
-#include "llm/benchmark_sequences.hpp"
+#include "measure/benchmark_gap.hpp"
+#include "measure/benchmark_restart.hpp"
+#include "measure/benchmark_sequences.hpp"
 
 namespace cairn::cli {
 namespace {
 
-void print_machine(const llm::BenchmarkOptions& options) {
+void print_machine(const measure::BenchmarkOptions& options) {
   fmt::print("{}, {}; medians of {} rounds\n", processor_name(), kernels::name(kernels::default_target()),
              options.repeat);
 }
 
-nlohmann::ordered_json machine(const llm::BenchmarkOptions& options) {
+nlohmann::ordered_json machine(const measure::BenchmarkOptions& options) {
   return {{"processor", processor_name()},
           {"instruction_set", kernels::name(kernels::default_target())},
           {"prompt", options.prompt},
@@ -28,12 +29,12 @@ nlohmann::ordered_json machine(const llm::BenchmarkOptions& options) {
 
 }  // namespace
 
-void bench_sequences(const std::string& path, uint32_t sequences, const llm::BenchmarkOptions& options,
+void bench_sequences(const std::string& path, uint32_t sequences, const measure::BenchmarkOptions& options,
                      bool json) {
-  llm::SequencesResult r;
+  measure::SequencesResult r;
   {
     Progress bar("bench", options.repeat, "rounds");
-    r = llm::run_sequences(path, sequences, options, [&](uint32_t done, uint32_t) { bar.update(done); });
+    r = measure::run_sequences(path, sequences, options, [&](uint32_t done, uint32_t) { bar.update(done); });
   }
   if (!json) {
     print_machine(options);
@@ -48,16 +49,44 @@ void bench_sequences(const std::string& path, uint32_t sequences, const llm::Ben
   all["alone_tok_s"] = r.alone_tok_s;
   all["together_tok_s"] = r.together_tok_s;
   all["ratio"] = r.ratio;
-  for (const llm::SequencesRound& round : r.rounds)
+  for (const measure::SequencesRound& round : r.rounds)
     all["rounds"].push_back({{"alone_tok_s", round.alone_tok_s}, {"together_tok_s", round.together_tok_s}});
   fmt::print("{}\n", all.dump(2));
 }
 
-void bench_restart(const std::string& path, const llm::BenchmarkOptions& options, bool json) {
-  llm::RestartResult r;
+void bench_gap(const std::string& path, uint32_t sequences, const measure::BenchmarkOptions& options,
+               bool json) {
+  measure::GapResult r;
   {
     Progress bar("bench", options.repeat, "rounds");
-    r = llm::run_restart(path, options, [&](uint32_t done, uint32_t) { bar.update(done); });
+    r = measure::run_gap(path, sequences, options, [&](uint32_t done, uint32_t) { bar.update(done); });
+  }
+  if (!json) {
+    print_machine(options);
+    fmt::print("{} answer while {} tokens are read beside them\n", sequences, options.prompt);
+    fmt::print("between two tokens  {:8.3f} s at most, {:.3f} in the middle\n", r.longest_s, r.median_s);
+    fmt::print("a chunk of {:5}     {:8.3f} s: the longest is {:.2f} of it\n", r.chunk, r.chunk_s, r.ratio);
+    return;
+  }
+  nlohmann::ordered_json all = machine(options);
+  all["sequences"] = sequences;
+  all["chunk"] = r.chunk;
+  all["longest_s"] = r.longest_s;
+  all["median_s"] = r.median_s;
+  all["chunk_s"] = r.chunk_s;
+  all["ratio"] = r.ratio;
+  for (const measure::GapRound& round : r.rounds) {
+    all["rounds"].push_back(
+        {{"longest_s", round.longest_s}, {"median_s", round.median_s}, {"chunk_s", round.chunk_s}});
+  }
+  fmt::print("{}\n", all.dump(2));
+}
+
+void bench_restart(const std::string& path, const measure::BenchmarkOptions& options, bool json) {
+  measure::RestartResult r;
+  {
+    Progress bar("bench", options.repeat, "rounds");
+    r = measure::run_restart(path, options, [&](uint32_t done, uint32_t) { bar.update(done); });
   }
   if (!json) {
     print_machine(options);
@@ -72,7 +101,7 @@ void bench_restart(const std::string& path, const llm::BenchmarkOptions& options
   all["first_s"] = r.first_s;
   all["again_s"] = r.again_s;
   all["ratio"] = r.ratio;
-  for (const llm::RestartRound& round : r.rounds)
+  for (const measure::RestartRound& round : r.rounds)
     all["rounds"].push_back({{"first_s", round.first_s}, {"again_s", round.again_s}});
   fmt::print("{}\n", all.dump(2));
 }

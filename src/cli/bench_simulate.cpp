@@ -7,30 +7,30 @@
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
-#include "prefill/simulated_prefill.hpp"
+#include "offload/simulated_prefill.hpp"
 
 namespace cairn::cli {
 namespace {
 
-using prefill::Policy;
-using prefill::Processor;
-using prefill::Stage;
+using offload::Policy;
+using offload::Processor;
+using offload::Stage;
 
 std::vector<Policy> policies(const SimulateFlags& flags, Stage stage) {
   // Before the last stage of the paper's, both processors work as tasks come.
   if (flags.policies.empty()) return {stage == Stage::outliers ? Policy::look_ahead : Policy::overlap};
   std::vector<Policy> parsed;
-  for (const std::string& name : flags.policies) parsed.push_back(prefill::parse_policy(name));
+  for (const std::string& name : flags.policies) parsed.push_back(offload::parse_policy(name));
   return parsed;
 }
 
-nlohmann::ordered_json to_json(const prefill::SimulateOptions& options,
-                               const prefill::SimulateResult& result) {
-  const prefill::Timeline& timeline = result.run.timeline;
+nlohmann::ordered_json to_json(const offload::SimulateOptions& options,
+                               const offload::SimulateResult& result) {
+  const offload::Timeline& timeline = result.run.timeline;
   return {{"device", options.device},
           {"shape", options.shape},
-          {"stage", prefill::name(options.stage)},
-          {"policy", prefill::name(options.policy)},
+          {"stage", offload::name(options.stage)},
+          {"policy", offload::name(options.policy)},
           {"prompt", options.prompt},
           {"chunk", result.plan.chunk},
           {"chunks", result.plan.lengths.size()},
@@ -55,12 +55,12 @@ void write(const std::string& path, const std::string& text) {
   file.commit();
 }
 
-void write_timeline(const SimulateFlags& flags, const std::vector<prefill::Timeline>& timelines) {
-  if (!flags.timeline.ends_with(".svg")) return write(flags.timeline, prefill::gantt_html(timelines));
+void write_timeline(const SimulateFlags& flags, const std::vector<offload::Timeline>& timelines) {
+  if (!flags.timeline.ends_with(".svg")) return write(flags.timeline, offload::gantt_html(timelines));
   double from = 0, to = 0;
   for (const auto& timeline : timelines) to = std::max(to, timeline.makespan());
   if (!flags.span.empty()) from = flags.span[0] * 1e-3, to = flags.span[1] * 1e-3;
-  write(flags.timeline, prefill::gantt_svg(timelines, from, to));
+  write(flags.timeline, offload::gantt_svg(timelines, from, to));
 }
 
 }  // namespace
@@ -93,11 +93,11 @@ void add_simulate_flags(CLI::App& command, SimulateFlags& flags) {
 }
 
 void run_simulation(const SimulateFlags& flags) {
-  prefill::SimulateOptions options{.device = flags.device,
+  offload::SimulateOptions options{.device = flags.device,
                                    .shape = flags.shape,
                                    .prompt = flags.prompt,
                                    .chunk = flags.chunk,
-                                   .stage = prefill::parse_stage(flags.stage),
+                                   .stage = offload::parse_stage(flags.stage),
                                    .prune = flags.prune};
   const std::vector<Policy> wanted = policies(flags, options.stage);
   if (!flags.trace.empty() && wanted.size() != 1)
@@ -106,10 +106,10 @@ void run_simulation(const SimulateFlags& flags) {
     fail(ErrorCode::invalid_argument, "bench: --span from {} to {} ms", flags.span[0], flags.span[1]);
   flags.files.check({flags.trace, flags.timeline}, {});
   nlohmann::ordered_json json = nlohmann::ordered_json::array();
-  std::vector<prefill::Timeline> timelines;
+  std::vector<offload::Timeline> timelines;
   for (Policy policy : wanted) {
     options.policy = policy;
-    const prefill::SimulateResult result = prefill::simulate_prefill(options);
+    const offload::SimulateResult result = offload::simulate_prefill(options);
     json.push_back(to_json(options, result));
     timelines.push_back(result.run.timeline);
     if (flags.json) continue;
@@ -124,7 +124,7 @@ void run_simulation(const SimulateFlags& flags) {
                1e6 * result.decision_seconds, result.run.timeline.events.size());
   }
   if (flags.json) fmt::print("{}\n", (json.size() == 1 ? json[0] : json).dump(2));
-  if (!flags.trace.empty()) write(flags.trace, prefill::chrome_trace(timelines[0]));
+  if (!flags.trace.empty()) write(flags.trace, offload::chrome_trace(timelines[0]));
   if (!flags.timeline.empty()) write_timeline(flags, timelines);
 }
 

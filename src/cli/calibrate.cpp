@@ -1,4 +1,4 @@
-#include "llm/calibrate.hpp"
+#include "measure/calibrate.hpp"
 
 #include <fmt/format.h>
 
@@ -9,7 +9,6 @@
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
-#include "base/model_store.hpp"
 #include "base/unfinished_file.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
@@ -17,13 +16,14 @@
 #include "cli/session_flags.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {
 
 struct Flags {
   std::string model, text, output, html;
-  llm::CalibrateOptions options;
+  measure::CalibrateOptions options;
   OutputFlags files;
   bool no_costs = false, no_times = false, json = false;
 };
@@ -63,7 +63,7 @@ void print(const quantize::Calibration& c, const std::string& path) {
 }
 
 void calibrate(const Flags& flags) {
-  llm::CalibrateOptions options = flags.options;
+  measure::CalibrateOptions options = flags.options;
   if (flags.no_costs) options.cost_windows = 0;
   if (flags.no_times) options.devices.clear();
   flags.files.check({flags.output, flags.html}, model_inputs(flags.model, {flags.text}));
@@ -71,7 +71,7 @@ void calibrate(const Flags& flags) {
   const std::string partial = partial_path(flags.output, "calibrate");
   Stages bars("calibrate");
   options.overall = [&](double share) { bars.share(share); };
-  const quantize::Calibration calibration = llm::calibrate(
+  const quantize::Calibration calibration = measure::calibrate(
       *model, read_text(flags.text), options, partial,
       [&](std::string_view stage, uint64_t done, uint64_t total) { bars.update(stage, done, total); });
   calibration.write(flags.output);
@@ -91,7 +91,7 @@ void calibrate(const Flags& flags) {
 
 void add_calibrate(CLI::App& program) {
   const auto flags = std::make_shared<Flags>();
-  llm::CalibrateOptions& options = flags->options;
+  measure::CalibrateOptions& options = flags->options;
   CLI::App* command =
       program.add_subcommand("calibrate", "measure a model's linear inputs and what quantising them costs");
   add_model(*command, flags->model);
@@ -104,7 +104,7 @@ void add_calibrate(CLI::App& program) {
   add_output_flags(*command, flags->files);
   command->add_option("--windows", options.windows, "most windows of text to look at")
       ->capture_default_str()
-      ->check(between(llm::kLeastWindows, 1u << 20));
+      ->check(between(measure::kLeastWindows, 1u << 20));
   command->add_option("--window", options.window, "tokens of a window")->capture_default_str();
   command
       ->add_option("--float-tokens", options.float_tokens,

@@ -18,7 +18,6 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/log.hpp"
-#include "base/model_store.hpp"
 #include "base/near_match.hpp"
 #include "base/printable.hpp"
 #include "base/progress.hpp"
@@ -32,6 +31,7 @@
 #include "cli/standard_io.hpp"
 #include "cli/terminal.hpp"
 #include "llm/model.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {

@@ -6,8 +6,8 @@
 #include "base/machine.hpp"
 #include "base/thread_pool.hpp"
 #include "cli/commands.hpp"
-#include "device/accelerator.hpp"
 #include "kernels/kernels.hpp"
+#include "offload/accelerator.hpp"
 
 namespace cairn::cli {
 
@@ -25,7 +25,7 @@ void add_devices(CLI::App& program) {
     for (const kernels::Target target : kernels::available_targets()) sets.push_back(kernels::name(target));
     if (*as_json) {
       nlohmann::json engines = nlohmann::json::array();
-      for (const device::AcceleratorInfo& info : device::list_accelerators()) {
+      for (const offload::AcceleratorInfo& info : offload::list_accelerators()) {
         engines.push_back({{"name", info.name}, {"available", info.available}, {"detail", info.detail}});
       }
       const nlohmann::json cpu = {{"name", "cpu"},
@@ -44,7 +44,7 @@ void add_devices(CLI::App& program) {
       fmt::print(" {}{}", kernels::name(target), target == chosen ? " (used)" : "");
     }
     fmt::print("\n\nfor run --prefill:\n");
-    for (const device::AcceleratorInfo& info : device::list_accelerators()) {
+    for (const offload::AcceleratorInfo& info : offload::list_accelerators()) {
       fmt::print("  {:<14} {}{}\n", info.name, info.available ? "" : "not found: ", info.detail);
     }
   });

@@ -9,17 +9,17 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
-#include "base/model_store.hpp"
 #include "base/progress.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/quantize_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/standard_io.hpp"
-#include "llm/evaluate.hpp"
-#include "llm/logits_file.hpp"
 #include "llm/model.hpp"
-#include "prefill/engine.hpp"
+#include "measure/evaluate.hpp"
+#include "measure/logits_file.hpp"
+#include "offload/engine.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -39,7 +39,7 @@ struct Flags {
 using Json = nlohmann::ordered_json;
 
 // Draws a bar and lets Ctrl-C end the work between two passes.
-llm::EvaluateProgress progress_bar(std::optional<Progress>& bar, const char* label, const char* unit) {
+measure::EvaluateProgress progress_bar(std::optional<Progress>& bar, const char* label, const char* unit) {
   return [&bar, label, unit](uint64_t done, uint64_t total) {
     throw_if_interrupted();
     if (!bar) bar.emplace(label, total, unit);
@@ -56,18 +56,18 @@ size_t threads(const Flags& flags) {
 std::shared_ptr<engine::Engine> make_engine(const Flags& flags, const llm::Model& model,
                                             const quantize::Scheme* scheme, const engine::Options& options) {
   if (scheme == nullptr) return model.make_engine(options);
-  prefill::PrefillOptions prefill;
+  offload::PrefillOptions prefill;
   prefill.engine = options;
   prefill.engine.threads = static_cast<uint32_t>(threads(flags));
   prefill.concurrent = false;
   prefill.everything = true;
-  return prefill::make_prefill_engine(model.file(), *scheme, prefill);
+  return offload::make_prefill_engine(model.file(), *scheme, prefill);
 }
 
 void report_shadow(const engine::Engine& engine, Json& report) {
-  const auto* prefill = dynamic_cast<const prefill::PrefillEngine*>(&engine);
+  const auto* prefill = dynamic_cast<const offload::PrefillEngine*>(&engine);
   if (prefill == nullptr) return;
-  const prefill::PrefillStatistics& s = prefill->statistics();
+  const offload::PrefillStatistics& s = prefill->statistics();
   report["shadow_elements"] = s.shadow_elements;
   report["hot_columns"] = s.hot_columns;
   report["cold_columns"] = s.cold_columns;
@@ -83,18 +83,18 @@ void evaluate_text(const Flags& flags, const llm::Model& model, const quantize::
     fail(ErrorCode::invalid_argument, "--context {} is more than the {} that the model was trained for",
          options.context, model.parameters().context);
   }
-  const auto windows =
-      llm::evaluation_windows(*model.tokenizer(), read_text(flags.perplexity), options.context, flags.limit);
+  const auto windows = measure::evaluation_windows(*model.tokenizer(), read_text(flags.perplexity),
+                                                   options.context, flags.limit);
   const auto engine = make_engine(flags, model, scheme, options);
   std::optional<Progress> bar;
-  llm::Evaluator evaluator(*engine, pool, progress_bar(bar, "perplexity", "tokens"), interrupted);
+  measure::Evaluator evaluator(*engine, pool, progress_bar(bar, "perplexity", "tokens"), interrupted);
   const Stopwatch watch;
-  llm::Perplexity perplexity;
+  measure::Perplexity perplexity;
   if (flags.against_f32) {
     options.precision = engine::Precision::f32;
     options.kv = engine::KvType::f16;  // which f32 widens
     const auto reference = model.make_engine(options);
-    const llm::Agreement agreement = evaluator.agreement(*reference, windows);
+    const measure::Agreement agreement = evaluator.agreement(*reference, windows);
     perplexity = agreement.engine;
     report["mean_kl"] = agreement.mean_kl;
     report["max_kl"] = agreement.max_kl;
@@ -102,7 +102,7 @@ void evaluate_text(const Flags& flags, const llm::Model& model, const quantize::
     report["perplexity_f32"] = agreement.reference.all;
     report["perplexity_second_half_f32"] = agreement.reference.second_half;
   } else if (!flags.logits.empty()) {
-    llm::LogitsFile file(flags.logits, model.parameters().vocabulary, windows);
+    measure::LogitsFile file(flags.logits, model.parameters().vocabulary, windows);
     perplexity =
         evaluator.perplexity(windows, [&](size_t window, uint32_t position, std::span<const float> row) {
           file.add(window, position, row);
@@ -124,11 +124,11 @@ void evaluate_lambada(const Flags& flags, const llm::Model& model, const quantiz
                       ThreadPool& pool, Json& report) {
   engine::Options options = flags.engine;
   if (options.context == 0) options.context = std::min(kLambadaContext, model.parameters().context);
-  const std::vector<std::string> passages = llm::read_lambada(flags.lambada, flags.limit);
+  const std::vector<std::string> passages = measure::read_lambada(flags.lambada, flags.limit);
   const auto engine = make_engine(flags, model, scheme, options);
   std::optional<Progress> bar;
-  llm::Evaluator evaluator(*engine, pool, progress_bar(bar, "LAMBADA", "passages"), interrupted);
-  const llm::LambadaResult result = evaluator.lambada(*model.tokenizer(), passages);
+  measure::Evaluator evaluator(*engine, pool, progress_bar(bar, "LAMBADA", "passages"), interrupted);
+  const measure::LambadaResult result = evaluator.lambada(*model.tokenizer(), passages);
   report["accuracy"] = result.accuracy;
   report["correct"] = result.correct;
   report["passages"] = result.passages;

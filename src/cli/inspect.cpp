@@ -6,15 +6,15 @@
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
-#include "base/model_store.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "formats/describe.hpp"
 #include "graph/describe.hpp"
-#include "prefill/describe_graphs.hpp"
-#include "prefill/simulated_prefill.hpp"
+#include "offload/describe_graphs.hpp"
+#include "offload/simulated_prefill.hpp"
 #include "stack/curve.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -27,19 +27,19 @@ struct Options {
 };
 
 struct Graphs {
-  prefill::ChunkPlan plan;
-  prefill::GraphCount count;
+  offload::ChunkPlan plan;
+  offload::GraphCount count;
 };
 
 // Without a profile of the device's own, the simulated phone's times choose the chunk.
 Graphs plan_graphs(const gguf::File& file, const Options& options) {
-  const prefill::ModelSizes sizes(graph::load(file));
-  const auto& phone = *device::simulated::find_phone("snapdragon-8gen3");
-  const prefill::SimulateOptions defaults;
-  Graphs graphs{prefill::plan_chunks(options.prompt, options.chunk,
-                                     prefill::simulated_profile(phone, sizes, defaults.prune)),
+  const offload::ModelSizes sizes(graph::load(file));
+  const auto& phone = *offload::simulated::find_phone("snapdragon-8gen3");
+  const offload::SimulateOptions defaults;
+  Graphs graphs{offload::plan_chunks(options.prompt, options.chunk,
+                                     offload::simulated_profile(phone, sizes, defaults.prune)),
                 {}};
-  graphs.count = prefill::count_graphs(sizes, graphs.plan.lengths);
+  graphs.count = offload::count_graphs(sizes, graphs.plan.lengths);
   return graphs;
 }
 
@@ -67,7 +67,7 @@ void run(const Options& options) {
       json["stack"] = numbers;
     }
     if (options.graph) json["graph"] = graph::to_json(graph::load(file));
-    if (graphs) json["graphs"] = prefill::graphs_to_json(graphs->plan, graphs->count);
+    if (graphs) json["graphs"] = offload::graphs_to_json(graphs->plan, graphs->count);
     // Strings of a file need not be UTF-8, JSON's must.
     fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
     return;
@@ -75,7 +75,7 @@ void run(const Options& options) {
   fmt::print("{}", gguf::describe(file, describe));
   if (layout) fmt::print("\n{}", stack::describe(*layout));
   if (options.graph) fmt::print("\n{}", graph::describe(graph::load(file)));
-  if (graphs) fmt::print("\n{}", prefill::describe_graphs(graphs->plan, graphs->count));
+  if (graphs) fmt::print("\n{}", offload::describe_graphs(graphs->plan, graphs->count));
 }
 
 }  // namespace

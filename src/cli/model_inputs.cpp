@@ -1,6 +1,6 @@
-#include "base/model_store.hpp"
-#include "cli/output_flags.hpp"
 #include "base/split_paths.hpp"
+#include "cli/output_flags.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 

@@ -13,7 +13,6 @@
 
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
-#include "base/model_store.hpp"
 #include "cli/commands.hpp"
 #include "cli/parser/complete.hpp"
 #include "cli/parser/values.hpp"
@@ -21,6 +20,7 @@
 #include "formats/describe.hpp"
 #include "graph/graph.hpp"
 #include "stack/curve.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {

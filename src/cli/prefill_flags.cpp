@@ -8,13 +8,13 @@
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
-#include "base/model_store.hpp"
 #include "base/standard_streams.hpp"
 #include "base/thread_pool.hpp"
 #include "cli/parser/values.hpp"
 #include "kernels/kernels.hpp"
-#include "llm/calibrated_seconds.hpp"
+#include "offload/calibrated_seconds.hpp"
 #include "quantize/calibration.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -95,36 +95,42 @@ std::shared_ptr<engine::Engine> make_engine(const llm::Model& model, engine::Opt
     fail(ErrorCode::invalid_argument, "--prefill {} computes in int8, --precision f32 in float: choose one",
          flags.device);
   }
-  prefill::PrefillOptions prefill;
+  if (options.repeatable) {
+    fail(ErrorCode::invalid_argument,
+         "--prefill {} reads a prompt otherwise than an answer is written, which --repeatable rules out: "
+         "choose one",
+         flags.device);
+  }
+  offload::PrefillOptions prefill;
   prefill.engine = options;
   prefill.engine.context = model.context(options.context);
   prefill.engine.chunk = flags.chunk;
   prefill.device = flags.device;
-  prefill.policy = prefill::parse_policy(flags.policy);
+  prefill.policy = offload::parse_policy(flags.policy);
   prefill.concurrent = !flags.sequential;
   prefill.accelerator.cache_folder = cache_folder("graphs");
   prefill.warn = [](const std::string& line) { warn("{}", line); };
   prefill.accelerator.notice = prefill.warn;
   if (!flags.quantize.calibration.empty()) {
-    prefill.times = llm::calibrated_seconds(
+    prefill.times = offload::calibrated_seconds(
         quantize::Calibration::read(flags.quantize.calibration, model.file()), flags.device);
   }
-  return prefill::make_prefill_engine(
+  return offload::make_prefill_engine(
       model.file(), make_scheme(flags.quantize, model.file(), model.parameters().layers), prefill);
 }
 
 void report_prefill(const engine::Engine& engine, const PrefillFlags& flags, bool quiet) {
-  const auto* prefill = dynamic_cast<const prefill::PrefillEngine*>(&engine);
+  const auto* prefill = dynamic_cast<const offload::PrefillEngine*>(&engine);
   if (prefill == nullptr) return;
-  const prefill::Timeline& timeline = prefill->timeline();
+  const offload::Timeline& timeline = prefill->timeline();
   if (timeline.events.empty()) return;  // a prompt so short that decode took it
-  write_file(flags.trace, prefill::chrome_trace(timeline));
-  write_file(flags.timeline, prefill::gantt_html(timeline));
+  write_file(flags.trace, offload::chrome_trace(timeline));
+  write_file(flags.timeline, offload::gantt_html(timeline));
   if (quiet) return;
-  const prefill::PrefillStatistics& s = prefill->statistics();
+  const offload::PrefillStatistics& s = prefill->statistics();
   tell("{}: chunks of {}, {} graphs ({} from the cache, {:.2f} s to make), idle {:.0f} %", flags.device,
        prefill->chunk_length(), s.graphs, s.cached_graphs, s.compile_seconds,
-       100 * timeline.bubble(prefill::Processor::npu));
+       100 * timeline.bubble(offload::Processor::npu));
   if (s.device_weight_bytes > 0) tell("; its copy of the weights {} MiB", s.device_weight_bytes >> 20);
   if (s.shadow_elements > 0) {
     tell("; {} outliers in shadow, {} columns from memory, {} from the file ({} MiB read)", s.shadow_elements,

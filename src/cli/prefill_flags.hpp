@@ -8,7 +8,7 @@
 #include "cli/output_flags.hpp"
 #include "cli/quantize_flags.hpp"
 #include "llm/model.hpp"
-#include "prefill/engine.hpp"
+#include "offload/engine.hpp"
 
 namespace cairn::cli {
 

@@ -1,15 +1,15 @@
-#include "base/pull/pull.hpp"
+#include "store/pull/pull.hpp"
 
 #include <fmt/format.h>
 
 #include <memory>
 #include <string>
 
-#include "base/known_models.hpp"
 #include "cli/commands.hpp"
 #include "formats/gguf.hpp"
 #include "formats/gguf_part.hpp"
 #include "stack/verify.hpp"
+#include "store/known_models.hpp"
 
 namespace cairn::cli {
 namespace {

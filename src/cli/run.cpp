@@ -10,7 +10,6 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/log.hpp"
-#include "base/model_store.hpp"
 #include "base/progress.hpp"
 #include "base/standard_streams.hpp"
 #include "cli/commands.hpp"
@@ -19,6 +18,7 @@
 #include "cli/standard_io.hpp"
 #include "llm/chat.hpp"
 #include "llm/model.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {

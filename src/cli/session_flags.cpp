@@ -87,6 +87,11 @@ void add_engine_flags(CLI::App& command, engine::Options& options) {
       ->transform(one_of<engine::Precision>(
           {{"standard", engine::Precision::standard}, {"f32", engine::Precision::f32}}))
       ->group(kResearch);
+  command
+      .add_flag("--repeatable", options.repeatable,
+                "read prompts as answers are written, so that an answer is the same to the bit whatever was "
+                "read before; takes several times as long")
+      ->group(kResearch);
 }
 
 void add_kv_flag(CLI::App& command, engine::KvType& kv) {

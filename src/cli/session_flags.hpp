@@ -22,7 +22,7 @@ void add_model(CLI::App& command, std::string& model);
 // --threads (-t) alone
 void add_threads(CLI::App& command, uint32_t& threads);
 
-// --threads --context --memory --kv --precision
+// --threads --context --memory --kv --precision --repeatable
 void add_engine_flags(CLI::App& command, engine::Options& options);
 
 // --kv alone, and how its value is written

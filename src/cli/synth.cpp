@@ -1,4 +1,4 @@
-#include "formats/synth.hpp"
+#include "measure/synth.hpp"
 
 #include <fmt/format.h>
 
@@ -12,31 +12,33 @@
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/parser/values.hpp"
+#include "graph/model_shapes.hpp"
 
 namespace cairn::cli {
 namespace {
 
 struct Options {
-  SynthOptions synth;
+  measure::SynthOptions synth;
   std::string encoding = "q4_0";
   std::string output;
   OutputFlags files;
 };
 
 void run(const Options& options) {
-  SynthOptions synth = options.synth;
+  measure::SynthOptions synth = options.synth;
   const EncodingInfo* wanted = find_encoding(options.encoding);
   if (!wanted) fail(ErrorCode::invalid_argument, "--encoding '{}' is not known", options.encoding);
   synth.encoding = wanted->encoding;
   options.files.check({options.output}, {});
-  SynthReport report;
+  measure::SynthReport report;
   {
     Progress bar("writing " + options.output, 0);
-    report = synthesize(synth, options.output, [&, begun = false](uint64_t done, uint64_t total) mutable {
-      if (!begun) bar.restart(0, total);
-      begun = true;
-      bar.update(done);
-    });
+    report =
+        measure::synthesize(synth, options.output, [&, begun = false](uint64_t done, uint64_t total) mutable {
+          if (!begun) bar.restart(0, total);
+          begun = true;
+          bar.update(done);
+        });
   }
   fmt::print("{}: {} tensors, {:.2f} billion weights, {:.1f} MiB of data, {:.3f} bits a weight\n",
              options.output, report.tensors, static_cast<double>(report.elements) * 1e-9,
@@ -54,7 +56,7 @@ void add_synth(CLI::App& program) {
   CLI::App* command =
       program.add_subcommand("synth", "Write a GGUF of a published model's shape with random weights");
   std::vector<std::string> shapes, names;
-  for (const ModelShape& shape : model_shapes()) shapes.emplace_back(shape.name);
+  for (const graph::ModelShape& shape : graph::model_shapes()) shapes.emplace_back(shape.name);
   for (const EncodingInfo& encoding : encodings()) names.emplace_back(encoding.name);
   command
       ->add_option("--shape", options->synth.shape,

@@ -13,10 +13,10 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "base/model_store.hpp"
 #include "cli/commands.hpp"
 #include "cli/session_flags.hpp"
 #include "formats/gguf.hpp"
+#include "store/model_store.hpp"
 #include "text/tokenizer.hpp"
 
 namespace cairn::cli {

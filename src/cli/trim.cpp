@@ -5,7 +5,6 @@
 #include <string>
 
 #include "base/error.hpp"
-#include "base/model_store.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/parser/values.hpp"
@@ -13,6 +12,7 @@
 #include "cli/standard_io.hpp"
 #include "stack/restore.hpp"
 #include "stack/size.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {

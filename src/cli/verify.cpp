@@ -7,10 +7,10 @@
 #include <string>
 
 #include "base/error.hpp"
-#include "base/model_store.hpp"
 #include "cli/commands.hpp"
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {

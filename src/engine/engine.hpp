@@ -27,6 +27,9 @@ struct Options {
   uint32_t threads = 0;     // 0: usable_processors()
   uint32_t chunk = 512;     // most tokens of a slice; longer inputs are cut by the caller
   Precision precision = Precision::standard;
+  // Prompts are read in slices of rows() tokens at most, so that an answer's bits do not depend on what was
+  // read before it and how; several times slower (docs/engine.md).
+  bool repeatable = false;
   KvType kv = KvType::f16;  // f16 means f32 with Precision::f32
   // Most bytes of resident memory that this process shall have (Engine::set_memory); 0: nothing is asked for.
   uint64_t memory = 0;

@@ -13,8 +13,8 @@
 #include "base/atomic_file.hpp"
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
-#include "base/model_store.hpp"
 #include "base/sha256.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::llm {
 namespace {

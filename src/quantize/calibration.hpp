@@ -74,7 +74,7 @@ struct WholeCost {
 struct DeviceTimes {
   std::string device;  // as --prefill takes it
   uint32_t chunk = 0, chunks = 0, threads = 0;
-  std::vector<std::string> kinds;  // prefill::name(TaskKind)
+  std::vector<std::string> kinds;  // offload::name(TaskKind)
   std::vector<float> seconds;      // [kinds][chunks]; 0: such a subgraph did not run
 };
 

@@ -16,7 +16,7 @@ namespace cairn::quantize {
 // same `normed` as its attention), their order in a pass does.
 class InputOrder {
  public:
-  // Slots as device::InputObserver hands them out.
+  // Slots as offload::InputObserver hands them out.
   Input next(graph::Slot slot);
 
  private:

@@ -15,7 +15,7 @@
 #include "base/sha256.hpp"
 #include "base/unfinished_file.hpp"
 #include "base/work_share.hpp"
-#include "llm/evaluate.hpp"
+#include "measure/evaluate.hpp"
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
 #include "stack/costs.hpp"
@@ -65,7 +65,11 @@ uint64_t header_bytes(const Layout& layout) {
 // What a multiplication costs, one of a forward pass as unit: of the passes for importance and tuning, of
 // moments, of codes (for each element and column of its row), of tables (for all codes together). Of what
 // docs/stack.md says of SmolLM2-135M at two efforts; what another machine makes of them shows while it runs.
-constexpr double kBackward = 10, kMoments = 1, kCodes = 120, kTables = 6, kTuning = 3, kDecomposition = 120;
+constexpr double kBackward = 10, kMoments = 1, kTables = 6, kTuning = 3, kDecomposition = 120;
+
+double codes_cost(const FitOptions& fit) {  // by products with the moments: of a pass, of a sweep
+  return 0.86 * (9 * fit.passes + 15 * fit.sweeps);
+}
 
 class Encoder {
  public:
@@ -84,11 +88,12 @@ class Encoder {
     if (options.window == 0 || options.window % 64 != 0)
       fail(ErrorCode::invalid_argument, "a window of {} tokens is no multiple of 64", options.window);
     if (options.windows > 0)
-      windows_ = llm::evaluation_windows(*model.tokenizer(), text, options.window, options.windows);
+      windows_ = measure::evaluation_windows(*model.tokenizer(), text, options.window, options.windows);
     if (options.tune.steps > 0 && (options.codec != Codec::planes || text.empty()))
       fail(ErrorCode::invalid_argument, "scales are tuned on a text, and only those of planes");
     if (options.tune.steps > 0)
-      tune_windows_ = llm::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
+      tune_windows_ =
+          measure::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
     if (options.tune.steps > 0) check_tuning(options.tune.on);  // before hours of other work
     uint64_t parameters = 0;
     for (const Source& source : sources_) parameters += source.tensor->elements();
@@ -202,7 +207,7 @@ class Encoder {
     work_.expect("tables", options_.codec == Codec::planes && windows > 0 ? kTables * codes_.back() : 0);
     work_.expect("second moments", windows * tokens * (parameters + kMoments * moments));
     const bool planes = options_.codec == Codec::planes;
-    work_.expect("codes", planes ? kCodes * codes_.back() : 0);
+    work_.expect("codes", planes ? codes_cost(options_.fit) * codes_.back() : 0);
     work_.expect(
         "decomposition",
         planes ? 0 : kDecomposition * options_.avd.levels * options_.avd.iterations * kAvdRank * parameters);

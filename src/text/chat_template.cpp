@@ -4,14 +4,14 @@
 #include <utility>
 
 #include "base/error.hpp"
-#include "text/jinja/ast.hpp"
-#include "text/jinja/interpreter.hpp"
-#include "text/jinja/json.hpp"
-#include "text/jinja/lexer.hpp"
-#include "text/jinja/limits.hpp"
-#include "text/jinja/parser.hpp"
-#include "text/jinja/runtime.hpp"
-#include "text/jinja/unicode.hpp"
+#include "jinja/ast.hpp"
+#include "jinja/interpreter.hpp"
+#include "jinja/json.hpp"
+#include "jinja/lexer.hpp"
+#include "jinja/limits.hpp"
+#include "jinja/parser.hpp"
+#include "jinja/runtime.hpp"
+#include "jinja/unicode.hpp"
 
 namespace cairn::text {
 namespace {

@@ -14,7 +14,7 @@
 #include "engine/one_sequence.hpp"
 #include "graph/golden_models.hpp"
 #include "graph/reference_interpreter.hpp"
-#include "llm/log_probability.hpp"
+#include "measure/log_probability.hpp"
 
 namespace cairn::cpu {
 namespace {
@@ -52,7 +52,7 @@ Difference compare(std::span<const float> expected, std::span<const float> actua
   }
   for (size_t begin = 0; begin < expected.size(); begin += vocabulary) {
     const auto p = expected.subspan(begin, vocabulary), q = actual.subspan(begin, vocabulary);
-    kl += llm::kl_divergence(p, llm::summarize(p), q, llm::summarize(q));
+    kl += measure::kl_divergence(p, measure::summarize(p), q, measure::summarize(q));
   }
   return {std::sqrt(error / power),
           kl * static_cast<double>(vocabulary) / static_cast<double>(expected.size())};

@@ -10,10 +10,10 @@
 #include "backends/cpu/pages.hpp"
 #include "base/expect_error.hpp"
 #include "base/temporary_folder.hpp"
-#include "device/cpu_accelerator.hpp"
 #include "engine/one_sequence.hpp"
 #include "formats/small_llama.hpp"
 #include "kernels/static_int8.hpp"
+#include "offload/cpu_accelerator.hpp"
 
 namespace cairn::cpu {
 namespace {
@@ -70,9 +70,9 @@ TEST(LargeModel, TheFuzzersSeedsRun) {
 
 // Sums of int8 products would not stay within 32 bits.
 TEST(LargeModel, InputsTooLongForIntegerSumsAreRefused) {
-  const auto cpu = device::make_cpu_accelerator({.threads = 1});
+  const auto cpu = offload::make_cpu_accelerator({.threads = 1});
   const auto compile = [&](size_t k) {
-    device::Int8Graph graph;
+    offload::Int8Graph graph;
     graph.name = "blk.0.down";
     graph.tokens = 8;
     graph.linears.push_back(

@@ -15,7 +15,7 @@
 #include "base/temporary_folder.hpp"
 #include "engine/one_sequence.hpp"
 #include "formats/small_llama.hpp"
-#include "prefill/engine.hpp"
+#include "offload/engine.hpp"
 #include "resident/plain_stack.hpp"
 
 #ifndef CAIRN_SANITIZED  // whose own new is needed
@@ -116,12 +116,12 @@ TEST_F(ParallelLoops, OfPrefillInInt8) {
       }
       layer.fill(treatment);
     }
-    prefill::PrefillOptions options;
+    offload::PrefillOptions options;
     options.engine = {.context = 64, .threads = 4, .chunk = 16};
     options.everything = true;
     options.concurrent = false;
     options.accelerator.keep_weights = true;  // else each pass makes them anew
-    OneSequence runner(prefill::make_prefill_engine(file, scheme, options));
+    OneSequence runner(offload::make_prefill_engine(file, scheme, options));
     std::vector<int32_t> tokens(40, 9);
     std::vector<float> logits(tokens.size() * runner.vocabulary());
     runner.run(tokens, 0, Logits::all, logits.data());  // which makes the device's weights

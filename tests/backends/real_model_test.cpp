@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "backends/cpu/engine.hpp"
-#include "base/model_store.hpp"
 #include "engine/one_sequence.hpp"
 #include "graph/golden_models.hpp"
-#include "llm/log_probability.hpp"
+#include "measure/log_probability.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cpu {
 namespace {
@@ -57,7 +57,7 @@ Agreement compare(const char* name, Precision precision, KvType kv, size_t limit
     for (size_t i = 0; i < kStep; ++i) {
       const size_t position = begin + i;
       const auto row = std::span<const float>(logits).subspan(i * vocabulary, vocabulary);
-      const llm::RowSummary summary = llm::summarize(row);
+      const measure::RowSummary summary = measure::summarize(row);
       const auto logprob = [&](size_t token) { return static_cast<double>(row[token]) - summary.log_sum; };
       same += summary.best == static_cast<int32_t>(best[position]) ? 1 : 0;
       if (position < next_logprob.size()) {

@@ -160,6 +160,37 @@ TEST_F(EngineRows, OfEveryEncoding) {
   }
 }
 
+// A prompt read in one go, in pieces of any length, behind something that was taken back.
+TEST_F(EngineRows, RepeatableWhateverWasReadBefore) {
+  constexpr size_t kPrompt = 90;  // two pages
+  for (const char* name : graph::kGoldenModels) {
+    SCOPED_TRACE(name);
+    const gguf::File file(graph::golden_model_path(name));
+    const engine::Options options{.context = 128, .threads = 1, .chunk = 128, .repeatable = true};
+    const auto engine = make_engine(file, options);
+    engine::Options usual = options;
+    usual.repeatable = false;
+    EXPECT_NE(engine->blocks().format, make_engine(file, usual)->blocks().format);
+    ASSERT_EQ(engine->chunk(), engine->rows());
+    const size_t vocabulary = engine->model().parameters.vocabulary;
+    const auto read = [&](Sequence& sequence, size_t piece) {
+      Rows last(vocabulary);
+      while (sequence.length() < kPrompt) {
+        const size_t size = std::min(piece, kPrompt - sequence.length());
+        engine->step({&sequence, tokens(0, sequence.length(), size), Logits::last, last.data()});
+      }
+      return last;
+    };
+    const auto whole = engine->make_sequence(), single = engine->make_sequence(),
+               cut = engine->make_sequence();
+    const Rows expected = read(*whole, engine->chunk());
+    EXPECT_EQ(read(*single, 1), expected);
+    read(*cut, 5);
+    ASSERT_EQ(cut->truncate(37), 37u);
+    EXPECT_EQ(read(*cut, 3), expected);
+  }
+}
+
 TEST_F(EngineRows, OfAStackAtEveryLevel) {
   const std::string model = folder_ / "model.gguf", stack = folder_ / "stack.gguf";
   testing::write_small_llama(model, {.embedding = 256, .ffn = 448, .tokenizer = false});

@@ -70,6 +70,17 @@ TEST_F(Chat, Commands) {
   EXPECT_EQ(messages[1]["content"], "again");
 }
 
+TEST_F(Chat, RepeatableAnswersTheSameAgain) {
+  Program program(command({"-n", "12", "--repeatable", "--commands"}));
+  program.write(std::string(200, 'q') + "\n/regenerate\n/save " + folder_.file("saved.json") + "\n");
+  program.close_input();
+  ASSERT_EQ(program.status(), 0) << program.err;
+  const std::string answer = saved()[1]["content"];
+  ASSERT_FALSE(answer.empty());
+  EXPECT_THAT(program.out, HasSubstr(answer));
+  EXPECT_LT(program.out.find(answer), program.out.rfind(answer));
+}
+
 TEST_F(Chat, TakesNoCommandsFromElsewhereThanATerminal) {
   Program program(command({"-n", "3"}));
   program.write("/save " + folder_.file("saved.json") + "\n/exit\nhello\n");

@@ -8,10 +8,10 @@
 #include <thread>
 #include <vector>
 
-#include "base/http_server.hpp"
 #include "base/temporary_folder.hpp"
 #include "llm/tiny_model.hpp"
 #include "session_program.hpp"
+#include "store/http_server.hpp"
 
 namespace cairn::cli {
 namespace {

@@ -100,6 +100,7 @@ TEST_F(PrefillOnDevice, SaysWhatIsWrong) {
   fails({"--prefill", "cpu", "--chunk", "16"}, 2, "--chunk");
   fails({"--chunk", "64"}, 2, "--prefill");
   fails({"--prefill", "cpu", "--precision", "f32"}, 2, "float");
+  fails({"--prefill", "cpu", "--repeatable"}, 2, "--repeatable rules out");
   fails({"--prefill", "cpu", "--calibration", model()}, 1, "tiny.gguf");
   fails({"--prefill", "cpu", "--calibration", folder_.file("absent.cal")}, 1, "absent.cal");
   fails({"--prefill", "cpu", "--quantize", "shadow"}, 2, "calibration");

@@ -10,10 +10,10 @@
 #include <filesystem>
 #include <thread>
 
-#include "base/http_server.hpp"
 #include "base/temporary_folder.hpp"
 #include "llm/tiny_model.hpp"
 #include "session_program.hpp"
+#include "store/http_server.hpp"
 
 namespace cairn::cli {
 namespace {

@@ -62,6 +62,17 @@ TEST_F(Scheduling, BenchDecodesManyTogether) {
   EXPECT_EQ(r["rounds"].size(), 2u);
 }
 
+TEST_F(Scheduling, BenchTimesTheGapsBesideAPrompt) {
+  const auto r = bench({"--gap", "--sequences", "2", "--prompt", "300", "--chunk", "64"});
+  EXPECT_EQ(r["sequences"], 2);
+  EXPECT_EQ(r["chunk"], 64);
+  EXPECT_GE(r["longest_s"], r["median_s"]);
+  EXPECT_GT(r["median_s"], 0);
+  EXPECT_GT(r["chunk_s"], 0);
+  EXPECT_GT(r["ratio"], 0);
+  EXPECT_EQ(r["rounds"].size(), 2u);
+}
+
 TEST_F(Scheduling, BenchStartsAgain) {
   const auto r = bench({"--restart", "--prompt", "300"});
   EXPECT_EQ(r["cached_tokens"], 256);

@@ -1,14 +1,15 @@
 // Conversations with the two real models, from text to text, against transformers on the dequantised weights
 // (tools/make_answer_golden.py). Models: as `cairn pull` put them.
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/memory_pressure.hpp"
-#include "base/model_store.hpp"
 #include "llm/chat.hpp"
 #include "llm/model.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::llm {
 namespace {
@@ -47,6 +48,25 @@ TEST(RealModelAnswers, SmolLm2ChatsAsTransformersDoes) {
     in_cache = static_cast<uint32_t>(session.cached().size());
   }
   EXPECT_GT(in_cache, 60u);
+}
+
+// Weights, plan and scratch are the engine's: another session has its pages, and logits.
+TEST(RealModelAnswers, ASecondSessionCostsItsPages) {
+  const auto model = Model::load(resolve_model("smollm2-135m"));
+  const auto engine = model->make_engine({.context = 512});
+  const auto in_use = [] {
+    const struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+  };
+  const auto prompt = encode_prompt(*model, "Why is the sky blue?", "", false);
+  Session first = model->make_session(engine);
+  first.generate(prompt, greedy());
+  const uint64_t pages = engine->kv_bytes();
+  const size_t before = in_use();
+  Session second = model->make_session(engine);
+  second.generate(prompt, greedy());
+  EXPECT_EQ(engine->kv_bytes(), 2 * pages);
+  EXPECT_LE(in_use() - before, (size_t{8} << 20) + pages);
 }
 
 TEST(RealModelAnswers, Gemma3ContinuesAsTransformersDoes) {

@@ -11,7 +11,7 @@
 #include "base/error.hpp"
 #include "base/expect_error.hpp"
 #include "base/own_library.hpp"
-#include "llm/evaluate.hpp"
+#include "measure/evaluate.hpp"
 #include "stack/restore.hpp"
 #include "stack/small_stack.hpp"
 #include "stack/tune.hpp"
@@ -39,7 +39,7 @@ class TorchTuner : public SmallStack, public ::testing::WithParamInterface<TuneO
           graph(graph::load(model->file())),
           reader(stack),
           layout(reader.layout()),
-          windows(llm::evaluation_windows(*model->tokenizer(), text_, 64, 3)) {}
+          windows(measure::evaluation_windows(*model->tokenizer(), text_, 64, 3)) {}
     ScaleTuner tuner(TuneOn on) const {
       TuneOptions options;
       options.steps = 10;

@@ -9,7 +9,7 @@
 
 #include "base/error.hpp"
 #include "kernels/kernels.hpp"
-#include "llm/evaluate.hpp"
+#include "measure/evaluate.hpp"
 #include "stack/differentiate.hpp"
 #include "stack/encode.hpp"
 #include "stack/float_ops.hpp"
@@ -35,7 +35,7 @@ TEST_F(Tune, GradientsAreTheSlopesOfTheDistance) {
   const auto model = llm::Model::load(path("model.gguf"));
   const gguf::File& file = model->file();
   const graph::Model graph = graph::load(file);
-  const auto windows = llm::evaluation_windows(*model->tokenizer(), text_, 64, 2);
+  const auto windows = measure::evaluation_windows(*model->tokenizer(), text_, 64, 2);
   ThreadPool pool(2);
   // The student: some matrices' rows louder, and one row by `change` more.
   std::string changed;

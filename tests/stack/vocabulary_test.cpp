@@ -5,8 +5,8 @@
 
 #include <numeric>
 
-#include "llm/evaluate.hpp"
 #include "llm/model.hpp"
+#include "measure/evaluate.hpp"
 #include "stack/encode.hpp"
 #include "stack/importance.hpp"
 #include "stack/restore.hpp"
@@ -25,8 +25,8 @@ class Vocabulary : public SmallStack {
     const auto a = llm::Model::load(path(from)), b = llm::Model::load(path(to));
     const engine::Options options{.context = kWindow, .threads = 1, .chunk = kWindow, .precision = precision};
     const auto reference = a->make_engine(options), engine = b->make_engine(options);
-    const auto windows = llm::evaluation_windows(*a->tokenizer(), text_, kWindow, kWindows);
-    return llm::Evaluator(*engine, pool).agreement(*reference, windows).mean_kl;
+    const auto windows = measure::evaluation_windows(*a->tokenizer(), text_, kWindow, kWindows);
+    return measure::Evaluator(*engine, pool).agreement(*reference, windows).mean_kl;
   }
 };
 
@@ -38,7 +38,7 @@ TEST_F(Vocabulary, CostsWhatNoiseCosts) {
   const graph::Model graph = graph::load(model->file());
   const auto sources = vocabulary_sources(model->file(), graph);
   ASSERT_EQ(sources.size(), 1u) << "tied";
-  const auto windows = llm::evaluation_windows(*model->tokenizer(), text_, kWindow, kWindows);
+  const auto windows = measure::evaluation_windows(*model->tokenizer(), text_, kWindow, kWindows);
   VocabularyCollector collector(graph, pool);
   const Differentiator::Ends ends = collector.ends();
   measure_importance(

@@ -1,8 +1,8 @@
 // Token ids against those of the reference tokenizers (tools/make_tokenizer_golden.py).
 #include <fmt/format.h>
 
-#include "base/model_store.hpp"
 #include "base/sha256.hpp"
+#include "store/model_store.hpp"
 #include "text/tokenizer_support.hpp"
 
 namespace cairn::text::testing {

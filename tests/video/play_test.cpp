@@ -1,5 +1,3 @@
-#include "video/play.hpp"
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -11,6 +9,7 @@
 #include "video/audio_reader.hpp"
 #include "video/encode_fixture.hpp"
 #include "video/lossless.hpp"
+#include "video/play/player.hpp"
 #include "video/random_network.hpp"
 
 namespace cairn::video {

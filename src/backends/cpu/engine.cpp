@@ -37,13 +37,18 @@ class Reading {
   const gguf::File& file_;
 };
 
+engine::Options in_rows(engine::Options options) {
+  if (options.repeatable) options.chunk = std::min<uint32_t>(options.chunk, RowExecutor::kMostRows);
+  return options;
+}
+
 class CpuEngine final : public engine::Engine {
  public:
   CpuEngine(const gguf::File& file, const engine::Options& options)
       : file_(file),
         model_(graph::load(file_)),
         target_(kernels::default_target()),
-        options_(options),
+        options_(in_rows(options)),
         pool_(options.pool ? options.pool
                            : std::make_shared<ThreadPool>(options.threads == 0 ? usable_processors()
                                                                                : options.threads)),
@@ -61,7 +66,7 @@ class CpuEngine final : public engine::Engine {
                  options_.observer ? &options_.observer : nullptr,
                  [this] { engine::throw_if(*cancelled_); }},
         rows_(machine_),
-        chunk_(machine_, options.chunk) {
+        chunk_(machine_, options_.chunk) {
     if (set_) account_.join(set_);
   }
   ~CpuEngine() override {
@@ -96,9 +101,9 @@ class CpuEngine final : public engine::Engine {
 
   engine::Blocks blocks() const override {
     return {kernels::kPagePositions, sequences_.block_bytes(),
-            fmt::format("cpu 1 {} {} kv {}", kernels::name(target_),
+            fmt::format("cpu 1 {} {} kv {}{}", kernels::name(target_),
                         options_.precision == engine::Precision::f32 ? "f32" : "standard",
-                        static_cast<int>(sequences_.format()))};
+                        static_cast<int>(sequences_.format()), options_.repeatable ? " rows" : "")};
   }
   void append_block(engine::Sequence& sequence, std::span<const std::byte> block) override {
     sequences_.check_block(sequence, block.size(), options_.context);

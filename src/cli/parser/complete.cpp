@@ -3,8 +3,8 @@
 #include <algorithm>
 
 #include "base/error.hpp"
-#include "base/model_store.hpp"
 #include "cli/parser/help.hpp"
+#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {

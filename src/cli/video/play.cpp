@@ -1,8 +1,7 @@
-#include "video/play.hpp"
-
 #include <fmt/format.h>
 
 #include "cli/video/work.hpp"
+#include "video/play/player.hpp"
 
 namespace cairn::cli {
 

@@ -1,6 +1,7 @@
 // play(): the thread that shows frames when they are due.
+#include "video/play/player.hpp"
+
 #include "base/error.hpp"
-#include "video/play.hpp"
 
 #ifdef CAIRN_HAS_SDL
 

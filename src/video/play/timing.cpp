@@ -1,6 +1,6 @@
 #include <algorithm>
 
-#include "video/play.hpp"
+#include "video/play/player.hpp"
 
 namespace cairn::video {
 

@@ -11,7 +11,7 @@
 #include "video/compare.hpp"
 #include "video/decode.hpp"
 #include "video/encode/encode.hpp"
-#include "video/play.hpp"
+#include "video/play/player.hpp"
 
 namespace cairn::cli {
 

@@ -1,0 +1,32 @@
+#include "graph/model_shapes.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace cairn::graph {
+namespace {
+
+// From the config.json of Qwen1.5-1.8B, gemma-2b, phi-2, Llama-2-7b and Mistral-7B-v0.2.
+constexpr std::array<ModelShape, 5> kShapes{{
+    // name, architecture, pre-tokenizer, layers, context, embedding, ffn, heads, kv heads, head size,
+    // vocabulary, rope dims, rope base, epsilon, tied
+    {"qwen1.5-1.8b", "qwen2", "qwen2", 24, 32768, 2048, 5504, 16, 16, 128, 151936, 128, 1e6F, 1e-6F, false},
+    {"gemma-2b", "gemma", "gpt-2", 18, 8192, 2048, 16384, 8, 1, 256, 256000, 256, 1e4F, 1e-6F, true},
+    {"phi-2", "phi2", "gpt-2", 32, 2048, 2560, 10240, 32, 32, 80, 51200, 32, 1e4F, 1e-5F, false},
+    {"llama-2-7b", "llama", "gpt-2", 32, 4096, 4096, 11008, 32, 32, 128, 32000, 128, 1e4F, 1e-5F, false},
+    {"mistral-7b", "llama", "gpt-2", 32, 32768, 4096, 14336, 32, 8, 128, 32000, 128, 1e6F, 1e-5F, false},
+}};
+
+}  // namespace
+
+std::span<const ModelShape> model_shapes() {
+  return kShapes;
+}
+
+const ModelShape* find_shape(std::string_view name) {
+  const auto found =
+      std::find_if(kShapes.begin(), kShapes.end(), [=](const auto& s) { return s.name == name; });
+  return found == kShapes.end() ? nullptr : &*found;
+}
+
+}  // namespace cairn::graph

@@ -1,0 +1,22 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace cairn::graph {
+
+// The hyper-parameters of a published model.
+struct ModelShape {
+  std::string_view name, architecture, pre_tokenizer;
+  uint32_t layers, context, embedding, ffn, heads, kv_heads, head_size, vocabulary;
+  uint32_t rope_dims;
+  float rope_base, norm_epsilon;
+  bool tied;  // the output head is the embedding
+};
+
+std::span<const ModelShape> model_shapes();
+// nullptr when unknown.
+const ModelShape* find_shape(std::string_view name);
+
+}  // namespace cairn::graph

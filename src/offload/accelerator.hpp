@@ -1,0 +1,78 @@
+// Matrix engines that are fast at static int8 products alone (NPUs, and what stands in for one): products of
+// one shape are compiled once and shared by all chunks of all prompts.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cairn::offload {
+
+// One int8 matrix: out[t][r] = scale[r] · Σ_k q[t][k] · values[r][k].
+struct Int8Linear {
+  std::string name;  // its tensor, for messages
+  uint32_t rows = 0, k = 0;
+  // Writes rows [begin, begin + count) as values [count][k] in [-127, 127] and their scales [count]; called
+  // by any thread, while compiling or (devices that keep no copy of the weights) in every run.
+  std::function<void(uint32_t begin, uint32_t count, int8_t* values, float* scales)> fill;
+};
+
+// Products that share one int8 input: q, k, v; the attention's output; gate and up; down.
+struct Int8Graph {
+  std::string name;     // "blk.3.qkv"
+  uint64_t key = 0;     // hash of model, quantisation and tensors: what a cached blob is filed under
+  uint32_t tokens = 0;  // the chunk's length
+  std::vector<Int8Linear> linears;
+};
+
+// How activations pass: [tokens][k] int8, and [tokens][rows] float back; or in the CPU's tiles of tokens
+// (kernels/static_int8.hpp): u8 = s8 + 128 in [k / 4][tile_tokens][4], and [tile][rows padded][tile_tokens]
+// float.
+enum class ActivationLayout : uint8_t { rows, tiles };
+
+class AcceleratorGraph {
+ public:
+  virtual ~AcceleratorGraph() = default;
+  // values: the whole chunk's input. outputs[i]: linear i's result. Not thread-safe; different graphs of one
+  // accelerator may not run at the same time either. Error io: the device failed (names device and graph).
+  virtual void run(const void* values, std::span<float* const> outputs) = 0;
+};
+
+class Accelerator {
+ public:
+  virtual ~Accelerator() = default;
+  virtual std::string name() const = 0;  // "cpu", "openvino:NPU"
+  virtual ActivationLayout layout() const = 0;
+  // Errors: unsupported (a chunk length or shape that the device refuses, named), out_of_memory, io.
+  virtual std::unique_ptr<AcceleratorGraph> compile(const Int8Graph& graph) = 0;
+  virtual uint64_t weight_bytes() const = 0;   // copies of weights that the device holds
+  virtual double compile_seconds() const = 0;  // spent in compile() so far
+  virtual uint32_t cached_graphs() const = 0;  // of the compiled, how many came out of a blob cache
+};
+
+struct AcceleratorOptions {
+  uint32_t threads = 1;        // those that the device may use, where it is made of threads
+  std::string cache_folder{};  // for compiled blobs; empty: none are kept
+  bool keep_weights = true;    // cpu: holds int8 weights instead of unpacking the model's in every run
+  // Told, in one line, what was put right without help: a corrupt blob compiled anew, a cache not writable.
+  std::function<void(const std::string&)> notice{};
+};
+
+// What `cairn devices` tells of one matrix engine.
+struct AcceleratorInfo {
+  std::string name;  // as --prefill takes it: "openvino:CPU"
+  bool available = false;
+  std::string detail;  // the device's full name and driver, or why it is not there
+};
+
+// cpu, simulated, and what OpenVINO finds, available or not.
+std::vector<AcceleratorInfo> list_accelerators();
+// name: "cpu", "openvino:CPU", "openvino:NPU", … Errors: invalid_argument (no such name), not_found (not on
+// this machine: says why).
+std::unique_ptr<Accelerator> make_accelerator(std::string_view name, const AcceleratorOptions& options);
+
+}  // namespace cairn::offload

@@ -1,0 +1,149 @@
+#include "offload/cpu_accelerator.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+#include <utility>
+
+#include "base/buffer.hpp"
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/thread_pool.hpp"
+#include "kernels/static_int8.hpp"
+
+namespace cairn::offload {
+namespace cpu {
+namespace {
+
+constexpr uint32_t kPanelRows = 48;  // a multiple of every target's tile_rows
+
+// Int8 rows of one matrix with what `multiply` needs beside them.
+struct Panel {
+  Panel(size_t rows, size_t k)
+      : values(rows * k), scales(rows * sizeof(float)), corrections(rows * sizeof(int32_t)) {}
+  void fill(const Int8Linear& linear, uint32_t begin, uint32_t count, size_t at,
+            const kernels::StaticKernels& kernels) {
+    int8_t* to = values.as<int8_t>() + at * linear.k;
+    linear.fill(begin, count, to, scales.as<float>() + at);
+    kernels.corrections(to, count, linear.k, corrections.as<int32_t>() + at);
+  }
+  uint64_t bytes() const { return values.bytes() + scales.bytes() + corrections.bytes(); }
+  Buffer values, scales, corrections;
+};
+
+using Panels = std::vector<Panel>;  // one a linear
+
+class CpuGraph final : public AcceleratorGraph {
+ public:
+  CpuGraph(Int8Graph graph, std::shared_ptr<const Panels> kept, const kernels::StaticKernels& kernels,
+           ThreadPool& pool)
+      : graph_(std::move(graph)), kept_(std::move(kept)), kernels_(kernels), pool_(pool) {
+    for (uint32_t i = 0; i < graph_.linears.size(); ++i) {
+      for (uint32_t row = 0; row < graph_.linears[i].rows; row += kPanelRows) tasks_.push_back({i, row});
+    }
+    if (kept_) return;
+    for (size_t thread = 0; thread < pool_.threads(); ++thread)
+      scratch_.emplace_back(kPanelRows, graph_.linears.front().k);
+  }
+
+  void run(const void* values, std::span<float* const> outputs) override {
+    const size_t lanes = kernels_.tile_tokens, tiles = (graph_.tokens + lanes - 1) / lanes;
+    pool_.run(tasks_.size(), [&](size_t thread, size_t index) {
+      const Task& task = tasks_[index];
+      const Int8Linear& linear = graph_.linears[task.linear];
+      const uint32_t rows = std::min(kPanelRows, linear.rows - task.row);
+      const size_t padded = round_up(rows, kernels_.tile_rows);
+      const Panel& panel = kept_ ? (*kept_)[task.linear] : scratch_[thread];
+      const size_t at = kept_ ? task.row : 0;
+      if (!kept_) scratch_[thread].fill(linear, task.row, rows, 0, kernels_);
+      const size_t stride = round_up(linear.rows, kernels_.tile_rows) * lanes;
+      for (size_t tile = 0; tile < tiles; ++tile) {
+        kernels_.multiply(panel.values.as<int8_t>() + at * linear.k, panel.corrections.as<int32_t>() + at,
+                          panel.scales.as<float>() + at, padded, linear.k,
+                          static_cast<const uint8_t*>(values) + tile * linear.k * lanes,
+                          outputs[task.linear] + tile * stride + task.row * lanes);
+      }
+    });
+  }
+
+ private:
+  struct Task {
+    uint32_t linear, row;
+  };
+  const Int8Graph graph_;
+  const std::shared_ptr<const Panels> kept_;
+  const kernels::StaticKernels& kernels_;
+  ThreadPool& pool_;
+  std::vector<Task> tasks_;
+  Panels scratch_;  // one a thread
+};
+
+class CpuAccelerator final : public Accelerator {
+ public:
+  explicit CpuAccelerator(const AcceleratorOptions& options)
+      : keep_(options.keep_weights),
+        kernels_(kernels::static_kernels(kernels::default_target())),
+        pool_(options.threads) {}
+
+  std::string name() const override { return "cpu"; }
+  ActivationLayout layout() const override { return ActivationLayout::tiles; }
+
+  std::unique_ptr<AcceleratorGraph> compile(const Int8Graph& graph) override {
+    const Stopwatch clock;
+    for (const Int8Linear& linear : graph.linears) {
+      if (linear.k % 4 != 0) {
+        fail(ErrorCode::unsupported, "device cpu: {}: rows of {} values are no multiple of 4", linear.name,
+             linear.k);
+      }
+      if (linear.k > kernels::kMostStaticColumns) {
+        fail(ErrorCode::unsupported, "device cpu: {}: rows of {} values are longer than {}", linear.name,
+             linear.k, kernels::kMostStaticColumns);
+      }
+    }
+    auto compiled = std::make_unique<CpuGraph>(graph, keep_ ? weights(graph) : nullptr, kernels_, pool_);
+    seconds_ += clock.seconds();
+    return compiled;
+  }
+  uint64_t weight_bytes() const override {
+    uint64_t total = 0;
+    for (const auto& [key, panels] : weights_) {
+      if (const auto alive = panels.lock()) {
+        for (const Panel& panel : *alive) total += panel.bytes();
+      }
+    }
+    return total;
+  }
+  double compile_seconds() const override { return seconds_; }
+  uint32_t cached_graphs() const override { return 0; }
+
+ private:
+  // Graphs of another chunk length share the same weights.
+  std::shared_ptr<const Panels> weights(const Int8Graph& graph) {
+    std::weak_ptr<const Panels>& known = weights_[graph.key];
+    if (auto alive = known.lock()) return alive;
+    auto panels = std::make_shared<Panels>();
+    for (const Int8Linear& linear : graph.linears) {
+      Panel& panel = panels->emplace_back(round_up(linear.rows, kernels_.tile_rows), linear.k);
+      pool_.run((linear.rows + kPanelRows - 1) / kPanelRows, [&](size_t, size_t index) {
+        const auto row = static_cast<uint32_t>(index * kPanelRows);
+        panel.fill(linear, row, std::min(kPanelRows, linear.rows - row), row, kernels_);
+      });
+    }
+    known = panels;
+    return panels;
+  }
+
+  const bool keep_;
+  const kernels::StaticKernels& kernels_;
+  ThreadPool pool_;
+  std::unordered_map<uint64_t, std::weak_ptr<const Panels>> weights_;
+  double seconds_ = 0;
+};
+
+}  // namespace
+}  // namespace cpu
+
+std::unique_ptr<Accelerator> make_cpu_accelerator(const AcceleratorOptions& options) {
+  return std::make_unique<cpu::CpuAccelerator>(options);
+}
+
+}  // namespace cairn::offload

