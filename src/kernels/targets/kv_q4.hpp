@@ -90,10 +90,18 @@ HWY_INLINE uint16_t choose_levels(const float* x, size_t count, int32_t* HWY_RES
     scale = to_bfloat16(best);
   }
   const VF inverse = hn::Set(df, best > 0 ? 1 / best : 0.0f);
+  VF squares = hn::Zero(df), products = hn::Zero(df);
   for (size_t i = 0; i < kQ4Group; i += kLanes) {
     const VF a = hn::Mul(hn::LoadU(df, sizes + i), inverse);
-    hn::StoreU(hn::ConvertTo(di, nearest_level<Q>(a).number), di, numbers + i);
+    const Nearest nearest = nearest_level<Q>(a);
+    hn::StoreU(hn::ConvertTo(di, nearest.number), di, numbers + i);
+    squares = hn::MulAdd(a, a, squares);
+    products = hn::MulAdd(a, nearest.level, products);
   }
+  // The least error makes rows shorter by what rounding lost, and with them every product; a sum over many
+  // keys or values averages errors, not that. So the scale is the one whose product with the row is right.
+  const float product = hn::GetLane(hn::SumOfLanes(df, products));
+  if (best > 0 && product > 0) scale = to_bfloat16(best * hn::GetLane(hn::SumOfLanes(df, squares)) / product);
   return scale;
 }
 
@@ -213,8 +221,8 @@ HWY_INLINE size_t q4_floats(size_t n) {
   return (kPagePositions + 2) * n;
 }
 
-// Rows [begin, begin + count) of a q4 or q5 cache, all of one page, as floats: the first [count][n] of `out`.
-HWY_INLINE void load_q4(const KvRows& cache, size_t begin, size_t count, size_t n, float* HWY_RESTRICT out) {
+// Rows [begin, begin + count) of a q4 or q5 cache, all of one page, as floats, without their bias.
+HWY_INLINE void load_q4_rows(const KvRows& cache, size_t begin, size_t count, size_t n, float* HWY_RESTRICT out) {
   const std::byte* page = cache.pages[begin / kPagePositions];
   const size_t row_bytes = kv_row_bytes(cache.format, n), scale_bytes = kv_scale_bytes(cache.format, n);
   for (size_t r = 0; r < count; ++r) {
@@ -224,6 +232,11 @@ HWY_INLINE void load_q4(const KvRows& cache, size_t begin, size_t count, size_t 
     if (cache.format == KvFormat::q4) load_q4_row<Q4>(codes, scales, n, out + r * n);
     if (cache.format == KvFormat::q5) load_q4_row<Q5>(codes, scales, n, out + r * n);
   }
+}
+
+// The same with it: the first [count][n] of `out`, [q4_floats].
+HWY_INLINE void load_q4(const KvRows& cache, size_t begin, size_t count, size_t n, float* HWY_RESTRICT out) {
+  load_q4_rows(cache, begin, count, n, out);
   if (cache.bias.values != nullptr) add_bias(cache.bias, begin, count, n, out + kPagePositions * n, out);
 }
 
