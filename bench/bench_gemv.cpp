@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "formats/encoding.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 
 namespace cairn::kernels {
@@ -92,7 +93,7 @@ struct Activations {
 
 void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool from_memory) {
   static const double clock = cycles_per_second();
-  const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+  const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
   const size_t row_bytes = kColumns / e.block_elements * e.block_bytes;
   const size_t share = (from_memory ? kMemoryBytes : kCacheBytes) / static_cast<size_t>(state.threads());
   const size_t rows = share / row_bytes;
@@ -125,7 +126,7 @@ void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool fr
 constexpr size_t kTokenColumns[] = {1536, 8960};
 
 void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_t columns) {
-  const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+  const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
   const size_t row_bytes = columns / e.block_elements * e.block_bytes;
   const size_t share = kMemoryBytes / static_cast<size_t>(state.threads()), rows = share / row_bytes;
   const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
@@ -150,7 +151,7 @@ void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_
 
 void dequantize(benchmark::State& state, const EncodingInfo& e, Target target) {
   static const double clock = cycles_per_second();
-  const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+  const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
   struct alignas(64) Line {
     float values[16];
   };

@@ -34,8 +34,8 @@ struct VectorBatch {
 struct EncodingKernels {
   // The exact values, equal bit for bit to the `gguf` Python package's dequantize.
   void (*dequantize)(const void* blocks, size_t elements, float* out);
-  // y[i · y_stride + r] = row r · (x[i] + rest[i]) for r in [0, rows): decode's product. A token's bits do not
-  // depend on the others of the call; each block of weights is read and unpacked once for all.
+  // y[i · y_stride + r] = row r · (x[i] + rest[i]) for r in [0, rows): decode's product. A token's bits do
+  // not depend on the others of the call; each block of weights is read and unpacked once for all.
   void (*gemv)(const void* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x, float* y,
                size_t y_stride);
   // The form of a panel of such rows, and filling one for prefill's product: `count` rows from `rows` on.
@@ -44,8 +44,6 @@ struct EncodingKernels {
   PanelForm form;
   void (*fill_panel)(const void* rows, size_t row_bytes, size_t count, size_t k, const WeightPanel& panel);
 };
-
-const EncodingKernels& encoding_kernels(Encoding encoding, Target target);
 
 // The instruction sets that this processor has, best last.
 std::span<const Target> available_targets();

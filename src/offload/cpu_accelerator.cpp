@@ -8,6 +8,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/thread_pool.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/static_int8.hpp"
 
 namespace cairn::offload {
@@ -81,7 +82,7 @@ class CpuAccelerator final : public Accelerator {
  public:
   explicit CpuAccelerator(const AcceleratorOptions& options)
       : keep_(options.keep_weights),
-        kernels_(kernels::static_kernels(kernels::default_target())),
+        kernels_(kernels::kernel_set(kernels::default_target()).exact),
         pool_(options.threads) {}
 
   std::string name() const override { return "cpu"; }

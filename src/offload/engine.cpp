@@ -8,6 +8,7 @@
 #include "backends/cpu/executor.hpp"
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "kernels/kernel_set.hpp"
 #include "offload/cpu_accelerator.hpp"
 #include "offload/layer_plan.hpp"
 #include "offload/learned_seconds.hpp"
@@ -72,7 +73,7 @@ class Prefill final : public PrefillEngine {
         model_(graph::load(file_)),
         options_(options),
         target_(kernels::default_target()),
-        static_(kernels::static_kernels(target_)),
+        static_(kernels::kernel_set(target_).exact),
         shares_(thread_count(options.engine), options.concurrent && !shares_processors(options.device)),
         pool_(shares_.all, idle(options.device)),
         npu_pool_(std::min<size_t>(shares_.npu, pool_.threads()), idle(options.device)),
@@ -82,9 +83,9 @@ class Prefill final : public PrefillEngine {
         sequences_(model_, cpu::kv_format(options.engine), file_.path()),
         machine_{model_,
                  plan_,
-                 kernels::gemm_kernels(target_),
-                 kernels::vector_kernels(target_),
-                 kernels::attention_kernels(target_),
+                 kernels::kernel_set(target_).gemm,
+                 kernels::kernel_set(target_).vector,
+                 kernels::kernel_set(target_).attention,
                  pool_,
                  sequences_.format(),
                  options.engine.context},

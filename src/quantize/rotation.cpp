@@ -2,6 +2,7 @@
 #include <cmath>
 #include <numbers>
 
+#include "kernels/kernel_set.hpp"
 #include "kernels/static_int8.hpp"
 #include "kernels/vector.hpp"
 #include "quantize/scheme.hpp"
@@ -22,8 +23,8 @@ uint64_t next_random(uint64_t& state) {
 }  // namespace
 
 Rotation::Rotation(uint32_t width)
-    : vector_(&kernels::vector_kernels(kernels::default_target())),
-      static_(&kernels::static_kernels(kernels::default_target())),
+    : vector_(&kernels::kernel_set(kernels::default_target()).vector),
+      static_(&kernels::kernel_set(kernels::default_target()).exact),
       width_(width),
       block_(1u << std::countr_zero(width)),
       blocks_(width / block_),

@@ -4,6 +4,7 @@
 #include "backends/cpu/executor.hpp"
 #include "base/error.hpp"
 #include "base/own_library.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "quantize/scheme.hpp"
 #include "stack/distillation.hpp"
@@ -17,7 +18,8 @@ constexpr const char* kLibrary = "libcairn_torch.so";
 std::vector<float> read_rows(const gguf::File& file, const std::string& name, uint64_t first, uint64_t rows) {
   const gguf::Tensor& tensor = file.tensor(name);
   std::vector<float> values(rows * tensor.row_elements());
-  kernels::encoding_kernels(tensor.encoding, kernels::default_target())
+  kernels::kernel_set(kernels::default_target())
+      .encoding(tensor.encoding)
       .dequantize(tensor.data.data() + first * tensor.row_bytes(), values.size(), values.data());
   return values;
 }

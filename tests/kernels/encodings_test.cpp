@@ -9,6 +9,7 @@
 
 #include "base/sha256.hpp"
 #include "kernels/encodings_support.hpp"
+#include "kernels/kernel_set.hpp"
 
 namespace cairn::kernels::test {
 namespace {
@@ -29,7 +30,7 @@ std::vector<Case> cases() {
 class Encodings : public testing::TestWithParam<Case> {
  protected:
   const EncodingInfo& e = info(GetParam().encoding);
-  const EncodingKernels& kernels = encoding_kernels(GetParam().encoding, GetParam().target);
+  const EncodingKernels& kernels = kernel_set(GetParam().target).encoding(GetParam().encoding);
   // A row's length is a multiple of this.
   const size_t unit = std::max<size_t>(e.block_elements, kGroup);
 

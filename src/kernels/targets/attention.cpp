@@ -11,11 +11,9 @@ const hn::Rebind<hwy::float16_t, FloatTag> df16;
 const hn::Rebind<int8_t, FloatTag> di8;
 
 // A cache in f32 asks for float throughout: it is there to measure the others against.
-void tiles(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
-           size_t tokens, const float* queries, float* out, size_t stride, float* scratch) {
-  const TilesKernel int16 = keys.format == KvFormat::f32 ? nullptr : int16_tiles();
-  (int16 == nullptr ? &attend_float : int16)(shape, keys, values, first, tokens, queries, out, stride,
-                                             scratch);
+void tiles(const AttentionTiles& tiles, float* scratch) {
+  const TilesKernel int16 = tiles.keys.format == KvFormat::f32 ? nullptr : int16_tiles();
+  (int16 == nullptr ? &attend_float : int16)(tiles, scratch);
 }
 
 size_t tiles_scratch(const AttentionShape& shape, size_t count) {
@@ -158,8 +156,8 @@ HWY_INLINE void for_runs(const KvRows& cache, uint32_t begin, size_t count, size
   }
 }
 
-// The parts of queries · bias that RoPE turns, products [head][dims] as cosines and sines take them, and those
-// that it does not, rest [head]. query: [n], to work with.
+// The parts of queries · bias that RoPE turns, products [head][dims] as cosines and sines take them, and
+// those that it does not, rest [head]. query: [n], to work with.
 void bias_products(const AttentionShape& shape, const KvBias& bias, const float* queries,
                    float* HWY_RESTRICT query, float* products, float* rest) {
   const size_t n = shape.head_size, pairs = bias.dims / 2;
@@ -190,9 +188,13 @@ void turn_back(const KvBias& bias, size_t page, size_t heads, const float* HWY_R
   }
 }
 
-void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin,
-           uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch) {
-  const size_t count = end - begin, n = shape.head_size;
+void token(const AttentionToken& part, float* scratch) {
+  const AttentionShape& shape = part.shape;
+  const KvRows &keys = part.keys, &values = part.values;
+  const uint32_t begin = part.begin;
+  const float* queries = part.queries;
+  float* out = part.out;
+  const size_t count = part.end - begin, n = shape.head_size;
   float* widened = scratch + shape.group * count;
   float* rest = widened + q4_floats(n);
   float *products = rest + shape.group, *turned = products + shape.group * n;
@@ -233,8 +235,8 @@ void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values
       scores[key] = hn::GetLane(hn::Exp(df, hn::Set(df, scores[key] - top)));
       total += scores[key];
     }
-    maxima[head] = top;
-    sums[head] = total + hn::GetLane(hn::SumOfLanes(df, totals));
+    part.maxima[head] = top;
+    part.sums[head] = total + hn::GetLane(hn::SumOfLanes(df, totals));
     if (values.format == KvFormat::i8) {
       for (key = 0; key < count; ++key) scores[key] *= scale_of(values, begin + key);
     }

@@ -222,7 +222,8 @@ HWY_INLINE size_t q4_floats(size_t n) {
 }
 
 // Rows [begin, begin + count) of a q4 or q5 cache, all of one page, as floats, without their bias.
-HWY_INLINE void load_q4_rows(const KvRows& cache, size_t begin, size_t count, size_t n, float* HWY_RESTRICT out) {
+HWY_INLINE void load_q4_rows(const KvRows& cache, size_t begin, size_t count, size_t n,
+                             float* HWY_RESTRICT out) {
   const std::byte* page = cache.pages[begin / kPagePositions];
   const size_t row_bytes = kv_row_bytes(cache.format, n), scale_bytes = kv_scale_bytes(cache.format, n);
   for (size_t r = 0; r < count; ++r) {
