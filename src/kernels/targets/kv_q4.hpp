@@ -90,18 +90,10 @@ HWY_INLINE uint16_t choose_levels(const float* x, size_t count, int32_t* HWY_RES
     scale = to_bfloat16(best);
   }
   const VF inverse = hn::Set(df, best > 0 ? 1 / best : 0.0f);
-  VF squares = hn::Zero(df), products = hn::Zero(df);
   for (size_t i = 0; i < kQ4Group; i += kLanes) {
     const VF a = hn::Mul(hn::LoadU(df, sizes + i), inverse);
-    const Nearest nearest = nearest_level<Q>(a);
-    hn::StoreU(hn::ConvertTo(di, nearest.number), di, numbers + i);
-    squares = hn::MulAdd(a, a, squares);
-    products = hn::MulAdd(a, nearest.level, products);
+    hn::StoreU(hn::ConvertTo(di, nearest_level<Q>(a).number), di, numbers + i);
   }
-  // The least error makes rows shorter by what rounding lost, and with them every product; a sum over many
-  // keys or values averages errors, not that. So the scale is the one whose product with the row is right.
-  const float product = hn::GetLane(hn::SumOfLanes(df, products));
-  if (best > 0 && product > 0) scale = to_bfloat16(best * hn::GetLane(hn::SumOfLanes(df, squares)) / product);
   return scale;
 }
 
