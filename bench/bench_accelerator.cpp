@@ -12,7 +12,7 @@
 
 #include "base/clock.hpp"
 #include "base/error.hpp"
-#include "offload/accelerator.hpp"
+#include "offload/registry.hpp"
 
 namespace {
 

@@ -49,8 +49,8 @@ struct Result {
 };
 
 // peak: raised to the highest seen; what disturbs so short a run makes it slower, never faster.
-Result measure(const char* name, uint32_t scale, uint32_t bits, kernels::Target target, size_t threads,
-               double& peak) {
+Result measure_one(const char* name, uint32_t scale, uint32_t bits, kernels::Target target, size_t threads,
+                   double& peak) {
   Restoration restoration;
   const Format small{kWidth / scale, (kHeight / scale + 1) / 2 * 2, 8, Chroma::c420};
   restoration.width = kWidth;
@@ -92,11 +92,11 @@ int main(int count, char** arguments) {
     if (target == kernels::Target::portable && kernels::available_targets().size() > 1) continue;
     double peak = 0;
     std::vector<Result> results;
-    results.push_back(measure("C8M4", 1, 5, target, threads, peak));
-    results.push_back(measure("C8M4", 2, 5, target, threads, peak));
-    results.push_back(measure("C16M4", 2, 5, target, threads, peak));
-    results.push_back(measure("C16M4", 2, 8, target, threads, peak));
-    results.push_back(measure("C32M8", 2, 6, target, threads, peak));
+    results.push_back(measure_one("C8M4", 1, 5, target, threads, peak));
+    results.push_back(measure_one("C8M4", 2, 5, target, threads, peak));
+    results.push_back(measure_one("C16M4", 2, 5, target, threads, peak));
+    results.push_back(measure_one("C16M4", 2, 8, target, threads, peak));
+    results.push_back(measure_one("C32M8", 2, 6, target, threads, peak));
     for (const Result& r : results) {
       const double gops = 2 * r.gmac * r.rate;
       fmt::print("{}: {:5.2f} GMAC a frame, {:6.1f} frames/s, {:6.0f} GOP/s, {:4.1f} % of the peak\n", r.what,

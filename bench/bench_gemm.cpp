@@ -50,8 +50,8 @@ struct Panels {
 };
 
 // Median over the rounds of this product's rate over the peak at that moment.
-double measure(ThreadPool& pool, kernels::Target target, const EncodingInfo& e, size_t rows, size_t k,
-               size_t tokens) {
+double measure_one(ThreadPool& pool, kernels::Target target, const EncodingInfo& e, size_t rows, size_t k,
+                   size_t tokens) {
   const kernels::GemmKernels& gemm = kernels::kernel_set(target).gemm;
   const kernels::EncodingKernels& encoding = kernels::kernel_set(target).encoding(e.encoding);
   rows = rows / gemm.tile_rows * gemm.tile_rows;
@@ -130,7 +130,7 @@ int main(int count, char** arguments) {
   std::vector<double> all;
   for (const EncodingInfo* e : wanted) {
     for (const auto& [rows, k] : {std::pair<size_t, size_t>{2048, 2048}, {5504, 2048}, {2048, 5632}})
-      all.push_back(measure(pool, target, *e, rows, k, tokens));
+      all.push_back(measure_one(pool, target, *e, rows, k, tokens));
   }
   std::sort(all.begin(), all.end());
   fmt::print("median {:.1f} % of the peak\n", 100 * all[all.size() / 2]);

@@ -13,9 +13,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <ctime>
 #include <vector>
 
+#include "compare_with_one.hpp"
 #include "formats/encoding.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
@@ -25,12 +25,6 @@ namespace {
 
 constexpr size_t kColumns = 2048;
 constexpr size_t kMemoryBytes = size_t{256} << 20, kCacheBytes = size_t{256} << 10;
-
-double thread_seconds() {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 // The clock's rate, by a chain of additions of one cycle each.
 double cycles_per_second() {
@@ -134,19 +128,9 @@ void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_
   const auto count = static_cast<size_t>(state.range(0));
   const std::vector<QuantizedVector> x(count, activations.view());
   std::vector<float> y(rows * count);
-  const auto time = [&](size_t how_many) {
-    const double start = thread_seconds();
+  compare_with_one(state, count, [&](size_t how_many) {
     kernels.gemv(weights, row_bytes, rows, columns, {x.data(), nullptr, how_many}, y.data(), rows);
-    return thread_seconds() - start;
-  };
-  double seconds = 0, one_seconds = 0;
-  for (auto _ : state) {
-    one_seconds += time(1);
-    const double elapsed = time(count);
-    seconds += elapsed;
-    state.SetIterationTime(elapsed);
-  }
-  state.counters["times_one"] = benchmark::Counter(seconds / one_seconds, benchmark::Counter::kAvgThreads);
+  });
 }
 
 void dequantize(benchmark::State& state, const EncodingInfo& e, Target target) {

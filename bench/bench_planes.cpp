@@ -12,9 +12,9 @@
 
 #include <algorithm>
 #include <cstring>
-#include <ctime>
 #include <vector>
 
+#include "compare_with_one.hpp"
 #include "formats/encoding.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/kernel_set.hpp"
@@ -27,12 +27,6 @@ namespace {
 constexpr size_t kColumns = 2048;
 constexpr size_t kMemory = size_t{192} << 20, kCache = size_t{192} << 10;
 constexpr size_t kTokens = 512;
-
-double thread_seconds() {
-  timespec t{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 struct alignas(64) Line {
   uint8_t bytes[64];
@@ -118,23 +112,13 @@ void tokens(benchmark::State& state, uint32_t level, Target target) {
   const std::vector<PlaneVector> inputs(
       count, kernels.quantize(x.data(), kColumns, reinterpret_cast<int8_t*>(room.data()),
                               room[kColumns / 64].bytes));
-  const auto time = [&](size_t how_many) {
-    const double start = thread_seconds();
+  compare_with_one(state, count, [&](size_t how_many) {
     for (size_t i = first; i < first + groups; ++i) {
       const PlaneRows& next = planes.list[std::min(i + 1, planes.list.size() - 1)];
       kernels.gemv_batch(planes.list[i], planes.table, kColumns, inputs.data(), how_many, next, y.data(),
                          128);
     }
-    return thread_seconds() - start;
-  };
-  double seconds = 0, one_seconds = 0;
-  for (auto _ : state) {
-    one_seconds += time(1);
-    const double elapsed = time(count);
-    seconds += elapsed;
-    state.SetIterationTime(elapsed);
-  }
-  state.counters["times_one"] = benchmark::Counter(seconds / one_seconds, benchmark::Counter::kAvgThreads);
+  });
 }
 
 void gemv_q4_0(benchmark::State& state, Target target, bool from_memory) {

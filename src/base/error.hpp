@@ -21,6 +21,7 @@ enum class ErrorCode {
   network,
   numeric,    // NaN or infinity where a number was due
   cancelled,  // the user or the caller stopped it
+  busy,       // too many ask at once; later there may be room
 };
 
 class Error : public std::runtime_error {

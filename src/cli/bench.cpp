@@ -13,6 +13,7 @@
 #include "cli/parser/values.hpp"
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
+#include "cli/speculate_flag.hpp"
 #include "cli/standard_io.hpp"
 #include "measure/benchmark.hpp"
 #include "store/model_store.hpp"
@@ -25,6 +26,7 @@ struct Options {
   bool peak = false, json = false, restart = false, gap = false;
   uint32_t sequences = 0;  // that decode together; 0: the usual figures
   PrefillFlags prefill;
+  SpeculateFlag speculate;
   measure::BenchmarkOptions bench;
   SimulateFlags simulate;
 };
@@ -171,6 +173,11 @@ void run(Options& options, const CLI::App& command) {
   if (options.sequences > 0)
     return bench_sequences(resolve_model(options.model), options.sequences, options.bench, options.json);
   if (options.restart) return bench_restart(resolve_model(options.model), options.bench, options.json);
+  options.bench.speculation = options.speculate.kind;
+  share_threads(options.speculate, options.bench.engine);
+  options.bench.make_draft = [&options](const llm::Model& model, const engine::Options& engine) {
+    return make_draft(options.speculate, model, engine);
+  };
   if (!options.question.empty()) {
     if (options.bench.speculation == llm::Speculation::none)
       fail(ErrorCode::invalid_argument, "bench: --question is for --speculate: name one");
@@ -219,7 +226,7 @@ void add_bench(CLI::App& program) {
   command->add_option(
       "--against", options->bench.against,
       "a peer's command, run in turn with cairn; it prints JSON with prefill_tok_s and decode_tok_s");
-  add_speculate_flag(*command, options->bench.speculation);
+  add_speculate_flag(*command, options->speculate);
   command
       ->add_option(
           "--question", options->question,
@@ -238,6 +245,7 @@ void add_bench(CLI::App& program) {
   command->add_flag("--json", options->json, "print JSON");
   command->footer(
       "Example: cairn bench smollm2-135m --prompt 512 --generate 64 --threads 2\n"
+      "Example: cairn bench large.gguf --speculate draft:small.gguf --question edit.txt --generate 160\n"
       "Example: cairn bench --simulate snapdragon-8gen3 --shape qwen1.5-1.8b --prompt 1024");
   command->callback([options, command] { run(*options, *command); });
 }

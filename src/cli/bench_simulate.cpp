@@ -7,7 +7,7 @@
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
-#include "offload/simulated_prefill.hpp"
+#include "measure/simulate.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -24,8 +24,8 @@ std::vector<Policy> policies(const SimulateFlags& flags, Stage stage) {
   return parsed;
 }
 
-nlohmann::ordered_json to_json(const offload::SimulateOptions& options,
-                               const offload::SimulateResult& result) {
+nlohmann::ordered_json to_json(const measure::SimulateOptions& options,
+                               const measure::SimulateResult& result) {
   const offload::Timeline& timeline = result.run.timeline;
   return {{"device", options.device},
           {"shape", options.shape},
@@ -93,7 +93,7 @@ void add_simulate_flags(CLI::App& command, SimulateFlags& flags) {
 }
 
 void run_simulation(const SimulateFlags& flags) {
-  offload::SimulateOptions options{.device = flags.device,
+  measure::SimulateOptions options{.device = flags.device,
                                    .shape = flags.shape,
                                    .prompt = flags.prompt,
                                    .chunk = flags.chunk,
@@ -109,7 +109,7 @@ void run_simulation(const SimulateFlags& flags) {
   std::vector<offload::Timeline> timelines;
   for (Policy policy : wanted) {
     options.policy = policy;
-    const offload::SimulateResult result = offload::simulate_prefill(options);
+    const measure::SimulateResult result = measure::simulate_prefill(options);
     json.push_back(to_json(options, result));
     timelines.push_back(result.run.timeline);
     if (flags.json) continue;

@@ -28,6 +28,7 @@
 #include "cli/prefill_flags.hpp"
 #include "cli/resumed_chat.hpp"
 #include "cli/session_flags.hpp"
+#include "cli/speculate_flag.hpp"
 #include "cli/standard_io.hpp"
 #include "cli/terminal.hpp"
 #include "llm/model.hpp"
@@ -102,6 +103,7 @@ struct Flags {
   engine::Options engine;
   PrefillFlags prefill;
   llm::GenerateOptions generate;
+  SpeculateFlag speculate;
 };
 
 bool dumb_terminal() {
@@ -118,6 +120,7 @@ class Chat {
     if (resumed_) messages_ = resumed_->take_up(*chat_);
     if (!flags.system.empty()) chat_->set_system(flags.system);
     flags_.generate.cancelled = interrupted;
+    flags_.generate.speculation = flags_.speculate.kind;
   }
 
   void run() {
@@ -162,10 +165,13 @@ class Chat {
 
   // The conversation goes on with another model. The one before is dropped first: both may not fit.
   void open(const std::shared_ptr<const llm::Model>& model) {
+    share_threads(flags_.speculate, flags_.engine);
+    const auto draft = make_draft(flags_.speculate, *model, flags_.engine);
     const auto messages = chat_ ? chat_->conversation().messages : nlohmann::ordered_json::array();
     chat_.reset();
     session_.reset();
     session_.emplace(model->make_session(make_engine(*model, flags_.engine, flags_.prefill)));
+    if (draft) session_->set_draft(draft);
     if (resumed_) session_->keep_prefixes(prefix_files(*model, session_->engine()));
     warn_of(*model->tokenizer());
     chat_.emplace(*session_, model->chat_template());
@@ -326,6 +332,7 @@ void add_chat(CLI::App& program) {
       ->add_option("--chat-template", flags->template_file, "a Jinja file to use instead of the model's own")
       ->type_name("FILE");
   add_generate_flags(*command, flags->generate);
+  add_speculate_flag(*command, flags->speculate);
   add_engine_flags(*command, flags->engine);
   add_prefill_flags(*command, flags->prefill);
   command

@@ -7,7 +7,7 @@
 #include "base/thread_pool.hpp"
 #include "cli/commands.hpp"
 #include "kernels/kernels.hpp"
-#include "offload/accelerator.hpp"
+#include "offload/registry.hpp"
 
 namespace cairn::cli {
 

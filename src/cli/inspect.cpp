@@ -11,8 +11,8 @@
 #include "cli/session_flags.hpp"
 #include "formats/describe.hpp"
 #include "graph/describe.hpp"
+#include "measure/simulate.hpp"
 #include "offload/describe_graphs.hpp"
-#include "offload/simulated_prefill.hpp"
 #include "stack/curve.hpp"
 #include "store/model_store.hpp"
 
@@ -35,7 +35,7 @@ struct Graphs {
 Graphs plan_graphs(const gguf::File& file, const Options& options) {
   const offload::ModelSizes sizes(graph::load(file));
   const auto& phone = *offload::simulated::find_phone("snapdragon-8gen3");
-  const offload::SimulateOptions defaults;
+  const measure::SimulateOptions defaults;
   Graphs graphs{offload::plan_chunks(options.prompt, options.chunk,
                                      offload::simulated_profile(phone, sizes, defaults.prune)),
                 {}};

@@ -15,6 +15,7 @@
 #include "cli/commands.hpp"
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
+#include "cli/speculate_flag.hpp"
 #include "cli/standard_io.hpp"
 #include "llm/chat.hpp"
 #include "llm/model.hpp"
@@ -30,6 +31,7 @@ struct Flags {
   engine::Options engine;
   PrefillFlags prefill;
   llm::GenerateOptions generate;
+  SpeculateFlag speculate;
 };
 
 // The prompt without the newline that editors and `echo` put at the end.
@@ -56,7 +58,11 @@ void run(Flags& flags, bool prompt_given) {
   llm::ModelOptions model_options;
   if (!flags.template_file.empty()) model_options.chat_template = read_text(flags.template_file);
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
+  flags.generate.speculation = flags.speculate.kind;
+  share_threads(flags.speculate, flags.engine);
+  const auto draft = make_draft(flags.speculate, *model, flags.engine);
   llm::Session session = model->make_session(make_engine(*model, flags.engine, flags.prefill));
+  if (draft) session.set_draft(draft);
   const auto prompt = llm::encode_prompt(*model, flags.prompt, flags.system, flags.raw, flags.sanitize);
 
   if (flags.keep_prefix) session.keep_prefixes(prefix_files(*model, session.engine()));
@@ -111,6 +117,7 @@ void add_run(CLI::App& program) {
       ->add_option("--chat-template", flags->template_file, "a Jinja file to use instead of the model's own")
       ->type_name("FILE");
   add_generate_flags(*command, flags->generate);
+  add_speculate_flag(*command, flags->speculate);
   add_engine_flags(*command, flags->engine);
   add_prefill_flags(*command, flags->prefill);
   command->add_flag(
@@ -123,7 +130,8 @@ void add_run(CLI::App& program) {
   command->footer(
       "A model with a chat template is asked the prompt as a question; one without continues it.\n"
       "Ctrl-C stops and keeps what was written; the exit status is 130 then.\n"
-      "Example: cairn run smollm2-135m 'Why is the sky blue?' -n 64 --temperature 0");
+      "Example: cairn run smollm2-135m 'Why is the sky blue?' -n 64 --temperature 0\n"
+      "Example: cairn run large.gguf -f edit.txt --speculate draft:small.gguf");
   command->callback([flags, prompt] { run(*flags, prompt->count() > 0); });
 }
 

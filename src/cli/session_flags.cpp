@@ -114,16 +114,6 @@ void add_memory_flag(CLI::App& command, engine::Options& options) {
       ->group(kMemory);
 }
 
-void add_speculate_flag(CLI::App& command, llm::Speculation& speculation) {
-  command
-      .add_option(
-          "--speculate", speculation,
-          "guess the next tokens and check them in one step, for the same text sooner: from what followed "
-          "the same words before (lookup), or not at all (none, if not given)")
-      ->transform(
-          one_of<llm::Speculation>({{"none", llm::Speculation::none}, {"lookup", llm::Speculation::lookup}}));
-}
-
 void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
   llm::SamplerOptions& sampler = options.sampler;
   command
@@ -141,7 +131,6 @@ void add_generate_flags(CLI::App& command, llm::GenerateOptions& options) {
       ->type_name("TEXT");
   command.add_flag("--ignore-end,--ignore-eos", options.ignore_end,
                    "go on past the model's end-of-generation tokens");
-  add_speculate_flag(command, options.speculation);
   const auto sampling = [&](const char* names, auto& variable, const char* about) {
     return command.add_option(names, variable, about)->capture_default_str()->group(kSampling);
   };

@@ -32,11 +32,7 @@ std::string kv_name(engine::KvType kv);
 // --memory alone
 void add_memory_flag(CLI::App& command, engine::Options& options);
 
-// --speculate alone
-void add_speculate_flag(CLI::App& command, llm::Speculation& speculation);
-
-// -n --stop --ignore-end --speculate and the sampler's: --temperature --top-k --top-p --min-p
-// --repetition-penalty
+// -n --stop --ignore-end and the sampler's: --temperature --top-k --top-p --min-p --repetition-penalty
 // --frequency-penalty --presence-penalty --penalty-window --logit-bias --seed
 void add_generate_flags(CLI::App& command, llm::GenerateOptions& options);
 

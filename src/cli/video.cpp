@@ -3,30 +3,27 @@
 #include <string>
 
 #include "base/error.hpp"
-#include "base/own_library.hpp"
+#include "base/plugin.hpp"
 #include "cli/commands.hpp"
-#include "cli/video/entry.hpp"
 #include "cli/video/flags/flags.hpp"
 
 namespace cairn::cli {
 namespace {
 
-constexpr const char* kLibrary = "libcairn_video.so";
-
-VideoEntry open_library() {
-  const std::string path = find_own_library(kLibrary);
+const VideoPlugin& open_library() {
+  const std::string path = find_own_library(VideoPlugin::kLibrary);
   if (path.empty()) {
     fail(ErrorCode::not_found,
          "{} is not there: cairn was built without video (it needs libavformat-dev, libavcodec-dev and "
          "libswscale-dev), or CAIRN_LIB should name its folder",
-         kLibrary);
+         VideoPlugin::kLibrary);
   }
-  return reinterpret_cast<VideoEntry>(open_own_library(path, kVideoEntryName));
+  return open_plugin<VideoPlugin>(path);
 }
 
 void run(int argc, const char* const* argv) {
   std::array<char, 4096> message{};
-  const int status = open_library()(argc, argv, message.data(), message.size());
+  const int status = open_library().run(argc, argv, message.data(), message.size());
   if (status == 0) return;
   if (status < 0) fail(ErrorCode::io, "{}", message.data());
   throw Error(static_cast<ErrorCode>(status), message.data());

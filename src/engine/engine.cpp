@@ -37,6 +37,10 @@ void Engine::append_block(Sequence&, std::span<const std::byte>) {
   fail(ErrorCode::unsupported, "this engine's sequences are not taken up from blocks");
 }
 
+void Engine::draft(std::span<const Slice>, double, const Cancelled&) {
+  fail(ErrorCode::unsupported, "this model is no stack: only a stack has fewer bits to draft with");
+}
+
 void Engine::set_memory(uint64_t) {
   fail(ErrorCode::unsupported,
        "the memory of this model is fixed: only a stack's weights grow and shrink (see `cairn stack`)");

@@ -16,7 +16,7 @@
 namespace cairn::engine {
 
 enum class Precision : uint8_t { standard, f32 };  // standard: int8 activations; f32: all products in float
-enum class KvType : uint8_t { f16, i8, q4 };  // docs/engine.md
+enum class KvType : uint8_t { f16, i8, q4 };       // docs/engine.md
 
 // Sees the inputs of a layer's linear products: rows [tokens][width] of `slot`, for calibration.
 using InputObserver =
@@ -85,6 +85,9 @@ struct Slice {
   std::span<const int32_t> tokens;  // 1 … Engine::chunk()
   Logits wanted = Logits::none;
   float* logits = nullptr;  // none: ignored; last: [vocabulary]; all: [tokens, vocabulary]
+  // More than 0: those of the vocabulary's first so many tokens are enough; what becomes of the others is
+  // left open. For drafts, which the head costs much beside all else.
+  uint32_t enough = 0;
 };
 
 using Cancelled = std::function<bool()>;
@@ -109,6 +112,11 @@ class Engine {
   // throws, every sequence is as long as it was.
   virtual void step(std::span<const Slice> slices, const Cancelled& cancelled = {}) = 0;
   void step(const Slice& slice, const Cancelled& cancelled = {}) { step({&slice, 1}, cancelled); }
+  // A stack guesses: step() with fewer of its bits, those that the file's first so many bits a weight hold
+  // and that are in memory. What the tokens leave in the sequences is as rough as their logits: whoever wants
+  // to keep them truncates to what was there before and steps over them again. Slices of at most rows()
+  // tokens. Errors: unsupported (the model is no stack), as step().
+  virtual void draft(std::span<const Slice> slices, double bits, const Cancelled& cancelled = {});
   // Takes the pages for so many more tokens, so that step() finds them; who cannot get them is told alone.
   // Error out_of_memory (the system has none, or the budget leaves no room for them).
   virtual void reserve(Sequence& sequence, uint32_t tokens) = 0;

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/half.hpp"
+
 namespace cairn {
 namespace {
 
@@ -17,23 +19,6 @@ constexpr double kRms6 = 18.48;         // 0 … 63 minus 32
 constexpr double kRms8 = 73.6;          // -127 … 127
 constexpr double kCentred2 = 1.118;     // 0 … 3 minus 1.5
 constexpr double kRmsNonlinear = 67.4;  // IQ4_NL's table
-
-uint16_t to_half(float x) {
-  const auto bits = std::bit_cast<uint32_t>(x);
-  const auto sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
-  const float magnitude = std::fabs(x);
-  if (magnitude < 0x1p-14f) return static_cast<uint16_t>(sign | std::lrint(magnitude * 0x1p24f));
-  uint32_t m = bits & 0x7fffffff;
-  m += 0xfff + (m >> 13 & 1);  // to nearest, ties to even
-  return static_cast<uint16_t>(sign | ((m >> 13) - (112 << 10)));
-}
-
-float from_half(uint16_t half) {
-  const float sign = half & 0x8000 ? -1.F : 1.F;
-  const uint32_t m = half & 0x7fff;
-  if (m < 0x400) return sign * static_cast<float>(m) * 0x1p-24f;
-  return sign * std::bit_cast<float>((m + (112 << 10)) << 13);
-}
 
 uint16_t load16(const std::byte* at) {
   uint16_t value;
@@ -131,7 +116,7 @@ void set_block_scales(Encoding encoding, std::byte* block) {
 
 }  // namespace
 
-RandomBlocks::RandomBlocks(uint64_t seed) : state_(seed) {
+RandomBlocks::RandomBlocks(uint64_t seed) : random_(seed) {
   for (size_t i = 0; i < f32_.size(); ++i) {
     f32_[i] = normal(0, kRms);
     f16_[i] = to_half(f32_[i]);
@@ -139,17 +124,9 @@ RandomBlocks::RandomBlocks(uint64_t seed) : state_(seed) {
   }
 }
 
-// SplitMix64 (Steele, Lea, Flood 2014).
-uint64_t RandomBlocks::next() {
-  uint64_t z = state_ += 0x9e3779b97f4a7c15;
-  z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
-  z = (z ^ z >> 27) * 0x94d049bb133111eb;
-  return z ^ z >> 31;
-}
-
 float RandomBlocks::normal(double mean, double deviation) {
   double sum = -6;
-  for (int i = 0; i < 12; ++i) sum += static_cast<double>(next() >> 11) * 0x1p-53;
+  for (int i = 0; i < 12; ++i) sum += random_.uniform();
   return static_cast<float>(mean + deviation * sum);
 }
 
@@ -158,7 +135,7 @@ void RandomBlocks::fill_from_table(const std::array<T, 4096>& table, std::span<s
   uint64_t random = 0;
   for (size_t at = 0, left = 0; at < out.size(); at += sizeof(T), random >>= 12, --left) {
     if (left == 0) {
-      random = next();
+      random = random_.next();
       left = 5;
     }
     std::memcpy(out.data() + at, &table[random & 4095], sizeof(T));
@@ -170,7 +147,7 @@ void RandomBlocks::fill(Encoding encoding, std::span<std::byte> out) {
   if (encoding == Encoding::f16) return fill_from_table(f16_, out);
   if (encoding == Encoding::bf16) return fill_from_table(bf16_, out);
   for (size_t at = 0; at < out.size(); at += 8) {
-    const uint64_t random = next();
+    const uint64_t random = random_.next();
     std::memcpy(out.data() + at, &random, std::min<size_t>(8, out.size() - at));
   }
   const size_t block_bytes = info(encoding).block_bytes;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/random.hpp"
 #include "formats/encoding.hpp"
 
 namespace cairn {
@@ -23,11 +24,10 @@ class RandomBlocks {
   float normal(double mean, double deviation);
 
  private:
-  uint64_t next();
   template <class T>
   void fill_from_table(const std::array<T, 4096>& table, std::span<std::byte> out);
 
-  uint64_t state_;
+  SplitMix64 random_;
   // Normally distributed values from which unblocked encodings draw.
   std::array<float, 4096> f32_;
   std::array<uint16_t, 4096> f16_, bf16_;

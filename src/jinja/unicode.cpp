@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "base/utf8.hpp"
+
 namespace cairn::jinja::unicode {
 namespace {
 
@@ -42,24 +44,9 @@ bool is_cased(char32_t c) {
 
 }  // namespace
 
-bool is_valid(std::string_view bytes) {
-  for (size_t i = 0; i < bytes.size();) {
-    UChar32 c;
-    U8_NEXT(bytes.data(), i, bytes.size(), c);
-    if (c < 0) return false;
-  }
-  return true;
-}
-
 std::string sanitize(std::string_view bytes) {
-  if (is_valid(bytes)) return std::string(bytes);
-  std::string out;
-  for (size_t i = 0; i < bytes.size();) {
-    UChar32 c;
-    U8_NEXT(bytes.data(), i, bytes.size(), c);
-    append(out, c < 0 ? U'\uFFFD' : static_cast<char32_t>(c));
-  }
-  return out;
+  std::string buffer;
+  return std::string(valid_utf8(bytes, buffer));
 }
 
 char32_t next(std::string_view text, size_t& position) {

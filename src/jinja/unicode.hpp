@@ -8,7 +8,6 @@
 // byte offsets, lengths and indices count code points as Python does.
 namespace cairn::jinja::unicode {
 
-bool is_valid(std::string_view bytes);
 std::string sanitize(std::string_view bytes);  // ill-formed sequences become U+FFFD
 
 char32_t next(std::string_view text, size_t& position);      // reads a code point and steps over it

@@ -3,9 +3,9 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 #include "llm/model.hpp"
 #include "llm/sanitize.hpp"
-#include "text/utf8.hpp"
 
 namespace cairn::llm {
 namespace {
@@ -20,7 +20,7 @@ bool has_role(const Json& message, const char* role) {
 
 Json message(std::string_view role, std::string_view content) {
   std::string buffer;
-  return {{"role", std::string(role)}, {"content", std::string(text::valid_utf8(content, buffer))}};
+  return {{"role", std::string(role)}, {"content", std::string(valid_utf8(content, buffer))}};
 }
 
 Rendered render(const text::ChatTemplate& chat_template, const text::Tokenizer& tokenizer,

@@ -3,18 +3,6 @@
 #include <algorithm>
 
 namespace cairn::llm {
-namespace {
-
-// Of new evidence in an average: about the last 16 guesses and 8 steps count.
-constexpr double kGuess = 1.0 / 16, kStep = 1.0 / 8;
-constexpr uint32_t kLongestPause = 256;
-constexpr double kWorthwhile = 1.02;
-
-void blend(double& average, double value, double share) {
-  average += share * (value - average);
-}
-
-}  // namespace
 
 uint64_t Lookup::key(size_t end, size_t n) const {
   uint64_t hash = n;  // 21 bits a token: those of today's vocabularies, and a guess may be wrong
@@ -29,67 +17,56 @@ void Lookup::push(Token token) {
   tokens_.push_back(token);
 }
 
-std::span<const Token> Lookup::guess(size_t most) const {
+Lookup::Found Lookup::guess(size_t most) const {
+  const size_t end = tokens_.size();
   for (size_t n = kLongest; n >= kShortest; --n) {
-    if (tokens_.size() < n) continue;
-    const auto found = follower_[n].find(key(tokens_.size(), n));
+    if (end < n) continue;
+    const auto found = follower_[n].find(key(end, n));
     if (found == follower_[n].end()) continue;
-    const size_t count = std::min<size_t>(most, tokens_.size() - found->second);
-    return std::span(tokens_).subspan(found->second, count);
+    const size_t at = found->second;
+    size_t match = n;
+    while (match < kLongestMatch && match < at && tokens_[at - match - 1] == tokens_[end - match - 1])
+      ++match;
+    return {std::span(tokens_).subspan(at, std::min(most, end - at)), match};
   }
   return {};
 }
 
-double DraftDepth::gain(size_t depth) const {
-  double tokens = 1, chance = 1;
-  for (size_t i = 0; i < depth; ++i) tokens += chance *= right_;
-  return tokens / (1 + more_ * static_cast<double>(depth));
-}
-
-size_t DraftDepth::next(size_t most) {
-  if (rest_ > 0) {
-    --rest_;
-    return 0;
-  }
-  if (single_ == 0) return 0;  // a step without a guess comes first
-  size_t best = 0;
-  for (size_t depth = 1; depth <= most; ++depth) {
-    if (gain(depth) > std::max(kWorthwhile, gain(best))) best = depth;
-  }
-  if (best == 0 && most > 0) {
-    rest_ = pause_;
-    pause_ = std::min(2 * pause_, kLongestPause);
-    right_ = std::max(right_, more_ + 0.1);  // so that a short one is tried then
-  }
-  return best;
-}
-
-void DraftDepth::learn(size_t guessed, size_t accepted, double seconds) {
-  if (guessed == 0) {
-    if (single_ == 0) single_ = seconds;
-    return blend(single_, seconds, kStep);
-  }
-  if (accepted == guessed) pause_ = 16;
-  for (size_t i = 0; i < accepted; ++i) blend(right_, 1, kGuess);
-  if (accepted < guessed) blend(right_, 0, kGuess);
-  const double beyond = std::max(0.0, seconds / single_ - 1);
-  blend(more_, beyond / static_cast<double>(guessed), kStep);
-}
-
 Guesses::Guesses(Speculation kind, std::span<const Token> prompt) : kind_(kind) {
+  // The longer the match, the likelier the guess.
+  for (size_t match = 0; match < matches_.size(); ++match)
+    matches_[match] = Chance(match <= 2 ? 0.5 : match == 3 ? 0.6 : match < 6 ? 0.75 : 0.85, 2);
   for (const Token token : prompt) push(token);
 }
 
 void Guesses::push(Token token) {
-  if (kind_ == Speculation::lookup) lookup_.push(token);
+  if (kind_ == Speculation::lookup || kind_ == Speculation::automatic) lookup_.push(token);
 }
 
-void Guesses::append(std::vector<Token>& tokens, size_t most) {
-  if (kind_ == Speculation::none || most <= tokens.size()) return;
-  const std::span<const Token> found = lookup_.guess(most - tokens.size());
-  if (found.empty()) return;
-  const std::span<const Token> chosen = found.first(depth_.next(found.size()));
-  tokens.insert(tokens.end(), chosen.begin(), chosen.end());
+void Guesses::learn(size_t checked, size_t accepted) {
+  const bool all_right = checked > 0 && accepted == checked;
+  const auto learn = [&](Chance* chance, bool right) {
+    if (chance == nullptr) return;
+    if (trial_ && right) chance->doubt();
+    chance->learn(right);
+  };
+  for (size_t i = 0; i < checked && i <= accepted; ++i) {
+    learn(chances_[i], i < accepted);
+    for (Chance* chance : of_draft_) learn(chance, i < accepted);
+  }
+  // A trial that was right is soon repeated, unless all are right and rows cost too much.
+  const bool hopeful = all_right && chances_.front()->value() < kSure;
+  if (hopeful || (all_right && !trial_)) pause_ = kFirstPause;
+  if (trial_ && hopeful) idle_ = pause_;
+  if (trial_ && !hopeful) pause_ = std::min(2 * pause_, kLongestPause);
+  drop();
+}
+
+void Guesses::drop() {
+  tokens_.clear();
+  chances_.clear();
+  of_draft_ = {};
+  trial_ = false;
 }
 
 }  // namespace cairn::llm

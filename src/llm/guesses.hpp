@@ -1,11 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
+#include <memory>
 #include <span>
-#include <string_view>
 #include <unordered_map>
 #include <vector>
 
+#include "engine/engine.hpp"
 #include "text/tokenizer.hpp"
 
 namespace cairn::llm {
@@ -18,16 +20,46 @@ using text::Token;
 // 2211.17192).
 enum class Speculation : uint8_t {
   none,
-  lookup,  // what followed the same tokens earlier in the text
+  lookup,     // what followed the same tokens earlier in the text
+  draft,      // a small model's most likely tokens
+  self,       // a stack's own, computed with fewer of its bits
+  automatic,  // lookup where it finds something, else the draft or the stack where there is one
+};
+
+// A share that is being counted: of the last `memory` events or so, after some that are supposed.
+class Chance {
+ public:
+  explicit Chance(double supposed = 0.5, double weight = 3) : right_(supposed * weight), all_(weight) {}
+  double value() const { return right_ / all_; }
+  void learn(bool right) {
+    constexpr double kKept = 1 - 1.0 / 32;
+    right_ = right_ * kKept + (right ? 1 : 0);
+    all_ = all_ * kKept + 1;
+  }
+  // What was counted so far says little about what comes.
+  void doubt() {
+    if (all_ <= kDoubted) return;
+    right_ *= kDoubted / all_;
+    all_ = kDoubted;
+  }
+
+ private:
+  static constexpr double kDoubted = 3;
+  double right_, all_;
 };
 
 // Guesses what follows a text from the text itself: what followed its last three tokens, else its last two,
 // when they stood there before (prompt lookup decoding; Saxena 2023).
 class Lookup {
  public:
+  struct Found {
+    std::span<const Token> tokens{};  // valid until the next push
+    size_t match = 0;                 // so many tokens before them are those that the text ends with
+  };
+  static constexpr size_t kLongestMatch = 12;
+
   void push(Token token);
-  // At most so many tokens; valid until the next push.
-  std::span<const Token> guess(size_t most) const;
+  Found guess(size_t most) const;  // at most so many tokens
 
  private:
   static constexpr size_t kLongest = 3, kShortest = 2;
@@ -37,38 +69,46 @@ class Lookup {
   std::unordered_map<uint64_t, uint32_t> follower_[kLongest + 1];  // by n: where the last one's follower is
 };
 
-// How many tokens to guess: as many as make the most tokens a second, by what was accepted and by what steps
-// of one and of several tokens took; none for a while where guessing loses.
-class DraftDepth {
- public:
-  // For the next step: 0 … most guesses.
-  size_t next(size_t most);
-  // A step of 1 + guessed tokens took so long, and so many guesses were right.
-  void learn(size_t guessed, size_t accepted, double seconds);
-
- private:
-  double gain(size_t depth) const;  // over no guess: tokens a second
-
-  double right_ = 0.6;   // share of guesses, each after right ones
-  double single_ = 0;    // seconds of a step of one token; 0: not known
-  double more_ = 0.15;   // what each token beyond the first adds, of `single_`
-  uint32_t rest_ = 0;    // steps without a guess from now on
-  uint32_t pause_ = 16;  // the next rest; longer each time in a row that guessing loses
+// What a small model has read of a text; null: nothing yet.
+struct DraftText {
+  std::unique_ptr<engine::Sequence> sequence{};
+  std::vector<Token> read{};
 };
 
-// Both together, for one answer.
+// What one text has for guessing, and what came of its guesses. A Speculator fills it.
 class Guesses {
  public:
   Guesses(Speculation kind, std::span<const Token> prompt);
-  // Puts guesses behind tokens.back(), the text's last; up to `most` tokens with those that are there.
-  void append(std::vector<Token>& tokens, size_t most);
+  Speculation kind() const noexcept { return kind_; }
   void push(Token token);  // the text goes on
-  void learn(size_t guessed, size_t accepted, double seconds) { depth_.learn(guessed, accepted, seconds); }
+
+  const std::vector<Token>& tokens() const noexcept { return tokens_; }  // of the next step
+  // A step has checked so many of them, and so many were right.
+  void learn(size_t checked, size_t accepted);
+
+  // What a small model has read of the text, to be lent from one answer to the next.
+  DraftText& draft_text() noexcept { return draft_text_; }
 
  private:
+  friend class Speculator;
+  void drop();  // the guesses
+  static constexpr uint32_t kFirstPause = 16, kLongestPause = 256;
+  static constexpr double kSure = 0.75;
+
   Speculation kind_;
   Lookup lookup_;
-  DraftDepth depth_;
+  std::array<Chance, Lookup::kLongestMatch + 1> matches_;  // by the length of the match
+  DraftText draft_text_{};
+  bool broken_ = false;         // the draft has failed: this text goes on without it
+  std::vector<Chance> drafts_;  // by the speculator's drafts: that a token of theirs is right
+
+  // The guesses of the step that comes.
+  std::vector<Token> tokens_;
+  std::vector<Chance*> chances_;       // of each: what learns whether it is right, and …
+  std::array<Chance*, 2> of_draft_{};  // … of a draft's: those that learn it of all, here and anywhere
+  bool trial_ = false;                 // made although it seems to lose
+  uint32_t idle_ = 0;                  // steps without a guess, though there was one to make
+  uint32_t pause_ = kFirstPause;       // … after so many one is tried; longer each time that it fails
 };
 
 }  // namespace cairn::llm

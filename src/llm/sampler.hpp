@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "llm/random.hpp"
+#include "base/random.hpp"
 #include "text/tokenizer.hpp"
 
 namespace cairn::llm {

@@ -27,12 +27,14 @@ Scheduler::Scheduler(std::shared_ptr<engine::Engine> engine, std::shared_ptr<con
       tokenizer_(std::move(tokenizer)),
       options_(std::move(options)),
       sampled_(std::min<size_t>(engine_->model().parameters.vocabulary, tokenizer_->vocabulary())),
+      speculator_(engine_, sampled_),
       kept_(options_.kept_bytes) {
   if (options_.sequences == 0 || options_.queue == 0 || options_.beside == 0) {
     fail(ErrorCode::invalid_argument,
          "a scheduler needs sequences ({}), room in its queue ({}) and tokens beside others ({})",
          options_.sequences, options_.queue, options_.beside);
   }
+  speculator_.set_draft(options_.draft);
   worker_ = std::thread([this] { work(); });
 }
 
@@ -53,11 +55,12 @@ Scheduler::Ticket Scheduler::submit(Request request) {
     request.prompt.push_back(*bos);
   }
   check_prompt(*engine_, request.prompt);
+  speculator_.check(request.options.speculation);
   auto job = std::make_shared<Job>(std::move(request), *tokenizer_, sampled_);
   {
     const std::lock_guard lock(mutex_);
     if (waiting_.size() >= options_.queue) {
-      fail(ErrorCode::out_of_memory, "{} requests wait already, beside {} that are answered: ask again later",
+      fail(ErrorCode::busy, "{} requests wait already, beside {} that are answered: ask again later",
            waiting_.size(), status_.running);
     }
     const auto before = std::find_if(waiting_.begin(), waiting_.end(), [&](const auto& other) {
@@ -87,6 +90,7 @@ void Scheduler::work() {
     ++turn_;
     drop_cancelled();
     admit();
+    guess();
     const std::vector<Part> parts = plan();
     if (!parts.empty()) step(parts);
     save_one();
@@ -180,6 +184,7 @@ void Scheduler::end(Job& job, FinishReason reason) {
     return fail_with(job, std::current_exception());
   }
   if (job.sequence) {
+    if (job.right < job.sequence->length()) job.sequence->truncate(job.right);  // guesses
     const auto read = std::span<const Token>(job.history).first(job.sequence->length());
     kept_.keep(read, std::move(job.sequence));
   }
@@ -196,6 +201,7 @@ void Scheduler::fail_with(Job& job, std::exception_ptr error) {
 void Scheduler::settle(Job& job) {
   job.ended = true;
   job.sequence.reset();
+  job.guesses.draft_text() = {};
   job.logits = {};
   const auto at =
       std::find_if(running_.begin(), running_.end(), [&](const auto& one) { return one.get() == &job; });

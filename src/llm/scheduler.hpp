@@ -24,6 +24,9 @@ struct SchedulerOptions {
   uint64_t kv_bytes = 0;  // most bytes of pages, kept prefixes among them; 0: the engine's
   uint64_t kept_bytes = uint64_t{256} << 20;  // … of kept prefixes; 0 keeps none
   std::shared_ptr<PrefixFiles> files{};       // … on disk; null: none
+  // For Speculation::draft and automatic: a model of the same vocabulary (check_draft). kv_bytes are without
+  // its pages. Null: none.
+  std::shared_ptr<engine::Engine> draft{};
 };
 
 struct Request {
@@ -38,6 +41,7 @@ struct SchedulerStatus {
   uint32_t waiting = 0, running = 0;
   uint64_t slices = 0;                            // that steps took
   uint64_t tokens = 0;                            // generated
+  uint64_t guessed = 0, accepted = 0;             // as Statistics has them
   uint64_t prompt_tokens = 0, cached_tokens = 0;  // of requests that were begun; of them not read again
 };
 
@@ -71,7 +75,7 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // From any thread, callbacks too. Errors: out_of_memory (the queue is full), and at once those of
+  // From any thread, callbacks too. Errors: busy (the queue is full), and at once those of
   // invalid_argument that Session::generate has.
   Ticket submit(Request request);
   SchedulerStatus status() const;
@@ -80,7 +84,7 @@ class Scheduler {
   using Jobs = std::list<std::shared_ptr<Job>>;
   struct Part {  // of a step
     std::shared_ptr<Job> job;
-    uint32_t tokens;
+    uint32_t tokens;  // with guesses, where it decodes
   };
 
   void work();
@@ -88,6 +92,7 @@ class Scheduler {
   void begin(Job& job);
   void drop_cancelled();
   void drop_cancelled_waiting();
+  void guess();
   std::vector<Part> plan();
   bool room(Job& job, uint32_t tokens);
   void wait_again(Job& job);
@@ -95,7 +100,8 @@ class Scheduler {
   void step_alone(const std::vector<Part>& parts);
   engine::Slice slice(const Part& part);
   void advance(const Part& part);
-  void take_token(Job& job);
+  void take_tokens(Job& job);
+  bool take_token(Job& job, std::span<float> logits);
   void piece_read(Job& job, uint32_t tokens);
   void save_one();
   void end(Job& job, FinishReason reason);
@@ -114,6 +120,7 @@ class Scheduler {
   SchedulerStatus status_;
 
   Jobs running_;  // the worker's own from here on
+  Speculator speculator_;
   PrefixCache kept_;
   struct Unsaved {
     std::vector<Token> tokens;

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <exception>
 #include <future>
+#include <limits>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -20,7 +21,8 @@ struct Scheduler::Job {
       : request(std::move(taken)),
         sampler(request.options.sampler, sampled),
         answer(tokenizer, request.options.stop, request.token, result),
-        history(request.prompt) {}
+        history(request.prompt),
+        guesses(request.options.speculation, request.prompt) {}
 
   uint32_t prompt() const { return static_cast<uint32_t>(request.prompt.size()); }
   // Its prompt is read; the last of `history` is still to be.
@@ -33,7 +35,11 @@ struct Scheduler::Job {
   Answer answer;
   std::vector<Token> history;  // prompt and answer
   std::unique_ptr<engine::Sequence> sequence;
-  std::vector<float> logits;     // [vocabulary], of the last position
+  // Tokens of `sequence` that are those of `history`: guesses behind them may not be.
+  uint32_t right = std::numeric_limits<uint32_t>::max();
+  Guesses guesses;
+  std::vector<Token> coming;     // of its next step, where it decodes: the last token, and guesses
+  std::vector<float> logits;     // [vocabulary], of the last position; of all that are coming
   uint64_t served = 0;           // the last turn that read a piece of the prompt
   std::exception_ptr no_room{};  // why it waits for pages; null: it does not
   Stopwatch since_taken, since_begun, since_first;

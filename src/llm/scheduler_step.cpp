@@ -7,6 +7,32 @@
 
 namespace cairn::llm {
 
+// What everybody who decodes reads next: his last token, and guesses where rows are left for them.
+void Scheduler::guess() {
+  std::vector<Speculator::Text> texts;
+  size_t decoding = 0;
+  for (const auto& job : running_) {
+    if (!job->decodes()) continue;
+    ++decoding;
+    if (job->guesses.kind() == Speculation::none) continue;
+    const size_t room = engine_->context() - job->sequence->length(),
+                 left = job->request.options.max_tokens - job->result.tokens.size();
+    texts.push_back({&job->guesses, job->history, job->sequence.get(), std::min(room, left) - 1});
+  }
+  if (!texts.empty()) {
+    speculator_.guess(texts, decoding, options_.beside, [this] {
+      drop_cancelled_waiting();
+      const std::lock_guard lock(mutex_);
+      return stopping_;
+    });
+  }
+  for (const auto& job : running_) {
+    if (!job->decodes()) continue;
+    job->coming.assign(1, job->history.back());
+    job->coming.insert(job->coming.end(), job->guesses.tokens().begin(), job->guesses.tokens().end());
+  }
+}
+
 // A token of everybody who decodes, and pieces of prompts as long as there are tokens left for them: of
 // greater priority first, then whose turn was longest ago.
 std::vector<Scheduler::Part> Scheduler::plan() {
@@ -15,8 +41,12 @@ std::vector<Scheduler::Part> Scheduler::plan() {
   for (const auto& job : running_) {
     if (!job->decodes()) {
       prompts.push_back(job);
-    } else if (room(*job, 1)) {
-      parts.push_back({job, 1});
+    } else {
+      // Guesses are worth no page that is not there.
+      if (job->coming.size() > 1 && !room(*job, static_cast<uint32_t>(job->coming.size())))
+        job->coming.resize(1);
+      const auto tokens = static_cast<uint32_t>(job->coming.size());
+      if (tokens > 1 || room(*job, 1)) parts.push_back({job, tokens});
     }
   }
   std::stable_sort(prompts.begin(), prompts.end(), [](const auto& a, const auto& b) {
@@ -87,6 +117,11 @@ bool Scheduler::room(Job& job, uint32_t tokens) {
 
 engine::Slice Scheduler::slice(const Part& part) {
   Job& job = *part.job;
+  if (job.decodes()) {
+    const size_t vocabulary = engine_->model().parameters.vocabulary;
+    job.logits.resize(std::max(job.logits.size(), part.tokens * vocabulary));
+    return {job.sequence.get(), job.coming, engine::Logits::all, job.logits.data()};
+  }
   const uint32_t done = job.sequence->length();
   const auto tokens = std::span<const Token>(job.history).subspan(done, part.tokens);
   const bool last = done + part.tokens >= job.prompt() && job.request.options.max_tokens > 0;
@@ -96,6 +131,9 @@ engine::Slice Scheduler::slice(const Part& part) {
 void Scheduler::step(const std::vector<Part>& parts) {
   std::vector<engine::Slice> slices;
   for (const Part& part : parts) slices.push_back(slice(part));
+  const bool decodes =
+      std::all_of(parts.begin(), parts.end(), [](const Part& part) { return part.job->decodes(); });
+  const Stopwatch watch;
   try {
     engine_->step(slices, [&] {
       drop_cancelled_waiting();
@@ -112,6 +150,11 @@ void Scheduler::step(const std::vector<Part>& parts) {
     return step_alone(parts);
   } catch (...) {
     return step_alone(parts);
+  }
+  if (decodes) {
+    size_t rows = 0;
+    for (const Part& part : parts) rows += part.tokens;
+    speculator_.learn(rows, watch.seconds());
   }
   for (const Part& part : parts) advance(part);
 }
@@ -141,18 +184,14 @@ void Scheduler::advance(const Part& part) {
     ++status_.slices;
   }
   try {
-    if (!job.result.tokens.empty()) {
-      ++statistics.decode_tokens;
-      ++statistics.decode_steps;
-      return take_token(job);
-    }
+    if (!job.result.tokens.empty()) return take_tokens(job);
     statistics.prefill_tokens += part.tokens;
     statistics.prefill_seconds = job.since_begun.seconds();
     piece_read(job, part.tokens);
     if (options.progress) options.progress(job.sequence->length(), job.prompt());
     if (job.sequence->length() < job.prompt()) return;
     if (options.max_tokens == 0) return end(job, FinishReason::length);
-    take_token(job);
+    take_token(job, job.logits);
   } catch (...) {
     fail_with(job, std::current_exception());
   }
@@ -168,27 +207,59 @@ void Scheduler::piece_read(Job& job, uint32_t tokens) {
   if (length == job.prompt() && end > 0) kept_.keep(job.request.prompt, job.sequence->fork());
 }
 
-void Scheduler::take_token(Job& job) {
-  if (const auto bad = find_non_finite(job.logits)) {
-    fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad,
-         job.sequence->length() - 1, job.logits[*bad]);
+// A guess is right where the sampler takes it; what was read behind a wrong one goes.
+void Scheduler::take_tokens(Job& job) {
+  const size_t vocabulary = engine_->model().parameters.vocabulary, rows = job.coming.size();
+  const auto before = static_cast<uint32_t>(job.sequence->length() - rows);
+  Statistics& statistics = job.result.statistics;
+  ++statistics.decode_steps;
+  statistics.guessed_tokens += static_cast<uint32_t>(rows - 1);
+  size_t row = 0;
+  for (;; ++row) {
+    job.right = before + static_cast<uint32_t>(row) + 1;
+    ++statistics.decode_tokens;
+    if (row > 0) ++statistics.accepted_tokens;
+    if (!take_token(job, std::span(job.logits).subspan(row * vocabulary, vocabulary))) return;
+    if (row + 1 == rows || job.coming[row + 1] != job.history.back()) break;
+    if (job.cancelled) return end(job, FinishReason::cancelled);
   }
-  const Token token = job.sampler.sample(std::span(job.logits).first(sampled_), job.history);
+  {
+    const std::lock_guard lock(mutex_);
+    status_.guessed += rows - 1;
+    status_.accepted += row;
+  }
+  job.guesses.learn(rows - 1, row);
+  if (job.right < job.sequence->length()) job.sequence->truncate(job.right);
+}
+
+// False: it was the last one.
+bool Scheduler::take_token(Job& job, std::span<float> logits) {
+  const uint32_t read = std::min(job.right, job.sequence->length());
+  if (const auto bad = find_non_finite(logits)) {
+    fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad, read - 1, logits[*bad]);
+  }
+  const Token token = job.sampler.sample(logits.first(sampled_), job.history);
   Result& result = job.result;
   if (result.tokens.empty()) {
     result.statistics.first_token_seconds = job.since_taken.seconds();
     job.since_first.restart();
   }
   const GenerateOptions& options = job.request.options;
-  if (!options.ignore_end && tokenizer_->is_end(token)) return end(job, FinishReason::stop);
+  if (!options.ignore_end && tokenizer_->is_end(token)) {
+    end(job, FinishReason::stop);
+    return false;
+  }
   job.history.push_back(token);
+  job.guesses.push(token);
   {
     const std::lock_guard lock(mutex_);
     ++status_.tokens;
   }
-  if (const auto reason = job.answer.add(token)) return end(job, *reason);
-  if (result.tokens.size() >= options.max_tokens || job.sequence->length() == engine_->context())
-    end(job, FinishReason::length);
+  std::optional<FinishReason> reason = job.answer.add(token);
+  if (!reason && (result.tokens.size() >= options.max_tokens || read == engine_->context()))
+    reason = FinishReason::length;
+  if (reason) end(job, *reason);
+  return !reason;
 }
 
 // One block between two steps: nobody waits long for the disk.

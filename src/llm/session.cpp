@@ -16,6 +16,18 @@ double rate(uint32_t tokens, double seconds) {
   return tokens > 0 && seconds > 0 ? tokens / seconds : 0;
 }
 
+// What the draft has read is an answer's own for as long as it lasts.
+class Loan {
+ public:
+  Loan(DraftText& to, DraftText& from) : to_(to), from_(from) { std::swap(to_, from_); }
+  ~Loan() { std::swap(to_, from_); }
+  Loan(const Loan&) = delete;
+  Loan& operator=(const Loan&) = delete;
+
+ private:
+  DraftText &to_, &from_;
+};
+
 }  // namespace
 
 const char* name(FinishReason reason) {
@@ -38,9 +50,16 @@ double Statistics::decode_rate() const {
 }
 
 Session::Session(std::shared_ptr<engine::Engine> engine, std::shared_ptr<const text::Tokenizer> tokenizer)
-    : engine_(std::move(engine)), sequence_(engine_->make_sequence()), tokenizer_(std::move(tokenizer)) {
-  vocabulary_ = engine_->model().parameters.vocabulary;
-  sampled_ = std::min(vocabulary_, tokenizer_->vocabulary());
+    : engine_(std::move(engine)),
+      sequence_(engine_->make_sequence()),
+      tokenizer_(std::move(tokenizer)),
+      vocabulary_(engine_->model().parameters.vocabulary),
+      speculator_(engine_, std::min(vocabulary_, tokenizer_->vocabulary())),
+      sampled_(std::min(vocabulary_, tokenizer_->vocabulary())) {}
+
+void Session::set_draft(std::shared_ptr<engine::Engine> draft) {
+  draft_text_ = {};
+  speculator_.set_draft(std::move(draft));
 }
 
 // Goes back to the first `length` tokens, or further.
@@ -53,6 +72,18 @@ void Session::read(std::span<const Token> tokens, engine::Logits wanted, const e
   logits_.resize(std::max(logits_.size(), rows * vocabulary_));
   engine_->step({sequence_.get(), tokens, wanted, logits_.data()}, cancelled);
   cached_.insert(cached_.end(), tokens.begin(), tokens.end());
+}
+
+// The last token with guesses behind it, which are left out where there are no pages for them. Not cancelled:
+// it is short, and was asked before.
+void Session::read_guessed(std::vector<Token>& tokens) {
+  try {
+    read(tokens, engine::Logits::all, {});
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::out_of_memory || tokens.size() == 1) throw;
+    tokens.resize(1);
+    read(tokens, engine::Logits::all, {});
+  }
 }
 
 // Takes up what is on disk, where that is more than is there already.
@@ -131,6 +162,7 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
     prompt = {&*bos, 1};
   }
   check_prompt(*engine_, prompt);
+  speculator_.check(options.speculation);
   read_.clear();
   Sampler sampler(options.sampler, sampled_);
   Result result;
@@ -142,6 +174,7 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
 
   std::vector<Token> history(prompt.begin(), prompt.end());
   Guesses guesses(options.speculation, prompt);
+  const Loan loan(guesses.draft_text(), draft_text_);
   Statistics& statistics = result.statistics;
   Stopwatch decode_watch;
   const ThreadUse used = engine_->thread_use();
@@ -152,14 +185,17 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
       break;
     }
     const bool decoding = !result.tokens.empty();
-    const Stopwatch step_watch;
     tokens.assign(1, history.back());
     if (decoding) {
       const size_t room = engine_->context() - cached_.size(),
                    left = options.max_tokens - result.tokens.size();
       if (room == 0) break;
-      guesses.append(tokens, std::min({room, left, size_t{engine_->rows()}}));
-      read(tokens, engine::Logits::all, {});  // short: asked before it is enough
+      const Speculator::Text text{&guesses, history, sequence_.get(), std::min(room, left) - 1};
+      speculator_.guess({&text, 1}, 1, std::numeric_limits<uint32_t>::max(), options.cancelled);
+      tokens.insert(tokens.end(), guesses.tokens().begin(), guesses.tokens().end());
+      const Stopwatch step_watch;
+      read_guessed(tokens);
+      speculator_.learn(tokens.size(), step_watch.seconds());
     }
     // A guess is right where the sampler takes it; what stands behind a wrong one was read in vain.
     size_t row = 0;
@@ -186,7 +222,7 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
       ++row;
     }
     if (!decoding) continue;
-    guesses.learn(tokens.size() - 1, row, step_watch.seconds());
+    guesses.learn(tokens.size() - 1, row);
     forget(cached_.size() - (tokens.size() - 1 - row));
     ++statistics.decode_steps;
     statistics.guessed_tokens += static_cast<uint32_t>(tokens.size() - 1);

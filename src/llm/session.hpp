@@ -13,6 +13,7 @@
 #include "engine/engine.hpp"
 #include "llm/guesses.hpp"
 #include "llm/sampler.hpp"
+#include "llm/speculator.hpp"
 #include "text/tokenizer.hpp"
 
 namespace cairn::llm {
@@ -82,12 +83,16 @@ class Session {
 
   // Continues the prompt. An empty prompt becomes the model's BOS token.
   // Errors: invalid_argument (options out of range, a prompt longer than the context, a token that is not in
-  // the vocabulary, an empty prompt where the model has no BOS token), numeric (NaN or infinity in the
-  // logits; names the position). After any error or exception of the callback the session remains usable.
+  // the vocabulary, an empty prompt where the model has no BOS token, guesses that cannot be made), numeric
+  // (NaN or infinity in the logits; names the position). After any error or exception of the callback the
+  // session remains usable.
   Result generate(std::span<const Token> prompt, const GenerateOptions& options,
                   const TokenCallback& callback = {});
 
   void clear() { forget(0); }  // the next prompt is prefilled whole
+  // A model of the same vocabulary (check_draft) for Speculation::draft and automatic. Its engine may be
+  // shared; it reads what it drafts for too.
+  void set_draft(std::shared_ptr<engine::Engine> draft);
   // Looks for what prompts begin with there, and keeps there what was read when an answer is whole.
   void keep_prefixes(std::shared_ptr<PrefixFiles> files) { files_ = std::move(files); }
   const std::vector<Token>& cached() const noexcept { return cached_; }
@@ -98,6 +103,7 @@ class Session {
  private:
   bool prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics);
   void read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled);
+  void read_guessed(std::vector<Token>& tokens);
   std::span<float> logits(size_t row, size_t behind);
   void forget(size_t length);
   void load_prefix(std::span<const Token> prompt);
@@ -112,6 +118,8 @@ class Session {
   std::shared_ptr<PrefixFiles> files_;
   // As they were after each piece of the prompt, for `files_`: windows let go of pages.
   std::vector<std::unique_ptr<engine::Sequence>> read_;
+  Speculator speculator_;
+  DraftText draft_text_{};
   size_t sampled_ = 0;  // tokens to choose from: embeddings may be padded beyond the tokenizer's vocabulary
 };
 

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "base/error.hpp"
-#include "text/utf8.hpp"
+#include "base/utf8.hpp"
 
 namespace cairn::llm {
 
@@ -12,7 +12,7 @@ StopFilter::StopFilter(std::vector<std::string> stops) : stops_(std::move(stops)
   for (const std::string& stop : stops_) {
     if (stop.empty()) fail(ErrorCode::invalid_argument, "a stop string is empty");
     std::string buffer;
-    if (text::valid_utf8(stop, buffer) != stop) {
+    if (!is_utf8(stop)) {
       fail(ErrorCode::invalid_argument, "a stop string of {} bytes is not UTF-8", stop.size());
     }
   }

@@ -145,8 +145,8 @@ double median_of(const std::vector<Round>& rounds, const Figure& figure) {
 
 // The same greedy answers with guesses and without, in turn.
 void measure_speculation(const llm::Model& model, const std::shared_ptr<engine::Engine>& engine,
-                         std::span<const llm::Token> prompt, const BenchmarkOptions& options,
-                         BenchmarkResult& result) {
+                         const std::shared_ptr<engine::Engine>& draft, std::span<const llm::Token> prompt,
+                         const BenchmarkOptions& options, BenchmarkResult& result) {
   llm::GenerateOptions generate;
   generate.max_tokens = options.generate;
   generate.ignore_end = true;
@@ -155,6 +155,7 @@ void measure_speculation(const llm::Model& model, const std::shared_ptr<engine::
   std::vector<double> gains;
   uint64_t steps = 0, tokens = 0;
   llm::Session session = model.make_session(engine);
+  session.set_draft(draft);
   for (uint32_t i = 0; i < options.repeat; ++i) {
     double rates[2] = {};
     for (const bool guess : {i % 2 == 0, i % 2 != 0}) {
@@ -197,6 +198,8 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   }
   const std::shared_ptr<engine::Engine> engine =
       options.make_engine ? options.make_engine(*model, engine_options) : model->make_engine(engine_options);
+  const std::shared_ptr<engine::Engine> draft =
+      options.make_draft ? options.make_draft(*model, engine_options) : nullptr;
   const auto sequence = engine->make_sequence();
   const kernels::Target target = kernels::default_target();
   Work work = work_of(model->file(), engine->model(), target);
@@ -283,7 +286,7 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   }
   if (options.speculation != llm::Speculation::none) {
     const std::span<const llm::Token> random_tokens = std::span(tokens).first(options.prompt);
-    measure_speculation(*model, engine, question.empty() ? random_tokens : question, options, result);
+    measure_speculation(*model, engine, draft, question.empty() ? random_tokens : question, options, result);
   }
   const std::vector<Round>& rounds = result.rounds;
   result.prefill_tok_s = median_of(rounds, [](const Round& r) { return r.prefill_tok_s; });

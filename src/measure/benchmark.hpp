@@ -18,6 +18,8 @@ struct BenchmarkOptions {
   // if it is empty.
   llm::Speculation speculation = llm::Speculation::none;
   std::string question;
+  // Makes the engine that drafts, where speculation wants one; may give null.
+  std::function<std::shared_ptr<engine::Engine>(const llm::Model&, const engine::Options&)> make_draft{};
   // Makes the engine instead of Model::make_engine, for prefill on another device.
   std::function<std::shared_ptr<engine::Engine>(const llm::Model&, const engine::Options&)> make_engine{};
 };

@@ -34,6 +34,23 @@ struct Int8Graph {
 // float.
 enum class ActivationLayout : uint8_t { rows, tiles };
 
+namespace simulated {
+struct PhoneConstants;
+}
+
+// What an engine has to know of a device before it gives it work.
+struct AcceleratorTraits {
+  std::string name;   // as make_accelerator() takes it: "cpu", "openvino:NPU"
+  std::string label;  // on timelines
+  ActivationLayout layout = ActivationLayout::rows;
+  // It computes on cairn's own processors, with threads that are not cairn's: taking turns, all threads for
+  // each, is faster there than dividing them, and threads of ours that spin meanwhile cost both more than
+  // half.
+  bool shares_processors = false;
+  // Whose times timelines show in place of those that the device took; null: its own.
+  const simulated::PhoneConstants* phone = nullptr;
+};
+
 class AcceleratorGraph {
  public:
   virtual ~AcceleratorGraph() = default;
@@ -45,8 +62,7 @@ class AcceleratorGraph {
 class Accelerator {
  public:
   virtual ~Accelerator() = default;
-  virtual std::string name() const = 0;  // "cpu", "openvino:NPU"
-  virtual ActivationLayout layout() const = 0;
+  virtual const AcceleratorTraits& traits() const = 0;
   // Errors: unsupported (a chunk length or shape that the device refuses, named), out_of_memory, io.
   virtual std::unique_ptr<AcceleratorGraph> compile(const Int8Graph& graph) = 0;
   virtual uint64_t weight_bytes() const = 0;   // copies of weights that the device holds
@@ -61,18 +77,5 @@ struct AcceleratorOptions {
   // Told, in one line, what was put right without help: a corrupt blob compiled anew, a cache not writable.
   std::function<void(const std::string&)> notice{};
 };
-
-// What `cairn devices` tells of one matrix engine.
-struct AcceleratorInfo {
-  std::string name;  // as --prefill takes it: "openvino:CPU"
-  bool available = false;
-  std::string detail;  // the device's full name and driver, or why it is not there
-};
-
-// cpu, simulated, and what OpenVINO finds, available or not.
-std::vector<AcceleratorInfo> list_accelerators();
-// name: "cpu", "openvino:CPU", "openvino:NPU", … Errors: invalid_argument (no such name), not_found (not on
-// this machine: says why).
-std::unique_ptr<Accelerator> make_accelerator(std::string_view name, const AcceleratorOptions& options);
 
 }  // namespace cairn::offload

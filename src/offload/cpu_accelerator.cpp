@@ -7,6 +7,7 @@
 #include "base/buffer.hpp"
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "base/machine.hpp"
 #include "base/thread_pool.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/static_int8.hpp"
@@ -80,13 +81,13 @@ class CpuGraph final : public AcceleratorGraph {
 
 class CpuAccelerator final : public Accelerator {
  public:
-  explicit CpuAccelerator(const AcceleratorOptions& options)
-      : keep_(options.keep_weights),
+  CpuAccelerator(const AcceleratorOptions& options, const AcceleratorTraits& traits)
+      : traits_(traits),
+        keep_(options.keep_weights),
         kernels_(kernels::kernel_set(kernels::default_target()).exact),
         pool_(options.threads) {}
 
-  std::string name() const override { return "cpu"; }
-  ActivationLayout layout() const override { return ActivationLayout::tiles; }
+  const AcceleratorTraits& traits() const override { return traits_; }
 
   std::unique_ptr<AcceleratorGraph> compile(const Int8Graph& graph) override {
     const Stopwatch clock;
@@ -133,6 +134,7 @@ class CpuAccelerator final : public Accelerator {
     return panels;
   }
 
+  const AcceleratorTraits traits_;
   const bool keep_;
   const kernels::StaticKernels& kernels_;
   ThreadPool pool_;
@@ -143,8 +145,33 @@ class CpuAccelerator final : public Accelerator {
 }  // namespace
 }  // namespace cpu
 
-std::unique_ptr<Accelerator> make_cpu_accelerator(const AcceleratorOptions& options) {
-  return std::make_unique<cpu::CpuAccelerator>(options);
+AcceleratorTraits cpu_traits() {
+  return {.name = "cpu", .label = "CPU", .layout = ActivationLayout::tiles};
+}
+
+std::unique_ptr<Accelerator> make_cpu_accelerator(const AcceleratorOptions& options,
+                                                  const AcceleratorTraits& traits) {
+  return std::make_unique<cpu::CpuAccelerator>(options, traits);
+}
+
+AcceleratorKind cpu_kind() {
+  const auto traits = [](const std::string& device) {
+    if (!device.empty())
+      fail(ErrorCode::invalid_argument, "no device is called 'cpu:{}': cpu is one", device);
+    return cpu_traits();
+  };
+  return {.name = "cpu",
+          .names = {"cpu"},
+          .list =
+              [] {
+                return std::vector<AcceleratorInfo>{
+                    {"cpu", true, processor_name() + ", int8 products on some threads, float on the others"}};
+              },
+          .traits = traits,
+          .make =
+              [traits](const std::string& device, const AcceleratorOptions& options) {
+                return make_cpu_accelerator(options, traits(device));
+              }};
 }
 
 }  // namespace cairn::offload

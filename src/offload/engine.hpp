@@ -6,7 +6,7 @@
 #include <string>
 
 #include "engine/engine.hpp"
-#include "offload/accelerator.hpp"
+#include "offload/registry.hpp"
 #include "offload/tasks.hpp"
 #include "offload/timeline.hpp"
 #include "quantize/scheme.hpp"
@@ -18,8 +18,6 @@ struct PrefillOptions {
   engine::Options engine;
   std::string device = "cpu";  // as make_accelerator takes it
   AcceleratorOptions accelerator;
-  // Makes the device instead of `device`, for engines of the caller's own.
-  std::function<std::unique_ptr<Accelerator>(const AcceleratorOptions&)> make_device{};
   Policy policy = Policy::look_ahead;
   // Whether device and CPU work at the same time; without it one task runs after the other, on all threads.
   bool concurrent = true;

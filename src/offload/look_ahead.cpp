@@ -8,6 +8,7 @@
 #include <limits>
 #include <numeric>
 
+#include "base/random.hpp"
 #include "offload/follower.hpp"
 #include "offload/policies.hpp"
 
@@ -61,22 +62,6 @@ class ByKey {
   std::array<std::vector<std::pair<double, uint32_t>>, kProcessors> heaps_;
 };
 
-// Steele, Lea, Flood (OOPSLA '14): the same numbers on every machine, so that plans are repeatable.
-class SplitMix {
- public:
-  uint64_t next() {
-    uint64_t z = state_ += 0x9e3779b97f4a7c15;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-    return z ^ (z >> 31);
-  }
-  uint32_t below(uint32_t bound) { return static_cast<uint32_t>((next() >> 32) * bound >> 32); }
-  double unit() { return static_cast<double>(next() >> 11) * 0x1p-53; }
-
- private:
-  uint64_t state_ = 0;
-};
-
 class LookAhead final : public Scheduler {
  public:
   std::string_view name() const override { return offload::name(Policy::look_ahead); }
@@ -113,7 +98,7 @@ class LookAhead final : public Scheduler {
   void try_portfolio(const TaskGraph& graph);
   void improve(const TaskGraph& graph);
   void try_rule(const TaskGraph& graph, const Rule& rule);
-  void move_some(const TaskGraph& graph, SplitMix& random);
+  void move_some(const TaskGraph& graph, SplitMix64& random);
   // Runs a rule; the makespan, or infinity where it exceeds the limit.
   template <class Decider>
   double try_run(Decider& decider, double limit);
@@ -271,7 +256,7 @@ void LookAhead::try_portfolio(const TaskGraph& graph) {
 }
 
 // trial_.order: some tasks of current_ elsewhere, as far as their predecessors and successors allow.
-void LookAhead::move_some(const TaskGraph& graph, SplitMix& random) {
+void LookAhead::move_some(const TaskGraph& graph, SplitMix64& random) {
   const uint32_t n = graph_.size();
   trial_.order = current_;
   auto& order = trial_.order;
@@ -301,7 +286,7 @@ void LookAhead::move_some(const TaskGraph& graph, SplitMix& random) {
 // (Dueck, J. Comput. Phys. 104, 1993): an order is gone on from when it is not much worse than the best, a
 // few tasks' time at first and nothing in the end.
 void LookAhead::improve(const TaskGraph& graph) {
-  SplitMix random;
+  SplitMix64 random(0);
   const auto n = static_cast<double>(graph_.size());
   const double task = std::accumulate(graph_.seconds.begin(), graph_.seconds.end(), 0.0) / n;
   const auto all = static_cast<double>(room_);
@@ -310,9 +295,9 @@ void LookAhead::improve(const TaskGraph& graph) {
     if (turn % 4 == 0) {
       Rule rule = rule_;
       if (random.below(4) == 0) rule.waits = static_cast<Waits>(random.below(4));
-      rule.lag = random.below(4) == 0 ? 3 * random.unit() : rule.lag * (0.5 + random.unit());
+      rule.lag = random.below(4) == 0 ? 3 * random.uniform() : rule.lag * (0.5 + random.uniform());
       for (double& bias : rule.bias)
-        if (random.below(3) == 0) bias += random.unit() - 0.5;
+        if (random.below(3) == 0) bias += random.uniform() - 0.5;
       const double before = best_;
       try_rule(graph, rule);
       if (best_ < before) current_ = plan_.order;

@@ -62,7 +62,7 @@ uint32_t profile_chunk(Products& products, Accelerator& accelerator, const kerne
   for (const auto& [tokens, seconds] : measured) {
     if (seconds <= kTolerance * best) return tokens;
   }
-  fail(ErrorCode::unsupported, "device {} takes no chunk of 64 to 512 tokens", accelerator.name());
+  fail(ErrorCode::unsupported, "device {} takes no chunk of 64 to 512 tokens", accelerator.traits().name);
 }
 
 }  // namespace cairn::offload

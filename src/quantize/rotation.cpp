@@ -2,23 +2,14 @@
 #include <cmath>
 #include <numbers>
 
+#include "base/random.hpp"
 #include "kernels/kernel_set.hpp"
-#include "kernels/static_int8.hpp"
-#include "kernels/vector.hpp"
 #include "quantize/scheme.hpp"
 
 namespace cairn::quantize {
 namespace {
 
 constexpr size_t kMixScratch = 64;  // floats a block, as StaticKernels::mix asks
-
-// SplitMix64: the signs must be the same on every machine and in every release.
-uint64_t next_random(uint64_t& state) {
-  uint64_t z = state += 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
-}
 
 }  // namespace
 
@@ -29,8 +20,8 @@ Rotation::Rotation(uint32_t width)
       block_(1u << std::countr_zero(width)),
       blocks_(width / block_),
       signs_(width) {
-  uint64_t state = width;
-  for (float& sign : signs_) sign = next_random(state) >> 63 != 0 ? -1.0f : 1.0f;
+  SplitMix64 random(width);
+  for (float& sign : signs_) sign = random.next() >> 63 != 0 ? -1.0f : 1.0f;
   // The orthonormal Hartley matrix: dense, symmetric, of any size.
   mixing_.resize(size_t{blocks_} * blocks_);
   for (uint32_t i = 0; i < blocks_; ++i) {

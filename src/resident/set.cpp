@@ -14,11 +14,11 @@
 #include "formats/stack_checksums.hpp"
 
 namespace cairn::resident {
-kernels::PlaneRows Matrix::planes(uint32_t group) const {
+kernels::PlaneRows Matrix::planes(uint32_t group, bool draft) const {
   const Group& g = groups[group];
   const uint32_t rows = layout->group_rows(group);
   kernels::PlaneRows result{};
-  result.level = std::min<uint32_t>(g.level, kernels::kMostPlanes);
+  result.level = draft ? std::min(g.planes, g.draft) : std::min<uint32_t>(g.level, kernels::kMostPlanes);
   result.tiles = (rows + stack::kTileRows - 1) / stack::kTileRows;
   const size_t scales = (size_t{rows} * sizeof(uint16_t) + 63) / 64 * 64;
   for (uint32_t level = 0; level < result.level; ++level) result.planes[level] = g.blocks[level] + scales;
@@ -148,6 +148,18 @@ void Set::end_pass() {
   if (pending_.load() && pass_.try_lock()) {
     apply();
     pass_.unlock();
+  }
+}
+
+void Set::set_draft(double bits) {
+  if (bits == draft_bits_) return;
+  draft_bits_ = bits;
+  for (Matrix& matrix : matrices_) {
+    for (Group& group : matrix.groups) group.draft = 1;
+  }
+  for (size_t i = layout_.base_blocks; i < layout_.blocks.size() && layout_.bits(i + 1) <= bits; ++i) {
+    const stack::Block& block = layout_.blocks[i];
+    if (block.level <= stack::kPlanes) matrices_[block.matrix].groups[block.group].draft = block.level;
   }
 }
 

@@ -25,6 +25,7 @@ struct Group {
   const std::byte* blocks[stack::kExact] = {};  // of level i + 1; valid up to `level`
   uint8_t level = 0;                            // in use: that of `planes`, or stack::kExact
   uint8_t planes = 0;                           // 1 … 6: the planes that are there
+  uint8_t draft = 1;                            // 1 … 6: what a draft takes of them
 };
 
 struct Matrix {
@@ -34,8 +35,8 @@ struct Matrix {
   std::vector<uint32_t> destination;  // stored row i is the source's row destination[i]; UINT32_MAX beyond
                                       // the last row, up to whole tiles
 
-  // A group's bit planes as the kernels take them; level ≤ 6.
-  kernels::PlaneRows planes(uint32_t group) const;
+  // A group's bit planes as the kernels take them; level ≤ 6. draft: no more than a draft takes.
+  kernels::PlaneRows planes(uint32_t group, bool draft = false) const;
 };
 
 struct Status {
@@ -67,6 +68,9 @@ class Set {
   // Between the two, groups keep their levels but in boundary().
   void begin_pass();
   void end_pass();
+  // What drafts take from now on: of each group what the file's first blocks of so many bits a weight hold,
+  // at least the base. Inside of a pass.
+  void set_draft(double bits);
   // Between two steps of a pass, when nobody reads weights: takes over what was read ahead, and lets go what
   // is to be given back. Costs one load when there is nothing to do.
   void boundary() {
@@ -133,6 +137,7 @@ class Set {
   uint64_t advised_ = 0;  // up to where huge pages were asked for; the reader's
 
   std::mutex pass_;                   // whoever holds it may change levels
+  double draft_bits_ = 0;             // as Group::draft has it; 0: never set
   size_t published_ = 0;              // blocks in use; changes with pass_ and state_ held
   std::atomic<bool> pending_{false};  // something for apply() to do
   std::atomic<bool> in_pass_{false};

@@ -4,7 +4,9 @@
 #include <cmath>
 #include <cstring>
 
+#include "base/half.hpp"
 #include "base/interruptible.hpp"
+#include "base/random.hpp"
 #include "stack/plane_blocks.hpp"
 
 namespace cairn::stack {
@@ -12,13 +14,6 @@ namespace {
 
 constexpr size_t kRank = kAvdRank;
 constexpr size_t kWide = kRank + 8;  // of the subspace: more than asked for converges faster
-
-uint64_t next_random(uint64_t& state) {  // SplitMix64
-  uint64_t z = state += 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return z ^ (z >> 31);
-}
 
 // Orthonormal columns of x [n][wide] by Gram–Schmidt, twice; a column that depends on the others becomes
 // zero.
@@ -117,9 +112,9 @@ void eigenvectors(std::vector<double> a, size_t n, std::vector<double>& values,
 void leading_factors(const std::vector<float>& a, size_t rows, size_t columns, unsigned iterations,
                      std::vector<float>& u, std::vector<float>& v, ThreadPool& pool) {
   const size_t wide = std::min({kWide, rows, columns}), rank = std::min(kRank, wide);
-  uint64_t state = 1;
+  SplitMix64 random(1);
   std::vector<float> x(columns * wide), y;
-  for (float& value : x) value = static_cast<float>(next_random(state) >> 40) / 16777216.0f - 0.5f;
+  for (float& value : x) value = static_cast<float>(random.next() >> 40) / 16777216.0f - 0.5f;
   for (unsigned i = 0; i <= iterations; ++i) {
     times(a, rows, columns, x, wide, y, pool);
     orthonormalize(y, rows, wide);

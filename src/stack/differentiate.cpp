@@ -10,6 +10,7 @@
 #include "kernels/kernel_set.hpp"
 #include "stack/attention.hpp"
 #include "stack/float_ops.hpp"
+#include "stack/trainable.hpp"
 
 namespace cairn::stack {
 namespace {
@@ -28,16 +29,13 @@ std::vector<graph::Op> all_ops(const graph::Layer& layer) {
   return ops;
 }
 
-[[noreturn]] void refuse(const graph::Op& op) {
-  fail(ErrorCode::unsupported, "op '{}' of {} is not known to the tuner", graph::name(op.kind),
-       graph::name(op.input));
-}
-
 }  // namespace
 
 Differentiator::Differentiator(const gguf::File& file, const graph::Model& model, uint32_t window,
                                ThreadPool& pool, ReadRow read_row)
-    : file_(file), model_(model), pool_(pool), window_(window), read_row_(std::move(read_row)) {}
+    : file_(file), model_(model), pool_(pool), window_(window), read_row_(std::move(read_row)) {
+  check_trainable(model_);
+}
 
 Differentiator::Buffer Differentiator::take_gradient(Slot s) {
   Buffer taken = std::move(gradient(s));
@@ -186,7 +184,7 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
     case OpKind::embed:
     case OpKind::rotate:
     case OpKind::softcap:
-      refuse(op);
+      break;  // check_trainable() lets none through
   }
   if (tape != nullptr) tape->push_back(std::move(saved));
 }
@@ -259,7 +257,7 @@ void Differentiator::backward(uint32_t layer, const graph::Op& op, Saved& saved,
     case OpKind::embed:
     case OpKind::rotate:
     case OpKind::softcap:
-      refuse(op);
+      break;  // check_trainable() lets none through
   }
   saved = {};
 }
@@ -277,7 +275,7 @@ void Differentiator::forward_layers(Windows windows, const Step& step, Begins* b
   }
 }
 
-// What comes between the rows looked up and the first layer is scaling at most.
+// What comes between the rows looked up and the first layer is scaling at most (check_trainable).
 void Differentiator::end_at_embedding(const Ends& ends) {
   Buffer& g = gradient(model_.embed.front().output);
   for (const graph::Op& op : model_.embed) {

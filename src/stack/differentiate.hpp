@@ -24,6 +24,7 @@ class Differentiator {
   using ReadRow = std::function<bool(const std::string& tensor, uint64_t row, size_t thread, float* out)>;
 
   // window: tokens, a multiple of 64. The file must outlive it. read_row: weights in place of the file's.
+  // Error unsupported: an op that it does not know (check_trainable).
   Differentiator(const gguf::File& file, const graph::Model& model, uint32_t window, ThreadPool& pool,
                  ReadRow read_row = {});
 

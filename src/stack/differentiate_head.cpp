@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/interruptible.hpp"
+#include "base/random.hpp"
 #include "stack/differentiate.hpp"
 #include "stack/float_ops.hpp"
 
@@ -10,13 +11,6 @@ namespace {
 
 constexpr size_t kHeadTokens = 256;       // whose logits are held at a time
 constexpr size_t kVocabularyPart = 2048;  // rows of the output head in float at a time
-
-double uniform(uint64_t& state) {  // SplitMix64
-  uint64_t z = state += 0x9e3779b97f4a7c15;
-  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-  z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-  return static_cast<double>((z ^ (z >> 31)) >> 11) * 0x1p-53;
-}
 
 float cap_of(const graph::Model& model) {
   for (const graph::Op& op : model.head) {
@@ -80,8 +74,7 @@ double Differentiator::head(const Objective& objective, const Step& step) {
       }
       std::array<double, kSoftmaxTokens> draws;
       for (size_t t = 0; t < kSoftmaxTokens; ++t) {
-        uint64_t state = (objective.seed << 32) + first + begin + t;
-        draws[t] = uniform(state);
+        draws[t] = SplitMix64((objective.seed << 32) + first + begin + t).uniform();
       }
       softmax_gradient(mine.data() + begin, rows, tokens, add, cap, draws);
     });

@@ -27,10 +27,12 @@ struct Distillation {
 std::unique_ptr<Distiller> make_cpu_distiller(const Distillation& of, uint32_t threads, uint32_t batch);
 
 // By libtorch, if libcairn_torch.so is there (built where libtorch was found), on the CPU or a GPU. The
-// vocabulary's matrices are tuned too. Null: automatic, and there is none. Errors: not_found.
+// vocabulary's matrices are tuned too. Null: automatic, and there is none. Errors: not_found, unsupported (a
+// library of another build, an op that the tuner does not know).
 std::unique_ptr<Distiller> make_torch_distiller(const Distillation& of, TuneOn on, uint32_t threads);
 
-// What make_torch_distiller would say of a library that is not there. Errors: not_found.
+// What make_torch_distiller would say of a library that is not there, or not of this build. Errors:
+// not_found, unsupported.
 void check_tuning(TuneOn on);
 
 }  // namespace cairn::stack

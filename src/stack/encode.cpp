@@ -5,21 +5,19 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 #include <utility>
 
-#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/sha256.hpp"
 #include "base/unfinished_file.hpp"
-#include "base/work_share.hpp"
 #include "measure/evaluate.hpp"
 #include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
 #include "stack/costs.hpp"
 #include "stack/distillation.hpp"
+#include "stack/effort.hpp"
 #include "stack/fit_tables.hpp"
 #include "stack/moments.hpp"
 #include "stack/piece.hpp"
@@ -62,15 +60,6 @@ uint64_t header_bytes(const Layout& layout) {
   return bytes;
 }
 
-// What a multiplication costs, one of a forward pass as unit: of the passes for importance and tuning, of
-// moments, of codes (for each element and column of its row), of tables (for all codes together). Of what
-// docs/stack.md says of SmolLM2-135M at two efforts; what another machine makes of them shows while it runs.
-constexpr double kBackward = 10, kMoments = 1, kTables = 6, kTuning = 3, kDecomposition = 120;
-
-double codes_cost(const FitOptions& fit) {  // by products with the moments: of a pass, of a sweep
-  return 0.86 * (9 * fit.passes + 15 * fit.sweeps);
-}
-
 class Encoder {
  public:
   Encoder(const llm::Model& model, std::string_view text, const EncodeOptions& options,
@@ -103,16 +92,18 @@ class Encoder {
       parameters += source.tensor->elements();
     }
     most_bytes_ = most_bytes(parameters);
-    plan();
+    effort_.emplace(options_, sources_, linears_,
+                    Effort::Text{windows_.size(), graph_.layers.size(), layers_of_pass()});
   }
 
   EncodeReport run() {
     Spool spool(partial_path(path_, "stack"), key());
     EncodeReport report{.matrices = sources_.size()};
-    count_done(spool);
-    if (options_.estimate) options_.estimate({work_.left() * seconds_of_unit(), expected_bytes()});
+    const double done = effort_->skip(spool.size());
+    if (options_.overall) options_.overall(done);
+    if (options_.estimate) options_.estimate({effort_->seconds_left(model_), expected_bytes()});
     measure(spool);
-    if (fits_tables()) make_tables(spool);
+    if (fits_tables(options_, windows_.size())) make_tables(spool);
     while (first_record_ + pieces_.size() < spool.size() && pieces_.size() < sources_.size()) {
       resume(spool);
       ++report.resumed;
@@ -191,67 +182,6 @@ class Encoder {
     return found;
   }
 
-  // In multiplications, each stage's weighed by what one costs there.
-  void plan() {
-    const auto tokens = static_cast<double>(options_.window), windows = static_cast<double>(windows_.size());
-    double parameters = 0, moments = 0;
-    for (const Source& source : sources_) {
-      const auto elements = static_cast<double>(source.tensor->elements());
-      parameters += elements;
-      codes_.push_back(codes_.back() + elements * static_cast<double>(source.tensor->row_elements()));
-    }
-    for (const uint32_t width : input_widths(sources_)) moments += static_cast<double>(width) * width;
-    moments *= static_cast<double>(graph_.layers.size());
-    const size_t measured = std::min<size_t>(options_.importance_windows, windows_.size());
-    work_.expect("importance", kBackward * static_cast<double>(measured) * tokens * parameters);
-    work_.expect("tables", options_.codec == Codec::planes && windows > 0 ? kTables * codes_.back() : 0);
-    work_.expect("second moments", windows * tokens * (parameters + kMoments * moments));
-    const bool planes = options_.codec == Codec::planes;
-    work_.expect("codes", planes ? codes_cost(options_.fit) * codes_.back() : 0);
-    work_.expect(
-        "decomposition",
-        planes ? 0 : kDecomposition * options_.avd.levels * options_.avd.iterations * kAvdRank * parameters);
-    work_.expect("tuning", kTuning * options_.tune.steps * options_.tune.batch * tokens * parameters);
-  }
-  bool fits_tables() const {
-    return options_.codec == Codec::planes && !windows_.empty() && options_.fit.table_rounds > 0;
-  }
-
-  // What an earlier run did is no part of this one's time.
-  void count_done(const Spool& spool) {
-    size_t records = spool.size();
-    const auto take = [&](bool made, std::string_view stage) {
-      if (!made || records > 0) work_.update(stage, 1);
-      if (made && records > 0) --records;
-    };
-    take(options_.importance_windows > 0 && !windows_.empty(), "importance");
-    take(fits_tables(), "tables");
-    const size_t pieces = std::min(records, sources_.size());
-    work_.update("codes", codes_[pieces] / codes_.back());
-    work_.update("decomposition", static_cast<double>(pieces) / static_cast<double>(sources_.size()));
-    passes_ = std::ceil(static_cast<double>(graph_.layers.size()) / layers_of_pass());
-    passes_done_ =
-        std::floor(passes_ * static_cast<double>(std::min(pieces, linears_)) / static_cast<double>(linears_));
-    const double share = work_.update("second moments", passes_done_ / passes_);
-    if (options_.overall) options_.overall(share);
-  }
-
-  // Seconds of a forward pass for each of its multiplications, the unit of plan().
-  double seconds_of_unit() const {
-    double parameters = 0;
-    for (size_t i = 0; i < linears_; ++i) parameters += static_cast<double>(sources_[i].tensor->elements());
-    const auto tokens =
-        static_cast<uint32_t>(std::clamp(2e10 / parameters, 16.0, 128.0));  // a second or two at most
-    const auto engine = model_.make_engine({.context = tokens, .threads = options_.threads, .chunk = tokens});
-    const auto sequence = engine->make_sequence();
-    const std::vector<text::Token> text(tokens);
-    engine->step({sequence.get(), text}, interrupted);  // reads the weights
-    sequence->truncate(0);
-    const Stopwatch watch;
-    engine->step({sequence.get(), text}, interrupted);
-    return watch.seconds() / tokens / parameters;
-  }
-
   uint64_t expected_bytes() const {
     const bool planes = options_.codec == Codec::planes;
     const uint64_t bytes =
@@ -261,10 +191,7 @@ class Encoder {
   }
 
   void progress(std::string_view stage, uint64_t done, uint64_t total) {
-    double part = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
-    if (stage == "codes") part = codes_[done] / codes_.back();
-    if (stage == "second moments") part = (passes_done_ + part) / passes_;
-    const double share = work_.update(stage, part);
+    const double share = effort_->update(stage, done, total);
     if (options_.overall) options_.overall(share);
     if (progress_) progress_(stage, done, total);
   }
@@ -356,7 +283,7 @@ class Encoder {
     const auto layers = std::min(layers_of_pass(), static_cast<uint32_t>(graph_.layers.size()) - first);
     MomentCollector moments(first, windows_.empty() ? 0 : layers, widths, pool_);
     observe("second moments", windows_.size(), [&](auto... input) { moments.add(input...); });
-    passes_done_ += 1;
+    effort_->finish_pass();
     Factors factors;
     std::pair<uint32_t, quantize::Input> of = {~0u, quantize::Input::count};
     while (pieces_.size() < linears_ && sources_[pieces_.size()].layer < first + layers) {
@@ -508,9 +435,7 @@ class Encoder {
   std::vector<std::vector<float>> vocabulary_moments_;  // [source after linears_][width][width]
   size_t first_record_ = 0;                             // of the pieces in the spool
   std::vector<Piece> pieces_;                           // of the first sources
-  WorkShare work_;
-  std::vector<double> codes_ = {0};      // [count]: what the codes of the first `count` sources cost
-  double passes_ = 1, passes_done_ = 0;  // over the text, for second moments
+  std::optional<Effort> effort_;
 };
 
 }  // namespace

@@ -23,11 +23,14 @@ ValueAndSlope activation(graph::Activation kind, float x) {
       const float density = std::exp(-x * x / 2) * 0.3989422804f;
       return {0.5f * x * (1 + e), 0.5f * (1 + e) + x * density};
     }
-    default: {
+    case graph::Activation::silu: {
       const float s = 1 / (1 + std::exp(-x));
       return {x * s, s * (1 + x * (1 - s))};
     }
+    case graph::Activation::none:
+      break;
   }
+  return {x, 1};
 }
 
 namespace {

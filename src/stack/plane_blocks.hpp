@@ -8,10 +8,6 @@
 
 namespace cairn::stack {
 
-// Float to IEEE half precision and back, rounded to the nearest even.
-uint16_t to_half(float value);
-float from_half(uint16_t bits);
-
 // A block of level 1 to 6 in the layout of docs/stack.md. codes: [rows][columns], of 6 bits each; scales: of
 // the rows at this level, as halves.
 void pack_planes(std::span<const uint8_t> codes, std::span<const uint16_t> scales, uint32_t columns,

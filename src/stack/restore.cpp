@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/error.hpp"
+#include "base/half.hpp"
 #include "base/interruptible.hpp"
 #include "formats/gguf_writer.hpp"
 #include "formats/stack_checksums.hpp"

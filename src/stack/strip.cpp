@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/half.hpp"
 #include "base/interrupt.hpp"
 #include "stack/plane_blocks.hpp"
 

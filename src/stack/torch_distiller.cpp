@@ -3,17 +3,16 @@
 
 #include "backends/cpu/executor.hpp"
 #include "base/error.hpp"
-#include "base/own_library.hpp"
+#include "base/log.hpp"
+#include "base/plugin.hpp"
 #include "kernels/kernel_set.hpp"
-#include "kernels/kernels.hpp"
 #include "quantize/scheme.hpp"
 #include "stack/distillation.hpp"
-#include "torch/entry.hpp"
+#include "stack/torch_job.hpp"
+#include "stack/trainable.hpp"
 
 namespace cairn::stack {
 namespace {
-
-constexpr const char* kLibrary = "libcairn_torch.so";
 
 std::vector<float> read_rows(const gguf::File& file, const std::string& name, uint64_t first, uint64_t rows) {
   const gguf::Tensor& tensor = file.tensor(name);
@@ -46,17 +45,19 @@ std::vector<float> rope_tables(const gguf::File& file, const graph::Rope& rope, 
 }
 
 // Null: automatic, and there is none that opens.
-torch_part::Entry open_torch(TuneOn on) {
-  const std::string path = find_own_library(kLibrary);
+const TorchPlugin* open_torch(TuneOn on) {
+  const std::string path = find_own_library(TorchPlugin::kLibrary);
   if (path.empty() && on == TuneOn::automatic) return nullptr;
   if (path.empty()) {
     fail(ErrorCode::not_found,
-         "{} is not there: cairn was built without libtorch, or CAIRN_LIB should name its folder", kLibrary);
+         "{} is not there: cairn was built without libtorch, or CAIRN_LIB should name its folder",
+         TorchPlugin::kLibrary);
   }
   try {
-    return reinterpret_cast<torch_part::Entry>(open_own_library(path, torch_part::kEntryName));
-  } catch (const Error&) {
+    return &open_plugin<TorchPlugin>(path);
+  } catch (const Error& error) {
     if (on != TuneOn::automatic) throw;
+    warn("{}; tuning on the CPU", error.what());
     return nullptr;
   }
 }
@@ -68,23 +69,25 @@ void check_tuning(TuneOn on) {
 }
 
 std::unique_ptr<Distiller> make_torch_distiller(const Distillation& of, TuneOn on, uint32_t threads) {
-  const torch_part::Entry entry = open_torch(on);
-  if (entry == nullptr) return nullptr;
-  const torch_part::Job job{of.model,
-                            of.matrices,
-                            of.layout.tables,
-                            of.windows,
-                            [&file = of.source](const std::string& name, uint64_t first, uint64_t rows) {
-                              return read_rows(file, name, first, rows);
-                            },
-                            inverse_rotation,
-                            [&file = of.source](const graph::Rope& rope, uint32_t positions) {
-                              return rope_tables(file, rope, positions);
-                            },
-                            on,
-                            threads};
+  check_trainable(of.model);
+  const TorchPlugin* plugin = open_torch(on);
+  if (plugin == nullptr) return nullptr;
+  const TorchJob job{of.model,
+                     of.matrices,
+                     of.layout.tables,
+                     of.windows,
+                     [&file = of.source](const std::string& name, uint64_t first, uint64_t rows) {
+                       return read_rows(file, name, first, rows);
+                     },
+                     inverse_rotation,
+                     [&file = of.source](const graph::Rope& rope, uint32_t positions) {
+                       return rope_tables(file, rope, positions);
+                     },
+                     on,
+                     threads};
   std::array<char, 1024> message{};
-  std::unique_ptr<Distiller> distiller(entry(job, message.data(), message.size()));
+  std::unique_ptr<Distiller> distiller(
+      static_cast<Distiller*>(plugin->make_distiller(&job, message.data(), message.size())));
   if (distiller == nullptr && message[0] != '\0') fail(ErrorCode::not_found, "{}", message.data());
   return distiller;
 }

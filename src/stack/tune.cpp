@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/half.hpp"
 #include "stack/distillation.hpp"
 #include "stack/plane_blocks.hpp"
 

@@ -4,12 +4,12 @@
 #include <memory>
 
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 #include "text/bpe.hpp"
 #include "text/pre_tokenizer.hpp"
 #include "text/tokenizer_added.hpp"
 #include "text/tokenizer_cache.hpp"
 #include "text/tokenizer_kinds.hpp"
-#include "text/utf8.hpp"
 
 namespace cairn::text {
 namespace {

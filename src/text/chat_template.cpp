@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 #include "jinja/ast.hpp"
 #include "jinja/interpreter.hpp"
 #include "jinja/json.hpp"
@@ -34,7 +35,7 @@ ChatTemplate::ChatTemplate(std::string_view source, Clock clock) : state_(std::m
   if (source.size() > jinja::limits::source) {
     fail(ErrorCode::unsupported, "chat template: longer than {} bytes", jinja::limits::source);
   }
-  if (!jinja::unicode::is_valid(source)) fail(ErrorCode::format, "chat template: not valid UTF-8");
+  if (!is_utf8(source)) fail(ErrorCode::format, "chat template: not valid UTF-8");
   state_->source = jinja::normalize_source(source);
   state_->root = jinja::parse(state_->source);
   state_->clock = clock ? std::move(clock) : Clock(std::chrono::system_clock::now);

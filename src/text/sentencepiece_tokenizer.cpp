@@ -6,12 +6,12 @@
 #include <unordered_map>
 
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 #include "text/bpe_merge.hpp"
 #include "text/tokenizer_added.hpp"
 #include "text/tokenizer_cache.hpp"
 #include "text/tokenizer_kinds.hpp"
 #include "text/tokenizer_vocabulary.hpp"
-#include "text/utf8.hpp"
 
 namespace cairn::text {
 namespace {

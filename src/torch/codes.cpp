@@ -17,7 +17,7 @@ at::Tensor upload(const std::vector<T>& values, at::ScalarType type, at::Device 
 
 }  // namespace
 
-Codes::Codes(const Job& job, at::Device device) : job_(job), device_(device) {
+Codes::Codes(const stack::TorchJob& job, at::Device device) : job_(job), device_(device) {
   std::vector<float> tables((kPlanes + 1) * kCodes), scales;
   for (int level = 1; level <= kPlanes; ++level) {
     const auto table = job.tables.subspan((size_t{1} << level) - 2);

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include "torch/entry.hpp"
+#include "stack/torch_job.hpp"
 
 namespace cairn::torch_part {
 
@@ -19,7 +19,7 @@ struct Leaf {
 
 class Codes {
  public:
-  Codes(const Job& job, at::Device device);
+  Codes(const stack::TorchJob& job, at::Device device);
 
   // The prefix and the changes that count from here on.
   void set(const stack::Distiller::Work& work);
@@ -42,7 +42,7 @@ class Codes {
   at::Tensor values(const Matrix& m, const at::Tensor& codes, const at::Tensor& levels) const;
   at::Tensor source_rows(const Matrix& m, int64_t begin, int64_t rows) const;
 
-  const Job& job_;
+  const stack::TorchJob& job_;
   const at::Device device_;
   std::unordered_map<std::string, Matrix> matrices_;
   std::unordered_map<uint32_t, at::Tensor> unrotated_;  // by width: row i is the inverse of unit vector i

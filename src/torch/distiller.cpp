@@ -13,6 +13,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "base/plugin.hpp"
 #include "torch/codes.hpp"
 #include "torch/ops.hpp"
 
@@ -29,7 +30,7 @@ constexpr size_t kTeacherWindows = 8;                // of the source's pass ove
 
 class TorchDistiller : public Distiller {
  public:
-  TorchDistiller(const Job& job, at::Device device)
+  TorchDistiller(const stack::TorchJob& job, at::Device device)
       : job_(job), device_(device), ops_(job_, device), codes_(job_, device) {}
 
   double gradients(const Work& work, std::span<float> slopes, const Tick& tick) override {
@@ -261,7 +262,7 @@ class TorchDistiller : public Distiller {
     return loss;
   }
 
-  const Job job_;
+  const stack::TorchJob job_;
   const at::Device device_;
   Ops ops_;
   Codes codes_;
@@ -270,7 +271,7 @@ class TorchDistiller : public Distiller {
   at::Tensor slopes_;  // [parameter]
 };
 
-Distiller* make(const Job& job) {
+Distiller* make(const stack::TorchJob& job) {
   if (job.on != stack::TuneOn::torch) dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);  // where it is
   const bool gpu = torch::cuda::is_available();
   if (job.on == stack::TuneOn::automatic && !gpu) return nullptr;
@@ -280,16 +281,21 @@ Distiller* make(const Job& job) {
   return new TorchDistiller(job, job.on == stack::TuneOn::torch ? at::kCPU : at::kCUDA);
 }
 
-}  // namespace
-}  // namespace cairn::torch_part
-
-extern "C" __attribute__((visibility("default"))) cairn::stack::Distiller* cairn_torch_v1(
-    const cairn::torch_part::Job& job, char* message, size_t size) {
+void* make_distiller(const void* job, char* message, size_t size) {
   *message = '\0';
   try {
-    return cairn::torch_part::make(job);
+    return make(*static_cast<const stack::TorchJob*>(job));
   } catch (const std::exception& error) {
     std::strncat(message, error.what(), size - 1);
     return nullptr;
   }
+}
+
+}  // namespace
+}  // namespace cairn::torch_part
+
+extern "C" {
+__attribute__((visibility("default"))) extern const cairn::TorchPlugin cairn_torch;
+const cairn::TorchPlugin cairn_torch = {{sizeof(cairn::TorchPlugin), cairn::kPluginBuild},
+                                        cairn::torch_part::make_distiller};
 }

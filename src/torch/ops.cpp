@@ -16,14 +16,17 @@ at::Tensor activated(graph::Activation activation, const at::Tensor& x) {
       return 0.5 * x * (1 + at::tanh(0.7978845608 * (x + 0.044715 * x * x * x)));
     case graph::Activation::gelu_erf:
       return 0.5 * x * (1 + at::erf(x * (std::numbers::sqrt2 / 2)));
-    default:
+    case graph::Activation::silu:
       return x * at::sigmoid(x);
+    case graph::Activation::none:
+      break;
   }
+  return x;
 }
 
 }  // namespace
 
-Ops::Ops(const Job& job, at::Device device)
+Ops::Ops(const stack::TorchJob& job, at::Device device)
     : job_(job), device_(device), window_(static_cast<int64_t>(job.windows.front().size())) {}
 
 at::Tensor Ops::upload(const std::vector<float>& values) const {

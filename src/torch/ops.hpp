@@ -8,7 +8,7 @@
 #include <string>
 #include <unordered_map>
 
-#include "torch/entry.hpp"
+#include "stack/torch_job.hpp"
 
 namespace cairn::torch_part {
 
@@ -23,7 +23,7 @@ class Ops {
   // x · Wᵀ of a linear's rows, without bias.
   using Product = std::function<at::Tensor(const graph::Op& op, const at::Tensor& x)>;
 
-  Ops(const Job& job, at::Device device);
+  Ops(const stack::TorchJob& job, at::Device device);
 
   // All but embed; linears by `product`.
   void run(const graph::Op& op, Slots& slots, const Product& product);
@@ -36,7 +36,7 @@ class Ops {
   at::Tensor roped(const graph::Op& op, const at::Tensor& x);
   at::Tensor attention(const graph::Op& op, Slots& slots) const;
 
-  const Job& job_;
+  const stack::TorchJob& job_;
   const at::Device device_;
   const int64_t window_;
   std::unordered_map<std::string, at::Tensor> vectors_;

@@ -4,7 +4,6 @@
 
 #include "video/attachment.hpp"
 #include "video/bytes.hpp"
-#include "video/half.hpp"
 #include "video/network_tables.hpp"
 #include "video/quantise.hpp"
 

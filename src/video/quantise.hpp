@@ -5,7 +5,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "video/half.hpp"
+#include "base/half.hpp"
 #include "video/network.hpp"
 
 namespace cairn::video {

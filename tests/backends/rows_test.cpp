@@ -2,11 +2,15 @@
 // not on whether a token was decoded alone or as one of several.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "backends/cpu/engine.hpp"
+#include "base/error.hpp"
 #include "base/temporary_folder.hpp"
 #include "base/thread_pool.hpp"
 #include "formats/small_llama.hpp"
@@ -108,6 +112,36 @@ class Rig {
     }
     return rows;
   }
+  // Everything decoded by itself, the prompt and all, with the stack's first bits.
+  Rows sketched(size_t which, double bits) {
+    const auto sequence = engine_->make_sequence();
+    Rows rows(kDecoded * vocabulary_);
+    for (size_t i = 0; i < prompt_length(which); i += 8) {
+      const auto piece = tokens(which, i, std::min<size_t>(8, prompt_length(which) - i));
+      const Slice slice{sequence.get(), piece};
+      engine_->draft({&slice, 1}, bits);
+    }
+    for (size_t i = 0; i < kDecoded; ++i) {
+      const int32_t next = token(which, prompt_length(which) + i);
+      const Slice slice{sequence.get(), {&next, 1}, Logits::last, rows.data() + i * vocabulary_};
+      engine_->draft({&slice, 1}, bits);
+    }
+    return rows;
+  }
+  // Two tokens at a time, which the stack has drafted in the same sequence before.
+  Rows checked(size_t which, double bits) {
+    const auto sequence = prompted(which);
+    Rows rows(kDecoded * vocabulary_), rough(2 * vocabulary_);
+    for (size_t i = 0; i < kDecoded; i += 2) {
+      const auto two = tokens(which, prompt_length(which) + i, 2);
+      const uint32_t length = sequence->length();
+      const Slice draft{sequence.get(), two, Logits::all, rough.data()};
+      engine_->draft({&draft, 1}, bits);
+      EXPECT_EQ(sequence->truncate(length), length);
+      engine_->step({sequence.get(), two, Logits::all, rows.data() + i * vocabulary_});
+    }
+    return rows;
+  }
 
  private:
   std::unique_ptr<engine::Engine> engine_;
@@ -198,6 +232,68 @@ TEST_F(EngineRows, OfAStackAtEveryLevel) {
     resident::write_plain_stack(model, stack, {.rows_per_group = 48, .exact = exact});
     for (const Precision precision : {Precision::standard, Precision::f32})
       expect_equal_bits(stack, precision, KvType::f16);
+  }
+}
+
+// A stack drafts with what a file that is cut there holds, and a check that follows knows nothing of it.
+TEST_F(EngineRows, AStackDraftsWithItsFirstBits) {
+  const std::string model = folder_ / "model.gguf", path = folder_ / "stack.gguf", cut = folder_ / "cut.gguf";
+  testing::write_small_llama(model, {.embedding = 256, .ffn = 448, .tokenizer = false});
+  for (const bool exact : {false, true}) {
+    // The embedding, which drafts read whole, is no part of it.
+    resident::write_plain_stack(model, path, {.rows_per_group = 48, .embeddings = false, .exact = exact});
+    const stack::Layout layout = stack::read_layout(gguf::File(path));
+    for (const Precision precision : {Precision::standard, Precision::f32}) {
+      Rig rig(path, precision, KvType::f16);
+      const Rows whole = rig.alone(2);
+      for (const size_t blocks : {layout.base_blocks, layout.base_blocks * 2 + 3, layout.base_blocks * 4}) {
+        std::filesystem::copy_file(path, cut, std::filesystem::copy_options::overwrite_existing);
+        std::filesystem::resize_file(cut, layout.end_of(blocks));
+        Rig small(cut, precision, KvType::f16);
+        EXPECT_EQ(rig.sketched(7, layout.bits(blocks)), small.alone(7)) << blocks << (exact ? ", exact" : "");
+      }
+      EXPECT_EQ(rig.alone(2), whole);
+      EXPECT_EQ(rig.checked(2, 2.0), whole);
+    }
+  }
+}
+
+// Of the logits the first ones alone, beside a sequence that wants all of them.
+TEST_F(EngineRows, ComputeAsManyLogitsAsAreEnough) {
+  const std::string path = graph::golden_model_path(graph::kGoldenModels[0]);
+  const auto engine = make_engine(gguf::File(path), {.context = 64, .threads = 1});
+  const size_t vocabulary = engine->model().parameters.vocabulary;
+  const std::vector<int32_t> text = tokens(0, 0, 3);
+  std::vector<float> whole(vocabulary), part(vocabulary, -7), beside(vocabulary);
+  const auto a = engine->make_sequence(), b = engine->make_sequence(), c = engine->make_sequence(),
+             d = engine->make_sequence();
+  engine->step({a.get(), text, Logits::last, whole.data()});
+  engine->step({b.get(), text, Logits::last, part.data(), 24});
+  EXPECT_TRUE(std::equal(whole.begin(), whole.begin() + 24, part.begin()));
+  EXPECT_EQ(part.back(), -7);
+  const std::vector<Slice> slices = {{c.get(), text, Logits::last, part.data(), 24},
+                                     {d.get(), text, Logits::last, beside.data()}};
+  engine->step(slices);
+  EXPECT_EQ(beside, whole);
+}
+
+TEST_F(EngineRows, OnlyAStackDrafts) {
+  const std::string model = folder_ / "model.gguf", path = folder_ / "stack.gguf";
+  testing::write_small_llama(model, {.embedding = 256, .ffn = 448, .tokenizer = false});
+  resident::write_plain_stack(model, path, {.rows_per_group = 48});
+  const std::vector<int32_t> nine = tokens(0, 0, 9);
+  for (const auto& [file, slice, reason] :
+       {std::tuple{model, 1, "no stack"}, {path, 9, "1 to 8 tokens, not 9"}}) {
+    const auto engine = make_engine(gguf::File(file), {.context = 64, .threads = 1});
+    const auto sequence = engine->make_sequence();
+    const Slice one{sequence.get(), std::span(nine).first(static_cast<size_t>(slice))};
+    try {
+      engine->draft({&one, 1}, 2);
+      ADD_FAILURE() << file;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(reason), std::string::npos) << error.what();
+    }
+    EXPECT_EQ(sequence->length(), 0u);
   }
 }
 

@@ -302,6 +302,21 @@ TEST_F(CommandLine, HelpOfVideoNeedsNoLibrary) {
               HasSubstr("libcairn_video.so is not there: cairn was built without video"));
 }
 
+TEST_F(CommandLine, ALibraryOfAnotherBuildIsRefused) {
+  for (const auto& [which, line] :
+       {std::pair{"size", "its cairn_video has"}, std::pair{"build", "it is of build"}}) {
+    std::filesystem::remove(folder_ / "libcairn_video.so");
+    std::filesystem::create_symlink(std::string(CAIRN_FAKE_PLUGINS) + "/libfake_plugin_" + which + ".so",
+                                    folder_ / "libcairn_video.so");
+    const ScopedVariable lib("CAIRN_LIB", folder_.path().c_str());
+    const Answer refused = answer({"video", "inspect", "a.mkv"});
+    EXPECT_EQ(refused.status, 1);
+    EXPECT_THAT(refused.err, HasSubstr((folder_ / "libcairn_video.so") + ": " + line));
+    EXPECT_THAT(refused.err, HasSubstr("build both from the same source"));
+    EXPECT_EQ(std::ranges::count(refused.err, '\n'), 1);
+  }
+}
+
 TEST_F(CommandLine, EveryCommandHasAManPage) {
   ASSERT_EQ(answer({"__man", folder_.path()}).status, 0);
   for (const auto& command : all_commands()) {

@@ -129,36 +129,6 @@ TEST_F(Run, SeedsRepeat) {
   EXPECT_NE(tokens("18446744073709551615"), tokens("-1"));
 }
 
-TEST_F(Run, GuessesLeaveTheTextAsItIs) {
-  const std::vector<std::string> asked = {"run",
-                                          model(),
-                                          "-p",
-                                          "one two three one two three one two three",
-                                          "-n",
-                                          "100",
-                                          "-t",
-                                          "1",
-                                          "-s",
-                                          "3",
-                                          "--temperature",
-                                          "0.4",
-                                          "--ignore-end",
-                                          "--json"};
-  std::vector<std::string> guessing = asked;
-  guessing.insert(guessing.end(), {"--speculate", "lookup"});
-  Program plain(asked), guesses(guessing);
-  ASSERT_EQ(plain.status(), 0) << plain.err;
-  ASSERT_EQ(guesses.status(), 0) << guesses.err;
-  const auto without = nlohmann::json::parse(plain.out), with = nlohmann::json::parse(guesses.out);
-  EXPECT_EQ(without["tokens"], with["tokens"]);
-  EXPECT_EQ(without["guessed_tokens"], 0);
-  EXPECT_EQ(without["decode_steps"], 99);
-  EXPECT_EQ(with["decode_steps"].get<int>() + with["accepted_tokens"].get<int>(), 99);
-  Program unknown(command({"-p", "x", "--speculate", "magic"}));
-  EXPECT_NE(unknown.status(), 0);
-  EXPECT_THAT(unknown.err, HasSubstr("--speculate"));
-}
-
 TEST_F(Run, BrokenUtf8InThePrompt) {
   Program program(command({"-p", "a\xff\xc3", "-n", "4", "--json"}));
   EXPECT_EQ(program.status(), 0) << program.err;

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "engine/engine.hpp"
 
@@ -46,6 +47,7 @@ class EngineOfTokens : public engine::Engine {
   }
   using Engine::step;
   void step(std::span<const engine::Slice> slices, const engine::Cancelled& cancelled) override {
+    const Stopwatch watch;
     engine::check_slices(*this, slices);
     for (const engine::Slice& slice : slices) {
       passes.push_back(static_cast<uint32_t>(slice.tokens.size()));
@@ -68,6 +70,8 @@ class EngineOfTokens : public engine::Engine {
         throw;
       }
     }
+    while (watch.seconds() < takes) {
+    }
   }
   void reserve(engine::Sequence&, uint32_t) override {}
   uint64_t kv_bytes() const override { return 0; }
@@ -84,6 +88,7 @@ class EngineOfTokens : public engine::Engine {
   std::vector<uint32_t> passes;  // the size of every slice
   std::function<void(const std::vector<int32_t>&)> on_token;
   uint32_t most_rows = 1;
+  double takes = 0;      // at least so many seconds a step, however many its rows
   bool cancels = false;  // whether steps can be cancelled before any of their tokens
 
  protected:

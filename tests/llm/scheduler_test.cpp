@@ -252,7 +252,7 @@ TEST(Scheduler, AFullQueueRefuses) {
     f.scheduler.submit(request(prompt(6)));
     ADD_FAILURE() << "taken";
   } catch (const Error& error) {
-    EXPECT_EQ(error.code(), ErrorCode::out_of_memory);
+    EXPECT_EQ(error.code(), ErrorCode::busy);
     EXPECT_THAT(error.what(), HasSubstr("2 requests wait already"));
   }
   gate.open();

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.hpp"
-#include "llm/random.hpp"
+#include "base/random.hpp"
 
 namespace cairn::llm {
 namespace {

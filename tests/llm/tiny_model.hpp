@@ -6,9 +6,9 @@
 #include <string>
 #include <vector>
 
+#include "base/random.hpp"
 #include "formats/gguf_writer.hpp"
 #include "formats/synth_vocabulary.hpp"
-#include "llm/random.hpp"
 
 namespace cairn::llm {
 

@@ -33,7 +33,7 @@ using testing::read_file;
 using testing::write_file;
 
 std::string some_text(size_t words, uint64_t seed = 5) {
-  llm::Random random(seed);
+  Random random(seed);
   std::string text;
   for (size_t i = 0; i < words; ++i) {
     for (uint64_t n = 2 + random.next() % 7; n > 0; --n) text += static_cast<char>('a' + random.next() % 26);

@@ -6,7 +6,7 @@
 
 #include "base/expect_error.hpp"
 #include "offload/describe_graphs.hpp"
-#include "offload/simulated_prefill.hpp"
+#include "offload/simulated/times.hpp"
 
 namespace cairn::offload {
 namespace {

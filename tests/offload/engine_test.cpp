@@ -30,8 +30,7 @@ using quantize::Treatment;
 class BookDevice final : public Accelerator {
  public:
   explicit BookDevice(int runs_until_failure) : left_(runs_until_failure) {}
-  std::string name() const override { return "book"; }
-  ActivationLayout layout() const override { return ActivationLayout::rows; }
+  const AcceleratorTraits& traits() const override { return traits_; }
   std::unique_ptr<AcceleratorGraph> compile(const Int8Graph& graph) override {
     if (graph.tokens > 64)
       fail(ErrorCode::unsupported, "device book: {}: no chunk of {}", graph.name, graph.tokens);
@@ -65,8 +64,21 @@ class BookDevice final : public Accelerator {
     Int8Graph graph;
     int& left;
   };
+  AcceleratorTraits traits_{.name = "book", .label = "book"};
   int left_;
 };
+
+// "book:5" fails after five products.
+std::string book_device(int runs_until_failure) {
+  add_accelerators(
+      {.name = "book",
+       .names = {},
+       .list = [] { return std::vector<AcceleratorInfo>{}; },
+       .traits = [](const std::string&) { return AcceleratorTraits{.name = "book", .label = "book"}; },
+       .make = [](const std::string& runs,
+                  const AcceleratorOptions&) { return std::make_unique<BookDevice>(std::stoi(runs)); }});
+  return fmt::format("book:{}", runs_until_failure);
+}
 
 Scheme scheme_of(const gguf::File& file, const Treatment& treatment) {
   Scheme scheme;
@@ -201,7 +213,7 @@ TEST_P(RealRun, ADeviceOfRowsGivesTheSameAnswer) {
   const Scheme scheme = scheme_of(file_, {.rotate = true});
   OneRun cpu(make_prefill_engine(file_, scheme, options_of()));
   PrefillOptions options = options_of();
-  options.make_device = [](const AcceleratorOptions&) { return std::make_unique<BookDevice>(1 << 20); };
+  options.device = book_device(1 << 20);
   OneRun book(make_prefill_engine(file_, scheme, options));
   EXPECT_LT(relative_error(run(cpu, golden_.tokens), run(book, golden_.tokens)), 1e-5);
   EXPECT_FALSE(book->statistics().fell_back);
@@ -213,7 +225,7 @@ TEST_P(RealRun, AFailingDeviceFallsBackOnce) {
   PrefillOptions options = options_of(16);
   std::vector<std::string> warnings;
   options.warn = [&](const std::string& line) { warnings.push_back(line); };
-  options.make_device = [](const AcceleratorOptions&) { return std::make_unique<BookDevice>(5); };
+  options.device = book_device(5);
   OneRun book(make_prefill_engine(file_, scheme, options));
   EXPECT_LT(relative_error(run(cpu, golden_.tokens), run(book, golden_.tokens)), 1e-5);
   EXPECT_LT(relative_error(run(cpu, golden_.tokens), run(book, golden_.tokens)), 1e-5);
@@ -285,7 +297,7 @@ TEST_F(PrefillRun, ADeviceThatRefusesTheChunkSaysSo) {
   PrefillOptions options = options_of();
   options.engine.context = 256;
   options.engine.chunk = 128;
-  options.make_device = [](const AcceleratorOptions&) { return std::make_unique<BookDevice>(1); };
+  options.device = book_device(1);
   OneRun r = runner(options);
   std::vector<float> logits(golden_.vocabulary);
   testing::expect_error(ErrorCode::unsupported, "no chunk of 128",

@@ -7,6 +7,7 @@
 #include "base/sanitized.hpp"
 #include "base/temporary_folder.hpp"
 #include "offload/openvino/accelerator.hpp"
+#include "offload/openvino/device.hpp"
 #include "openvino_graphs.hpp"
 
 namespace cairn::offload {
@@ -75,7 +76,7 @@ TEST_P(RealOpenvino, BlobsComeBackAndOnesFromElsewhereDoNot) {
 
 // OpenVINO's libraries do not run under sanitizers (dlopen with RTLD_DEEPBIND; their own threads).
 std::vector<WeightPlacement> placements() {
-  if (testing::kSanitized || !list_openvino_devices().at(0).available) return {};
+  if (testing::kSanitized || !openvino::list_devices().at(0).available) return {};
   return {WeightPlacement::inputs, WeightPlacement::constants};
 }
 

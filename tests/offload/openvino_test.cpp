@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/temporary_folder.hpp"
 #include "offload/openvino/accelerator.hpp"
+#include "offload/openvino/device.hpp"
 #include "offload/openvino/library.hpp"
 #include "openvino_graphs.hpp"
 
@@ -52,7 +53,7 @@ TEST(Openvino, AbsentIsOneLineThatSaysHowToInstallIt) {
   const ScopedVariable none("CAIRN_OPENVINO", nullptr), cache("XDG_CACHE_HOME", empty.path().c_str());
   // Where the system has OpenVINO, it may be found: then there is no error to see.
   bool found = true;
-  for (const AcceleratorInfo& info : list_openvino_devices()) {
+  for (const AcceleratorInfo& info : openvino::list_devices()) {
     if (info.name == "openvino:CPU") found = info.available;
     if (!info.available && info.name == "openvino:CPU") {
       EXPECT_THAT(info.detail, HasSubstr("quickstart.sh --openvino"));
@@ -69,7 +70,7 @@ TEST(Openvino, AFolderWithoutItIsNamed) {
   const ScopedVariable chosen("CAIRN_OPENVINO", empty.path().c_str());
   const std::string text = error_of(ErrorCode::not_found, [] { make_openvino_accelerator("CPU", {}); });
   EXPECT_THAT(text, HasSubstr(empty.path()));
-  const std::vector<AcceleratorInfo> list = list_openvino_devices();
+  const std::vector<AcceleratorInfo> list = openvino::list_devices();
   ASSERT_EQ(list.size(), 3U);
   for (const AcceleratorInfo& info : list) {
     EXPECT_FALSE(info.available);
@@ -97,7 +98,7 @@ TEST_F(FakeOpenvino, IsFoundInAFolderLikeTheWheels) {
   std::filesystem::create_directories(folder / "openvino/libs");
   std::filesystem::create_symlink(CAIRN_FAKE_OPENVINO, folder / "openvino/libs/libopenvino_c.so.2641");
   const ScopedVariable chosen("CAIRN_OPENVINO", folder.path().c_str());
-  EXPECT_EQ(make("CPU")->name(), "openvino:CPU");
+  EXPECT_EQ(make("CPU")->traits().name, "openvino:CPU");
 }
 
 TEST_F(FakeOpenvino, IsFoundInCairnsOwnFolder) {
@@ -106,7 +107,7 @@ TEST_F(FakeOpenvino, IsFoundInCairnsOwnFolder) {
   std::filesystem::create_symlink(CAIRN_FAKE_OPENVINO,
                                   folder / "cairn/openvino/openvino/libs/libopenvino_c.so.2641");
   const ScopedVariable none("CAIRN_OPENVINO", nullptr), cache("XDG_CACHE_HOME", folder.path().c_str());
-  EXPECT_EQ(make("CPU")->name(), "openvino:CPU");
+  EXPECT_EQ(make("CPU")->traits().name, "openvino:CPU");
 }
 
 TEST_F(FakeOpenvino, AnotherVersionIsRefused) {
@@ -128,7 +129,7 @@ TEST_F(FakeOpenvino, AnotherAbiIsRefused) {
 }
 
 TEST_F(FakeOpenvino, DevicesAreListedWithTheReasonOfThoseMissing) {
-  const std::vector<AcceleratorInfo> list = list_openvino_devices();
+  const std::vector<AcceleratorInfo> list = openvino::list_devices();
   ASSERT_EQ(list.size(), 3U);
   EXPECT_EQ(list[0].name, "openvino:CPU");
   EXPECT_TRUE(list[0].available);
@@ -143,7 +144,7 @@ TEST_F(FakeOpenvino, DevicesAreListedWithTheReasonOfThoseMissing) {
 
 TEST_F(FakeOpenvino, ALibraryThatDoesNotStartIsListedSo) {
   const ScopedVariable fails("FAKE_OPENVINO_FAIL", "start");
-  for (const AcceleratorInfo& info : list_openvino_devices())
+  for (const AcceleratorInfo& info : openvino::list_devices())
     EXPECT_THAT(info.detail, HasSubstr("no plug-ins"));
   error_of(ErrorCode::io, [&] { make("CPU"); });
 }
@@ -151,7 +152,7 @@ TEST_F(FakeOpenvino, ALibraryThatDoesNotStartIsListedSo) {
 TEST_F(FakeOpenvino, ProductsEqualBruteForce) {
   for (const std::string device : {"CPU", "NPU"}) {
     const auto accelerator = make(device);
-    EXPECT_EQ(accelerator->layout(), ActivationLayout::rows);
+    EXPECT_EQ(accelerator->traits().layout, ActivationLayout::rows);
     uint64_t bytes = 0;
     for (const Int8Graph& graph : {random_graph(1, 5, 24, {8, 3}), random_graph(2, 5, 24, {8, 3}),
                                    random_graph(3, 7, 64, {16}), extreme_graph(4, 33, {9, 2, 2})}) {

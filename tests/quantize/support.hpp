@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "base/random.hpp"
 #include "base/temporary_folder.hpp"
 #include "formats/gguf.hpp"
 #include "graph/graph.hpp"
-#include "llm/random.hpp"
 #include "llm/tiny_model.hpp"
 #include "quantize/calibration.hpp"
 #include "quantize/fingerprint.hpp"
@@ -17,7 +17,7 @@ namespace cairn::quantize {
 
 // Numbers like activations: most near 0, a few far out.
 inline std::vector<float> heavy_tailed(size_t count, uint64_t seed) {
-  llm::Random random(seed);
+  Random random(seed);
   std::vector<float> values(count);
   for (float& value : values) {
     const double u = random.uniform(), sign = random.uniform() < 0.5 ? -1 : 1;
@@ -36,7 +36,7 @@ struct TinyFile {
 
 // A calibration of the model with made-up numbers, different in every field.
 inline Calibration made_up(const gguf::File& model, uint64_t seed = 1) {
-  llm::Random random(seed);
+  Random random(seed);
   const auto number = [&] { return static_cast<float>(0.1 + random.uniform()); };
   const graph::Model graph = graph::load(model);
   const InputShape shape = input_shape(graph);

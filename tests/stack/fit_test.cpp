@@ -7,6 +7,7 @@
 #include <memory>
 #include <random>
 
+#include "base/half.hpp"
 #include "stack/avd.hpp"
 #include "stack/fit_tables.hpp"
 #include "stack/order.hpp"

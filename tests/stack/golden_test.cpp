@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "base/half.hpp"
 #include "stack/avd.hpp"
 #include "stack/plane_blocks.hpp"
 #include "stack/tables.hpp"

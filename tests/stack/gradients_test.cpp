@@ -1,4 +1,5 @@
 // Gradients against differences of the functions themselves.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -10,6 +11,7 @@
 #include "stack/attention.hpp"
 #include "stack/differentiate.hpp"
 #include "stack/float_ops.hpp"
+#include "stack/trainable.hpp"
 
 namespace cairn::stack {
 namespace {
@@ -150,22 +152,33 @@ TEST(SoftmaxGradient, IsTheSoftmaxLessTheLabel) {
   }
 }
 
-// An op that nobody has taught it must not be passed over.
+// An op that nobody has taught it must not be passed over, wherever it stands.
 TEST(Differentiator, AnUnknownOpIsNamed) {
   const cairn::testing::TemporaryFolder folder;
   cairn::testing::write_small_llama(folder / "model.gguf");
   const gguf::File file(folder / "model.gguf");
-  const std::vector<std::vector<text::Token>> windows(1, std::vector<text::Token>(64, 7));
   ThreadPool pool(1);
-  for (const graph::OpKind kind : {graph::OpKind::rotate, graph::OpKind::softcap, graph::OpKind::embed}) {
-    graph::Model model = graph::load(file);
-    model.layers[1].front().push_back(
-        {.kind = kind, .input = graph::Slot::normed, .output = graph::Slot::normed});
-    Differentiator differentiator(file, model, 64, pool);
-    cairn::testing::expect_error(ErrorCode::unsupported,
-                                 std::string("op '") + graph::name(kind) + "' of normed is not known",
-                                 [&] { differentiator.features(windows, {}); });
-  }
+  const graph::Model known = graph::load(file);
+  check_trainable(known);
+  const auto expect_refused = [&](graph::OpList graph::Model::*list, const graph::Op& op,
+                                  const std::string& line) {
+    graph::Model model = known;
+    (list == nullptr ? model.layers[1].front() : model.*list).push_back(op);
+    cairn::testing::expect_error(ErrorCode::unsupported, line, [&] { check_trainable(model); });
+    cairn::testing::expect_error(ErrorCode::unsupported, line,
+                                 [&] { Differentiator(file, model, 64, pool); });
+  };
+  const auto op = [](graph::OpKind kind, graph::Slot slot) {
+    return graph::Op{.kind = kind, .input = slot, .output = slot};
+  };
+  for (const graph::OpKind kind : {graph::OpKind::rotate, graph::OpKind::softcap, graph::OpKind::embed,
+                                   graph::OpKind::activate /* without an activation */})
+    expect_refused(nullptr, op(kind, graph::Slot::normed),
+                   fmt::format("op '{}' of normed is not known to the tuner in layer 1", graph::name(kind)));
+  expect_refused(&graph::Model::embed, op(graph::OpKind::norm_rms, graph::Slot::hidden),
+                 "op 'norm_rms' of hidden is not known to the tuner behind the embedding");
+  expect_refused(&graph::Model::head, op(graph::OpKind::scale, graph::Slot::logits),
+                 "op 'scale' of logits is not known to the tuner behind the output product");
 }
 
 }  // namespace

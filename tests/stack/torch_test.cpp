@@ -10,7 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/expect_error.hpp"
-#include "base/own_library.hpp"
+#include "base/plugin.hpp"
 #include "measure/evaluate.hpp"
 #include "stack/restore.hpp"
 #include "stack/small_stack.hpp"
@@ -123,6 +123,30 @@ TEST_F(SmallStack, ALibraryThatIsNotThereIsNamed) {
   cuda.tune.on = TuneOn::cuda;
   cairn::testing::expect_error(ErrorCode::not_found, "libcairn_torch.so is not there",
                                [&] { encode("none.gguf", cuda); });
+}
+
+TEST_F(SmallStack, ALibraryOfAnotherBuildIsRefusedOrWithoutUse) {
+  const auto put = [&](const std::string& which) {
+    std::filesystem::remove(path("libcairn_torch.so"));
+    std::filesystem::create_symlink(std::string(CAIRN_FAKE_PLUGINS) + "/libfake_plugin_" + which + ".so",
+                                    path("libcairn_torch.so"));
+  };
+  const cairn::testing::ScopedVariable lib("CAIRN_LIB",
+                                           std::filesystem::path(path("x")).parent_path().c_str());
+  EncodeOptions tuned = options();
+  tuned.tune.steps = 1;
+  tuned.tune.on = TuneOn::torch;
+  put("size");
+  cairn::testing::expect_error(ErrorCode::unsupported, "its cairn_torch has",
+                               [&] { encode("none.gguf", tuned); });
+  put("build");
+  cairn::testing::expect_error(ErrorCode::unsupported, "it is of build", [&] { encode("none.gguf", tuned); });
+  EXPECT_FALSE(std::filesystem::exists(path("none.gguf")));
+  // Chosen by itself, the CPU goes on in its place.
+  tuned.tune.on = TuneOn::automatic;
+  ::testing::internal::CaptureStderr();
+  encode("cpu.gguf", tuned);
+  EXPECT_THAT(::testing::internal::GetCapturedStderr(), ::testing::HasSubstr("tuning on the CPU"));
 }
 
 }  // namespace

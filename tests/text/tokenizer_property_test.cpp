@@ -2,8 +2,8 @@
 #include <chrono>
 #include <thread>
 
+#include "base/utf8.hpp"
 #include "text/tokenizer_support.hpp"
-#include "text/utf8.hpp"
 
 namespace cairn::text::testing {
 namespace {

@@ -1,5 +1,5 @@
+#include "base/utf8.hpp"
 #include "text/tokenizer_support.hpp"
-#include "text/utf8.hpp"
 
 namespace cairn::text::testing {
 namespace {

@@ -5,8 +5,8 @@
 #include <random>
 #include <string_view>
 
+#include "base/half.hpp"
 #include "video/frame.hpp"
-#include "video/half.hpp"
 #include "video/network.hpp"
 
 namespace cairn::video {

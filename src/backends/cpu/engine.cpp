@@ -93,6 +93,21 @@ class CpuEngine final : public engine::Engine {
     });
   }
 
+  void draft(std::span<const Slice> slices, double bits, const engine::Cancelled& cancelled) override {
+    if (!set_) return Engine::draft(slices, bits, cancelled);
+    for (const Slice& slice : slices) {
+      if (slice.tokens.size() > rows())
+        fail(ErrorCode::invalid_argument, "a draft's slice takes 1 to {} tokens, not {}", rows(),
+             slice.tokens.size());
+    }
+    const std::lock_guard lock(one_step_);
+    cancelled_ = &cancelled;
+    sequences_.step(*this, slices, [&] {
+      prepare(slices);
+      run(slices, bits);
+    });
+  }
+
   void reserve(engine::Sequence& sequence, uint32_t tokens) override {
     const std::lock_guard lock(one_step_);
     cancelled_ = &never_;
@@ -155,9 +170,7 @@ class CpuEngine final : public engine::Engine {
   }
 
   // Whether its tokens are rows: unpacking panels would cost more. What is observed goes as chunks.
-  bool is_short(const Slice& slice) const {
-    return slice.tokens.size() <= RowExecutor::kMostRows && !options_.observer;
-  }
+  bool is_short(const Slice& slice) const { return slice.tokens.size() <= rows() && !options_.observer; }
 
   // What a step will touch for the first time has its room before it starts.
   void prepare(std::span<const Slice> slices) {
@@ -208,9 +221,11 @@ class CpuEngine final : public engine::Engine {
     chosen_ = true;
   }
 
-  void run(std::span<const Slice> slices) {
+  // bits: of a draft; 0: it is none.
+  void run(std::span<const Slice> slices, double bits = 0) {
     const Reading reading(file_);
     const resident::Pass pass(set_.get());
+    if (bits > 0) set_->set_draft(bits);
     const size_t vocabulary = model_.parameters.vocabulary;
     std::vector<Row> rows;
     for (const Slice& slice : slices) {
@@ -221,12 +236,13 @@ class CpuEngine final : public engine::Engine {
         float* out = slice.wanted == Logits::all            ? slice.logits + i * vocabulary
                      : slice.wanted == Logits::last && last ? slice.logits
                                                             : nullptr;
-        rows.push_back({&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i], out});
+        rows.push_back({&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i], out,
+                        slice.enough == 0 ? SIZE_MAX : slice.enough});
       }
     }
     for (size_t at = 0; at < rows.size(); at += RowExecutor::kMostRows) {
       if (at > 0) engine::throw_if(*cancelled_);
-      rows_.run(std::span(rows).subspan(at, std::min(RowExecutor::kMostRows, rows.size() - at)));
+      rows_.run(std::span(rows).subspan(at, std::min(RowExecutor::kMostRows, rows.size() - at)), bits > 0);
     }
     for (const Slice& slice : slices) {
       if (!is_short(slice)) run_long(slice);

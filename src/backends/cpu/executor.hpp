@@ -74,7 +74,8 @@ struct Row {
   PagedSequence* sequence;  // that has a page for the position
   uint32_t position;
   int32_t token;
-  float* logits;  // [vocabulary], or null
+  float* logits;             // [vocabulary], or null
+  size_t enough = SIZE_MAX;  // of them
 };
 
 // Few rows at a time: vectors of [features], products as matrix × vector straight from the file's blocks,
@@ -87,7 +88,8 @@ class RowExecutor {
   explicit RowExecutor(const Machine& machine);
   // Runs 1 … kMostRows rows through the layers, writes their keys and values, and runs the head on those that
   // want logits. Rows of one sequence may see each other: a row's keys are there before any row looks.
-  void run(std::span<const Row> rows);
+  // draft: with fewer of a stack's bits (resident::Set::set_draft).
+  void run(std::span<const Row> rows, bool draft = false);
   // Runs the head alone on the slots that another executor filled.
   void run_head(float* logits);
   float* slot(graph::Slot slot, size_t row = 0) { return slots_[row] + at_[index_of(slot)]; }
@@ -139,6 +141,8 @@ class RowExecutor {
   std::array<Row, kMostRows> rows_{};
   std::array<size_t, kMostRows> active_{};  // the rows that the steps are run on
   size_t count_ = 0;                        // of them
+  bool draft_ = false;
+  size_t head_rows_ = 0;  // that the head computes at least
 };
 
 // A chunk of tokens in tiles: [tile][features][tile_tokens].

@@ -34,13 +34,13 @@ const std::byte* exact_rows(const Matrix& matrix, uint32_t group) {
 }
 
 void read_stored_row(const Plan& plan, const kernels::PlaneKernels& kernels, const Matrix& matrix,
-                     uint32_t stored, float* out) {
+                     uint32_t stored, float* out, bool draft) {
   const uint32_t each = matrix.stack->layout->rows_per_group, group = stored / each, r = stored % each;
-  if (const std::byte* exact = exact_rows(matrix, group)) {
+  if (const std::byte* exact = draft ? nullptr : exact_rows(matrix, group)) {
     matrix.encoding->dequantize(exact + r * matrix.row_bytes, matrix.k, out);
     return;
   }
-  const kernels::PlaneRows rows = matrix.stack->planes(group);
+  const kernels::PlaneRows rows = matrix.stack->planes(group, draft);
   kernels.row(rows, r, plan.set->table(rows.level), matrix.k, out);
 }
 

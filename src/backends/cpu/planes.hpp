@@ -26,9 +26,9 @@ kernels::PlaneRows slice(const kernels::PlaneRows& rows, uint32_t begin, uint32_
 void read_row(const Plan& plan, const kernels::PlaneKernels& kernels, const Matrix& matrix, uint32_t row,
               float* scratch, float* out);
 // A stack's stored row as planes multiply it: rotated like the input, unless it is one of a group's exact
-// rows.
+// rows. draft: from what a draft takes.
 void read_stored_row(const Plan& plan, const kernels::PlaneKernels& kernels, const Matrix& matrix,
-                     uint32_t stored, float* out);
+                     uint32_t stored, float* out, bool draft = false);
 // Where a group's exact rows begin; null while it is at a level of planes.
 const std::byte* exact_rows(const Matrix& matrix, uint32_t group);
 

@@ -70,7 +70,8 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
   dequantized_.assign(machine.pool.threads(), std::vector<float>(widest));
 }
 
-void RowExecutor::run(std::span<const Row> rows) {
+void RowExecutor::run(std::span<const Row> rows, bool draft) {
+  draft_ = draft;
   count_ = rows.size();
   for (size_t i = 0; i < count_; ++i) {
     rows_[i] = rows[i];
@@ -91,15 +92,19 @@ void RowExecutor::run(std::span<const Row> rows) {
     }
   });
   run_steps(machine_.plan.layers);
-  count_ = 0;
+  count_ = head_rows_ = 0;
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].logits != nullptr) active_[count_++] = i;
+    if (rows[i].logits == nullptr) continue;
+    active_[count_++] = i;
+    head_rows_ = std::max(head_rows_, rows[i].enough);
   }
   if (count_ > 0) run_steps(machine_.plan.head);
 }
 
 void RowExecutor::run_head(float* logits) {
+  draft_ = false;
   rows_[0].logits = logits;
+  head_rows_ = machine_.model.parameters.vocabulary;
   active_[0] = 0;
   count_ = 1;
   run_steps(machine_.plan.head);

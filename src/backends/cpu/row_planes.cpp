@@ -51,15 +51,15 @@ void RowExecutor::multiply_planes(const Step& step, size_t op, uint32_t group, c
   const resident::Matrix& stack = *bound.matrix.stack;
   const size_t k = bound.matrix.k;
   const uint32_t first = stack.layout->group_begin(group), rows = stack.layout->group_rows(group);
-  const std::byte* exact = exact_rows(bound.matrix, group);
-  const auto planes = exact == nullptr ? stack.planes(group) : kernels::PlaneRows{};
+  const std::byte* exact = draft_ ? nullptr : exact_rows(bound.matrix, group);
+  const auto planes = exact == nullptr ? stack.planes(group, draft_) : kernels::PlaneRows{};
   float y[kMostRows][kStored];
   for (uint32_t begin = 0; begin < rows; begin += kStored) {
     const uint32_t count = std::min<uint32_t>(kStored, rows - begin);
     if (!step.integer) {
       float* weights = dequantized_[thread].data();
       for (uint32_t r = 0; r < count; ++r) {
-        read_stored_row(machine_.plan, machine_.planes, bound.matrix, first + begin + r, weights);
+        read_stored_row(machine_.plan, machine_.planes, bound.matrix, first + begin + r, weights, draft_);
         for (size_t i = 0; i < count_; ++i) {
           const size_t row = active_[i];
           const float* x = exact == nullptr ? planes_[row].rotated : slot(bound.op.input, row);
@@ -75,7 +75,7 @@ void RowExecutor::multiply_planes(const Step& step, size_t op, uint32_t group, c
       const kernels::PlaneRows ahead = tile + part.tiles < planes.tiles
                                            ? slice(planes, tile + part.tiles, 1, k)
                                        : next == nullptr ? part
-                                                         : next->planes(group + 1);
+                                                         : next->planes(group + 1, draft_);
       const kernels::PlaneTable& table = machine_.plan.set->table(part.level);
       if (count_ == 1) {
         machine_.planes.gemv(part, table, k, planes_x_[0], ahead, y[0]);

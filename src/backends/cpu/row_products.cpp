@@ -13,16 +13,20 @@ void RowExecutor::run_linears(const Step& step) {
     const BoundOp* bound;
     size_t row, rows;
   };
+  const auto rows_of = [this](const BoundOp& bound) {
+    return bound.op.output == graph::Slot::logits ? std::min(bound.matrix.rows, head_rows_)
+                                                  : bound.matrix.rows;
+  };
   size_t bytes = 0;
-  for (const BoundOp& bound : step.ops) bytes += bound.matrix.rows * bound.matrix.row_bytes;
+  for (const BoundOp& bound : step.ops) bytes += rows_of(bound) * bound.matrix.row_bytes;
   const size_t share =
       std::max<size_t>(4096, std::min(task_bytes, bytes / (4 * machine_.pool.threads()) + 1));
   static thread_local std::vector<Task> tasks;
   tasks.clear();
   for (const BoundOp& bound : step.ops) {
     const size_t rows = std::max<size_t>(8, share / bound.matrix.row_bytes / 8 * 8);
-    for (size_t row = 0; row < bound.matrix.rows; row += rows)
-      tasks.push_back({&bound, row, std::min(rows, bound.matrix.rows - row)});
+    for (size_t row = 0; row < rows_of(bound); row += rows)
+      tasks.push_back({&bound, row, std::min(rows, rows_of(bound) - row)});
   }
   const std::vector<Task>& list = tasks;
   if (step.fine) {

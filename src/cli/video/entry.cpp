@@ -1,5 +1,3 @@
-#include "cli/video/entry.hpp"
-
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -10,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/plugin.hpp"
 #include "base/standard_streams.hpp"
 #include "cli/parser/parse.hpp"
 #include "cli/standard_io.hpp"
@@ -31,10 +30,7 @@ void run(int argc, const char* const* argv) {
   parse_again_and_run(program, argc, argv);
 }
 
-}  // namespace
-
-extern "C" __attribute__((visibility("default"))) int cairn_video_v2(int argc, const char* const* argv,
-                                                                     char* message, size_t size) {
+int run_told(int argc, const char* const* argv, char* message, size_t size) {
   // This object has its own copy of the flag that a signal raises.
   cairn::open_standard_descriptors();
   cairn::catch_interrupts();
@@ -48,10 +44,17 @@ extern "C" __attribute__((visibility("default"))) int cairn_video_v2(int argc, c
   } catch (const std::system_error& error) {
     if (cairn::interrupted())
       return tell("interrupted", static_cast<int>(cairn::ErrorCode::cancelled), message, size);
-    if (std::ferror(stdout) == 0) return tell(error.what(), cairn::cli::kVideoOther, message, size);
+    if (std::ferror(stdout) == 0) return tell(error.what(), cairn::VideoPlugin::kOther, message, size);
     const std::string text = fmt::format("{}: {}", cairn::cli::kCannotWriteOut, error.code().message());
     return tell(text, static_cast<int>(cairn::ErrorCode::io), message, size);
   } catch (const std::exception& error) {
-    return tell(error.what(), cairn::cli::kVideoOther, message, size);
+    return tell(error.what(), cairn::VideoPlugin::kOther, message, size);
   }
+}
+
+}  // namespace
+
+extern "C" {
+__attribute__((visibility("default"))) extern const cairn::VideoPlugin cairn_video;
+const cairn::VideoPlugin cairn_video = {{sizeof(cairn::VideoPlugin), cairn::kPluginBuild}, run_told};
 }

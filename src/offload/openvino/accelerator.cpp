@@ -39,6 +39,14 @@ Int8Graph extreme_graph(const GraphShape& shape) {
   return graph;
 }
 
+AcceleratorTraits traits_of(const std::string& device) {
+  const std::string name = "openvino:" + device;
+  return {.name = name,
+          .label = name,
+          .layout = ActivationLayout::rows,
+          .shares_processors = kind_of(device).processors};
+}
+
 class Graph final : public AcceleratorGraph {
  public:
   Graph(std::string name, std::shared_ptr<Program> program, std::shared_ptr<const Weights> weights)
@@ -56,7 +64,10 @@ class Graph final : public AcceleratorGraph {
 class OpenvinoAccelerator final : public Accelerator {
  public:
   OpenvinoAccelerator(Device device, const AcceleratorOptions& options, WeightPlacement placement)
-      : device_(std::move(device)), options_(options), placement_(placement) {
+      : device_(std::move(device)),
+        traits_(traits_of(device_.name)),
+        options_(options),
+        placement_(placement) {
     if (options_.cache_folder.empty()) return;
     std::error_code error;
     std::filesystem::create_directories(options_.cache_folder, error);
@@ -65,8 +76,7 @@ class OpenvinoAccelerator final : public Accelerator {
     options_.cache_folder.clear();
   }
 
-  std::string name() const override { return "openvino:" + device_.name; }
-  ActivationLayout layout() const override { return ActivationLayout::rows; }
+  const AcceleratorTraits& traits() const override { return traits_; }
   uint64_t weight_bytes() const override { return weight_bytes_; }
   double compile_seconds() const override { return seconds_; }
   uint32_t cached_graphs() const override { return cached_; }
@@ -126,14 +136,14 @@ class OpenvinoAccelerator final : public Accelerator {
       auto program =
           std::make_shared<Program>(device_, graph, shape, placement_, Arithmetic::int8, constants);
       const double error = program->worst_error(graph, probe);
-      if (error <= (device_.on_cpu() ? kCpuTolerance : kDeviceTolerance)) return program;
-      if (!device_.on_cpu()) {
+      if (error <= (device_.kind->processors ? kCpuTolerance : kDeviceTolerance)) return program;
+      if (!device_.kind->processors) {
         fail(ErrorCode::unsupported, "{}, graph {}: its int8 products are off by {:.2g} of the largest sum",
-             name(), graph, error);
+             traits_.name, graph, error);
       }
       int8_is_inexact_ = true;
       notice(fmt::format("{}: int8 products are off by {:.2g} on this processor; multiplying in float",
-                         name(), error));
+                         traits_.name, error));
     }
     return std::make_shared<Program>(device_, graph, shape, placement_, Arithmetic::f32,
                                      std::move(constants));
@@ -169,6 +179,7 @@ class OpenvinoAccelerator final : public Accelerator {
   }
 
   Device device_;
+  const AcceleratorTraits traits_;
   AcceleratorOptions options_;
   WeightPlacement placement_;
   bool int8_is_inexact_ = false;
@@ -180,6 +191,17 @@ class OpenvinoAccelerator final : public Accelerator {
 };
 
 }  // namespace
+
+AcceleratorKind kind() {
+  return {.name = "openvino",
+          .names = {"openvino:CPU", "openvino:GPU", "openvino:NPU"},
+          .list = list_devices,
+          .traits = traits_of,
+          .make = [](const std::string& device, const AcceleratorOptions& options) {
+            return make_openvino_accelerator(device, options);
+          }};
+}
+
 }  // namespace openvino
 
 std::unique_ptr<Accelerator> make_openvino_accelerator(const std::string& device,
@@ -191,9 +213,10 @@ std::unique_ptr<Accelerator> make_openvino_accelerator(const std::string& device
 
 std::unique_ptr<Accelerator> make_openvino_accelerator(const std::string& device,
                                                        const AcceleratorOptions& options) {
-  return make_openvino_accelerator(
-      device, options,
-      device == "CPU" ? openvino::WeightPlacement::inputs : openvino::WeightPlacement::constants);
+  return make_openvino_accelerator(device, options,
+                                   openvino::kind_of(device).processors
+                                       ? openvino::WeightPlacement::inputs
+                                       : openvino::WeightPlacement::constants);
 }
 
 }  // namespace cairn::offload

@@ -4,8 +4,8 @@
 #include <string>
 #include <vector>
 
-#include "offload/accelerator.hpp"
 #include "offload/openvino/ir.hpp"
+#include "offload/registry.hpp"
 
 namespace cairn::offload {
 
@@ -19,7 +19,11 @@ std::unique_ptr<Accelerator> make_openvino_accelerator(const std::string& device
                                                        const AcceleratorOptions& options,
                                                        openvino::WeightPlacement placement);
 
-// openvino:CPU, openvino:GPU, openvino:NPU and whatever else OpenVINO finds. Never fails.
-std::vector<AcceleratorInfo> list_openvino_devices();
+namespace openvino {
+
+// openvino:CPU, openvino:GPU, openvino:NPU and whatever else OpenVINO finds.
+AcceleratorKind kind();
+
+}  // namespace openvino
 
 }  // namespace cairn::offload

@@ -1,14 +1,10 @@
-#include "text/utf8.hpp"
+#include "base/utf8.hpp"
 
 #include <cstdint>
 #include <cstring>
 
-#include "text/tokenizer.hpp"
-
-namespace cairn::text {
+namespace cairn {
 namespace {
-
-constexpr std::string_view replacement = "\xEF\xBF\xBD";
 
 size_t ascii_prefix(std::string_view text) {
   size_t i = 0;
@@ -19,18 +15,6 @@ size_t ascii_prefix(std::string_view text) {
   }
   while (i < text.size() && static_cast<unsigned char>(text[i]) < 0x80) ++i;
   return i;
-}
-
-// Bytes up to the first that does not belong to a valid character.
-size_t valid_prefix(std::string_view text) {
-  size_t i = 0;
-  while (true) {
-    i += ascii_prefix(text.substr(i));
-    if (i == text.size()) return i;
-    const Utf8Character character = first_character(text.substr(i));
-    if (character.kind != Utf8Character::valid) return i;
-    i += character.bytes;
-  }
 }
 
 }  // namespace
@@ -53,6 +37,17 @@ Utf8Character first_character(std::string_view text) noexcept {
   return {Utf8Character::valid, length};
 }
 
+size_t valid_prefix(std::string_view text) noexcept {
+  size_t i = 0;
+  while (true) {
+    i += ascii_prefix(text.substr(i));
+    if (i == text.size()) return i;
+    const Utf8Character character = first_character(text.substr(i));
+    if (character.kind != Utf8Character::valid) return i;
+    i += character.bytes;
+  }
+}
+
 std::string_view valid_utf8(std::string_view text, std::string& buffer) {
   size_t good = valid_prefix(text);
   if (good == text.size()) return text;
@@ -62,35 +57,10 @@ std::string_view valid_utf8(std::string_view text, std::string& buffer) {
     buffer.append(text.substr(0, good));
     text.remove_prefix(good);
     if (text.empty()) return buffer;
-    buffer.append(replacement);
+    buffer.append(kReplacement);
     text.remove_prefix(first_character(text).bytes);
     good = valid_prefix(text);
   }
 }
 
-std::string Utf8Stream::push(std::string_view bytes) {
-  pending_.append(bytes);
-  std::string out;
-  std::string_view rest = pending_;
-  while (!rest.empty()) {
-    const size_t good = valid_prefix(rest);
-    out.append(rest.substr(0, good));
-    rest.remove_prefix(good);
-    if (rest.empty()) break;
-    const Utf8Character character = first_character(rest);
-    if (character.kind == Utf8Character::incomplete) break;
-    out.append(replacement);
-    rest.remove_prefix(character.bytes);
-  }
-  pending_.erase(0, pending_.size() - rest.size());
-  return out;
-}
-
-std::string Utf8Stream::finish() {
-  std::string out;
-  if (!pending_.empty()) out = replacement;  // an incomplete character is one maximal subpart
-  pending_.clear();
-  return out;
-}
-
-}  // namespace cairn::text
+}  // namespace cairn

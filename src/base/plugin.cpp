@@ -1,4 +1,4 @@
-#include "base/own_library.hpp"
+#include "base/plugin.hpp"
 
 #include <dlfcn.h>
 
@@ -27,17 +27,26 @@ std::string find_own_library(const std::string& name) {
   return {};
 }
 
-void* open_own_library(const std::string& path, const char* function) {
+const PluginHead& open_plugin(const std::string& path, const char* name, const PluginHead& expected) {
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {
     const char* reason = dlerror();
     fail(ErrorCode::not_found, "{} cannot be opened: {}", path,
          reason == nullptr ? "no reason given" : reason);
   }
-  void* found = dlsym(handle, function);
+  const auto* found = static_cast<const PluginHead*>(dlsym(handle, name));
+  const PluginHead head = found == nullptr ? PluginHead{} : *found;
+  if (head.size == expected.size && head.build == expected.build) return *found;
+  dlclose(handle);
   if (found == nullptr)
-    fail(ErrorCode::unsupported, "{}: no function {}: not of this version of cairn", path, function);
-  return found;
+    fail(ErrorCode::unsupported, "{}: there is no {} in it: it is not of this version of cairn", path, name);
+  if (head.size != expected.size) {
+    fail(ErrorCode::unsupported, "{}: its {} has {} bytes, this cairn's {}: build both from the same source",
+         path, name, head.size, expected.size);
+  }
+  fail(ErrorCode::unsupported,
+       "{}: it is of build {:08x}, this cairn of {:08x}: build both from the same source", path, head.build,
+       expected.build);
 }
 
 }  // namespace cairn

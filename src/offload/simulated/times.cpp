@@ -1,4 +1,4 @@
-#include "offload/simulated_prefill.hpp"
+#include "offload/simulated/times.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -139,63 +139,24 @@ std::vector<std::array<bool, 4>> shadow_inputs(uint32_t layers, double prune) {
   return shadow;
 }
 
-namespace {
-
-TaskGraph task_graph(const Phone& phone, const ModelSizes& sizes, std::span<const uint32_t> lengths,
-                     Stage stage, double prune) {
+TaskGraph simulated_tasks(const simulated::PhoneConstants& phone, const ModelSizes& sizes,
+                          std::span<const uint32_t> lengths, Stage stage, double prune) {
   const TaskGraphShape shape{
       .chunks = static_cast<uint32_t>(lengths.size()),
       .layers = sizes.layers,
       .shadow = shadow_inputs(sizes.layers, stage == Stage::outliers ? prune : 1),
       .prepare = stage == Stage::naive,
   };
-  return make_task_graph(shape, SimulatedTimes(phone, sizes, lengths, stage, shape.shadow));
+  return make_task_graph(shape, SimulatedTimes(Phone(phone), sizes, lengths, stage, shape.shadow));
 }
-
-}  // namespace
 
 PromptSeconds simulated_profile(const simulated::PhoneConstants& phone, const ModelSizes& sizes,
                                 double prune) {
-  return [phone = Phone(phone), sizes, prune](std::span<const uint32_t> lengths) {
+  return [phone, sizes, prune](std::span<const uint32_t> lengths) {
     const auto scheduler = make_scheduler(Policy::look_ahead);
-    return simulate(task_graph(phone, sizes, lengths, Stage::outliers, prune), *scheduler)
+    return simulate(simulated_tasks(phone, sizes, lengths, Stage::outliers, prune), *scheduler)
         .timeline.makespan();
   };
-}
-
-SimulateResult simulate_prefill(const SimulateOptions& options) {
-  const auto* phone = simulated::find_phone(options.device);
-  if (!phone)
-    fail(ErrorCode::invalid_argument, "simulated device '{}' is not known; there is snapdragon-8gen3",
-         options.device);
-  const graph::ModelShape* shape = graph::find_shape(options.shape);
-  if (!shape) fail(ErrorCode::invalid_argument, "shape '{}' is not known", options.shape);
-  if (options.prompt == 0 || options.prompt > shape->context)
-    fail(ErrorCode::invalid_argument, "a prompt of {} tokens: {} takes 1 to {}", options.prompt, shape->name,
-         shape->context);
-  const ModelSizes sizes(*shape);
-  SimulateResult result;
-  if (options.stage == Stage::naive) {
-    result.plan = {options.prompt, options.prompt, {options.prompt}, 0};
-  } else {
-    result.plan = plan_chunks(options.prompt, options.chunk, simulated_profile(*phone, sizes, options.prune));
-  }
-  const TaskGraph graph = task_graph(Phone(*phone), sizes, result.plan.lengths, options.stage, options.prune);
-  const auto scheduler = make_scheduler(options.policy);
-  result.run = simulate(graph, *scheduler);
-  Timeline& timeline = result.run.timeline;
-  timeline.title = fmt::format("{}, {} tokens, chunks of {}, {}, {}", shape->name, options.prompt,
-                               result.plan.chunk, offload::name(options.policy), phone->name);
-  timeline.npu = phone->npu;
-  timeline.cpu = phone->cpu;
-  result.makespan = timeline.makespan();
-  result.tokens_per_second = options.prompt / result.makespan;
-  result.decision_seconds = result.run.decision_seconds / static_cast<double>(result.run.decisions);
-  result.inputs = static_cast<uint32_t>(sizes.layers * quantize::kInputs);
-  if (options.stage == Stage::outliers)
-    for (const auto& layer : shadow_inputs(sizes.layers, options.prune))
-      result.shadow_inputs += static_cast<uint32_t>(std::count(layer.begin(), layer.end(), true));
-  return result;
 }
 
 }  // namespace cairn::offload

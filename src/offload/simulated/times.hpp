@@ -1,10 +1,10 @@
-// A whole prefill on a simulated phone: llm.npu's stages one after the other (its Figure 19).
+// Expected times of a model's subgraphs on a simulated phone, in each of llm.npu's stages (its Figure 19).
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "graph/graph.hpp"
@@ -45,23 +45,9 @@ class SimulatedTimes final : public TaskSeconds {
 // gate and up, in the order of their outliers' importance.
 std::vector<std::array<bool, 4>> shadow_inputs(uint32_t layers, double prune);
 
-struct SimulateOptions {
-  std::string device = "snapdragon-8gen3", shape = "qwen1.5-1.8b";
-  uint32_t prompt = 512, chunk = 0;  // chunk 0: chosen by the simulated times
-  Stage stage = Stage::outliers;
-  Policy policy = Policy::look_ahead;
-  double prune = 0.85;
-};
-
-struct SimulateResult {
-  ChunkPlan plan;
-  SimulatedRun run;
-  uint32_t inputs = 0, shadow_inputs = 0;  // of the model's linear inputs, those with shadow work
-  double makespan = 0, tokens_per_second = 0, decision_seconds = 0;  // the last: of one decision
-};
-
-// Errors: invalid_argument (device, shape, prompt, chunk, prune).
-SimulateResult simulate_prefill(const SimulateOptions& options);
+// The tasks of a prompt on that phone, with its times.
+TaskGraph simulated_tasks(const simulated::PhoneConstants& phone, const ModelSizes& sizes,
+                          std::span<const uint32_t> lengths, Stage stage, double prune);
 
 // Seconds of a prompt on that phone in the last stage, with look-ahead: what chooses the chunk when no other
 // profile is there, the same for all stages so that they differ in nothing else.

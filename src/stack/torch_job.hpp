@@ -1,4 +1,3 @@
-// The one function between cairn and libcairn_torch.so.
 #pragma once
 
 #include <cstddef>
@@ -10,12 +9,13 @@
 #include "graph/graph.hpp"
 #include "stack/distiller.hpp"
 
-namespace cairn::torch_part {
+namespace cairn::stack {
 
-// What a distiller needs of a stack and its source; all but the functions must outlive it.
-struct Job {
+// What libcairn_torch.so needs of a stack and its source to make a distiller; all but the functions must
+// outlive it.
+struct TorchJob {
   const graph::Model& model;
-  const std::vector<stack::CodedMatrix>& matrices;
+  const std::vector<CodedMatrix>& matrices;
   std::span<const int8_t> tables;                 // T_1 … T_6, one after the other
   std::span<const std::vector<int32_t>> windows;  // tokens, all of one length
   // Rows [first, first + rows) of a tensor of the source in float; a vector has one row.
@@ -24,13 +24,8 @@ struct Job {
   std::function<std::vector<float>(uint32_t width)> inverse_rotation;
   // Cosines, then sines, [positions][dims / 2] each.
   std::function<std::vector<float>(const graph::Rope&, uint32_t positions)> rope;
-  stack::TuneOn on;
+  TuneOn on;
   uint32_t threads;
 };
 
-// Null when it fails, with the one line to tell in `message`; or, with an empty one, when `on` is automatic
-// and there is no GPU. The caller deletes what it gets.
-using Entry = stack::Distiller* (*)(const Job& job, char* message, size_t size);
-constexpr const char* kEntryName = "cairn_torch_v1";
-
-}  // namespace cairn::torch_part
+}  // namespace cairn::stack

@@ -1,0 +1,57 @@
+// The contracts between cairn and the shared libraries that are parts of it. Each of them exports one
+// constant, a C struct that begins with its size and its build: of one of another build nothing else is
+// looked at.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+namespace cairn {
+
+// Made from the headers that both sides are compiled with (src/CMakeLists.txt).
+constexpr uint32_t kPluginBuild = CAIRN_PLUGIN_BUILD;
+
+struct PluginHead {
+  uint32_t size;  // of the whole struct
+  uint32_t build;
+};
+
+// libcairn_video.so's `cairn_video`.
+struct VideoPlugin {
+  static constexpr const char* kLibrary = "libcairn_video.so";
+  static constexpr const char* kName = "cairn_video";
+  static constexpr int kOther = -2;  // a failure that is no cairn::Error
+
+  PluginHead head;
+  // argv: as main()'s, which has found it right. Returns 0, an ErrorCode's number, or kOther; `message` is
+  // then the one line to tell. Nothing is thrown.
+  int (*run)(int argc, const char* const* argv, char* message, size_t size);
+};
+
+// libcairn_torch.so's `cairn_torch`.
+struct TorchPlugin {
+  static constexpr const char* kLibrary = "libcairn_torch.so";
+  static constexpr const char* kName = "cairn_torch";
+
+  PluginHead head;
+  // job: a stack::TorchJob. Returns a stack::Distiller for the caller to delete; null when it fails, with the
+  // one line to tell in `message`, or, with an empty one, when the device is chosen by itself and there is no
+  // GPU. Nothing is thrown.
+  void* (*make_distiller)(const void* job, char* message, size_t size);
+};
+
+// A part of cairn that is a shared library of its own: from CAIRN_LIB (a folder), the program's folder, or
+// lib/cairn beside that folder. Empty when it is in none of them.
+std::string find_own_library(const std::string& name);
+
+// What such a library exports by that name; it stays open unless it is refused. Errors: not_found (the
+// loader's reason), unsupported (it is of another build than `expected`: both are told).
+const PluginHead& open_plugin(const std::string& path, const char* name, const PluginHead& expected);
+
+template <class Plugin>
+const Plugin& open_plugin(const std::string& path) {
+  return reinterpret_cast<const Plugin&>(open_plugin(path, Plugin::kName, {sizeof(Plugin), kPluginBuild}));
+}
+
+}  // namespace cairn

@@ -1,0 +1,192 @@
+#include "offload/chunk_tasks.hpp"
+
+#include <algorithm>
+
+namespace cairn::offload {
+
+void ChunkTasks::begin(const Prompt& prompt, Products& products, Accelerator& accelerator,
+                       const engine::Cancelled& cancelled) {
+  products_ = &products;
+  accelerator_ = &accelerator;
+  if (length_ != prompt.length) runs_.clear();
+  length_ = prompt.length;
+  tokens_.clear();
+  for (size_t begin = 0; begin < prompt.tokens.size(); begin += length_) {
+    const size_t count = std::min<size_t>(length_, prompt.tokens.size() - begin);
+    const uint32_t chunk = chunks();
+    if (runs_.size() == chunk)
+      runs_.push_back(std::make_unique<ChunkRun>(place_.machine, place_.kernels, length_));
+    runs_[chunk]->executor().begin(prompt.sequence, prompt.tokens.subspan(begin, count),
+                                   prompt.position + static_cast<uint32_t>(begin));
+    tokens_.push_back(count);
+  }
+  stored_.assign(chunks(), 0);
+  for (uint32_t layer = 0; layer < place_.layers.size(); ++layer) {
+    engine::throw_if(cancelled);
+    for (size_t i = 0; i < quantize::kInputs; ++i) {
+      const auto input = static_cast<Input>(i);
+      if (product(layer, input).treatment.float_product) continue;
+      for (const uint32_t chunk : {0u, chunks() - 1})
+        products.compiled(layer, input, graph_tokens(chunk), accelerator);
+    }
+  }
+}
+
+// Devices that take tiles run any number of them; others have the chunk's one length, padded.
+uint32_t ChunkTasks::graph_tokens(uint32_t chunk) const {
+  if (accelerator_->traits().layout == ActivationLayout::rows) return length_;
+  const auto lanes = static_cast<uint32_t>(place_.kernels.tile_tokens);
+  return (static_cast<uint32_t>(tokens_[chunk]) + lanes - 1) / lanes * lanes;
+}
+
+TaskGraphShape ChunkTasks::shape() const {
+  TaskGraphShape shape{.chunks = chunks(), .layers = static_cast<uint32_t>(place_.layers.size())};
+  for (uint32_t layer = 0; layer < shape.layers; ++layer) {
+    std::array<bool, quantize::kInputs> shadow{};
+    for (size_t i = 0; i < shadow.size(); ++i)
+      shadow[i] = products_->at(layer, static_cast<Input>(i)).has_shadow();
+    shape.shadow.push_back(shadow);
+  }
+  shape.cpu_middle = true;
+  return shape;
+}
+
+cpu::ChunkExecutor& ChunkTasks::finish(uint32_t chunk) {
+  merge(chunk, static_cast<uint32_t>(place_.layers.size()) - 1, Input::down);
+  return runs_[chunk]->executor();
+}
+
+uint64_t ChunkTasks::shadow_bytes() const {
+  uint64_t total = 0;
+  for (const auto& run : runs_) total += run->shadow_bytes();
+  return total;
+}
+
+uint64_t ChunkTasks::scratch_bytes() const {
+  uint64_t total = shadow_bytes();
+  for (const auto& run : runs_) total += run->executor().scratch_bytes();
+  return total;
+}
+
+void ChunkTasks::run(const Task& task) {
+  const uint32_t chunk = task.chunk, layer = task.layer;
+  const LayerPlan& plan = place_.layers[layer];
+  switch (task.kind) {
+    case TaskKind::attention_input:
+      if (layer > 0) merge(chunk, layer - 1, Input::down);
+      run_floats(chunk, plan.attention_input, place_.cpu);
+      prepare(chunk, layer, Input::qkv, place_.cpu);
+      break;
+    case TaskKind::qkv:
+      run_product(chunk, layer, Input::qkv);
+      break;
+    case TaskKind::attention:
+      run_attention(chunk, layer);
+      prepare(chunk, layer, Input::attention_output, place_.cpu);
+      break;
+    case TaskKind::attention_output:
+      run_product(chunk, layer, Input::attention_output);
+      break;
+    case TaskKind::ffn_input:
+      merge(chunk, layer, Input::attention_output);
+      run_floats(chunk, plan.ffn_input, place_.cpu);
+      prepare(chunk, layer, Input::gate_up, place_.cpu);
+      break;
+    case TaskKind::ffn:
+      run_product(chunk, layer, Input::gate_up);
+      if (cut(layer)) break;
+      run_floats(chunk, plan.ffn_middle, place_.npu);
+      prepare(chunk, layer, Input::down, place_.npu);
+      run_product(chunk, layer, Input::down);
+      break;
+    case TaskKind::ffn_middle:
+      merge(chunk, layer, Input::gate_up);
+      run_floats(chunk, plan.ffn_middle, place_.cpu);
+      prepare(chunk, layer, Input::down, place_.cpu);
+      break;
+    case TaskKind::ffn_down:
+      run_product(chunk, layer, Input::down);
+      break;
+    case TaskKind::shadow_qkv:
+      run_shadow(chunk, layer, Input::qkv);
+      break;
+    case TaskKind::shadow_attention_output:
+      run_shadow(chunk, layer, Input::attention_output);
+      break;
+    case TaskKind::shadow_gate_up:
+      run_shadow(chunk, layer, Input::gate_up);
+      break;
+    case TaskKind::shadow_down:
+      run_shadow(chunk, layer, Input::down);
+      break;
+    case TaskKind::prepare:
+    case TaskKind::count:
+      break;
+  }
+}
+
+void ChunkTasks::run_product(uint32_t chunk, uint32_t layer, Input input) {
+  ChunkRun& run = *runs_[chunk];
+  Product& of = product(layer, input);
+  if (of.treatment.float_product) {
+    run.executor().run_step(of.step, place_.npu);
+    return;
+  }
+  const uint32_t tokens = graph_tokens(chunk);
+  AcceleratorGraph& graph = products_->compiled(layer, input, tokens, *accelerator_);
+  try {
+    if (accelerator_->traits().layout == ActivationLayout::tiles) {
+      std::vector<float*> outputs;
+      for (size_t i = 0; i < of.linears.size(); ++i) outputs.push_back(run.output(of, i));
+      graph.run(run.values(), outputs);
+    } else {
+      transfer_.run(graph, tokens, run, of, place_.kernels, place_.npu);
+    }
+  } catch (const Error& error) {
+    throw DeviceFailure(error.code(), error.what());
+  }
+  run.finish(of, place_.npu);
+}
+
+void ChunkTasks::run_floats(uint32_t chunk, const std::vector<cpu::Step>& steps, ThreadPool& pool) {
+  for (const cpu::Step& step : steps) runs_[chunk]->executor().run_step(step, pool);
+}
+
+// A chunk's attention reads the keys of all before it, whose own attention may still wait: theirs are stored
+// first.
+void ChunkTasks::run_attention(uint32_t chunk, uint32_t layer) {
+  for (uint32_t i = 0; i <= chunk; ++i) {
+    if (stored_[i] > layer) continue;
+    merge(i, layer, Input::qkv);
+    for (const cpu::Step& step : place_.layers[layer].attention) {
+      if (step.kind == cpu::StepKind::attention) {
+        runs_[i]->executor().store_keys(step, place_.cpu);
+        break;
+      }
+      runs_[i]->executor().run_step(step, place_.cpu);
+    }
+    stored_[i] = layer + 1;
+  }
+  for (const cpu::Step& step : place_.layers[layer].attention) {
+    if (step.kind == cpu::StepKind::attention) runs_[chunk]->executor().attend(step, place_.cpu);
+  }
+}
+
+void ChunkTasks::prepare(uint32_t chunk, uint32_t layer, Input input, ThreadPool& pool) {
+  runs_[chunk]->prepare(product(layer, input), pool);
+}
+
+void ChunkTasks::run_shadow(uint32_t chunk, uint32_t layer, Input input) {
+  place_.file.require_whole();  // cold columns are about to be read from it
+  shadowed_.elements += runs_[chunk]->outliers();
+  const ShadowColumns::Counts counts = runs_[chunk]->run_shadow(product(layer, input), place_.cpu);
+  shadowed_.columns.hot += counts.hot;
+  shadowed_.columns.cold += counts.cold;
+  shadowed_.columns.cold_bytes += counts.cold_bytes;
+}
+
+void ChunkTasks::merge(uint32_t chunk, uint32_t layer, Input input) {
+  runs_[chunk]->merge(product(layer, input), place_.cpu);
+}
+
+}  // namespace cairn::offload

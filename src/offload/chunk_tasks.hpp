@@ -1,0 +1,91 @@
+// What each task of a prompt's chunks does: products on the device, the rest on the CPU beside it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "base/error.hpp"
+#include "base/thread_pool.hpp"
+#include "engine/engine.hpp"
+#include "formats/gguf.hpp"
+#include "offload/layer_plan.hpp"
+#include "offload/tasks.hpp"
+#include "offload/two_workers.hpp"
+
+namespace cairn::offload {
+
+// The device failed, not the model or the caller.
+struct DeviceFailure : Error {
+  using Error::Error;
+};
+
+class ChunkTasks {
+ public:
+  // Borrowed. machine: in float; npu, cpu: the threads beside the device's products, and of the CPU's own
+  // tasks.
+  struct Place {
+    const gguf::File& file;
+    const cpu::Machine& machine;
+    const kernels::StaticKernels& kernels;
+    const std::vector<LayerPlan>& layers;
+    ThreadPool &npu, &cpu;
+  };
+  struct Prompt {
+    cpu::PagedSequence& sequence;
+    std::span<const int32_t> tokens;
+    uint32_t position, length;  // of the first token; of a chunk, all but the last have it
+  };
+  // What shadow execution did so far.
+  struct Shadowed {
+    uint64_t elements = 0;
+    ShadowColumns::Counts columns{};
+  };
+
+  explicit ChunkTasks(const Place& place) : place_(place) {}
+
+  // Starts the chunks of a prompt. What they need of the device is compiled here: once for all prompts,
+  // however long. Both are used until the next begin(). Errors: as Accelerator::compile; what `cancelled`
+  // throws.
+  void begin(const Prompt& prompt, Products& products, Accelerator& accelerator,
+             const engine::Cancelled& cancelled);
+  uint32_t chunks() const { return static_cast<uint32_t>(tokens_.size()); }
+  size_t tokens(uint32_t chunk) const { return tokens_[chunk]; }
+  TaskGraphShape shape() const;
+  // Errors: DeviceFailure; io (the model's file was cut).
+  void run(const Task& task);
+  // After all of a chunk's tasks: what holds the last layer's results.
+  cpu::ChunkExecutor& finish(uint32_t chunk);
+
+  const Shadowed& shadowed() const { return shadowed_; }
+  uint64_t shadow_bytes() const;  // of the chunks' compact tensors
+  uint64_t scratch_bytes() const;
+
+ private:
+  using Input = quantize::Input;
+
+  Product& product(uint32_t layer, Input input) { return products_->at(layer, input); }
+  uint32_t graph_tokens(uint32_t chunk) const;
+  bool cut(uint32_t layer) {
+    return product(layer, Input::gate_up).has_shadow() || product(layer, Input::down).has_shadow();
+  }
+  void run_product(uint32_t chunk, uint32_t layer, Input input);
+  void run_floats(uint32_t chunk, const std::vector<cpu::Step>& steps, ThreadPool& pool);
+  void run_attention(uint32_t chunk, uint32_t layer);
+  void prepare(uint32_t chunk, uint32_t layer, Input input, ThreadPool& pool);
+  void run_shadow(uint32_t chunk, uint32_t layer, Input input);
+  void merge(uint32_t chunk, uint32_t layer, Input input);
+
+  const Place place_;
+  Products* products_ = nullptr;
+  Accelerator* accelerator_ = nullptr;
+  uint32_t length_ = 0;
+  std::vector<size_t> tokens_;  // by chunk, of the prompt under way
+  std::vector<std::unique_ptr<ChunkRun>> runs_;
+  std::vector<uint32_t> stored_;  // by chunk: layers whose keys are in the cache
+  RowTransfer transfer_;
+  Shadowed shadowed_;
+};
+
+}  // namespace cairn::offload

@@ -1,0 +1,92 @@
+#include "stack/effort.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/clock.hpp"
+#include "base/interrupt.hpp"
+
+namespace cairn::stack {
+namespace {
+
+// What a multiplication costs, one of a forward pass as unit: of the passes for importance and tuning, of
+// moments, of codes (for each element and column of its row), of tables (for all codes together). Of what
+// docs/stack.md says of SmolLM2-135M at two efforts; what another machine makes of them shows while it runs.
+constexpr double kBackward = 10, kMoments = 1, kTables = 6, kTuning = 3, kDecomposition = 120;
+
+double codes_cost(const FitOptions& fit) {  // by products with the moments: of a pass, of a sweep
+  return 0.86 * (9 * fit.passes + 15 * fit.sweeps);
+}
+
+}  // namespace
+
+bool fits_tables(const EncodeOptions& options, size_t windows) {
+  return options.codec == Codec::planes && windows > 0 && options.fit.table_rounds > 0;
+}
+
+Effort::Effort(const EncodeOptions& options, std::span<const Source> sources, size_t linears,
+               const Text& text)
+    : options_(options),
+      sources_(sources.size()),
+      linears_(linears),
+      windows_(text.windows),
+      passes_(std::ceil(static_cast<double>(text.layers) / text.layers_of_pass)) {
+  const auto tokens = static_cast<double>(options.window), windows = static_cast<double>(windows_);
+  double parameters = 0, moments = 0;
+  for (size_t i = 0; i < sources.size(); ++i) {
+    const gguf::Tensor& tensor = *sources[i].tensor;
+    const auto elements = static_cast<double>(tensor.elements());
+    parameters += elements;
+    if (i < linears) linear_parameters_ += elements;
+    codes_.push_back(codes_.back() + elements * static_cast<double>(tensor.row_elements()));
+  }
+  for (const uint32_t width : input_widths(sources)) moments += static_cast<double>(width) * width;
+  moments *= static_cast<double>(text.layers);
+  const size_t measured = std::min<size_t>(options.importance_windows, windows_);
+  work_.expect("importance", kBackward * static_cast<double>(measured) * tokens * parameters);
+  work_.expect("tables", options.codec == Codec::planes && windows_ > 0 ? kTables * codes_.back() : 0);
+  work_.expect("second moments", windows * tokens * (parameters + kMoments * moments));
+  const bool planes = options.codec == Codec::planes;
+  work_.expect("codes", planes ? codes_cost(options.fit) * codes_.back() : 0);
+  work_.expect(
+      "decomposition",
+      planes ? 0 : kDecomposition * options.avd.levels * options.avd.iterations * kAvdRank * parameters);
+  work_.expect("tuning", kTuning * options.tune.steps * options.tune.batch * tokens * parameters);
+}
+
+double Effort::skip(size_t records) {
+  const auto take = [&](bool made, std::string_view stage) {
+    if (!made || records > 0) work_.update(stage, 1);
+    if (made && records > 0) --records;
+  };
+  take(options_.importance_windows > 0 && windows_ > 0, "importance");
+  take(fits_tables(options_, windows_), "tables");
+  const size_t pieces = std::min(records, sources_);
+  work_.update("codes", codes_[pieces] / codes_.back());
+  work_.update("decomposition", static_cast<double>(pieces) / static_cast<double>(sources_));
+  passes_done_ =
+      std::floor(passes_ * static_cast<double>(std::min(pieces, linears_)) / static_cast<double>(linears_));
+  return work_.update("second moments", passes_done_ / passes_);
+}
+
+double Effort::update(std::string_view stage, uint64_t done, uint64_t total) {
+  double part = total == 0 ? 1 : static_cast<double>(done) / static_cast<double>(total);
+  if (stage == "codes") part = codes_[done] / codes_.back();
+  if (stage == "second moments") part = (passes_done_ + part) / passes_;
+  return work_.update(stage, part);
+}
+
+double Effort::seconds_left(const llm::Model& model) const {
+  const auto tokens =
+      static_cast<uint32_t>(std::clamp(2e10 / linear_parameters_, 16.0, 128.0));  // a second or two at most
+  const auto engine = model.make_engine({.context = tokens, .threads = options_.threads, .chunk = tokens});
+  const auto sequence = engine->make_sequence();
+  const std::vector<text::Token> text(tokens);
+  engine->step({sequence.get(), text}, interrupted);  // reads the weights
+  sequence->truncate(0);
+  const Stopwatch watch;
+  engine->step({sequence.get(), text}, interrupted);
+  return work_.left() * watch.seconds() / tokens / linear_parameters_;
+}
+
+}  // namespace cairn::stack
