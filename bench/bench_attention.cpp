@@ -16,6 +16,7 @@
 #include "base/clock.hpp"
 #include "base/machine.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/vector.hpp"
 
@@ -43,8 +44,8 @@ struct Cache {
 
 void measure(kernels::Target target, std::string_view model, size_t head_size, size_t group, size_t positions,
              size_t tiles) {
-  const kernels::AttentionKernels& kernels = kernels::attention_kernels(target);
-  const size_t lanes = kernels::gemm_kernels(target).tile_tokens, tile = group * head_size * lanes;
+  const kernels::AttentionKernels& kernels = kernels::kernel_set(target).attention;
+  const size_t lanes = kernels::kernel_set(target).gemm.tile_tokens, tile = group * head_size * lanes;
   const kernels::AttentionShape shape{head_size, group, 1 / std::sqrt(static_cast<float>(head_size)), 0, 0};
   if (tiles == 0) tiles = std::clamp<size_t>(6 / group, 1, kernels::kMostQueryTiles);  // as the CPU device
   std::mt19937 random(1);
@@ -72,9 +73,10 @@ void measure(kernels::Target target, std::string_view model, size_t head_size, s
       const Stopwatch watch;
       for (int i = 0; i < repeat; ++i) {
         for (size_t first = 0; first < positions; first += tiles * lanes) {
-          kernels.tiles(shape, caches[which][0].rows(), caches[which][1].rows(), static_cast<uint32_t>(first),
-                        std::min(tiles * lanes, positions - first), &queries[first / lanes * tile],
-                        &out[which][first / lanes * tile], tile, aligned);
+          kernels.tiles({shape, caches[which][0].rows(), caches[which][1].rows(),
+                         static_cast<uint32_t>(first), std::min(tiles * lanes, positions - first),
+                         &queries[first / lanes * tile], &out[which][first / lanes * tile], tile},
+                        aligned);
         }
       }
       all[which].push_back(operations * repeat / watch.seconds() * 1e-9);

@@ -14,6 +14,7 @@
 #include "base/machine.hpp"
 #include "base/thread_pool.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/kernel_set.hpp"
 #include "measure/peaks.hpp"
 
 namespace {
@@ -51,8 +52,8 @@ struct Panels {
 // Median over the rounds of this product's rate over the peak at that moment.
 double measure_one(ThreadPool& pool, kernels::Target target, const EncodingInfo& e, size_t rows, size_t k,
                    size_t tokens) {
-  const kernels::GemmKernels& gemm = kernels::gemm_kernels(target);
-  const kernels::EncodingKernels& encoding = kernels::encoding_kernels(e.encoding, target);
+  const kernels::GemmKernels& gemm = kernels::kernel_set(target).gemm;
+  const kernels::EncodingKernels& encoding = kernels::kernel_set(target).encoding(e.encoding);
   rows = rows / gemm.tile_rows * gemm.tile_rows;
   const size_t lanes = gemm.tile_tokens, tiles = tokens / lanes, tile_bytes = activation_bytes(gemm, k);
   const size_t row_bytes = k / e.block_elements * e.block_bytes;

@@ -17,6 +17,7 @@
 
 #include "compare_with_one.hpp"
 #include "formats/encoding.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 
 namespace cairn::kernels {
@@ -86,18 +87,19 @@ struct Activations {
 
 void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool from_memory) {
   static const double clock = cycles_per_second();
-  const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+  const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
   const size_t row_bytes = kColumns / e.block_elements * e.block_bytes;
   const size_t share = (from_memory ? kMemoryBytes : kCacheBytes) / static_cast<size_t>(state.threads());
   const size_t rows = share / row_bytes;
   const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
-  const Activations x(kColumns);
+  const Activations activations(kColumns);
+  const QuantizedVector x = activations.view();
   std::vector<float> y(rows);
   double seconds = 0, read_seconds = 0;
   for (auto _ : state) {
     if (from_memory) read_seconds += read_bytes(weights, rows * row_bytes);
     const double start = thread_seconds();
-    kernels.gemv(weights, row_bytes, rows, kColumns, x.view(), y.data());
+    kernels.gemv(weights, row_bytes, rows, kColumns, {&x, nullptr, 1}, y.data(), rows);
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);
@@ -118,7 +120,7 @@ void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool fr
 constexpr size_t kTokenColumns[] = {1536, 8960};
 
 void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_t columns) {
-  const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+  const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
   const size_t row_bytes = columns / e.block_elements * e.block_bytes;
   const size_t share = kMemoryBytes / static_cast<size_t>(state.threads()), rows = share / row_bytes;
   const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
@@ -127,13 +129,13 @@ void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_
   const std::vector<QuantizedVector> x(count, activations.view());
   std::vector<float> y(rows * count);
   compare_with_one(state, count, [&](size_t how_many) {
-    kernels.gemv_batch(weights, row_bytes, rows, columns, {x.data(), nullptr, how_many}, y.data(), rows);
+    kernels.gemv(weights, row_bytes, rows, columns, {x.data(), nullptr, how_many}, y.data(), rows);
   });
 }
 
 void dequantize(benchmark::State& state, const EncodingInfo& e, Target target) {
   static const double clock = cycles_per_second();
-  const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+  const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
   struct alignas(64) Line {
     float values[16];
   };

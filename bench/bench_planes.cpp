@@ -17,6 +17,7 @@
 #include "compare_with_one.hpp"
 #include "formats/encoding.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/planes.hpp"
 #include "kernels/static_int8.hpp"
 
@@ -77,7 +78,7 @@ void report(benchmark::State& state, double seconds, double weights) {
 }
 
 void gemv(benchmark::State& state, uint32_t level, Target target, bool from_memory) {
-  const PlaneKernels& kernels = plane_kernels(target);
+  const PlaneKernels& kernels = kernel_set(target).planes;
   const Planes planes(level, from_memory ? kMemory : kCache);
   std::vector<float> x(kColumns, 0.5F), y(128);
   for (size_t i = 0; i < kColumns; ++i) x[i] = static_cast<float>(i % 17) - 8;
@@ -100,7 +101,7 @@ void gemv(benchmark::State& state, uint32_t level, Target target, bool from_memo
 }
 
 void tokens(benchmark::State& state, uint32_t level, Target target) {
-  const PlaneKernels& kernels = plane_kernels(target);
+  const PlaneKernels& kernels = kernel_set(target).planes;
   const size_t threads = static_cast<size_t>(state.threads()), count = static_cast<size_t>(state.range(0));
   const Planes planes(level, kMemory);
   const size_t groups = planes.list.size() / threads,
@@ -121,7 +122,7 @@ void tokens(benchmark::State& state, uint32_t level, Target target) {
 }
 
 void gemv_q4_0(benchmark::State& state, Target target, bool from_memory) {
-  const EncodingKernels& kernels = encoding_kernels(Encoding::q4_0, target);
+  const EncodingKernels& kernels = kernel_set(target).encoding(Encoding::q4_0);
   const size_t row_bytes = kColumns / 32 * 18, rows = (from_memory ? kMemory : kCache) / row_bytes;
   std::vector<Line> values(kColumns / 64);
   for (Line& line : values) std::memset(line.bytes, 3, 64);
@@ -130,7 +131,7 @@ void gemv_q4_0(benchmark::State& state, Target target, bool from_memory) {
   double seconds = 0;
   for (auto _ : state) {
     const double start = thread_seconds();
-    kernels.gemv(memory(), row_bytes, rows, kColumns, x, y.data());
+    kernels.gemv(memory(), row_bytes, rows, kColumns, {&x, nullptr, 1}, y.data(), rows);
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);
@@ -141,7 +142,7 @@ void gemv_q4_0(benchmark::State& state, Target target, bool from_memory) {
 constexpr size_t kPanelTiles = 6;
 
 void multiply(benchmark::State& state, uint32_t level, Target target) {
-  const PlaneKernels& kernels = plane_kernels(target);
+  const PlaneKernels& kernels = kernel_set(target).planes;
   const size_t lanes = kernels.tile_tokens, tiles = kTokens / lanes, rows = kPanelTiles * kPlaneRows;
   const Planes planes(level, kCache);
   std::vector<Line> panel(rows * kColumns / 64), values(kTokens * kColumns / 64);
@@ -161,8 +162,8 @@ void multiply(benchmark::State& state, uint32_t level, Target target) {
     }
     for (size_t i = 0; i < tiles; ++i) {
       for (size_t t = 0; t < kPanelTiles; ++t) {
-        kernels.multiply(weights + t * kPlaneRows * kColumns, corrections.data() + t * kPlaneRows,
-                         scales.data() + t * kPlaneRows, destination, kColumns,
+        kernels.multiply({weights + t * kPlaneRows * kColumns, corrections.data() + t * kPlaneRows,
+                          scales.data() + t * kPlaneRows, destination, kColumns},
                          reinterpret_cast<const uint8_t*>(values.data()) + i * kColumns * lanes,
                          lane_scales.data(), nullptr, out.data() + (i * rows + t * kPlaneRows) * lanes);
       }
@@ -176,8 +177,8 @@ void multiply(benchmark::State& state, uint32_t level, Target target) {
 }
 
 void multiply_q8_0(benchmark::State& state, Target target) {
-  const GemmKernels& kernels = gemm_kernels(target);
-  const EncodingKernels& encoding = encoding_kernels(Encoding::q8_0, target);
+  const GemmKernels& kernels = kernel_set(target).gemm;
+  const EncodingKernels& encoding = kernel_set(target).encoding(Encoding::q8_0);
   const size_t lanes = kernels.tile_tokens, tiles = kTokens / lanes, rows = kPanelTiles * kPlaneRows;
   const size_t groups = kColumns / kGroup, row_bytes = groups * 34;
   const size_t tile_bytes = activation_bytes(kernels, kColumns);

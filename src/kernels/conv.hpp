@@ -57,6 +57,4 @@ struct ConvKernels {
                  uint32_t* pairs);
 };
 
-const ConvKernels& conv_kernels(Target target);
-
 }  // namespace cairn::kernels

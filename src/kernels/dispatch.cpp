@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "kernels/kernels.hpp"
 #include "kernels/target_list.hpp"
 
 #if defined(__x86_64__)
@@ -66,86 +65,26 @@ std::vector<Target> detect() {
 
 }  // namespace
 
-const EncodingKernels& encoding_kernels(Encoding encoding, Target target) {
-  const EncodingKernels* kernels = nullptr;
-  switch (target) {
-#define CAIRN_CASE(name)                        \
-  case Target::name:                            \
-    kernels = name::encoding_kernels(encoding); \
-    break;
-    CAIRN_FOR_EACH_TARGET(CAIRN_CASE)
-#undef CAIRN_CASE
-    default:
-      fail(ErrorCode::unsupported, "this build has no kernels for instruction set {}", name(target));
-  }
+const EncodingKernels& KernelSet::encoding(Encoding encoding) const {
+  const EncodingKernels* kernels = find(encoding);
   if (kernels == nullptr) {
     fail(ErrorCode::unsupported, "no kernels for encoding {}", static_cast<uint32_t>(encoding));
   }
   return *kernels;
 }
 
-#define CAIRN_CASE_TABLE(name) \
-  case Target::name:           \
-    return name::CAIRN_TABLE();
-#define CAIRN_TABLE_SWITCH(target)            \
-  switch (target) {                           \
-    CAIRN_FOR_EACH_TARGET(CAIRN_CASE_TABLE)   \
-    default:                                  \
-      fail(ErrorCode::unsupported, "this build has no kernels for instruction set {}", name(target)); \
+const KernelSet& kernel_set(Target target) {
+#define CAIRN_SET(name)                                                 \
+  {Target::name,         name::encoding_kernels,  name::vector_table(), \
+   name::gemm_table(),   name::attention_table(), name::plane_table(),  \
+   name::static_table(), name::encode_table(),    name::conv_table(),   \
+   name::train_table(),  name::peak_table()},
+  static const KernelSet sets[] = {CAIRN_FOR_EACH_TARGET(CAIRN_SET)};
+#undef CAIRN_SET
+  for (const KernelSet& set : sets) {
+    if (set.target == target) return set;
   }
-
-const EncodeKernels& encode_kernels(Target target) {
-#define CAIRN_TABLE encode_table
-  CAIRN_TABLE_SWITCH(target)
-#undef CAIRN_TABLE
-}
-
-const ConvKernels& conv_kernels(Target target) {
-#define CAIRN_TABLE conv_table
-  CAIRN_TABLE_SWITCH(target)
-#undef CAIRN_TABLE
-}
-
-const GemmKernels& gemm_kernels(Target target) {
-#define CAIRN_TABLE gemm_table
-  CAIRN_TABLE_SWITCH(target)
-#undef CAIRN_TABLE
-}
-
-const VectorKernels& vector_kernels(Target target) {
-#define CAIRN_TABLE vector_table
-  CAIRN_TABLE_SWITCH(target)
-#undef CAIRN_TABLE
-}
-
-const AttentionKernels& attention_kernels(Target target) {
-#define CAIRN_TABLE attention_table
-  CAIRN_TABLE_SWITCH(target)
-#undef CAIRN_TABLE
-}
-
-const PeakKernels& peak_kernels(Target target) {
-#define CAIRN_TABLE peak_table
-  CAIRN_TABLE_SWITCH(target)
-#undef CAIRN_TABLE
-}
-
-const StaticKernels& static_kernels(Target target) {
-#define CAIRN_TABLE static_table
-  CAIRN_TABLE_SWITCH(target)
-#undef CAIRN_TABLE
-}
-
-const PlaneKernels& plane_kernels(Target target) {
-#define CAIRN_TABLE plane_table
-  CAIRN_TABLE_SWITCH(target)
-#undef CAIRN_TABLE
-}
-
-const TrainKernels& train_kernels(Target target) {
-#define CAIRN_TABLE train_table
-  CAIRN_TABLE_SWITCH(target)
-#undef CAIRN_TABLE
+  fail(ErrorCode::unsupported, "this build has no kernels for instruction set {}", name(target));
 }
 
 std::span<const Target> available_targets() {

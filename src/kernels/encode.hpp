@@ -28,6 +28,4 @@ struct EncodeKernels {
   void (*choose)(const NestedTables& tables, const float* targets, int32_t* codes);
 };
 
-const EncodeKernels& encode_kernels(Target target);
-
 }  // namespace cairn::kernels

@@ -46,8 +46,6 @@ struct GemmKernels {
   size_t value_bytes(PanelForm form) const { return form == PanelForm::values8 ? values8_bytes : 1; }
 };
 
-const GemmKernels& gemm_kernels(Target target);
-
 // A tile of k in memory of one piece: its size, a multiple of 64, and where its parts lie.
 inline size_t activation_bytes(const GemmKernels& gemm, size_t k) {
   const size_t lanes = gemm.tile_tokens, groups = k / kGroup * lanes;
@@ -70,6 +68,5 @@ struct PeakKernels {
   // Reads `bytes` with vector loads and software prefetch; returns a checksum.
   uint64_t (*read)(const void* data, size_t bytes);
 };
-const PeakKernels& peak_kernels(Target target);
 
 }  // namespace cairn::kernels

@@ -42,6 +42,15 @@ struct PlaneVector {
   int32_t sum;  // of the values
 };
 
+// A tile as `fill` made it, its rows' scales, and where in the output they go (UINT32_MAX: nowhere).
+struct PlanePanel {
+  const int8_t* values;
+  const int32_t* corrections;
+  const float* scales;
+  const uint32_t* destination;
+  size_t k;
+};
+
 struct PlaneKernels {
   size_t tile_tokens;  // that of GemmKernels
 
@@ -58,18 +67,15 @@ struct PlaneKernels {
   // One tile's values as [k / 4][16 rows][4], and corrections[16] = −128 · Σ of each row's.
   void (*fill)(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, size_t k, int8_t* panel,
                int32_t* corrections);
-  // Prefill's product with a filled tile: for r < 16, out[destination[r]][lane] = scales[r] · lanes[lane] ·
-  // Σ_k panel · (values − 128) + bias[destination[r]]. Rows whose destination is UINT32_MAX are left out.
-  // values: [k / 4][tile_tokens][4] as StaticKernels::quantize writes them; bias may be null.
-  void (*multiply)(const int8_t* panel, const int32_t* corrections, const float* scales,
-                   const uint32_t* destination, size_t k, const uint8_t* values, const float* lanes,
-                   const float* bias, float* out);
+  // Prefill's product: for r < 16, out[destination[r]][lane] = scales[r] · lanes[lane] ·
+  // Σ_k panel · (values − 128) + bias[destination[r]]. values: [k / 4][tile_tokens][4] as
+  // StaticKernels::quantize writes them; bias may be null.
+  void (*multiply)(const PlanePanel& panel, const uint8_t* values, const float* lanes, const float* bias,
+                   float* out);
   // Row r of 16 · tiles as floats [k].
   void (*row)(const PlaneRows& rows, uint32_t r, const PlaneTable& table, size_t k, float* out);
   // scales[16] of a tile as floats.
   void (*scales)(const PlaneRows& rows, uint32_t tile, float* out);
 };
-
-const PlaneKernels& plane_kernels(Target target);
 
 }  // namespace cairn::kernels

@@ -42,6 +42,4 @@ struct StaticKernels {
                     size_t to_stride, uint32_t flip);
 };
 
-const StaticKernels& static_kernels(Target target);
-
 }  // namespace cairn::kernels

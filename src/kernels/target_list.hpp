@@ -1,14 +1,7 @@
 // The instruction sets that this build has kernels for, and the tables that targets/ defines for each.
 #pragma once
 
-#include "kernels/conv.hpp"
-#include "kernels/encode.hpp"
-#include "kernels/gemm.hpp"
-#include "kernels/kernels.hpp"
-#include "kernels/planes.hpp"
-#include "kernels/static_int8.hpp"
-#include "kernels/train.hpp"
-#include "kernels/vector.hpp"
+#include "kernels/kernel_set.hpp"
 
 // CAIRN_FOR_EACH_TARGET(X) expands X(name) for each; the names are those of Target and of the namespaces.
 #if defined(__x86_64__)

@@ -40,6 +40,4 @@ struct TrainKernels {
   void (*rectify_backwards)(float* error, const float* output, size_t columns, float limit);
 };
 
-const TrainKernels& train_kernels(Target target);
-
 }  // namespace cairn::kernels

@@ -41,8 +41,6 @@ struct VectorKernels {
   void (*tile_hadamard)(float* x, size_t n, size_t blocks);  // x: [n · blocks][tile_tokens]
 };
 
-const VectorKernels& vector_kernels(Target target);
-
 // Elements of a row of the cache: floats of 16 or 32 bits; int8 with a float scale for each row; 4 or 5 bits
 // with a 16-bit scale for each kQ4Group elements (targets/kv_q4.hpp), made for rows that were rotated.
 enum class KvFormat : uint8_t { f16, i8, f32, q4, q5 };
@@ -96,28 +94,41 @@ struct AttentionShape {
 // Tiles of queries that one call of AttentionKernels::tiles takes at most: they share the work on the keys.
 constexpr size_t kMostQueryTiles = 4;
 
+// Prefill: the queries of `tokens` tokens (up to kMostQueryTiles tiles of them) from position `first` on.
+struct AttentionTiles {
+  AttentionShape shape;
+  KvRows keys, values;  // read up to first + tokens − 1
+  uint32_t first;
+  size_t tokens;
+  const float* queries;  // tiles of [group][head_size][tile_tokens]; lanes beyond the end: anything finite
+  float* out;            // in the same layout
+  size_t stride;         // floats from tile to tile
+};
+
+// Decode: one token's queries against positions [begin, end).
+struct AttentionToken {
+  AttentionShape shape;
+  KvRows keys, values;
+  uint32_t begin, end;
+  const float* queries;  // [group][head_size]
+  float* out;            // [group][head_size]: the sums, not normalised
+  float *maxima, *sums;  // [group]: of the scores, and of the weights
+};
+
 struct AttentionKernels {
   // Floats of scratch that `tiles` needs for so many tiles.
   size_t (*tiles_scratch)(const AttentionShape& shape, size_t tiles);
-  // Prefill: tokens (up to kMostQueryTiles tiles of them) from position `first` on. queries: tiles of
-  // [group][head_size][tile_tokens], `stride` floats apart; writes out in the same layout. Lanes beyond the
-  // chunk's end may hold anything finite; keys up to first + tokens − 1 are read. One pass over the keys with
-  // a running maximum (FlashAttention, arXiv 2205.14135). scratch: 64-byte aligned, or slower.
-  void (*tiles)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
-                size_t tokens, const float* queries, float* out, size_t stride, float* scratch);
+  // One pass over the keys with a running maximum (FlashAttention, arXiv 2205.14135). scratch: 64-byte
+  // aligned, or slower.
+  void (*tiles)(const AttentionTiles& tiles, float* scratch);
   size_t (*token_scratch)(const AttentionShape& shape, size_t positions);
-  // Decode: one token's queries [group][head_size] against positions [begin, end); writes for each head the
-  // unnormalised sum out [group][head_size], the maximum score and the sum of weights, to be merged over the
-  // parts of a long context. scratch: token_scratch floats.
-  void (*token)(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin,
-                uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch);
+  // What it writes is merged over the parts of a long context. scratch: token_scratch floats.
+  void (*token)(const AttentionToken& token, float* scratch);
   // One row into the cache; scales: where those of the row go.
   void (*store_row)(KvFormat format, const float* row, size_t n, void* out, void* scales);
   // Lanes [lane, lane + tokens) of a tile into consecutive rows of a page: x [n][tile_tokens].
   void (*store_tile)(KvFormat format, const float* x, size_t n, size_t lane, size_t tokens, void* out,
                      void* scales);
 };
-
-const AttentionKernels& attention_kernels(Target target);
 
 }  // namespace cairn::kernels

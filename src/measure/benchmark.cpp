@@ -14,6 +14,7 @@
 #include "base/interrupt.hpp"
 #include "base/memory_pressure.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/kernel_set.hpp"
 #include "llm/chat.hpp"
 #include "llm/model.hpp"
 
@@ -50,7 +51,7 @@ Work work_of(const gguf::File& file, const graph::Model& model, kernels::Target 
       const gguf::Tensor& tensor = file.tensor(op.weight);
       const double operations = 2.0 * op.rows * static_cast<double>(tensor.row_elements());
       const bool codes =
-          kernels::encoding_kernels(tensor.encoding, target).form != kernels::PanelForm::values8;
+          kernels::kernel_set(target).encoding(tensor.encoding).form != kernels::PanelForm::values8;
       if (layer) (codes ? work.operations4 : work.operations8) += operations;
       work.bytes += static_cast<double>(op.rows * tensor.row_bytes());
     }
@@ -307,7 +308,7 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
     result.decode_ratio =
         median_of(rounds, [&](const Round& r) { return ratio(r.decode_tok_s, r.peer_decode_tok_s); });
   }
-  const kernels::PeakKernels& peaks = kernels::peak_kernels(target);
+  const kernels::PeakKernels& peaks = kernels::kernel_set(target).peak;
   result.peak_instructions =
       work.operations4 > work.operations8 ? peaks.instructions[1] : peaks.instructions[0];
   result.joules_per_token_prefill = joules ? prefill_joules / options.repeat / options.prompt : -1;

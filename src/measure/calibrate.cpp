@@ -14,6 +14,7 @@
 #include "base/interruptible.hpp"
 #include "base/sha256.hpp"
 #include "base/work_share.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "measure/calibrate_checkpoint.hpp"
 #include "measure/calibrate_cost.hpp"
@@ -44,7 +45,7 @@ void read_weight_maxima(const gguf::File& file, const graph::Model& model, Threa
     std::vector<float> row;
     for (const graph::Op* op : linears) {
       const gguf::Tensor& tensor = file.tensor(op->weight);
-      const auto& kernels = kernels::encoding_kernels(tensor.encoding, target);
+      const auto& kernels = kernels::kernel_set(target).encoding(tensor.encoding);
       row.resize(tensor.row_elements());
       for (uint64_t r = op->row_begin; r < uint64_t{op->row_begin} + op->rows; ++r) {
         kernels.dequantize(tensor.data.data() + r * tensor.row_bytes(), row.size(), row.data());

@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "kernels/gemm.hpp"
+#include "kernels/kernel_set.hpp"
 
 namespace cairn::measure {
 namespace {
@@ -75,7 +76,7 @@ BandwidthProbe::~BandwidthProbe() {
 
 double BandwidthProbe::read_gb_s(ThreadPool& pool, kernels::Target target) const {
   throw_if_interrupted();
-  const kernels::PeakKernels& kernels = kernels::peak_kernels(target);
+  const kernels::PeakKernels& kernels = kernels::kernel_set(target).peak;
   const size_t share = kProbeBytes / pool.threads() / 4096 * 4096;
   std::atomic<uint64_t> sink{0};
   const Stopwatch watch;
@@ -87,13 +88,13 @@ double BandwidthProbe::read_gb_s(ThreadPool& pool, kernels::Target target) const
 }
 
 double int8_gops(ThreadPool& pool, kernels::Target target, bool codes4, double seconds) {
-  return sustained(pool, kernels::peak_kernels(target),
+  return sustained(pool, kernels::kernel_set(target).peak,
                    codes4 ? kernels::Peak::int8_codes4 : kernels::Peak::int8, seconds) *
          1e-9;
 }
 
 MachinePeaks measure_peaks(ThreadPool& pool, kernels::Target target, double seconds) {
-  const kernels::PeakKernels& kernels = kernels::peak_kernels(target);
+  const kernels::PeakKernels& kernels = kernels::kernel_set(target).peak;
   MachinePeaks peaks{};
   peaks.target = target;
   peaks.threads = pool.threads();

@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/machine.hpp"
 #include "base/thread_pool.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/static_int8.hpp"
 
 namespace cairn::offload {
@@ -83,7 +84,7 @@ class CpuAccelerator final : public Accelerator {
   CpuAccelerator(const AcceleratorOptions& options, const AcceleratorTraits& traits)
       : traits_(traits),
         keep_(options.keep_weights),
-        kernels_(kernels::static_kernels(kernels::default_target())),
+        kernels_(kernels::kernel_set(kernels::default_target()).exact),
         pool_(options.threads) {}
 
   const AcceleratorTraits& traits() const override { return traits_; }

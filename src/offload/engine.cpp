@@ -8,6 +8,7 @@
 #include "backends/cpu/executor.hpp"
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "kernels/kernel_set.hpp"
 #include "offload/chunk_tasks.hpp"
 #include "offload/cpu_accelerator.hpp"
 #include "offload/learned_seconds.hpp"
@@ -46,7 +47,7 @@ class Prefill final : public PrefillEngine {
         options_(options),
         traits_(accelerator_traits(options.device)),
         target_(kernels::default_target()),
-        static_(kernels::static_kernels(target_)),
+        static_(kernels::kernel_set(target_).exact),
         shares_(thread_count(options.engine), options.concurrent && !traits_.shares_processors),
         pool_(shares_.all, idle(traits_)),
         npu_pool_(std::min<size_t>(shares_.npu, pool_.threads()), idle(traits_)),
@@ -56,9 +57,9 @@ class Prefill final : public PrefillEngine {
         sequences_(model_, cpu::kv_format(options.engine), file_.path()),
         machine_{model_,
                  plan_,
-                 kernels::gemm_kernels(target_),
-                 kernels::vector_kernels(target_),
-                 kernels::attention_kernels(target_),
+                 kernels::kernel_set(target_).gemm,
+                 kernels::kernel_set(target_).vector,
+                 kernels::kernel_set(target_).attention,
                  pool_,
                  sequences_.format(),
                  options.engine.context},

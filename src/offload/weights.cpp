@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/kernel_set.hpp"
 #include "kernels/vector.hpp"
 
 namespace cairn::offload {
@@ -92,7 +93,7 @@ ShadowColumns::ShadowColumns(std::span<const LinearWeights> linears, std::span<c
     : linears_(linears), hot_(hot.begin(), hot.end()) {
   for (const LinearWeights& linear : linears_) rows_ += linear.rows();
   halves_.resize(hot_.size() * rows_);
-  const kernels::AttentionKernels& kernels = kernels::attention_kernels(kernels::default_target());
+  const kernels::AttentionKernels& kernels = kernels::kernel_set(kernels::default_target()).attention;
   uint32_t begin = 0;
   std::vector<float> columns;
   for (const LinearWeights& linear : linears_) {
@@ -109,7 +110,8 @@ ShadowColumns::ShadowColumns(std::span<const LinearWeights> linears, std::span<c
 ShadowColumns::Counts ShadowColumns::load(std::span<const uint32_t> channels, float* columns) const {
   Counts counts;
   std::vector<uint32_t> cold, cold_at;
-  const kernels::EncodingKernels& half = kernels::encoding_kernels(Encoding::f16, kernels::default_target());
+  const kernels::EncodingKernels& half =
+      kernels::kernel_set(kernels::default_target()).encoding(Encoding::f16);
   for (size_t c = 0; c < channels.size(); ++c) {
     const auto found = std::lower_bound(hot_.begin(), hot_.end(), channels[c]);
     if (found == hot_.end() || *found != channels[c]) {

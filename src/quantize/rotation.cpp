@@ -3,8 +3,7 @@
 #include <numbers>
 
 #include "base/random.hpp"
-#include "kernels/static_int8.hpp"
-#include "kernels/vector.hpp"
+#include "kernels/kernel_set.hpp"
 #include "quantize/scheme.hpp"
 
 namespace cairn::quantize {
@@ -15,8 +14,8 @@ constexpr size_t kMixScratch = 64;  // floats a block, as StaticKernels::mix ask
 }  // namespace
 
 Rotation::Rotation(uint32_t width)
-    : vector_(&kernels::vector_kernels(kernels::default_target())),
-      static_(&kernels::static_kernels(kernels::default_target())),
+    : vector_(&kernels::kernel_set(kernels::default_target()).vector),
+      static_(&kernels::kernel_set(kernels::default_target()).exact),
       width_(width),
       block_(1u << std::countr_zero(width)),
       blocks_(width / block_),

@@ -8,6 +8,7 @@
 
 #include "base/interruptible.hpp"
 #include "kernels/encode.hpp"
+#include "kernels/kernel_set.hpp"
 
 namespace cairn::stack {
 namespace {
@@ -102,7 +103,7 @@ void for_heads(const AttentionShape& shape, ThreadPool& pool, const Body& body) 
 
 void attention_forward(const AttentionShape& s, const float* q, const float* k, const float* v,
                        float* context, ThreadPool& pool) {
-  const auto& kernels = kernels::encode_kernels(kernels::default_target());
+  const auto& kernels = kernels::kernel_set(kernels::default_target()).encode;
   for_heads(s, pool, [&](size_t start, size_t kv) {
     std::vector<float> values, weights, slopes;
     transpose(v + kv * s.head_size * s.tokens + start, s.head_size, s.tokens, s.window, values);
@@ -124,7 +125,7 @@ void attention_forward(const AttentionShape& s, const float* q, const float* k, 
 
 void attention_backward(const AttentionShape& s, const float* q, const float* k, const float* v,
                         const float* dcontext, float* dq, float* dk, float* dv, ThreadPool& pool) {
-  const auto& kernels = kernels::encode_kernels(kernels::default_target());
+  const auto& kernels = kernels::kernel_set(kernels::default_target()).encode;
   for_heads(s, pool, [&](size_t start, size_t kv) {
     const size_t kv_at = kv * s.head_size * s.tokens + start, group = s.heads / s.kv_heads;
     std::vector<float> keys, weights, slopes, dweights, rows, turned;

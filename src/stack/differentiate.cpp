@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/interruptible.hpp"
 #include "kernels/encode.hpp"
+#include "kernels/kernel_set.hpp"
 #include "stack/attention.hpp"
 #include "stack/float_ops.hpp"
 #include "stack/trainable.hpp"
@@ -58,7 +59,8 @@ Differentiator::Buffer Differentiator::vector(const std::string& name) const {
   if (name.empty()) return {};
   const gguf::Tensor& tensor = file_.tensor(name);
   Buffer values(tensor.elements());
-  kernels::encoding_kernels(tensor.encoding, kernels::default_target())
+  kernels::kernel_set(kernels::default_target())
+      .encoding(tensor.encoding)
       .dequantize(tensor.data.data(), values.size(), values.data());
   return values;
 }
@@ -66,7 +68,7 @@ Differentiator::Buffer Differentiator::vector(const std::string& name) const {
 void Differentiator::load(const std::string& name, size_t begin, size_t count, Need need) {
   const gguf::Tensor& tensor = file_.tensor(name);
   const size_t k = tensor.row_elements();
-  const auto& kernels = kernels::encoding_kernels(tensor.encoding, kernels::default_target());
+  const auto& kernels = kernels::kernel_set(kernels::default_target()).encoding(tensor.encoding);
   weights_.resize(count * k);
   if (need == Need::columns) transposed_.resize(count * k);
   run_interruptible(pool_, (count + kStrip - 1) / kStrip, [&](size_t thread, size_t part) {
@@ -84,7 +86,7 @@ void Differentiator::load(const std::string& name, size_t begin, size_t count, N
 
 void Differentiator::product(size_t m, size_t k, const float* a, const float* x, size_t x_stride, float* y,
                              size_t y_stride, size_t tokens) {
-  const auto& kernels = kernels::encode_kernels(kernels::default_target());
+  const auto& kernels = kernels::kernel_set(kernels::default_target()).encode;
   const size_t strips = tokens / kStrip, parts = (m + kOutputs - 1) / kOutputs;
   run_interruptible(pool_, parts * strips, [&](size_t, size_t task) {
     const size_t first = task / strips * kOutputs, t = task % strips * kStrip;
@@ -100,7 +102,7 @@ void Differentiator::embed(Windows windows) {
       continue;
     }
     const gguf::Tensor& tensor = file_.tensor(op.weight);
-    const auto& kernels = kernels::encoding_kernels(tensor.encoding, kernels::default_target());
+    const auto& kernels = kernels::kernel_set(kernels::default_target()).encoding(tensor.encoding);
     Buffer& out = slot(op.output);
     out.resize(tensor.row_elements() * tokens_);
     Buffer row(tensor.row_elements());

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/interruptible.hpp"
+#include "kernels/kernel_set.hpp"
 #include "stack/strip.hpp"
 
 namespace cairn::stack {
@@ -59,7 +60,7 @@ FittedMatrix fit_matrix(std::span<const float> weights, uint32_t rows, uint32_t 
     if (k > 0) out.scales[k].resize(rows);
     out.losses[k].resize(rows);
   }
-  const auto& kernels = kernels::encode_kernels(kernels::default_target());
+  const auto& kernels = kernels::kernel_set(kernels::default_target()).encode;
   const size_t step = parts == nullptr ? rows : rows_of_part(columns, pool.threads());
   for (size_t begin = 0, part = 0; begin < rows; begin += step, ++part) {
     const size_t end = std::min<size_t>(begin + step, rows);

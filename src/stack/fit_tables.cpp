@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "base/interruptible.hpp"
+#include "kernels/kernel_set.hpp"
 #include "stack/strip.hpp"
 
 namespace cairn::stack {
@@ -47,7 +48,7 @@ Tables fit_tables(std::span<const TableSample> samples, const Tables& start, con
                   ThreadPool& pool) {
   Tables tables = start;
   std::vector<std::unique_ptr<Strip>> strips;
-  const auto& kernels = kernels::encode_kernels(kernels::default_target());
+  const auto& kernels = kernels::kernel_set(kernels::default_target()).encode;
   for (const TableSample& sample : samples) {
     strips.push_back(std::make_unique<Strip>(*sample.factors, tables, options, kernels));
     strips.back()->start(sample.weights, sample.importance.size());

@@ -5,6 +5,7 @@
 
 #include "base/interruptible.hpp"
 #include "kernels/encode.hpp"
+#include "kernels/kernel_set.hpp"
 
 namespace cairn::stack {
 namespace {
@@ -49,7 +50,7 @@ void MomentCollector::add(uint32_t layer, quantize::Input input, const float* ro
     rotations_[index].apply(rotated_.data() + t * width, strips_[thread].data());
   });
   const size_t stride = stride_of(width), strips = stride / kStrip;
-  const auto& kernels = kernels::encode_kernels(kernels::default_target());
+  const auto& kernels = kernels::kernel_set(kernels::default_target()).encode;
   for (std::vector<float>& strip : strips_) strip.resize(tokens * kStrip);
   run_interruptible(pool_, strips, [&](size_t thread, size_t task) {
     const size_t strip = strips - 1 - task, begin = strip * kStrip;  // the longest first

@@ -13,6 +13,7 @@
 #include "base/interruptible.hpp"
 #include "formats/gguf_writer.hpp"
 #include "formats/stack_checksums.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "quantize/scheme.hpp"
 #include "stack/avd.hpp"
@@ -55,7 +56,7 @@ std::vector<float> Reader::restore_planes(uint32_t matrix, size_t count, ThreadP
   std::vector<uint16_t> scales(m.rows);
   std::vector<float> result(m.rows * columns);
   std::vector<std::byte> bytes;
-  const auto& source = kernels::encoding_kernels(m.source, kernels::default_target());
+  const auto& source = kernels::kernel_set(kernels::default_target()).encoding(m.source);
   for (size_t i = 0; i < count; ++i) {
     const Block& block = layout_.blocks[i];
     if (block.matrix != matrix) continue;

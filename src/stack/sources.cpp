@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/interruptible.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "quantize/calibration.hpp"
 
@@ -52,7 +53,7 @@ std::array<uint32_t, quantize::kInputs> input_widths(std::span<const Source> sou
 std::vector<float> read_matrix(const gguf::Tensor& tensor, bool rotate, ThreadPool& pool) {
   const auto columns = static_cast<uint32_t>(tensor.row_elements());
   std::vector<float> values(tensor.elements());
-  const auto& kernels = kernels::encoding_kernels(tensor.encoding, kernels::default_target());
+  const auto& kernels = kernels::kernel_set(kernels::default_target()).encoding(tensor.encoding);
   const quantize::Rotation rotation(columns);
   std::vector<std::vector<float>> scratch(pool.threads(), std::vector<float>(rotation.scratch_floats()));
   run_interruptible(pool, tensor.rows(), [&](size_t thread, size_t row) {

@@ -5,7 +5,7 @@
 #include "base/error.hpp"
 #include "base/log.hpp"
 #include "base/plugin.hpp"
-#include "kernels/kernels.hpp"
+#include "kernels/kernel_set.hpp"
 #include "quantize/scheme.hpp"
 #include "stack/distillation.hpp"
 #include "stack/torch_job.hpp"
@@ -17,7 +17,8 @@ namespace {
 std::vector<float> read_rows(const gguf::File& file, const std::string& name, uint64_t first, uint64_t rows) {
   const gguf::Tensor& tensor = file.tensor(name);
   std::vector<float> values(rows * tensor.row_elements());
-  kernels::encoding_kernels(tensor.encoding, kernels::default_target())
+  kernels::kernel_set(kernels::default_target())
+      .encoding(tensor.encoding)
       .dequantize(tensor.data.data() + first * tensor.row_bytes(), values.size(), values.data());
   return values;
 }

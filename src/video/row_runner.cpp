@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "kernels/kernel_set.hpp"
 
 namespace cairn::video {
 namespace {
@@ -200,16 +201,16 @@ uint8_t* RowScratch::reserve(size_t bytes) {
 
 void run_rows(const IntegerNetwork& network, uint32_t bits, std::span<const PlaneView> frames,
               const Rectangle& rectangle, kernels::Target target, RowScratch& scratch, Plane& out) {
-  Run run(network, rectangle.right - rectangle.left, kernels::conv_kernels(target));
+  Run run(network, rectangle.right - rectangle.left, kernels::kernel_set(target).conv);
   run(bits, frames, rectangle, scratch.reserve(run.bytes()), out);
 }
 
 size_t row_scratch_bytes(const IntegerNetwork& network, size_t width, kernels::Target target) {
-  return Run(network, width, kernels::conv_kernels(target)).bytes();
+  return Run(network, width, kernels::kernel_set(target).conv).bytes();
 }
 
 size_t row_pixels(const IntegerNetwork& network, size_t width, kernels::Target target) {
-  return Run(network, width, kernels::conv_kernels(target)).pixels();
+  return Run(network, width, kernels::kernel_set(target).conv).pixels();
 }
 
 }  // namespace cairn::video

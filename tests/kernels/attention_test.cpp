@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/gemm.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/vector.hpp"
 
 namespace cairn::kernels {
@@ -22,8 +23,8 @@ std::vector<float> random_floats(size_t n, uint32_t seed, float range = 1) {
 
 class Attention : public testing::TestWithParam<Target> {
  protected:
-  const AttentionKernels& attention_ = attention_kernels(GetParam());
-  const size_t lanes_ = gemm_kernels(GetParam()).tile_tokens;
+  const AttentionKernels& attention_ = kernel_set(GetParam()).attention;
+  const size_t lanes_ = kernel_set(GetParam()).gemm.tile_tokens;
 
   // A token's column of a tile.
   std::vector<float> column(const float* tile, size_t rows, size_t lane) const {
@@ -142,7 +143,7 @@ double tiles_error(const AttentionKernels& attention, size_t lanes, const Proble
                    size_t tokens, const std::vector<float>& queries, size_t stride) {
   const size_t n = p.shape.head_size, tiles = (tokens + lanes - 1) / lanes;
   std::vector<float> scratch(attention.tiles_scratch(p.shape, tiles)), out(queries.size(), NAN);
-  attention.tiles(p.shape, p.keys, p.values, first, tokens, queries.data(), out.data(), stride,
+  attention.tiles({p.shape, p.keys, p.values, first, tokens, queries.data(), out.data(), stride},
                   scratch.data());
   double worst = 0;
   for (size_t token = 0; token < tokens; ++token) {
@@ -221,8 +222,9 @@ TEST_P(Attention, LargeChannelsLeaveTheOthersTheirBits) {
   const std::vector<float> queries = random_floats(n * lanes_, 14);
   const size_t first = positions - lanes_;
   std::vector<float> scratch(attention_.tiles_scratch(problem.shape, 1)), out(queries.size());
-  attention_.tiles(problem.shape, problem.keys, problem.values, static_cast<uint32_t>(first), lanes_,
-                   queries.data(), out.data(), queries.size(), scratch.data());
+  attention_.tiles({problem.shape, problem.keys, problem.values, static_cast<uint32_t>(first), lanes_,
+                    queries.data(), out.data(), queries.size()},
+                   scratch.data());
   for (size_t lane = 0; lane < lanes_; ++lane) {
     const std::vector<double> expected =
         attend(problem.shape, keys.kept, values.kept, first + lane, column(queries.data(), n, lane).data());
@@ -243,8 +245,9 @@ TEST_P(Attention, TokensMatchDoublePrecision) {
         std::vector<float> out(group * n), maxima(group), sums(group);
         for (const uint32_t end : {1u, 20u, 150u}) {
           std::vector<float> scratch(attention_.token_scratch(shape, end));
-          attention_.token(shape, keys.rows(), values.rows(), 0, end, queries.data(), out.data(),
-                           maxima.data(), sums.data(), scratch.data());
+          attention_.token({shape, keys.rows(), values.rows(), 0, end, queries.data(), out.data(),
+                            maxima.data(), sums.data()},
+                           scratch.data());
           for (size_t head = 0; head < group; ++head) {
             const std::vector<double> expected =
                 attend(shape, keys.kept, values.kept, end - 1, &queries[head * n]);
@@ -281,8 +284,15 @@ TEST_P(Attention, WhatIsNotFiniteReachesTheResult) {
       const size_t scales = kPagePositions * kv_row_bytes(format, n);
       const AttentionShape shape{n, 1, 0.2f, 0, 0};
       std::vector<float> scratch(attention_.tiles_scratch(shape, 1)), out(n * lanes_, 0.0f);
-      attention_.tiles(shape, {format, pages[0].data(), 0, scales}, {format, pages[1].data(), 0, scales}, 64,
-                       lanes_, x[2].data(), out.data(), out.size(), scratch.data());
+      attention_.tiles({shape,
+                        {format, pages[0].data(), 0, scales},
+                        {format, pages[1].data(), 0, scales},
+                        64,
+                        lanes_,
+                        x[2].data(),
+                        out.data(),
+                        out.size()},
+                       scratch.data());
       EXPECT_TRUE(std::isnan(out[3 * lanes_ + 3])) << where;
     }
   }
@@ -423,8 +433,9 @@ TEST_P(Attention, PackedKeysGetTheirBiasBack) {
 
       std::vector<float> out(group * n), maxima(group), sums(group),
           scratch(attention_.token_scratch(shape, positions));
-      attention_.token(shape, rows, cached.rows(), 7, positions, queries.data(), out.data(), maxima.data(),
-                       sums.data(), scratch.data());
+      attention_.token(
+          {shape, rows, cached.rows(), 7, positions, queries.data(), out.data(), maxima.data(), sums.data()},
+          scratch.data());
       AttentionShape window = shape;
       window.window = static_cast<uint32_t>(positions - 7);
       for (size_t head = 0; head < group; ++head) {

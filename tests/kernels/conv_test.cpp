@@ -8,12 +8,14 @@
 #include <random>
 #include <vector>
 
+#include "kernels/kernel_set.hpp"
+
 namespace cairn::kernels {
 namespace {
 
 class Conv : public testing::TestWithParam<Target> {
  protected:
-  const ConvKernels& kernels_ = conv_kernels(GetParam());
+  const ConvKernels& kernels_ = kernel_set(GetParam()).conv;
   std::mt19937 random_{7};
 
   int uniform(int low, int high) { return std::uniform_int_distribution<int>(low, high)(random_); }

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 
 namespace cairn::kernels {
@@ -64,17 +65,16 @@ TEST_F(Dispatch, UnknownTargetIsNamedWithWhatThereIs) {
 TEST_F(Dispatch, EveryTargetHasEveryEncoding) {
   for (const Target target : available_targets()) {
     for (const EncodingInfo& e : encodings()) {
-      const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+      const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
       EXPECT_NE(kernels.dequantize, nullptr) << e.name;
       EXPECT_NE(kernels.gemv, nullptr) << e.name;
-      EXPECT_NE(kernels.gemv_pair, nullptr) << e.name;
     }
   }
 }
 
 TEST_F(Dispatch, NoKernelsForWhatIsNotOurs) {
-  EXPECT_THROW(encoding_kernels(static_cast<Encoding>(9), Target::portable), Error);
-  EXPECT_THROW(encoding_kernels(Encoding::f32, Target::count), Error);
+  EXPECT_THROW(kernel_set(Target::portable).encoding(static_cast<Encoding>(9)), Error);
+  EXPECT_THROW(kernel_set(Target::count).encoding(Encoding::f32), Error);
   EXPECT_STREQ(name(Target::count), "unknown");
 }
 

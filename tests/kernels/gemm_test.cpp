@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "kernels/encodings_support.hpp"
+#include "kernels/kernel_set.hpp"
 
 namespace cairn::kernels {
 namespace {
@@ -46,8 +47,8 @@ std::vector<float> random_floats(size_t n, uint32_t seed, float range = 1) {
 class Panel {
  public:
   Panel(const EncodingInfo& e, Target target, std::span<const uint8_t> blocks, size_t rows, size_t k)
-      : form(encoding_kernels(e.encoding, target).form), gemm_(gemm_kernels(target)) {
-    const EncodingKernels& kernels = encoding_kernels(e.encoding, target);
+      : form(kernel_set(target).encoding(e.encoding).form), gemm_(kernel_set(target).gemm) {
+    const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
     const size_t row_bytes = k / e.block_elements * e.block_bytes;
     values_.resize(rows * k * gemm_.value_bytes(form));
     corrections_.resize(rows * k / 32);
@@ -124,7 +125,7 @@ class Panels : public testing::TestWithParam<Case> {
  protected:
   const EncodingInfo& e = info(GetParam().encoding);
   const Target target = GetParam().target;
-  const GemmKernels& gemm = gemm_kernels(target);
+  const GemmKernels& gemm = kernel_set(target).gemm;
   const size_t unit = std::max<size_t>(e.block_elements, kGroup);
 
   std::vector<uint8_t> blocks(size_t rows, size_t k, uint64_t seed) const {
@@ -219,7 +220,7 @@ INSTANTIATE_TEST_SUITE_P(All, Panels, testing::ValuesIn(cases()), case_name);
 
 class Gemm : public testing::TestWithParam<Target> {
  protected:
-  const GemmKernels& gemm_ = gemm_kernels(GetParam());
+  const GemmKernels& gemm_ = kernel_set(GetParam()).gemm;
 };
 
 TEST_P(Gemm, QuantizesActivationsToNearest) {

@@ -9,6 +9,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/kernel_set.hpp"
 #include "kernels/static_int8.hpp"
 #include "kernels/vector.hpp"
 
@@ -41,8 +42,8 @@ struct Fixture {
     scales.resize(rows_);
     halves.resize(rows_);
     for (float& s : scales) s = static_cast<float>(1 + random() % 1000) / 1024;
-    attention_kernels(Target::portable)
-        .store_row(KvFormat::f16, scales.data(), rows_, halves.data(), nullptr);
+    kernel_set(Target::portable)
+        .attention.store_row(KvFormat::f16, scales.data(), rows_, halves.data(), nullptr);
     rows.level = level;
     rows.tiles = tiles;
     rows.scales = halves.data();
@@ -65,7 +66,7 @@ struct Fixture {
 
 class Planes : public testing::TestWithParam<Target> {
  protected:
-  const PlaneKernels& kernels = plane_kernels(GetParam());
+  const PlaneKernels& kernels = kernel_set(GetParam()).planes;
   std::mt19937 random{3};
 
   std::vector<float> floats(size_t n) {
@@ -153,7 +154,7 @@ TEST_P(Planes, QuantizesToTheNearestOf255Steps) {
 }
 
 TEST_P(Planes, FilledTilesMultiplyExactlyAndScatter) {
-  const StaticKernels& tiles = static_kernels(GetParam());
+  const StaticKernels& tiles = kernel_set(GetParam()).exact;
   const size_t lanes = kernels.tile_tokens;
   ASSERT_EQ(lanes, tiles.tile_tokens);
   for (uint32_t level = 1; level <= kMostPlanes; ++level) {
@@ -174,8 +175,8 @@ TEST_P(Planes, FilledTilesMultiplyExactlyAndScatter) {
       kernels.fill(f.rows, 1, f.table, k, panel.data(), corrections.data());
       kernels.scales(f.rows, 1, scales.data());
       for (size_t r = 0; r < 16; ++r) EXPECT_EQ(scales[r], f.scales[16 + r]);
-      kernels.multiply(panel.data(), corrections.data(), scales.data(), destination.data(), k, values.data(),
-                       lane_scales.data(), bias.data(), out.data());
+      kernels.multiply({panel.data(), corrections.data(), scales.data(), destination.data(), k},
+                       values.data(), lane_scales.data(), bias.data(), out.data());
       for (size_t r = 0; r < 15; ++r) {
         for (size_t lane = 0; lane < lanes; ++lane) {
           int64_t sum = 0;

@@ -8,12 +8,14 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/kernel_set.hpp"
+
 namespace cairn::kernels {
 namespace {
 
 class StaticInt8 : public testing::TestWithParam<Target> {
  protected:
-  const StaticKernels& kernels = static_kernels(GetParam());
+  const StaticKernels& kernels = kernel_set(GetParam()).exact;
   std::mt19937 random{7};
 
   std::vector<float> floats(size_t n, float range) {

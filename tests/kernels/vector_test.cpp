@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/gemm.hpp"
+#include "kernels/kernel_set.hpp"
 
 namespace cairn::kernels {
 namespace {
@@ -24,8 +25,8 @@ std::vector<float> random_floats(size_t n, uint32_t seed, float range = 1) {
 
 class Vectors : public testing::TestWithParam<Target> {
  protected:
-  const VectorKernels& vector_ = vector_kernels(GetParam());
-  const size_t lanes_ = gemm_kernels(GetParam()).tile_tokens;
+  const VectorKernels& vector_ = kernel_set(GetParam()).vector;
+  const size_t lanes_ = kernel_set(GetParam()).gemm.tile_tokens;
 
   // A token's column of a tile.
   std::vector<float> column(const std::vector<float>& tile, size_t lane) const {

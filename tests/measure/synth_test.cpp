@@ -9,6 +9,7 @@
 #include "formats/synth_vocabulary.hpp"
 #include "graph/graph.hpp"
 #include "graph/model_shapes.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "text/tokenizer.hpp"
 
@@ -169,7 +170,8 @@ TEST_P(RandomEncoding, HasMeanZeroAndTheWantedDeviation) {
   std::vector<std::byte> blocks(kElements / e.block_elements * e.block_bytes);
   RandomBlocks(3).fill(e.encoding, blocks);
   std::vector<float> values(kElements);
-  kernels::encoding_kernels(e.encoding, kernels::Target::portable)
+  kernels::kernel_set(kernels::Target::portable)
+      .encoding(e.encoding)
       .dequantize(blocks.data(), kElements, values.data());
   double sum = 0, squares = 0;
   float largest = 0;

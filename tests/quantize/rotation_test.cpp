@@ -3,6 +3,7 @@
 #include <cmath>
 #include <random>
 
+#include "kernels/kernel_set.hpp"
 #include "kernels/static_int8.hpp"
 #include "quantize/scheme.hpp"
 
@@ -54,7 +55,7 @@ TEST(Rotation, SpreadsAnOutlierOverTheWholeWidth) {
 }
 
 TEST(Rotation, ATileIsItsTokens) {
-  const size_t lanes = kernels::static_kernels(kernels::default_target()).tile_tokens;
+  const size_t lanes = kernels::kernel_set(kernels::default_target()).exact.tile_tokens;
   for (const uint32_t width : {36u, 576u, 2048u}) {
     const Rotation rotation(width);
     std::vector<float> tile = random_floats(width * lanes, 3);

@@ -15,6 +15,7 @@
 #include "formats/gguf.hpp"
 #include "formats/stack_file.hpp"
 #include "graph/graph.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "kernels/planes.hpp"
 #include "kernels/vector.hpp"
@@ -133,14 +134,15 @@ class PlainStackWriter {
     std::vector<float> row(m.columns), scratch(rotation.scratch_floats());
     for (uint32_t r = 0; r < rows; ++r) {
       const std::byte* from = tensor.data.data() + m.permutation[first + r] * tensor.row_bytes();
-      kernels::encoding_kernels(tensor.encoding, kernels::default_target())
+      kernels::kernel_set(kernels::default_target())
+          .encoding(tensor.encoding)
           .dequantize(from, m.columns, row.data());
       if (m.rotated) rotation.apply(row.data(), scratch.data());
       float largest = 1e-20f;
       for (const float w : row) largest = std::max(largest, std::abs(w));
       const float scale = largest / 127;
-      kernels::attention_kernels(kernels::Target::portable)
-          .store_row(kernels::KvFormat::f16, &scale, 1, out.data() + 2 * r, nullptr);
+      kernels::kernel_set(kernels::Target::portable)
+          .attention.store_row(kernels::KvFormat::f16, &scale, 1, out.data() + 2 * r, nullptr);
       for (uint32_t c = 0; c < m.columns; ++c) {
         const int code = std::clamp(static_cast<int>((row[c] / largest + 1) * 32), 0, 63);
         const int bit = code >> (6 - block.level) & 1;

@@ -4,6 +4,7 @@
 #include <random>
 
 #include "kernels/encode.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "stack/plane_blocks.hpp"
 #include "stack/tables.hpp"
@@ -66,7 +67,7 @@ TEST(EncodeKernels, MultiplyAndChooseAsTheirDefinitionSaysOnEveryInstructionSet)
   kernels::NestedTables nested{2, 4, {}, {0, 0, 3, 2, 1, 0, 0}};
   for (unsigned k = 2; k <= 4; ++k) nested.values[k] = tables.values[k].data();
   for (const kernels::Target target : kernels::available_targets()) {
-    const auto& kernels = kernels::encode_kernels(target);
+    const auto& kernels = kernels::kernel_set(target).encode;
     std::vector<float> out = c;
     kernels.multiply_add(kM, kK, -0.5f, a.data(), 20, b.data(), kRows, out.data(), kRows);
     for (size_t i = 0; i < kM; ++i) {

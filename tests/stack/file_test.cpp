@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "base/expect_error.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "stack/curve.hpp"
 #include "stack/encode.hpp"
@@ -48,7 +49,8 @@ TEST_F(StackFile, RestoresMoreWithEveryLevelAndAtTheEndTheSource) {
   const uint32_t matrix = 5;
   const gguf::Tensor& tensor = model.tensor(layout.matrices[matrix].name);
   std::vector<float> source(tensor.elements());
-  kernels::encoding_kernels(tensor.encoding, kernels::default_target())
+  kernels::kernel_set(kernels::default_target())
+      .encoding(tensor.encoding)
       .dequantize(tensor.data.data(), source.size(), source.data());
   double before = 0;
   for (const float w : source) before += static_cast<double>(w) * static_cast<double>(w);

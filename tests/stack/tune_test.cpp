@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "measure/evaluate.hpp"
 #include "stack/differentiate.hpp"
@@ -44,7 +45,8 @@ TEST_F(Tune, GradientsAreTheSlopesOfTheDistance) {
   const auto read_row = [&](const std::string& tensor, uint64_t row, size_t, float* out) {
     if (!tensor.starts_with("blk.")) return false;
     const gguf::Tensor& t = file.tensor(tensor);
-    kernels::encoding_kernels(t.encoding, kernels::default_target())
+    kernels::kernel_set(kernels::default_target())
+        .encoding(t.encoding)
         .dequantize(t.data.data() + row * t.row_bytes(), t.row_elements(), out);
     const float factor = (1.2f + 0.01f * static_cast<float>(row % 7)) *
                          (tensor == changed && row == changed_row ? 1 + change : 1.0f);

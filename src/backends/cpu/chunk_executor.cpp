@@ -236,10 +236,11 @@ void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
     };
     rotate(Slot::query);
     machine_.attention.tiles(
-        shape, machine_.keys(*sequence_, step.layer, head), sequence_->values(step.layer, head),
-        position_ + static_cast<uint32_t>(index * tile_tokens_),
-        std::min(together * tile_tokens_, tokens_ - index * tile_tokens_), tile(Slot::query, index) + offset,
-        tile(Slot::context, index) + offset, strides_[index_of(Slot::query)], threads_[thread].attention);
+        {shape, machine_.keys(*sequence_, step.layer, head), sequence_->values(step.layer, head),
+         position_ + static_cast<uint32_t>(index * tile_tokens_),
+         std::min(together * tile_tokens_, tokens_ - index * tile_tokens_), tile(Slot::query, index) + offset,
+         tile(Slot::context, index) + offset, strides_[index_of(Slot::query)]},
+        threads_[thread].attention);
     rotate(Slot::context);
   });
 }

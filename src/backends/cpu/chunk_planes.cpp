@@ -84,8 +84,9 @@ void ChunkExecutor::multiply_planes(const Step& step, const PlanesTask& task, si
     for (uint32_t at = task.begin; at < task.end; ++at) {
       const size_t r = (at - task.begin) * kTileRows, row = first + at * kTileRows;
       const uint32_t* destination = matrix.stack->destination.data() + row;
-      machine_.planes.multiply(t.panel.values + r * k, t.panel.corrections + r, t.panel.scales + r,
-                               direct ? destination : own, k, values, scales, direct ? bound.bias : nullptr,
+      machine_.planes.multiply({t.panel.values + r * k, t.panel.corrections + r, t.panel.scales + r,
+                                direct ? destination : own, k},
+                               values, scales, direct ? bound.bias : nullptr,
                                direct ? tile(bound.op.output, i) : t.identity);
       if (!direct) scatter(step, task, row, kTileRows, i, t.identity, logits);
     }

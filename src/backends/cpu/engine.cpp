@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "base/memory_pressure.hpp"
 #include "formats/stack_file.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "resident/account.hpp"
 
@@ -57,9 +58,9 @@ class CpuEngine final : public engine::Engine {
         sequences_(model_, kv_format(options), file_.path()),
         machine_{model_,
                  plan_,
-                 kernels::gemm_kernels(target_),
-                 kernels::vector_kernels(target_),
-                 kernels::attention_kernels(target_),
+                 kernels::kernel_set(target_).gemm,
+                 kernels::kernel_set(target_).vector,
+                 kernels::kernel_set(target_).attention,
                  *pool_,
                  sequences_.format(),
                  options.context,

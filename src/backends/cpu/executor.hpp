@@ -15,6 +15,7 @@
 #include "base/buffer.hpp"
 #include "base/thread_pool.hpp"
 #include "engine/engine.hpp"
+#include "kernels/kernel_set.hpp"
 #include "kernels/planes.hpp"
 #include "kernels/static_int8.hpp"
 #include "kernels/vector.hpp"
@@ -33,8 +34,8 @@ struct Machine {
   uint32_t context;  // most positions of a sequence
   const engine::InputObserver* observer = nullptr;
   std::function<void()> between_steps{};  // of a chunk; may throw to leave it
-  const kernels::PlaneKernels& planes = kernels::plane_kernels(plan.target());
-  const kernels::StaticKernels& exact = kernels::static_kernels(plan.target());
+  const kernels::PlaneKernels& planes = kernels::kernel_set(plan.target()).planes;
+  const kernels::StaticKernels& exact = kernels::kernel_set(plan.target()).exact;
   std::shared_ptr<const KeyMeans> means = key_means(model, plan, kv);
   std::shared_ptr<const KeyBiases> biases =
       kv == kernels::KvFormat::q4 ? std::make_shared<const KeyBiases>(model, plan, context) : nullptr;

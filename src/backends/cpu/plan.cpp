@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "kernels/kernel_set.hpp"
 
 namespace cairn::cpu {
 namespace {
@@ -99,7 +100,7 @@ Matrix Plan::matrix(const std::string& name) {
   }
   const gguf::Tensor& tensor = file_.tensor(name);
   Matrix result;
-  result.encoding = &kernels::encoding_kernels(tensor.encoding, target_);
+  result.encoding = &kernels::kernel_set(target_).encoding(tensor.encoding);
   result.rows_begin = tensor.data.data();
   result.row_bytes = tensor.row_bytes();
   result.rows = tensor.rows();
@@ -112,7 +113,7 @@ Matrix Plan::stack_matrix(const resident::Matrix& found) {
   const stack::Matrix& layout = *found.layout;
   const EncodingInfo& source = info(layout.source);
   Matrix result;
-  result.encoding = &kernels::encoding_kernels(layout.source, target_);
+  result.encoding = &kernels::kernel_set(target_).encoding(layout.source);
   result.row_bytes = size_t{layout.columns} / source.block_elements * source.block_bytes;
   result.rows = layout.rows;
   result.k = layout.columns;
@@ -145,7 +146,8 @@ const std::vector<float>* Plan::vector(const std::string& name) {
   if (added) {
     const gguf::Tensor& tensor = file_.tensor(name);
     it->second.resize(tensor.elements());
-    kernels::encoding_kernels(tensor.encoding, target_)
+    kernels::kernel_set(target_)
+        .encoding(tensor.encoding)
         .dequantize(tensor.data.data(), tensor.elements(), it->second.data());
   }
   return &it->second;

@@ -78,11 +78,11 @@ void RowExecutor::run_attention(const Step& step) {
   machine_.pool.run(list.size(), [&](size_t thread, size_t index) {
     const Part& part = list[index];
     const PagedSequence& sequence = *rows_[part.row].sequence;
-    machine_.attention.token(shape, machine_.keys(sequence, step.layer, part.head),
-                             sequence.values(step.layer, part.head), part.begin, part.end,
-                             slot(Slot::query, part.row) + part.head * group * n, part.out,
-                             part.out + group * n, part.out + group * (n + 1),
-                             attention_scratch_.data() + results + thread * scratch);
+    machine_.attention.token(
+        {shape, machine_.keys(sequence, step.layer, part.head), sequence.values(step.layer, part.head),
+         part.begin, part.end, slot(Slot::query, part.row) + part.head * group * n, part.out,
+         part.out + group * n, part.out + group * (n + 1)},
+        attention_scratch_.data() + results + thread * scratch);
   });
   for (size_t i = 0; i < count_; ++i)
     merge_parts(shape, active_[i], list.data() + first[i], (first[i + 1] - first[i]) / p.kv_heads);

@@ -11,11 +11,9 @@ const hn::Rebind<hwy::float16_t, FloatTag> df16;
 const hn::Rebind<int8_t, FloatTag> di8;
 
 // A cache in f32 asks for float throughout: it is there to measure the others against.
-void tiles(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
-           size_t tokens, const float* queries, float* out, size_t stride, float* scratch) {
-  const TilesKernel int16 = keys.format == KvFormat::f32 ? nullptr : int16_tiles();
-  (int16 == nullptr ? &attend_float : int16)(shape, keys, values, first, tokens, queries, out, stride,
-                                             scratch);
+void tiles(const AttentionTiles& tiles, float* scratch) {
+  const TilesKernel int16 = tiles.keys.format == KvFormat::f32 ? nullptr : int16_tiles();
+  (int16 == nullptr ? &attend_float : int16)(tiles, scratch);
 }
 
 size_t tiles_scratch(const AttentionShape& shape, size_t count) {
@@ -45,16 +43,27 @@ HWY_INLINE void store_sums(VF a, VF b, VF c, VF d, float* HWY_RESTRICT out) {
 
 constexpr size_t kKeys = 4;  // that go together
 
-// scores[head][key] = scale · Σ_d keys[begin + key][d] · queries[head][d] for Heads heads, `stride` floats
-// apart
+// What the bias that packed keys lack adds to the scores of one page's keys. Turning a query back by the
+// page's angles costs once what turning the bias forward costs for each key: with a pair's query (a, b) and
+// bias (c, d), b turned by α gives (a·c + b·d) · cos α + (b·c − a·d) · sin α.
+struct BiasScores {
+  const float* angles = nullptr;   // [key][dims]: cosines and sines within the page, from the first key on
+  const float* queries = nullptr;  // [head][dims]: what they are multiplied with
+  const float* rest = nullptr;     // [head]: what does not turn
+  size_t dims = 0;
+};
+
+// scores[head][key] = scale · (Σ_d keys[begin + key][d] · queries[head][d] + bias) for Heads heads, `stride`
+// floats apart
 template <class Rows, size_t Heads>
 HWY_INLINE void score_heads(const AttentionShape& shape, const KvRows& keys, uint32_t begin, size_t count,
-                            const float* HWY_RESTRICT queries, size_t stride, float* HWY_RESTRICT scores) {
+                            const float* HWY_RESTRICT queries, const BiasScores& bias, size_t stride,
+                            float* HWY_RESTRICT scores) {
   const size_t n = shape.head_size;
   for (size_t key = 0; key < count; key += kKeys) {
+    const auto index = [&](size_t i) HWY_ATTR { return key + i < count ? key + i : count - 1; };
     const typename Rows::Element* row[kKeys];
-    for (size_t i = 0; i < kKeys; ++i)
-      row[i] = row_of<Rows>(keys, begin + (key + i < count ? key + i : count - 1), n);
+    for (size_t i = 0; i < kKeys; ++i) row[i] = row_of<Rows>(keys, begin + index(i), n);
     VF acc[Heads][kKeys];
     CAIRN_UNROLL(Heads, h, CAIRN_UNROLL(kKeys, i, acc[h][i] = hn::Zero(df)));
     for (size_t at = 0; at < n; at += kLanes) {
@@ -63,9 +72,19 @@ HWY_INLINE void score_heads(const AttentionShape& shape, const KvRows& keys, uin
       CAIRN_UNROLL(kKeys, i, const VF x = load_part<Rows>(row[i], at, n);
                    CAIRN_UNROLL(Heads, h, acc[h][i] = hn::MulAdd(x, q[h], acc[h][i])));
     }
+    if constexpr (std::is_same_v<Rows, FloatRows>) {
+      for (size_t at = 0; at < bias.dims; at += kLanes) {
+        VF q[Heads];
+        CAIRN_UNROLL(Heads, h, q[h] = load_part<FloatRows>(bias.queries + h * bias.dims, at, bias.dims));
+        CAIRN_UNROLL(kKeys, i,
+                     const VF x = load_part<FloatRows>(bias.angles + index(i) * bias.dims, at, bias.dims);
+                     CAIRN_UNROLL(Heads, h, acc[h][i] = hn::MulAdd(x, q[h], acc[h][i])));
+      }
+    }
     CAIRN_UNROLL(Heads, h, float sums[kKeys]; store_sums(acc[h][0], acc[h][1], acc[h][2], acc[h][3], sums);
+                 const float rest = bias.rest == nullptr ? 0.0f : bias.rest[h];
                  for (size_t i = 0; i < kKeys && key + i < count; ++i) scores[h * stride + key + i] =
-                     sums[i] * (shape.scale * scale_of(keys, begin + key + i)));
+                     (sums[i] + rest) * (shape.scale * scale_of(keys, begin + key + i)));
   }
 }
 
@@ -112,12 +131,13 @@ HWY_INLINE void for_heads(size_t group, const Body& body) {
   if (group - head == 1) body(head, std::integral_constant<size_t, 1>());
 }
 
+// A page of floats, and of each head what a bias takes: the pairs' products, these turned, and a constant.
 size_t token_scratch(const AttentionShape& shape, size_t positions) {
-  return shape.group * positions + q4_floats(shape.head_size);
+  return shape.group * (positions + 2 * shape.head_size + 1) + q4_floats(shape.head_size);
 }
 
 // body(rows' type, cache, first row, how many, which of [0, count) the first is) for the rows from `begin`
-// on: all at once, or packed ones a page at a time as floats in `widened`, [q4_floats].
+// on: all at once, or packed ones a page at a time as floats in `widened`, [q4_floats]. Biases are left out.
 template <class Body>
 HWY_INLINE void for_runs(const KvRows& cache, uint32_t begin, size_t count, size_t n, float* widened,
                          const Body& body) {
@@ -130,21 +150,69 @@ HWY_INLINE void for_runs(const KvRows& cache, uint32_t begin, size_t count, size
   for (size_t done = 0; done < count;) {
     const size_t left = kPagePositions - (begin + done) % kPagePositions;
     const size_t run = count - done < left ? count - done : left;
-    load_q4(cache, begin + done, run, n, widened);
+    load_q4_rows(cache, begin + done, run, n, widened);
     body(FloatRows(), floats, 0, run, done);
     done += run;
   }
 }
 
-void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t begin,
-           uint32_t end, const float* queries, float* out, float* maxima, float* sums, float* scratch) {
-  const size_t count = end - begin, n = shape.head_size;
+// The parts of queries · bias that RoPE turns, products [head][dims] as cosines and sines take them, and
+// those that it does not, rest [head]. query: [n], to work with.
+void bias_products(const AttentionShape& shape, const KvBias& bias, const float* queries,
+                   float* HWY_RESTRICT query, float* products, float* rest) {
+  const size_t n = shape.head_size, pairs = bias.dims / 2;
+  for (size_t head = 0; head < shape.group; ++head, queries += n, products += bias.dims) {
+    for (size_t i = 0; i < n; ++i) query[i] = queries[i];
+    hadamard_head(query, n);  // queries come rotated as keys are
+    for (size_t i = 0; i < pairs; ++i) {
+      const size_t first = bias.neox ? i : 2 * i, second = bias.neox ? pairs + i : 2 * i + 1;
+      const float a = query[first], b = query[second], c = bias.values[first], d = bias.values[second];
+      products[i] = a * c + b * d;
+      products[pairs + i] = b * c - a * d;
+    }
+    rest[head] = 0;
+    for (size_t i = bias.dims; i < n; ++i) rest[head] += query[i] * bias.values[i];
+  }
+}
+
+// turned = products, by one page's angles back.
+void turn_back(const KvBias& bias, size_t page, size_t heads, const float* HWY_RESTRICT products,
+               float* HWY_RESTRICT turned) {
+  const size_t pairs = bias.dims / 2;
+  const float *cosines = bias.pages + page * bias.dims, *sines = cosines + pairs;
+  for (size_t head = 0; head < heads; ++head, products += bias.dims, turned += bias.dims) {
+    for (size_t i = 0; i < pairs; ++i) {
+      turned[i] = products[i] * cosines[i] + products[pairs + i] * sines[i];
+      turned[pairs + i] = products[pairs + i] * cosines[i] - products[i] * sines[i];
+    }
+  }
+}
+
+void token(const AttentionToken& part, float* scratch) {
+  const AttentionShape& shape = part.shape;
+  const KvRows &keys = part.keys, &values = part.values;
+  const uint32_t begin = part.begin;
+  const float* queries = part.queries;
+  float* out = part.out;
+  const size_t count = part.end - begin, n = shape.head_size;
   float* widened = scratch + shape.group * count;
+  float* rest = widened + q4_floats(n);
+  float *products = rest + shape.group, *turned = products + shape.group * n;
+  const bool biased = is_packed(keys.format) && keys.bias.values != nullptr;
+  if (biased) bias_products(shape, keys.bias, queries, widened, products, rest);
   for_runs(keys, begin, count, n, widened,
            [&](auto rows, const KvRows& cache, uint32_t first, size_t run, size_t at) HWY_ATTR {
+             const size_t position = begin + at, dims = keys.bias.dims;
+             if (biased && dims > 0)
+               turn_back(keys.bias, position / kPagePositions, shape.group, products, turned);
              for_heads(shape.group, [&](size_t head, auto heads) HWY_ATTR {
+               BiasScores bias;
+               if (biased) {
+                 bias = {keys.bias.within + position % kPagePositions * dims, turned + head * dims,
+                         rest + head, dims};
+               }
                score_heads<decltype(rows), decltype(heads)::value>(
-                   shape, cache, first, run, queries + head * n, count, scratch + head * count + at);
+                   shape, cache, first, run, queries + head * n, bias, count, scratch + head * count + at);
              });
            });
   for (size_t head = 0; head < shape.group; ++head) {
@@ -167,8 +235,8 @@ void token(const AttentionShape& shape, const KvRows& keys, const KvRows& values
       scores[key] = hn::GetLane(hn::Exp(df, hn::Set(df, scores[key] - top)));
       total += scores[key];
     }
-    maxima[head] = top;
-    sums[head] = total + hn::GetLane(hn::SumOfLanes(df, totals));
+    part.maxima[head] = top;
+    part.sums[head] = total + hn::GetLane(hn::SumOfLanes(df, totals));
     if (values.format == KvFormat::i8) {
       for (key = 0; key < count; ++key) scores[key] *= scale_of(values, begin + key);
     }

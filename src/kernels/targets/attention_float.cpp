@@ -104,9 +104,11 @@ HWY_INLINE void weigh(const AttentionShape& shape, const KeyBlock& block, uint32
   }
 }
 
-void attend_tile(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
-                 size_t tokens, const float* queries, float* out, float* scratch) {
-  const size_t n = shape.head_size;
+void attend_tile(const AttentionTiles& tile, float* scratch) {
+  const AttentionShape& shape = tile.shape;
+  const uint32_t first = tile.first;
+  const size_t n = shape.head_size, tokens = tile.tokens;
+  float* out = tile.out;
   float* key_rows = scratch;
   float* value_rows = key_rows + kKeys * n;
   float* scores = value_rows + q4_floats(n);
@@ -118,10 +120,10 @@ void attend_tile(const AttentionShape& shape, const KvRows& keys, const KvRows& 
 
   for (size_t begin = first_block(shape, first); begin < first + tokens; begin += kKeys) {
     const KeyBlock block = key_block(begin, first + tokens);
-    load_rows(keys, block, n, key_rows);  // may use the values' memory
-    load_rows(values, block, n, value_rows);
+    load_rows(tile.keys, block, n, key_rows);  // may use the values' memory
+    load_rows(tile.values, block, n, value_rows);
     for (size_t head = 0; head < shape.group; ++head) {
-      score_block(key_rows, block.rows, queries + head * n * kTile, n, shape.scale, scores);
+      score_block(key_rows, block.rows, tile.queries + head * n * kTile, n, shape.scale, scores);
       weigh(shape, block, first, scores, maxima + head * kTile, sums + head * kTile, keep);
       float* o = out + head * n * kTile;
       size_t d = 0;
@@ -139,12 +141,15 @@ size_t float_scratch(const AttentionShape& shape) {
   return kKeys * shape.head_size + q4_floats(shape.head_size) + kKeys * kTile + (2 * shape.group + 1) * kTile;
 }
 
-void attend_float(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
-                  size_t tokens, const float* queries, float* out, size_t stride, float* scratch) {
-  for (size_t done = 0; done < tokens; done += kTile) {
-    const size_t at = done / kTile * stride, count = tokens - done < kTile ? tokens - done : kTile;
-    attend_tile(shape, keys, values, first + static_cast<uint32_t>(done), count, queries + at, out + at,
-                scratch);
+void attend_float(const AttentionTiles& tiles, float* scratch) {
+  for (size_t done = 0; done < tiles.tokens; done += kTile) {
+    const size_t at = done / kTile * tiles.stride, left = tiles.tokens - done;
+    AttentionTiles tile = tiles;
+    tile.first += static_cast<uint32_t>(done);
+    tile.tokens = left < kTile ? left : kTile;
+    tile.queries += at;
+    tile.out += at;
+    attend_tile(tile, scratch);
   }
 }
 

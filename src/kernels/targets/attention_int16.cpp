@@ -137,24 +137,26 @@ void attend_block(const AttentionShape& shape, const KeyBlock& block, uint32_t f
   for (; d < shape.head_size; ++d) accumulate<1>(block.rows, d, s, out);
 }
 
-void attend_int16(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
-                  size_t tokens, const float* queries, float* out, size_t stride, float* memory) {
-  const size_t head_floats = shape.head_size * kTile, tiles = (tokens + kTile - 1) / kTile;
-  const size_t end = first + tokens;
+void attend_int16(const AttentionTiles& all_tiles, float* memory) {
+  const AttentionShape& shape = all_tiles.shape;
+  const uint32_t first = all_tiles.first;
+  const size_t stride = all_tiles.stride, head_floats = shape.head_size * kTile;
+  const size_t tiles = (all_tiles.tokens + kTile - 1) / kTile, end = first + all_tiles.tokens;
+  float* out = all_tiles.out;
   const Scratch s(shape, tiles, memory);
   for (size_t tile = 0; tile < tiles; ++tile) {
     for (size_t head = 0; head < shape.group; ++head)
-      pack_queries(queries + tile * stride + head * head_floats, shape.head_size, tile * shape.group + head,
-                   s);
+      pack_queries(all_tiles.queries + tile * stride + head * head_floats, shape.head_size,
+                   tile * shape.group + head, s);
     for (size_t i = 0; i < shape.group * head_floats; ++i) out[tile * stride + i] = 0;
   }
   for (size_t begin = first_block(shape, first); begin < end; begin += kKeys) {
     const KeyBlock all = key_block(begin, end);
     float poison = 0;
-    with_block(keys, all, shape.head_size, s,
+    with_block(all_tiles.keys, all, shape.head_size, s,
                [&](auto rows, const KvRows& cache, const KeyBlock& block)
                    HWY_ATTR { poison = pack_keys<decltype(rows)>(shape, cache, block, s); });
-    with_block(values, all, shape.head_size, s,
+    with_block(all_tiles.values, all, shape.head_size, s,
                [&](auto rows, const KvRows& cache, const KeyBlock& block)
                    HWY_ATTR { pack_values<decltype(rows)>(shape, cache, block, s); });
     for (size_t tile = 0; tile < tiles; ++tile) {

@@ -13,8 +13,7 @@ constexpr float kMasked = -1e30f;                            // score of a key t
 
 // As AttentionKernels::tiles; scratch sizes in floats.
 size_t float_scratch(const AttentionShape& shape);
-void attend_float(const AttentionShape& shape, const KvRows& keys, const KvRows& values, uint32_t first,
-                  size_t tokens, const float* queries, float* out, size_t stride, float* scratch);
+void attend_float(const AttentionTiles& tiles, float* scratch);
 
 // For caches of 16 and 8 bits. Null (and 0) where the instruction set has no such sums.
 using TilesKernel = decltype(AttentionKernels::tiles);

@@ -213,8 +213,9 @@ HWY_INLINE size_t q4_floats(size_t n) {
   return (kPagePositions + 2) * n;
 }
 
-// Rows [begin, begin + count) of a q4 or q5 cache, all of one page, as floats: the first [count][n] of `out`.
-HWY_INLINE void load_q4(const KvRows& cache, size_t begin, size_t count, size_t n, float* HWY_RESTRICT out) {
+// Rows [begin, begin + count) of a q4 or q5 cache, all of one page, as floats, without their bias.
+HWY_INLINE void load_q4_rows(const KvRows& cache, size_t begin, size_t count, size_t n,
+                             float* HWY_RESTRICT out) {
   const std::byte* page = cache.pages[begin / kPagePositions];
   const size_t row_bytes = kv_row_bytes(cache.format, n), scale_bytes = kv_scale_bytes(cache.format, n);
   for (size_t r = 0; r < count; ++r) {
@@ -224,6 +225,11 @@ HWY_INLINE void load_q4(const KvRows& cache, size_t begin, size_t count, size_t 
     if (cache.format == KvFormat::q4) load_q4_row<Q4>(codes, scales, n, out + r * n);
     if (cache.format == KvFormat::q5) load_q4_row<Q5>(codes, scales, n, out + r * n);
   }
+}
+
+// The same with it: the first [count][n] of `out`, [q4_floats].
+HWY_INLINE void load_q4(const KvRows& cache, size_t begin, size_t count, size_t n, float* HWY_RESTRICT out) {
+  load_q4_rows(cache, begin, count, n, out);
   if (cache.bias.values != nullptr) add_bias(cache.bias, begin, count, n, out + kPagePositions * n, out);
 }
 

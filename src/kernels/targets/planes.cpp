@@ -377,17 +377,16 @@ constexpr size_t kBlock = 1024;  // of k: the tile's values stay in the first-le
 
 // Rows [first, first + Rows) over [begin, end) of k; between blocks they wait in `sums`.
 template <size_t Rows>
-HWY_INLINE void micro(const int8_t* HWY_RESTRICT panel, const int32_t* corrections, const float* scales_,
-                      const uint32_t* destination, size_t first, size_t k, size_t begin, size_t end,
+HWY_INLINE void micro(const PlanePanel& panel, size_t first, size_t begin, size_t end,
                       const uint8_t* HWY_RESTRICT values, const float* lanes, const float* bias,
                       int32_t* sums, float* out) {
-  const int8_t* HWY_RESTRICT w = panel + begin * kPlaneRows + first * 4;
+  const int8_t* HWY_RESTRICT w = panel.values + begin * kPlaneRows + first * 4;
   const uint8_t* HWY_RESTRICT a = values + begin * kTile;
   const uint8_t* stop = values + end * kTile;
   int32_t* kept = sums + first * kTile;
   VI acc[Rows][kVectors];
   if (begin == 0) {
-    CAIRN_UNROLL(Rows, r, const VI start = kSigned ? hn::Zero(di) : hn::Set(di, corrections[first + r]);
+    CAIRN_UNROLL(Rows, r, const VI start = kSigned ? hn::Zero(di) : hn::Set(di, panel.corrections[first + r]);
                  CAIRN_UNROLL(kVectors, v, acc[r][v] = start));
   } else {
     CAIRN_UNROLL(Rows, r,
@@ -402,14 +401,14 @@ HWY_INLINE void micro(const int8_t* HWY_RESTRICT panel, const int32_t* correctio
     a += kTile * 4;
     w += kPlaneBytes;
   } while (a != stop);
-  if (end < k) {
+  if (end < panel.k) {
     CAIRN_UNROLL(Rows, r,
                  CAIRN_UNROLL(kVectors, v, hn::StoreU(acc[r][v], di, kept + r * kTile + v * kLanes)));
     return;
   }
   CAIRN_UNROLL(
-      Rows, r, const uint32_t to = destination[first + r]; if (to != UINT32_MAX) {
-        const VF scale = hn::Set(df, scales_[first + r]);
+      Rows, r, const uint32_t to = panel.destination[first + r]; if (to != UINT32_MAX) {
+        const VF scale = hn::Set(df, panel.scales[first + r]);
         const VF add = hn::Set(df, bias == nullptr ? 0.0f : bias[to]);
         CAIRN_UNROLL(kVectors, v, const VF factor = hn::Mul(scale, hn::LoadU(df, lanes + v * kLanes));
                      hn::StoreU(hn::MulAdd(hn::ConvertTo(df, acc[r][v]), factor, add), df,
@@ -417,17 +416,16 @@ HWY_INLINE void micro(const int8_t* HWY_RESTRICT panel, const int32_t* correctio
       });
 }
 
-void multiply(const int8_t* panel, const int32_t* corrections, const float* scales_,
-              const uint32_t* destination, size_t k, const uint8_t* values, const float* lanes,
-              const float* bias, float* out) {
+void multiply(const PlanePanel& panel, const uint8_t* values, const float* lanes, const float* bias,
+              float* out) {
   constexpr size_t kRows = kManyRegisters ? 8 : 4;
-  const size_t blocks = (k + kBlock - 1) / kBlock, step = ((k + blocks - 1) / blocks + 3) / 4 * 4;
+  const size_t k = panel.k, blocks = (k + kBlock - 1) / kBlock,
+               step = ((k + blocks - 1) / blocks + 3) / 4 * 4;
   int32_t sums[kPlaneRows * kTile];
   for (size_t begin = 0; begin < k; begin += step) {
     const size_t end = begin + step < k ? begin + step : k;
     for (size_t first = 0; first < kPlaneRows; first += kRows) {
-      micro<kRows>(panel, corrections, scales_, destination, first, k, begin, end, values, lanes, bias, sums,
-                   out);
+      micro<kRows>(panel, first, begin, end, values, lanes, bias, sums, out);
     }
   }
 }

@@ -56,20 +56,19 @@ void fill(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, size_t 
   }
 }
 
-void multiply(const int8_t* panel, const int32_t* corrections, const float* scales_,
-              const uint32_t* destination, size_t k, const uint8_t* values, const float* lanes,
-              const float* bias, float* out) {
+void multiply(const PlanePanel& panel, const uint8_t* values, const float* lanes, const float* bias,
+              float* out) {
   for (size_t r = 0; r < kPlaneRows; ++r) {
-    const uint32_t to = destination[r];
+    const uint32_t to = panel.destination[r];
     if (to == UINT32_MAX) continue;
     for (size_t t = 0; t < kTile; ++t) {
-      int32_t sum = corrections[r];
-      for (size_t i = 0; i < k / 4; ++i) {
+      int32_t sum = panel.corrections[r];
+      for (size_t i = 0; i < panel.k / 4; ++i) {
         for (size_t c = 0; c < 4; ++c)
-          sum += values[(i * kTile + t) * 4 + c] * panel[i * kPlaneBytes + 4 * r + c];
+          sum += values[(i * kTile + t) * 4 + c] * panel.values[i * kPlaneBytes + 4 * r + c];
       }
       out[to * kTile + t] =
-          static_cast<float>(sum) * (scales_[r] * lanes[t]) + (bias == nullptr ? 0.0f : bias[to]);
+          static_cast<float>(sum) * (panel.scales[r] * lanes[t]) + (bias == nullptr ? 0.0f : bias[to]);
     }
   }
 }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/kernel_set.hpp"
+
 namespace cairn::video {
 namespace {
 
@@ -44,7 +46,7 @@ CropPass::Planes CropPass::make_planes(uint32_t channels, size_t rows, size_t co
 }
 
 CropPass::CropPass(const Network& network, uint32_t width, uint32_t height, kernels::Target target)
-    : network_(network), width_(width), height_(height), kernels_(kernels::train_kernels(target)) {
+    : network_(network), width_(width), height_(height), kernels_(kernels::kernel_set(target).train) {
   const uint32_t phases = network.scale * network.scale, grid = network.on_upscaled ? network.scale : 1;
   for (const Layer& layer : network.layers) margin_ += layer.kernel / 2;
   size_t rows = height * grid + 2 * margin_, columns = width * grid + 2 * margin_;
