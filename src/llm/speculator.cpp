@@ -179,6 +179,7 @@ void Speculator::guess(std::span<const Text> texts, size_t decoding, uint32_t pi
     } else if (++guesses.idle_ > guesses.pause_) {
       guesses.idle_ = 0;
       guesses.trial_ = true;
+      cost_.doubt();  // measured in a bad moment, they would keep all guesses away
       choice.depth = 1;
     }
     if (choice.depth > 0 && choice.draft == nullptr) look_up(choice, rows, rate);

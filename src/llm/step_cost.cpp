@@ -40,6 +40,10 @@ double StepCost::more(size_t rows) const {
   return std::max(0.0, of(rows + 1) - of(rows));
 }
 
+void StepCost::doubt() {
+  for (size_t rows = 2; rows <= kRows; ++rows) times_[rows] = std::min(times_[rows], kSettled - 1);
+}
+
 void StepCost::learn(size_t rows, double seconds) {
   if (rows == 0 || rows > kRows || seconds <= 0) return;
   double& measured = seconds_[rows];

@@ -16,6 +16,8 @@ class StepCost {
   double of(size_t rows) const;
   double more(size_t rows) const;  // what one row more than these adds
   void learn(size_t rows, double seconds);
+  // What several rows take may be otherwise by now: they are not settled any more.
+  void doubt();
 
  private:
   static constexpr size_t kRows = 8;  // beyond them a step is several

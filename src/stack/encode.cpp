@@ -318,7 +318,7 @@ class Encoder {
     const size_t width = sources_[pieces_.size()].tensor->row_elements();
     fit_next(vocabulary_moments_.empty()
                  ? identity_factors(width)
-                 : factorize(std::move(vocabulary_moments_[pieces_.size() - linears_]), width),
+                 : factorize(std::move(vocabulary_moments_[pieces_.size() - linears_]), width, pool_),
              spool);
   }
 
@@ -368,9 +368,9 @@ class Encoder {
     progress(stage, windows, windows);
   }
 
-  Factors factors_of(MomentCollector& moments, const Source& source) const {
+  Factors factors_of(MomentCollector& moments, const Source& source) {
     const size_t width = source.tensor->row_elements();
-    if (!windows_.empty()) return factorize(moments.take(source.layer, source.input), width);
+    if (!windows_.empty()) return factorize(moments.take(source.layer, source.input), width, pool_);
     return identity_factors(width);
   }
 

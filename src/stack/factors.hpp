@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <vector>
 
+#include "base/thread_pool.hpp"
+
 namespace cairn::stack {
 
 // What a matrix is fitted with: the second moments of its inputs and their factor.
@@ -13,8 +15,8 @@ struct Factors {
 };
 
 // moments: E[x xᵀ], [width][width], consumed. An input that is always zero gets the damping's weight.
-// Error numeric: moments that are not finite.
-Factors factorize(std::vector<float> moments, size_t width, float damping = 0.01f);
+// The number of threads changes no bit. Errors: numeric (moments that are not finite), cancelled.
+Factors factorize(std::vector<float> moments, size_t width, ThreadPool& pool, float damping = 0.01f);
 // Of inputs of which nothing is known: H = U = 1.
 Factors identity_factors(size_t width);
 

@@ -41,7 +41,7 @@ std::vector<TableSample> table_samples(std::span<const Source> sources,
     const size_t rows = source.tensor->rows(), width = source.tensor->row_elements();
     auto& those = factors[{source.layer, source.input}];
     if (!those)
-      those = std::make_shared<Factors>(factorize(at->second.take(source.layer, source.input), width));
+      those = std::make_shared<Factors>(factorize(at->second.take(source.layer, source.input), width, pool));
     const std::vector<float> weights = read_matrix(*source.tensor, true, pool);
     for (const size_t begin : {size_t{0}, rows / 2}) {
       const size_t taken = std::min(rows - begin, kernels::kStripRows);

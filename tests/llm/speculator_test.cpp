@@ -117,6 +117,17 @@ TEST(Speculator, TakesNoGuessesWhereRowsCostAsMuchAsSteps) {
   EXPECT_LT(decoder.made(), 100u);
 }
 
+TEST(Speculator, StepsThatWereSlowForAWhileAreMeasuredAgain) {
+  const auto engine = engine_of();
+  Speculator speculator(engine, kVocabulary);
+  Decoder slow(speculator, *engine, Speculation::lookup, 2),
+      usual(speculator, *engine, Speculation::lookup, 0.1);
+  slow.decode(60, alphabet);
+  usual.decode(100, alphabet);
+  usual.decode(100, alphabet);
+  EXPECT_GT(usual.rate(), 3);
+}
+
 TEST(Speculator, SharesRowsAndLeavesAFullStepAlone) {
   const auto engine = engine_of();
   Speculator speculator(engine, kVocabulary);

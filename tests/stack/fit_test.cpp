@@ -44,8 +44,46 @@ std::vector<float> normal_matrix(uint32_t seed) {
   return weights;
 }
 
+ThreadPool& single() {
+  static ThreadPool one(1);
+  return one;
+}
+
+// Uᵀ U H = 1, of sizes that are no multiple of what is taken together.
+TEST(Factors, OfManyColumnsOnAnyNumberOfThreads) {
+  std::mt19937 random(11);
+  std::normal_distribution<float> normal;
+  for (const size_t n : {1, 63, 64, 66, 131, 197}) {
+    SCOPED_TRACE(n);
+    std::vector<float> inputs(2 * n * n), sum(n * n);
+    for (float& x : inputs) x = normal(random);
+    for (size_t i = 0; i < n; ++i) {
+      for (size_t j = 0; j < n; ++j) {
+        for (size_t s = 0; s < 2 * n; ++s) sum[i * n + j] += inputs[s * n + i] * inputs[s * n + j];
+      }
+    }
+    ThreadPool three(3);
+    const Factors f = factorize(sum, n, single());
+    EXPECT_EQ(factorize(sum, n, three).upper, f.upper);
+    double worst = 0;
+    for (size_t i = 0; i < n; ++i) {
+      std::vector<double> row(n);
+      for (size_t k = 0; k <= i; ++k) {
+        for (size_t j = k; j < n; ++j)
+          row[j] += static_cast<double>(f.upper[k * n + i]) * static_cast<double>(f.upper[k * n + j]);
+      }
+      for (size_t j = 0; j < n; ++j) {
+        double product = 0;
+        for (size_t k = 0; k < n; ++k) product += row[k] * static_cast<double>(f.hessian[k * n + j]);
+        worst = std::max(worst, std::abs(product - (i == j ? 1 : 0)));
+      }
+    }
+    EXPECT_LT(worst, 1e-3);
+  }
+}
+
 TEST(Factors, TheUpperFactorIsThatOfTheInverse) {
-  const Factors f = factorize(moments(1), kColumns);
+  const Factors f = factorize(moments(1), kColumns, single());
   // Uᵀ U H = 1
   for (size_t i = 0; i < kColumns; ++i) {
     std::vector<double> row(kColumns, 0.0);
@@ -83,7 +121,7 @@ double loss(const FittedMatrix& m, const Tables& tables, const std::vector<float
 TEST(Fit, ReportsTheLossOfWhatItWroteAndBeatsRounding) {
   ThreadPool pool(2);
   const Tables tables = gaussian_tables();
-  const Factors factors = factorize(moments(3), kColumns);
+  const Factors factors = factorize(moments(3), kColumns, single());
   Factors plain{kColumns, std::vector<float>(kColumns * kColumns), {}};
   for (size_t i = 0; i < kColumns; ++i) plain.hessian[i * kColumns + i] = 1;
   plain.upper = plain.hessian;
@@ -111,7 +149,7 @@ TEST(Fit, ReportsTheLossOfWhatItWroteAndBeatsRounding) {
 TEST(Fit, AnswersDoNotDependOnThreads) {
   ThreadPool one(1), two(2);
   const Tables tables = gaussian_tables();
-  const Factors factors = factorize(moments(5), kColumns);
+  const Factors factors = factorize(moments(5), kColumns, single());
   const std::vector<float> weights = normal_matrix(6);
   EXPECT_EQ(fit_matrix(weights, kRows, kColumns, factors, tables, {}, one).codes,
             fit_matrix(weights, kRows, kColumns, factors, tables, {}, two).codes);
@@ -131,7 +169,7 @@ double objective(const Tables& tables, const Factors& factors, ThreadPool& pool)
 
 TEST(FitTables, LoseLessThanThoseOfANormalDistributionWhateverTheThreads) {
   ThreadPool one(1), two(2);
-  const auto factors = std::make_shared<const Factors>(factorize(moments(7), kColumns));
+  const auto factors = std::make_shared<const Factors>(factorize(moments(7), kColumns, single()));
   std::vector<TableSample> samples;
   for (uint32_t seed = 20; seed < 28; ++seed) {
     const std::vector<float> weights = normal_matrix(seed);
