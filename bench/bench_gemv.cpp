@@ -92,14 +92,13 @@ void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool fr
   const size_t share = (from_memory ? kMemoryBytes : kCacheBytes) / static_cast<size_t>(state.threads());
   const size_t rows = share / row_bytes;
   const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
-  const Activations activations(kColumns);
-  const QuantizedVector x = activations.view();
+  const Activations x(kColumns);
   std::vector<float> y(rows);
   double seconds = 0, read_seconds = 0;
   for (auto _ : state) {
     if (from_memory) read_seconds += read_bytes(weights, rows * row_bytes);
     const double start = thread_seconds();
-    kernels.gemv(weights, row_bytes, rows, kColumns, {&x, nullptr, 1}, y.data(), rows);
+    kernels.gemv(weights, row_bytes, rows, kColumns, x.view(), y.data());
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);
@@ -129,7 +128,7 @@ void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_
   const std::vector<QuantizedVector> x(count, activations.view());
   std::vector<float> y(rows * count);
   compare_with_one(state, count, [&](size_t how_many) {
-    kernels.gemv(weights, row_bytes, rows, columns, {x.data(), nullptr, how_many}, y.data(), rows);
+    kernels.gemv_batch(weights, row_bytes, rows, columns, {x.data(), nullptr, how_many}, y.data(), rows);
   });
 }
 

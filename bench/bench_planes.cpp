@@ -131,7 +131,7 @@ void gemv_q4_0(benchmark::State& state, Target target, bool from_memory) {
   double seconds = 0;
   for (auto _ : state) {
     const double start = thread_seconds();
-    kernels.gemv(memory(), row_bytes, rows, kColumns, {&x, nullptr, 1}, y.data(), rows);
+    kernels.gemv(memory(), row_bytes, rows, kColumns, x, y.data());
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);

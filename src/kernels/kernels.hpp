@@ -34,16 +34,24 @@ struct VectorBatch {
 struct EncodingKernels {
   // The exact values, equal bit for bit to the `gguf` Python package's dequantize.
   void (*dequantize)(const void* blocks, size_t elements, float* out);
-  // y[i · y_stride + r] = row r · (x[i] + rest[i]) for r in [0, rows): decode's product. A token's bits do
-  // not depend on the others of the call; each block of weights is read and unpacked once for all.
-  void (*gemv)(const void* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x, float* y,
-               size_t y_stride);
+  // y[r] = row r · x for r in [0, rows): decode's matrix-vector product, bound by memory bandwidth.
+  void (*gemv)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+               float* y);
+  // The same for x + rest, the second being what rounding the first left.
+  void (*gemv_pair)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+                    const QuantizedVector& rest, float* y);
+  // y[i · y_stride + r] = row r · (x[i] + rest[i]): for each token the bits of gemv (gemv_pair with a rest),
+  // whatever others share the call; each block of weights is read and decoded once for all.
+  void (*gemv_batch)(const void* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x,
+                     float* y, size_t y_stride);
   // The form of a panel of such rows, and filling one for prefill's product: `count` rows from `rows` on.
   // Codes are kept as they are where the form has them; in form values8 exactly where the encoding has one
   // scale for each 32 and no offset, else rounded to 8 bits with a scale for each 32.
   PanelForm form;
   void (*fill_panel)(const void* rows, size_t row_bytes, size_t count, size_t k, const WeightPanel& panel);
 };
+
+const EncodingKernels& encoding_kernels(Encoding encoding, Target target);
 
 // The instruction sets that this processor has, best last.
 std::span<const Target> available_targets();

@@ -51,8 +51,8 @@ class Encodings : public testing::TestWithParam<Case> {
     const QuantizedVector x = activations.view(), rest = others.view();
     const std::vector<float> w = dequantize(weights);
     std::vector<float> y(rows, std::nanf("")), both(rows, std::nanf(""));
-    kernels.gemv(exact.data(), row_bytes, rows, k, {&x, nullptr, 1}, y.data(), rows);
-    kernels.gemv(exact.data(), row_bytes, rows, k, {&x, &rest, 1}, both.data(), rows);
+    kernels.gemv(exact.data(), row_bytes, rows, k, x, y.data());
+    kernels.gemv_pair(exact.data(), row_bytes, rows, k, x, rest, both.data());
     for (size_t r = 0; r < rows; ++r) {
       double sum = 0, magnitude = 0, rest_sum = 0, rest_magnitude = 0;
       for (size_t i = 0; i < k; ++i) {
@@ -163,11 +163,12 @@ TEST_P(Encodings, BatchesHaveTheBitsOfOneByOne) {
       }
       std::vector<float> one(count * stride, -1.0f), many = one, pair = one, pairs = one;
       for (size_t i = 0; i < count; ++i) {
-        kernels.gemv(exact.data(), bytes_of(k), rows, k, {&x[i], nullptr, 1}, &one[i * stride], 0);
-        kernels.gemv(exact.data(), bytes_of(k), rows, k, {&x[i], &rest[i], 1}, &pair[i * stride], 0);
+        kernels.gemv(exact.data(), bytes_of(k), rows, k, x[i], &one[i * stride]);
+        kernels.gemv_pair(exact.data(), bytes_of(k), rows, k, x[i], rest[i], &pair[i * stride]);
       }
-      kernels.gemv(exact.data(), bytes_of(k), rows, k, {x.data(), nullptr, count}, many.data(), stride);
-      kernels.gemv(exact.data(), bytes_of(k), rows, k, {x.data(), rest.data(), count}, pairs.data(), stride);
+      kernels.gemv_batch(exact.data(), bytes_of(k), rows, k, {x.data(), nullptr, count}, many.data(), stride);
+      kernels.gemv_batch(exact.data(), bytes_of(k), rows, k, {x.data(), rest.data(), count}, pairs.data(),
+                         stride);
       ASSERT_TRUE(std::equal(one.begin(), one.end(), many.begin(), same_bits)) << count << " of k " << k;
       ASSERT_TRUE(std::equal(pair.begin(), pair.end(), pairs.begin(), same_bits))
           << "pairs, " << count << " of k " << k;
@@ -184,12 +185,11 @@ TEST_P(Encodings, GemvLeavesGapsBetweenRowsAlone) {
     std::copy_n(weights.begin() + static_cast<ptrdiff_t>(r * row_bytes), row_bytes,
                 spread.begin() + static_cast<ptrdiff_t>(r * (row_bytes + gap)));
   }
-  const Activations activations(5, k);
-  const QuantizedVector x = activations.view();
+  const Activations x(5, k);
   std::vector<float> dense(rows), gapped(rows);
-  kernels.gemv(weights.data(), row_bytes, rows, k, {&x, nullptr, 1}, dense.data(), rows);
+  kernels.gemv(weights.data(), row_bytes, rows, k, x.view(), dense.data());
   Exact exact(spread, 0);
-  kernels.gemv(exact.data(), row_bytes + gap, rows, k, {&x, nullptr, 1}, gapped.data(), rows);
+  kernels.gemv(exact.data(), row_bytes + gap, rows, k, x.view(), gapped.data());
   EXPECT_EQ(dense, gapped);
 }
 

@@ -67,7 +67,7 @@ void RowExecutor::multiply_planes(const Step& step, size_t op, uint32_t group, c
         }
       }
     } else if (exact != nullptr) {
-      bound.matrix.encoding->gemv(exact + begin * bound.matrix.row_bytes, bound.matrix.row_bytes, count,
+      bound.matrix.encoding->gemv_batch(exact + begin * bound.matrix.row_bytes, bound.matrix.row_bytes, count,
                                         k, {x_.data(), nullptr, count_}, y[0], kStored);
     } else {
       const uint32_t tile = begin / stack::kTileRows;

@@ -6,9 +6,8 @@
 namespace cairn::cpu {
 
 void RowExecutor::run_linears(const Step& step) {
-  // Tasks of about this many bytes: small enough to balance, large enough to stream. Each puts the rows'
-  // activations into the kernel's order, which for many rows takes longer.
-  const size_t task_bytes = size_t{count_ > 2 ? 384u : 96u} << 10;
+  // Tasks of about this many bytes: small enough to balance, large enough to stream.
+  constexpr size_t kTaskBytes = 96 << 10;
   struct Task {
     const BoundOp* bound;
     size_t row, rows;
@@ -20,7 +19,7 @@ void RowExecutor::run_linears(const Step& step) {
   size_t bytes = 0;
   for (const BoundOp& bound : step.ops) bytes += rows_of(bound) * bound.matrix.row_bytes;
   const size_t share =
-      std::max<size_t>(4096, std::min(task_bytes, bytes / (4 * machine_.pool.threads()) + 1));
+      std::max<size_t>(4096, std::min(kTaskBytes, bytes / (4 * machine_.pool.threads()) + 1));
   static thread_local std::vector<Task> tasks;
   tasks.clear();
   for (const BoundOp& bound : step.ops) {
@@ -61,16 +60,22 @@ void RowExecutor::multiply(const Step& step, const BoundOp& bound, size_t first,
       for (size_t i = 0; i < count_; ++i)
         output(to, active_[i])[r] = machine_.vector.dot(weights, slot(in, active_[i]), matrix.k);
     }
-  } else if (count_ == 1 || (to != graph::Slot::logits && active_[count_ - 1] + 1 == count_)) {
-    // Outputs at one distance.
-    matrix.encoding->gemv(matrix.row(first), matrix.row_bytes, count, matrix.k, batch,
-                          output(to, active_[0]) + first, row_bytes_ / sizeof(float));
+  } else if (count_ == 1) {
+    float* out = output(to, active_[0]) + first;
+    if (step.fine) {
+      matrix.encoding->gemv_pair(matrix.row(first), matrix.row_bytes, count, matrix.k, x_[0], rest_[0], out);
+    } else {
+      matrix.encoding->gemv(matrix.row(first), matrix.row_bytes, count, matrix.k, x_[0], out);
+    }
+  } else if (to != graph::Slot::logits && active_[count_ - 1] + 1 == count_) {  // slots at one distance
+    matrix.encoding->gemv_batch(matrix.row(first), matrix.row_bytes, count, matrix.k, batch, slot(to) + first,
+                                row_bytes_ / sizeof(float));
   } else {
     constexpr size_t kLogits = 128;
     float y[kMostRows][kLogits];
     for (size_t begin = first; begin < first + count; begin += kLogits) {
       const size_t part = std::min(kLogits, first + count - begin);
-      matrix.encoding->gemv(matrix.row(begin), matrix.row_bytes, part, matrix.k, batch, y[0], kLogits);
+      matrix.encoding->gemv_batch(matrix.row(begin), matrix.row_bytes, part, matrix.k, batch, y[0], kLogits);
       for (size_t i = 0; i < count_; ++i) std::copy_n(y[i], part, output(to, active_[i]) + begin);
     }
   }

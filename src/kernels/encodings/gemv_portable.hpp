@@ -90,8 +90,27 @@ void Rows(const void* weights, size_t row_bytes, size_t rows, size_t k, const Ve
   }
 }
 template <class E>
-constexpr auto Gemv = Rows<GemvRow<E>>;
+constexpr auto GemvBatch = Rows<GemvRow<E>>;
 template <class E>
-constexpr auto GemvFloats = Rows<GemvFloatRow<E>>;
+constexpr auto GemvFloatsBatch = Rows<GemvFloatRow<E>>;
+
+template <auto kBatch>
+void OneToken(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+              float* y) {
+  kBatch(weights, row_bytes, rows, k, {&x, nullptr, 1}, y, 0);
+}
+template <auto kBatch>
+void OnePair(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
+             const QuantizedVector& rest, float* y) {
+  kBatch(weights, row_bytes, rows, k, {&x, &rest, 1}, y, 0);
+}
+template <class E>
+constexpr auto Gemv = OneToken<GemvBatch<E>>;
+template <class E>
+constexpr auto GemvPair = OnePair<GemvBatch<E>>;
+template <class E>
+constexpr auto GemvFloats = OneToken<GemvFloatsBatch<E>>;
+template <class E>
+constexpr auto GemvFloatsPair = OnePair<GemvFloatsBatch<E>>;
 
 }  // namespace cairn::kernels::CAIRN_TARGET

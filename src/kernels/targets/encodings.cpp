@@ -41,9 +41,11 @@ constexpr auto Fill() {
 }
 
 template <class E>
-constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>, PanelForm::values8, Fill<E>()};
+constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>,      GemvFloatsPair<E>,
+                                     GemvFloatsBatch<E>,  PanelForm::values8, Fill<E>()};
 template <class E>
-constexpr EncodingKernels kBlocks = {Dequantize<E>, Gemv<E>, FormOf<E>(), Fill<E>()};
+constexpr EncodingKernels kBlocks = {Dequantize<E>, Gemv<E>,     GemvPair<E>,
+                                     GemvBatch<E>,  FormOf<E>(), Fill<E>()};
 
 }  // namespace
 
