@@ -150,8 +150,7 @@ void add_serve(CLI::App& program) {
   command->footer(
       "The sampling flags are defaults for requests that do not say. docs/serve.md lists the paths.\n"
       "Example: cairn serve smollm2-135m --port 8080\n"
-      "         curl localhost:8080/v1/chat/completions -d '{\"messages\": [{\"role\": \"user\", "
-      "\"content\": \"Hello\"}]}'");
+      "         curl localhost:8080/v1/completions -H 'Content-Type: application/json' -d @question.json");
   command->callback([flags] { serve(*flags); });
 }
 

@@ -34,12 +34,10 @@ void add_speculate_flag(CLI::App& command, SpeculateFlag& flag) {
       .add_option_function<std::string>(
           "--speculate", [&flag](const std::string& text) { parse(text, flag); },
           "guess the next tokens and check them in one step, for the same text sooner: what followed the "
-          "same "
-          "words before (lookup), what a small model of the same vocabulary would write (draft:MODEL), what "
-          "a "
-          "stack would with fewer bits (self), whichever pays at the moment (auto, auto:MODEL), or nothing "
-          "(none, if not given)")
-      ->type_name("none|lookup|self|draft:MODEL|auto");
+          "same words before (lookup), what a small model of the same vocabulary would write (draft:MODEL), "
+          "what a stack would with fewer bits (self), whichever pays at the moment (auto, auto:MODEL), or "
+          "nothing (none, if not given)")
+      ->type_name("KIND");
 }
 
 void share_threads(const SpeculateFlag& flag, engine::Options& options) {
