@@ -109,7 +109,8 @@ GapResult run_gap(const std::string& model_path, uint32_t sequences, const Bench
   llm::SchedulerOptions scheduling;
   scheduling.sequences = sequences + 1;
   scheduling.kept_bytes = 0;
-  GapResult result{.rounds = {}, .chunk = engine->chunk()};
+  GapResult result{};
+  result.chunk = engine->chunk();
   std::vector<double> longest, middle, chunk, ratio;
   for (uint32_t i = 0; i < options.repeat; ++i) {
     if (progress) progress(i, options.repeat);

@@ -110,8 +110,9 @@ struct Cache {
       }
       largest = i % n == 0 ? 0 : largest;
       for (size_t j = i; i % n == 0 && j < i + n; ++j) largest = std::max(largest, std::abs(x[j]));
-      if (!is_packed(format))
+      if (!is_packed(format)) {
         EXPECT_NEAR(kept[i], x[i], largest * (format == KvFormat::i8 ? 0.0041f : 0.001f));
+      }
     }
   }
   KvRows rows() const { return {format_, pages_.data(), kRows, scales_}; }

@@ -206,7 +206,7 @@ TEST_P(Planes, RowsAreTableValuesTimesTheirScale) {
 
 INSTANTIATE_TEST_SUITE_P(Targets, Planes,
                          testing::ValuesIn(available_targets().begin(), available_targets().end()),
-                         [](const auto& info) { return std::string(name(info.param)); });
+                         [](const auto& target) { return std::string(name(target.param)); });
 
 }  // namespace
 }  // namespace cairn::kernels

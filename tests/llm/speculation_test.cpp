@@ -278,7 +278,11 @@ TEST(Speculation, KeepsTheDistribution) {
     uint32_t accepted = 0, rejected = 0;
     for (uint64_t seed = 0; seed < kAnswers; ++seed) {
       GenerateOptions options = options_of(kind, 6);
-      options.sampler = {.temperature = 1, .top_k = 0, .top_p = 1, .min_p = 0, .seed = seed};
+      options.sampler.temperature = 1;
+      options.sampler.top_k = 0;
+      options.sampler.top_p = 1;
+      options.sampler.min_p = 0;
+      options.sampler.seed = seed;
       const Result result = session.generate(prompt, options);
       seen[static_cast<size_t>(result.tokens.at(3) - 'a')] += 1;
       accepted += result.statistics.accepted_tokens;

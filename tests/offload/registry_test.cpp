@@ -11,6 +11,12 @@
 namespace cairn::offload {
 namespace {
 
+AcceleratorTraits named(const std::string& name) {
+  AcceleratorTraits traits;
+  traits.name = name;
+  return traits;
+}
+
 using testing::expect_error;
 
 TEST(Registry, TraitsTellDevicesApart) {
@@ -58,7 +64,7 @@ TEST(Registry, OthersCanBeAdded) {
           [] {
             return std::vector<AcceleratorInfo>{{"added:ONE", false, "not plugged in"}};
           },
-      .traits = [](const std::string& device) { return AcceleratorTraits{.name = device}; },
+      .traits = named,
       .make = [](const std::string&,
                  const AcceleratorOptions& options) { return make_accelerator("cpu", options); }};
   add_accelerators(kind);
@@ -66,7 +72,7 @@ TEST(Registry, OthersCanBeAdded) {
   EXPECT_EQ(make_accelerator("added:ONE", {})->traits().name, "cpu");
   const std::vector<AcceleratorInfo> all = list_accelerators();
   ASSERT_EQ(std::ranges::count(all, "added:ONE", &AcceleratorInfo::name), 1);
-  kind.traits = [](const std::string&) { return AcceleratorTraits{.name = "two"}; };
+  kind.traits = [](const std::string&) { return named("two"); };
   add_accelerators(kind);  // in its place
   EXPECT_EQ(accelerator_traits("added:ONE").name, "two");
   EXPECT_EQ(list_accelerators().size(), all.size());
