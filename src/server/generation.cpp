@@ -28,10 +28,10 @@ std::string dumped(const Json& json) {
 
 }  // namespace
 
-Generation::Generation(CompletionRequest request, ServedModel& model, Metrics& metrics,
+Generation::Generation(CompletionRequest request, Models::Lease model, Metrics& metrics,
                        std::shared_ptr<Reply> reply)
     : request_(std::move(request)),
-      model_(model),
+      model_(std::move(model)),
       metrics_(metrics),
       reply_(std::move(reply)),
       id_(new_id(request_.chat ? "chatcmpl" : "cmpl")),
@@ -53,7 +53,7 @@ void Generation::start() {
           return self->piece(index, event.text);
         };
         one.finished = [self = shared_from_this(), index] { self->finished(index); };
-        tickets_.push_back(model_.scheduler->submit(std::move(one)));
+        tickets_.push_back(model_->scheduler->submit(std::move(one)));
       }
     } catch (...) {
       over_ = true;
@@ -91,7 +91,7 @@ void Generation::finished(size_t index) {
   if (index < tickets_.size()) {  // else the submission of the others failed
     try {
       llm::Result result = tickets_[index].wait();
-      metrics_.finished(model_.name, result);
+      metrics_.finished(model_->name, result);
       if (result.finish == llm::FinishReason::cancelled && !over_)
         cairn::fail(ErrorCode::cancelled, "the server is shutting down");
       if (!over_ && request_.stream) {
@@ -137,7 +137,7 @@ void Generation::fail(const std::exception& error) {
 Json Generation::frame() const {
   const char* kind =
       request_.chat ? (request_.stream ? "chat.completion.chunk" : "chat.completion") : "text_completion";
-  return {{"id", id_}, {"object", kind}, {"created", created_}, {"model", model_.name}};
+  return {{"id", id_}, {"object", kind}, {"created", created_}, {"model", model_->name}};
 }
 
 Json Generation::usage() const {

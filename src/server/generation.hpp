@@ -9,6 +9,7 @@
 
 #include "server/completion_request.hpp"
 #include "server/metrics.hpp"
+#include "server/models.hpp"
 #include "server/reply.hpp"
 
 namespace cairn::server {
@@ -17,7 +18,7 @@ namespace cairn::server {
 // pieces (server-sent events). Kept alive by its tickets until the last answer is there.
 class Generation : public std::enable_shared_from_this<Generation> {
  public:
-  Generation(CompletionRequest request, ServedModel& model, Metrics& metrics, std::shared_ptr<Reply> reply);
+  Generation(CompletionRequest request, Models::Lease model, Metrics& metrics, std::shared_ptr<Reply> reply);
 
   // Errors: as Scheduler::submit; nothing is under way then.
   void start();
@@ -36,7 +37,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   void send_choice(Json choice);
 
   const CompletionRequest request_;
-  ServedModel& model_;
+  const Models::Lease model_;
   Metrics& metrics_;
   const std::shared_ptr<Reply> reply_;
   const std::string id_;

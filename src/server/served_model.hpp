@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,7 +11,7 @@
 
 namespace cairn::server {
 
-// A model that requests can name.
+// A model that is loaded.
 struct ServedModel {
   std::string name, path;
   int64_t created = 0;  // seconds since 1970
@@ -19,6 +20,7 @@ struct ServedModel {
   std::shared_ptr<engine::Engine> engine;
   llm::GenerateOptions defaults;  // what a request does not say
   std::unique_ptr<llm::Scheduler> scheduler;
+  std::atomic<bool> broken{false};  // its file cannot be read any more: it is to be loaded anew
 };
 
 }  // namespace cairn::server

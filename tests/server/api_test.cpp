@@ -55,16 +55,20 @@ class Engine : public llm::fake::Engine {
 
 struct Fixture {
   explicit Fixture(ApiOptions options = {}, llm::SchedulerOptions scheduler = {}) {
-    std::deque<ServedModel> models(1);
-    ServedModel& model = models.front();
-    model.name = "tiny";
-    model.engine = engine;
-    auto tokenizer = std::make_shared<llm::fake::Tokenizer>();
-    model.tokenizer = tokenizer;
-    model.chat_template = [] { return std::make_shared<text::ChatTemplate>(kTemplate); };
-    model.defaults.sampler.temperature = 0;
-    model.scheduler = std::make_unique<llm::Scheduler>(engine, tokenizer, scheduler);
-    api = std::make_unique<Api>(std::move(models), std::move(options));
+    ModelSource source;
+    source.name = "tiny";
+    source.load = [this, scheduler] {
+      auto model = std::make_shared<ServedModel>();
+      model->name = "tiny";
+      model->engine = engine;
+      auto tokenizer = std::make_shared<llm::fake::Tokenizer>();
+      model->tokenizer = tokenizer;
+      model->chat_template = [] { return std::make_shared<text::ChatTemplate>(kTemplate); };
+      model->defaults.sampler.temperature = 0;
+      model->scheduler = std::make_unique<llm::Scheduler>(engine, tokenizer, scheduler);
+      return model;
+    };
+    api = std::make_unique<Api>(std::vector{source}, std::move(options));
     server =
         std::make_unique<RunningServer>([this](HttpRequest request, const std::shared_ptr<Reply>& reply) {
           api->handle(std::move(request), reply);
@@ -269,7 +273,7 @@ TEST(Api, TellsOfNoMemory) {
 }
 
 TEST(Api, AsksForAKey) {
-  Fixture fixture({.keys = {"first", "second"}, .origins = {}});
+  Fixture fixture({.access = {.keys = {"first", "second"}, .origins = {}, .hosts = {}}, .models = {}});
   Client client(fixture.server->port());
   EXPECT_EQ(client.ask("GET", "/health").status, 200);
   EXPECT_EQ(client.ask("GET", "/v1/models").status, 401);
@@ -282,7 +286,7 @@ TEST(Api, AnswersPagesThatMayAsk) {
   Fixture closed;
   const std::string origin = "Origin: https://example.org\r\n";
   EXPECT_EQ(Client(closed.server->port()).ask("GET", "/v1/models", {}, origin).status, 403);
-  Fixture open({.keys = {"k"}, .origins = {"https://example.org"}});
+  Fixture open({.access = {.keys = {"k"}, .origins = {"https://example.org"}, .hosts = {}}, .models = {}});
   Client client(open.server->port());
   const Response before = client.ask("OPTIONS", "/v1/chat/completions", {}, origin);
   EXPECT_EQ(before.status, 204);
