@@ -20,7 +20,7 @@ struct Scheduler::Job {
   Job(Request taken, const text::Tokenizer& tokenizer, size_t sampled)
       : request(std::move(taken)),
         sampler(request.options.sampler, sampled),
-        answer(tokenizer, request.options.stop, request.token, result),
+        answer(tokenizer, request.options, request.token, result),
         history(request.prompt),
         guesses(request.options.speculation, request.prompt) {}
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "server/access.hpp"
-#include "server/fields.hpp"
 #include "server/memory_control.hpp"
 #include "server/metrics.hpp"
 #include "server/models.hpp"
@@ -31,15 +30,10 @@ class Api {
 
  private:
   struct Worker;
-  void answer(const HttpRequest& request, const std::shared_ptr<Reply>& reply);
-  // Requests that a model answers.
-  void respond(const std::string& path, const Json& body, Models::Lease model,
-               const std::shared_ptr<Reply>& reply);
-  void refuse(const std::string& path, const std::exception& error, Reply& reply);
-  std::string model_name(const Fields& fields) const;
+  void answer(const std::shared_ptr<const HttpRequest>& request, const std::shared_ptr<Reply>& reply);
+  void refuse(const HttpRequest& request, const std::exception& error, Reply& reply);
 
   const Access access_;
-  const std::vector<std::string> names_;  // of the models
   Metrics metrics_;
   MemoryControl memory_;
   Models models_;

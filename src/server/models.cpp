@@ -53,9 +53,7 @@ Models::Models(std::vector<ModelSource> sources, ModelsOptions options) : option
   uint32_t loaded = 0;
   for (Entry& entry : entries_) {
     if (options_.most != 0 && loaded++ == options_.most) break;
-    entry.model = entry.source.load();
-    entry.state = State::loaded;
-    entry.context = entry.model->engine->context();
+    put(entry, entry.source.load());
     entry.loads = 1;
     entry.used = Clock::now();
   }
@@ -71,6 +69,18 @@ Models::~Models() {
   worker_.join();
   // Without the lock: schedulers end their requests, which give their leases back.
   for (Entry& entry : entries_) entry.model.reset();
+}
+
+// null: it could not be loaded.
+void Models::put(Entry& entry, std::shared_ptr<ServedModel> model) {
+  entry.state = model ? State::loaded : State::failed;
+  entry.model = std::move(model);
+  if (!entry.model) return;
+  entry.context = entry.model->engine->context();
+  entry.model->hold = [this, &entry] {
+    const std::lock_guard lock(mutex_);
+    return lease(entry);
+  };
 }
 
 Models::Lease Models::lease(Entry& entry) {
@@ -224,10 +234,8 @@ void Models::load(std::unique_lock<std::mutex>& lock, Entry& entry) {
     why.clear();
     again = true;
   }
-  entry.model = std::move(model);
+  put(entry, std::move(model));
   entry.error = why;
-  entry.state = entry.model ? State::loaded : State::failed;
-  if (entry.model) entry.context = entry.model->engine->context();
   if (!why.empty()) warn("{} cannot be loaded: {}", entry.source.name, why);
   serve(lock, entry);
 }

@@ -85,6 +85,7 @@ class Models {
   };
 
   Lease lease(Entry& entry);
+  void put(Entry& entry, std::shared_ptr<ServedModel> model);
   void released(Entry& entry);
   bool idle(const Entry& entry) const { return entry.model && entry.users == 0; }
   void work();

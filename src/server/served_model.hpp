@@ -11,6 +11,8 @@
 
 namespace cairn::server {
 
+struct AnswerFormat;
+
 // A model that is loaded.
 struct ServedModel {
   std::string name, path;
@@ -20,6 +22,10 @@ struct ServedModel {
   std::shared_ptr<engine::Engine> engine;
   llm::GenerateOptions defaults;  // what a request does not say
   std::unique_ptr<llm::Scheduler> scheduler;
+  // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
+  mutable std::shared_ptr<const AnswerFormat> format;
+  // As long as what it returns lives, the model is not unloaded; set by Models.
+  std::function<std::shared_ptr<void>()> hold;
   std::atomic<bool> broken{false};  // its file cannot be read any more: it is to be loaded anew
 };
 
