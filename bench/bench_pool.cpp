@@ -168,7 +168,8 @@ int main(int argc, char** argv) {
     fmt::print("{}; {} threads\n{:12} {:>6} {:>8} {:>8} {:>8}\n", shape.name, threads, "", "idle", "1 other",
                "2 others", "twice");
     for (const auto& [name, all] : results)
-      fmt::print("{:12} {:6.2f} {:8.2f} {:8.2f} {:8.2f}\n", name, measure::median(all[0]),
-                 measure::median(all[1]), measure::median(all[2]), measure::median(all[3]));
+      fmt::print("{:12} {:6.2f} {:8.2f} {:8.2f} {:8.2f}\n", name, cairn::measure::median(all[0]),
+                 cairn::measure::median(all[1]), cairn::measure::median(all[2]),
+                 cairn::measure::median(all[3]));
   }
 }
