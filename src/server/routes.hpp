@@ -48,6 +48,8 @@ void answer_chat(const Call& call);
 void answer_text(const Call& call);
 void answer_messages(const Call& call);
 void answer_count_tokens(const Call& call);
+void answer_responses(const Call& call);
+void answer_input_tokens(const Call& call);
 void answer_models(const Call& call);
 void answer_model(const Call& call);
 void answer_memory(const Call& call);
