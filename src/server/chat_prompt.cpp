@@ -63,10 +63,22 @@ llm::Conversation read_conversation(const Json& body) {
   llm::Conversation conversation;
   for (size_t i = 0; i < messages->size(); ++i)
     conversation.messages.push_back(checked_message((*messages)[i], i));
+  Json& last = conversation.messages.back();
+  if (Fields(body).flag("continue_final_message") && last["role"] == "assistant") {
+    conversation.begun = last["content"];
+    conversation.messages.erase(conversation.messages.size() - 1);
+  }
   if (const Json* more = Fields(body).find("chat_template_kwargs")) {
     if (!more->is_object())
       throw ApiError(400, "chat_template_kwargs: an object was expected", "chat_template_kwargs");
     conversation.variables = *more;
+  }
+  // A template that knows efforts reads this one; the others can be told not to think at all.
+  if (const auto effort = Fields(body).text("reasoning_effort")) {
+    if (!conversation.variables.contains("reasoning_effort"))
+      conversation.variables["reasoning_effort"] = *effort;
+    if (*effort == "none" && !conversation.variables.contains("enable_thinking"))
+      conversation.variables["enable_thinking"] = false;
   }
   return conversation;
 }

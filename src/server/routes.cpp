@@ -9,7 +9,9 @@
 #include "server/api_error.hpp"
 #include "server/encoder.hpp"
 #include "server/generation.hpp"
+#include "server/messages_request.hpp"
 #include "server/openai_encoders.hpp"
+#include "server/responses_request.hpp"
 
 namespace cairn::server {
 
@@ -22,6 +24,10 @@ const Routes& routes() {
       {"/v1/models/", {"GET", answer_model}},
       {"/v1/completions", {"POST", answer_text}},
       {"/v1/chat/completions", {"POST", answer_chat}},
+      {"/v1/messages", {"POST", answer_messages}},
+      {"/v1/messages/count_tokens", {"POST", answer_count_tokens}},
+      {"/v1/responses", {"POST", answer_responses}},
+      {"/v1/responses/input_tokens", {"POST", answer_input_tokens}},
       {"/tokenize", {"POST", answer_tokenize}},
       {"/detokenize", {"POST", answer_detokenize}},
   };
@@ -61,20 +67,56 @@ void Call::send(const Json& json) const {
   reply->send(200, "application/json", dumped(json));
 }
 
+namespace {
+
+void generate(const Call& call, ServedModel& model, CompletionRequest request,
+              std::unique_ptr<Encoder> encoder) {
+  request.path = call.request.path;
+  std::make_shared<Generation>(std::move(request), std::move(encoder), model, call.metrics, call.reply)
+      ->start();
+}
+
+}  // namespace
+
 void answer_chat(const Call& call) {
   ServedModel& model = call.model();
   CompletionRequest request = chat_request(call.body, model);
   auto encoder = make_chat_encoder(request, model);
-  std::make_shared<Generation>(std::move(request), std::move(encoder), model, call.metrics, call.reply)
-      ->start();
+  generate(call, model, std::move(request), std::move(encoder));
 }
 
 void answer_text(const Call& call) {
   ServedModel& model = call.model();
   CompletionRequest request = text_request(call.body, model);
   auto encoder = make_text_encoder(request, model);
-  std::make_shared<Generation>(std::move(request), std::move(encoder), model, call.metrics, call.reply)
-      ->start();
+  generate(call, model, std::move(request), std::move(encoder));
+}
+
+void answer_messages(const Call& call) {
+  ServedModel& model = call.model();
+  CompletionRequest request = chat_request(chat_of_messages(call.body), model);
+  auto encoder = make_messages_encoder(request, model);
+  generate(call, model, std::move(request), std::move(encoder));
+}
+
+void answer_count_tokens(const Call& call) {
+  const ServedModel& model = call.model();
+  const Json chat = chat_of_messages(call.body);
+  call.send({{"input_tokens", chat_prompt(read_conversation(chat), model, "messages").tokens.size()}});
+}
+
+void answer_responses(const Call& call) {
+  ServedModel& model = call.model();
+  CompletionRequest request = chat_request(chat_of_responses(call.body), model);
+  auto encoder = make_responses_encoder(request, model, call.body);
+  generate(call, model, std::move(request), std::move(encoder));
+}
+
+void answer_input_tokens(const Call& call) {
+  const ServedModel& model = call.model();
+  const Json chat = chat_of_responses(call.body);
+  const size_t tokens = chat_prompt(read_conversation(chat), model, "input").tokens.size();
+  call.send({{"object", "response.input_tokens"}, {"input_tokens", tokens}});
 }
 
 }  // namespace cairn::server

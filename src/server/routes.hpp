@@ -46,6 +46,10 @@ Routes::const_iterator find_route(std::string_view path);
 void answer_health(const Call& call);  // at once, on the server's thread
 void answer_chat(const Call& call);
 void answer_text(const Call& call);
+void answer_messages(const Call& call);
+void answer_count_tokens(const Call& call);
+void answer_responses(const Call& call);
+void answer_input_tokens(const Call& call);
 void answer_models(const Call& call);
 void answer_model(const Call& call);
 void answer_memory(const Call& call);
