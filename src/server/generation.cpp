@@ -12,6 +12,7 @@ Generation::Generation(CompletionRequest request, std::unique_ptr<Encoder> encod
                        Metrics& metrics, std::shared_ptr<Reply> reply)
     : request_(std::move(request)),
       model_(model),
+      held_(model.hold ? model.hold() : nullptr),
       metrics_(metrics),
       reply_(std::move(reply)),
       encoder_(std::move(encoder)) {}
@@ -168,6 +169,8 @@ void Generation::client_left() {
 void Generation::fail(const std::exception& error) {
   if (std::exchange(over_, true)) return;
   const ApiError refusal = api_error(error);
+  const auto* known = dynamic_cast<const Error*>(&error);
+  if (known != nullptr && known->code() == ErrorCode::io) model_.broken = true;
   metrics_.refused(request_.path, refusal.status());
   if (request_.stream) {
     write(encoder_->failed(refusal));

@@ -19,6 +19,7 @@ const Routes& routes() {
   static const Routes all = {
       {"/health", {"GET", answer_health}},
       {"/metrics", {"GET", answer_metrics}},
+      {"/memory", {"GET, PUT", answer_memory}},
       {"/v1/models", {"GET", answer_models}},
       {"/v1/models/", {"GET", answer_model}},
       {"/v1/completions", {"POST", answer_text}},
@@ -40,17 +41,26 @@ Routes::const_iterator find_route(std::string_view path) {
   });
 }
 
-ServedModel& Call::model(const Fields& fields) const {
+bool takes(const Route& route, const std::string& method) {
+  const std::string wanted = fmt::format(", {},", method == "HEAD" ? "GET" : method);
+  return fmt::format(", {},", route.methods).find(wanted) != std::string::npos;
+}
+
+std::string model_name(const Fields& fields, const Models& models) {
   const auto name = fields.text("model");
-  if (!name && models.size() == 1) return models.front();
-  if (!name) fields.refuse("model", "it is missing, and several are served");
-  for (ServedModel& one : models) {
-    if (one.name == *name) return one;
-  }
   std::vector<std::string> names;
-  for (const ServedModel& one : models) names.push_back(one.name);
+  for (const Models::Info& one : models.list()) names.push_back(one.name);
+  if (!name && names.size() == 1) return names.front();
+  if (!name) fields.refuse("model", "it is missing, and several are served");
+  if (std::find(names.begin(), names.end(), *name) != names.end()) return *name;
   throw ApiError(404, fmt::format("there is no model '{}' here, only {}", *name, fmt::join(names, ", ")),
                  "model", "model_not_found");
+}
+
+ServedModel& Call::model() const {
+  if (lease) return *lease;
+  const std::string name = model_name(Fields(Json::object()), models);
+  throw ApiError(503, fmt::format("{} is not loaded", name), {}, "model_unavailable");
 }
 
 void Call::send(const Json& json) const {

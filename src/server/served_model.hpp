@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -12,7 +13,7 @@ namespace cairn::server {
 
 struct AnswerFormat;
 
-// A model that requests can name.
+// A model that is loaded.
 struct ServedModel {
   std::string name, path;
   int64_t created = 0;  // seconds since 1970
@@ -23,6 +24,9 @@ struct ServedModel {
   std::unique_ptr<llm::Scheduler> scheduler;
   // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
   mutable std::shared_ptr<const AnswerFormat> format;
+  // As long as what it returns lives, the model is not unloaded; set by Models.
+  std::function<std::shared_ptr<void>()> hold;
+  std::atomic<bool> broken{false};  // its file cannot be read any more: it is to be loaded anew
 };
 
 }  // namespace cairn::server
