@@ -34,6 +34,7 @@ std::string find_own_library(const std::string& name) {
   if (const fs::path own = own_file(); !own.empty()) {
     folders.push_back(own.parent_path());
     folders.push_back(own.parent_path() / "cairn");
+    folders.push_back(own.parent_path().parent_path() / "cairn");
     folders.push_back(own.parent_path().parent_path() / "lib" / "cairn");
   }
   for (const fs::path& folder : folders) {

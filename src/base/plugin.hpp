@@ -67,8 +67,8 @@ struct TorchPlugin {
 };
 
 // A part of cairn that is a shared library of its own: from CAIRN_LIB (a folder), the folder of what this
-// code is in (the program, or libcairn.so), cairn/ in it, or lib/cairn beside it. Empty when it is in none of
-// them.
+// code is in (the program, or libcairn.so), cairn/ in that or beside it, or lib/cairn beside it. Empty when
+// it is in none of them.
 std::string find_own_library(const std::string& name);
 
 // What such a library exports by that name; it stays open unless it is refused. Errors: not_found (the
