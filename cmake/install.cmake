@@ -3,7 +3,7 @@
 # a .deb of the same.
 include(GNUInstallDirs)
 install(TARGETS cairn RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-foreach(part cairn_video_commands cairn_torch)
+foreach(part cairn_video_commands cairn_torch cairn_grammar_library)
   if(TARGET ${part})
     install(TARGETS ${part} LIBRARY DESTINATION lib/cairn)
   endif()

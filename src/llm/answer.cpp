@@ -1,5 +1,7 @@
 #include "llm/answer.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 
 namespace cairn::llm {
@@ -18,11 +20,18 @@ void check_prompt(const engine::Engine& engine, std::span<const Token> prompt) {
   }
 }
 
-Answer::Answer(const text::Tokenizer& tokenizer, const std::vector<std::string>& stop,
+void check_options(const GenerateOptions& options) {
+  if (options.grammar && options.ignore_end) {
+    fail(ErrorCode::invalid_argument,
+         "an answer that must match a grammar ends where the grammar does: it cannot go on behind the end");
+  }
+}
+
+Answer::Answer(const text::Tokenizer& tokenizer, const GenerateOptions& options,
                const TokenCallback& callback, Result& result)
-    : tokenizer_(tokenizer), filter_(stop), callback_(callback), result_(result) {
+    : tokenizer_(tokenizer), filter_(options.stop), shown_(options.shown), callback_(callback), result_(result) {
   // A control token writes nothing that the filter could see.
-  for (const std::string& text : stop) {
+  for (const std::string& text : options.stop) {
     const auto token = tokenizer.find(text);
     if (token && tokenizer.is_control(*token)) stop_tokens_.emplace(*token, text);
   }
@@ -34,7 +43,8 @@ std::optional<FinishReason> Answer::add(Token token) {
     return FinishReason::stop;
   }
   result_.tokens.push_back(token);
-  const bool wanted = send(token, filter_.push(utf8_.push(tokenizer_.piece(token))));
+  const bool shown = std::find(shown_.begin(), shown_.end(), token) != shown_.end();
+  const bool wanted = send(token, filter_.push(utf8_.push(tokenizer_.piece(token, shown))));
   if (filter_.stopped()) {
     result_.stop = filter_.matched();
     return FinishReason::stop;

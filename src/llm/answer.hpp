@@ -13,12 +13,15 @@ namespace cairn::llm {
 // Error invalid_argument: longer than the context, or a token that is not in the vocabulary.
 void check_prompt(const engine::Engine& engine, std::span<const Token> prompt);
 
+// Error invalid_argument: options that contradict each other.
+void check_options(const GenerateOptions& options);
+
 // An answer under construction: tokens in, text out to the caller and into the result.
 class Answer {
  public:
-  // All but `stop` must outlive it. Error as StopFilter.
-  Answer(const text::Tokenizer& tokenizer, const std::vector<std::string>& stop,
-         const TokenCallback& callback, Result& result);
+  // All but the options must outlive it. Error as StopFilter.
+  Answer(const text::Tokenizer& tokenizer, const GenerateOptions& options, const TokenCallback& callback,
+         Result& result);
 
   // The reason to stop after this token, if there is one. Throws what the callback throws.
   std::optional<FinishReason> add(Token token);
@@ -33,6 +36,7 @@ class Answer {
   text::Utf8Stream utf8_;
   StopFilter filter_;
   std::map<Token, std::string> stop_tokens_;
+  std::vector<Token> shown_;
   const TokenCallback& callback_;
   Result& result_;
   bool wanted_ = true;

@@ -29,7 +29,14 @@ void Scheduler::guess() {
   for (const auto& job : running_) {
     if (!job->decodes()) continue;
     job->coming.assign(1, job->history.back());
-    job->coming.insert(job->coming.end(), job->guesses.tokens().begin(), job->guesses.tokens().end());
+    const std::span<const Token> guessed = job->guesses.tokens();
+    if (guessed.empty()) continue;
+    try {
+      const auto allowed = guessed.first(job->constraint.count_allowed(guessed));
+      job->coming.insert(job->coming.end(), allowed.begin(), allowed.end());
+    } catch (const Error&) {
+      // It goes without guesses; if the grammar fails for good, its next token tells.
+    }
   }
 }
 
@@ -238,7 +245,13 @@ bool Scheduler::take_token(Job& job, std::span<float> logits) {
   if (const auto bad = find_non_finite(logits)) {
     fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad, read - 1, logits[*bad]);
   }
-  const Token token = job.sampler.sample(logits.first(sampled_), job.history);
+  const std::span<float> sampled = logits.first(sampled_);
+  if (!job.constraint.mask(sampled)) {
+    end(job, FinishReason::stop);
+    return false;
+  }
+  const Token token = job.sampler.sample(sampled, job.history);
+  job.constraint.push(token);
   Result& result = job.result;
   if (result.tokens.empty()) {
     result.statistics.first_token_seconds = job.since_taken.seconds();

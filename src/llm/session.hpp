@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "grammar/grammar.hpp"
 #include "llm/guesses.hpp"
 #include "llm/sampler.hpp"
 #include "llm/speculator.hpp"
@@ -41,6 +42,10 @@ struct GenerateOptions {
   SamplerOptions sampler;
   std::vector<std::string> stop;
   bool ignore_end = false;  // take end-of-generation tokens for ordinary ones
+  // What the answer must match, at every temperature; null: anything. It is cut short by max_tokens, a stop
+  // string or a full context. Not with ignore_end.
+  std::shared_ptr<const grammar::Grammar> grammar{};
+  std::vector<Token> shown{};  // control tokens whose text belongs to the answer's
   Speculation speculation = Speculation::none;
   // Asked before every chunk of the prefill and every token, and by the engine between a chunk's layers,
   // always on the thread of the call; true stops.
@@ -83,7 +88,8 @@ class Session {
 
   // Continues the prompt. An empty prompt becomes the model's BOS token.
   // Errors: invalid_argument (options out of range, a prompt longer than the context, a token that is not in
-  // the vocabulary, an empty prompt where the model has no BOS token, guesses that cannot be made), numeric
+  // the vocabulary, an empty prompt where the model has no BOS token, guesses that cannot be made, a grammar
+  // that comes to where no token may follow), numeric
   // (NaN or infinity in the logits; names the position). After any error or exception of the callback the
   // session remains usable.
   Result generate(std::span<const Token> prompt, const GenerateOptions& options,
