@@ -156,9 +156,10 @@ void Scheduler::begin(Job& job) {
   const std::span<const Token> prompt = job.request.prompt;
   job.since_begun.restart();
   job.logits.resize(engine_->model().parameters.vocabulary);
-  job.sequence = kept_.find(prompt, engine_->chunk());
+  const bool anew = static_cast<bool>(job.request.options.prompt_logprobs);
+  if (!anew) job.sequence = kept_.find(prompt, engine_->chunk());
   if (!job.sequence) job.sequence = engine_->make_sequence();
-  if (options_.files) {
+  if (options_.files && !anew) {
     const uint32_t there = usable_prefix(options_.files->there(prompt), job.prompt(), engine_->chunk());
     try {
       if (there > job.sequence->length()) options_.files->load(*engine_, *job.sequence, prompt.first(there));

@@ -65,7 +65,8 @@ std::vector<Scheduler::Part> Scheduler::plan() {
   uint32_t taken = 0;
   for (const auto& job : prompts) {
     const uint32_t done = job->sequence->length(), left = most - taken;
-    const uint32_t piece = next_piece(done, job->prompt(), chunk, left);
+    const uint32_t wanted = job->request.options.prompt_logprobs ? std::min(left, kBlock) : left;
+    const uint32_t piece = next_piece(done, job->prompt(), chunk, wanted);
     if (taken > 0 && (piece > left || (left < kBlock && done + piece < job->prompt()))) break;
     if (!room(*job, piece)) continue;
     parts.push_back({job, piece});
@@ -131,6 +132,10 @@ engine::Slice Scheduler::slice(const Part& part) {
   }
   const uint32_t done = job.sequence->length();
   const auto tokens = std::span<const Token>(job.history).subspan(done, part.tokens);
+  if (job.request.options.prompt_logprobs) {
+    job.logits.resize(part.tokens * engine_->model().parameters.vocabulary);
+    return {job.sequence.get(), tokens, engine::Logits::all, job.logits.data()};
+  }
   const bool last = done + part.tokens >= job.prompt() && job.request.options.max_tokens > 0;
   return {job.sequence.get(), tokens, last ? engine::Logits::last : engine::Logits::none, job.logits.data()};
 }
@@ -196,9 +201,14 @@ void Scheduler::advance(const Part& part) {
     statistics.prefill_seconds = job.since_begun.seconds();
     piece_read(job, part.tokens);
     if (options.progress) options.progress(job.sequence->length(), job.prompt());
+    const size_t vocabulary = engine_->model().parameters.vocabulary;
+    if (options.prompt_logprobs) {
+      tell_prompt_logprobs(options, job.request.prompt, job.sequence->length() - part.tokens, part.tokens,
+                           job.logits, vocabulary, sampled_);
+    }
     if (job.sequence->length() < job.prompt()) return;
     if (options.max_tokens == 0) return end(job, FinishReason::length);
-    take_token(job, job.logits);
+    take_token(job, std::span(job.logits).last(vocabulary));
   } catch (...) {
     fail_with(job, std::current_exception());
   }
@@ -245,19 +255,19 @@ bool Scheduler::take_token(Job& job, std::span<float> logits) {
   if (const auto bad = find_non_finite(logits)) {
     fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad, read - 1, logits[*bad]);
   }
-  const std::span<float> sampled = logits.first(sampled_);
-  if (!job.constraint.mask(sampled)) {
+  const GenerateOptions& options = job.request.options;
+  const auto drawn =
+      draw(job.sampler, job.constraint, logits.first(sampled_), job.history, options.logprobs);
+  if (!drawn) {
     end(job, FinishReason::stop);
     return false;
   }
-  const Token token = job.sampler.sample(sampled, job.history);
-  job.constraint.push(token);
+  const Token token = drawn->token;
   Result& result = job.result;
   if (result.tokens.empty()) {
     result.statistics.first_token_seconds = job.since_taken.seconds();
     job.since_first.restart();
   }
-  const GenerateOptions& options = job.request.options;
   if (!options.ignore_end && tokenizer_->is_end(token)) {
     end(job, FinishReason::stop);
     return false;
@@ -268,7 +278,7 @@ bool Scheduler::take_token(Job& job, std::span<float> logits) {
     const std::lock_guard lock(mutex_);
     ++status_.tokens;
   }
-  std::optional<FinishReason> reason = job.answer.add(token);
+  std::optional<FinishReason> reason = job.answer.add(*drawn);
   if (!reason && (result.tokens.size() >= options.max_tokens || read == engine_->context()))
     reason = FinishReason::length;
   if (reason) end(job, *reason);

@@ -127,23 +127,31 @@ bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& opti
       std::min(cached_.size(), prompt.size() - 1);  // the last token's logits are needed
   const auto [differs, unused] =
       std::mismatch(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(comparable), cached_.begin());
-  forget(static_cast<size_t>(differs - prompt.begin()));
-  if (files_) load_prefix(prompt);
+  forget(options.prompt_logprobs ? 0 : static_cast<size_t>(differs - prompt.begin()));
+  if (files_ && !options.prompt_logprobs) load_prefix(prompt);
   const size_t shared = cached_.size();
   statistics.prompt_tokens = static_cast<uint32_t>(prompt.size());
   statistics.cached_tokens = static_cast<uint32_t>(shared);
   for (size_t done = shared; done < prompt.size();) {
     if (options.cancelled && options.cancelled()) return false;
     const auto total = static_cast<uint32_t>(prompt.size());
-    const uint32_t size = next_piece(static_cast<uint32_t>(done), total, engine_->chunk(), engine_->chunk());
+    const uint32_t most = options.prompt_logprobs ? kBlock : engine_->chunk();
+    const uint32_t size = next_piece(static_cast<uint32_t>(done), total, engine_->chunk(), most);
     try {
       const bool last = done + size == prompt.size();
-      read(prompt.subspan(done, size), last ? engine::Logits::last : engine::Logits::none, options.cancelled);
+      const auto rest = last ? engine::Logits::last : engine::Logits::none;
+      read(prompt.subspan(done, size), options.prompt_logprobs ? engine::Logits::all : rest,
+           options.cancelled);
     } catch (const Error& error) {
       if (error.code() != ErrorCode::cancelled) throw;
       return false;
     }
     done += size;
+    if (options.prompt_logprobs) {
+      tell_prompt_logprobs(options, prompt, done - size, size, logits_, vocabulary_, sampled_);
+      std::copy_n(logits_.begin() + static_cast<ptrdiff_t>((size - 1) * vocabulary_), vocabulary_,
+                  logits_.begin());
+    }
     if (files_) read_.push_back(sequence_->fork());
     statistics.prefill_tokens += size;
     statistics.prefill_seconds = watch.seconds();
@@ -205,14 +213,14 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
     // A guess is right where the sampler takes it; what stands behind a wrong one was read in vain.
     size_t row = 0;
     while (true) {
-      const std::span<float> all = logits(row, tokens.size() - row - 1);
-      over = !constraint.mask(all);
+      const auto drawn =
+          draw(sampler, constraint, logits(row, tokens.size() - row - 1), history, options.logprobs);
+      over = !drawn;
       if (over) {
         result.finish = FinishReason::stop;
         break;
       }
-      const Token token = sampler.sample(all, history);
-      constraint.push(token);
+      const Token token = drawn->token;
       if (!decoding) {
         statistics.first_token_seconds = watch.seconds();
         decode_watch.restart();
@@ -225,7 +233,7 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
       }
       history.push_back(token);
       guesses.push(token);
-      if (const auto reason = answer.add(token)) {
+      if (const auto reason = answer.add(*drawn)) {
         result.finish = *reason;
         over = true;
         break;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "engine/engine.hpp"
 #include "grammar/grammar.hpp"
 #include "llm/guesses.hpp"
+#include "llm/logprobs.hpp"
 #include "llm/sampler.hpp"
 #include "llm/speculator.hpp"
 #include "text/tokenizer.hpp"
@@ -29,11 +31,12 @@ enum class FinishReason : uint8_t {
 const char* name(FinishReason reason);
 
 // One step of the answer. text: whole UTF-8 characters, empty while they are held back (an incomplete
-// character, the beginning of a stop string) and for control tokens. When the answer ends with text still
-// held back and no stop string in it, a last event has token −1 and that text.
+// character, the beginning of a stop string) and for control tokens that are not shown. When the answer ends
+// with text still held back and no stop string in it, a last event has token −1 and that text.
 struct TokenEvent {
   Token token;
   std::string_view text;
+  const TokenLogprobs* logprobs = nullptr;  // with GenerateOptions::logprobs; not for token −1
 };
 using TokenCallback = std::function<bool(const TokenEvent&)>;  // false: stop here (finish reason cancelled)
 
@@ -45,7 +48,13 @@ struct GenerateOptions {
   // What the answer must match, at every temperature; null: anything. It is cut short by max_tokens, a stop
   // string or a full context. Not with ignore_end.
   std::shared_ptr<const grammar::Grammar> grammar{};
-  std::vector<Token> shown{};  // control tokens whose text belongs to the answer's
+  std::vector<Token> shown;  // control tokens whose text is part of the answer's
+  // Each token comes with its logprob and those of so many of the most likely ones; absent: without.
+  std::optional<uint32_t> logprobs;
+  // If set, the prompt is read from its beginning in pieces of about 64 tokens, and after each this is called
+  // with the logprobs, as `logprobs` has them, of the prompt's tokens from `first` on that are known by then.
+  // The first token has none. A scheduler that lacks pages may begin anew.
+  std::function<void(size_t first, std::span<const TokenLogprobs>)> prompt_logprobs;
   Speculation speculation = Speculation::none;
   // Asked before every chunk of the prefill and every token, and by the engine between a chunk's layers,
   // always on the thread of the call; true stops.

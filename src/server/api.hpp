@@ -29,8 +29,8 @@ class Api {
  private:
   struct Worker;
   void answer(const HttpRequest& request, const std::shared_ptr<Reply>& reply);
+  void refused(const HttpRequest& request, const class ApiError& error);
   bool allowed(const HttpRequest& request) const;
-  ServedModel& model(const class Fields& fields);
 
   const ApiOptions options_;
   Metrics metrics_;

@@ -128,7 +128,7 @@ void Connection::refuse(Error error) {
   keep_alive_ = false;
   chunked_ = head_only_ = false;
   exchange_ = std::make_shared<Exchange>(weak_from_this(), socket_.get_executor(), options.pending_bytes);
-  ApiError(status, text).send(*exchange_);
+  ApiError(status, text).send(*exchange_, ErrorForm::openai);
   flush();  // at once: nothing else keeps this connection
 }
 

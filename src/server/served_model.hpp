@@ -10,6 +10,8 @@
 
 namespace cairn::server {
 
+struct AnswerFormat;
+
 // A model that requests can name.
 struct ServedModel {
   std::string name, path;
@@ -19,6 +21,8 @@ struct ServedModel {
   std::shared_ptr<engine::Engine> engine;
   llm::GenerateOptions defaults;  // what a request does not say
   std::unique_ptr<llm::Scheduler> scheduler;
+  // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
+  mutable std::shared_ptr<const AnswerFormat> format;
 };
 
 }  // namespace cairn::server

@@ -1,0 +1,66 @@
+// Paths that tell about models.
+#include "server/api_error.hpp"
+#include "server/chat_prompt.hpp"
+#include "server/completion_request.hpp"
+#include "server/routes.hpp"
+
+namespace cairn::server {
+namespace {
+
+Json described(const ServedModel& model) {
+  return {{"id", model.name},
+          {"object", "model"},
+          {"created", model.created},
+          {"owned_by", "cairn"},
+          {"max_model_len", model.engine->context()}};
+}
+
+}  // namespace
+
+void answer_health(const Call& call) {
+  call.send({{"status", "ok"}});
+}
+
+void answer_models(const Call& call) {
+  Json data = Json::array();
+  for (const ServedModel& one : call.models) data.push_back(described(one));
+  call.send({{"object", "list"}, {"data", data}});
+}
+
+void answer_model(const Call& call) {
+  const Json name = {{"model", call.request.path.substr(std::string_view("/v1/models/").size())}};
+  call.send(described(call.model(Fields(name))));
+}
+
+void answer_metrics(const Call& call) {
+  call.reply->send(200, "text/plain; version=0.0.4; charset=utf-8", call.metrics.text(call.models));
+}
+
+void answer_tokenize(const Call& call) {
+  const ServedModel& model = call.model();
+  const Fields fields(call.body);
+  std::vector<llm::Token> tokens;
+  if (fields.find("messages")) {
+    tokens = chat_prompt(read_conversation(call.body), model, "messages").tokens;
+  } else {
+    auto text = fields.text("prompt");         // vLLM's name
+    if (!text) text = fields.text("content");  // llama.cpp's
+    if (!text) fields.refuse("prompt", "it is missing: prompt, content or messages was expected");
+    const bool special =
+        fields.find("add_special_tokens") ? fields.flag("add_special_tokens") : fields.flag("add_special");
+    tokens = model.tokenizer->encode(*text, {.add_bos = special, .add_eos = special, .parse_special = true});
+  }
+  call.send({{"tokens", tokens}, {"count", tokens.size()}, {"max_model_len", model.engine->context()}});
+}
+
+void answer_detokenize(const Call& call) {
+  const ServedModel& model = call.model();
+  const Fields fields(call.body);
+  const Json* array = fields.find("tokens");
+  if (array == nullptr || !array->is_array()) fields.refuse("tokens", "an array of token ids was expected");
+  const auto tokens = token_ids(*array, "tokens", model.tokenizer->vocabulary());
+  const std::string text = model.tokenizer->decode(tokens, true);
+  call.send({{"prompt", text}, {"content", text}});
+}
+
+}  // namespace cairn::server
