@@ -14,6 +14,17 @@ namespace {
 
 constexpr size_t kLongest = size_t{1} << 18;  // bytes of a grammar
 
+const char* name_of(Kind kind) {
+  switch (kind) {
+    case Kind::json_schema:
+      return "the schema";
+    case Kind::regex:
+      return "the regular expression";
+    default:
+      return "the grammar";
+  }
+}
+
 class Message {
  public:
   char* data() { return text_.data(); }
@@ -76,7 +87,9 @@ struct Compiler::Library {
     std::vector<int32_t> ends;
     for (size_t i = 0; i < pieces.size(); ++i) {
       const auto token = static_cast<Token>(i);
-      pieces[i] = tokenizer.piece(token);
+      // Bytes that no text has: a control token comes where a grammar names it, and nowhere else.
+      const bool control = tokenizer.is_control(token) && !tokenizer.is_end(token);
+      pieces[i] = control ? "\xff" + std::string(tokenizer.raw_token(token)) : tokenizer.piece(token);
       if (tokenizer.is_end(token)) ends.push_back(token);
     }
     const std::vector<std::string_view> views(pieces.begin(), pieces.end());
@@ -123,14 +136,14 @@ std::shared_ptr<Compiler::Library> Compiler::library() {
 std::shared_ptr<const Grammar> Compiler::compile(Kind kind, std::string_view text) {
   const auto library = this->library();
   if (text.size() > kLongest) {
-    fail(ErrorCode::invalid_argument, "the grammar has {} bytes; at most {} are taken", text.size(), kLongest);
+    fail(ErrorCode::invalid_argument, "{} has {} bytes; at most {} are taken", name_of(kind), text.size(), kLongest);
   }
   std::string schema;
   if (kind == Kind::json_schema) text = schema = checked_schema(text);
   Message message;
   void* made = library->plugin.compile(library->compiler.get(), static_cast<int>(kind), text.data(),
                                        text.size(), message.data(), message.size());
-  if (made == nullptr) fail(ErrorCode::invalid_argument, "{}", message.text());
+  if (made == nullptr) fail(ErrorCode::invalid_argument, "{}: {}", name_of(kind), message.text());
   return std::make_shared<PluginGrammar>(library, library->plugin, made);
 }
 

@@ -19,8 +19,7 @@ void refuse_missing(const Fields& fields) {
   const auto is_off = [](const Json& value) {
     return (value.is_boolean() && !value.get<bool>()) || (value.is_array() && value.empty());
   };
-  for (const char* name : {"suffix", "functions", "audio", "prompt_logprobs", "guided_json", "guided_regex",
-                           "guided_grammar", "guided_choice", "grammar", "json_schema"}) {
+  for (const char* name : {"suffix", "functions", "audio", "prompt_logprobs"}) {
     const Json* value = fields.find(name);
     if (value != nullptr && !is_off(*value)) fields.refuse(name, "this server cannot do that yet");
   }
@@ -29,14 +28,6 @@ void refuse_missing(const Fields& fields) {
   const bool unwanted = choice != nullptr && *choice == "none";
   if (tools != nullptr && !is_off(*tools) && !unwanted)
     fields.refuse("tools", "this server cannot call tools yet");
-  if (const Json* format = fields.find("response_format")) {
-    const bool typed = format->is_object() && format->contains("type") && (*format)["type"].is_string();
-    if (!typed) fields.refuse("response_format", "an object with a type was expected");
-    if ((*format)["type"] != "text") {
-      fields.refuse("response_format", fmt::format("this server cannot enforce {} yet, only text",
-                                                   (*format)["type"].get<std::string>()));
-    }
-  }
 }
 
 void read_common(const Fields& fields, const ServedModel& model, CompletionRequest& request) {

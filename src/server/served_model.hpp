@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "grammar/compiler.hpp"
 #include "llm/scheduler.hpp"
 #include "text/chat_template.hpp"
 
@@ -23,6 +24,7 @@ struct ServedModel {
   std::unique_ptr<llm::Scheduler> scheduler;
   // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
   mutable std::shared_ptr<const AnswerFormat> format;
+  mutable std::shared_ptr<grammar::Compiler> grammars;  // likewise (output_format.cpp)
 };
 
 }  // namespace cairn::server

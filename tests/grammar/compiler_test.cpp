@@ -12,11 +12,13 @@
 #include "base/expect_error.hpp"
 #include "base/plugin.hpp"
 #include "base/temporary_folder.hpp"
+#include "grammar/structure.hpp"
 #include "llm/fake_tokenizer.hpp"
 
 namespace cairn::grammar {
 namespace {
 
+using Json = nlohmann::ordered_json;
 using cairn::testing::expect_error;
 using llm::fake::kEnd;
 
@@ -135,10 +137,45 @@ TEST_P(XGrammar, ControlTokensNeverComeByThemselves) {
   EXPECT_TRUE(bits['a']);
 }
 
+// A text of bytes and control tokens, and then the end.
+bool matches_tokens(const Grammar& grammar, const std::string& text) {
+  const auto matcher = grammar.begin();
+  for (const Token token : tokenizer()->encode(text, {.add_bos = false, .parse_special = true})) {
+    if (!matcher->accept(token)) return false;
+  }
+  return matcher->accept(kEnd);
+}
+
+TEST_P(XGrammar, AStructureIsItsPartsOneBehindTheOther) {
+  const auto made = [&](const Structure& structure) { return compile(Kind::structure, structure.text()); };
+  const Json null = {{"type", "null"}};
+  const auto marks = made(Structure(*tokenizer()).mark("<|user|>call").schema(null).mark("<|end|>"));
+  EXPECT_TRUE(matches_tokens(*marks, "<|user|>callnull"));
+  EXPECT_FALSE(matches_tokens(*marks, "callnull"));
+  EXPECT_FALSE(matches(*marks, "<|user|>callnull")) << "spelled in bytes it is no control token";
+  const auto thought = made(Structure(*tokenizer()).text_up_to("</t>").blanks().part(Kind::regex, "ab"));
+  EXPECT_TRUE(matches_tokens(*thought, "<hm</t</t> \nab"));
+  EXPECT_FALSE(matches_tokens(*thought, "ab"));
+  EXPECT_FALSE(matches_tokens(*thought, "a</t>b</t>ab"));
+  const auto cases = made(Structure(*tokenizer()).either({Structure(*tokenizer()).mark("x"), Structure(*tokenizer()).mark("y")})
+                              .optional(Structure(*tokenizer()).mark("?")).any_number(Structure(*tokenizer()).mark("!")));
+  for (const char* right : {"x", "y?", "x!!", "y?!"}) EXPECT_TRUE(matches_tokens(*cases, right)) << right;
+  for (const char* wrong : {"", "xy", "x!?"}) EXPECT_FALSE(matches_tokens(*cases, wrong)) << wrong;
+  for (const char* mark : {"<c>", "<|user|>", "<|user|>[", "<c><|user|>"}) {
+    const auto free = made(Structure(*tokenizer()).free_text_with(mark, Structure(*tokenizer()).schema(null).mark(";")));
+    const std::string call = mark + std::string("null;");
+    for (const std::string& right : {std::string(), std::string("text <b>"), call, "text " + call + " and " + call})
+      EXPECT_TRUE(matches_tokens(*free, right)) << right;
+    for (const std::string& wrong : {mark + std::string("1;"), "text " + std::string(mark)})
+      EXPECT_FALSE(matches_tokens(*free, wrong)) << wrong;
+  }
+  expect_error(ErrorCode::invalid_argument, "'not' cannot be enforced",
+               [&] { Structure(*tokenizer()).schema({{"not", Json::object()}}); });
+}
+
 TEST_P(XGrammar, BrokenGrammarsAreRefused) {
-  expect_refused(Kind::regex, "a(b", "egex");
-  expect_refused(Kind::regex, "[a", "egex");
-  expect_refused(Kind::regex, "*a", "repeat");
+  for (const char* broken : {"a(b", "[a", "*a", "a{2,1}"})
+    expect_refused(Kind::regex, broken, "the regular expression: ");
   expect_refused(Kind::ebnf, "root ::= other", "other");
   expect_refused(Kind::ebnf, "root ::= \"a", "line 1");
   expect_refused(Kind::ebnf, "start ::= \"a\"", "root");
@@ -159,8 +196,11 @@ TEST_P(XGrammar, HugeAndDeepOnesAreRefusedInTime) {
   expect_refused(Kind::ebnf, std::string(1 << 19, 'a'), "at most 262144 are taken");
   expect_refused(Kind::regex, std::string(100000, '('), "");
   expect_refused(Kind::ebnf, "root ::= " + std::string(100000, '('), "");
-  expect_refused(Kind::regex, "(((a{1000}){1000}){1000}){1000}", "");
-  expect_refused(Kind::ebnf, "root ::= \"a\"{1,2000000000}", "");
+}
+
+TEST_P(XGrammar, GreatRepetitionsAreCounted) {
+  EXPECT_TRUE(matches(*compile(Kind::ebnf, "root ::= \"a\"{2,2000000000}"), "aaa"));
+  EXPECT_FALSE(matches(*compile(Kind::regex, "(((a{1000}){1000}){1000}){1000}"), "aaa"));
 }
 
 TEST_P(XGrammar, OneMatcherDoesNotDisturbAnother) {

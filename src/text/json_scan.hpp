@@ -1,0 +1,27 @@
+#pragma once
+
+#include <string_view>
+
+namespace cairn::text {
+
+// Behind the object or array that begins at `begin`, by its brackets and strings alone; npos: it does not end.
+inline size_t json_end(std::string_view text, size_t begin) {
+  size_t depth = 0;
+  bool in_string = false;
+  for (size_t at = begin; at < text.size(); ++at) {
+    const char c = text[at];
+    if (in_string) {
+      if (c == '\\') ++at;
+      in_string = c != '"';
+    } else if (c == '"') {
+      in_string = true;
+    } else if (c == '{' || c == '[') {
+      ++depth;
+    } else if ((c == '}' || c == ']') && --depth == 0) {
+      return at + 1;
+    }
+  }
+  return std::string_view::npos;
+}
+
+}  // namespace cairn::text
