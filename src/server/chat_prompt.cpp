@@ -63,6 +63,11 @@ llm::Conversation read_conversation(const Json& body) {
   llm::Conversation conversation;
   for (size_t i = 0; i < messages->size(); ++i)
     conversation.messages.push_back(checked_message((*messages)[i], i));
+  Json& last = conversation.messages.back();
+  if (Fields(body).flag("continue_final_message") && last["role"] == "assistant") {
+    conversation.begun = last["content"];
+    conversation.messages.erase(conversation.messages.size() - 1);
+  }
   if (const Json* more = Fields(body).find("chat_template_kwargs")) {
     if (!more->is_object())
       throw ApiError(400, "chat_template_kwargs: an object was expected", "chat_template_kwargs");

@@ -17,7 +17,8 @@ struct ChatPrompt {
   AnswerFormat format;
 };
 
-// `messages` and `chat_template_kwargs` of a body, checked. Throws ApiError 400 that names the place.
+// `messages`, `continue_final_message` and `chat_template_kwargs` of a body, checked. Throws ApiError 400
+// that names the place.
 llm::Conversation read_conversation(const Json& body);
 
 // Throws ApiError 400 with what the template said; `param` is what the conversation came from.

@@ -79,7 +79,6 @@ std::vector<llm::Token> token_ids(const Json& array, const std::string& field, s
 
 CompletionRequest chat_request(const Json& body, const ServedModel& model) {
   CompletionRequest request;
-  request.path = "/v1/chat/completions";
   const Fields fields(body);
   read_common(fields, model, request);
   if (fields.flag("logprobs")) request.options.logprobs = 0;
@@ -105,7 +104,6 @@ void set_chat(CompletionRequest& request, ChatPrompt prompt, const ServedModel& 
 
 CompletionRequest text_request(const Json& body, const ServedModel& model) {
   CompletionRequest request;
-  request.path = "/v1/completions";
   const Fields fields(body);
   read_common(fields, model, request);
   request.echo = fields.flag("echo");

@@ -9,16 +9,23 @@
 #include "server/api_error.hpp"
 #include "server/encoder.hpp"
 #include "server/generation.hpp"
+#include "server/messages_request.hpp"
 #include "server/openai_encoders.hpp"
 
 namespace cairn::server {
 
 const Routes& routes() {
   static const Routes all = {
-      {"/health", {"GET", answer_health}},        {"/metrics", {"GET", answer_metrics}},
-      {"/v1/models", {"GET", answer_models}},     {"/v1/models/", {"GET", answer_model}},
-      {"/v1/completions", {"POST", answer_text}}, {"/v1/chat/completions", {"POST", answer_chat}},
-      {"/tokenize", {"POST", answer_tokenize}},   {"/detokenize", {"POST", answer_detokenize}},
+      {"/health", {"GET", answer_health}},
+      {"/metrics", {"GET", answer_metrics}},
+      {"/v1/models", {"GET", answer_models}},
+      {"/v1/models/", {"GET", answer_model}},
+      {"/v1/completions", {"POST", answer_text}},
+      {"/v1/chat/completions", {"POST", answer_chat}},
+      {"/v1/messages", {"POST", answer_messages}},
+      {"/v1/messages/count_tokens", {"POST", answer_count_tokens}},
+      {"/tokenize", {"POST", answer_tokenize}},
+      {"/detokenize", {"POST", answer_detokenize}},
   };
   return all;
 }
@@ -47,20 +54,38 @@ void Call::send(const Json& json) const {
   reply->send(200, "application/json", dumped(json));
 }
 
-void answer_chat(const Call& call) {
-  ServedModel& model = call.model();
-  CompletionRequest request = chat_request(call.body, model);
-  auto encoder = make_chat_encoder(request, model);
+namespace {
+
+using MakeEncoder = std::unique_ptr<Encoder> (*)(const CompletionRequest& request, const ServedModel& model);
+
+void generate(const Call& call, ServedModel& model, CompletionRequest request, MakeEncoder make) {
+  request.path = call.request.path;
+  auto encoder = make(request, model);
   std::make_shared<Generation>(std::move(request), std::move(encoder), model, call.metrics, call.reply)
       ->start();
 }
 
+}  // namespace
+
+void answer_chat(const Call& call) {
+  ServedModel& model = call.model();
+  generate(call, model, chat_request(call.body, model), make_chat_encoder);
+}
+
 void answer_text(const Call& call) {
   ServedModel& model = call.model();
-  CompletionRequest request = text_request(call.body, model);
-  auto encoder = make_text_encoder(request, model);
-  std::make_shared<Generation>(std::move(request), std::move(encoder), model, call.metrics, call.reply)
-      ->start();
+  generate(call, model, text_request(call.body, model), make_text_encoder);
+}
+
+void answer_messages(const Call& call) {
+  ServedModel& model = call.model();
+  generate(call, model, chat_request(chat_of_messages(call.body), model), make_messages_encoder);
+}
+
+void answer_count_tokens(const Call& call) {
+  const ServedModel& model = call.model();
+  const Json chat = chat_of_messages(call.body);
+  call.send({{"input_tokens", chat_prompt(read_conversation(chat), model, "messages").tokens.size()}});
 }
 
 }  // namespace cairn::server

@@ -42,6 +42,8 @@ Routes::const_iterator find_route(std::string_view path);
 void answer_health(const Call& call);  // at once, on the server's thread
 void answer_chat(const Call& call);
 void answer_text(const Call& call);
+void answer_messages(const Call& call);
+void answer_count_tokens(const Call& call);
 void answer_models(const Call& call);
 void answer_model(const Call& call);
 void answer_metrics(const Call& call);

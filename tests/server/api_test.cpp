@@ -3,105 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <chrono>
-#include <functional>
 
-#include "base/error.hpp"
-#include "llm/fake_engine.hpp"
-#include "llm/fake_tokenizer.hpp"
-#include "running_server.hpp"
-#include "server/fields.hpp"
+#include "api_fixture.hpp"
 
 namespace cairn::server {
 namespace {
 
 using testing::HasSubstr;
 using namespace std::chrono_literals;
-
-constexpr uint32_t kVocabulary = 260, kContext = 512;
-constexpr const char* kTemplate =
-    "{% for m in messages %}{% if m.content == 'fail' %}{{ raise_exception('no such turn') }}{% endif %}"
-    "<|user|>{{ m.content }}{% endfor %}<|assistant|>";
-
-// Answers "abcdef", then the end.
-int32_t alphabet(const std::vector<int32_t>& sequence) {
-  size_t written = 0;
-  while (written < sequence.size() && sequence[sequence.size() - 1 - written] < 'g' &&
-         sequence[sequence.size() - 1 - written] >= 'a')
-    ++written;
-  return written == 6 ? llm::fake::kEnd : static_cast<int32_t>('a' + written);
-}
-
-// An engine whose steps wait while it is closed, and fail when told to.
-class Engine : public llm::fake::Engine {
- public:
-  Engine() : llm::fake::Engine(kVocabulary, kContext, 128, alphabet) { cancels = true; }
-  using engine::Engine::step;
-  void step(std::span<const engine::Slice> slices, const engine::Cancelled& cancelled) override {
-    ++steps;
-    while (closed) {
-      engine::throw_if(cancelled);
-      std::this_thread::sleep_for(1ms);
-    }
-    llm::fake::Engine::step(slices, cancelled);
-  }
-  void reserve(engine::Sequence&, uint32_t) override {
-    if (full) fail(ErrorCode::out_of_memory, "no room");
-  }
-  std::atomic<bool> closed{false}, full{false};
-  std::atomic<int> steps{0};
-};
-
-struct Fixture {
-  explicit Fixture(ApiOptions options = {}, llm::SchedulerOptions scheduler = {}) {
-    std::deque<ServedModel> models(1);
-    ServedModel& model = models.front();
-    model.name = "tiny";
-    model.engine = engine;
-    auto tokenizer = std::make_shared<llm::fake::Tokenizer>();
-    model.tokenizer = tokenizer;
-    model.chat_template = [] { return std::make_shared<text::ChatTemplate>(kTemplate); };
-    model.defaults.sampler.temperature = 0;
-    model.scheduler = std::make_unique<llm::Scheduler>(engine, tokenizer, scheduler);
-    api = std::make_unique<Api>(std::move(models), std::move(options));
-    server =
-        std::make_unique<RunningServer>([this](HttpRequest request, const std::shared_ptr<Reply>& reply) {
-          api->handle(std::move(request), reply);
-        });
-  }
-  ~Fixture() {
-    server->http.stop();
-    server->http.stop();
-    server->join();
-    api.reset();  // before the server that its replies belong to
-  }
-
-  Response ask(const std::string& path, const Json& body) {
-    return Client(server->port()).ask("POST", path, body.dump());
-  }
-  uint64_t metric(const std::string& name) {
-    const std::string text = Client(server->port()).ask("GET", "/metrics").body;
-    const size_t at = text.find("\n" + name);
-    return at == std::string::npos ? 0 : std::stoull(text.substr(text.find("} ", at) + 2));
-  }
-  bool wait_for(const std::string& name, uint64_t value) {
-    for (int i = 0; i < 2000; ++i, std::this_thread::sleep_for(2ms)) {
-      if (metric(name) == value) return true;
-    }
-    return false;
-  }
-
-  std::shared_ptr<Engine> engine = std::make_shared<Engine>();
-  std::unique_ptr<Api> api;
-  std::unique_ptr<RunningServer> server;
-};
-
-Json chat(Json more = Json::object()) {
-  Json body = {{"model", "tiny"}, {"messages", {{{"role", "user"}, {"content", "Hi"}}}}};
-  body.update(more);
-  return body;
-}
 
 TEST(Api, AnswersAChat) {
   Fixture fixture;
