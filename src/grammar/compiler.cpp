@@ -82,7 +82,8 @@ class PluginMatcher : public Matcher {
 }  // namespace
 
 struct Compiler::Library {
-  explicit Library(const text::Tokenizer& tokenizer) : plugin(open_library()), compiler(nullptr, plugin.free) {
+  explicit Library(const text::Tokenizer& tokenizer)
+      : plugin(open_library()), compiler(nullptr, plugin.free) {
     std::vector<std::string> pieces(tokenizer.vocabulary());
     std::vector<int32_t> ends;
     for (size_t i = 0; i < pieces.size(); ++i) {
@@ -108,8 +109,7 @@ namespace {
 class PluginGrammar : public Grammar {
  public:
   PluginGrammar(std::shared_ptr<const void> library, const GrammarPlugin& plugin, void* grammar)
-      : plugin_(plugin),
-        grammar_(grammar, [library, free = plugin.free](void* handle) { free(handle); }) {}
+      : plugin_(plugin), grammar_(grammar, [library, free = plugin.free](void* handle) { free(handle); }) {}
 
   std::unique_ptr<Matcher> begin() const override {
     Message message;
@@ -136,7 +136,8 @@ std::shared_ptr<Compiler::Library> Compiler::library() {
 std::shared_ptr<const Grammar> Compiler::compile(Kind kind, std::string_view text) {
   const auto library = this->library();
   if (text.size() > kLongest) {
-    fail(ErrorCode::invalid_argument, "{} has {} bytes; at most {} are taken", name_of(kind), text.size(), kLongest);
+    fail(ErrorCode::invalid_argument, "{} has {} bytes; at most {} are taken", name_of(kind), text.size(),
+         kLongest);
   }
   std::string schema;
   if (kind == Kind::json_schema) text = schema = checked_schema(text);

@@ -24,7 +24,7 @@ constexpr int64_t kMostRepeated = 4096;  // minLength and its like: what is comp
 // They say nothing of a value. `id` is draft 4's; `discriminator` and `nullable` are OpenAPI's: the one
 // repeats what the cases say, without the other an answer is one that both readings allow.
 const std::set<std::string> kAnnotations = {
-    "title",   "default",  "description", "examples", "example", "deprecated", "readOnly",     "writeOnly",
+    "title",   "default",  "description", "examples", "example", "deprecated",  "readOnly",      "writeOnly",
     "$schema", "$comment", "$id",         "id",       "$defs",   "definitions", "discriminator", "nullable"};
 
 const std::map<std::string, std::set<std::string>> kOfType = {
@@ -63,7 +63,8 @@ class Checker {
   [[noreturn]] static void refuse(const std::string& at, const std::string& why) {
     fail(ErrorCode::invalid_argument, "the schema, at {}: {}", at.empty() ? "its root" : at, why);
   }
-  [[noreturn]] static void cannot(const std::string& at, const std::string& keyword, std::string_view beside) {
+  [[noreturn]] static void cannot(const std::string& at, const std::string& keyword,
+                                  std::string_view beside) {
     refuse(at, fmt::format("'{}'{} cannot be enforced", keyword, beside));
   }
 
@@ -84,7 +85,8 @@ class Checker {
     if (!reference.is_string()) refuse(at, "'$ref' is no string");
     const std::string text = reference.get<std::string>();
     if (text == "#") return "";
-    if (!text.starts_with("#/")) refuse(at, fmt::format("'$ref' to {}: only to a place in the schema itself", text));
+    if (!text.starts_with("#/"))
+      refuse(at, fmt::format("'$ref' to {}: only to a place in the schema itself", text));
     const std::string pointer = percent_decoded(text.substr(1));
     target_of(pointer, text);
     return pointer;
@@ -176,7 +178,8 @@ class Checker {
       types = types_of(schema, at);
     } else {
       for (const auto& [type, keywords] : kOfType) {
-        if (std::any_of(keywords.begin(), keywords.end(), [&](const auto& key) { return schema.contains(key); }))
+        if (std::any_of(keywords.begin(), keywords.end(),
+                        [&](const auto& key) { return schema.contains(key); }))
           types.push_back(type);
       }
       if (types.size() > 1) refuse(at, "its 'type' is missing, and its keywords are of several");
@@ -198,7 +201,9 @@ class Checker {
       if (applies) out[key] = value;
     }
     check_numbers(out, at);
-    const auto has = [&](const char* type) { return std::find(types.begin(), types.end(), type) != types.end(); };
+    const auto has = [&](const char* type) {
+      return std::find(types.begin(), types.end(), type) != types.end();
+    };
     if (has("string")) check_string(out, at);
     if (has("array")) check_array(out, at, depth);
     if (has("object")) check_object(out, at, depth);
@@ -206,7 +211,8 @@ class Checker {
   }
 
   static void check_numbers(const Json& out, const std::string& at) {
-    for (const char* key : {"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}) {
+    for (const char* key :
+         {"minLength", "maxLength", "minItems", "maxItems", "minProperties", "maxProperties"}) {
       if (!out.contains(key)) continue;
       if (!out[key].is_number_integer() || out[key] < 0)
         refuse(at, fmt::format("'{}' is no whole number of 0 or more", key));
@@ -289,7 +295,8 @@ class Checker {
   }
 
   Json check(const Json& schema, const std::string& at, int depth) {
-    if (depth > kDeepest) refuse(at.substr(0, 64) + "…", fmt::format("nested deeper than {} levels", kDeepest));
+    if (depth > kDeepest)
+      refuse(at.substr(0, 64) + "…", fmt::format("nested deeper than {} levels", kDeepest));
     if (++checked_ > kMostSchemas) refuse(at, fmt::format("more than {} schemas in all", kMostSchemas));
     if (schema.is_boolean()) return schema;
     if (!schema.is_object()) refuse(at, "an object was expected");

@@ -21,7 +21,8 @@ std::set<std::string> types_of(const Json& schema) {
 
 // A value in both lists. Numbers are compared as such: 1 and 1.0 are the same.
 bool share_value(const Json& a, const Json& b) {
-  return std::any_of(a.begin(), a.end(), [&](const Json& x) { return std::find(b.begin(), b.end(), x) != b.end(); });
+  return std::any_of(a.begin(), a.end(),
+                     [&](const Json& x) { return std::find(b.begin(), b.end(), x) != b.end(); });
 }
 
 // A property that both require, whose values differ.
@@ -75,9 +76,11 @@ class Meeting {
 
   bool meets(const Json& schema) const {
     if (schema.is_boolean()) return schema.get<bool>();
-    if (schema.contains("$ref")) return met_.contains(schema["$ref"].get<std::string>().substr(8));  // #/$defs/
+    if (schema.contains("$ref"))
+      return met_.contains(schema["$ref"].get<std::string>().substr(8));  // #/$defs/
     if (schema.contains("anyOf")) {
-      return std::any_of(schema["anyOf"].begin(), schema["anyOf"].end(), [&](const Json& one) { return meets(one); });
+      return std::any_of(schema["anyOf"].begin(), schema["anyOf"].end(),
+                         [&](const Json& one) { return meets(one); });
     }
     const Json type = schema.value("type", Json());
     if (type.is_array()) {
@@ -142,7 +145,10 @@ bool can_be_met(const Json& root) {
 
 std::string percent_decoded(std::string_view text) {
   const auto digit = [](char c) {
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
   };
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {

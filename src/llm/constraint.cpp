@@ -27,7 +27,8 @@ bool Constraint::mask(std::span<float> logits) {
     }
   }
   if (!any && !matcher_->can_end())
-    fail(ErrorCode::invalid_argument, "the grammar allows none of the model's tokens here, and the answer is not whole");
+    fail(ErrorCode::invalid_argument,
+         "the grammar allows none of the model's tokens here, and the answer is not whole");
   return any;
 }
 

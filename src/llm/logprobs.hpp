@@ -30,8 +30,8 @@ struct Drawn {
   Token token;
   std::optional<TokenLogprobs> logprobs;
 };
-// Sampler::sample of the tokens that may come, and how likely its token was if `top` is there. Absent: nothing
-// may come any more, and the answer is whole. Errors: as Constraint and Sampler::sample.
+// Sampler::sample of the tokens that may come, and how likely its token was if `top` is there. Absent:
+// nothing may come any more, and the answer is whole. Errors: as Constraint and Sampler::sample.
 std::optional<Drawn> draw(Sampler& sampler, Constraint& constraint, std::span<float> logits,
                           std::span<const Token> history, std::optional<uint32_t> top);
 

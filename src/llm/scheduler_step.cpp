@@ -256,8 +256,7 @@ bool Scheduler::take_token(Job& job, std::span<float> logits) {
     fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad, read - 1, logits[*bad]);
   }
   const GenerateOptions& options = job.request.options;
-  const auto drawn =
-      draw(job.sampler, job.constraint, logits.first(sampled_), job.history, options.logprobs);
+  const auto drawn = draw(job.sampler, job.constraint, logits.first(sampled_), job.history, options.logprobs);
   if (!drawn) {
     end(job, FinishReason::stop);
     return false;

@@ -7,9 +7,7 @@
 
 #include "base/error.hpp"
 #include "grammar/compiler.hpp"
-#include "grammar/structure.hpp"
 #include "server/api_error.hpp"
-
 
 namespace cairn::server {
 namespace {
@@ -82,16 +80,17 @@ struct Name {
 };
 
 // json, regex, choice, grammar, by such names.
-void add_named(const Fields& fields, const std::vector<Name>& names, const char* choice, const std::string& prefix,
-               std::vector<OutputFormat>& found) {
+void add_named(const Fields& fields, const std::vector<Name>& names, const char* choice,
+               const std::string& prefix, std::vector<OutputFormat>& found) {
   for (const Name& one : names) {
     const Json* value = fields.find(one.name);
     if (value == nullptr) continue;
     if (one.kind != Kind::json_schema && !value->is_string()) fields.refuse(one.name, "a text was expected");
     if (value->is_string() && value->get_ref<const std::string&>().empty()) continue;  // llama.cpp's clients
-    found.push_back({one.kind,
-                     one.kind == Kind::json_schema ? schema_text(fields, one.name, *value) : value->get<std::string>(),
-                     prefix + one.name});
+    found.push_back(
+        {one.kind,
+         one.kind == Kind::json_schema ? schema_text(fields, one.name, *value) : value->get<std::string>(),
+         prefix + one.name});
   }
   if (const Json* texts = choice == nullptr ? nullptr : fields.find(choice))
     found.push_back({Kind::ebnf, choices(fields, choice, *texts), prefix + choice});
@@ -102,15 +101,18 @@ void add_named(const Fields& fields, const std::vector<Name>& names, const char*
 std::optional<OutputFormat> read_output_format(const Fields& fields) {
   std::vector<OutputFormat> found;
   if (auto format = response_format(fields)) found.push_back(std::move(*format));
-  add_named(fields, {{"guided_json", Kind::json_schema}, {"guided_regex", Kind::regex}, {"guided_grammar", Kind::ebnf}},
-            "guided_choice", "", found);
+  add_named(
+      fields,
+      {{"guided_json", Kind::json_schema}, {"guided_regex", Kind::regex}, {"guided_grammar", Kind::ebnf}},
+      "guided_choice", "", found);
   add_named(fields, {{"json_schema", Kind::json_schema}, {"grammar", Kind::ebnf}}, nullptr, "", found);
   if (const Json* outputs = fields.find("structured_outputs")) {
     if (!outputs->is_object()) fields.refuse("structured_outputs", "an object was expected");
     const Fields inner(*outputs, "structured_outputs.");
     for (const char* name : {"json_object", "structural_tag"}) {
       const Json* value = inner.find(name);
-      if (value != nullptr && *value != false) inner.refuse(name, "this server knows json, regex, choice and grammar");
+      if (value != nullptr && *value != false)
+        inner.refuse(name, "this server knows json, regex, choice and grammar");
     }
     add_named(inner, {{"json", Kind::json_schema}, {"regex", Kind::regex}, {"grammar", Kind::ebnf}}, "choice",
               "structured_outputs.", found);
@@ -132,21 +134,6 @@ void compiling(const std::string& param, const std::function<void()>& work) {
   } catch (const Error& error) {
     throw ApiError(400, fmt::format("{}: {}", param, error.what()), param);
   }
-}
-
-void set_output_format(const OutputFormat& wanted, const AnswerFormat& format, const ServedModel& model,
-                       llm::GenerateOptions& options) {
-  compiling(wanted.param, [&] {
-    if (!format.in_reasoning) {
-      options.grammar = grammars(model).compile(wanted.kind, wanted.text);
-      return;
-    }
-    grammar::Structure structure(*model.tokenizer);
-    structure.text_up_to(format.reasoning->close);
-    structure.blanks();
-    structure.part(wanted.kind, wanted.text);
-    options.grammar = grammars(model).compile(Kind::structure, structure.text());
-  });
 }
 
 }  // namespace cairn::server

@@ -1,9 +1,10 @@
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 
 #include "grammar/kind.hpp"
-#include "server/answer_parser.hpp"
 #include "server/fields.hpp"
 #include "server/served_model.hpp"
 
@@ -19,11 +20,6 @@ struct OutputFormat {
 // OpenAI's response_format, vLLM's guided_… and structured_outputs, llama.cpp's json_schema and grammar; at
 // most one of them. Throws ApiError 400 that names the field: of another type, an unknown kind.
 std::optional<OutputFormat> read_output_format(const Fields& fields);
-
-// Holds answers to it: from their first token, or from where the reasoning that the prompt has opened ends.
-// Throws ApiError 400 that names the field: it cannot be enforced, or not here.
-void set_output_format(const OutputFormat& wanted, const AnswerFormat& format, const ServedModel& model,
-                       llm::GenerateOptions& options);
 
 // model.grammars, made when it is first wanted.
 grammar::Compiler& grammars(const ServedModel& model);

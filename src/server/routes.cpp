@@ -85,7 +85,7 @@ void answer_messages(const Call& call) {
 void answer_count_tokens(const Call& call) {
   const ServedModel& model = call.model();
   const Json chat = chat_of_messages(call.body);
-  call.send({{"input_tokens", chat_prompt(read_conversation(chat), model, "messages").tokens.size()}});
+  call.send({{"input_tokens", chat_prompt(chat, model).tokens.size()}});
 }
 
 }  // namespace cairn::server

@@ -8,6 +8,7 @@
 #include "grammar/compiler.hpp"
 #include "llm/scheduler.hpp"
 #include "text/chat_template.hpp"
+#include "text/tool_format.hpp"
 
 namespace cairn::server {
 
@@ -24,7 +25,9 @@ struct ServedModel {
   std::unique_ptr<llm::Scheduler> scheduler;
   // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
   mutable std::shared_ptr<const AnswerFormat> format;
-  mutable std::shared_ptr<grammar::Compiler> grammars;  // likewise (output_format.cpp)
+  mutable std::shared_ptr<grammar::Compiler> grammars;          // likewise (output_format.cpp)
+  mutable std::shared_ptr<const text::ToolFormat> tool_format;  // likewise (tools.cpp)
+  mutable bool looked_for_tools = false;
 };
 
 }  // namespace cairn::server

@@ -4,7 +4,8 @@
 
 namespace cairn::text {
 
-// Behind the object or array that begins at `begin`, by its brackets and strings alone; npos: it does not end.
+// Behind the object or array that begins at `begin`, by its brackets and strings alone; npos: it does not
+// end.
 inline size_t json_end(std::string_view text, size_t begin) {
   size_t depth = 0;
   bool in_string = false;
@@ -20,6 +21,17 @@ inline size_t json_end(std::string_view text, size_t begin) {
     } else if ((c == '}' || c == ']') && --depth == 0) {
       return at + 1;
     }
+  }
+  return std::string_view::npos;
+}
+
+// Behind any value that begins at `begin`; npos: it does not end, or may go on.
+inline size_t json_value_end(std::string_view text, size_t begin) {
+  if (text[begin] == '{' || text[begin] == '[') return json_end(text, begin);
+  if (text[begin] != '"') return text.find_first_of(",}] \t\r\n", begin);
+  for (size_t at = begin + 1; at < text.size(); ++at) {
+    if (text[at] == '"') return at + 1;
+    if (text[at] == '\\') ++at;
   }
   return std::string_view::npos;
 }

@@ -40,7 +40,8 @@ size_t before_open_mark(std::string_view text, size_t end) {
   for (size_t at = end; at > 0 && end - at < 64; --at) {
     const char c = text[at - 1];
     if (c == '>' || c == ']' || c == '\n') return end;
-    const bool bracket = c == '[' && at < text.size() && (std::isupper(static_cast<unsigned char>(text[at])) || text[at] == '/');
+    const bool bracket = c == '[' && at < text.size() &&
+                         (std::isupper(static_cast<unsigned char>(text[at])) || text[at] == '/');
     if (c == '<' || bracket) return at - 1;
   }
   return end;
@@ -79,7 +80,8 @@ class Finder {
   std::optional<ToolFormat> find() {
     format_.arguments_as_text = as_text_;
     format_.null_content = null_content_;
-    const std::string prompt = render(Json::array(), true), one = render(answer(Json::array({call(kName, as_text_)})), false);
+    const std::string prompt = render(Json::array(), true),
+                      one = render(answer(Json::array({call(kName, as_text_)})), false);
     std::string plain;
     try {
       plain = render(Json::array({{{"role", "assistant"}, {"content", kContent}}}), false);
@@ -87,7 +89,9 @@ class Finder {
     }
     size_t skipped = common_beginning(prompt, one).size();
     if (plain.starts_with(std::string_view(one).substr(0, skipped)))
-      skipped += common_beginning(std::string_view(one).substr(skipped), std::string_view(plain).substr(skipped)).size();
+      skipped +=
+          common_beginning(std::string_view(one).substr(skipped), std::string_view(plain).substr(skipped))
+              .size();
     body_ = one.substr(skipped);
     const size_t name = body_.find(kName);
     if (name == std::string::npos || body_.find("None") < name) return std::nullopt;
@@ -199,7 +203,8 @@ class Finder {
   // Cuts off what ends the turn.
   void find_end(const std::string& plain) {
     for (const TextRange& range : tokenizer_.control_ranges(body_)) {
-      const auto token = tokenizer_.find(std::string_view(body_).substr(range.begin, range.end - range.begin));
+      const auto token =
+          tokenizer_.find(std::string_view(body_).substr(range.begin, range.end - range.begin));
       if (range.begin < call_.end || !token || !tokenizer_.is_end(*token)) continue;
       body_.resize(range.begin);
       return;
@@ -207,7 +212,8 @@ class Finder {
     const size_t content = plain.find(kContent);
     if (content == std::string::npos) return;
     const std::string_view behind = std::string_view(body_).substr(call_.end);
-    body_.resize(body_.size() - common_end(behind, std::string_view(plain).substr(content + kContent.size())).size());
+    body_.resize(body_.size() -
+                 common_end(behind, std::string_view(plain).substr(content + kContent.size())).size());
   }
 
   // Tells what is around each call from what is around all.

@@ -12,7 +12,8 @@
 namespace cairn::text {
 
 // The calls at the end of an answer: open call (between call)… close, where a call is
-//   object: call_open {"name_key": NAME, "arguments_key": {…}} call_close; with `array` all calls are one JSON
+//   object: call_open {"name_key": NAME, "arguments_key": {…}} call_close; with `array` all calls are one
+//   JSON
 //           array of those, and each has no texts of its own
 //   named:  call_open NAME after_name {…} call_close
 //   tagged: call_open NAME after_name (key_open KEY key_close VALUE value_close)… call_close

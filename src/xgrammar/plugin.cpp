@@ -1,4 +1,6 @@
 // xgrammar behind the contract of base/plugin.hpp.
+#include "base/plugin.hpp"
+
 #include <dlpack/dlpack.h>
 #include <xgrammar/xgrammar.h>
 
@@ -11,7 +13,6 @@
 #include <variant>
 #include <vector>
 
-#include "base/plugin.hpp"
 #include "grammar/kind.hpp"
 
 namespace {
@@ -38,8 +39,9 @@ namespace {
 
 using cairn::grammar::Kind;
 
-constexpr int kMostBlanks = 20;                  // between two parts of JSON, one after the other
-constexpr int64_t kMostCached = int64_t{64} << 20;  // bytes of compiled grammars that are kept for the next request
+constexpr int kMostBlanks = 20;  // between two parts of JSON, one after the other
+constexpr int64_t kMostCached = int64_t{64}
+                                << 20;  // bytes of compiled grammars that are kept for the next request
 
 struct Any {
   virtual ~Any() = default;
@@ -60,8 +62,7 @@ struct Grammar : Any {
 };
 
 struct Matcher : Any {
-  explicit Matcher(const Grammar& grammar)
-      : matcher(grammar.compiled, std::nullopt, !grammar.has_ends) {}
+  explicit Matcher(const Grammar& grammar) : matcher(grammar.compiled, std::nullopt, !grammar.has_ends) {}
   xgrammar::GrammarMatcher matcher;
 };
 
@@ -70,7 +71,8 @@ std::string readable(std::string text) {
   const std::string check = " is false: ";
   if (const size_t at = text.find(check); text.starts_with("Check failed") && at != std::string::npos)
     text.erase(0, at + check.size());
-  std::replace_if(text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
+  std::replace_if(
+      text.begin(), text.end(), [](char c) { return c == '\n' || c == '\r'; }, ' ');
   while (!text.empty() && text.back() == ' ') text.pop_back();
   return text;
 }
@@ -186,23 +188,27 @@ __attribute__((visibility("default"))) const cairn::GrammarPlugin cairn_grammar 
       });
     },
     .free = [](void* any) { delete static_cast<Any*>(any); },
-    .allowed = [](void* matcher, uint32_t* bits, size_t words, char* message, size_t size) {
-      return guarded(message, size, -1, [&] {
-        fill(matcher_of(matcher).matcher, {bits, words});
-        return 0;
-      });
-    },
-    .accept = [](void* matcher, int32_t token, char* message, size_t size) {
-      return guarded(message, size, -1,
-                     [&] { return matcher_of(matcher).matcher.AcceptToken(token) ? 1 : 0; });
-    },
-    .rollback = [](void* matcher, size_t tokens, char* message, size_t size) {
-      return guarded(message, size, -1, [&] {
-        matcher_of(matcher).matcher.Rollback(static_cast<int>(tokens));
-        return 0;
-      });
-    },
-    .can_end = [](const void* matcher) {
-      return static_cast<const Matcher*>(static_cast<const Any*>(matcher))->matcher.IsCompleted() ? 1 : 0;
-    }};
+    .allowed =
+        [](void* matcher, uint32_t* bits, size_t words, char* message, size_t size) {
+          return guarded(message, size, -1, [&] {
+            fill(matcher_of(matcher).matcher, {bits, words});
+            return 0;
+          });
+        },
+    .accept =
+        [](void* matcher, int32_t token, char* message, size_t size) {
+          return guarded(message, size, -1,
+                         [&] { return matcher_of(matcher).matcher.AcceptToken(token) ? 1 : 0; });
+        },
+    .rollback =
+        [](void* matcher, size_t tokens, char* message, size_t size) {
+          return guarded(message, size, -1, [&] {
+            matcher_of(matcher).matcher.Rollback(static_cast<int>(tokens));
+            return 0;
+          });
+        },
+    .can_end =
+        [](const void* matcher) {
+          return static_cast<const Matcher*>(static_cast<const Any*>(matcher))->matcher.IsCompleted() ? 1 : 0;
+        }};
 }

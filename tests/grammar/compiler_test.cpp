@@ -1,5 +1,5 @@
-// Grammars by libcairn_grammar.so over a vocabulary of bytes and some longer tokens. Tests whose suite is called
-// XGrammar exist where that library was built.
+// Grammars by libcairn_grammar.so over a vocabulary of bytes and some longer tokens. Tests whose suite is
+// called XGrammar exist where that library was built.
 #include "grammar/compiler.hpp"
 
 #include <fmt/format.h>
@@ -40,7 +40,9 @@ std::vector<const char*> kinds_of_library() {
 class XGrammar : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override { look_beside_the_program(); }
-  std::shared_ptr<const Grammar> compile(Kind kind, std::string_view text) { return compiler_.compile(kind, text); }
+  std::shared_ptr<const Grammar> compile(Kind kind, std::string_view text) {
+    return compiler_.compile(kind, text);
+  }
   // Whether the whole text, byte for byte, and then the end is allowed.
   static bool matches(const Grammar& grammar, std::string_view text) {
     const auto matcher = grammar.begin();
@@ -76,23 +78,42 @@ TEST_P(XGrammar, TellsWhatMatches) {
       {Kind::regex, "[a-c]+(\\.\\d{2})?", {"abc", "a.12"}, {"", "d", "a.1", "a.12 "}},
       {Kind::regex, "^(ja|nein)$", {"ja", "nein"}, {"jan", "j"}},
       {Kind::ebnf, "root ::= \"a\" root \"b\" | \"ö\"", {"ö", "aöb", "aaöbb"}, {"ab", "aöbb", "o"}},
-      {Kind::ebnf, "# GBNF\nroot ::= item (\", \" item)*\nitem ::= [0-9]{1,3} | \"x\"?", {"1, 23", "x, ", ""}, {"1234", "1,2"}},
-      {Kind::json_schema, R"({"type": "object", "properties": {"a": {"type": "integer", "minimum": 3, "maximum": 12},
+      {Kind::ebnf,
+       "# GBNF\nroot ::= item (\", \" item)*\nitem ::= [0-9]{1,3} | \"x\"?",
+       {"1, 23", "x, ", ""},
+       {"1234", "1,2"}},
+      {Kind::json_schema,
+       R"({"type": "object", "properties": {"a": {"type": "integer", "minimum": 3, "maximum": 12},
                               "b": {"type": "string", "minLength": 1, "maxLength": 2}}, "required": ["a"]})",
        {"{\"a\": 12}", "{ \"a\":3,\"b\":\"xy\"}"},
-       {"{\"a\": 2}", "{\"a\": 13}", "{}", "{\"a\":3,\"b\":\"\"}", "{\"a\":3,\"b\":\"xyz\"}", "{\"a\":3,\"c\":1}", "{\"a\":3,}"}},
-      {Kind::json_schema, R"({"type": "array", "items": {"enum": ["on", 1, null]}, "minItems": 1, "maxItems": 2})",
-       {"[\"on\"]", "[1, null]"}, {"[]", "[1,1,1]", "[\"off\"]"}},
-      {Kind::json_schema, R"({"type": "string", "pattern": "^[ab]{2}$"})", {"\"ab\""}, {"\"abc\"", "\"xab\"", "ab"}},
-      {Kind::json_schema, R"({"type": "object"})", {"{}", "{\"any\": [1, {\"b\": true}]}"}, {"[]", "{any: 1}", "{"}},
-      {Kind::json_schema, R"({"$ref": "#/$defs/tree", "$defs": {"tree": {"type": "object", "required": ["v"], "properties":
+       {"{\"a\": 2}", "{\"a\": 13}", "{}", "{\"a\":3,\"b\":\"\"}", "{\"a\":3,\"b\":\"xyz\"}",
+        "{\"a\":3,\"c\":1}", "{\"a\":3,}"}},
+      {Kind::json_schema,
+       R"({"type": "array", "items": {"enum": ["on", 1, null]}, "minItems": 1, "maxItems": 2})",
+       {"[\"on\"]", "[1, null]"},
+       {"[]", "[1,1,1]", "[\"off\"]"}},
+      {Kind::json_schema,
+       R"({"type": "string", "pattern": "^[ab]{2}$"})",
+       {"\"ab\""},
+       {"\"abc\"", "\"xab\"", "ab"}},
+      {Kind::json_schema,
+       R"({"type": "object"})",
+       {"{}", "{\"any\": [1, {\"b\": true}]}"},
+       {"[]", "{any: 1}", "{"}},
+      {Kind::json_schema,
+       R"({"$ref": "#/$defs/tree", "$defs": {"tree": {"type": "object", "required": ["v"], "properties":
           {"v": {"type": "number"}, "left": {"$ref": "#/$defs/tree"}}}}})",
-       {"{\"v\": 1.5}", "{\"v\": -1, \"left\": {\"v\": 2e3}}"}, {"{\"left\": {\"v\": 2}}", "{\"v\": 1, \"left\": {}}"}},
-      {Kind::json_schema, R"({"required": ["a"], "properties": {"b": {"type": "null"}}, "additionalProperties": {"type": "integer"}})",
-       {"{\"b\": null, \"a\": 1}"}, {"{\"b\": null}", "{\"b\": null, \"a\": 1, \"b\": 2}", "{\"a\": null}"}},
-      {Kind::structure, R"({"type": "structural_tag", "format": {"type": "sequence", "elements": [
+       {"{\"v\": 1.5}", "{\"v\": -1, \"left\": {\"v\": 2e3}}"},
+       {"{\"left\": {\"v\": 2}}", "{\"v\": 1, \"left\": {}}"}},
+      {Kind::json_schema,
+       R"({"required": ["a"], "properties": {"b": {"type": "null"}}, "additionalProperties": {"type": "integer"}})",
+       {"{\"b\": null, \"a\": 1}"},
+       {"{\"b\": null}", "{\"b\": null, \"a\": 1, \"b\": 2}", "{\"a\": null}"}},
+      {Kind::structure,
+       R"({"type": "structural_tag", "format": {"type": "sequence", "elements": [
           {"type": "const_string", "value": "<c>"}, {"type": "json_schema", "json_schema": {"type": "null"}}]}})",
-       {"<c>null"}, {"null", "<c>1"}},
+       {"<c>null"},
+       {"null", "<c>1"}},
   };
   for (const Case& one : cases) {
     const auto grammar = compile(one.kind, one.grammar);
@@ -104,7 +125,8 @@ TEST_P(XGrammar, TellsWhatMatches) {
 // Along random texts the allowed tokens are just those that can be accepted, and taking back is exact.
 TEST_P(XGrammar, AllowsWhatItAccepts) {
   std::mt19937 random(7);
-  for (const char* schema : {R"({"type": "object"})", R"({"type": "object", "properties": {"ab": {"type": "boolean"},
+  for (const char* schema :
+       {R"({"type": "object"})", R"({"type": "object", "properties": {"ab": {"type": "boolean"},
         "x": {"type": "array", "items": {"type": "string"}}}, "additionalProperties": {"type": "number"}})"}) {
     const auto grammar = compile(Kind::json_schema, schema);
     for (int text = 0; text < 20; ++text) {
@@ -157,20 +179,25 @@ TEST_P(XGrammar, AStructureIsItsPartsOneBehindTheOther) {
   EXPECT_TRUE(matches_tokens(*thought, "<hm</t</t> \nab"));
   EXPECT_FALSE(matches_tokens(*thought, "ab"));
   EXPECT_FALSE(matches_tokens(*thought, "a</t>b</t>ab"));
-  const auto cases = made(Structure(*tokenizer()).either({Structure(*tokenizer()).mark("x"), Structure(*tokenizer()).mark("y")})
-                              .optional(Structure(*tokenizer()).mark("?")).any_number(Structure(*tokenizer()).mark("!")));
+  const auto cases = made(Structure(*tokenizer())
+                              .either({Structure(*tokenizer()).mark("x"), Structure(*tokenizer()).mark("y")})
+                              .optional(Structure(*tokenizer()).mark("?"))
+                              .any_number(Structure(*tokenizer()).mark("!")));
   for (const char* right : {"x", "y?", "x!!", "y?!"}) EXPECT_TRUE(matches_tokens(*cases, right)) << right;
   for (const char* wrong : {"", "xy", "x!?"}) EXPECT_FALSE(matches_tokens(*cases, wrong)) << wrong;
   for (const char* mark : {"<c>", "<|user|>", "<|user|>[", "<c><|user|>"}) {
-    const auto free = made(Structure(*tokenizer()).free_text_with(mark, Structure(*tokenizer()).schema(null).mark(";")));
+    const auto free =
+        made(Structure(*tokenizer()).free_text_with(mark, Structure(*tokenizer()).schema(null).mark(";")));
     const std::string call = mark + std::string("null;");
-    for (const std::string& right : {std::string(), std::string("text <b>"), call, "text " + call + " and " + call})
+    for (const std::string& right :
+         {std::string(), std::string("text <b>"), call, "text " + call + " and " + call})
       EXPECT_TRUE(matches_tokens(*free, right)) << right;
     for (const std::string& wrong : {mark + std::string("1;"), "text " + std::string(mark)})
       EXPECT_FALSE(matches_tokens(*free, wrong)) << wrong;
   }
-  expect_error(ErrorCode::invalid_argument, "'not' cannot be enforced",
-               [&] { Structure(*tokenizer()).schema({{"not", Json::object()}}); });
+  expect_error(ErrorCode::invalid_argument, "'not' cannot be enforced", [&] {
+    Structure(*tokenizer()).schema({{"not", Json::object()}});
+  });
 }
 
 TEST_P(XGrammar, BrokenGrammarsAreRefused) {
@@ -232,11 +259,14 @@ TEST(GrammarLibrary, OneOfAnotherBuildIsRefused) {
   };
   const cairn::testing::ScopedVariable lib("CAIRN_LIB", folder.path().c_str());
   put("size");
-  expect_error(ErrorCode::unsupported, "its cairn_grammar has", [&] { Compiler(tokenizer()).compile(Kind::regex, "a"); });
+  expect_error(ErrorCode::unsupported, "its cairn_grammar has",
+               [&] { Compiler(tokenizer()).compile(Kind::regex, "a"); });
   put("build");
-  expect_error(ErrorCode::unsupported, "it is of build", [&] { Compiler(tokenizer()).compile(Kind::regex, "a"); });
+  expect_error(ErrorCode::unsupported, "it is of build",
+               [&] { Compiler(tokenizer()).compile(Kind::regex, "a"); });
   put("same");
-  expect_error(ErrorCode::unsupported, "the fake has no grammars", [&] { Compiler(tokenizer()).compile(Kind::regex, "a"); });
+  expect_error(ErrorCode::unsupported, "the fake has no grammars",
+               [&] { Compiler(tokenizer()).compile(Kind::regex, "a"); });
 }
 
 }  // namespace

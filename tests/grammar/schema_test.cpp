@@ -30,8 +30,9 @@ TEST(Schema, WhatIsEnforcedStays) {
 }
 
 TEST(Schema, KeywordsThatCannotBeEnforcedAreNamedWithTheirPlace) {
-  for (const char* keyword : {"not", "if", "then", "else", "dependentRequired", "dependentSchemas", "contains",
-                              "minContains", "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "madeUp"}) {
+  for (const char* keyword :
+       {"not", "if", "then", "else", "dependentRequired", "dependentSchemas", "contains", "minContains",
+        "unevaluatedProperties", "unevaluatedItems", "$dynamicRef", "madeUp"}) {
     expect_refused(fmt::format(R"({{"properties": {{"a/b": {{"type": "object", "{}": {{}}}}}}}})", keyword),
                    fmt::format("the schema, at /properties/a~1b: '{}' cannot be enforced", keyword));
   }
@@ -47,12 +48,14 @@ TEST(Schema, KeywordsThatCannotBeEnforcedAreNamedWithTheirPlace) {
 }
 
 TEST(Schema, KeywordsOfAnotherTypeSayNothing) {
-  EXPECT_EQ(checked(R"({"type": "string", "minimum": 3, "items": {"not": {}}})"), Json::parse(R"({"type": "string"})"));
+  EXPECT_EQ(checked(R"({"type": "string", "minimum": 3, "items": {"not": {}}})"),
+            Json::parse(R"({"type": "string"})"));
   EXPECT_EQ(checked(R"({"minLength": 3})"), Json::parse(R"({"type": "string", "minLength": 3})"));
 }
 
 TEST(Schema, ValuesAreThoseOfTheirType) {
-  EXPECT_EQ(checked(R"({"type": ["string", "null"], "enum": ["a", 1, null]})"), Json::parse(R"({"enum": ["a", null]})"));
+  EXPECT_EQ(checked(R"({"type": ["string", "null"], "enum": ["a", 1, null]})"),
+            Json::parse(R"({"enum": ["a", null]})"));
   EXPECT_EQ(checked(R"({"type": "integer", "const": 2.0})"), Json::parse(R"({"enum": [2.0]})"));
   expect_refused(R"({"type": "integer", "enum": ["a"]})", "no value of 'enum' has its type");
   expect_refused(R"({"const": 1, "minimum": 3})", "'minimum' beside 'const'");
@@ -70,29 +73,36 @@ TEST(Schema, ReferencesAreFollowed) {
 TEST(Schema, ReferencesThatLeadNowhereAreNamed) {
   expect_refused(R"({"$ref": "#/$defs/none"})", "there is no #/$defs/none in it");
   expect_refused(R"({"$ref": "other.json"})", "only to a place in the schema itself");
-  expect_refused(R"({"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "not": {}}}})", "at /$defs/a: 'not'");
+  expect_refused(R"({"$ref": "#/$defs/a", "$defs": {"a": {"type": "object", "not": {}}}})",
+                 "at /$defs/a: 'not'");
 }
 
 TEST(Schema, CasesOfOneOfMustExcludeEachOther) {
-  EXPECT_EQ(checked(R"({"oneOf": [{"type": "string"}, {"type": ["integer", "null"]}, {"enum": [true]}]})")["anyOf"].size(), 3u);
+  EXPECT_EQ(
+      checked(R"({"oneOf": [{"type": "string"}, {"type": ["integer", "null"]}, {"enum": [true]}]})")["anyOf"]
+          .size(),
+      3u);
   const Json told = checked(R"({"oneOf": [{"$ref": "#/$defs/cat"}, {"$ref": "#/$defs/dog"}],
     "discriminator": {"propertyName": "kind"}, "$defs": {
       "cat": {"type": "object", "properties": {"kind": {"const": "cat"}}, "required": ["kind"]},
       "dog": {"type": "object", "properties": {"kind": {"const": "dog"}}, "required": ["kind"]}}})");
   EXPECT_EQ(told["anyOf"][1]["properties"]["kind"]["enum"][0], "dog");
-  for (const char* overlap : {R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})",
-                              R"({"oneOf": [{"type": "integer"}, {"enum": [1]}]})", R"({"oneOf": [{}, {"type": "null"}]})",
-                              R"({"oneOf": [{"type": "object"}, {"type": "object", "required": ["a"]}]})"})
+  for (const char* overlap :
+       {R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})",
+        R"({"oneOf": [{"type": "integer"}, {"enum": [1]}]})", R"({"oneOf": [{}, {"type": "null"}]})",
+        R"({"oneOf": [{"type": "object"}, {"type": "object", "required": ["a"]}]})"})
     expect_refused(overlap, "'oneOf' whose cases might both hold");
 }
 
 TEST(Schema, WhatNoFiniteValueMeetsIsRefused) {
-  expect_refused(R"({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]})", "no finite value");
+  expect_refused(R"({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]})",
+                 "no finite value");
   expect_refused(R"({"type": "array", "items": {"$ref": "#"}, "minItems": 1})", "no finite value");
   expect_refused(R"({"anyOf": [false, {"$ref": "#"}]})", "no finite value");
   expect_refused("false", "no finite value");
   expect_refused(R"({"required": ["a"], "additionalProperties": false})", "'a' is required, but no property");
-  checked(R"({"type": "object", "properties": {"a": {"anyOf": [{"type": "null"}, {"$ref": "#"}]}}, "required": ["a"]})");
+  checked(
+      R"({"type": "object", "properties": {"a": {"anyOf": [{"type": "null"}, {"$ref": "#"}]}}, "required": ["a"]})");
   checked(R"({"type": "array", "items": {"$ref": "#"}})");
 }
 
@@ -115,7 +125,8 @@ TEST(Schema, HugeAndDeepOnesAreRefused) {
   // Cases that lead to each other: without end if they were written out.
   expect_refused(R"({"$ref": "#/$defs/a", "$defs": {
       "a": {"oneOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]},
-      "b": {"oneOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}})", "'oneOf' whose cases");
+      "b": {"oneOf": [{"$ref": "#/$defs/a"}, {"$ref": "#/$defs/a"}]}}})",
+                 "'oneOf' whose cases");
 }
 
 TEST(Schema, NonsenseIsNamed) {

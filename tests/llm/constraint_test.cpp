@@ -79,7 +79,8 @@ class Broken : public grammar::Grammar {
   bool throws_;
 };
 
-const std::vector<std::string> kWords = {"the cat sat; the cat sat; the cat sat; the cat ran", "the dog", "the doghouse"};
+const std::vector<std::string> kWords = {"the cat sat; the cat sat; the cat sat; the cat ran", "the dog",
+                                         "the doghouse"};
 
 // Recites the alphabet; with guesses, several tokens a step.
 std::shared_ptr<fake::Engine> engine() {
@@ -121,8 +122,10 @@ TEST(Constraint, AnswersAreOfTheGrammarAtEveryTemperature) {
       accepted += with.statistics.accepted_tokens;
       std::vector<Scheduler::Ticket> tickets;
       for (const auto kind : {Speculation::none, Speculation::lookup})
-        tickets.push_back(scheduler.submit({.prompt = kPrompt, .options = options(words, temperature, seed, kind)}));
-      tickets.push_back(scheduler.submit({.prompt = kPrompt, .options = options(nullptr, 0, 0, Speculation::none)}));
+        tickets.push_back(
+            scheduler.submit({.prompt = kPrompt, .options = options(words, temperature, seed, kind)}));
+      tickets.push_back(
+          scheduler.submit({.prompt = kPrompt, .options = options(nullptr, 0, 0, Speculation::none)}));
       EXPECT_EQ(tickets[0].wait().text, plain.text);
       EXPECT_EQ(tickets[1].wait().text, plain.text);
       EXPECT_EQ(tickets[2].wait().text.substr(0, 3), "abc") << "beside them it is free";
@@ -153,7 +156,8 @@ TEST(Constraint, AGrammarThatFailsIsAnErrorAndNotFreeText) {
     EXPECT_EQ(session.generate(kPrompt, options(nullptr, 0, 0, Speculation::none)).text.substr(0, 3), "abc");
     Scheduler scheduler(engine(), std::make_shared<fake::Tokenizer>());
     auto other = scheduler.submit({.prompt = kPrompt, .options = options(nullptr, 0, 0, Speculation::none)});
-    auto ticket = scheduler.submit({.prompt = kPrompt, .options = options(broken, 0, 0, Speculation::lookup)});
+    auto ticket =
+        scheduler.submit({.prompt = kPrompt, .options = options(broken, 0, 0, Speculation::lookup)});
     expect_error(code, why, [&] { ticket.wait(); });
     EXPECT_EQ(other.wait().tokens.size(), 100u);
   }
@@ -163,7 +167,8 @@ TEST(Constraint, ItsEndIsTheAnswers) {
   auto with = options(std::make_shared<Words>(kWords), 0, 0, Speculation::none);
   with.ignore_end = true;
   Session session(engine(), std::make_shared<fake::Tokenizer>());
-  expect_error(ErrorCode::invalid_argument, "ends where the grammar does", [&] { session.generate(kPrompt, with); });
+  expect_error(ErrorCode::invalid_argument, "ends where the grammar does",
+               [&] { session.generate(kPrompt, with); });
   Scheduler scheduler(engine(), std::make_shared<fake::Tokenizer>());
   expect_error(ErrorCode::invalid_argument, "ends where the grammar does",
                [&] { scheduler.submit({.prompt = kPrompt, .options = with}); });

@@ -1,8 +1,8 @@
-// Stands in for libcairn_video.so, libcairn_torch.so and libcairn_grammar.so: of this build, of another, or with a longer struct
-// (FAKE_BUILD and FAKE_SIZE tell by how much they are off). Does nothing.
-#include "base/plugin.hpp"
-
+// Stands in for libcairn_video.so, libcairn_torch.so and libcairn_grammar.so: of this build, of another, or
+// with a longer struct (FAKE_BUILD and FAKE_SIZE tell by how much they are off). Does nothing.
 #include <cstdio>
+
+#include "base/plugin.hpp"
 
 extern "C" {
 extern const cairn::VideoPlugin cairn_video;
