@@ -49,6 +49,8 @@ struct MemoryStatus {
   uint64_t read = 0;                    // of blocks, from the file so far
   double bits = 0;                      // a weight of the stack's matrices, in memory
   std::vector<std::string> problems{};  // a line for each block that is left out
+  uint64_t least = 0;                   // the smallest budget that would be taken now
+  uint64_t gave_way = 0;                // how often an automatic budget has fallen
 };
 
 // The keys and values of some tokens that a model has read, in pages of its engine. It may outlive the

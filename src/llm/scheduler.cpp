@@ -74,9 +74,11 @@ Scheduler::Ticket Scheduler::submit(Request request) {
 }
 
 SchedulerStatus Scheduler::status() const {
+  const uint64_t kept = kept_.bytes();
   const std::lock_guard lock(mutex_);
   SchedulerStatus status = status_;
   status.waiting = static_cast<uint32_t>(waiting_.size());
+  status.kept_bytes = kept;
   return status;
 }
 

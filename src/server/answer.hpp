@@ -26,6 +26,7 @@ struct Answer {
   std::string text, reasoning;
   std::vector<ToolCall> calls;
   std::vector<llm::TokenLogprobs> logprobs;  // of all its tokens, where they are asked for
+  size_t reasoned = 0;                       // … of its reasoning's, which come first
   llm::FinishReason finish = llm::FinishReason::length;
   std::string stop;  // the stop string that matched, if one did
 

@@ -77,6 +77,8 @@ ApiError api_error(const std::exception& error) {
       return {429, error.what(), {}, "queue_full"};
     case ErrorCode::out_of_memory:
       return {503, error.what(), {}, "out_of_memory"};
+    case ErrorCode::io:  // the model's file was cut, or its disk fails
+      return {503, error.what(), {}, "model_unavailable"};
     case ErrorCode::cancelled:
       return {503, error.what()};
     default:

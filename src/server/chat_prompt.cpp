@@ -74,6 +74,13 @@ llm::Conversation read_conversation(const Json& body) {
       throw ApiError(400, "chat_template_kwargs: an object was expected", "chat_template_kwargs");
     conversation.variables = *more;
   }
+  // A template that knows efforts reads this one; the others can be told not to think at all.
+  if (const auto effort = Fields(body).text("reasoning_effort")) {
+    if (!conversation.variables.contains("reasoning_effort"))
+      conversation.variables["reasoning_effort"] = *effort;
+    if (*effort == "none" && !conversation.variables.contains("enable_thinking"))
+      conversation.variables["enable_thinking"] = false;
+  }
   return conversation;
 }
 

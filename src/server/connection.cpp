@@ -150,9 +150,15 @@ void Connection::hand_over() {
   const std::string target(message.target().data(), message.target().size());
   request.path = target.substr(0, target.find('?'));
   request.body = std::move(message.body());
+  request.host = header("Host");
   request.origin = header("Origin");
   request.authorization = header("Authorization");
   request.api_key = header("X-Api-Key");
+  error_code unknown;
+  const auto peer = socket_.remote_endpoint(unknown).address();
+  request.local = !unknown && (peer.is_loopback() ||
+                               (peer.is_v6() && peer.to_v6().is_v4_mapped() &&
+                                net::ip::make_address_v4(net::ip::v4_mapped, peer.to_v6()).is_loopback()));
   exchange_ =
       std::make_shared<Exchange>(weak_from_this(), socket_.get_executor(), host_.options.pending_bytes);
   watch();
@@ -167,13 +173,13 @@ void Connection::watch() {
                      [self = shared_from_this(), id = ++watched_](error_code error) {
                        if (self->closed_ || id != self->watched_) return;
                        if (error == net::error::operation_aborted && !self->timed_out_) return self->watch();
-                       if (error) return self->gone();
+                       if (error) return self->cut();
                        const auto room = self->buffer_.prepare(kReadAtOnce);
                        const size_t read = self->socket_.read_some(room, error);
                        if (error == net::error::would_block) return self->watch();
-                       if (error) return self->gone();
+                       if (error) return self->cut();
                        self->buffer_.commit(read);
-                       if (self->buffer_.size() > kMostAhead) return self->gone();
+                       if (self->buffer_.size() > kMostAhead) return self->cut();
                        self->watch();
                      });
 }
@@ -181,7 +187,7 @@ void Connection::watch() {
 void Connection::flush() {
   if (closed_ || writing_ || !exchange_) return;
   Exchange::Taken taken = exchange_->take();
-  if (taken.overflown) return gone();
+  if (taken.overflown) return cut();
   sending_ += taken.bytes;
   if (taken.state == Exchange::State::waits) return;
   if (taken.state == Exchange::State::whole) {
@@ -250,7 +256,7 @@ void Connection::write_piece() {
 void Connection::written(Error error) {
   writing_ = false;
   if (closed_) return;
-  if (error) return gone();
+  if (error) return cut();
   timer_.cancel();
   ++deadline_;
   flush();
@@ -279,10 +285,6 @@ void Connection::linger() {
     if (error || self->lingered_ > kMostLingered) return self->cut();
     self->linger();
   });
-}
-
-void Connection::gone() {
-  cut();
 }
 
 void Connection::stop_if_idle() {

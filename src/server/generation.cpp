@@ -12,6 +12,7 @@ Generation::Generation(CompletionRequest request, std::unique_ptr<Encoder> encod
                        Metrics& metrics, std::shared_ptr<Reply> reply)
     : request_(std::move(request)),
       model_(model),
+      held_(model.hold ? model.hold() : nullptr),
       metrics_(metrics),
       reply_(std::move(reply)),
       encoder_(std::move(encoder)) {}
@@ -66,8 +67,13 @@ bool Generation::take(size_t index, const llm::TokenEvent& event) {
   if (over_) return false;
   echo(index);
   Writing& writing = writing_[index];
-  if (event.logprobs != nullptr) writing.answer.logprobs.push_back(*event.logprobs);
   const auto pieces = writing.parser.push(event.text);
+  Answer& answer = writing.answer;
+  // The tokens of a mark between reasoning and text are the former's.
+  const bool turns = !answer.reasoning.empty() && answer.text.empty() && answer.calls.empty() &&
+                     !pieces.empty() && pieces.back().kind != Piece::Kind::reasoning;
+  if (turns && answer.reasoned < answer.logprobs.size()) send(index, {{Piece::Kind::reasoning, ""}});
+  if (event.logprobs != nullptr) answer.logprobs.push_back(*event.logprobs);
   if (event.token >= 0 && writing.parser.in_reasoning()) ++usage_.reasoning;
   send(index, pieces);
   return true;
@@ -92,6 +98,7 @@ void Generation::send(size_t index, const std::vector<Piece>& pieces) {
   Writing& writing = writing_[index];
   for (const Piece& piece : pieces) {
     writing.answer.add(piece);
+    if (piece.kind == Piece::Kind::reasoning) writing.answer.reasoned = writing.answer.logprobs.size();
     if (request_.stream) write(encoder_->piece(index, piece, unsent(writing)));
   }
 }
@@ -162,6 +169,8 @@ void Generation::client_left() {
 void Generation::fail(const std::exception& error) {
   if (std::exchange(over_, true)) return;
   const ApiError refusal = api_error(error);
+  const auto* known = dynamic_cast<const Error*>(&error);
+  if (known != nullptr && known->code() == ErrorCode::io) model_.broken = true;
   metrics_.refused(request_.path, refusal.status());
   if (request_.stream) {
     write(encoder_->failed(refusal));

@@ -48,6 +48,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
 
   const CompletionRequest request_;
   ServedModel& model_;
+  const std::shared_ptr<void> held_;  // the model, loaded
   Metrics& metrics_;
   const std::shared_ptr<Reply> reply_;
   std::mutex mutex_;  // of what follows

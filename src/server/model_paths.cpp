@@ -7,12 +7,15 @@
 namespace cairn::server {
 namespace {
 
-Json described(const ServedModel& model) {
+Json described(const Models::Info& model) {
+  Json status = {{"value", name(model.state)}};  // as llama.cpp's router tells it
+  if (!model.error.empty()) status["error"] = model.error;
   return {{"id", model.name},
           {"object", "model"},
           {"created", model.created},
           {"owned_by", "cairn"},
-          {"max_model_len", model.engine->context()}};
+          {"max_model_len", model.context == 0 ? Json(nullptr) : Json(model.context)},
+          {"status", std::move(status)}};
 }
 
 }  // namespace
@@ -23,17 +26,25 @@ void answer_health(const Call& call) {
 
 void answer_models(const Call& call) {
   Json data = Json::array();
-  for (const ServedModel& one : call.models) data.push_back(described(one));
+  for (const Models::Info& one : call.models.list()) data.push_back(described(one));
   call.send({{"object", "list"}, {"data", data}});
 }
 
 void answer_model(const Call& call) {
-  const Json name = {{"model", call.request.path.substr(std::string_view("/v1/models/").size())}};
-  call.send(described(call.model(Fields(name))));
+  const Json asked = {{"model", call.request.path.substr(std::string_view("/v1/models/").size())}};
+  const std::string wanted = model_name(Fields(asked), call.models);
+  for (const Models::Info& one : call.models.list()) {
+    if (one.name == wanted) return call.send(described(one));
+  }
+}
+
+void answer_memory(const Call& call) {
+  if (call.request.method == "PUT") call.memory.set(call.body, call.models);
+  call.send(call.memory.report(call.models));
 }
 
 void answer_metrics(const Call& call) {
-  call.reply->send(200, "text/plain; version=0.0.4; charset=utf-8", call.metrics.text(call.models));
+  call.reply->send(200, "text/plain; version=0.0.4; charset=utf-8", call.metrics.text(call.models.list()));
 }
 
 void answer_tokenize(const Call& call) {

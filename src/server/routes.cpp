@@ -11,6 +11,7 @@
 #include "server/generation.hpp"
 #include "server/messages_request.hpp"
 #include "server/openai_encoders.hpp"
+#include "server/responses_request.hpp"
 
 namespace cairn::server {
 
@@ -18,12 +19,15 @@ const Routes& routes() {
   static const Routes all = {
       {"/health", {"GET", answer_health}},
       {"/metrics", {"GET", answer_metrics}},
+      {"/memory", {"GET, PUT", answer_memory}},
       {"/v1/models", {"GET", answer_models}},
       {"/v1/models/", {"GET", answer_model}},
       {"/v1/completions", {"POST", answer_text}},
       {"/v1/chat/completions", {"POST", answer_chat}},
       {"/v1/messages", {"POST", answer_messages}},
       {"/v1/messages/count_tokens", {"POST", answer_count_tokens}},
+      {"/v1/responses", {"POST", answer_responses}},
+      {"/v1/responses/input_tokens", {"POST", answer_input_tokens}},
       {"/tokenize", {"POST", answer_tokenize}},
       {"/detokenize", {"POST", answer_detokenize}},
   };
@@ -37,17 +41,26 @@ Routes::const_iterator find_route(std::string_view path) {
   });
 }
 
-ServedModel& Call::model(const Fields& fields) const {
+bool takes(const Route& route, const std::string& method) {
+  const std::string wanted = fmt::format(", {},", method == "HEAD" ? "GET" : method);
+  return fmt::format(", {},", route.methods).find(wanted) != std::string::npos;
+}
+
+std::string model_name(const Fields& fields, const Models& models) {
   const auto name = fields.text("model");
-  if (!name && models.size() == 1) return models.front();
-  if (!name) fields.refuse("model", "it is missing, and several are served");
-  for (ServedModel& one : models) {
-    if (one.name == *name) return one;
-  }
   std::vector<std::string> names;
-  for (const ServedModel& one : models) names.push_back(one.name);
+  for (const Models::Info& one : models.list()) names.push_back(one.name);
+  if (!name && names.size() == 1) return names.front();
+  if (!name) fields.refuse("model", "it is missing, and several are served");
+  if (std::find(names.begin(), names.end(), *name) != names.end()) return *name;
   throw ApiError(404, fmt::format("there is no model '{}' here, only {}", *name, fmt::join(names, ", ")),
                  "model", "model_not_found");
+}
+
+ServedModel& Call::model() const {
+  if (lease) return *lease;
+  const std::string name = model_name(Fields(Json::object()), models);
+  throw ApiError(503, fmt::format("{} is not loaded", name), {}, "model_unavailable");
 }
 
 void Call::send(const Json& json) const {
@@ -56,11 +69,9 @@ void Call::send(const Json& json) const {
 
 namespace {
 
-using MakeEncoder = std::unique_ptr<Encoder> (*)(const CompletionRequest& request, const ServedModel& model);
-
-void generate(const Call& call, ServedModel& model, CompletionRequest request, MakeEncoder make) {
+void generate(const Call& call, ServedModel& model, CompletionRequest request,
+              std::unique_ptr<Encoder> encoder) {
   request.path = call.request.path;
-  auto encoder = make(request, model);
   std::make_shared<Generation>(std::move(request), std::move(encoder), model, call.metrics, call.reply)
       ->start();
 }
@@ -69,23 +80,43 @@ void generate(const Call& call, ServedModel& model, CompletionRequest request, M
 
 void answer_chat(const Call& call) {
   ServedModel& model = call.model();
-  generate(call, model, chat_request(call.body, model), make_chat_encoder);
+  CompletionRequest request = chat_request(call.body, model);
+  auto encoder = make_chat_encoder(request, model);
+  generate(call, model, std::move(request), std::move(encoder));
 }
 
 void answer_text(const Call& call) {
   ServedModel& model = call.model();
-  generate(call, model, text_request(call.body, model), make_text_encoder);
+  CompletionRequest request = text_request(call.body, model);
+  auto encoder = make_text_encoder(request, model);
+  generate(call, model, std::move(request), std::move(encoder));
 }
 
 void answer_messages(const Call& call) {
   ServedModel& model = call.model();
-  generate(call, model, chat_request(chat_of_messages(call.body), model), make_messages_encoder);
+  CompletionRequest request = chat_request(chat_of_messages(call.body), model);
+  auto encoder = make_messages_encoder(request, model);
+  generate(call, model, std::move(request), std::move(encoder));
 }
 
 void answer_count_tokens(const Call& call) {
   const ServedModel& model = call.model();
   const Json chat = chat_of_messages(call.body);
   call.send({{"input_tokens", chat_prompt(chat, model).tokens.size()}});
+}
+
+void answer_responses(const Call& call) {
+  ServedModel& model = call.model();
+  CompletionRequest request = chat_request(chat_of_responses(call.body), model);
+  auto encoder = make_responses_encoder(request, model, call.body);
+  generate(call, model, std::move(request), std::move(encoder));
+}
+
+void answer_input_tokens(const Call& call) {
+  const ServedModel& model = call.model();
+  const Json chat = chat_of_responses(call.body);
+  const size_t tokens = chat_prompt(chat, model).tokens.size();
+  call.send({{"object", "response.input_tokens"}, {"input_tokens", tokens}});
 }
 
 }  // namespace cairn::server

@@ -1,16 +1,16 @@
 // What is behind each path.
 #pragma once
 
-#include <deque>
 #include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "server/fields.hpp"
+#include "server/memory_control.hpp"
 #include "server/metrics.hpp"
+#include "server/models.hpp"
 #include "server/reply.hpp"
-#include "server/served_model.hpp"
 
 namespace cairn::server {
 
@@ -18,24 +18,28 @@ namespace cairn::server {
 struct Call {
   const HttpRequest& request;
   const Json& body;  // of POST
-  std::deque<ServedModel>& models;
+  Models& models;
+  MemoryControl& memory;
   Metrics& metrics;
   const std::shared_ptr<Reply>& reply;
+  Models::Lease lease = nullptr;  // of POST: the model that the body names, loaded
 
-  // That which the body names, or the only one. ApiError: 400 (none is named), 404.
-  ServedModel& model() const { return model(Fields(body)); }
-  ServedModel& model(const Fields& fields) const;
+  // That of the lease, else the only one. ApiError 400 (several are served), 503 (it is not loaded).
+  ServedModel& model() const;
   void send(const Json& json) const;  // as the whole answer
 };
 
 struct Route {
-  const char* method;
+  const char* methods;               // as the header Allow has them
   void (*answer)(const Call& call);  // throws what api_error() knows
 };
 
 using Routes = std::map<std::string, Route, std::less<>>;
 // By path; one that ends in "/" has more behind it.
 const Routes& routes();
+bool takes(const Route& route, const std::string& method);  // HEAD where GET is
+// The model that fields name, or the only one. ApiError: 400 (none is named), 404.
+std::string model_name(const Fields& fields, const Models& models);
 // That of a path; end(): there is none.
 Routes::const_iterator find_route(std::string_view path);
 
@@ -44,8 +48,11 @@ void answer_chat(const Call& call);
 void answer_text(const Call& call);
 void answer_messages(const Call& call);
 void answer_count_tokens(const Call& call);
+void answer_responses(const Call& call);
+void answer_input_tokens(const Call& call);
 void answer_models(const Call& call);
 void answer_model(const Call& call);
+void answer_memory(const Call& call);
 void answer_metrics(const Call& call);
 void answer_tokenize(const Call& call);
 void answer_detokenize(const Call& call);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,7 +15,7 @@ namespace cairn::server {
 
 struct AnswerFormat;
 
-// A model that requests can name.
+// A model that is loaded.
 struct ServedModel {
   std::string name, path;
   int64_t created = 0;  // seconds since 1970
@@ -28,6 +29,9 @@ struct ServedModel {
   mutable std::shared_ptr<grammar::Compiler> grammars;          // likewise (output_format.cpp)
   mutable std::shared_ptr<const text::ToolFormat> tool_format;  // likewise (tools.cpp)
   mutable bool looked_for_tools = false;
+  // As long as what it returns lives, the model is not unloaded; set by Models.
+  std::function<std::shared_ptr<void>()> hold;
+  std::atomic<bool> broken{false};  // its file cannot be read any more: it is to be loaded anew
 };
 
 }  // namespace cairn::server

@@ -69,16 +69,20 @@ struct Fixture {
   explicit Fixture(ApiOptions options = {}, llm::SchedulerOptions scheduler = {},
                    std::shared_ptr<Engine> given = {}, std::string chat_template = kTemplate)
       : engine(given ? std::move(given) : std::make_shared<Engine>()) {
-    std::deque<ServedModel> models(1);
-    ServedModel& model = models.front();
-    model.name = "tiny";
-    model.engine = engine;
-    auto tokenizer = std::make_shared<llm::fake::Tokenizer>();
-    model.tokenizer = tokenizer;
-    model.chat_template = [chat_template] { return std::make_shared<text::ChatTemplate>(chat_template); };
-    model.defaults.sampler.temperature = 0;
-    model.scheduler = std::make_unique<llm::Scheduler>(engine, tokenizer, scheduler);
-    api = std::make_unique<Api>(std::move(models), std::move(options));
+    ModelSource source;
+    source.name = "tiny";
+    source.load = [this, scheduler, chat_template = std::move(chat_template)] {
+      auto model = std::make_shared<ServedModel>();
+      model->name = "tiny";
+      model->engine = engine;
+      auto tokenizer = std::make_shared<llm::fake::Tokenizer>();
+      model->tokenizer = tokenizer;
+      model->chat_template = [chat_template] { return std::make_shared<text::ChatTemplate>(chat_template); };
+      model->defaults.sampler.temperature = 0;
+      model->scheduler = std::make_unique<llm::Scheduler>(engine, tokenizer, scheduler);
+      return model;
+    };
+    api = std::make_unique<Api>(std::vector{source}, std::move(options));
     server =
         std::make_unique<RunningServer>([this](HttpRequest request, const std::shared_ptr<Reply>& reply) {
           api->handle(std::move(request), reply);

@@ -179,7 +179,7 @@ TEST(Api, TellsOfNoMemory) {
 }
 
 TEST(Api, AsksForAKey) {
-  Fixture fixture({.keys = {"first", "second"}, .origins = {}});
+  Fixture fixture({.access = {.keys = {"first", "second"}, .origins = {}, .hosts = {}}, .models = {}});
   Client client(fixture.server->port());
   EXPECT_EQ(client.ask("GET", "/health").status, 200);
   EXPECT_EQ(client.ask("GET", "/v1/models").status, 401);
@@ -192,7 +192,7 @@ TEST(Api, AnswersPagesThatMayAsk) {
   Fixture closed;
   const std::string origin = "Origin: https://example.org\r\n";
   EXPECT_EQ(Client(closed.server->port()).ask("GET", "/v1/models", {}, origin).status, 403);
-  Fixture open({.keys = {"k"}, .origins = {"https://example.org"}});
+  Fixture open({.access = {.keys = {"k"}, .origins = {"https://example.org"}, .hosts = {}}, .models = {}});
   Client client(open.server->port());
   const Response before = client.ask("OPTIONS", "/v1/chat/completions", {}, origin);
   EXPECT_EQ(before.status, 204);

@@ -48,7 +48,8 @@ class Client {
   }
   void request(const std::string& method, const std::string& path, const std::string& body = {},
                const std::string& headers = {}) {
-    send(method + " " + path + " HTTP/1.1\r\nHost: test\r\n" + headers +
+    send(method + " " + path + " HTTP/1.1\r\n" +
+         (headers.starts_with("Host: ") ? "" : "Host: localhost\r\n") + headers +
          (body.empty() && method == "GET" ? "" : "Content-Length: " + std::to_string(body.size()) + "\r\n") +
          "\r\n" + body);
   }

@@ -57,6 +57,15 @@ def check(model: str, url: str) -> None:
     assert known.token_logprobs[-1] > -3, known  # after one two three
     print("logprobs:", [(one.token, one.logprob) for one in likely.choices[0].logprobs.content], known.token_logprobs)
 
+    response = client.responses.create(model=model, input=messages, temperature=0, max_output_tokens=24)
+    assert response.output_text == text and response.usage.output_tokens == whole.usage.completion_tokens, response
+    with client.responses.stream(model=model, input="Count from one to five.", temperature=0, max_output_tokens=24) as stream:
+        kinds = [event.type for event in stream]
+        assert stream.get_final_response().output_text == text
+    counted = client.responses.input_tokens.count(model=model, input=messages)
+    assert counted.input_tokens == whole.usage.prompt_tokens
+    print("responses: the same;", sorted(set(kinds)))
+
     refusals = {
         openai.NotFoundError: dict(model="other", messages=messages),
         openai.BadRequestError: dict(model=model, messages=[{"role": "user", "content": "word " * 2000}]),

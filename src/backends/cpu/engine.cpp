@@ -157,7 +157,9 @@ class CpuEngine final : public engine::Engine {
             s.block_bytes,
             s.bytes_read,
             s.bits,
-            s.problems};
+            s.problems,
+            account_.least(),
+            account_.gave_way()};
   }
 
  private:
