@@ -3,13 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cmath>
-#include <map>
 #include <set>
 #include <vector>
 
 #include "base/error.hpp"
+#include "grammar/schema_keywords.hpp"
 #include "grammar/schema_values.hpp"
 
 namespace cairn::grammar {
@@ -20,29 +18,6 @@ using Json = nlohmann::ordered_json;
 constexpr int kDeepest = 64;             // nested objects and arrays of a schema
 constexpr size_t kMostSchemas = 4096;    // in all
 constexpr int64_t kMostRepeated = 4096;  // minLength and its like: what is compiled grows with them
-
-// They say nothing of a value. `id` is draft 4's; `discriminator` and `nullable` are OpenAPI's: the one
-// repeats what the cases say, without the other an answer is one that both readings allow.
-const std::set<std::string> kAnnotations = {
-    "title",   "default",  "description", "examples", "example", "deprecated",  "readOnly",      "writeOnly",
-    "$schema", "$comment", "$id",         "id",       "$defs",   "definitions", "discriminator", "nullable"};
-
-const std::map<std::string, std::set<std::string>> kOfType = {
-    {"string", {"minLength", "maxLength", "pattern", "format"}},
-    {"number", {"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"}},
-    {"array", {"items", "prefixItems", "minItems", "maxItems"}},
-    {"object",
-     {"properties", "required", "additionalProperties", "patternProperties", "propertyNames", "minProperties",
-      "maxProperties"}},
-    {"boolean", {}},
-    {"null", {}}};
-
-const std::set<std::string> kFormats = {"date",     "time", "date-time", "duration", "email",
-                                        "hostname", "ipv4", "ipv6",      "uuid",     "uri"};
-
-std::string family(const std::string& type) {
-  return type == "integer" ? "number" : type;
-}
 
 class Checker {
  public:
@@ -60,14 +35,6 @@ class Checker {
   }
 
  private:
-  [[noreturn]] static void refuse(const std::string& at, const std::string& why) {
-    fail(ErrorCode::invalid_argument, "the schema, at {}: {}", at.empty() ? "its root" : at, why);
-  }
-  [[noreturn]] static void cannot(const std::string& at, const std::string& keyword,
-                                  std::string_view beside) {
-    refuse(at, fmt::format("'{}'{} cannot be enforced", keyword, beside));
-  }
-
   // References are followed once each: the name under $defs that stands for one.
   std::string name_of(const std::string& pointer) {
     return fmt::format("r{}", std::find(pending_.begin(), pending_.end(), pointer) - pending_.begin());
@@ -98,33 +65,8 @@ class Checker {
     return {{"$ref", "#/$defs/" + name_of(pointer)}};
   }
 
-  // keyword: one that decides alone; what else stands there besides annotations is not looked at by xgrammar.
-  static void alone(const Json& schema, const std::string& keyword, const std::string& at,
-                    const std::set<std::string>& but = {}) {
-    for (const auto& [key, value] : schema.items()) {
-      if (key != keyword && !is_annotation(key) && !but.contains(key))
-        cannot(at, key, fmt::format(" beside '{}'", keyword));
-    }
-  }
-
-  static bool is_annotation(const std::string& key) {
-    return kAnnotations.contains(key) || key.starts_with("x-");
-  }
-
-  static std::vector<std::string> types_of(const Json& schema, const std::string& at) {
-    std::vector<std::string> types;
-    const Json& given = schema["type"];
-    for (const Json& type : given.is_array() ? given : Json::array({given})) {
-      if (!type.is_string() || !kOfType.contains(family(type.get<std::string>())))
-        refuse(at, fmt::format("there is no type {}", printed(type)));
-      types.push_back(type.get<std::string>());
-    }
-    if (types.empty()) refuse(at, "'type' is empty");
-    return types;
-  }
-
   Json check_values(const Json& schema, const std::string& keyword, const std::string& at) {
-    alone(schema, keyword, at, {"type"});
+    stands_alone(schema, keyword, at, {"type"});
     Json values = keyword == "const" ? Json::array({schema["const"]}) : schema["enum"];
     if (!values.is_array()) refuse(at, "'enum' is no array");
     if (schema.contains("type")) {
@@ -141,7 +83,7 @@ class Checker {
   }
 
   Json check_cases(const Json& schema, const std::string& keyword, const std::string& at, int depth) {
-    alone(schema, keyword, at);
+    stands_alone(schema, keyword, at);
     const Json& cases = schema[keyword];
     if (!cases.is_array() || cases.empty()) refuse(at, fmt::format("'{}' is no array of schemas", keyword));
     if (keyword == "allOf") {
@@ -155,7 +97,7 @@ class Checker {
       // Whether cases exclude each other is seen in them alone, not through a reference.
       std::string inlined;
       if (keyword == "oneOf" && one->is_object() && one->contains("$ref")) {
-        alone(*one, "$ref", place);
+        stands_alone(*one, "$ref", place);
         inlined = pointer_of((*one)["$ref"], place);
         if (inlined_.insert(inlined).second) {
           one = &target_of(inlined, inlined);
@@ -177,7 +119,7 @@ class Checker {
     if (schema.contains("type")) {
       types = types_of(schema, at);
     } else {
-      for (const auto& [type, keywords] : kOfType) {
+      for (const auto& [type, keywords] : keywords_of_types()) {
         if (std::any_of(keywords.begin(), keywords.end(),
                         [&](const auto& key) { return schema.contains(key); }))
           types.push_back(type);
@@ -189,10 +131,10 @@ class Checker {
     if (types.size() > 1) out["type"] = types;
     for (const auto& [key, value] : schema.items()) {
       if (key == "type" || is_annotation(key)) continue;
-      const auto owner = std::find_if(kOfType.begin(), kOfType.end(), [&keyword = key](const auto& type) {
-        return type.second.contains(keyword);
-      });
-      if (owner == kOfType.end()) {
+      const auto owner =
+          std::find_if(keywords_of_types().begin(), keywords_of_types().end(),
+                       [&keyword = key](const auto& type) { return type.second.contains(keyword); });
+      if (owner == keywords_of_types().end()) {
         if (value == false && key == "uniqueItems") continue;
         cannot(at, key, "");
       }
@@ -232,7 +174,7 @@ class Checker {
       }
     }
     if (out.contains("pattern") && out.contains("format")) cannot(at, "format", " beside 'pattern'");
-    if (out.contains("format") && !kFormats.contains(out["format"].get<std::string>()))
+    if (out.contains("format") && !is_format(out["format"].get<std::string>()))
       refuse(at, fmt::format("the format {} cannot be enforced", printed(out["format"])));
   }
 
@@ -301,7 +243,7 @@ class Checker {
     if (schema.is_boolean()) return schema;
     if (!schema.is_object()) refuse(at, "an object was expected");
     if (schema.contains("$ref")) {
-      alone(schema, "$ref", at);
+      stands_alone(schema, "$ref", at);
       return check_reference(schema, at);
     }
     for (const char* keyword : {"const", "enum"}) {

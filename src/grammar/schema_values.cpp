@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-std::set<std::string> types_of(const Json& schema) {
+std::set<std::string> families_of(const Json& schema) {
   std::set<std::string> types;
   const Json type = schema.value("type", Json::array());
   for (const Json& one : type.is_array() ? type : Json::array({type}))
@@ -44,14 +44,14 @@ bool exclude(const Json& a, const Json& b) {
   if (!a.is_object() || !b.is_object()) return false;
   if (a.contains("enum") && b.contains("enum")) return !share_value(a["enum"], b["enum"]);
   if (b.contains("enum")) return exclude(b, a);
-  const std::set<std::string> types = types_of(b);
+  const std::set<std::string> types = families_of(b);
   if (types.empty()) return false;
   if (a.contains("enum")) {
     return std::none_of(a["enum"].begin(), a["enum"].end(), [&](const Json& value) {
       return std::any_of(types.begin(), types.end(), [&](const auto& type) { return has_type(value, type); });
     });
   }
-  const std::set<std::string> others = types_of(a);
+  const std::set<std::string> others = families_of(a);
   if (others.empty()) return false;
   std::vector<std::string> both;
   std::set_intersection(types.begin(), types.end(), others.begin(), others.end(), std::back_inserter(both));

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "text/json_scan.hpp"
+#include "text/scan.hpp"
 
 namespace cairn::text {
 namespace {
@@ -11,27 +11,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Kind = CallPiece::Kind;
 
-constexpr std::string_view kBlanks = " \t\r\n";
 constexpr size_t kLongestName = 128;
 constexpr size_t kNone = std::string_view::npos;
 
-std::string_view trimmed_front(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(kBlanks), text.size()));
-  return text;
-}
-std::string_view trimmed_back(std::string_view text) {
-  return text.substr(0, text.find_last_not_of(kBlanks) + 1);
-}
 std::string_view trimmed(std::string_view text) {
   return trimmed_back(trimmed_front(text));
-}
-
-// The length of the longest end of `text` that begins `mark`.
-size_t begun_at_end(std::string_view text, std::string_view mark) {
-  if (mark.empty()) return 0;
-  size_t length = std::min(mark.size() - 1, text.size());
-  while (!text.ends_with(mark.substr(0, length))) --length;
-  return length;
 }
 
 // `text`, which may still grow, begins with the mark, does not, or may yet.
@@ -53,7 +37,7 @@ CallParser::CallParser(const ToolFormat& format, const std::vector<Tool>& tools)
     : format_(format),
       tools_(tools),
       mark_(trimmed(format.beginning())),
-      next_mark_(trimmed(format.array ? format.open : format.call_open)) {}
+      next_mark_(format.array || trimmed(format.call_open).empty() ? mark_ : trimmed(format.call_open)) {}
 
 void CallParser::emit(Kind kind, std::string_view text) {
   if (kind != Kind::call && text.empty()) return;
@@ -81,8 +65,7 @@ std::vector<CallPiece> CallParser::finish() {
 
 CallParser::Step CallParser::text_step() {
   const std::string_view pending = pending_;
-  if (mark_.empty()) {  // calls have no mark of their own: an answer is one from its first character, or is
-                        // text
+  if (mark_.empty()) {  // then an answer is a call from its first character on, or is none
     const std::string_view first = trimmed_front(pending);
     if (first.empty() && !begun_) return Step::wait;
     if (!begun_ && first.front() == (format_.array ? '[' : '{')) {

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "base/error.hpp"
-#include "text/json_scan.hpp"
+#include "text/scan.hpp"
 
 namespace cairn::text {
 namespace {
