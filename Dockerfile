@@ -8,10 +8,10 @@ RUN bash -c 'source tools/packages.sh && install_missing "${build_packages[@]}" 
  && cd build/release && cpack -G DEB
 
 FROM debian:12-slim
-COPY --from=build /cairn/build/release/cairn_*.deb /tmp/
+COPY --from=build /cairn/build/release/cairn*_*.deb /tmp/
 # pip fetches the models that can be had by name.
-RUN apt-get update && apt-get install -y --no-install-recommends /tmp/cairn_*.deb python3-pip ca-certificates \
- && rm -rf /tmp/cairn_*.deb /var/lib/apt/lists/*
+RUN apt-get update && apt-get install -y --no-install-recommends /tmp/cairn*_*.deb python3-pip ca-certificates \
+ && rm -rf /tmp/cairn*_*.deb /var/lib/apt/lists/*
 ENV CAIRN_MODELS=/models
 VOLUME /models
 ENTRYPOINT ["cairn"]

@@ -23,7 +23,7 @@ const endings = { length: "cut off: the most tokens, or the context's end, is re
 function element(message, index, actions) {
   const answer = message.role === "assistant";
   const body = make("div", { className: "text" });
-  const thoughts = make("details", { hidden: true }, make("summary", {}, "Thoughts"), make("div", { className: "text" }));
+  const thoughts = make("details", { hidden: true }, make("summary", {}, "Thoughts"), make("div"));
   const note = make("p", { className: "note" });
   const tools = make("div", { className: "tools" });
   const button = (label, action) => make("button", { type: "button", className: "quiet", onclick: action }, label);

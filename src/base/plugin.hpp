@@ -18,16 +18,41 @@ struct PluginHead {
   uint32_t build;
 };
 
-// libcairn_video.so's `cairn_video`.
+// A video as libcairn_video.so restores it, frame by frame (video/restored_reader.hpp, video/reader.hpp).
+struct VideoShape {
+  uint32_t width, height, small_width, small_height;
+  uint32_t bits;
+  int32_t chroma;    // video::Chroma
+  int32_t restored;  // 1: by networks
+  uint64_t frames;   // 0: the file does not say
+  double seconds_per_tick, frame_rate;
+  int32_t matrix, primaries, transfer, range;
+};
+
+struct VideoPicture {
+  uint32_t planes;             // 0: there is none left
+  const uint16_t* samples[3];  // [height][width] each, until the next call
+  uint32_t width[3], height[3];
+  int64_t pts, duration;
+};
+
+// libcairn_video.so's `cairn_video`. Functions return 0, an ErrorCode's number, or kOther; `message` is then
+// the one line to tell. Nothing is thrown.
 struct VideoPlugin {
   static constexpr const char* kLibrary = "libcairn_video.so";
   static constexpr const char* kName = "cairn_video";
   static constexpr int kOther = -2;  // a failure that is no cairn::Error
 
   PluginHead head;
-  // argv: as main()'s, which has found it right. Returns 0, an ErrorCode's number, or kOther; `message` is
-  // then the one line to tell. Nothing is thrown.
+  // argv: as main()'s, which has found it right.
   int (*run)(int argc, const char* const* argv, char* message, size_t size);
+  // Upright frames of a video for who calls next(); *reader is for close(). threads: 0: as many as usable
+  // processors. keep_going: as video::ReaderOptions has it.
+  int (*open)(const char* path, uint32_t threads, int32_t keep_going, void** reader, VideoShape* shape,
+              char* message, size_t size);
+  int (*next)(void* reader, VideoPicture* picture, char* message, size_t size);
+  int (*rewind)(void* reader, char* message, size_t size);
+  void (*close)(void* reader);
 };
 
 // libcairn_torch.so's `cairn_torch`.
@@ -65,8 +90,9 @@ struct GrammarPlugin {
   int (*can_end)(const void* matcher);
 };
 
-// A part of cairn that is a shared library of its own: from CAIRN_LIB (a folder), the program's folder, or
-// lib/cairn beside that folder. Empty when it is in none of them.
+// A part of cairn that is a shared library of its own: from CAIRN_LIB (a folder), the folder of what this
+// code is in (the program, or libcairn.so), cairn/ in that or beside it, or lib/cairn beside it. Empty when
+// it is in none of them.
 std::string find_own_library(const std::string& name);
 
 // What such a library exports by that name; it stays open unless it is refused. Errors: not_found (the

@@ -17,6 +17,9 @@ namespace cairn::engine {
 
 enum class Precision : uint8_t { standard, f32 };  // standard: int8 activations; f32: all products in float
 enum class KvType : uint8_t { f16, i8, q4 };       // docs/engine.md
+// Where the file's weights are read from: its pages in the system's cache (mapped), or memory of our own on
+// huge pages, which decode reads faster (copied). Automatic copies what fits well (docs/memory.md).
+enum class Weights : uint8_t { automatic, mapped, copied };
 
 // Sees the inputs of a layer's linear products: rows [tokens][width] of `slot`, for calibration.
 using InputObserver =
@@ -31,6 +34,7 @@ struct Options {
   // read before it and how; several times slower (docs/engine.md).
   bool repeatable = false;
   KvType kv = KvType::f16;  // f16 means f32 with Precision::f32
+  Weights weights = Weights::automatic;
   // Most bytes of resident memory that this process shall have (Engine::set_memory); 0: nothing is asked for.
   uint64_t memory = 0;
   bool memory_auto = false;  // as much as the system has to spare, all the time
@@ -90,6 +94,9 @@ struct Slice {
   // More than 0: those of the vocabulary's first so many tokens are enough; what becomes of the others is
   // left open. For drafts, which the head costs much beside all else.
   uint32_t enough = 0;
+  // If there, [tokens][embedding]: what the head multiplies for each token, the hidden state behind the
+  // output norm.
+  float* hidden = nullptr;
 };
 
 using Cancelled = std::function<bool()>;
@@ -110,7 +117,8 @@ class Engine {
   // tokens alone, and on how they were cut into long slices (docs/engine.md); not on the other slices nor on
   // the number of threads. cancelled: asked between a long slice's steps on the caller's thread; true ends
   // the step with Error cancelled. Errors: invalid_argument (beyond the context, a token outside the
-  // vocabulary, a sequence twice or of another engine), as reserve(). After an error, and what `cancelled`
+  // vocabulary, a sequence twice or of another engine), unsupported (hidden states of an accelerator), as
+  // reserve(). After an error, and what `cancelled`
   // throws, every sequence is as long as it was.
   virtual void step(std::span<const Slice> slices, const Cancelled& cancelled = {}) = 0;
   void step(const Slice& slice, const Cancelled& cancelled = {}) { step({&slice, 1}, cancelled); }

@@ -158,7 +158,7 @@ void Scheduler::begin(Job& job) {
   const std::span<const Token> prompt = job.request.prompt;
   job.since_begun.restart();
   job.logits.resize(engine_->model().parameters.vocabulary);
-  const bool anew = static_cast<bool>(job.request.options.prompt_logprobs);
+  const bool anew = job.request.options.reads_anew();
   if (!anew) job.sequence = kept_.find(prompt, engine_->chunk());
   if (!job.sequence) job.sequence = engine_->make_sequence();
   if (options_.files && !anew) {
@@ -190,7 +190,7 @@ void Scheduler::end(Job& job, FinishReason reason) {
   if (job.sequence) {
     if (job.right < job.sequence->length()) job.sequence->truncate(job.right);  // guesses
     const auto read = std::span<const Token>(job.history).first(job.sequence->length());
-    kept_.keep(read, std::move(job.sequence));
+    if (!job.request.options.prompt_states) kept_.keep(read, std::move(job.sequence));
   }
   job.promise.set_value(std::move(result));
   settle(job);
@@ -206,7 +206,7 @@ void Scheduler::settle(Job& job) {
   job.ended = true;
   job.sequence.reset();
   job.guesses.draft_text() = {};
-  job.logits = {};
+  job.logits = job.states = {};
   const auto at =
       std::find_if(running_.begin(), running_.end(), [&](const auto& one) { return one.get() == &job; });
   const std::shared_ptr<Job> held = at != running_.end() ? *at : nullptr;

@@ -43,6 +43,7 @@ struct Scheduler::Job {
   Guesses guesses;
   std::vector<Token> coming;     // of its next step, where it decodes: the last token, and guesses
   std::vector<float> logits;     // [vocabulary], of the last position; of all that are coming
+  std::vector<float> states;     // of the piece of the prompt that is read, where they are asked for
   uint64_t served = 0;           // the last turn that read a piece of the prompt
   std::exception_ptr no_room{};  // why it waits for pages; null: it does not
   Stopwatch since_taken, since_begun, since_first;

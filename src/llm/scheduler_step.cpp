@@ -132,12 +132,16 @@ engine::Slice Scheduler::slice(const Part& part) {
   }
   const uint32_t done = job.sequence->length();
   const auto tokens = std::span<const Token>(job.history).subspan(done, part.tokens);
-  if (job.request.options.prompt_logprobs) {
-    job.logits.resize(part.tokens * engine_->model().parameters.vocabulary);
-    return {job.sequence.get(), tokens, engine::Logits::all, job.logits.data()};
-  }
-  const bool last = done + part.tokens >= job.prompt() && job.request.options.max_tokens > 0;
-  return {job.sequence.get(), tokens, last ? engine::Logits::last : engine::Logits::none, job.logits.data()};
+  const GenerateOptions& options = job.request.options;
+  const graph::HyperParameters& model = engine_->model().parameters;
+  if (options.prompt_states) job.states.resize(part.tokens * size_t{model.embedding});
+  if (options.prompt_logprobs) job.logits.resize(part.tokens * size_t{model.vocabulary});
+  const bool last = done + part.tokens >= job.prompt() && options.max_tokens > 0;
+  const auto wanted = options.prompt_logprobs ? engine::Logits::all
+                      : last                  ? engine::Logits::last
+                                              : engine::Logits::none;
+  return {job.sequence.get(), tokens, wanted,
+          job.logits.data(),  0,      options.prompt_states ? job.states.data() : nullptr};
 }
 
 void Scheduler::step(const std::vector<Part>& parts) {
@@ -202,6 +206,7 @@ void Scheduler::advance(const Part& part) {
     piece_read(job, part.tokens);
     if (options.progress) options.progress(job.sequence->length(), job.prompt());
     const size_t vocabulary = engine_->model().parameters.vocabulary;
+    if (options.prompt_states) options.prompt_states(job.sequence->length() - part.tokens, job.states);
     if (options.prompt_logprobs) {
       tell_prompt_logprobs(options, job.request.prompt, job.sequence->length() - part.tokens, part.tokens,
                            job.logits, vocabulary, sampled_);
@@ -217,6 +222,7 @@ void Scheduler::advance(const Part& part) {
 // What others may begin with is kept as soon as it is there.
 void Scheduler::piece_read(Job& job, uint32_t tokens) {
   const uint32_t length = job.sequence->length(), first = (length - tokens) / kBlock, end = length / kBlock;
+  if (job.request.options.prompt_states) return;
   if (options_.files && end > first) {
     const auto read = std::span<const Token>(job.history).first(size_t{end} * kBlock);
     unsaved_.push_back({{read.begin(), read.end()}, job.sequence->fork(), first});

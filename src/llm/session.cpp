@@ -68,10 +68,11 @@ void Session::forget(size_t length) {
   cached_.resize(sequence_->truncate(static_cast<uint32_t>(length)));
 }
 
-void Session::read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled) {
+void Session::read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled,
+                   float* states) {
   const size_t rows = wanted == engine::Logits::all ? tokens.size() : 1;
   logits_.resize(std::max(logits_.size(), rows * vocabulary_));
-  engine_->step({sequence_.get(), tokens, wanted, logits_.data()}, cancelled);
+  engine_->step({sequence_.get(), tokens, wanted, logits_.data(), 0, states}, cancelled);
   cached_.insert(cached_.end(), tokens.begin(), tokens.end());
 }
 
@@ -127,26 +128,29 @@ bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& opti
       std::min(cached_.size(), prompt.size() - 1);  // the last token's logits are needed
   const auto [differs, unused] =
       std::mismatch(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(comparable), cached_.begin());
-  forget(options.prompt_logprobs ? 0 : static_cast<size_t>(differs - prompt.begin()));
-  if (files_ && !options.prompt_logprobs) load_prefix(prompt);
+  forget(options.reads_anew() ? 0 : static_cast<size_t>(differs - prompt.begin()));
+  if (files_ && !options.reads_anew()) load_prefix(prompt);
   const size_t shared = cached_.size();
   statistics.prompt_tokens = static_cast<uint32_t>(prompt.size());
   statistics.cached_tokens = static_cast<uint32_t>(shared);
+  std::vector<float> states;
   for (size_t done = shared; done < prompt.size();) {
     if (options.cancelled && options.cancelled()) return false;
     const auto total = static_cast<uint32_t>(prompt.size());
     const uint32_t most = options.prompt_logprobs ? kBlock : engine_->chunk();
     const uint32_t size = next_piece(static_cast<uint32_t>(done), total, engine_->chunk(), most);
+    if (options.prompt_states) states.resize(size * size_t{engine_->model().parameters.embedding});
     try {
       const bool last = done + size == prompt.size();
       const auto rest = last ? engine::Logits::last : engine::Logits::none;
       read(prompt.subspan(done, size), options.prompt_logprobs ? engine::Logits::all : rest,
-           options.cancelled);
+           options.cancelled, states.empty() ? nullptr : states.data());
     } catch (const Error& error) {
       if (error.code() != ErrorCode::cancelled) throw;
       return false;
     }
     done += size;
+    if (options.prompt_states) options.prompt_states(done - size, states);
     if (options.prompt_logprobs) {
       tell_prompt_logprobs(options, prompt, done - size, size, logits_, vocabulary_, sampled_);
       std::copy_n(logits_.begin() + static_cast<ptrdiff_t>((size - 1) * vocabulary_), vocabulary_,

@@ -55,6 +55,12 @@ struct GenerateOptions {
   // with the logprobs, as `logprobs` has them, of the prompt's tokens from `first` on that are known by then.
   // The first token has none. A scheduler that lacks pages may begin anew.
   std::function<void(size_t first, std::span<const TokenLogprobs>)> prompt_logprobs;
+  // If set, the prompt is read from its beginning, and after each piece this is called with the hidden states
+  // (engine::Slice::hidden) of the prompt's tokens from `first` on: [tokens][embedding]. A scheduler that
+  // lacks pages may begin anew, and keeps nothing of such a prompt for others.
+  std::function<void(size_t first, std::span<const float> states)> prompt_states;
+
+  bool reads_anew() const { return prompt_logprobs || prompt_states; }
   Speculation speculation = Speculation::none;
   // Asked before every chunk of the prefill and every token, and by the engine between a chunk's layers,
   // always on the thread of the call; true stops.
@@ -117,7 +123,8 @@ class Session {
 
  private:
   bool prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics);
-  void read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled);
+  void read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled,
+            float* states = nullptr);
   void read_guessed(std::vector<Token>& tokens);
   std::span<float> logits(size_t row, size_t behind);
   void forget(size_t length);

@@ -59,8 +59,7 @@ TEST(Access, KnowsThisMachinesNamesAndNoOthers) {
                                  "cairn.localhost", "models.example.org", "Models.Example.org:443"})
     EXPECT_EQ(fixture.ask("GET", "/v1/models", "Host: " + host + "\r\n").status, 200) << host;
   // A page of evil.example whose name leads to 127.0.0.1 now.
-  for (const std::string host :
-       {"evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example"}) {
+  for (const std::string host : {"evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example"}) {
     const Response refused = fixture.ask("GET", "/v1/models", "Host: " + host + "\r\n");
     EXPECT_EQ(refused.status, 403) << host;
     EXPECT_THAT(refused.body, HasSubstr("--allow-host"));

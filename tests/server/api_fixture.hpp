@@ -71,11 +71,11 @@ struct Fixture {
       : engine(given ? std::move(given) : std::make_shared<Engine>()) {
     ModelSource source;
     source.name = "tiny";
-    source.load = [this, scheduler, chat_template = std::move(chat_template)] {
+    source.load = [this, scheduler, chat_template] {
       auto model = std::make_shared<ServedModel>();
+      auto tokenizer = std::make_shared<llm::fake::Tokenizer>();
       model->name = "tiny";
       model->engine = engine;
-      auto tokenizer = std::make_shared<llm::fake::Tokenizer>();
       model->tokenizer = tokenizer;
       model->chat_template = [chat_template] { return std::make_shared<text::ChatTemplate>(chat_template); };
       model->defaults.sampler.temperature = 0;

@@ -163,7 +163,7 @@ TEST(Messages, FindTheirPrefixWhateverIsBilled) {
 }
 
 TEST(Messages, TakeAKeyAsAnthropicsClientSendsIt) {
-  Fixture fixture({.keys = {"k"}, .origins = {}});
+  Fixture fixture({.access = {.keys = {"k"}, .origins = {}, .hosts = {}}, .models = {}});
   Client client(fixture.server->port());
   const std::string body = messages().dump();
   const Response without = client.ask("POST", "/v1/messages", body);

@@ -38,6 +38,15 @@ class Reading {
   const gguf::File& file_;
 };
 
+// Whether the weights shall be copied. Small files gain nothing, and a large copy would leave too little to
+// others; who limits the memory does not want it twice. A stack's are in memory of our own anyway.
+bool worth_copying(const gguf::File& file, const engine::Options& options) {
+  constexpr uint64_t kLeast = uint64_t{16} << 20;
+  if (options.weights != engine::Weights::automatic) return options.weights == engine::Weights::copied;
+  return file.file_bytes() >= kLeast && options.memory == 0 && !options.memory_auto &&
+         !stack::is_stack(file) && file.file_bytes() <= MemoryPressure().read().available / 2;
+}
+
 engine::Options in_rows(engine::Options options) {
   if (options.repeatable) options.chunk = std::min<uint32_t>(options.chunk, RowExecutor::kMostRows);
   return options;
@@ -69,6 +78,7 @@ class CpuEngine final : public engine::Engine {
         rows_(machine_),
         chunk_(machine_, options_.chunk) {
     if (set_) account_.join(set_);
+    if (worth_copying(file_, options)) file_.own(*pool_);
   }
   ~CpuEngine() override {
     if (set_) account_.leave(*set_);
@@ -228,7 +238,7 @@ class CpuEngine final : public engine::Engine {
     const Reading reading(file_);
     const resident::Pass pass(set_.get());
     if (bits > 0) set_->set_draft(bits);
-    const size_t vocabulary = model_.parameters.vocabulary;
+    const size_t vocabulary = model_.parameters.vocabulary, width = model_.parameters.embedding;
     std::vector<Row> rows;
     for (const Slice& slice : slices) {
       if (!is_short(slice)) continue;
@@ -239,7 +249,8 @@ class CpuEngine final : public engine::Engine {
                      : slice.wanted == Logits::last && last ? slice.logits
                                                             : nullptr;
         rows.push_back({&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i], out,
-                        slice.enough == 0 ? SIZE_MAX : slice.enough});
+                        slice.enough == 0 ? SIZE_MAX : slice.enough,
+                        slice.hidden == nullptr ? nullptr : slice.hidden + i * width});
       }
     }
     for (size_t at = 0; at < rows.size(); at += RowExecutor::kMostRows) {
@@ -255,12 +266,12 @@ class CpuEngine final : public engine::Engine {
   void run_long(const Slice& slice) {
     PagedSequence& sequence = sequences_.own(*slice.sequence);
     chunk_.run(sequence, slice.tokens, sequence.length());
-    if (slice.wanted == Logits::all) {
-      chunk_.run_head(slice.tokens.size(), slice.logits);
-    } else if (slice.wanted == Logits::last) {
+    if (slice.wanted == Logits::last) {
       chunk_.hand_over(slice.tokens.size() - 1, rows_);
       rows_.run_head(slice.logits);
     }
+    float* const all = slice.wanted == Logits::all ? slice.logits : nullptr;
+    if (all != nullptr || slice.hidden != nullptr) chunk_.run_head(slice.tokens.size(), all, slice.hidden);
   }
 
   gguf::File file_;  // shares the mapping

@@ -8,7 +8,11 @@ extern "C" {
 extern const cairn::VideoPlugin cairn_video;
 const cairn::VideoPlugin cairn_video = {
     {sizeof(cairn::VideoPlugin) + FAKE_SIZE, cairn::kPluginBuild + FAKE_BUILD},
-    [](int, const char* const*, char*, size_t) { return 0; }};
+    [](int, const char* const*, char*, size_t) { return 0; },
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr};
 
 extern const cairn::TorchPlugin cairn_torch;
 const cairn::TorchPlugin cairn_torch = {
