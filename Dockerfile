@@ -2,7 +2,8 @@
 FROM debian:12-slim AS build
 WORKDIR /cairn
 COPY . .
-RUN bash -c 'source tools/packages.sh && install_missing "${build_packages[@]}" "${video_packages[@]}" dpkg-dev file' \
+RUN bash -c 'source tools/packages.sh && source tools/grammar.sh \
+      && install_missing "${build_packages[@]}" "${video_packages[@]}" dpkg-dev file && fetch_grammar' \
  && cmake --preset release -DCAIRN_TESTS=OFF \
  && cmake --build --preset release \
  && cd build/release && cpack -G DEB

@@ -1,17 +1,23 @@
 # `cmake --install build/release --prefix ~/.local` puts there, by components: `program` (with man pages, completions and
 # docs/), `library` (libcairn.so), `development` (headers, CMake's and pkg-config's files), and what the two open at run
-# time, found from their own place: `video`, `torch`. `cpack` in the build folder makes a .deb of each.
+# time, found from their own place: `video`, `torch`, `grammar`. `cpack` in the build folder makes a .deb of each.
 include(GNUInstallDirs)
 set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME program)
 install(TARGETS cairn RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 set(CAIRN_COMPONENTS program library development)
-foreach(part video=cairn_video_commands torch=cairn_torch)
+foreach(part video=cairn_video_commands torch=cairn_torch grammar=cairn_grammar_library)
   string(REGEX MATCH "^(.*)=(.*)$" part ${part})
   if(TARGET ${CMAKE_MATCH_2})
     install(TARGETS ${CMAKE_MATCH_2} LIBRARY DESTINATION lib/cairn COMPONENT ${CMAKE_MATCH_1})
     list(APPEND CAIRN_COMPONENTS ${CMAKE_MATCH_1})
   endif()
 endforeach()
+
+if(TARGET cairn_grammar_library)
+  install(FILES ${CAIRN_XGRAMMAR_FOUND}/LICENSE ${CAIRN_XGRAMMAR_FOUND}/NOTICE
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/cairn-grammar COMPONENT grammar)
+  set(CAIRN_RECOMMENDED "cairn-grammar, ")
+endif()
 
 install(TARGETS cairn_shared EXPORT cairnTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
   COMPONENT library NAMELINK_COMPONENT development)
@@ -64,7 +70,7 @@ set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION utils)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
 set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME cairn)
-set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS "cairn-video, python3-pip, ca-certificates")
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS "${CAIRN_RECOMMENDED}cairn-video, python3-pip, ca-certificates")
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libcairn${PROJECT_VERSION_MAJOR})
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
 set(CPACK_DEBIAN_LIBRARY_PACKAGE_RECOMMENDS "cairn-video (= ${PROJECT_VERSION})")
@@ -78,6 +84,8 @@ set(CPACK_DEBIAN_LIBRARY_DESCRIPTION "cairn as a library, with its C interface")
 set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION "what programs that use libcairn are built with: headers in C and C++")
 set(CPACK_DEBIAN_VIDEO_DESCRIPTION "the part of cairn and of libcairn that encodes and restores video")
 set(CPACK_DEBIAN_TORCH_DESCRIPTION "the part of cairn that tunes stacks by libtorch")
+set(CPACK_DEBIAN_GRAMMAR_DESCRIPTION "the part of cairn that holds answers to schemas and grammars, with xgrammar in it")
 set(CPACK_DEBIAN_VIDEO_PACKAGE_NAME cairn-video)
+set(CPACK_DEBIAN_GRAMMAR_PACKAGE_NAME cairn-grammar)
 set(CPACK_DEBIAN_TORCH_PACKAGE_NAME cairn-torch)
 include(CPack)

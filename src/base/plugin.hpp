@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace cairn {
 
@@ -64,6 +65,29 @@ struct TorchPlugin {
   // one line to tell in `message`, or, with an empty one, when the device is chosen by itself and there is no
   // GPU. Nothing is thrown.
   void* (*make_distiller)(const void* job, char* message, size_t size);
+};
+
+// libcairn_grammar.so's `cairn_grammar`: what tokens may come next. Whoever makes something frees it. All but
+// a matcher may be used by several threads at once. Nothing is thrown: what fails returns null or −1, with
+// the one line to tell in `message`.
+struct GrammarPlugin {
+  static constexpr const char* kLibrary = "libcairn_grammar.so";
+  static constexpr const char* kName = "cairn_grammar";
+
+  PluginHead head;
+  // pieces: [tokens] the bytes that each token writes; those that write nothing never come. ends: tokens that
+  // end an answer. Nothing of it need outlive the call.
+  void* (*make_compiler)(const std::string_view* pieces, size_t tokens, const int32_t* ends, size_t end_count,
+                         char* message, size_t size);
+  // kind: a grammar::Kind.
+  void* (*compile)(void* compiler, int kind, const char* text, size_t bytes, char* message, size_t size);
+  void* (*make_matcher)(void* grammar, char* message, size_t size);
+  void (*free)(void* any);
+  // As grammar::Matcher has them.
+  int (*allowed)(void* matcher, uint32_t* bits, size_t words, char* message, size_t size);
+  int (*accept)(void* matcher, int32_t token, char* message, size_t size);
+  int (*rollback)(void* matcher, size_t tokens, char* message, size_t size);
+  int (*can_end)(const void* matcher);
 };
 
 // A part of cairn that is a shared library of its own: from CAIRN_LIB (a folder), the folder of what this
