@@ -97,6 +97,18 @@ TEST_F(ModelsTest, TheLeastRecentlyUsedGoesFirst) {
   EXPECT_EQ(states(*models), (States{{"a", "loaded"}, {"b", "unloaded"}, {"c", "loaded"}}));
 }
 
+TEST_F(ModelsTest, OthersGoOnWhileOneIsLoaded) {
+  const auto models = make({"a", "b", "c"}, {.most = 2});
+  ask(*models, "a").get();  // b is the one that goes
+  slow = true;
+  auto other = ask(*models, "c");
+  ASSERT_TRUE(wait_for([&] { return states(*models)["c"] == "loading"; }));
+  EXPECT_EQ(ask(*models, "a").get()->name, "a");  // at once
+  EXPECT_EQ(other.wait_for(0ms), std::future_status::timeout);
+  slow = false;
+  EXPECT_EQ(other.get()->name, "c");
+}
+
 TEST_F(ModelsTest, IdleOnesAreUnloaded) {
   const auto models = make({"a", "b"}, {.idle = 30ms});
   const Models::Lease busy = ask(*models, "a").get();
