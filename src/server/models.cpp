@@ -103,7 +103,7 @@ void Models::use(const std::string& name, Use use) {
                                  [&](const Entry& one) { return one.source.name == name; });
     if (at == entries_.end()) fail(ErrorCode::not_found, "there is no model '{}' here", name);
     ++requests_;
-    if (at->model && !at->leaving) {
+    if (at->model && !at->leaving && !at->model->broken) {
       model = lease(*at);
     } else {
       size_t all = 0;
