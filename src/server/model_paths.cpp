@@ -52,7 +52,7 @@ void answer_tokenize(const Call& call) {
   const Fields fields(call.body);
   std::vector<llm::Token> tokens;
   if (fields.find("messages")) {
-    tokens = chat_prompt(read_conversation(call.body), model, "messages").tokens;
+    tokens = chat_prompt(call.body, model).tokens;
   } else {
     auto text = fields.text("prompt");         // vLLM's name
     if (!text) text = fields.text("content");  // llama.cpp's

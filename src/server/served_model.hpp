@@ -7,8 +7,10 @@
 #include <memory>
 #include <string>
 
+#include "grammar/compiler.hpp"
 #include "llm/scheduler.hpp"
 #include "text/chat_template.hpp"
+#include "text/tool_format.hpp"
 
 namespace cairn::server {
 
@@ -26,6 +28,9 @@ struct ServedModel {
   std::unique_ptr<llm::Scheduler> scheduler;
   // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
   mutable std::shared_ptr<const AnswerFormat> format;
+  mutable std::shared_ptr<grammar::Compiler> grammars;          // likewise (output_format.cpp)
+  mutable std::shared_ptr<const text::ToolFormat> tool_format;  // likewise (tools.cpp)
+  mutable bool looked_for_tools = false;
   // As long as what it returns lives, the model is not unloaded; set by Models.
   std::function<std::shared_ptr<void>()> hold;
   std::atomic<bool> broken{false};  // its file cannot be read any more: it is to be loaded anew
