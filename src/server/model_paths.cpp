@@ -100,15 +100,15 @@ void answer_tokenize(const Call& call) {
   const ServedModel& model = call.model();
   const Fields fields(call.body);
   std::vector<llm::Token> tokens;
+  const bool special = fields.flag("add_special"), specials = fields.flag("add_special_tokens");
   if (fields.find("messages")) {
     tokens = chat_prompt(read_conversation(call.body), model, "messages").tokens;
   } else {
     auto text = fields.text("prompt");         // vLLM's name
     if (!text) text = fields.text("content");  // llama.cpp's
     if (!text) fields.refuse("prompt", "it is missing: prompt, content or messages was expected");
-    const bool special =
-        fields.find("add_special_tokens") ? fields.flag("add_special_tokens") : fields.flag("add_special");
-    tokens = model.tokenizer->encode(*text, {.add_bos = special, .add_eos = special, .parse_special = true});
+    const bool added = fields.find("add_special_tokens") ? specials : special;
+    tokens = model.tokenizer->encode(*text, {.add_bos = added, .add_eos = added, .parse_special = true});
   }
   call.send({{"tokens", tokens}, {"count", tokens.size()}, {"max_model_len", model.engine->context()}});
 }

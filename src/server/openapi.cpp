@@ -7,7 +7,7 @@ namespace cairn::server {
 Json openapi(const std::vector<std::string>& models) {
   Json all = Json::object();
   for (const std::string_view part : openapi_parts()) all.update(Json::parse(part), true);
-  all["components"]["schemas"]["Model"]["enum"] = models;
+  all["components"]["schemas"]["ModelName"]["enum"] = models;
   return all;
 }
 

@@ -57,7 +57,7 @@ void check_references(const Json& all, const Json& node) {
 TEST(OpenApi, RefersToWhatIsThere) {
   const Json all = openapi({"tiny"});
   check_references(all, all);
-  EXPECT_EQ(all["components"]["schemas"]["Model"]["enum"], Json({"tiny"}));
+  EXPECT_EQ(all["components"]["schemas"]["ModelName"]["enum"], Json({"tiny"}));
 }
 
 TEST(OpenApi, IsServed) {
