@@ -76,10 +76,14 @@ def test_openais_client_reads_it(llm: Llama) -> None:
 
 
 def test_seeds_and_stops(llm: Llama) -> None:
-    first = _dict(llm("a stone", temperature=1.5, max_tokens=12))["choices"]
-    assert _dict(llm("a stone", temperature=1.5, max_tokens=12))["choices"] == first
-    assert _dict(llm("a stone", temperature=1.5, max_tokens=12, seed=7))["choices"] == first
-    assert _dict(llm("a stone", temperature=1.5, max_tokens=12, seed=8))["choices"] != first
+    def sampled(**options: Any) -> Any:
+        llm.reset()  # a prompt that is partly read already may be rounded otherwise
+        return _dict(llm("a stone", temperature=1.5, max_tokens=12, **options))["choices"]
+
+    first = sampled()
+    assert sampled() == first
+    assert sampled(seed=7) == first
+    assert sampled(seed=8) != first
     text = _dict(llm("a stone", temperature=0, max_tokens=24))["choices"][0]["text"]
     stop = next(text[i : i + 3] for i in range(3, len(text)) if "\ufffd" not in text[i : i + 3])
     cut = _dict(llm("a stone", temperature=0, max_tokens=24, stop=[stop]))["choices"][0]
