@@ -47,6 +47,8 @@ install(DIRECTORY ${CAIRN_WRITTEN}/man/ DESTINATION ${CMAKE_INSTALL_MANDIR}/man1
 install(FILES ${CAIRN_WRITTEN}/bash/cairn DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES ${CAIRN_WRITTEN}/zsh/_cairn DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
 install(FILES ${CAIRN_WRITTEN}/fish/cairn.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
+configure_file(systemd/cairn.service.in ${CAIRN_WRITTEN}.service @ONLY)
+install(FILES ${CAIRN_WRITTEN}.service DESTINATION lib/systemd/system RENAME cairn.service)
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR}/docs)
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 

@@ -1,16 +1,15 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <deque>
 #include <filesystem>
 #include <memory>
-#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "base/memory_pressure.hpp"
 #include "base/standard_streams.hpp"
 #include "cli/commands.hpp"
 #include "cli/parser/values.hpp"
@@ -20,6 +19,7 @@
 #include "llm/model.hpp"
 #include "server/api.hpp"
 #include "server/http_server.hpp"
+#include "server/service_manager.hpp"
 #include "store/model_store.hpp"
 
 namespace cairn::cli {
@@ -29,7 +29,8 @@ struct Flags {
   std::vector<std::string> models;
   std::string template_file, key_file;
   bool keep_prefix = false;
-  uint32_t drain = 30;
+  uint32_t drain = 30, idle = 0;
+  std::optional<server::Pooling> pooling;
   engine::Options engine;
   llm::GenerateOptions generate;
   SpeculateFlag speculate;
@@ -56,27 +57,45 @@ std::string served_name(const std::string& path) {
   return file.extension() == ".gguf" ? file.stem().string() : file.filename().string();
 }
 
-server::ServedModel load(const std::string& name, const Flags& flags) {
+std::shared_ptr<server::ServedModel> load(const server::ModelSource& source, const Flags& flags) {
   llm::ModelOptions options;
   if (!flags.template_file.empty()) options.chat_template = read_text(flags.template_file);
-  server::ServedModel served;
-  served.path = resolve_model(name);
-  served.name = served_name(served.path);
-  served.created =
-      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
-          .count();
-  const auto model = llm::Model::load(served.path, options);
-  served.engine = model->make_engine(flags.engine);
-  served.tokenizer = model->tokenizer();
-  warn_of(*served.tokenizer);
-  served.chat_template = [model] { return model->chat_template(); };
-  served.defaults = flags.generate;
-  served.defaults.speculation = flags.speculate.kind;
+  auto served = std::make_shared<server::ServedModel>();
+  served->path = source.path;
+  served->name = source.name;
+  served->created = source.created;
+  const auto model = llm::Model::load(served->path, options);
+  served->engine = model->make_engine(flags.engine);
+  served->tokenizer = model->tokenizer();
+  warn_of(*served->tokenizer);
+  served->chat_template = [model] { return model->chat_template(); };
+  served->pooling = flags.pooling ? flags.pooling : server::pooling_of(model->file());
+  served->defaults = flags.generate;
+  served->defaults.speculation = flags.speculate.kind;
   llm::SchedulerOptions scheduler = flags.scheduler;
   scheduler.draft = make_draft(flags.speculate, *model, flags.engine);
-  if (flags.keep_prefix) scheduler.files = prefix_files(*model, *served.engine);
-  served.scheduler = std::make_unique<llm::Scheduler>(served.engine, served.tokenizer, std::move(scheduler));
+  if (flags.keep_prefix) scheduler.files = prefix_files(*model, *served->engine);
+  // A stack's blocks are read at the first step; whoever asks first need not wait for that.
+  if (served->engine->elastic()) served->engine->reserve(*served->engine->make_sequence(), 1);
+  served->scheduler =
+      std::make_unique<llm::Scheduler>(served->engine, served->tokenizer, std::move(scheduler));
   return served;
+}
+
+std::vector<server::ModelSource> sources(const Flags& flags) {
+  const int64_t now =
+      std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
+          .count();
+  std::vector<server::ModelSource> all;
+  for (const std::string& name : flags.models) {
+    server::ModelSource source;
+    source.path = resolve_model(name);
+    source.name = served_name(source.path);
+    source.created = now;
+    source.load = [source, &flags] { return load(source, flags); };
+    all.push_back(std::move(source));
+  }
+  return all;
 }
 
 bool is_loopback(const std::string& address) {
@@ -85,20 +104,22 @@ bool is_loopback(const std::string& address) {
 
 void serve(Flags& flags) {
   if (!flags.key_file.empty()) {
-    for (std::string& key : read_keys(flags.key_file)) flags.api.keys.push_back(std::move(key));
+    for (std::string& key : read_keys(flags.key_file)) flags.api.access.keys.push_back(std::move(key));
   }
-  share_threads(flags.speculate, flags.engine);
+  share_threads(flags.speculate, flags.engine, flags.models.size() > 1);
   flags.http.drain = std::chrono::seconds(flags.drain);
+  flags.api.models.idle = std::chrono::seconds(flags.idle);
+  flags.api.models.available = [pressure = MemoryPressure()] { return pressure.read().available; };
+  flags.http.listening = [] { server::notify_service_manager("READY=1"); };
+  flags.http.stopping = [] { server::notify_service_manager("STOPPING=1"); };
   server::HttpServer http(flags.http);  // first: a port in use is told before a model is read
-  std::deque<server::ServedModel> models;
-  std::set<std::string> names;
-  for (const std::string& name : flags.models) {
-    models.push_back(load(name, flags));
-    if (!names.insert(models.back().name).second)
-      fail(ErrorCode::invalid_argument, "two models would be called '{}'", models.back().name);
-  }
-  if (flags.api.keys.empty() && !is_loopback(http.address()))
+  flags.api.access.local = is_loopback(http.address());
+  flags.api.access.hosts.push_back(flags.http.host);
+  if (flags.api.access.keys.empty() && !flags.api.access.local)
     warn("{} can be reached from elsewhere, and no --api-key is asked for", http.address());
+  std::vector<server::ModelSource> models = sources(flags);
+  std::vector<std::string> names;
+  for (const server::ModelSource& one : models) names.push_back(one.name);
   server::Api api(std::move(models), flags.api);
   tell("cairn: serving {} at http://{}/v1\n", fmt::join(names, ", "), http.address());
   http.run([&](auto request, auto reply) { api.handle(std::move(request), reply); }, true);
@@ -118,16 +139,35 @@ void add_serve(CLI::App& program) {
       ->capture_default_str()
       ->check(between(0, 65535));
   command
-      ->add_option("--api-key", flags->api.keys, "a key that requests must have; may be given more than once")
+      ->add_option("--api-key", flags->api.access.keys,
+                   "a key that requests must have; may be given more than once")
       ->allow_extra_args(false)
       ->type_name("KEY");
   command->add_option("--api-key-file", flags->key_file, "such keys, one a line")->type_name("FILE");
   command
       ->add_option(
-          "--cors", flags->api.origins,
+          "--cors", flags->api.access.origins,
           "web pages that may ask, such as https://example.org; * is all; may be given more than once")
       ->allow_extra_args(false)
       ->type_name("ORIGIN");
+  command
+      ->add_option(
+          "--allow-host", flags->api.access.hosts,
+          "a name by which this server is reached, where a proxy passes it on; * is any; may be given "
+          "more than once")
+      ->allow_extra_args(false)
+      ->type_name("NAME");
+  command
+      ->add_option(
+          "--models-max", flags->api.models.most,
+          "most models that are loaded at a time, each when it is asked for; all, and at once, if not "
+          "given")
+      ->check(between(1, 1024));
+  command
+      ->add_option("--idle-unload", flags->idle,
+                   "seconds without a request after which a model is unloaded, until it is asked for again")
+      ->check(between(1, 1 << 30))
+      ->type_name("SECONDS");
   command->add_option("--sequences", flags->scheduler.sequences, "most requests that are answered at a time")
       ->capture_default_str()
       ->check(between(1, 1024));
@@ -142,6 +182,12 @@ void add_serve(CLI::App& program) {
   command
       ->add_option("--chat-template", flags->template_file, "a Jinja file to use instead of the models' own")
       ->type_name("FILE");
+  command
+      ->add_option("--pooling", flags->pooling,
+                   "how a text's states become its embedding: their mean, or the last token's (what the "
+                   "model's file says, else mean)")
+      ->transform(
+          one_of<server::Pooling>({{"mean", server::Pooling::mean}, {"last", server::Pooling::last}}));
   command->add_flag("--keep-prefix", flags->keep_prefix,
                     "keep on disk what the model has read, for after a restart (docs/scheduler.md)");
   add_generate_flags(*command, flags->generate);

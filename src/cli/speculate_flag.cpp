@@ -40,8 +40,8 @@ void add_speculate_flag(CLI::App& command, SpeculateFlag& flag) {
       ->type_name("KIND");
 }
 
-void share_threads(const SpeculateFlag& flag, engine::Options& options) {
-  if (flag.draft.empty() || options.pool) return;
+void share_threads(const SpeculateFlag& flag, engine::Options& options, bool several) {
+  if ((flag.draft.empty() && !several) || options.pool) return;
   options.pool =
       std::make_shared<ThreadPool>(options.threads == 0 ? usable_processors() : size_t{options.threads});
 }

@@ -49,6 +49,8 @@ struct MemoryStatus {
   uint64_t read = 0;                    // of blocks, from the file so far
   double bits = 0;                      // a weight of the stack's matrices, in memory
   std::vector<std::string> problems{};  // a line for each block that is left out
+  uint64_t least = 0;                   // the smallest budget that would be taken now
+  uint64_t gave_way = 0;                // how often an automatic budget has fallen
 };
 
 // The keys and values of some tokens that a model has read, in pages of its engine. It may outlive the
@@ -88,6 +90,9 @@ struct Slice {
   // More than 0: those of the vocabulary's first so many tokens are enough; what becomes of the others is
   // left open. For drafts, which the head costs much beside all else.
   uint32_t enough = 0;
+  // If there, [tokens][embedding]: what the head multiplies for each token, the hidden state behind the
+  // output norm.
+  float* hidden = nullptr;
 };
 
 using Cancelled = std::function<bool()>;
@@ -108,7 +113,8 @@ class Engine {
   // tokens alone, and on how they were cut into long slices (docs/engine.md); not on the other slices nor on
   // the number of threads. cancelled: asked between a long slice's steps on the caller's thread; true ends
   // the step with Error cancelled. Errors: invalid_argument (beyond the context, a token outside the
-  // vocabulary, a sequence twice or of another engine), as reserve(). After an error, and what `cancelled`
+  // vocabulary, a sequence twice or of another engine), unsupported (hidden states of an accelerator), as
+  // reserve(). After an error, and what `cancelled`
   // throws, every sequence is as long as it was.
   virtual void step(std::span<const Slice> slices, const Cancelled& cancelled = {}) = 0;
   void step(const Slice& slice, const Cancelled& cancelled = {}) { step({&slice, 1}, cancelled); }

@@ -1,5 +1,7 @@
 #include "llm/answer.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 
 namespace cairn::llm {
@@ -18,23 +20,42 @@ void check_prompt(const engine::Engine& engine, std::span<const Token> prompt) {
   }
 }
 
-Answer::Answer(const text::Tokenizer& tokenizer, const std::vector<std::string>& stop,
+void tell_prompt_logprobs(const GenerateOptions& options, std::span<const Token> prompt, size_t first,
+                          size_t count, std::span<const float> logits, size_t row, size_t vocabulary) {
+  std::vector<TokenLogprobs> all;
+  for (size_t i = 0; i < count && first + i + 1 < prompt.size(); ++i) {
+    const auto one = logits.subspan(i * row, vocabulary);
+    if (const auto bad = find_non_finite(one))
+      fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad, first + i, one[*bad]);
+    all.push_back(logprobs_of(one, prompt[first + i + 1], options.logprobs.value_or(0)));
+  }
+  options.prompt_logprobs(first + 1, all);
+}
+
+Answer::Answer(const text::Tokenizer& tokenizer, const GenerateOptions& options,
                const TokenCallback& callback, Result& result)
-    : tokenizer_(tokenizer), filter_(stop), callback_(callback), result_(result) {
+    : tokenizer_(tokenizer),
+      shown_(options.shown),
+      filter_(options.stop),
+      callback_(callback),
+      result_(result) {
   // A control token writes nothing that the filter could see.
-  for (const std::string& text : stop) {
+  for (const std::string& text : options.stop) {
     const auto token = tokenizer.find(text);
     if (token && tokenizer.is_control(*token)) stop_tokens_.emplace(*token, text);
   }
 }
 
-std::optional<FinishReason> Answer::add(Token token) {
+std::optional<FinishReason> Answer::add(const Drawn& drawn) {
+  const Token token = drawn.token;
   if (const auto stop = stop_tokens_.find(token); stop != stop_tokens_.end()) {
     result_.stop = stop->second;
     return FinishReason::stop;
   }
   result_.tokens.push_back(token);
-  const bool wanted = send(token, filter_.push(utf8_.push(tokenizer_.piece(token))));
+  const bool shown = std::find(shown_.begin(), shown_.end(), token) != shown_.end();
+  const bool wanted = send(token, filter_.push(utf8_.push(tokenizer_.piece(token, shown))),
+                           drawn.logprobs ? &*drawn.logprobs : nullptr);
   if (filter_.stopped()) {
     result_.stop = filter_.matched();
     return FinishReason::stop;
@@ -52,9 +73,9 @@ void Answer::finish() {
   if (!rest.empty()) send(-1, rest);
 }
 
-bool Answer::send(Token token, const std::string& text) {
+bool Answer::send(Token token, const std::string& text, const TokenLogprobs* logprobs) {
   result_.text += text;
-  if (wanted_ && callback_) wanted_ = callback_({token, text});
+  if (wanted_ && callback_) wanted_ = callback_({token, text, logprobs});
   return wanted_;
 }
 

@@ -34,6 +34,7 @@ Rendered render(const text::ChatTemplate& chat_template, const text::Tokenizer& 
   if (const auto eos = tokenizer.eos()) variables["eos_token"] = std::string(tokenizer.raw_token(*eos));
   Rendered result{chat_template.render(variables), {}};
   if (conversation.sanitize) result.plain = sanitizer.put_back(result.text);
+  result.text += conversation.begun;
   return result;
 }
 

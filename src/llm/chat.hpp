@@ -18,6 +18,7 @@ struct Conversation {
   nlohmann::ordered_json messages = nlohmann::ordered_json::array();  // of {"role": …, "content": …, …}
   nlohmann::ordered_json variables = nlohmann::ordered_json::object();  // more for the template: "tools", …
   bool sanitize = false;  // control tokens that users and tools write are plain text
+  std::string begun{};    // what the answer begins with: the model goes on from there
 };
 
 struct Rendered {

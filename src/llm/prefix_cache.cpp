@@ -30,9 +30,18 @@ uint32_t next_piece(uint32_t done, uint32_t prompt, uint32_t chunk, uint32_t mos
   return (end - cut <= kRows ? end : cut) - done;
 }
 
+PrefixCache::PrefixCache(uint64_t bytes) : most_bytes_(bytes) {
+  resident::Account::process().join(*this);
+}
+
+PrefixCache::~PrefixCache() {
+  resident::Account::process().leave(*this);
+}
+
 std::unique_ptr<engine::Sequence> PrefixCache::find(std::span<const Token> prompt, uint32_t chunk) {
   const auto size = static_cast<uint32_t>(prompt.size());
   std::unique_ptr<engine::Sequence> best;
+  const std::lock_guard lock(mutex_);
   auto from = kept_.end();
   for (auto at = kept_.begin(); at != kept_.end(); ++at) {
     const uint32_t take = usable_prefix(common(prompt, at->tokens), size, chunk);
@@ -50,6 +59,7 @@ void PrefixCache::keep(std::span<const Token> tokens, std::unique_ptr<engine::Se
   const auto whole = static_cast<uint32_t>(tokens.size() / kBlock * kBlock);
   if (whole == 0 || sequence->truncate(whole) < whole || sequence->bytes() > most_bytes_) return;
   const auto begun = tokens.first(whole);
+  const std::lock_guard lock(mutex_);
   for (auto at = kept_.begin(); at != kept_.end();) {
     const uint32_t shared = common(begun, at->tokens);
     if (shared == whole && at->sequence->fork()->truncate(whole) == whole) {
@@ -60,15 +70,27 @@ void PrefixCache::keep(std::span<const Token> tokens, std::unique_ptr<engine::Se
     at = replaced ? kept_.erase(at) : std::next(at);
   }
   kept_.push_front({{begun.begin(), begun.end()}, std::move(sequence)});
+  for (uint64_t bytes = sum(); bytes > most_bytes_; kept_.pop_back()) bytes -= kept_.back().sequence->bytes();
+}
+
+size_t PrefixCache::size() const {
+  const std::lock_guard lock(mutex_);
+  return kept_.size();
+}
+
+uint64_t PrefixCache::bytes() const {
+  const std::lock_guard lock(mutex_);
+  return sum();
+}
+
+uint64_t PrefixCache::sum() const {
   uint64_t bytes = 0;
   for (const Kept& kept : kept_) bytes += kept.sequence->bytes();
-  while (bytes > most_bytes_) {
-    bytes -= kept_.back().sequence->bytes();
-    kept_.pop_back();
-  }
+  return bytes;
 }
 
 bool PrefixCache::drop_oldest() {
+  const std::lock_guard lock(mutex_);
   if (kept_.empty()) return false;
   kept_.pop_back();
   return true;

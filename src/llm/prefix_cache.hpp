@@ -3,10 +3,12 @@
 #include <cstdint>
 #include <list>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "resident/account.hpp"
 #include "text/tokenizer.hpp"
 
 namespace cairn::llm {
@@ -27,26 +29,35 @@ uint32_t usable_prefix(uint32_t there, uint32_t prompt, uint32_t chunk);
 uint32_t next_piece(uint32_t done, uint32_t prompt, uint32_t chunk, uint32_t most);
 
 // Sequences that requests have left behind, to be gone on with by prompts that begin alike; the least
-// recently used are given back first. Not thread-safe.
-class PrefixCache {
+// recently used are given back first: when they are too many, and when the process's account would otherwise
+// take blocks from a stack. All calls may come from any thread.
+class PrefixCache final : private resident::Spare {
  public:
   // bytes: most that kept sequences have, shared pages counted for each.
-  explicit PrefixCache(uint64_t bytes) : most_bytes_(bytes) {}
+  explicit PrefixCache(uint64_t bytes);
+  ~PrefixCache() override;
+  PrefixCache(const PrefixCache&) = delete;
+  PrefixCache& operator=(const PrefixCache&) = delete;
 
   // A fork of the one that begins with most of the prompt's tokens, cut to usable_prefix; null: none.
   std::unique_ptr<engine::Sequence> find(std::span<const Token> prompt, uint32_t chunk);
   // Keeps the whole blocks of a sequence that has read those tokens. One that it begins with is replaced.
   void keep(std::span<const Token> tokens, std::unique_ptr<engine::Sequence> sequence);
   bool drop_oldest();  // false: there was none
-  size_t size() const { return kept_.size(); }
+  size_t size() const;
+  uint64_t bytes() const;  // as the constructor counts them
 
  private:
+  bool give_back() override { return drop_oldest(); }
+  uint64_t sum() const;
+
   struct Kept {
     std::vector<Token> tokens;  // of the sequence
     std::unique_ptr<engine::Sequence> sequence;
   };
   const uint64_t most_bytes_;
-  std::list<Kept> kept_;  // most recently used first
+  mutable std::mutex mutex_;  // of what follows
+  std::list<Kept> kept_;      // most recently used first
 };
 
 }  // namespace cairn::llm

@@ -73,9 +73,11 @@ Scheduler::Ticket Scheduler::submit(Request request) {
 }
 
 SchedulerStatus Scheduler::status() const {
+  const uint64_t kept = kept_.bytes();
   const std::lock_guard lock(mutex_);
   SchedulerStatus status = status_;
   status.waiting = static_cast<uint32_t>(waiting_.size());
+  status.kept_bytes = kept;
   return status;
 }
 
@@ -155,9 +157,10 @@ void Scheduler::begin(Job& job) {
   const std::span<const Token> prompt = job.request.prompt;
   job.since_begun.restart();
   job.logits.resize(engine_->model().parameters.vocabulary);
-  job.sequence = kept_.find(prompt, engine_->chunk());
+  const bool anew = job.request.options.reads_anew();
+  if (!anew) job.sequence = kept_.find(prompt, engine_->chunk());
   if (!job.sequence) job.sequence = engine_->make_sequence();
-  if (options_.files) {
+  if (options_.files && !anew) {
     const uint32_t there = usable_prefix(options_.files->there(prompt), job.prompt(), engine_->chunk());
     try {
       if (there > job.sequence->length()) options_.files->load(*engine_, *job.sequence, prompt.first(there));
@@ -186,7 +189,7 @@ void Scheduler::end(Job& job, FinishReason reason) {
   if (job.sequence) {
     if (job.right < job.sequence->length()) job.sequence->truncate(job.right);  // guesses
     const auto read = std::span<const Token>(job.history).first(job.sequence->length());
-    kept_.keep(read, std::move(job.sequence));
+    if (!job.request.options.prompt_states) kept_.keep(read, std::move(job.sequence));
   }
   job.promise.set_value(std::move(result));
   settle(job);
@@ -202,7 +205,7 @@ void Scheduler::settle(Job& job) {
   job.ended = true;
   job.sequence.reset();
   job.guesses.draft_text() = {};
-  job.logits = {};
+  job.logits = job.states = {};
   const auto at =
       std::find_if(running_.begin(), running_.end(), [&](const auto& one) { return one.get() == &job; });
   const std::shared_ptr<Job> held = at != running_.end() ? *at : nullptr;

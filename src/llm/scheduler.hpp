@@ -43,6 +43,7 @@ struct SchedulerStatus {
   uint64_t tokens = 0;                            // generated
   uint64_t guessed = 0, accepted = 0;             // as Statistics has them
   uint64_t prompt_tokens = 0, cached_tokens = 0;  // of requests that were begun; of them not read again
+  uint64_t kept_bytes = 0;                        // of kept prefixes, shared pages counted for each
 };
 
 // Many requests on one engine: each step gives every sequence that decodes a token, and reads a piece of the
@@ -79,6 +80,7 @@ class Scheduler {
   // invalid_argument that Session::generate has.
   Ticket submit(Request request);
   SchedulerStatus status() const;
+  const SchedulerOptions& options() const noexcept { return options_; }
 
  private:
   using Jobs = std::list<std::shared_ptr<Job>>;

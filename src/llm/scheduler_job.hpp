@@ -20,7 +20,7 @@ struct Scheduler::Job {
   Job(Request taken, const text::Tokenizer& tokenizer, size_t sampled)
       : request(std::move(taken)),
         sampler(request.options.sampler, sampled),
-        answer(tokenizer, request.options.stop, request.token, result),
+        answer(tokenizer, request.options, request.token, result),
         history(request.prompt),
         guesses(request.options.speculation, request.prompt) {}
 
@@ -40,6 +40,7 @@ struct Scheduler::Job {
   Guesses guesses;
   std::vector<Token> coming;     // of its next step, where it decodes: the last token, and guesses
   std::vector<float> logits;     // [vocabulary], of the last position; of all that are coming
+  std::vector<float> states;     // of the piece of the prompt that is read, where they are asked for
   uint64_t served = 0;           // the last turn that read a piece of the prompt
   std::exception_ptr no_room{};  // why it waits for pages; null: it does not
   Stopwatch since_taken, since_begun, since_first;

@@ -58,7 +58,8 @@ std::vector<Scheduler::Part> Scheduler::plan() {
   uint32_t taken = 0;
   for (const auto& job : prompts) {
     const uint32_t done = job->sequence->length(), left = most - taken;
-    const uint32_t piece = next_piece(done, job->prompt(), chunk, left);
+    const uint32_t wanted = job->request.options.prompt_logprobs ? std::min(left, kBlock) : left;
+    const uint32_t piece = next_piece(done, job->prompt(), chunk, wanted);
     if (taken > 0 && (piece > left || (left < kBlock && done + piece < job->prompt()))) break;
     if (!room(*job, piece)) continue;
     parts.push_back({job, piece});
@@ -124,8 +125,16 @@ engine::Slice Scheduler::slice(const Part& part) {
   }
   const uint32_t done = job.sequence->length();
   const auto tokens = std::span<const Token>(job.history).subspan(done, part.tokens);
-  const bool last = done + part.tokens >= job.prompt() && job.request.options.max_tokens > 0;
-  return {job.sequence.get(), tokens, last ? engine::Logits::last : engine::Logits::none, job.logits.data()};
+  const GenerateOptions& options = job.request.options;
+  const graph::HyperParameters& model = engine_->model().parameters;
+  if (options.prompt_states) job.states.resize(part.tokens * size_t{model.embedding});
+  if (options.prompt_logprobs) job.logits.resize(part.tokens * size_t{model.vocabulary});
+  const bool last = done + part.tokens >= job.prompt() && options.max_tokens > 0;
+  const auto wanted = options.prompt_logprobs ? engine::Logits::all
+                      : last                  ? engine::Logits::last
+                                              : engine::Logits::none;
+  return {job.sequence.get(), tokens, wanted,
+          job.logits.data(),  0,      options.prompt_states ? job.states.data() : nullptr};
 }
 
 void Scheduler::step(const std::vector<Part>& parts) {
@@ -189,9 +198,15 @@ void Scheduler::advance(const Part& part) {
     statistics.prefill_seconds = job.since_begun.seconds();
     piece_read(job, part.tokens);
     if (options.progress) options.progress(job.sequence->length(), job.prompt());
+    const size_t vocabulary = engine_->model().parameters.vocabulary;
+    if (options.prompt_states) options.prompt_states(job.sequence->length() - part.tokens, job.states);
+    if (options.prompt_logprobs) {
+      tell_prompt_logprobs(options, job.request.prompt, job.sequence->length() - part.tokens, part.tokens,
+                           job.logits, vocabulary, sampled_);
+    }
     if (job.sequence->length() < job.prompt()) return;
     if (options.max_tokens == 0) return end(job, FinishReason::length);
-    take_token(job, job.logits);
+    take_token(job, std::span(job.logits).last(vocabulary));
   } catch (...) {
     fail_with(job, std::current_exception());
   }
@@ -200,6 +215,7 @@ void Scheduler::advance(const Part& part) {
 // What others may begin with is kept as soon as it is there.
 void Scheduler::piece_read(Job& job, uint32_t tokens) {
   const uint32_t length = job.sequence->length(), first = (length - tokens) / kBlock, end = length / kBlock;
+  if (job.request.options.prompt_states) return;
   if (options_.files && end > first) {
     const auto read = std::span<const Token>(job.history).first(size_t{end} * kBlock);
     unsaved_.push_back({{read.begin(), read.end()}, job.sequence->fork(), first});
@@ -238,13 +254,14 @@ bool Scheduler::take_token(Job& job, std::span<float> logits) {
   if (const auto bad = find_non_finite(logits)) {
     fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad, read - 1, logits[*bad]);
   }
-  const Token token = job.sampler.sample(logits.first(sampled_), job.history);
+  const GenerateOptions& options = job.request.options;
+  const Drawn drawn = draw(job.sampler, logits.first(sampled_), job.history, options.logprobs);
+  const Token token = drawn.token;
   Result& result = job.result;
   if (result.tokens.empty()) {
     result.statistics.first_token_seconds = job.since_taken.seconds();
     job.since_first.restart();
   }
-  const GenerateOptions& options = job.request.options;
   if (!options.ignore_end && tokenizer_->is_end(token)) {
     end(job, FinishReason::stop);
     return false;
@@ -255,7 +272,7 @@ bool Scheduler::take_token(Job& job, std::span<float> logits) {
     const std::lock_guard lock(mutex_);
     ++status_.tokens;
   }
-  std::optional<FinishReason> reason = job.answer.add(token);
+  std::optional<FinishReason> reason = job.answer.add(drawn);
   if (!reason && (result.tokens.size() >= options.max_tokens || read == engine_->context()))
     reason = FinishReason::length;
   if (reason) end(job, *reason);

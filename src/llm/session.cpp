@@ -67,10 +67,11 @@ void Session::forget(size_t length) {
   cached_.resize(sequence_->truncate(static_cast<uint32_t>(length)));
 }
 
-void Session::read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled) {
+void Session::read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled,
+                   float* states) {
   const size_t rows = wanted == engine::Logits::all ? tokens.size() : 1;
   logits_.resize(std::max(logits_.size(), rows * vocabulary_));
-  engine_->step({sequence_.get(), tokens, wanted, logits_.data()}, cancelled);
+  engine_->step({sequence_.get(), tokens, wanted, logits_.data(), 0, states}, cancelled);
   cached_.insert(cached_.end(), tokens.begin(), tokens.end());
 }
 
@@ -126,23 +127,34 @@ bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& opti
       std::min(cached_.size(), prompt.size() - 1);  // the last token's logits are needed
   const auto [differs, unused] =
       std::mismatch(prompt.begin(), prompt.begin() + static_cast<ptrdiff_t>(comparable), cached_.begin());
-  forget(static_cast<size_t>(differs - prompt.begin()));
-  if (files_) load_prefix(prompt);
+  forget(options.reads_anew() ? 0 : static_cast<size_t>(differs - prompt.begin()));
+  if (files_ && !options.reads_anew()) load_prefix(prompt);
   const size_t shared = cached_.size();
   statistics.prompt_tokens = static_cast<uint32_t>(prompt.size());
   statistics.cached_tokens = static_cast<uint32_t>(shared);
+  std::vector<float> states;
   for (size_t done = shared; done < prompt.size();) {
     if (options.cancelled && options.cancelled()) return false;
     const auto total = static_cast<uint32_t>(prompt.size());
-    const uint32_t size = next_piece(static_cast<uint32_t>(done), total, engine_->chunk(), engine_->chunk());
+    const uint32_t most = options.prompt_logprobs ? kBlock : engine_->chunk();
+    const uint32_t size = next_piece(static_cast<uint32_t>(done), total, engine_->chunk(), most);
+    if (options.prompt_states) states.resize(size * size_t{engine_->model().parameters.embedding});
     try {
       const bool last = done + size == prompt.size();
-      read(prompt.subspan(done, size), last ? engine::Logits::last : engine::Logits::none, options.cancelled);
+      const auto rest = last ? engine::Logits::last : engine::Logits::none;
+      read(prompt.subspan(done, size), options.prompt_logprobs ? engine::Logits::all : rest,
+           options.cancelled, states.empty() ? nullptr : states.data());
     } catch (const Error& error) {
       if (error.code() != ErrorCode::cancelled) throw;
       return false;
     }
     done += size;
+    if (options.prompt_states) options.prompt_states(done - size, states);
+    if (options.prompt_logprobs) {
+      tell_prompt_logprobs(options, prompt, done - size, size, logits_, vocabulary_, sampled_);
+      std::copy_n(logits_.begin() + static_cast<ptrdiff_t>((size - 1) * vocabulary_), vocabulary_,
+                  logits_.begin());
+    }
     if (files_) read_.push_back(sequence_->fork());
     statistics.prefill_tokens += size;
     statistics.prefill_seconds = watch.seconds();
@@ -166,7 +178,7 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
   read_.clear();
   Sampler sampler(options.sampler, sampled_);
   Result result;
-  Answer answer(*tokenizer_, options.stop, callback, result);
+  Answer answer(*tokenizer_, options, callback, result);
   if (!prefill(prompt, options, result.statistics)) {
     result.finish = FinishReason::cancelled;
     return result;
@@ -200,7 +212,8 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
     // A guess is right where the sampler takes it; what stands behind a wrong one was read in vain.
     size_t row = 0;
     while (true) {
-      const Token token = sampler.sample(logits(row, tokens.size() - row - 1), history);
+      const Drawn drawn = draw(sampler, logits(row, tokens.size() - row - 1), history, options.logprobs);
+      const Token token = drawn.token;
       if (!decoding) {
         statistics.first_token_seconds = watch.seconds();
         decode_watch.restart();
@@ -213,7 +226,7 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
       }
       history.push_back(token);
       guesses.push(token);
-      if (const auto reason = answer.add(token)) {
+      if (const auto reason = answer.add(drawn)) {
         result.finish = *reason;
         over = true;
         break;

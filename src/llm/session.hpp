@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 
 #include "engine/engine.hpp"
 #include "llm/guesses.hpp"
+#include "llm/logprobs.hpp"
 #include "llm/sampler.hpp"
 #include "llm/speculator.hpp"
 #include "text/tokenizer.hpp"
@@ -28,11 +30,12 @@ enum class FinishReason : uint8_t {
 const char* name(FinishReason reason);
 
 // One step of the answer. text: whole UTF-8 characters, empty while they are held back (an incomplete
-// character, the beginning of a stop string) and for control tokens. When the answer ends with text still
-// held back and no stop string in it, a last event has token −1 and that text.
+// character, the beginning of a stop string) and for control tokens that are not shown. When the answer ends
+// with text still held back and no stop string in it, a last event has token −1 and that text.
 struct TokenEvent {
   Token token;
   std::string_view text;
+  const TokenLogprobs* logprobs = nullptr;  // with GenerateOptions::logprobs; not for token −1
 };
 using TokenCallback = std::function<bool(const TokenEvent&)>;  // false: stop here (finish reason cancelled)
 
@@ -40,7 +43,20 @@ struct GenerateOptions {
   uint32_t max_tokens = std::numeric_limits<uint32_t>::max();  // 0: prefill only
   SamplerOptions sampler;
   std::vector<std::string> stop;
-  bool ignore_end = false;  // take end-of-generation tokens for ordinary ones
+  bool ignore_end = false;   // take end-of-generation tokens for ordinary ones
+  std::vector<Token> shown;  // control tokens whose text is part of the answer's
+  // Each token comes with its logprob and those of so many of the most likely ones; absent: without.
+  std::optional<uint32_t> logprobs;
+  // If set, the prompt is read from its beginning in pieces of about 64 tokens, and after each this is called
+  // with the logprobs, as `logprobs` has them, of the prompt's tokens from `first` on that are known by then.
+  // The first token has none. A scheduler that lacks pages may begin anew.
+  std::function<void(size_t first, std::span<const TokenLogprobs>)> prompt_logprobs;
+  // If set, the prompt is read from its beginning, and after each piece this is called with the hidden states
+  // (engine::Slice::hidden) of the prompt's tokens from `first` on: [tokens][embedding]. A scheduler that
+  // lacks pages may begin anew, and keeps nothing of such a prompt for others.
+  std::function<void(size_t first, std::span<const float> states)> prompt_states;
+
+  bool reads_anew() const { return prompt_logprobs || prompt_states; }
   Speculation speculation = Speculation::none;
   // Asked before every chunk of the prefill and every token, and by the engine between a chunk's layers,
   // always on the thread of the call; true stops.
@@ -102,7 +118,8 @@ class Session {
 
  private:
   bool prefill(std::span<const Token> prompt, const GenerateOptions& options, Statistics& statistics);
-  void read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled);
+  void read(std::span<const Token> tokens, engine::Logits wanted, const engine::Cancelled& cancelled,
+            float* states = nullptr);
   void read_guessed(std::vector<Token>& tokens);
   std::span<float> logits(size_t row, size_t behind);
   void forget(size_t length);

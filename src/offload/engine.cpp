@@ -106,6 +106,10 @@ class Prefill final : public PrefillEngine {
   }
 
   void step(std::span<const engine::Slice> slices, const engine::Cancelled& cancelled) override {
+    for (const engine::Slice& slice : slices) {
+      if (slice.hidden != nullptr)
+        fail(ErrorCode::unsupported, "an engine with an accelerator hands out no hidden states");
+    }
     const std::lock_guard lock(one_step_);
     sequences_.step(*this, slices, [&] {
       file_.require_whole();

@@ -42,6 +42,16 @@ void Account::leave(const Set& set) {
   budget_ = kUnlimited;
 }
 
+void Account::join(Spare& spare) {
+  const std::lock_guard lock(mutex_);
+  spares_.push_back(&spare);
+}
+
+void Account::leave(Spare& spare) {
+  const std::lock_guard lock(mutex_);
+  std::erase(spares_, &spare);
+}
+
 uint64_t Account::held() const {
   uint64_t bytes = 0;
   for (const auto& set : sets_) bytes += set->resident_bytes();
@@ -76,7 +86,10 @@ void Account::govern() {
   const std::lock_guard governing(governing_);
   if (governor_) return;
   governed_ = true;
-  governor_ = std::make_unique<Governor>(MemoryPressure(), [this](uint64_t budget) { put(budget); });
+  governor_ = std::make_unique<Governor>(MemoryPressure(), [this](uint64_t budget) {
+    if (budget < budget_.load() && budget_ != kUnlimited) ++gave_way_;
+    put(budget);
+  });
 }
 
 void Account::before_pass(uint64_t coming) {
@@ -100,6 +113,13 @@ void Account::share_out(uint64_t blocks) {
   }
 }
 
+// Bytes that blocks may have.
+uint64_t Account::allowed(uint64_t budget, uint64_t coming) const {
+  const uint64_t blocks = held(), all = resident_memory();
+  const uint64_t others = all - std::min(all, blocks) + coming + kSlack;
+  return budget - std::min(budget, others);
+}
+
 void Account::settle(uint64_t coming, bool wait) {
   std::vector<std::shared_ptr<Set>> sets;
   {
@@ -112,13 +132,15 @@ void Account::settle(uint64_t coming, bool wait) {
       limit_ = kUnlimited;
       return;
     }
-    const uint64_t blocks = held(), all = resident_memory();
-    const uint64_t others = all - std::min(all, blocks) + coming + kSlack;
-    const uint64_t allowed = budget - std::min(budget, others);
-    if (limit_ == kUnlimited || allowed > limit_ + kUpStep) {
-      limit_ = allowed;
-    } else if (allowed < limit_) {
-      limit_ = allowed - std::min(allowed, kDownStep);
+    uint64_t room = allowed(budget, coming);
+    const uint64_t needed = std::min(limit_, held());
+    for (Spare* spare : spares_) {
+      while (room < needed && spare->give_back()) room = allowed(budget, coming);
+    }
+    if (limit_ == kUnlimited || room > limit_ + kUpStep) {
+      limit_ = room;
+    } else if (room < limit_) {
+      limit_ = room - std::min(room, kDownStep);
     } else {
       return;
     }

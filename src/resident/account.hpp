@@ -13,10 +13,18 @@ namespace cairn::resident {
 
 constexpr uint64_t kUnlimited = UINT64_MAX;
 
+// What memory is held for that is cheaper to lose than a stack's blocks: a cache.
+class Spare {
+ public:
+  virtual ~Spare() = default;
+  // Gives back what is missed least; false: there was nothing. From any thread; must not call the account.
+  virtual bool give_back() = 0;
+};
+
 // The one account of everything that this process holds: a budget for its resident memory. Stacks' blocks
 // take what weights outside of them, pages of keys and values, scratch and all the rest leave, and share it
-// in proportion to what each could use. Without a stack nothing can give way, and a budget only refuses. All
-// calls may come from any thread at any time.
+// in proportion to what each could use. When blocks would have to go, what is spare goes before them. Without
+// a stack nothing can give way, and a budget only refuses. All calls may come from any thread at any time.
 class Account {
  public:
   static Account& process();
@@ -25,6 +33,9 @@ class Account {
   // budget goes as well.
   void join(std::shared_ptr<Set> set);
   void leave(const Set& set);
+  // `spare` must leave before it is destroyed.
+  void join(Spare& spare);
+  void leave(Spare& spare);
 
   // Takes effect between two steps of whatever runs. A budget below the least possible one leaves the bases;
   // see least().
@@ -33,6 +44,8 @@ class Account {
   void govern();
   bool governed() const noexcept { return governed_; }
   uint64_t budget() const noexcept { return budget_; }
+  // How often the budget has fallen because the system had little to spare.
+  uint64_t gave_way() const noexcept { return gave_way_; }
 
   // Before a pass of the calling thread: `coming` bytes will be touched for the first time (pages, scratch).
   // Gives back as many before they are needed, and takes what has become free.
@@ -44,16 +57,19 @@ class Account {
  private:
   Account() = default;
   void put(uint64_t budget);
+  uint64_t allowed(uint64_t budget, uint64_t coming) const;  // with mutex_ held
   void settle(uint64_t coming, bool wait);
   uint64_t held() const;  // with mutex_ held
   void share_out(uint64_t blocks);
 
   std::atomic<uint64_t> budget_{kUnlimited};
   std::atomic<bool> governed_{false};
+  std::atomic<uint64_t> gave_way_{0};
   std::mutex governing_;  // of governor_; taken before mutex_
   std::unique_ptr<Governor> governor_;
   mutable std::mutex mutex_;  // of what follows
   std::vector<std::shared_ptr<Set>> sets_;
+  std::vector<Spare*> spares_;
   uint64_t limit_ = kUnlimited;  // of all sets together, as last shared out
 };
 

@@ -1,26 +1,28 @@
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "server/access.hpp"
+#include "server/memory_control.hpp"
 #include "server/metrics.hpp"
+#include "server/models.hpp"
 #include "server/reply.hpp"
-#include "server/served_model.hpp"
 
 namespace cairn::server {
 
 struct ApiOptions {
-  std::vector<std::string> keys;     // one of them must come with a request; none: nobody is asked
-  std::vector<std::string> origins;  // of web pages that may ask; "*": all
+  AccessOptions access;
+  ModelsOptions models;
 };
 
 // What is behind the paths (docs/serve.md). Reads, renders and encodes requests on a thread of its own, so
 // that /health and those that stream wait for nobody's prompt.
 class Api {
  public:
-  Api(std::deque<ServedModel> models, ApiOptions options);
+  // Errors: as Models.
+  Api(std::vector<ModelSource> models, ApiOptions options);
   ~Api();  // cancels what runs
 
   // A Handler's work.
@@ -28,13 +30,13 @@ class Api {
 
  private:
   struct Worker;
-  void answer(const HttpRequest& request, const std::shared_ptr<Reply>& reply);
-  bool allowed(const HttpRequest& request) const;
-  ServedModel& model(const class Fields& fields);
+  void answer(const std::shared_ptr<const HttpRequest>& request, const std::shared_ptr<Reply>& reply);
+  void refuse(const HttpRequest& request, const std::exception& error, Reply& reply);
 
-  const ApiOptions options_;
+  const Access access_;
   Metrics metrics_;
-  std::deque<ServedModel> models_;
+  MemoryControl memory_;
+  Models models_;
   std::unique_ptr<Worker> worker_;  // last: it uses all of the above
 };
 

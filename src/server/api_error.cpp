@@ -24,9 +24,30 @@ const char* type_of(int status) {
   }
 }
 
+// Those of Anthropic's API reference, "Errors".
+const char* anthropic_type(int status) {
+  switch (status) {
+    case 408:
+    case 504:
+      return "timeout_error";
+    case 413:
+      return "request_too_large";
+    case 503:
+      return "overloaded_error";
+    default:
+      return status < 500 ? type_of(status) : "api_error";
+  }
+}
+
 }  // namespace
 
-Json ApiError::json() const {
+ErrorForm error_form(std::string_view path) {
+  return path.starts_with("/v1/messages") ? ErrorForm::anthropic : ErrorForm::openai;
+}
+
+Json ApiError::json(ErrorForm form) const {
+  if (form == ErrorForm::anthropic)
+    return {{"type", "error"}, {"error", {{"type", anthropic_type(status_)}, {"message", what()}}}};
   const auto or_null = [](const std::string& text) { return text.empty() ? Json(nullptr) : Json(text); };
   return {{"error",
            {{"message", what()},
@@ -35,11 +56,11 @@ Json ApiError::json() const {
             {"code", or_null(code_)}}}};
 }
 
-void ApiError::send(Reply& reply) const {
+void ApiError::send(Reply& reply, ErrorForm form) const {
   Headers headers;
   if (status_ == 429 || status_ == 503) headers.emplace_back("Retry-After", "1");
   if (status_ == 401) headers.emplace_back("WWW-Authenticate", "Bearer");
-  reply.send(status_, "application/json", json().dump(-1, ' ', false, Json::error_handler_t::replace),
+  reply.send(status_, "application/json", json(form).dump(-1, ' ', false, Json::error_handler_t::replace),
              std::move(headers));
 }
 
@@ -56,6 +77,8 @@ ApiError api_error(const std::exception& error) {
       return {429, error.what(), {}, "queue_full"};
     case ErrorCode::out_of_memory:
       return {503, error.what(), {}, "out_of_memory"};
+    case ErrorCode::io:  // the model's file was cut, or its disk fails
+      return {503, error.what(), {}, "model_unavailable"};
     case ErrorCode::cancelled:
       return {503, error.what()};
     default:

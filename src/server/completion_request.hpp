@@ -3,17 +3,23 @@
 #include <string>
 #include <vector>
 
+#include "server/answer_parser.hpp"
+#include "server/chat_prompt.hpp"
 #include "server/fields.hpp"
 #include "server/served_model.hpp"
 
 namespace cairn::server {
 
+using Prompts = std::vector<std::vector<llm::Token>>;
+
 // A request for text, checked.
 struct CompletionRequest {
-  bool chat = false;  // of /v1/chat/completions; else /v1/completions
-  std::vector<std::vector<llm::Token>> prompts;
-  uint32_t n = 1;  // answers to each
+  std::string path;  // that it came by
+  Prompts prompts;
+  uint32_t n = 1;     // answers to each
+  bool echo = false;  // answers begin with their prompts
   llm::GenerateOptions options;
+  AnswerFormat format{};
   bool stream = false, include_usage = false;
 };
 
@@ -22,8 +28,16 @@ struct CompletionRequest {
 CompletionRequest chat_request(const Json& body, const ServedModel& model);
 CompletionRequest text_request(const Json& body, const ServedModel& model);
 
-// The tokens of a chat as the model's template writes it.
-std::vector<llm::Token> chat_prompt(const Json& body, const ServedModel& model);
+// Puts a conversation in; `param` is what it came from.
+void set_chat(CompletionRequest& request, ChatPrompt prompt, const ServedModel& model, const char* param);
+// Refuses prompts beyond the context, with both numbers.
+void check_lengths(const Prompts& prompts, const ServedModel& model, const char* param);
+
+// Field `name`: a text, token ids, or an array of either. Refuses foreign ids, none, and what is beyond the
+// context.
+Prompts read_prompts(const Fields& fields, const char* name, const ServedModel& model,
+                     const text::EncodeOptions& options);
+
 // Token ids of `field`.
 std::vector<llm::Token> token_ids(const Json& array, const std::string& field, size_t vocabulary);
 

@@ -128,7 +128,7 @@ void Connection::refuse(Error error) {
   keep_alive_ = false;
   chunked_ = head_only_ = false;
   exchange_ = std::make_shared<Exchange>(weak_from_this(), socket_.get_executor(), options.pending_bytes);
-  ApiError(status, text).send(*exchange_);
+  ApiError(status, text).send(*exchange_, ErrorForm::openai);
   flush();  // at once: nothing else keeps this connection
 }
 
@@ -150,9 +150,15 @@ void Connection::hand_over() {
   const std::string target(message.target().data(), message.target().size());
   request.path = target.substr(0, target.find('?'));
   request.body = std::move(message.body());
+  request.host = header("Host");
   request.origin = header("Origin");
   request.authorization = header("Authorization");
   request.api_key = header("X-Api-Key");
+  error_code unknown;
+  const auto peer = socket_.remote_endpoint(unknown).address();
+  request.local = !unknown && (peer.is_loopback() ||
+                               (peer.is_v6() && peer.to_v6().is_v4_mapped() &&
+                                net::ip::make_address_v4(net::ip::v4_mapped, peer.to_v6()).is_loopback()));
   exchange_ =
       std::make_shared<Exchange>(weak_from_this(), socket_.get_executor(), host_.options.pending_bytes);
   watch();

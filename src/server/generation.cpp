@@ -1,60 +1,30 @@
 #include "server/generation.hpp"
 
-#include <fmt/format.h>
-
-#include <chrono>
-#include <random>
+#include <limits>
 #include <utility>
 
 #include "base/error.hpp"
 #include "server/api_error.hpp"
 
 namespace cairn::server {
-namespace {
 
-std::string new_id(const char* kind) {
-  std::random_device random;
-  return fmt::format("{}-{:08x}{:08x}{:08x}", kind, random(), random(), random());
-}
-
-int64_t now() {
-  return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch())
-      .count();
-}
-
-std::string dumped(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
-
-}  // namespace
-
-Generation::Generation(CompletionRequest request, ServedModel& model, Metrics& metrics,
-                       std::shared_ptr<Reply> reply)
+Generation::Generation(CompletionRequest request, std::unique_ptr<Encoder> encoder, ServedModel& model,
+                       Metrics& metrics, std::shared_ptr<Reply> reply)
     : request_(std::move(request)),
       model_(model),
+      held_(model.hold ? model.hold() : nullptr),
       metrics_(metrics),
       reply_(std::move(reply)),
-      id_(new_id(request_.chat ? "chatcmpl" : "cmpl")),
-      created_(now()) {}
+      encoder_(std::move(encoder)) {}
 
 void Generation::start() {
   {
     const std::lock_guard lock(mutex_);  // callbacks wait until the stream has begun
     left_ = request_.prompts.size() * request_.n;
-    results_.resize(left_);
+    for (size_t index = 0; index < left_; ++index) writing_.emplace_back(request_.format);
     try {
-      for (size_t index = 0; index < results_.size(); ++index) {
-        llm::Request one;
-        one.prompt = request_.prompts[index / request_.n];
-        one.options = request_.options;
-        // Of one seed all answers would be the same.
-        if (one.options.sampler.seed) *one.options.sampler.seed += index % request_.n;
-        one.token = [self = shared_from_this(), index](const llm::TokenEvent& event) {
-          return self->piece(index, event.text);
-        };
-        one.finished = [self = shared_from_this(), index] { self->finished(index); };
-        tickets_.push_back(model_.scheduler->submit(std::move(one)));
-      }
+      for (size_t index = 0; index < writing_.size(); ++index)
+        tickets_.push_back(model_.scheduler->submit(asked(index)));
     } catch (...) {
       over_ = true;
       cancel();
@@ -63,8 +33,7 @@ void Generation::start() {
     }
     if (request_.stream) {
       reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}});
-      for (size_t index = 0; index < results_.size() && request_.chat; ++index)
-        send_choice({{"index", index}, {"delta", {{"role", "assistant"}, {"content", ""}}}});
+      write(encoder_->begin());
     }
   }
   reply_->when_gone([weak = weak_from_this()] {
@@ -72,16 +41,75 @@ void Generation::start() {
   });
 }
 
-bool Generation::piece(size_t index, std::string_view text) {
+llm::Request Generation::asked(size_t index) {
+  llm::Request one;
+  one.prompt = request_.prompts[index / request_.n];
+  one.options = request_.options;
+  // Of one seed all answers would be the same.
+  if (one.options.sampler.seed) *one.options.sampler.seed += index % request_.n;
+  if (request_.echo && one.options.logprobs) {
+    one.options.prompt_logprobs = [self = shared_from_this(), index](size_t first, const auto& logprobs) {
+      const std::lock_guard lock(self->mutex_);
+      auto& known = self->writing_[index].prompt;
+      known.resize(first - 1);  // it may have been begun anew
+      known.insert(known.end(), logprobs.begin(), logprobs.end());
+    };
+  }
+  one.token = [self = shared_from_this(), index](const llm::TokenEvent& event) {
+    return self->take(index, event);
+  };
+  one.finished = [self = shared_from_this(), index] { self->finished(index); };
+  return one;
+}
+
+bool Generation::take(size_t index, const llm::TokenEvent& event) {
   const std::lock_guard lock(mutex_);
   if (over_) return false;
-  if (!request_.stream || text.empty()) return true;
-  if (request_.chat) {
-    send_choice({{"index", index}, {"delta", {{"content", text}}}});
-  } else {
-    send_choice({{"index", index}, {"text", text}});
-  }
+  echo(index);
+  Writing& writing = writing_[index];
+  const auto pieces = writing.parser.push(event.text);
+  Answer& answer = writing.answer;
+  // The tokens of a mark between reasoning and text are the former's.
+  const bool turns = !answer.reasoning.empty() && answer.text.empty() && answer.calls.empty() &&
+                     !pieces.empty() && pieces.back().kind != Piece::Kind::reasoning;
+  if (turns && answer.reasoned < answer.logprobs.size()) send(index, {{Piece::Kind::reasoning, ""}});
+  if (event.logprobs != nullptr) answer.logprobs.push_back(*event.logprobs);
+  if (event.token >= 0 && writing.parser.in_reasoning()) ++usage_.reasoning;
+  send(index, pieces);
   return true;
+}
+
+// The prompt as the answer's beginning.
+void Generation::echo(size_t index) {
+  Writing& writing = writing_[index];
+  if (!request_.echo || std::exchange(writing.echoed, true)) return;
+  std::span<const llm::Token> prompt = request_.prompts[index / request_.n];
+  if (prompt.empty()) return;
+  if (request_.options.logprobs) {
+    auto& logprobs = writing.answer.logprobs;
+    logprobs.push_back({prompt.front(), std::numeric_limits<float>::quiet_NaN(), {}});
+    logprobs.insert(logprobs.end(), writing.prompt.begin(), writing.prompt.end());
+  }
+  if (prompt.front() == model_.tokenizer->bos()) prompt = prompt.subspan(1);  // which nobody wrote
+  if (!prompt.empty()) send(index, {{Piece::Kind::text, model_.tokenizer->decode(prompt, true)}});
+}
+
+void Generation::send(size_t index, const std::vector<Piece>& pieces) {
+  Writing& writing = writing_[index];
+  for (const Piece& piece : pieces) {
+    writing.answer.add(piece);
+    if (piece.kind == Piece::Kind::reasoning) writing.answer.reasoned = writing.answer.logprobs.size();
+    if (request_.stream) write(encoder_->piece(index, piece, unsent(writing)));
+  }
+}
+
+void Generation::write(const std::string& events) {
+  if (!events.empty()) reply_->write(events);
+}
+
+std::span<const llm::TokenLogprobs> Generation::unsent(Writing& writing) const {
+  const auto all = std::span<const llm::TokenLogprobs>(writing.answer.logprobs);
+  return all.subspan(std::exchange(writing.sent, all.size()));
 }
 
 // On the scheduler's thread, when the ticket need not wait any more.
@@ -90,24 +118,41 @@ void Generation::finished(size_t index) {
   --left_;
   if (index < tickets_.size()) {  // else the submission of the others failed
     try {
-      llm::Result result = tickets_[index].wait();
+      const llm::Result result = tickets_[index].wait();
       metrics_.finished(model_.name, result);
       if (result.finish == llm::FinishReason::cancelled && !over_)
         cairn::fail(ErrorCode::cancelled, "the server is shutting down");
-      if (!over_ && request_.stream) {
-        Json choice = {{"index", index}};
-        choice[request_.chat ? "delta" : "text"] = request_.chat ? Json::object() : Json("");
-        choice["finish_reason"] = llm::name(result.finish);
-        send_choice(std::move(choice));
-      }
-      results_[index] = std::move(result);
+      if (!over_) finish(index, result);
     } catch (const std::exception& error) {
       fail(error);
     }
   }
   if (left_ > 0) return;
-  if (!std::exchange(over_, true)) request_.stream ? finish_stream() : answer_whole();
+  if (!std::exchange(over_, true)) {
+    std::vector<Answer> answers;
+    for (Writing& writing : writing_) answers.push_back(std::move(writing.answer));
+    if (request_.stream) {
+      write(encoder_->end(answers, usage_));
+      reply_->end();
+    } else {
+      reply_->send(200, "application/json", dumped(encoder_->whole(answers, usage_)));
+    }
+  }
   tickets_.clear();  // which hold this
+}
+
+void Generation::finish(size_t index, const llm::Result& result) {
+  Writing& writing = writing_[index];
+  echo(index);
+  send(index, writing.parser.finish());
+  writing.answer.finish = result.finish;
+  writing.answer.stop = result.stop;
+  usage_.written += result.tokens.size();
+  if (index % request_.n == 0) {
+    usage_.prompt += result.statistics.prompt_tokens;
+    usage_.cached += result.statistics.cached_tokens;
+  }
+  if (request_.stream) write(encoder_->finished(index, writing.answer, unsent(writing)));
 }
 
 void Generation::cancel() {
@@ -124,80 +169,16 @@ void Generation::client_left() {
 void Generation::fail(const std::exception& error) {
   if (std::exchange(over_, true)) return;
   const ApiError refusal = api_error(error);
-  metrics_.refused(request_.chat ? "/v1/chat/completions" : "/v1/completions", refusal.status());
+  const auto* known = dynamic_cast<const Error*>(&error);
+  if (known != nullptr && known->code() == ErrorCode::io) model_.broken = true;
+  metrics_.refused(request_.path, refusal.status());
   if (request_.stream) {
-    send_event(refusal.json());
+    write(encoder_->failed(refusal));
     reply_->end();
   } else {
-    refusal.send(*reply_);
+    refusal.send(*reply_, error_form(request_.path));
   }
   cancel();
-}
-
-Json Generation::frame() const {
-  const char* kind =
-      request_.chat ? (request_.stream ? "chat.completion.chunk" : "chat.completion") : "text_completion";
-  return {{"id", id_}, {"object", kind}, {"created", created_}, {"model", model_.name}};
-}
-
-Json Generation::usage() const {
-  uint64_t prompt = 0, cached = 0, written = 0;
-  for (size_t i = 0; i < results_.size(); ++i) {
-    if (!results_[i]) continue;
-    const llm::Statistics& s = results_[i]->statistics;
-    if (i % request_.n == 0) {
-      prompt += s.prompt_tokens;
-      cached += s.cached_tokens;
-    }
-    written += results_[i]->tokens.size();
-  }
-  return {{"prompt_tokens", prompt},
-          {"completion_tokens", written},
-          {"total_tokens", prompt + written},
-          {"prompt_tokens_details", {{"cached_tokens", cached}}}};
-}
-
-void Generation::answer_whole() {
-  Json answer = frame();
-  answer["choices"] = Json::array();
-  for (size_t index = 0; index < results_.size(); ++index) {
-    llm::Result& result = *results_[index];
-    Json choice = {{"index", index}};
-    if (request_.chat) {
-      choice["message"] = {{"role", "assistant"}, {"content", std::move(result.text)}, {"refusal", nullptr}};
-    } else {
-      choice["text"] = std::move(result.text);
-    }
-    choice["logprobs"] = nullptr;
-    choice["finish_reason"] = llm::name(result.finish);
-    answer["choices"].push_back(std::move(choice));
-  }
-  answer["usage"] = usage();
-  reply_->send(200, "application/json", dumped(answer));
-}
-
-void Generation::finish_stream() {
-  if (request_.include_usage) {
-    Json last = frame();
-    last["choices"] = Json::array();
-    last["usage"] = usage();
-    send_event(last);
-  }
-  reply_->write("data: [DONE]\n\n");
-  reply_->end();
-}
-
-void Generation::send_choice(Json choice) {
-  Json event = frame();
-  choice["logprobs"] = nullptr;
-  if (!choice.contains("finish_reason")) choice["finish_reason"] = nullptr;
-  event["choices"].push_back(std::move(choice));
-  if (request_.include_usage) event["usage"] = nullptr;
-  send_event(event);
-}
-
-void Generation::send_event(const Json& event) {
-  reply_->write("data: " + dumped(event) + "\n\n");
 }
 
 }  // namespace cairn::server

@@ -89,6 +89,7 @@ struct HttpServer::Impl {
   void stop() {
     if (stopping) return cut();
     stopping = true;
+    if (options.stopping) options.stopping();
     error_code ignored;
     acceptor.close(ignored);
     retry.cancel();
@@ -155,6 +156,7 @@ void HttpServer::run(Handler handler, bool signals) {
     throw_if_interrupted();  // by a signal that came before
     impl_->wait_for_signal();
   }
+  if (impl_->options.listening) impl_->options.listening();
   impl_->accept();
   const auto work = net::make_work_guard(impl_->context);
   impl_->context.run();

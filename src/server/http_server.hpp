@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,8 @@ struct HttpOptions {
   std::chrono::milliseconds request_time{60'000};  // from a request's first byte to its last
   std::chrono::milliseconds write_time{30'000};    // until a client takes some more of its answer
   std::chrono::milliseconds drain{30'000};         // for what runs, after stop()
+  // Called on the server's thread once clients can connect, and when no more of them can.
+  std::function<void()> listening{}, stopping{};
 };
 
 // HTTP/1.1 by Boost.Beast, all of it on the thread that calls run(). A client that closes its connection, or

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/memory_pressure.hpp"
+
 namespace cairn::server {
 namespace {
 
@@ -27,6 +29,31 @@ class Page {
   std::vector<std::string> order_;
   std::map<std::string, std::string> types_, lines_;
 };
+
+void add_memory(Page& page, const std::string& model, const engine::Engine& engine,
+                const llm::SchedulerStatus& scheduler) {
+  const auto add = [&](const char* name, double value) { page.add(name, "gauge", model, value); };
+  add("cairn_kv_bytes", static_cast<double>(engine.kv_bytes()));
+  add("cairn_kept_prefix_bytes", static_cast<double>(scheduler.kept_bytes));
+  if (!engine.elastic()) return;
+  const engine::MemoryStatus memory = engine.memory();
+  add("cairn_memory_stack_bytes", static_cast<double>(memory.stack));
+  add("cairn_memory_stack_all_bytes", static_cast<double>(memory.stack_all));
+  add("cairn_memory_bits", memory.bits);
+}
+
+// The process's, which its stacks share.
+void add_process_memory(Page& page, const std::vector<Models::Info>& models) {
+  page.add("cairn_memory_process_bytes", "gauge", "", static_cast<double>(resident_memory()));
+  for (const Models::Info& model : models) {
+    if (!model.model || !model.model->engine->elastic()) continue;
+    const engine::MemoryStatus memory = model.model->engine->memory();
+    page.add("cairn_memory_budget_bytes", "gauge", "", static_cast<double>(memory.budget));
+    page.add("cairn_memory_automatic", "gauge", "", memory.automatic ? 1 : 0);
+    page.add("cairn_memory_gave_way_total", "counter", "", static_cast<double>(memory.gave_way));
+    return;
+  }
+}
 
 // Quotes and backslashes escaped as JSON does it, which is what the format asks for.
 std::string quoted(const std::string& text) {
@@ -56,11 +83,12 @@ void Metrics::gone() {
   ++gone_;
 }
 
-std::string Metrics::text(const std::deque<ServedModel>& models) const {
+std::string Metrics::text(const std::vector<Models::Info>& models) const {
   Page page;
   const std::lock_guard lock(mutex_);
-  for (const ServedModel& model : models) {
-    const llm::SchedulerStatus now = model.scheduler->status();
+  for (const Models::Info& model : models) {
+    const llm::SchedulerStatus now = model.model ? model.model->scheduler->status() : llm::SchedulerStatus{};
+    const llm::SchedulerStatus& past = model.past;
     const std::string own = "model=" + quoted(model.name), vllm = "model_name=" + quoted(model.name);
     const auto both = [&](const char* name, const char* as_vllm, const char* type, uint64_t value) {
       page.add(std::string("cairn_") + name, type, own, static_cast<double>(value));
@@ -68,11 +96,14 @@ std::string Metrics::text(const std::deque<ServedModel>& models) const {
     };
     both("requests_running", "num_requests_running", "gauge", now.running);
     both("requests_waiting", "num_requests_waiting", "gauge", now.waiting);
-    both("prompt_tokens_total", "prompt_tokens_total", "counter", now.prompt_tokens);
-    both("generated_tokens_total", "generation_tokens_total", "counter", now.tokens);
-    both("cached_tokens_total", "prefix_cache_hits_total", "counter", now.cached_tokens);
-    page.add("vllm:prefix_cache_queries_total", "counter", vllm, static_cast<double>(now.prompt_tokens));
-    page.add("cairn_kv_bytes", "gauge", own, static_cast<double>(model.engine->kv_bytes()));
+    both("prompt_tokens_total", "prompt_tokens_total", "counter", past.prompt_tokens + now.prompt_tokens);
+    both("generated_tokens_total", "generation_tokens_total", "counter", past.tokens + now.tokens);
+    both("cached_tokens_total", "prefix_cache_hits_total", "counter", past.cached_tokens + now.cached_tokens);
+    page.add("vllm:prefix_cache_queries_total", "counter", vllm,
+             static_cast<double>(past.prompt_tokens + now.prompt_tokens));
+    page.add("cairn_model_loaded", "gauge", own, model.model ? 1 : 0);
+    page.add("cairn_model_loads_total", "counter", own, static_cast<double>(model.loads));
+    if (model.model) add_memory(page, own, *model.model->engine, now);
     const auto at = answers_.find(model.name);
     if (at == answers_.end()) continue;
     for (const auto& [reason, count] : at->second.finished) {
@@ -93,6 +124,7 @@ std::string Metrics::text(const std::deque<ServedModel>& models) const {
       page.add(name, "histogram", labels, static_cast<double>(answers.first_tokens), "_count");
     }
   }
+  add_process_memory(page, models);
   page.add("cairn_clients_gone_total", "counter", "", static_cast<double>(gone_));
   for (const auto& [what, count] : refused_)
     page.add("cairn_refused_total", "counter",

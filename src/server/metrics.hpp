@@ -3,14 +3,14 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <deque>
 #include <map>
 #include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "llm/session.hpp"
-#include "server/served_model.hpp"
+#include "server/models.hpp"
 
 namespace cairn::server {
 
@@ -20,7 +20,7 @@ class Metrics {
   void refused(const std::string& path, int status);
   void finished(const std::string& model, const llm::Result& result);
   void gone();
-  std::string text(const std::deque<ServedModel>& models) const;
+  std::string text(const std::vector<Models::Info>& models) const;
 
  private:
   static constexpr std::array kBounds = {0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0};

@@ -16,7 +16,8 @@ struct HttpRequest {
   std::string method;  // "GET", …
   std::string path;    // without the query
   std::string body;
-  std::string origin, authorization, api_key;  // of the headers; empty: not there
+  std::string host, origin, authorization, api_key;  // of the headers; empty: not there
+  bool local = false;                                // the client is on this machine
 };
 
 // The answer to one request. May be used by any thread and outlive the connection: what is written to one

@@ -1,16 +1,21 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "llm/scheduler.hpp"
+#include "server/pooling.hpp"
 #include "text/chat_template.hpp"
 
 namespace cairn::server {
 
-// A model that requests can name.
+struct AnswerFormat;
+
+// A model that is loaded.
 struct ServedModel {
   std::string name, path;
   int64_t created = 0;  // seconds since 1970
@@ -19,6 +24,12 @@ struct ServedModel {
   std::shared_ptr<engine::Engine> engine;
   llm::GenerateOptions defaults;  // what a request does not say
   std::unique_ptr<llm::Scheduler> scheduler;
+  std::optional<Pooling> pooling = Pooling::mean;  // of embeddings; absent: neither
+  // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
+  mutable std::shared_ptr<const AnswerFormat> format;
+  // As long as what it returns lives, the model is not unloaded; set by Models.
+  std::function<std::shared_ptr<void>()> hold;
+  std::atomic<bool> broken{false};  // its file cannot be read any more: it is to be loaded anew
 };
 
 }  // namespace cairn::server

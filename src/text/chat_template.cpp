@@ -45,6 +45,10 @@ ChatTemplate::~ChatTemplate() = default;
 ChatTemplate::ChatTemplate(ChatTemplate&&) noexcept = default;
 ChatTemplate& ChatTemplate::operator=(ChatTemplate&&) noexcept = default;
 
+const std::string& ChatTemplate::source() const {
+  return state_->source;
+}
+
 std::string ChatTemplate::render(const nlohmann::ordered_json& variables) const {
   if (!variables.is_object()) {
     fail(ErrorCode::invalid_argument, "chat template: the variables are not a JSON object");

@@ -34,6 +34,8 @@ class ChatTemplate {
   // Safe to call from several threads at once.
   std::string render(const nlohmann::ordered_json& variables) const;
 
+  const std::string& source() const;
+
  private:
   struct State;
   std::unique_ptr<State> state_;

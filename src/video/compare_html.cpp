@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string_view>
 
+#include "base/base64.hpp"
 #include "base/error.hpp"
 #include "base/html.hpp"
 #include "video/compare.hpp"
@@ -12,21 +13,10 @@
 namespace cairn::video {
 namespace {
 
-std::string base64(const std::vector<uint8_t>& bytes) {
-  constexpr std::string_view kDigits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    uint32_t three = 0;
-    for (size_t j = 0; j < 3; ++j) three = three << 8 | (i + j < bytes.size() ? bytes[i + j] : 0u);
-    for (size_t j = 0; j < 4; ++j) out += i + j > bytes.size() ? '=' : kDigits[three >> (18 - 6 * j) & 63];
-  }
-  return out;
-}
-
 std::string image(const Picture& picture, std::string_view name) {
   return fmt::format(
       "<img class=\"{}\" width=\"{}\" height=\"{}\" alt=\"{}\" src=\"data:image/png;base64,{}\">", name,
-      picture.width, picture.height, name, base64(encode_png(picture, 9)));
+      picture.width, picture.height, name, base64(std::as_bytes(std::span(encode_png(picture, 9)))));
 }
 
 std::string table(const Comparison& c) {

@@ -54,11 +54,12 @@ class EngineOfTokens : public engine::Engine {
       auto& sequence = dynamic_cast<Sequence&>(*slice.sequence);
       const size_t before = sequence.tokens.size(), vocabulary = model_.parameters.vocabulary;
       try {
-        float* out = slice.logits;
+        float *out = slice.logits, *state = slice.hidden;
         for (size_t i = 0; i < slice.tokens.size(); ++i) {
           if (cancels) engine::throw_if(cancelled);
           sequence.tokens.push_back(slice.tokens[i]);
           if (on_token) on_token(sequence.tokens);
+          if (state != nullptr) state = write_state(sequence.tokens, state);
           const bool last = i + 1 == slice.tokens.size();
           if (slice.wanted == engine::Logits::none || (slice.wanted == engine::Logits::last && !last))
             continue;
@@ -93,6 +94,12 @@ class EngineOfTokens : public engine::Engine {
 
  protected:
   virtual void write_logits(const std::vector<int32_t>& sequence, float* logits) = 0;
+  // The last token, and how many there are. Returns what is behind it.
+  virtual float* write_state(const std::vector<int32_t>& sequence, float* state) {
+    for (uint32_t i = 0; i < model_.parameters.embedding; ++i)
+      *state++ = static_cast<float>(i % 2 == 0 ? static_cast<size_t>(sequence.back()) : sequence.size());
+    return state;
+  }
 
   graph::Model model_;
   uint32_t context_, chunk_;

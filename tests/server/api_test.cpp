@@ -3,105 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <chrono>
-#include <functional>
 
-#include "base/error.hpp"
-#include "llm/fake_engine.hpp"
-#include "llm/fake_tokenizer.hpp"
-#include "running_server.hpp"
-#include "server/fields.hpp"
+#include "api_fixture.hpp"
 
 namespace cairn::server {
 namespace {
 
 using testing::HasSubstr;
 using namespace std::chrono_literals;
-
-constexpr uint32_t kVocabulary = 260, kContext = 512;
-constexpr const char* kTemplate =
-    "{% for m in messages %}{% if m.content == 'fail' %}{{ raise_exception('no such turn') }}{% endif %}"
-    "<|user|>{{ m.content }}{% endfor %}<|assistant|>";
-
-// Answers "abcdef", then the end.
-int32_t alphabet(const std::vector<int32_t>& sequence) {
-  size_t written = 0;
-  while (written < sequence.size() && sequence[sequence.size() - 1 - written] < 'g' &&
-         sequence[sequence.size() - 1 - written] >= 'a')
-    ++written;
-  return written == 6 ? llm::fake::kEnd : static_cast<int32_t>('a' + written);
-}
-
-// An engine whose steps wait while it is closed, and fail when told to.
-class Engine : public llm::fake::Engine {
- public:
-  Engine() : llm::fake::Engine(kVocabulary, kContext, 128, alphabet) { cancels = true; }
-  using engine::Engine::step;
-  void step(std::span<const engine::Slice> slices, const engine::Cancelled& cancelled) override {
-    ++steps;
-    while (closed) {
-      engine::throw_if(cancelled);
-      std::this_thread::sleep_for(1ms);
-    }
-    llm::fake::Engine::step(slices, cancelled);
-  }
-  void reserve(engine::Sequence&, uint32_t) override {
-    if (full) fail(ErrorCode::out_of_memory, "no room");
-  }
-  std::atomic<bool> closed{false}, full{false};
-  std::atomic<int> steps{0};
-};
-
-struct Fixture {
-  explicit Fixture(ApiOptions options = {}, llm::SchedulerOptions scheduler = {}) {
-    std::deque<ServedModel> models(1);
-    ServedModel& model = models.front();
-    model.name = "tiny";
-    model.engine = engine;
-    auto tokenizer = std::make_shared<llm::fake::Tokenizer>();
-    model.tokenizer = tokenizer;
-    model.chat_template = [] { return std::make_shared<text::ChatTemplate>(kTemplate); };
-    model.defaults.sampler.temperature = 0;
-    model.scheduler = std::make_unique<llm::Scheduler>(engine, tokenizer, scheduler);
-    api = std::make_unique<Api>(std::move(models), std::move(options));
-    server =
-        std::make_unique<RunningServer>([this](HttpRequest request, const std::shared_ptr<Reply>& reply) {
-          api->handle(std::move(request), reply);
-        });
-  }
-  ~Fixture() {
-    server->http.stop();
-    server->http.stop();
-    server->join();
-    api.reset();  // before the server that its replies belong to
-  }
-
-  Response ask(const std::string& path, const Json& body) {
-    return Client(server->port()).ask("POST", path, body.dump());
-  }
-  uint64_t metric(const std::string& name) {
-    const std::string text = Client(server->port()).ask("GET", "/metrics").body;
-    const size_t at = text.find("\n" + name);
-    return at == std::string::npos ? 0 : std::stoull(text.substr(text.find("} ", at) + 2));
-  }
-  bool wait_for(const std::string& name, uint64_t value) {
-    for (int i = 0; i < 2000; ++i, std::this_thread::sleep_for(2ms)) {
-      if (metric(name) == value) return true;
-    }
-    return false;
-  }
-
-  std::shared_ptr<Engine> engine = std::make_shared<Engine>();
-  std::unique_ptr<Api> api;
-  std::unique_ptr<RunningServer> server;
-};
-
-Json chat(Json more = Json::object()) {
-  Json body = {{"model", "tiny"}, {"messages", {{{"role", "user"}, {"content", "Hi"}}}}};
-  body.update(more);
-  return body;
-}
 
 TEST(Api, AnswersAChat) {
   Fixture fixture;
@@ -269,7 +179,7 @@ TEST(Api, TellsOfNoMemory) {
 }
 
 TEST(Api, AsksForAKey) {
-  Fixture fixture({.keys = {"first", "second"}, .origins = {}});
+  Fixture fixture({.access = {.keys = {"first", "second"}, .origins = {}, .hosts = {}}, .models = {}});
   Client client(fixture.server->port());
   EXPECT_EQ(client.ask("GET", "/health").status, 200);
   EXPECT_EQ(client.ask("GET", "/v1/models").status, 401);
@@ -282,7 +192,7 @@ TEST(Api, AnswersPagesThatMayAsk) {
   Fixture closed;
   const std::string origin = "Origin: https://example.org\r\n";
   EXPECT_EQ(Client(closed.server->port()).ask("GET", "/v1/models", {}, origin).status, 403);
-  Fixture open({.keys = {"k"}, .origins = {"https://example.org"}});
+  Fixture open({.access = {.keys = {"k"}, .origins = {"https://example.org"}, .hosts = {}}, .models = {}});
   Client client(open.server->port());
   const Response before = client.ask("OPTIONS", "/v1/chat/completions", {}, origin);
   EXPECT_EQ(before.status, 204);
@@ -327,6 +237,9 @@ Bad bad_chat(const char* name, const Json& more, const char* param, const char* 
 }
 Bad bad_text(const char* name, const Json& body, const char* param, const char* says) {
   return {name, "/v1/completions", body.dump(), 400, param, says};
+}
+Bad bad_embedding(const char* name, const Json& body, const char* param, const char* says) {
+  return {name, "/v1/embeddings", body.dump(), 400, param, says};
 }
 Json user(const Json& content) {
   return {{"messages", {{{"role", "user"}, {"content", content}}}}};
@@ -377,7 +290,10 @@ INSTANTIATE_TEST_SUITE_P(
         bad_chat("StreamIsText", {{"stream", "yes"}}, "stream", "true or false"),
         bad_chat("OptionsWithoutAStream", {{"stream_options", Json::object()}}, "stream_options",
                  "where stream"),
-        bad_chat("Logprobs", {{"logprobs", true}}, "logprobs", "cannot do that yet"),
+        bad_chat("LogprobsIsANumber", {{"logprobs", 1}}, "logprobs", "true or false"),
+        bad_chat("TopLogprobsAlone", {{"top_logprobs", 2}}, "top_logprobs", "where logprobs is true"),
+        bad_chat("TooManyTopLogprobs", {{"logprobs", true}, {"top_logprobs", 21}}, "top_logprobs",
+                 "from 0 to 20"),
         bad_chat("Schema", {{"response_format", {{"type", "json_schema"}}}}, "response_format",
                  "json_schema"),
         bad_chat("Tools", {{"tools", {{{"type", "function"}}}}}, "tools", "cannot call tools"),
@@ -386,7 +302,18 @@ INSTANTIATE_TEST_SUITE_P(
         bad_text("NoPrompts", {{"prompt", Json::array()}}, "prompt", "empty"),
         bad_text("ForeignTokens", {{"prompt", {1, 100257}}}, "prompt", "100257 is no token"),
         bad_text("TooManyAnswers", {{"prompt", {"a", "b"}}, {"n", 100}}, "n", "at most 128"),
+        bad_text("TooManyLogprobs", {{"prompt", "a"}, {"logprobs", 21}}, "logprobs", "from 0 to 20"),
+        bad_text("EchoIsText", {{"prompt", "a"}, {"echo", "yes"}}, "echo", "true or false"),
         bad_text("Suffix", {{"prompt", "a"}, {"suffix", "b"}}, "suffix", "cannot do that yet"),
+        bad_embedding("NoInput", Json::object(), "input", "missing"),
+        bad_embedding("NoInputs", {{"input", Json::array()}}, "input", "empty"),
+        bad_embedding("InputIsANumber", {{"input", 1}}, "input", "a string, an array"),
+        bad_embedding("ForeignInput", {{"input", {{9906, 1917}}}}, "input", "send text"),
+        bad_embedding("InputBeyondTheContext", {{"input", std::string(600, 'x')}}, "input",
+                      "has 601 tokens, the context holds 512"),
+        bad_embedding("EncodingFormat", {{"input", "a"}, {"encoding_format", "hex"}}, "encoding_format",
+                      "neither float nor base64"),
+        bad_embedding("TooManyDimensions", {{"input", "a"}, {"dimensions", 5}}, "dimensions", "from 1 to 4"),
         Bad{"NoTokens", "/detokenize", "{}", 400, "tokens", "array of token ids"},
         Bad{"ForeignTokensBack", "/detokenize", "{\"tokens\": [-1]}", 400, "tokens", "-1 is no token"},
         Bad{"NothingToTokenize", "/tokenize", "{}", 400, "prompt", "missing"}),

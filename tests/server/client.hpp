@@ -48,7 +48,8 @@ class Client {
   }
   void request(const std::string& method, const std::string& path, const std::string& body = {},
                const std::string& headers = {}) {
-    send(method + " " + path + " HTTP/1.1\r\nHost: test\r\n" + headers +
+    send(method + " " + path + " HTTP/1.1\r\n" +
+         (headers.starts_with("Host: ") ? "" : "Host: localhost\r\n") + headers +
          (body.empty() && method == "GET" ? "" : "Content-Length: " + std::to_string(body.size()) + "\r\n") +
          "\r\n" + body);
   }
@@ -85,8 +86,29 @@ class Client {
     read_line();
     return chunk;
   }
+  // The next server-sent event that has a name, and its data; empty at the end.
+  std::string read_named_event(nlohmann::ordered_json& data) {
+    const std::string event = read_block();
+    if (event.empty()) return {};
+    const size_t line = event.find('\n');
+    if (!event.starts_with("event: ") || event.compare(line, 7, "\ndata: ") != 0)
+      throw std::runtime_error("not an event with a name: " + event);
+    data = nlohmann::ordered_json::parse(event.substr(line + 7));
+    return event.substr(7, line - 7);
+  }
   // The next server-sent event's data; empty at the end.
   std::string read_event() {
+    const std::string event = read_block();
+    if (!event.empty() && !event.starts_with("data: ")) throw std::runtime_error("not an event: " + event);
+    return event.empty() ? event : event.substr(6);
+  }
+  bool closed() { return more() == 0 && read_.empty(); }  // by the server, after all that it sent
+  void leave() {
+    if (socket_ >= 0) close(std::exchange(socket_, -1));
+  }
+
+ private:
+  std::string read_block() {
     while (events_.find("\n\n") == std::string::npos) {
       const std::string chunk = read_chunk();
       if (chunk.empty()) return {};
@@ -95,15 +117,8 @@ class Client {
     const size_t end = events_.find("\n\n");
     const std::string event = events_.substr(0, end);
     events_.erase(0, end + 2);
-    if (!event.starts_with("data: ")) throw std::runtime_error("not an event: " + event);
-    return event.substr(6);
+    return event;
   }
-  bool closed() { return more() == 0 && read_.empty(); }  // by the server, after all that it sent
-  void leave() {
-    if (socket_ >= 0) close(std::exchange(socket_, -1));
-  }
-
- private:
   size_t more() {
     pollfd waits = {socket_, POLLIN, 0};
     if (poll(&waits, 1, 10'000) <= 0) throw std::runtime_error("the server does not answer");

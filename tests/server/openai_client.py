@@ -1,25 +1,15 @@
 #!/usr/bin/env python3
 """The real client of OpenAI's API against `cairn serve`: tests/server/openai_client.py CAIRN MODEL
 Needs `openai` from PyPI. Ends with status 0 when all went as that client expects."""
-import re
-import signal
-import subprocess
 import sys
 
 import openai
+from running_server import running_server
 
 
 def main() -> None:
-    server = subprocess.Popen([sys.argv[1], "serve", sys.argv[2], "--port", "0", "--api-key", "secret", "--context", "512"],
-                              stderr=subprocess.PIPE, text=True)
-    try:
-        for line in server.stderr:
-            if at := re.search(r"serving (\S+) at (\S+)", line):
-                break
-        check(at[1], at[2])
-    finally:
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(10) == 0, server.returncode
+    with running_server(sys.argv[1], sys.argv[2]) as (model, url):
+        check(model, url)
 
 
 def check(model: str, url: str) -> None:
@@ -56,6 +46,36 @@ def check(model: str, url: str) -> None:
         model=model, prompt="one two three", max_tokens=8, temperature=0, stop=["\n\n"], stream=True)
     ) == plain.choices[0].text
     print("text:", repr(plain.choices[0].text))
+
+    likely = client.chat.completions.create(model=model, messages=messages, max_tokens=4, temperature=1.5, seed=1,
+                                            logprobs=True, top_logprobs=3)
+    assert "".join(one.token for one in likely.choices[0].logprobs.content) == likely.choices[0].message.content
+    assert all(len(one.top_logprobs) == 3 and one.logprob <= 0 for one in likely.choices[0].logprobs.content)
+    echoed = client.completions.create(model=model, prompt="one two three four", max_tokens=0, echo=True, logprobs=1)
+    known = echoed.choices[0].logprobs
+    assert echoed.choices[0].text == "one two three four" and known.token_logprobs[0] is None
+    assert known.token_logprobs[-1] > -3, known  # after one two three
+    print("logprobs:", [(one.token, one.logprob) for one in likely.choices[0].logprobs.content], known.token_logprobs)
+
+    response = client.responses.create(model=model, input=messages, temperature=0, max_output_tokens=24)
+    assert response.output_text == text and response.usage.output_tokens == whole.usage.completion_tokens, response
+    with client.responses.stream(model=model, input="Count from one to five.", temperature=0, max_output_tokens=24) as stream:
+        kinds = [event.type for event in stream]
+        assert stream.get_final_response().output_text == text
+    counted = client.responses.input_tokens.count(model=model, input=messages)
+    assert counted.input_tokens == whole.usage.prompt_tokens
+    print("responses: the same;", sorted(set(kinds)))
+
+    vectors = {encoding: client.embeddings.create(model=model, input=["one two", "three"], **({} if encoding is None else dict(
+        encoding_format=encoding))) for encoding in (None, "float", "base64")}
+    floats = vectors["float"].data[1].embedding
+    assert abs(sum(x * x for x in floats) - 1) < 1e-4
+    assert all(abs(x - y) < 1e-6 for x, y in zip(floats, vectors[None].data[1].embedding))  # base64 by default
+    assert isinstance(vectors["base64"].data[1].embedding, str)
+    cut = client.embeddings.create(model=model, input="three", dimensions=16).data[0].embedding
+    ratio = cut[0] / floats[0]
+    assert len(cut) == 16 and all(abs(x * ratio - y) < 1e-4 for x, y in zip(floats, cut))
+    print("embeddings:", len(floats), vectors["float"].usage.to_dict())
 
     refusals = {
         openai.NotFoundError: dict(model="other", messages=messages),

@@ -94,11 +94,17 @@ void ChunkExecutor::observe(const Step& step) {
   const Slot slot = step.ops.front().op.input;
   const size_t width = machine_.model.width(slot);
   std::vector<float> rows(tokens_ * width);
-  for (size_t token = 0; token < tokens_; ++token) {
-    const float* from = tile(slot, token / tile_tokens_) + token % tile_tokens_;
-    for (size_t f = 0; f < width; ++f) rows[token * width + f] = from[f * tile_tokens_];
-  }
+  copy_rows(slot, tokens_, rows.data());
   (*machine_.observer)(step.layer, slot, rows.data(), tokens_, width);
+}
+
+// Out of the tiles, [tokens][width].
+void ChunkExecutor::copy_rows(Slot slot, size_t tokens, float* to) const {
+  const size_t width = machine_.model.width(slot);
+  for (size_t token = 0; token < tokens; ++token) {
+    const float* from = tile(slot, token / tile_tokens_) + token % tile_tokens_;
+    for (size_t f = 0; f < width; ++f) *to++ = from[f * tile_tokens_];
+  }
 }
 
 void ChunkExecutor::run_floats(const Step& step, ThreadPool& pool) {

@@ -84,9 +84,11 @@ void ChunkExecutor::quantize_residual(Slot slot, size_t index, float* rest) {
   machine_.gemm.quantize_tile(rest, k, residual(k, index));
 }
 
-void ChunkExecutor::run_head(size_t tokens, float* logits) {
+void ChunkExecutor::run_head(size_t tokens, float* logits, float* hidden) {
   for (const Step& step : machine_.plan.head) {
     if (step.kind == StepKind::linears) {
+      if (hidden != nullptr) copy_rows(step.ops.front().op.input, tokens, hidden);
+      if (logits == nullptr) return;
       if (step.fine) {
         const Slot slot = step.ops.front().op.input;
         const size_t k = machine_.model.width(slot);

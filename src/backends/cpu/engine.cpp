@@ -157,7 +157,9 @@ class CpuEngine final : public engine::Engine {
             s.block_bytes,
             s.bytes_read,
             s.bits,
-            s.problems};
+            s.problems,
+            account_.least(),
+            account_.gave_way()};
   }
 
  private:
@@ -226,7 +228,7 @@ class CpuEngine final : public engine::Engine {
     const Reading reading(file_);
     const resident::Pass pass(set_.get());
     if (bits > 0) set_->set_draft(bits);
-    const size_t vocabulary = model_.parameters.vocabulary;
+    const size_t vocabulary = model_.parameters.vocabulary, width = model_.parameters.embedding;
     std::vector<Row> rows;
     for (const Slice& slice : slices) {
       if (!is_short(slice)) continue;
@@ -237,7 +239,8 @@ class CpuEngine final : public engine::Engine {
                      : slice.wanted == Logits::last && last ? slice.logits
                                                             : nullptr;
         rows.push_back({&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i], out,
-                        slice.enough == 0 ? SIZE_MAX : slice.enough});
+                        slice.enough == 0 ? SIZE_MAX : slice.enough,
+                        slice.hidden == nullptr ? nullptr : slice.hidden + i * width});
       }
     }
     for (size_t at = 0; at < rows.size(); at += RowExecutor::kMostRows) {
@@ -253,12 +256,12 @@ class CpuEngine final : public engine::Engine {
   void run_long(const Slice& slice) {
     PagedSequence& sequence = sequences_.own(*slice.sequence);
     chunk_.run(sequence, slice.tokens, sequence.length());
-    if (slice.wanted == Logits::all) {
-      chunk_.run_head(slice.tokens.size(), slice.logits);
-    } else if (slice.wanted == Logits::last) {
+    if (slice.wanted == Logits::last) {
       chunk_.hand_over(slice.tokens.size() - 1, rows_);
       rows_.run_head(slice.logits);
     }
+    float* const all = slice.wanted == Logits::all ? slice.logits : nullptr;
+    if (all != nullptr || slice.hidden != nullptr) chunk_.run_head(slice.tokens.size(), all, slice.hidden);
   }
 
   gguf::File file_;  // shares the mapping

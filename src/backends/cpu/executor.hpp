@@ -76,6 +76,7 @@ struct Row {
   int32_t token;
   float* logits;             // [vocabulary], or null
   size_t enough = SIZE_MAX;  // of them
+  float* hidden = nullptr;   // [embedding], what the head multiplies; or null
 };
 
 // Few rows at a time: vectors of [features], products as matrix × vector straight from the file's blocks,
@@ -87,8 +88,8 @@ class RowExecutor {
 
   explicit RowExecutor(const Machine& machine);
   // Runs 1 … kMostRows rows through the layers, writes their keys and values, and runs the head on those that
-  // want logits. Rows of one sequence may see each other: a row's keys are there before any row looks.
-  // draft: with fewer of a stack's bits (resident::Set::set_draft).
+  // want logits or what it multiplies. Rows of one sequence may see each other: a row's keys are there before
+  // any row looks. draft: with fewer of a stack's bits (resident::Set::set_draft).
   void run(std::span<const Row> rows, bool draft = false);
   // Runs the head alone on the slots that another executor filled.
   void run_head(float* logits);
@@ -100,6 +101,7 @@ class RowExecutor {
   struct Part;  // of a row's attention
 
   void run_steps(std::span<const Step> steps);
+  void run_heads(size_t rows);
   template <class Body>
   void each_row(const Body& body) {
     if (count_ == 1) return body(active_[0]);
@@ -167,8 +169,9 @@ class ChunkExecutor {
 
   // After run(): copies one token's hidden state and pending branches into the slots of `to`'s first row.
   void hand_over(size_t token, RowExecutor& to);
-  // After run(): the head on all tokens; logits: [tokens][vocabulary].
-  void run_head(size_t tokens, float* logits);
+  // After run(), once: the head on all tokens; logits: [tokens][vocabulary], or null; hidden: [tokens]
+  // [embedding], what it multiplies, or null.
+  void run_head(size_t tokens, float* logits, float* hidden = nullptr);
   uint64_t scratch_bytes() const;
 
  private:
@@ -196,6 +199,7 @@ class ChunkExecutor {
   kernels::ActivationTile residual(size_t k, size_t index) const;
   void quantize_residual(graph::Slot slot, size_t index, float* rest);
   void observe(const Step& step);
+  void copy_rows(graph::Slot slot, size_t tokens, float* to) const;
 
   const Machine machine_;
   size_t tile_tokens_, most_tiles_, tokens_ = 0, tiles_ = 0;

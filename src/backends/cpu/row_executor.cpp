@@ -92,18 +92,39 @@ void RowExecutor::run(std::span<const Row> rows, bool draft) {
     }
   });
   run_steps(machine_.plan.layers);
-  count_ = head_rows_ = 0;
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (rows[i].logits == nullptr) continue;
-    active_[count_++] = i;
-    head_rows_ = std::max(head_rows_, rows[i].enough);
+  run_heads(rows.size());
+}
+
+// Its first steps make what it multiplies.
+void RowExecutor::run_heads(size_t rows) {
+  const std::span<const Step> steps = machine_.plan.head;
+  const auto products = static_cast<size_t>(
+      std::find_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == StepKind::linears; }) -
+      steps.begin());
+  const auto activate = [&](const auto& wanted) {
+    count_ = 0;
+    for (size_t i = 0; i < rows; ++i) {
+      if (wanted(rows_[i])) active_[count_++] = i;
+    }
+    return count_ > 0;
+  };
+  head_rows_ = 0;
+  for (size_t i = 0; i < rows; ++i) {
+    if (rows_[i].logits != nullptr) head_rows_ = std::max(head_rows_, rows_[i].enough);
   }
-  if (count_ > 0) run_steps(machine_.plan.head);
+  if (!activate([](const Row& row) { return row.logits != nullptr || row.hidden != nullptr; })) return;
+  run_steps(steps.first(products));
+  const size_t width = machine_.model.width(Slot::normed);
+  for (size_t i = 0; i < rows; ++i) {
+    if (rows_[i].hidden != nullptr) std::copy_n(slot(Slot::normed, i), width, rows_[i].hidden);
+  }
+  if (activate([](const Row& row) { return row.logits != nullptr; })) run_steps(steps.subspan(products));
 }
 
 void RowExecutor::run_head(float* logits) {
   draft_ = false;
   rows_[0].logits = logits;
+  rows_[0].hidden = nullptr;
   head_rows_ = machine_.model.parameters.vocabulary;
   active_[0] = 0;
   count_ = 1;

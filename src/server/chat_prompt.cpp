@@ -1,0 +1,102 @@
+#include "server/chat_prompt.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "base/error.hpp"
+#include "server/api_error.hpp"
+
+namespace cairn::server {
+namespace {
+
+// A message as templates know it.
+Json checked_message(Json message, size_t index) {
+  const std::string at = fmt::format("messages[{}]", index), content_at = at + ".content";
+  if (!message.is_object()) throw ApiError(400, at + ": an object was expected", at);
+  Json& role = message["role"];
+  if (!role.is_string()) throw ApiError(400, at + ".role: a string was expected", at + ".role");
+  if (role == "developer") role = "system";
+  static const std::vector<std::string> kRoles = {"system", "user", "assistant", "tool", "function"};
+  if (std::find(kRoles.begin(), kRoles.end(), role.get<std::string>()) == kRoles.end())
+    throw ApiError(400, fmt::format("{}.role: there is no role '{}'", at, role.get<std::string>()),
+                   at + ".role");
+  Json& content = message["content"];
+  if (content.is_array()) content = joined_texts(content, content_at);
+  if (content.is_null() && role == "assistant") content = "";
+  if (!content.is_string())
+    throw ApiError(400, content_at + ": a string or an array of parts was expected", content_at);
+  return message;
+}
+
+// How the model's answers look, found out once.
+AnswerFormat answer_format(const ServedModel& model, const text::ChatTemplate& chat_template) {
+  if (!model.format)
+    model.format = std::make_shared<const AnswerFormat>(
+        AnswerFormat{.reasoning = text::reasoning_marks(chat_template, *model.tokenizer)});
+  return *model.format;
+}
+
+}  // namespace
+
+std::string joined_texts(const Json& parts, const std::string& at) {
+  std::string text;
+  for (const Json& part : parts) {
+    const bool typed = part.is_object() && part.contains("type") && part["type"].is_string();
+    if (!typed) throw ApiError(400, at + ": each part needs a type", at);
+    const std::string type = part["type"];
+    if (type != "text" && type != "input_text" && type != "output_text" && type != "refusal")
+      throw ApiError(400, fmt::format("{}: this model reads text alone, not {}", at, type), at);
+    const char* field = type == "refusal" ? "refusal" : "text";
+    if (!part.contains(field) || !part[field].is_string())
+      throw ApiError(400, fmt::format("{}: a part of type {} needs a text", at, type), at);
+    if (!text.empty()) text += '\n';
+    text += part[field].get_ref<const std::string&>();
+  }
+  return text;
+}
+
+llm::Conversation read_conversation(const Json& body) {
+  const Json* messages = Fields(body).find("messages");
+  if (messages == nullptr || !messages->is_array() || messages->empty())
+    throw ApiError(400, "messages: an array of messages was expected", "messages");
+  llm::Conversation conversation;
+  for (size_t i = 0; i < messages->size(); ++i)
+    conversation.messages.push_back(checked_message((*messages)[i], i));
+  Json& last = conversation.messages.back();
+  if (Fields(body).flag("continue_final_message") && last["role"] == "assistant") {
+    conversation.begun = last["content"];
+    conversation.messages.erase(conversation.messages.size() - 1);
+  }
+  if (const Json* more = Fields(body).find("chat_template_kwargs")) {
+    if (!more->is_object())
+      throw ApiError(400, "chat_template_kwargs: an object was expected", "chat_template_kwargs");
+    conversation.variables = *more;
+  }
+  // A template that knows efforts reads this one; the others can be told not to think at all.
+  if (const auto effort = Fields(body).text("reasoning_effort")) {
+    if (!conversation.variables.contains("reasoning_effort"))
+      conversation.variables["reasoning_effort"] = *effort;
+    if (*effort == "none" && !conversation.variables.contains("enable_thinking"))
+      conversation.variables["enable_thinking"] = false;
+  }
+  return conversation;
+}
+
+ChatPrompt chat_prompt(const llm::Conversation& conversation, const ServedModel& model, const char* param) {
+  try {
+    const auto chat_template = model.chat_template();
+    llm::Rendered rendered = llm::render(*chat_template, *model.tokenizer, conversation);
+    ChatPrompt prompt;
+    prompt.format = answer_format(model, *chat_template);
+    const auto& marks = prompt.format.reasoning;
+    prompt.format.in_reasoning = marks && text::ends_in_reasoning(rendered.text, *marks);
+    prompt.tokens = llm::encode_rendered(*model.tokenizer, rendered);
+    prompt.text = std::move(rendered.text);
+    return prompt;
+  } catch (const Error& error) {
+    throw ApiError(400, fmt::format("the model's chat template: {}", error.what()), param);
+  }
+}
+
+}  // namespace cairn::server

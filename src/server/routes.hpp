@@ -1,0 +1,64 @@
+// What is behind each path.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "server/fields.hpp"
+#include "server/memory_control.hpp"
+#include "server/metrics.hpp"
+#include "server/models.hpp"
+#include "server/reply.hpp"
+
+namespace cairn::server {
+
+// A request that was let in.
+struct Call {
+  const HttpRequest& request;
+  const Json& body;  // of POST
+  Models& models;
+  MemoryControl& memory;
+  Metrics& metrics;
+  const std::shared_ptr<Reply>& reply;
+  Models::Lease lease = nullptr;  // of POST: the model that the body names, loaded
+
+  // That of the lease, else the only one. ApiError 400 (several are served), 503 (it is not loaded).
+  ServedModel& model() const;
+  void send(const Json& json) const;  // as the whole answer
+};
+
+struct Route {
+  const char* methods;               // as the header Allow has them
+  void (*answer)(const Call& call);  // throws what api_error() knows
+};
+
+using Routes = std::map<std::string, Route, std::less<>>;
+// By path; one that ends in "/" has more behind it.
+const Routes& routes();
+bool takes(const Route& route, const std::string& method);  // HEAD where GET is
+// The model that fields name, or the only one. ApiError: 400 (none is named), 404.
+std::string model_name(const Fields& fields, const Models& models);
+// That of a path; end(): there is none.
+Routes::const_iterator find_route(std::string_view path);
+
+void answer_health(const Call& call);  // at once, on the server's thread
+void answer_chat(const Call& call);
+void answer_text(const Call& call);
+void answer_messages(const Call& call);
+void answer_count_tokens(const Call& call);
+void answer_responses(const Call& call);
+void answer_input_tokens(const Call& call);
+void answer_embeddings(const Call& call);
+void answer_models(const Call& call);
+void answer_model(const Call& call);
+void answer_memory(const Call& call);
+void answer_openapi(const Call& call);
+void answer_props(const Call& call);
+void answer_template(const Call& call);
+void answer_metrics(const Call& call);
+void answer_tokenize(const Call& call);
+void answer_detokenize(const Call& call);
+
+}  // namespace cairn::server
