@@ -111,6 +111,17 @@ def test_tokens_and_sizes(llm: Llama, model: cairn.Model) -> None:
     llm.reset()
 
 
+def test_embeddings(llm: Llama, model: cairn.Model) -> None:
+    told = llm.create_embedding(["a stone", "two stones"])
+    assert [one["index"] for one in told["data"]] == [0, 1]
+    assert told["data"][0]["embedding"] == llm.embed("a stone") == model.embed("a stone", normalize=False)
+    count = len(llm.tokenize(b"a stone")) + len(llm.tokenize(b"two stones"))
+    assert told["usage"] == {"prompt_tokens": count, "total_tokens": count}
+    assert len(llm.embed("stone " * 500)) == llm.n_embd()
+    with pytest.raises(cairn.Error):
+        llm.embed("stone " * 500, truncate=False)
+
+
 def test_what_is_not_there_is_refused(llm: Llama) -> None:
     refused: list[tuple[Callable[[], Any], type[Exception], str]] = [
         (lambda: llm("a", grammar=object()), NotImplementedError, "grammar"),

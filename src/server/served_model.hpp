@@ -8,7 +8,7 @@
 #include <string>
 
 #include "llm/scheduler.hpp"
-#include "server/pooling.hpp"
+#include "llm/pooling.hpp"
 #include "text/chat_template.hpp"
 
 namespace cairn::server {
@@ -24,7 +24,7 @@ struct ServedModel {
   std::shared_ptr<engine::Engine> engine;
   llm::GenerateOptions defaults;  // what a request does not say
   std::unique_ptr<llm::Scheduler> scheduler;
-  std::optional<Pooling> pooling = Pooling::mean;  // of embeddings; absent: neither
+  std::optional<llm::Pooling> pooling = llm::Pooling::mean;  // of embeddings; absent: neither
   // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
   mutable std::shared_ptr<const AnswerFormat> format;
   // As long as what it returns lives, the model is not unloaded; set by Models.
