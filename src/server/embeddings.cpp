@@ -52,7 +52,7 @@ Embeddings::Embeddings(EmbeddingRequest request, ServedModel& model, Metrics& me
       held_(model.hold ? model.hold() : nullptr),
       metrics_(metrics),
       reply_(std::move(reply)),
-      pools_(request_.inputs.size(), Pool(request_.pooling, model.engine->model().parameters.embedding)) {}
+      pools_(request_.inputs.size(), llm::Pool(request_.pooling, model.engine->model().parameters.embedding)) {}
 
 void Embeddings::start() {
   {

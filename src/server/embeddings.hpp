@@ -6,7 +6,7 @@
 
 #include "server/fields.hpp"
 #include "server/metrics.hpp"
-#include "server/pooling.hpp"
+#include "llm/pooling.hpp"
 #include "server/reply.hpp"
 #include "server/served_model.hpp"
 
@@ -15,7 +15,7 @@ namespace cairn::server {
 // A request of /v1/embeddings, checked.
 struct EmbeddingRequest {
   std::vector<std::vector<llm::Token>> inputs;
-  Pooling pooling = Pooling::mean;
+  llm::Pooling pooling = llm::Pooling::mean;
   size_t dimensions = 0;
   bool as_base64 = false;  // little-endian floats
 };
@@ -45,7 +45,7 @@ class Embeddings : public std::enable_shared_from_this<Embeddings> {
   Metrics& metrics_;
   const std::shared_ptr<Reply> reply_;
   std::mutex mutex_;  // of what follows
-  std::vector<Pool> pools_;
+  std::vector<llm::Pool> pools_;
   std::vector<llm::Scheduler::Ticket> tickets_;
   size_t left_ = 0;    // of the tickets
   bool over_ = false;  // answered, refused, or nobody listens
