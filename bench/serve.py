@@ -5,7 +5,8 @@
 
 COMMAND starts a server of OpenAI's API: {model}, {port} and {clients} are put in. For example
     --peer "llama-server=llama-server -m {model} --port {port} -np {clients} -c 8192 -t 2"
-    --peer "llama-cpp-python=python3 -m llama_cpp.server --model {model} --port {port} --n_ctx 4096 --n_threads 2 --interrupt_requests false"
+    --peer "llama-cpp-python:1=python3 -m llama_cpp.server --model {model} --port {port} --n_ctx 4096 --n_threads 2 --interrupt_requests false"
+A name's :1 has its clients ask one after the other: llama-cpp-python's server (0.3.36) ends when several stream at once.
 Prints a line for each figure, and as the last line JSON. Needs a machine with nothing else on it.
 """
 import argparse
@@ -147,10 +148,16 @@ PROMPTS = [f"Chapter {n}. {text}" for n, text in enumerate(
      "The history of the steam engine begins with", "When the ship came into the harbour", "Of all the planets"] * 8, 1)]
 
 
-async def together(port, model, clients, tokens):
+async def together(port, model, clients, tokens, at_once=None):
+    gate = asyncio.Semaphore(at_once or clients)
+
+    async def run(one):
+        async with gate:
+            await one.run()
+
     streams = [Stream(port, "/v1/completions", completion(PROMPTS[i], tokens, model=model)) for i in range(clients)]
     begin = time.perf_counter()
-    await asyncio.gather(*(one.run() for one in streams))
+    await asyncio.gather(*(run(one) for one in streams))
     return sum(len(one.times) for one in streams), time.perf_counter() - begin
 
 
@@ -162,7 +169,8 @@ def clients(options):
             with cairn(options) if command is None else peer(command, options) as place:
                 port, model = place[-2:]
                 asyncio.run(together(port, model, 1, 2))
-                tokens, seconds = asyncio.run(together(port, model, options.clients, options.tokens))
+                at_once = int(name.partition(":")[2] or options.clients)
+                tokens, seconds = asyncio.run(together(port, model, options.clients, options.tokens, at_once))
             rates.setdefault(name, []).append(tokens / seconds)
     rates = {name: statistics.median(all_) for name, all_ in rates.items()}
     for name, rate in rates.items():
@@ -173,7 +181,7 @@ def clients(options):
 
 def status_of(server):
     text = open(f"/proc/{server.pid}/status").read()
-    return int(re.search(r"Threads:\s+(\d+)", text)[1]), 1024 * int(re.search(r"VmRSS:\s+(\d+)", text)[1])
+    return int(re.search(r"Threads:\s+(\d+)", text)[1]), 1024 * int(re.search(r"RssAnon:\s+(\d+)", text)[1])  # files come and go
 
 
 def waiting(options):
