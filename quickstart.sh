@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 
 if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
   cat <<'HELP'
-usage: ./quickstart.sh [--openvino] [--link | --no-link] [QUESTION]
+usage: ./quickstart.sh [--openvino] [--grammar] [--link | --no-link] [QUESTION]
 
 Installs the packages that are missing (with sudo unless you are root), builds the program as
 build/release/cairn, pulls SmolLM2-135M-Instruct (98 MB, kept in ~/.cache/cairn/models or $CAIRN_MODELS)
@@ -16,13 +16,16 @@ and streams its answer to QUESTION with the rates of prefill and decode. On a te
 
   --openvino   also installs OpenVINO (into ~/.cache/cairn/openvino, by pip), shows the devices that it finds
                and reads the question on openvino:CPU
+  --grammar    also fetches the sources of xgrammar (into ~/.cache/cairn, by pip) and builds what holds
+               answers to JSON schemas and grammars (2 minutes of a processor)
 HELP
   exit 0
 fi
-openvino=no link=ask
+openvino=no grammar=no link=ask
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --openvino) openvino=yes ;;
+    --grammar) grammar=yes ;;
     --link) link=yes ;;
     --no-link) link=no ;;
     *) echo "quickstart.sh: unknown flag $1 (see --help)" >&2 && exit 2 ;;
@@ -33,10 +36,18 @@ question=${1:-"Why is the sky blue? Answer in two sentences."}
 
 source tools/packages.sh
 install_missing "${build_packages[@]}"
+targets=(cairn)
+if [ "$grammar" = yes ]; then
+  source tools/grammar.sh
+  fetch_grammar
+  targets+=(cairn_grammar_library)
+fi
 if [ ! -f build/release/build.ninja ]; then
   configure release -DCAIRN_TESTS=OFF
+elif [ "$grammar" = yes ]; then
+  configure release  # it may not have seen the sources
 fi
-quietly "Building build/release/cairn" cmake --build --preset release --target cairn
+quietly "Building build/release/cairn" cmake --build --preset release --target "${targets[@]}"
 build/release/cairn pull smollm2-135m >/dev/null
 prefill=()
 if [ "$openvino" = yes ]; then

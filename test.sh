@@ -39,10 +39,12 @@ done
 [ ${#modes[@]} -gt 0 ] || modes=(release)
 
 source tools/packages.sh
+source tools/grammar.sh
 install_missing "${build_packages[@]}" "${video_packages[@]}" "${test_packages[@]}"
 
 passed=0
 failed=0
+fetch_grammar || echo "xgrammar's sources cannot be fetched: grammars are neither built nor tested" >&2
 jobs=$(nproc)
 
 # build PRESET [TARGET...]
@@ -96,6 +98,7 @@ run_mode() {
       count_tests release
       tell_what_is_not_here RealOpenvino "OpenVINO is not installed (./quickstart.sh --openvino)"
       tell_what_is_not_here TorchTuner "cairn was built without libtorch (docs/stack.md)"
+      tell_what_is_not_here XGrammar "xgrammar's sources are not here (tools/grammar.sh)"
       tell_what_is_not_here MemoryCgroup "this user may not make a memory cgroup"
       ;;
     gcc)

@@ -26,16 +26,12 @@
 #include "base/clock.hpp"
 #include "base/memory_pressure.hpp"
 #include "llm/model.hpp"
+#include "measure/median.hpp"
 
 namespace cairn {
 namespace {
 
 using std::chrono::milliseconds;
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
 
 // Decodes without end in a thread of its own and notes when each token was ready.
 class Decoder {
@@ -83,7 +79,7 @@ Gaps gaps(const std::vector<double>& times, double begin, double end) {
   for (size_t i = 1; i < times.size(); ++i) {
     if (times[i] >= begin && times[i - 1] <= end) all.push_back(1e3 * (times[i] - times[i - 1]));
   }
-  return all.empty() ? Gaps{} : Gaps{median(all), *std::max_element(all.begin(), all.end())};
+  return all.empty() ? Gaps{} : Gaps{measure::median(all), *std::max_element(all.begin(), all.end())};
 }
 
 void drop_from_page_cache(const std::string& path) {
@@ -168,7 +164,7 @@ int main_(int argc, char** argv) {
     quiet_gap.push_back(calm.longest_ms);
   }
   json["step_mib"] = step >> 20;
-  json["token_ms"] = median(quiet);
+  json["token_ms"] = measure::median(quiet);
   json["longest_gap_untouched_ms"] = quiet_gap;
   json["fall_ms"] = fall;
   json["longest_gap_shrinking_ms"] = shrink_gap;

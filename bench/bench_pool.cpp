@@ -22,6 +22,7 @@
 
 #include "base/clock.hpp"
 #include "base/thread_pool.hpp"
+#include "measure/median.hpp"
 #ifdef CAIRN_BENCH_PTHREADPOOL
 #include <pthreadpool.h>
 #endif
@@ -121,11 +122,6 @@ Measurement start(const Work& work) {
   return {child, ends[0]};
 }
 
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -172,7 +168,8 @@ int main(int argc, char** argv) {
     fmt::print("{}; {} threads\n{:12} {:>6} {:>8} {:>8} {:>8}\n", shape.name, threads, "", "idle", "1 other",
                "2 others", "twice");
     for (const auto& [name, all] : results)
-      fmt::print("{:12} {:6.2f} {:8.2f} {:8.2f} {:8.2f}\n", name, median(all[0]), median(all[1]),
-                 median(all[2]), median(all[3]));
+      fmt::print("{:12} {:6.2f} {:8.2f} {:8.2f} {:8.2f}\n", name, cairn::measure::median(all[0]),
+                 cairn::measure::median(all[1]), cairn::measure::median(all[2]),
+                 cairn::measure::median(all[3]));
   }
 }

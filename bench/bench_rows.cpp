@@ -7,7 +7,6 @@
 // once but for their attention.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstring>
@@ -19,18 +18,13 @@
 #include "base/error.hpp"
 #include "formats/gguf.hpp"
 #include "kernels/kernels.hpp"
+#include "measure/median.hpp"
 
 namespace cairn {
 namespace {
 
 constexpr uint32_t kPrompt = 64, kTurns = 25;
 constexpr size_t kRows[] = {1, 2, 4, 8};
-
-double median(std::vector<double> values) {
-  const auto middle = values.begin() + static_cast<ptrdiff_t>(values.size() / 2);
-  std::nth_element(values.begin(), middle, values.end());
-  return *middle;
-}
 
 void run(const char* path, uint32_t threads) {
   const auto engine = cpu::make_engine(gguf::File(path), {.context = 256, .threads = threads});
@@ -50,10 +44,11 @@ void run(const char* path, uint32_t threads) {
       sequence->truncate(kPrompt);
     }
   }
-  const double one = median(seconds[1]);
+  const double one = measure::median(seconds[1]);
   fmt::print("{}, {}\n", path, kernels::name(kernels::default_target()));
   for (const auto& [rows, times] : seconds)
-    fmt::print("{} rows {:8.2f} ms {:6.2f}×\n", rows, 1e3 * median(times), median(times) / one);
+    fmt::print("{} rows {:8.2f} ms {:6.2f}×\n", rows, 1e3 * measure::median(times),
+               measure::median(times) / one);
 }
 
 }  // namespace

@@ -1,25 +1,51 @@
-# `cmake --install build/release --prefix ~/.local` puts there: the program, what it opens at run time
-# (lib/cairn, found from the program's own place), man pages, completions and docs/. `cpack` in the build folder makes
-# a .deb of the same.
+# `cmake --install build/release --prefix ~/.local` puts there, by components: `program` (with man pages, completions and
+# docs/), `library` (libcairn.so), `development` (headers, CMake's and pkg-config's files), and what the two open at run
+# time, found from their own place: `video`, `torch`, `grammar`. `cpack` in the build folder makes a .deb of each.
 include(GNUInstallDirs)
+set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME program)
 install(TARGETS cairn RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
-foreach(part cairn_video_commands cairn_torch)
-  if(TARGET ${part})
-    install(TARGETS ${part} LIBRARY DESTINATION lib/cairn)
+set(CAIRN_COMPONENTS program library development)
+foreach(part video=cairn_video_commands torch=cairn_torch grammar=cairn_grammar_library)
+  string(REGEX MATCH "^(.*)=(.*)$" part ${part})
+  if(TARGET ${CMAKE_MATCH_2})
+    install(TARGETS ${CMAKE_MATCH_2} LIBRARY DESTINATION lib/cairn COMPONENT ${CMAKE_MATCH_1})
+    list(APPEND CAIRN_COMPONENTS ${CMAKE_MATCH_1})
   endif()
 endforeach()
+
+if(TARGET cairn_grammar_library)
+  install(FILES ${CAIRN_XGRAMMAR_FOUND}/LICENSE ${CAIRN_XGRAMMAR_FOUND}/NOTICE
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/cairn-grammar COMPONENT grammar)
+  set(CAIRN_RECOMMENDED "cairn-grammar, ")
+endif()
+
+install(TARGETS cairn_shared EXPORT cairnTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}
+  COMPONENT library NAMELINK_COMPONENT development)
+install(DIRECTORY include/cairn DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT development)
+set(package ${CMAKE_INSTALL_LIBDIR}/cmake/cairn)
+include(CMakePackageConfigHelpers)
+configure_package_config_file(cmake/cairnConfig.cmake.in ${PROJECT_BINARY_DIR}/cairnConfig.cmake
+  INSTALL_DESTINATION ${package})
+write_basic_package_version_file(${PROJECT_BINARY_DIR}/cairnConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(EXPORT cairnTargets NAMESPACE cairn:: DESTINATION ${package} COMPONENT development)
+install(FILES ${PROJECT_BINARY_DIR}/cairnConfig.cmake ${PROJECT_BINARY_DIR}/cairnConfigVersion.cmake
+  DESTINATION ${package} COMPONENT development)
+file(RELATIVE_PATH CAIRN_PC_TO_PREFIX /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+configure_file(cmake/cairn.pc.in ${PROJECT_BINARY_DIR}/cairn.pc @ONLY)
+install(FILES ${PROJECT_BINARY_DIR}/cairn.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT development)
+install(DIRECTORY examples DESTINATION ${CMAKE_INSTALL_DATADIR}/doc/libcairn-dev COMPONENT development)
 
 # Written by the program itself, from its commands.
 set(CAIRN_WRITTEN ${PROJECT_BINARY_DIR}/written)
 install(CODE "
   file(REMOVE_RECURSE \"${CAIRN_WRITTEN}\")
   file(MAKE_DIRECTORY \"${CAIRN_WRITTEN}/man\")
-  set(program \"${PROJECT_BINARY_DIR}/cairn\")
-  execute_process(COMMAND \${program} __man \"${CAIRN_WRITTEN}/man\" COMMAND_ERROR_IS_FATAL ANY)
+  set(writer \"${PROJECT_BINARY_DIR}/cairn\")
+  execute_process(COMMAND \${writer} __man \"${CAIRN_WRITTEN}/man\" COMMAND_ERROR_IS_FATAL ANY)
   foreach(script bash/cairn zsh/_cairn fish/cairn.fish)
     get_filename_component(shell \${script} DIRECTORY)
     file(MAKE_DIRECTORY \"${CAIRN_WRITTEN}/\${shell}\")
-    execute_process(COMMAND \${program} completion \${shell}
+    execute_process(COMMAND \${writer} completion \${shell}
                     OUTPUT_FILE \"${CAIRN_WRITTEN}/\${script}\" COMMAND_ERROR_IS_FATAL ANY)
   endforeach()
 ")
@@ -36,10 +62,30 @@ set(CPACK_GENERATOR DEB TGZ)
 set(CPACK_PACKAGE_NAME cairn)
 set(CPACK_PACKAGE_VENDOR cairn)
 set(CPACK_PACKAGE_CONTACT "the authors of cairn <cairn@localhost>")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "runs language models on the processor at hand, and sends video small")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "language models on the processor at hand, and video sent small")
 set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL ${CAIRN_COMPONENTS})
+set(CPACK_DEB_COMPONENT_INSTALL ON)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_SECTION utils)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
-set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "python3-pip, ca-certificates")
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_NAME cairn)
+set(CPACK_DEBIAN_PROGRAM_PACKAGE_RECOMMENDS "${CAIRN_RECOMMENDED}cairn-video, python3-pip, ca-certificates")
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_NAME libcairn${PROJECT_VERSION_MAJOR})
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_SECTION libs)
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_RECOMMENDS "cairn-video (= ${PROJECT_VERSION})")
+file(WRITE ${PROJECT_BINARY_DIR}/shlibs  # what packages of programs that use it depend on
+  "libcairn ${PROJECT_VERSION_MAJOR} libcairn${PROJECT_VERSION_MAJOR} (>= ${PROJECT_VERSION})\n")
+set(CPACK_DEBIAN_LIBRARY_PACKAGE_CONTROL_EXTRA ${PROJECT_BINARY_DIR}/shlibs)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libcairn-dev)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
+set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libcairn${PROJECT_VERSION_MAJOR} (= ${PROJECT_VERSION})")
+set(CPACK_DEBIAN_LIBRARY_DESCRIPTION "cairn as a library, with its C interface")
+set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION "what programs that use libcairn are built with: headers in C and C++")
+set(CPACK_DEBIAN_VIDEO_DESCRIPTION "the part of cairn and of libcairn that encodes and restores video")
+set(CPACK_DEBIAN_TORCH_DESCRIPTION "the part of cairn that tunes stacks by libtorch")
+set(CPACK_DEBIAN_GRAMMAR_DESCRIPTION "the part of cairn that holds answers to schemas and grammars, with xgrammar in it")
+set(CPACK_DEBIAN_VIDEO_PACKAGE_NAME cairn-video)
+set(CPACK_DEBIAN_GRAMMAR_PACKAGE_NAME cairn-grammar)
+set(CPACK_DEBIAN_TORCH_PACKAGE_NAME cairn-torch)
 include(CPack)

@@ -5,11 +5,16 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
+#include <exception>
+#include <mutex>
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/interruptible.hpp"
 
 namespace cairn {
 namespace {
@@ -41,12 +46,67 @@ int open_to_read(const std::string& path) {
   return open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 }
 
+constexpr size_t kHugePage = size_t{2} << 20;
+
+size_t whole_pages(size_t bytes) {
+  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  return (bytes + page - 1) / page * page;
+}
+
+// mmap() of `size` bytes that begin where a huge page may.
+void* map_aligned(size_t size, int protection, int flags, int descriptor) {
+  if (size < kHugePage) return mmap(nullptr, size, protection, flags, descriptor, 0);
+  const size_t used = whole_pages(size), reserved = used + kHugePage;
+  void* all = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (all == MAP_FAILED) return all;
+  auto* const begin = static_cast<std::byte*>(all);
+  const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(all) % kHugePage) % kHugePage;
+  if (before > 0) munmap(begin, before);
+  munmap(begin + before + used, reserved - before - used);
+  void* const data = mmap(begin + before, size, protection, flags | MAP_FIXED, descriptor, 0);
+  if (data == MAP_FAILED) {
+    const int reason = errno;
+    munmap(begin + before, used);
+    errno = reason;
+  }
+  return data;
+}
+
+// Memory that is not the file's yet, on huge pages where there are some.
+struct OwnMemory {
+  OwnMemory(size_t bytes, const std::string& path) : size(bytes) {
+    data = map_aligned(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+    if (data == MAP_FAILED)
+      fail(ErrorCode::out_of_memory, "{}: no memory for {} bytes: {}", path, size, std::strerror(errno));
+    madvise(data, size, MADV_HUGEPAGE);
+  }
+  ~OwnMemory() {
+    if (data != MAP_FAILED) munmap(data, size);
+  }
+  OwnMemory(const OwnMemory&) = delete;
+  OwnMemory& operator=(const OwnMemory&) = delete;
+
+  void* data;
+  const size_t size;
+};
+
+// Bytes [begin, end) of the file to `to`, which is where its first byte would go.
+void read_bytes(int descriptor, const std::string& path, std::byte* to, size_t begin, size_t end) {
+  while (begin < end) {
+    const ssize_t got = pread(descriptor, to + begin, end - begin, static_cast<off_t>(begin));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) fail(ErrorCode::io, "{}: byte {}: cannot read: {}", path, begin, std::strerror(errno));
+    if (got == 0) fail(ErrorCode::io, "{}: ends at byte {} while it is read", path, begin);
+    begin += static_cast<size_t>(got);
+  }
+}
+
 }  // namespace
 
 MappedFile::MappedFile(const std::string& path) : path_(path) {
   Descriptor file{open_to_read(path)};
   const size_t size = regular_size(file, path);
-  void* data = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.value, 0);
+  void* data = map_aligned(size, PROT_READ, MAP_SHARED, file.value);
   if (data == MAP_FAILED)
     fail(ErrorCode::io, "{}: cannot map {} bytes: {}", path, size, std::strerror(errno));
   data_ = static_cast<const std::byte*>(data);
@@ -56,7 +116,7 @@ MappedFile::MappedFile(const std::string& path) : path_(path) {
 }
 
 void MappedFile::require_whole() const {
-  if (descriptor_ < 0) return;
+  if (descriptor_ < 0 || owned_) return;
   struct stat status {};
   if (fstat(descriptor_, &status) != 0)
     fail(ErrorCode::io, "{}: cannot stat: {}", path_, std::strerror(errno));
@@ -77,23 +137,40 @@ void MappedFile::require_read() const {
 MappedFile MappedFile::copy(const std::string& path, size_t size) {
   const Descriptor file{open_to_read(path)};
   regular_size(file, path);
+  OwnMemory memory(size, path);
+  read_bytes(file.value, path, static_cast<std::byte*>(memory.data), 0, size);
+  mprotect(memory.data, size, PROT_READ);  // against our own mistakes: nothing depends on it
   MappedFile result;
   result.path_ = path;
-  void* data = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (data == MAP_FAILED)
-    fail(ErrorCode::out_of_memory, "{}: no memory for {} bytes: {}", path, size, std::strerror(errno));
-  result.data_ = static_cast<const std::byte*>(data);
+  result.data_ = static_cast<const std::byte*>(std::exchange(memory.data, MAP_FAILED));
   result.size_ = size;
-  for (size_t done = 0; done < size;) {
-    const ssize_t got =
-        pread(file.value, static_cast<std::byte*>(data) + done, size - done, static_cast<off_t>(done));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) fail(ErrorCode::io, "{}: byte {}: cannot read: {}", path, done, std::strerror(errno));
-    if (got == 0) fail(ErrorCode::io, "{}: ends at byte {} while it is read", path, done);
-    done += static_cast<size_t>(got);
-  }
-  mprotect(data, size, PROT_READ);  // against our own mistakes: nothing depends on it
   return result;
+}
+
+void MappedFile::own(ThreadPool& pool) const {
+  if (descriptor_ < 0 || owned_) return;
+  OwnMemory memory(size_, path_);
+  constexpr size_t kPiece = 8 * kHugePage;
+  std::mutex mutex;  // of the first error
+  std::exception_ptr error;
+  run_interruptible(pool, (size_ + kPiece - 1) / kPiece, [&](size_t, size_t piece) {
+    try {
+      read_bytes(descriptor_, path_, static_cast<std::byte*>(memory.data), piece * kPiece,
+                 std::min(size_, (piece + 1) * kPiece));
+    } catch (const Error&) {
+      const std::lock_guard lock(mutex);
+      if (!error) error = std::current_exception();
+    }
+  });
+  if (error) std::rethrow_exception(error);
+  mprotect(memory.data, size_, PROT_READ);
+  // With its huge pages as they are: both begin where one may.
+  if (mremap(memory.data, size_, size_, MREMAP_MAYMOVE | MREMAP_FIXED, const_cast<std::byte*>(data_)) ==
+      MAP_FAILED)
+    fail(ErrorCode::out_of_memory, "{}: cannot put {} bytes in the mapping's place: {}", path_, size_,
+         std::strerror(errno));
+  memory.data = MAP_FAILED;
+  owned_ = true;
 }
 
 MappedFile::~MappedFile() {
@@ -105,6 +182,7 @@ MappedFile::MappedFile(MappedFile&& other) noexcept
       size_(std::exchange(other.size_, 0)),
       path_(std::exchange(other.path_, {})),
       descriptor_(std::exchange(other.descriptor_, -1)),
+      owned_(other.owned_.load()),
       watch_(std::move(other.watch_)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
@@ -114,6 +192,7 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
     size_ = std::exchange(other.size_, 0);
     path_ = std::exchange(other.path_, {});
     descriptor_ = std::exchange(other.descriptor_, -1);
+    owned_ = other.owned_.load();
     watch_ = std::move(other.watch_);
   }
   return *this;

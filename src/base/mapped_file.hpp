@@ -1,11 +1,13 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
 
 #include "base/lost_pages.hpp"
+#include "base/thread_pool.hpp"
 
 namespace cairn {
 
@@ -32,6 +34,11 @@ class MappedFile {
   // what is gone; everybody else's program ends there (base/lost_pages.hpp). Counted.
   void tolerate_losses(bool on) const noexcept;
   void require_read() const;  // Error io when that has happened
+  // Reads the bytes into memory of our own, on huge pages where the system has them, and puts that in the
+  // mapping's place: who reads meanwhile goes on, and what happens to the file later reaches nobody. One call
+  // at a time; a second one does nothing. Errors, after which all is as before: out_of_memory, cancelled, io
+  // as copy().
+  void own(ThreadPool& pool) const;
 
  private:
   void release() noexcept;
@@ -39,6 +46,7 @@ class MappedFile {
   size_t size_ = 0;
   std::string path_;
   int descriptor_ = -1;  // of a mapping
+  mutable std::atomic<bool> owned_ = false;
   std::unique_ptr<LostPages> watch_;
 };
 

@@ -12,14 +12,30 @@ namespace cairn {
 
 namespace fs = std::filesystem;
 
+namespace {
+
+// The file that this code was loaded from, without links.
+fs::path own_file() {
+  static const char somewhere = 0;
+  std::error_code ignored;
+  Dl_info found{};
+  if (dladdr(&somewhere, &found) != 0 && found.dli_fname != nullptr && found.dli_fname[0] == '/')
+    return fs::canonical(found.dli_fname, ignored);
+  return fs::read_symlink("/proc/self/exe", ignored);  // of a program, dladdr tells the name it was called by
+}
+
+}  // namespace
+
 std::string find_own_library(const std::string& name) {
   std::vector<fs::path> folders;
   if (const char* chosen = std::getenv("CAIRN_LIB"); chosen != nullptr && *chosen != '\0')
     folders.emplace_back(chosen);
   std::error_code ignored;
-  if (const fs::path program = fs::read_symlink("/proc/self/exe", ignored); !program.empty()) {
-    folders.push_back(program.parent_path());
-    folders.push_back(program.parent_path().parent_path() / "lib" / "cairn");
+  if (const fs::path own = own_file(); !own.empty()) {
+    folders.push_back(own.parent_path());
+    folders.push_back(own.parent_path() / "cairn");
+    folders.push_back(own.parent_path().parent_path() / "cairn");
+    folders.push_back(own.parent_path().parent_path() / "lib" / "cairn");
   }
   for (const fs::path& folder : folders) {
     if (fs::exists(folder / name, ignored)) return folder / name;

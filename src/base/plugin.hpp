@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace cairn {
 
@@ -17,16 +18,41 @@ struct PluginHead {
   uint32_t build;
 };
 
-// libcairn_video.so's `cairn_video`.
+// A video as libcairn_video.so restores it, frame by frame (video/restored_reader.hpp, video/reader.hpp).
+struct VideoShape {
+  uint32_t width, height, small_width, small_height;
+  uint32_t bits;
+  int32_t chroma;    // video::Chroma
+  int32_t restored;  // 1: by networks
+  uint64_t frames;   // 0: the file does not say
+  double seconds_per_tick, frame_rate;
+  int32_t matrix, primaries, transfer, range;
+};
+
+struct VideoPicture {
+  uint32_t planes;             // 0: there is none left
+  const uint16_t* samples[3];  // [height][width] each, until the next call
+  uint32_t width[3], height[3];
+  int64_t pts, duration;
+};
+
+// libcairn_video.so's `cairn_video`. Functions return 0, an ErrorCode's number, or kOther; `message` is then
+// the one line to tell. Nothing is thrown.
 struct VideoPlugin {
   static constexpr const char* kLibrary = "libcairn_video.so";
   static constexpr const char* kName = "cairn_video";
   static constexpr int kOther = -2;  // a failure that is no cairn::Error
 
   PluginHead head;
-  // argv: as main()'s, which has found it right. Returns 0, an ErrorCode's number, or kOther; `message` is
-  // then the one line to tell. Nothing is thrown.
+  // argv: as main()'s, which has found it right.
   int (*run)(int argc, const char* const* argv, char* message, size_t size);
+  // Upright frames of a video for who calls next(); *reader is for close(). threads: 0: as many as usable
+  // processors. keep_going: as video::ReaderOptions has it.
+  int (*open)(const char* path, uint32_t threads, int32_t keep_going, void** reader, VideoShape* shape,
+              char* message, size_t size);
+  int (*next)(void* reader, VideoPicture* picture, char* message, size_t size);
+  int (*rewind)(void* reader, char* message, size_t size);
+  void (*close)(void* reader);
 };
 
 // libcairn_torch.so's `cairn_torch`.
@@ -41,8 +67,32 @@ struct TorchPlugin {
   void* (*make_distiller)(const void* job, char* message, size_t size);
 };
 
-// A part of cairn that is a shared library of its own: from CAIRN_LIB (a folder), the program's folder, or
-// lib/cairn beside that folder. Empty when it is in none of them.
+// libcairn_grammar.so's `cairn_grammar`: what tokens may come next. Whoever makes something frees it. All but
+// a matcher may be used by several threads at once. Nothing is thrown: what fails returns null or −1, with
+// the one line to tell in `message`.
+struct GrammarPlugin {
+  static constexpr const char* kLibrary = "libcairn_grammar.so";
+  static constexpr const char* kName = "cairn_grammar";
+
+  PluginHead head;
+  // pieces: [tokens] the bytes that each token writes; those that write nothing never come. ends: tokens that
+  // end an answer. Nothing of it need outlive the call.
+  void* (*make_compiler)(const std::string_view* pieces, size_t tokens, const int32_t* ends, size_t end_count,
+                         char* message, size_t size);
+  // kind: a grammar::Kind.
+  void* (*compile)(void* compiler, int kind, const char* text, size_t bytes, char* message, size_t size);
+  void* (*make_matcher)(void* grammar, char* message, size_t size);
+  void (*free)(void* any);
+  // As grammar::Matcher has them.
+  int (*allowed)(void* matcher, uint32_t* bits, size_t words, char* message, size_t size);
+  int (*accept)(void* matcher, int32_t token, char* message, size_t size);
+  int (*rollback)(void* matcher, size_t tokens, char* message, size_t size);
+  int (*can_end)(const void* matcher);
+};
+
+// A part of cairn that is a shared library of its own: from CAIRN_LIB (a folder), the folder of what this
+// code is in (the program, or libcairn.so), cairn/ in that or beside it, or lib/cairn beside it. Empty when
+// it is in none of them.
 std::string find_own_library(const std::string& name);
 
 // What such a library exports by that name; it stays open unless it is refused. Errors: not_found (the

@@ -13,6 +13,7 @@
 #include "base/progress.hpp"
 #include "base/standard_streams.hpp"
 #include "cli/commands.hpp"
+#include "cli/grammar_flags.hpp"
 #include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/speculate_flag.hpp"
@@ -31,6 +32,7 @@ struct Flags {
   engine::Options engine;
   PrefillFlags prefill;
   llm::GenerateOptions generate;
+  GrammarFlags grammar;
   SpeculateFlag speculate;
 };
 
@@ -42,7 +44,8 @@ std::string read_prompt(const std::string& path) {
 }
 
 void run(Flags& flags, bool prompt_given) {
-  check_outputs(flags.prefill, flags.model, {flags.file, flags.template_file});
+  check_outputs(flags.prefill, flags.model,
+                {flags.file, flags.template_file, flags.grammar.schema_file, flags.grammar.grammar_file});
   if (!flags.words.empty()) {
     if (prompt_given || !flags.file.empty())
       fail(ErrorCode::invalid_argument, "the prompt is given twice: '{}', and by {}", flags.words[0],
@@ -58,6 +61,7 @@ void run(Flags& flags, bool prompt_given) {
   llm::ModelOptions model_options;
   if (!flags.template_file.empty()) model_options.chat_template = read_text(flags.template_file);
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
+  flags.generate.grammar = make_grammar(flags.grammar, model->tokenizer());
   flags.generate.speculation = flags.speculate.kind;
   share_threads(flags.speculate, flags.engine);
   const auto draft = make_draft(flags.speculate, *model, flags.engine);
@@ -117,6 +121,7 @@ void add_run(CLI::App& program) {
       ->add_option("--chat-template", flags->template_file, "a Jinja file to use instead of the model's own")
       ->type_name("FILE");
   add_generate_flags(*command, flags->generate);
+  add_grammar_flags(*command, flags->grammar);
   add_speculate_flag(*command, flags->speculate);
   add_engine_flags(*command, flags->engine);
   add_prefill_flags(*command, flags->prefill);
@@ -131,7 +136,8 @@ void add_run(CLI::App& program) {
       "A model with a chat template is asked the prompt as a question; one without continues it.\n"
       "Ctrl-C stops and keeps what was written; the exit status is 130 then.\n"
       "Example: cairn run smollm2-135m 'Why is the sky blue?' -n 64 --temperature 0\n"
-      "Example: cairn run large.gguf -f edit.txt --speculate draft:small.gguf");
+      "Example: cairn run large.gguf -f edit.txt --speculate draft:small.gguf\n"
+      "Example: cairn run smollm2-135m 'Two cities of Norway' --json-schema cities.json");
   command->callback([flags, prompt] { run(*flags, prompt->count() > 0); });
 }
 

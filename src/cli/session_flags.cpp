@@ -82,6 +82,15 @@ void add_engine_flags(CLI::App& command, engine::Options& options) {
   add_memory_flag(command, options);
   add_kv_flag(command, options.kv);
   command
+      .add_option(
+          "--weights", options.weights,
+          "read from the file's pages (mapped), or copied to memory of our own, which is faster and "
+          "cannot be paged out (copied); auto, if not given, copies files of up to half of the free memory")
+      ->transform(one_of<engine::Weights>({{"auto", engine::Weights::automatic},
+                                           {"mapped", engine::Weights::mapped},
+                                           {"copied", engine::Weights::copied}}))
+      ->group(kMemory);
+  command
       .add_option("--precision", options.precision,
                   "of the matrix products: with 8-bit activations (standard, if not given) or in floats")
       ->transform(one_of<engine::Precision>(

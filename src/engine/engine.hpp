@@ -17,6 +17,9 @@ namespace cairn::engine {
 
 enum class Precision : uint8_t { standard, f32 };  // standard: int8 activations; f32: all products in float
 enum class KvType : uint8_t { f16, i8, q4 };       // docs/engine.md
+// Where the file's weights are read from: its pages in the system's cache (mapped), or memory of our own on
+// huge pages, which decode reads faster (copied). Automatic copies what fits well (docs/memory.md).
+enum class Weights : uint8_t { automatic, mapped, copied };
 
 // Sees the inputs of a layer's linear products: rows [tokens][width] of `slot`, for calibration.
 using InputObserver =
@@ -31,6 +34,7 @@ struct Options {
   // read before it and how; several times slower (docs/engine.md).
   bool repeatable = false;
   KvType kv = KvType::f16;  // f16 means f32 with Precision::f32
+  Weights weights = Weights::automatic;
   // Most bytes of resident memory that this process shall have (Engine::set_memory); 0: nothing is asked for.
   uint64_t memory = 0;
   bool memory_auto = false;  // as much as the system has to spare, all the time

@@ -2,6 +2,7 @@
 
 #include <limits>
 #include <map>
+#include <mutex>
 #include <type_traits>
 
 #include "base/error.hpp"
@@ -121,6 +122,7 @@ struct File::State {
   std::vector<Tensor> tensors;
   std::map<std::string_view, size_t> index;
   uint64_t bytes = 0;
+  mutable std::mutex owning;
 };
 
 File::File(const std::string& path) {
@@ -157,6 +159,10 @@ void File::tolerate_losses(bool on) const noexcept {
 }
 void File::require_read() const {
   for (const Part& part : state_->parts) part.file.require_read();
+}
+void File::own(ThreadPool& pool) const {
+  const std::lock_guard lock(state_->owning);
+  for (const Part& part : state_->parts) part.file.own(pool);
 }
 const Metadata& File::metadata() const noexcept {
   return state_->parts[0].metadata;

@@ -58,6 +58,7 @@ class File {
   void require_whole() const;            // see MappedFile
   void tolerate_losses(bool on) const noexcept;
   void require_read() const;
+  void own(ThreadPool& pool) const;  // from any thread
 
   const std::map<std::string, Value, std::less<>>& metadata() const noexcept;
   // The first part's pairs in file order, each value as it stands in the file: its kind, then its bytes.

@@ -20,6 +20,13 @@ void check_prompt(const engine::Engine& engine, std::span<const Token> prompt) {
   }
 }
 
+void check_options(const GenerateOptions& options) {
+  if (options.grammar && options.ignore_end) {
+    fail(ErrorCode::invalid_argument,
+         "an answer that must match a grammar ends where the grammar does: it cannot go on behind the end");
+  }
+}
+
 void tell_prompt_logprobs(const GenerateOptions& options, std::span<const Token> prompt, size_t first,
                           size_t count, std::span<const float> logits, size_t row, size_t vocabulary) {
   std::vector<TokenLogprobs> all;

@@ -13,6 +13,9 @@ namespace cairn::llm {
 // Error invalid_argument: longer than the context, or a token that is not in the vocabulary.
 void check_prompt(const engine::Engine& engine, std::span<const Token> prompt);
 
+// Error invalid_argument: options that contradict each other.
+void check_options(const GenerateOptions& options);
+
 // For GenerateOptions::prompt_logprobs, when tokens [first, first + count) of the prompt are read. logits:
 // [count][row], the first `vocabulary` of each row count. Error numeric names the position.
 void tell_prompt_logprobs(const GenerateOptions& options, std::span<const Token> prompt, size_t first,

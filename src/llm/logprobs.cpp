@@ -30,12 +30,15 @@ TokenLogprobs logprobs_of(std::span<const float> logits, Token token, uint32_t t
   return result;
 }
 
-Drawn draw(Sampler& sampler, std::span<float> logits, std::span<const Token> history,
-           std::optional<uint32_t> top) {
-  if (!top) return {sampler.sample(logits, history), std::nullopt};
-  const std::vector<float> before(logits.begin(), logits.end());  // which the sampler overwrites
+std::optional<Drawn> draw(Sampler& sampler, Constraint& constraint, std::span<float> logits,
+                          std::span<const Token> history, std::optional<uint32_t> top) {
+  std::vector<float> before;  // which mask and sampler overwrite
+  if (top) before.assign(logits.begin(), logits.end());
+  if (!constraint.mask(logits)) return std::nullopt;
   const Token token = sampler.sample(logits, history);
-  return {token, logprobs_of(before, token, *top)};
+  constraint.push(token);
+  if (!top) return Drawn{token, std::nullopt};
+  return Drawn{token, logprobs_of(before, token, *top)};
 }
 
 }  // namespace cairn::llm

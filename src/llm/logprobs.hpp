@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "llm/constraint.hpp"
 #include "llm/sampler.hpp"
 
 namespace cairn::llm {
@@ -29,8 +30,9 @@ struct Drawn {
   Token token;
   std::optional<TokenLogprobs> logprobs;
 };
-// Sampler::sample, and how likely its token was if `top` is there.
-Drawn draw(Sampler& sampler, std::span<float> logits, std::span<const Token> history,
-           std::optional<uint32_t> top);
+// Sampler::sample of the tokens that may come, and how likely its token was if `top` is there. Absent:
+// nothing may come any more, and the answer is whole. Errors: as Constraint and Sampler::sample.
+std::optional<Drawn> draw(Sampler& sampler, Constraint& constraint, std::span<float> logits,
+                          std::span<const Token> history, std::optional<uint32_t> top);
 
 }  // namespace cairn::llm

@@ -55,6 +55,7 @@ Scheduler::Ticket Scheduler::submit(Request request) {
     request.prompt.push_back(*bos);
   }
   check_prompt(*engine_, request.prompt);
+  check_options(request.options);
   speculator_.check(request.options.speculation);
   auto job = std::make_shared<Job>(std::move(request), *tokenizer_, sampled_);
   {

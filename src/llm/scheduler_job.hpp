@@ -10,6 +10,7 @@
 
 #include "base/clock.hpp"
 #include "llm/answer.hpp"
+#include "llm/constraint.hpp"
 #include "llm/sampler.hpp"
 #include "llm/scheduler.hpp"
 
@@ -20,6 +21,7 @@ struct Scheduler::Job {
   Job(Request taken, const text::Tokenizer& tokenizer, size_t sampled)
       : request(std::move(taken)),
         sampler(request.options.sampler, sampled),
+        constraint(request.options.grammar.get(), tokenizer.vocabulary()),
         answer(tokenizer, request.options, request.token, result),
         history(request.prompt),
         guesses(request.options.speculation, request.prompt) {}
@@ -31,6 +33,7 @@ struct Scheduler::Job {
 
   const Request request;
   Sampler sampler;
+  Constraint constraint;
   Result result;
   Answer answer;
   std::vector<Token> history;  // prompt and answer

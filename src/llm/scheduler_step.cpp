@@ -29,7 +29,14 @@ void Scheduler::guess() {
   for (const auto& job : running_) {
     if (!job->decodes()) continue;
     job->coming.assign(1, job->history.back());
-    job->coming.insert(job->coming.end(), job->guesses.tokens().begin(), job->guesses.tokens().end());
+    const std::span<const Token> guessed = job->guesses.tokens();
+    if (guessed.empty()) continue;
+    try {
+      const auto allowed = guessed.first(job->constraint.count_allowed(guessed));
+      job->coming.insert(job->coming.end(), allowed.begin(), allowed.end());
+    } catch (const Error&) {
+      // It goes without guesses; if the grammar fails for good, its next token tells.
+    }
   }
 }
 
@@ -255,8 +262,12 @@ bool Scheduler::take_token(Job& job, std::span<float> logits) {
     fail(ErrorCode::numeric, "the logit of token {} after position {} is {}", *bad, read - 1, logits[*bad]);
   }
   const GenerateOptions& options = job.request.options;
-  const Drawn drawn = draw(job.sampler, logits.first(sampled_), job.history, options.logprobs);
-  const Token token = drawn.token;
+  const auto drawn = draw(job.sampler, job.constraint, logits.first(sampled_), job.history, options.logprobs);
+  if (!drawn) {
+    end(job, FinishReason::stop);
+    return false;
+  }
+  const Token token = drawn->token;
   Result& result = job.result;
   if (result.tokens.empty()) {
     result.statistics.first_token_seconds = job.since_taken.seconds();
@@ -272,7 +283,7 @@ bool Scheduler::take_token(Job& job, std::span<float> logits) {
     const std::lock_guard lock(mutex_);
     ++status_.tokens;
   }
-  std::optional<FinishReason> reason = job.answer.add(drawn);
+  std::optional<FinishReason> reason = job.answer.add(*drawn);
   if (!reason && (result.tokens.size() >= options.max_tokens || read == engine_->context()))
     reason = FinishReason::length;
   if (reason) end(job, *reason);

@@ -7,6 +7,7 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "llm/answer.hpp"
+#include "llm/constraint.hpp"
 #include "llm/prefix_files.hpp"
 
 namespace cairn::llm {
@@ -174,10 +175,12 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
     prompt = {&*bos, 1};
   }
   check_prompt(*engine_, prompt);
+  check_options(options);
   speculator_.check(options.speculation);
   read_.clear();
   Sampler sampler(options.sampler, sampled_);
   Result result;
+  Constraint constraint(options.grammar.get(), tokenizer_->vocabulary());
   Answer answer(*tokenizer_, options, callback, result);
   if (!prefill(prompt, options, result.statistics)) {
     result.finish = FinishReason::cancelled;
@@ -204,7 +207,9 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
       if (room == 0) break;
       const Speculator::Text text{&guesses, history, sequence_.get(), std::min(room, left) - 1};
       speculator_.guess({&text, 1}, 1, std::numeric_limits<uint32_t>::max(), options.cancelled);
-      tokens.insert(tokens.end(), guesses.tokens().begin(), guesses.tokens().end());
+      const std::span<const Token> guessed = guesses.tokens();
+      const auto allowed = guessed.first(constraint.count_allowed(guessed));
+      tokens.insert(tokens.end(), allowed.begin(), allowed.end());
       const Stopwatch step_watch;
       read_guessed(tokens);
       speculator_.learn(tokens.size(), step_watch.seconds());
@@ -212,8 +217,14 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
     // A guess is right where the sampler takes it; what stands behind a wrong one was read in vain.
     size_t row = 0;
     while (true) {
-      const Drawn drawn = draw(sampler, logits(row, tokens.size() - row - 1), history, options.logprobs);
-      const Token token = drawn.token;
+      const auto drawn =
+          draw(sampler, constraint, logits(row, tokens.size() - row - 1), history, options.logprobs);
+      over = !drawn;
+      if (over) {
+        result.finish = FinishReason::stop;
+        break;
+      }
+      const Token token = drawn->token;
       if (!decoding) {
         statistics.first_token_seconds = watch.seconds();
         decode_watch.restart();
@@ -226,7 +237,7 @@ Result Session::generate(std::span<const Token> prompt, const GenerateOptions& o
       }
       history.push_back(token);
       guesses.push(token);
-      if (const auto reason = answer.add(drawn)) {
+      if (const auto reason = answer.add(*drawn)) {
         result.finish = *reason;
         over = true;
         break;

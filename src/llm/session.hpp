@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/engine.hpp"
+#include "grammar/grammar.hpp"
 #include "llm/guesses.hpp"
 #include "llm/logprobs.hpp"
 #include "llm/sampler.hpp"
@@ -43,7 +44,10 @@ struct GenerateOptions {
   uint32_t max_tokens = std::numeric_limits<uint32_t>::max();  // 0: prefill only
   SamplerOptions sampler;
   std::vector<std::string> stop;
-  bool ignore_end = false;   // take end-of-generation tokens for ordinary ones
+  bool ignore_end = false;  // take end-of-generation tokens for ordinary ones
+  // What the answer must match, at every temperature; null: anything. It is cut short by max_tokens, a stop
+  // string or a full context. Not with ignore_end.
+  std::shared_ptr<const grammar::Grammar> grammar{};
   std::vector<Token> shown;  // control tokens whose text is part of the answer's
   // Each token comes with its logprob and those of so many of the most likely ones; absent: without.
   std::optional<uint32_t> logprobs;
@@ -99,7 +103,8 @@ class Session {
 
   // Continues the prompt. An empty prompt becomes the model's BOS token.
   // Errors: invalid_argument (options out of range, a prompt longer than the context, a token that is not in
-  // the vocabulary, an empty prompt where the model has no BOS token, guesses that cannot be made), numeric
+  // the vocabulary, an empty prompt where the model has no BOS token, guesses that cannot be made, a grammar
+  // that comes to where no token may follow), numeric
   // (NaN or infinity in the logits; names the position). After any error or exception of the callback the
   // session remains usable.
   Result generate(std::span<const Token> prompt, const GenerateOptions& options,

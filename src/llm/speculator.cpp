@@ -92,6 +92,7 @@ double Speculator::rate(const Choice& choice, size_t decoding) const {
 }
 
 std::optional<Speculator::Choice> Speculator::choose(const Text& text, size_t decoding, size_t most) {
+  if (most == 0) return std::nullopt;  // not to be tried either
   Guesses& guesses = *text.guesses;
   std::optional<Choice> best;
   double best_rate = 0;

@@ -17,16 +17,12 @@
 #include "kernels/kernel_set.hpp"
 #include "llm/chat.hpp"
 #include "llm/model.hpp"
+#include "measure/median.hpp"
 
 namespace cairn::measure {
 namespace {
 
 const Stopwatch since_start;
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
 
 // What one token costs: operations of the layers' products, by the instruction sequence that suits the
 // encoding, and the bytes of every matrix that decode reads.

@@ -11,16 +11,12 @@
 #include "base/interrupt.hpp"
 #include "llm/model.hpp"
 #include "llm/scheduler.hpp"
+#include "measure/median.hpp"
 
 namespace cairn::measure {
 namespace {
 
 constexpr uint32_t kBegins = 16;  // tokens that those who answer have read before
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
 
 class Prompts {
  public:

@@ -9,6 +9,7 @@
 #include "base/interrupt.hpp"
 #include "llm/model.hpp"
 #include "llm/prefix_files.hpp"
+#include "measure/median.hpp"
 
 namespace cairn::measure {
 namespace {
@@ -38,11 +39,6 @@ class Folder {
  private:
   fs::path path_;
 };
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
 
 }  // namespace
 

@@ -7,6 +7,7 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "llm/model.hpp"
+#include "measure/median.hpp"
 
 namespace cairn::measure {
 namespace {
@@ -61,11 +62,6 @@ class Prompts {
   std::vector<float> logits_;  // [sequences, vocabulary]
   std::vector<Sequence> read_;
 };
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
 
 }  // namespace
 

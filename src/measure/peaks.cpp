@@ -12,17 +12,13 @@
 #include "base/interrupt.hpp"
 #include "kernels/gemm.hpp"
 #include "kernels/kernel_set.hpp"
+#include "measure/median.hpp"
 
 namespace cairn::measure {
 namespace {
 
 constexpr size_t kProbeBytes = size_t{512} << 20;  // far beyond any cache that a person's device has
 constexpr int kRounds = 5;
-
-double median(std::vector<double> values) {
-  std::nth_element(values.begin(), values.begin() + static_cast<long>(values.size() / 2), values.end());
-  return values[values.size() / 2];
-}
 
 // Operations a second of all threads together: each runs the same sequence, the slowest ends the clock.
 double rate(ThreadPool& pool, const kernels::PeakKernels& kernels, kernels::Peak peak, size_t iterations) {

@@ -1,15 +1,20 @@
 #include "server/answer_parser.hpp"
 
+#include <random>
 #include <utility>
 
 namespace cairn::server {
 namespace {
 
-std::vector<Piece> pieces(text::ReasoningSplitter::Split split) {
-  std::vector<Piece> all;
-  if (!split.reasoning.empty()) all.push_back({Piece::Kind::reasoning, std::move(split.reasoning)});
-  if (!split.text.empty()) all.push_back({Piece::Kind::text, std::move(split.text)});
-  return all;
+using text::CallPiece;
+
+// Nine letters and digits: those that Mistral's templates insist on, and others take.
+std::string new_call_id() {
+  constexpr std::string_view kDigits = "0123456789abcdefghijklmnopqrstuvwxyz";
+  std::random_device random;
+  std::string id(9, '0');
+  for (char& digit : id) digit = kDigits[random() % kDigits.size()];
+  return id;
 }
 
 }  // namespace
@@ -31,17 +36,53 @@ void Answer::add(const Piece& piece) {
   }
 }
 
-AnswerParser::AnswerParser(const AnswerFormat& format) {
-  if (format.reasoning) splitter_.emplace(*format.reasoning, format.in_reasoning);
+AnswerParser::AnswerParser(const AnswerFormat& format) : format_(format) {
+  if (format_.reasoning) splitter_.emplace(*format_.reasoning, format_.in_reasoning);
+  if (format_.calls) calls_.emplace(*format_.calls, *format_.tools);
+}
+
+void AnswerParser::add(std::vector<Piece>& pieces, std::vector<CallPiece> parts) {
+  for (CallPiece& part : parts) {
+    switch (part.kind) {
+      case CallPiece::Kind::text:
+        pieces.push_back({Piece::Kind::text, std::move(part.text)});
+        break;
+      case CallPiece::Kind::call:
+        pieces.push_back({Piece::Kind::call, std::move(part.text), new_call_id()});
+        break;
+      case CallPiece::Kind::arguments:
+        pieces.push_back({Piece::Kind::arguments, std::move(part.text)});
+        break;
+    }
+  }
 }
 
 std::vector<Piece> AnswerParser::push(std::string_view text) {
-  if (splitter_) return pieces(splitter_->push(text));
-  return text.empty() ? std::vector<Piece>() : std::vector<Piece>{{Piece::Kind::text, std::string(text)}};
+  std::vector<Piece> pieces;
+  text::ReasoningSplitter::Split split{{}, std::string(text)};
+  if (splitter_) split = splitter_->push(text);
+  if (!split.reasoning.empty()) pieces.push_back({Piece::Kind::reasoning, std::move(split.reasoning)});
+  if (split.text.empty()) return pieces;
+  if (calls_) {
+    add(pieces, calls_->push(split.text));
+  } else {
+    pieces.push_back({Piece::Kind::text, std::move(split.text)});
+  }
+  return pieces;
 }
 
 std::vector<Piece> AnswerParser::finish() {
-  return splitter_ ? pieces(splitter_->finish()) : std::vector<Piece>();
+  std::vector<Piece> pieces;
+  text::ReasoningSplitter::Split split;
+  if (splitter_) split = splitter_->finish();
+  if (!split.reasoning.empty()) pieces.push_back({Piece::Kind::reasoning, std::move(split.reasoning)});
+  if (calls_) {
+    add(pieces, calls_->push(split.text));
+    add(pieces, calls_->finish());
+  } else if (!split.text.empty()) {
+    pieces.push_back({Piece::Kind::text, std::move(split.text)});
+  }
+  return pieces;
 }
 
 }  // namespace cairn::server

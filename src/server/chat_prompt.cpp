@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "server/api_error.hpp"
+#include "server/tools.hpp"
 
 namespace cairn::server {
 namespace {
@@ -83,20 +84,36 @@ llm::Conversation read_conversation(const Json& body) {
   return conversation;
 }
 
-ChatPrompt chat_prompt(const llm::Conversation& conversation, const ServedModel& model, const char* param) {
+ChatPrompt chat_prompt(const Json& body, const Tools& tools, const ServedModel& model) {
+  llm::Conversation conversation = read_conversation(body);
+  const bool may_call = tools.choice != Tools::Choice::none;
+  const bool has_called =
+      std::any_of(conversation.messages.begin(), conversation.messages.end(),
+                  [](const Json& one) { return one.contains("tool_calls") || one["role"] == "tool"; });
   try {
     const auto chat_template = model.chat_template();
+    const auto calls = may_call || has_called ? tool_format(model) : nullptr;
+    if (may_call || has_called) add_tools(conversation, tools, calls.get());
     llm::Rendered rendered = llm::render(*chat_template, *model.tokenizer, conversation);
     ChatPrompt prompt;
     prompt.format = answer_format(model, *chat_template);
+    if (may_call) {
+      prompt.format.calls =
+          calls ? calls : std::make_shared<const text::ToolFormat>(text::plain_tool_format());
+      prompt.format.tools = std::make_shared<const std::vector<text::Tool>>(tools.all);
+    }
     const auto& marks = prompt.format.reasoning;
     prompt.format.in_reasoning = marks && text::ends_in_reasoning(rendered.text, *marks);
     prompt.tokens = llm::encode_rendered(*model.tokenizer, rendered);
     prompt.text = std::move(rendered.text);
     return prompt;
   } catch (const Error& error) {
-    throw ApiError(400, fmt::format("the model's chat template: {}", error.what()), param);
+    throw ApiError(400, fmt::format("the model's chat template: {}", error.what()), "messages");
   }
+}
+
+ChatPrompt chat_prompt(const Json& body, const ServedModel& model) {
+  return chat_prompt(body, read_tools(body), model);
 }
 
 }  // namespace cairn::server

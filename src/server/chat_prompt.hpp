@@ -10,6 +10,8 @@
 
 namespace cairn::server {
 
+struct Tools;
+
 // A conversation as the model's template writes it, and what its answer may consist of.
 struct ChatPrompt {
   std::string text;
@@ -21,8 +23,10 @@ struct ChatPrompt {
 // that names the place.
 llm::Conversation read_conversation(const Json& body);
 
-// Throws ApiError 400 with what the template said; `param` is what the conversation came from.
-ChatPrompt chat_prompt(const llm::Conversation& conversation, const ServedModel& model, const char* param);
+// The conversation of a body, with its tools; what read_conversation and add_tools throw, and ApiError 400
+// with what the template said.
+ChatPrompt chat_prompt(const Json& body, const Tools& tools, const ServedModel& model);
+ChatPrompt chat_prompt(const Json& body, const ServedModel& model);  // with those that it names
 
 // The texts of a content that comes in parts, a line each; others are refused by name. `at`: its place.
 std::string joined_texts(const Json& parts, const std::string& at);

@@ -7,6 +7,7 @@
 
 #include "server/api_error.hpp"
 #include "server/sampling_fields.hpp"
+#include "server/tools.hpp"
 
 namespace cairn::server {
 namespace {
@@ -19,23 +20,9 @@ void refuse_missing(const Fields& fields) {
   const auto is_off = [](const Json& value) {
     return (value.is_boolean() && !value.get<bool>()) || (value.is_array() && value.empty());
   };
-  for (const char* name : {"suffix", "functions", "audio", "prompt_logprobs", "guided_json", "guided_regex",
-                           "guided_grammar", "guided_choice", "grammar", "json_schema"}) {
+  for (const char* name : {"suffix", "functions", "audio", "prompt_logprobs"}) {
     const Json* value = fields.find(name);
     if (value != nullptr && !is_off(*value)) fields.refuse(name, "this server cannot do that yet");
-  }
-  const Json* tools = fields.find("tools");
-  const Json* choice = fields.find("tool_choice");
-  const bool unwanted = choice != nullptr && *choice == "none";
-  if (tools != nullptr && !is_off(*tools) && !unwanted)
-    fields.refuse("tools", "this server cannot call tools yet");
-  if (const Json* format = fields.find("response_format")) {
-    const bool typed = format->is_object() && format->contains("type") && (*format)["type"].is_string();
-    if (!typed) fields.refuse("response_format", "an object with a type was expected");
-    if ((*format)["type"] != "text") {
-      fields.refuse("response_format", fmt::format("this server cannot enforce {} yet, only text",
-                                                   (*format)["type"].get<std::string>()));
-    }
   }
 }
 
@@ -115,18 +102,25 @@ CompletionRequest chat_request(const Json& body, const ServedModel& model) {
     if (!request.options.logprobs && *top > 0) fields.refuse("top_logprobs", "only where logprobs is true");
     if (request.options.logprobs) request.options.logprobs = static_cast<uint32_t>(*top);
   }
-  set_chat(request, chat_prompt(read_conversation(body), model, "messages"), model, "messages");
+  const Tools tools = read_tools(body);
+  set_chat(request, chat_prompt(body, tools, model), model, "messages");
+  constrain(tools, read_output_format(fields), request.format, model, request.options);
   return request;
 }
 
 void set_chat(CompletionRequest& request, ChatPrompt prompt, const ServedModel& model, const char* param) {
   request.format = prompt.format;
   request.prompts.push_back(std::move(prompt.tokens));
-  if (const auto& marks = request.format.reasoning) {
-    for (const std::string& mark : {marks->open, marks->close}) {
-      const auto token = model.tokenizer->find(mark);
-      if (token && model.tokenizer->is_control(*token)) request.options.shown.push_back(*token);
-    }
+  std::string marks;  // that an answer is understood by
+  if (const auto& reasoning = request.format.reasoning) marks = reasoning->open + reasoning->close;
+  if (const auto& calls = request.format.calls) {
+    marks += calls->open + calls->call_open + calls->after_name + calls->key_open + calls->key_close +
+             calls->value_close + calls->call_close + calls->between + calls->close;
+  }
+  for (const text::TextRange& range : model.tokenizer->control_ranges(marks)) {
+    const auto token =
+        model.tokenizer->find(std::string_view(marks).substr(range.begin, range.end - range.begin));
+    if (token && model.tokenizer->is_control(*token)) request.options.shown.push_back(*token);
   }
   check_lengths(request.prompts, model, param);
 }
@@ -143,6 +137,7 @@ CompletionRequest text_request(const Json& body, const ServedModel& model) {
   if (!fields.find("max_tokens") && !fields.find("max_completion_tokens"))
     request.options.max_tokens = std::min(request.options.max_tokens, kTextTokens);
   request.prompts = read_prompts(fields, "prompt", model, {.add_eos = false, .parse_special = true});
+  constrain({}, read_output_format(fields), request.format, model, request.options);
   if (request.prompts.size() * request.n > kMostAnswers)
     fields.refuse("n", fmt::format("at most {} answers to all prompts together", kMostAnswers));
   return request;

@@ -173,13 +173,13 @@ void Connection::watch() {
                      [self = shared_from_this(), id = ++watched_](error_code error) {
                        if (self->closed_ || id != self->watched_) return;
                        if (error == net::error::operation_aborted && !self->timed_out_) return self->watch();
-                       if (error) return self->gone();
+                       if (error) return self->cut();
                        const auto room = self->buffer_.prepare(kReadAtOnce);
                        const size_t read = self->socket_.read_some(room, error);
                        if (error == net::error::would_block) return self->watch();
-                       if (error) return self->gone();
+                       if (error) return self->cut();
                        self->buffer_.commit(read);
-                       if (self->buffer_.size() > kMostAhead) return self->gone();
+                       if (self->buffer_.size() > kMostAhead) return self->cut();
                        self->watch();
                      });
 }
@@ -187,7 +187,7 @@ void Connection::watch() {
 void Connection::flush() {
   if (closed_ || writing_ || !exchange_) return;
   Exchange::Taken taken = exchange_->take();
-  if (taken.overflown) return gone();
+  if (taken.overflown) return cut();
   sending_ += taken.bytes;
   if (taken.state == Exchange::State::waits) return;
   if (taken.state == Exchange::State::whole) {
@@ -256,7 +256,7 @@ void Connection::write_piece() {
 void Connection::written(Error error) {
   writing_ = false;
   if (closed_) return;
-  if (error) return gone();
+  if (error) return cut();
   timer_.cancel();
   ++deadline_;
   flush();
@@ -285,10 +285,6 @@ void Connection::linger() {
     if (error || self->lingered_ > kMostLingered) return self->cut();
     self->linger();
   });
-}
-
-void Connection::gone() {
-  cut();
 }
 
 void Connection::stop_if_idle() {

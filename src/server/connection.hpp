@@ -58,7 +58,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void written(Error error);
   void answered();
   void linger();
-  void gone();
   void set_deadline(std::chrono::milliseconds time);
 
   ConnectionHost& host_;

@@ -84,7 +84,7 @@ void answer_props(const Call& call) {
 }
 
 void answer_template(const Call& call) {
-  call.send({{"prompt", chat_prompt(read_conversation(call.body), call.model(), "messages").text}});
+  call.send({{"prompt", chat_prompt(call.body, call.model()).text}});
 }
 
 void answer_memory(const Call& call) {
@@ -102,7 +102,7 @@ void answer_tokenize(const Call& call) {
   std::vector<llm::Token> tokens;
   const bool special = fields.flag("add_special"), specials = fields.flag("add_special_tokens");
   if (fields.find("messages")) {
-    tokens = chat_prompt(read_conversation(call.body), model, "messages").tokens;
+    tokens = chat_prompt(call.body, model).tokens;
   } else {
     auto text = fields.text("prompt");         // vLLM's name
     if (!text) text = fields.text("content");  // llama.cpp's

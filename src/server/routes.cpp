@@ -106,7 +106,7 @@ void answer_messages(const Call& call) {
 void answer_count_tokens(const Call& call) {
   const ServedModel& model = call.model();
   const Json chat = chat_of_messages(call.body);
-  call.send({{"input_tokens", chat_prompt(read_conversation(chat), model, "messages").tokens.size()}});
+  call.send({{"input_tokens", chat_prompt(chat, model).tokens.size()}});
 }
 
 void answer_responses(const Call& call) {
@@ -119,7 +119,7 @@ void answer_responses(const Call& call) {
 void answer_input_tokens(const Call& call) {
   const ServedModel& model = call.model();
   const Json chat = chat_of_responses(call.body);
-  const size_t tokens = chat_prompt(read_conversation(chat), model, "input").tokens.size();
+  const size_t tokens = chat_prompt(chat, model).tokens.size();
   call.send({{"object", "response.input_tokens"}, {"input_tokens", tokens}});
 }
 

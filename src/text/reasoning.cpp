@@ -4,31 +4,16 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "text/scan.hpp"
 
 namespace cairn::text {
 namespace {
 
-constexpr std::string_view kSpaces = " \t\r\n", kThink = "<think>", kThought = "</think>";
-
-std::string_view without_front(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(kSpaces), text.size()));
-  return text;
-}
-
-std::string_view without_back(std::string_view text) {
-  return text.substr(0, text.find_last_not_of(kSpaces) + 1);
-}
-
-// The length of the longest end of `text` that begins `mark`.
-size_t begun_at_end(std::string_view text, std::string_view mark) {
-  size_t length = std::min(mark.size() - 1, text.size());
-  while (!text.ends_with(mark.substr(0, length))) --length;
-  return length;
-}
+constexpr std::string_view kThink = "<think>", kThought = "</think>";
 
 // "<…>" or "[…]" at the end of the text; empty: there is none.
 std::string_view last_mark(std::string_view text) {
-  text = without_back(text);
+  text = trimmed_back(text);
   if (text.empty() || (text.back() != '>' && text.back() != ']')) return {};
   const size_t begin = text.rfind(text.back() == '>' ? '<' : '[');
   return begin == std::string_view::npos ? std::string_view() : text.substr(begin);
@@ -36,7 +21,7 @@ std::string_view last_mark(std::string_view text) {
 
 // … at its beginning.
 std::string_view first_mark(std::string_view text) {
-  text = without_front(text);
+  text = trimmed_front(text);
   if (text.empty() || (text.front() != '<' && text.front() != '[')) return {};
   const size_t end = text.find(text.front() == '<' ? '>' : ']');
   return end == std::string_view::npos ? std::string_view() : text.substr(0, end + 1);
@@ -83,7 +68,7 @@ std::optional<ReasoningMarks> reasoning_marks(const ChatTemplate& chat_template,
 }
 
 bool ends_in_reasoning(std::string_view prompt, const ReasoningMarks& marks) {
-  return without_back(prompt).ends_with(marks.open);
+  return trimmed_back(prompt).ends_with(marks.open);
 }
 
 ReasoningSplitter::Split ReasoningSplitter::push(std::string_view text) {
@@ -101,7 +86,7 @@ ReasoningSplitter::Split ReasoningSplitter::push(std::string_view text) {
 void ReasoningSplitter::step(Split& split) {
   const std::string_view pending = pending_;
   if (state_ == State::beginning) {
-    const std::string_view begins = without_front(pending);
+    const std::string_view begins = trimmed_front(pending);
     if (begins.starts_with(marks_.open)) {
       state_ = State::reasoning;
       pending_ = begins.substr(marks_.open.size());
@@ -114,15 +99,15 @@ void ReasoningSplitter::step(Split& split) {
     std::string_view certain = closed
                                    ? pending.substr(0, close)
                                    : pending.substr(0, pending.size() - begun_at_end(pending, marks_.close));
-    certain = without_back(certain);  // more may follow, and then it belongs to it
+    certain = trimmed_back(certain);  // more may follow, and then it belongs to it
     const size_t taken = closed ? close + marks_.close.size() : certain.size();
-    if (!begun_) certain = without_front(certain);
+    if (!begun_) certain = trimmed_front(certain);
     begun_ = begun_ || !certain.empty();
     split.reasoning += certain;
     if (closed) state_ = State::gap;
     pending_.erase(0, taken);
   } else if (state_ == State::gap) {
-    pending_ = without_front(pending);
+    pending_ = trimmed_front(pending);
     if (!pending_.empty()) state_ = State::text;
   }
 }
@@ -132,8 +117,8 @@ ReasoningSplitter::Split ReasoningSplitter::finish() {
   std::string_view rest = pending_;
   if (state_ == State::beginning) split.text = rest;
   if (state_ == State::reasoning) {
-    rest = without_back(rest);
-    split.reasoning = begun_ ? rest : without_front(rest);
+    rest = trimmed_back(rest);
+    split.reasoning = begun_ ? rest : trimmed_front(rest);
   }
   pending_.clear();
   return split;

@@ -72,5 +72,17 @@ TEST_F(CutFile, InTheMiddleOfATokenIsAnError) {
   if (cutter.joinable()) cutter.join();
 }
 
+TEST_F(CutFile, ReachesNoWeightsThatAreCopied) {
+  forward(3);
+  std::vector<float> mapped(runner_->vocabulary()), copied(runner_->vocabulary());
+  const std::vector<int32_t> tokens = {1, 5, 3};
+  runner_->run(tokens, 0, engine::Logits::last, mapped.data());
+  engine::OneSequence own(make_engine(
+      gguf::File(path_), {.context = 4096, .threads = 2, .chunk = 32, .weights = engine::Weights::copied}));
+  cut();
+  own.run(tokens, 0, engine::Logits::last, copied.data());
+  EXPECT_EQ(mapped, copied);
+}
+
 }  // namespace
 }  // namespace cairn::cpu

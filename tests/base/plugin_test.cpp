@@ -15,6 +15,7 @@ using testing::expect_error;
 
 static_assert(std::is_standard_layout_v<VideoPlugin> && std::is_trivial_v<VideoPlugin>);
 static_assert(std::is_standard_layout_v<TorchPlugin> && std::is_trivial_v<TorchPlugin>);
+static_assert(std::is_standard_layout_v<GrammarPlugin> && std::is_trivial_v<GrammarPlugin>);
 
 std::string fake(const char* which) {
   return fmt::format("{}/libfake_plugin_{}.so", CAIRN_FAKE_PLUGINS, which);

@@ -101,6 +101,15 @@ TEST(Speculation, EndsWhereTheContextAndTheTokensEnd) {
   }
 }
 
+// What does not pay is tried again after some steps: not in the last one.
+TEST(Speculation, TrialsEndThereToo) {
+  for (uint32_t most = 16; most < 40; ++most) {
+    Fixture f;
+    f.small->takes = 4e-3;
+    EXPECT_EQ(f.session.generate(alphabets(60), options_of(Speculation::draft, most)).tokens.size(), most);
+  }
+}
+
 TEST(Speculation, ADraftGoesOnWhereTheLastAnswerEnded) {
   Fixture f;
   std::vector<Token> text = alphabets(60);

@@ -82,6 +82,13 @@ TEST(Api, StopsAndBiases) {
   EXPECT_EQ(biased.json()["choices"][0]["message"]["content"], "zz");
 }
 
+// As 64-bit integers, which are more exact than floats.
+TEST(Api, TakesAllSeeds) {
+  Fixture fixture;
+  for (const Json& seed : {Json(INT64_MIN), Json(INT64_MIN + 1), Json(UINT64_MAX), Json(1.0)})
+    EXPECT_EQ(fixture.ask("/v1/completions", {{"prompt", "x"}, {"seed", seed}}).status, 200) << seed;
+}
+
 TEST(Api, JoinsPartsAndKnowsDevelopers) {
   Fixture fixture;
   const Json parts = {{{"type", "text"}, {"text", "a"}}, {{"type", "text"}, {"text", "b"}}};

@@ -38,6 +38,15 @@ class Reading {
   const gguf::File& file_;
 };
 
+// Whether the weights shall be copied. Small files gain nothing, and a large copy would leave too little to
+// others; who limits the memory does not want it twice. A stack's are in memory of our own anyway.
+bool worth_copying(const gguf::File& file, const engine::Options& options) {
+  constexpr uint64_t kLeast = uint64_t{16} << 20;
+  if (options.weights != engine::Weights::automatic) return options.weights == engine::Weights::copied;
+  return file.file_bytes() >= kLeast && options.memory == 0 && !options.memory_auto &&
+         !stack::is_stack(file) && file.file_bytes() <= MemoryPressure().read().available / 2;
+}
+
 engine::Options in_rows(engine::Options options) {
   if (options.repeatable) options.chunk = std::min<uint32_t>(options.chunk, RowExecutor::kMostRows);
   return options;
@@ -69,6 +78,7 @@ class CpuEngine final : public engine::Engine {
         rows_(machine_),
         chunk_(machine_, options_.chunk) {
     if (set_) account_.join(set_);
+    if (worth_copying(file_, options)) file_.own(*pool_);
   }
   ~CpuEngine() override {
     if (set_) account_.leave(*set_);

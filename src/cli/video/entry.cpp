@@ -1,9 +1,6 @@
-#include <algorithm>
 #include <cstdio>
-#include <cstring>
 #include <exception>
 #include <string>
-#include <string_view>
 #include <system_error>
 
 #include "base/error.hpp"
@@ -12,16 +9,13 @@
 #include "base/standard_streams.hpp"
 #include "cli/parser/parse.hpp"
 #include "cli/standard_io.hpp"
+#include "cli/video/frames.hpp"
+#include "cli/video/told.hpp"
 #include "cli/video/work.hpp"
 
 namespace {
 
-int tell(std::string_view text, int status, char* message, size_t size) {
-  const size_t length = std::min(text.size(), size - 1);
-  std::memcpy(message, text.data(), length);
-  message[length] = '\0';
-  return status;
-}
+using cairn::cli::tell_caller;
 
 void run(int argc, const char* const* argv) {
   using namespace cairn::cli;
@@ -38,17 +32,17 @@ int run_told(int argc, const char* const* argv, char* message, size_t size) {
     run(argc, argv);
     return 0;
   } catch (const cairn::Error& error) {
-    return tell(error.what(), static_cast<int>(error.code()), message, size);
+    return tell_caller(error.what(), static_cast<int>(error.code()), message, size);
   } catch (const std::bad_alloc&) {
-    return tell("out of memory", static_cast<int>(cairn::ErrorCode::out_of_memory), message, size);
+    return tell_caller("out of memory", static_cast<int>(cairn::ErrorCode::out_of_memory), message, size);
   } catch (const std::system_error& error) {
     if (cairn::interrupted())
-      return tell("interrupted", static_cast<int>(cairn::ErrorCode::cancelled), message, size);
-    if (std::ferror(stdout) == 0) return tell(error.what(), cairn::VideoPlugin::kOther, message, size);
+      return tell_caller("interrupted", static_cast<int>(cairn::ErrorCode::cancelled), message, size);
+    if (std::ferror(stdout) == 0) return tell_caller(error.what(), cairn::VideoPlugin::kOther, message, size);
     const std::string text = fmt::format("{}: {}", cairn::cli::kCannotWriteOut, error.code().message());
-    return tell(text, static_cast<int>(cairn::ErrorCode::io), message, size);
+    return tell_caller(text, static_cast<int>(cairn::ErrorCode::io), message, size);
   } catch (const std::exception& error) {
-    return tell(error.what(), cairn::VideoPlugin::kOther, message, size);
+    return tell_caller(error.what(), cairn::VideoPlugin::kOther, message, size);
   }
 }
 
@@ -56,5 +50,10 @@ int run_told(int argc, const char* const* argv, char* message, size_t size) {
 
 extern "C" {
 __attribute__((visibility("default"))) extern const cairn::VideoPlugin cairn_video;
-const cairn::VideoPlugin cairn_video = {{sizeof(cairn::VideoPlugin), cairn::kPluginBuild}, run_told};
+const cairn::VideoPlugin cairn_video = {{sizeof(cairn::VideoPlugin), cairn::kPluginBuild},
+                                        run_told,
+                                        cairn::cli::open_frames,
+                                        cairn::cli::next_frame,
+                                        cairn::cli::rewind_frames,
+                                        cairn::cli::close_frames};
 }

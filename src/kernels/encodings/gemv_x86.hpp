@@ -44,31 +44,32 @@ struct RowSums {
   VF32 even, odd;
 };
 
-// acc + a · b for eight floats.
-HWY_INLINE VF32 AddEight(VF32 acc, const float* a, const float* b) {
-#if HWY_TARGET == HWY_AVX3
-  return VF32{_mm512_fmadd_ps(_mm512_zextps256_ps512(_mm256_load_ps(a)),
-                              _mm512_zextps256_ps512(_mm256_load_ps(b)), acc.raw)};
-#else
-  return VF32{_mm256_fmadd_ps(_mm256_load_ps(a), _mm256_load_ps(b), acc.raw)};
-#endif
-}
-
 // A chunk of a row: what every token's product with it shares.
 template <class E, int kCount, bool kWords>
 struct WeightChunk {
   using P = Products<E>;
-  static constexpr int kScales = kChunkGroups * E::kSubscales;
-  static constexpr int kCodes = kWords ? kChunkCodes / kStepCodes : P::template kCodes<kCount>;
+  static constexpr int kScales = kWholeChunk<E> * E::kSubscales;
+  static constexpr int kCodes = kWords ? P::kAllCodes : P::template kCodes<kCount>;
+  static constexpr int kLanes = static_cast<int>(kVectorBytes) / 4;
 
   HWY_INLINE explicit WeightChunk(const uint8_t* HWY_RESTRICT p) {
-    E::template Scales<kCount>(p, scale, offset);
-    if constexpr (E::kHasOffset && P::kMissing != 0) {
-      const hn::FixedTag<float, 8> d8;
-      const auto missing = hn::Set(d8, P::kMissing);
-      hn::Store(hn::MulAdd(hn::Load(d8, scale), missing, hn::Load(d8, offset)), d8, offset);
-    }
-    InLaneOrder();
+    alignas(64) float scales[kScales], offsets[kScales];
+    Unroll<0, (kCount + kChunkGroups - 1) / kChunkGroups>([&](auto i) CAIRN_LAMBDA {
+      constexpr int kFirst = decltype(i)::value * kChunkGroups, kRest = kCount - kFirst;
+      E::template Scales<(kRest < kChunkGroups ? kRest : kChunkGroups)>(p + kFirst / E::kGroups * E::kBytes,
+                                                                        scales + kFirst * E::kSubscales,
+                                                                        offsets + kFirst * E::kSubscales);
+    });
+    Unroll<0, P::kSums>([&](auto i) CAIRN_LAMBDA {
+      constexpr int kIndex = decltype(i)::value;
+      const VF32 in_order = Whole(scales + kIndex * kLanes);
+      scale[kIndex] = InLaneOrder<kIndex>(in_order);
+      if constexpr (E::kHasOffset) {
+        offset[kIndex] = Whole(offsets + kIndex * kLanes);
+        if constexpr (P::kMissing != 0)
+          offset[kIndex] = hn::MulAdd(in_order, hn::Set(DF32(), P::kMissing), offset[kIndex]);
+      }
+    });
     Unroll<0, kCodes>([&](auto i) CAIRN_LAMBDA {
       constexpr int kIndex = decltype(i)::value;
       if constexpr (kIndex < P::template kCodes<kCount>) {
@@ -77,86 +78,84 @@ struct WeightChunk {
         codes[kIndex] = hn::Zero(DU8());
       }
     });
-#if HWY_TARGET == HWY_AVX2
     if constexpr (kWords) P::InWords(codes);
-#endif
   }
 
-  // Scales in the order of the sums' lanes, which AVX2 has one of for each.
-  HWY_INLINE void InLaneOrder() {
-#if HWY_TARGET == HWY_AVX2
-    const auto order = [&](float* from, auto... lanes) CAIRN_LAMBDA {
-      _mm256_store_ps(from, _mm256_permutevar8x32_ps(_mm256_load_ps(from), _mm256_setr_epi32(lanes...)));
-    };
-    if constexpr (P::kHalves) {
-      order(scale, 0, 2, 4, 6, 1, 3, 5, 7);
-      order(scale + 8, 0, 2, 4, 6, 1, 3, 5, 7);
-    } else if constexpr (kCount == 4) {
-      order(scale, 0, 1, 7, 7, 2, 3, 7, 7);
-    } else if constexpr (kCount == 2) {
-      order(scale, 0, 7, 7, 7, 1, 7, 7, 7);
-    }
-#endif
-  }
-
-  // scale · that of the activations, for the lanes of vector kIndex of the sums.
-  template <int kIndex>
-  HWY_INLINE VF32 Scale(const InputChunk<E>& x) const {
+  // Eight floats at a time, as Scales has written them: a longer load would wait for both stores.
+  static HWY_INLINE VF32 Whole(const float* from) {
 #if HWY_TARGET == HWY_AVX3
-    const __m512i lanes = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
-    if constexpr (P::kHalves) {
-      return VF32{_mm512_permutexvar_ps(_mm512_add_epi32(lanes, _mm512_set1_epi32(4 * kIndex)),
-                                        _mm512_mul_ps(_mm512_load_ps(scale), _mm512_loadu_ps(x.scales)))};
-    } else {
-      constexpr int kApart = kSets<kCount>;  // lanes beyond the chunk meet zeros
-      const __m512i groups =
-          _mm512_add_epi32(_mm512_mullo_epi32(lanes, _mm512_set1_epi32(kApart)), _mm512_set1_epi32(kIndex));
-      const __m256 scaled = _mm256_mul_ps(_mm256_load_ps(scale), _mm256_load_ps(x.scales));
-      return VF32{_mm512_permutexvar_ps(groups, _mm512_zextps256_ps512(scaled))};
-    }
+    const __m512 low = _mm512_zextps256_ps512(_mm256_load_ps(from));
+    if constexpr (kCount * E::kSubscales <= 8) return VF32{low};
+    return VF32{_mm512_insertf32x8(low, _mm256_load_ps(from + 8), 1)};
 #else
-    return hn::Mul(hn::Load(DF32(), scale + 8 * kIndex), hn::Load(DF32(), x.scales + 8 * kIndex));
+    return hn::Load(DF32(), from);
+#endif
+  }
+
+  // Vector kIndex of the scales in the order of the sums' lanes; those that have none get one that is 0.
+  template <int kIndex>
+  static HWY_INLINE VF32 InLaneOrder(VF32 v) {
+    struct Order {
+      alignas(64) int32_t lanes[kLanes];
+      bool moved = false;
+      constexpr Order() : lanes() {
+        for (int i = 0; i < kLanes; ++i) {
+          const int at = P::template ScaleOf<kCount>(kIndex * kLanes + i);
+          lanes[i] = at < 0 ? kLanes - 1 : at - kIndex * kLanes;
+          moved = moved || lanes[i] != i;
+        }
+      }
+    };
+    static constexpr Order kOrder;
+    if constexpr (!kOrder.moved) return v;
+#if HWY_TARGET == HWY_AVX3
+    return VF32{_mm512_permutexvar_ps(_mm512_load_si512(kOrder.lanes), v.raw)};
+#else
+    return VF32{
+        _mm256_permutevar8x32_ps(v.raw, _mm256_load_si256(reinterpret_cast<const __m256i*>(kOrder.lanes)))};
 #endif
   }
 
   // sums + the product with a token's activations; its kPart says which of the two sums begins.
   template <int kPart>
-  HWY_INLINE RowSums Add(RowSums sums, const InputChunk<E>& x) const {
-    if constexpr (E::kHasOffset) {
-      sums.odd = AddEight(sums.odd, offset, x.sums);
-      if constexpr (P::kHalves) sums.even = AddEight(sums.even, offset + 8, x.sums + 8);
-    }
+  HWY_INLINE void Add(RowSums& sums, const InputChunk<E>& x) const {
+    const DF32 df;
     const auto vectors = [&](auto i) CAIRN_LAMBDA { return codes[decltype(i)::value]; };
-    Unroll<0, P::template kVectors<kCount>>([&](auto i) CAIRN_LAMBDA {
+    Unroll<0, P::kSums>([&](auto i) CAIRN_LAMBDA {
       constexpr int kIndex = decltype(i)::value;
+      if constexpr (E::kHasOffset) {
+        VF32& sum = kIndex % 2 == 0 ? sums.odd : sums.even;
+        sum = hn::MulAdd(offset[kIndex], hn::Load(df, x.sums + kIndex * kLanes), sum);
+      }
       const auto dots =
           P::template Sums<kIndex, kCount, kWords>(x.template Start<kIndex>(), vectors, x.values);
       VF32& sum = (kIndex + kPart) % 2 == 0 ? sums.even : sums.odd;
-      sum = hn::MulAdd(hn::ConvertTo(DF32(), P::Widen(dots)), this->template Scale<kIndex>(x), sum);
+      sum = hn::MulAdd(hn::ConvertTo(df, P::Widen(dots)),
+                       hn::Mul(scale[kIndex], hn::Load(df, x.scales + kIndex * kLanes)), sum);
     });
-    return sums;
   }
 
   VU8 codes[kCodes];
-  alignas(64) float scale[kScales], offset[kScales];
+  VF32 scale[P::kSums], offset[E::kHasOffset ? P::kSums : 1];
 };
 
 constexpr int kMostTokens = 8;  // whose prepared activations are held at a time
-constexpr size_t kSliceChunks = kSlice / kChunkCodes + 3;
 
 // Where the activations of a chunk lie among those of its slice: whole ones, then the rests.
-template <int kCount>
+template <class E>
+constexpr size_t kSliceChunks = kSlice / (kWholeChunk<E> * kGroupSize) + 4;
+template <class E, int kCount>
 HWY_INLINE size_t ChunkIndex(size_t group) {
-  if constexpr (kCount == kChunkGroups) return group / kChunkGroups;
-  return kSliceChunks - (kCount == 4 ? 3 : kCount == 2 ? 2 : 1);
+  if constexpr (kCount == kWholeChunk<E>) return group / kCount;
+  return kSliceChunks<E> - (kCount == 8 ? 4 : kCount == 4 ? 3 : kCount == 2 ? 2 : 1);
 }
 
 // What the product of a slice reads: [chunk][token][part].
 template <class E, int kParts, bool kWords>
 void FillInputs(const VectorBatch& x, size_t first, size_t groups, InputChunk<E>* inputs) {
-  ForEachChunk<E>(nullptr, groups, [&](const uint8_t*, size_t g, auto count) CAIRN_LAMBDA {
+  ForEachChunk<E, kWholeChunk<E>>(nullptr, groups, [&](const uint8_t*, size_t g, auto count) CAIRN_LAMBDA {
     constexpr int kCount = decltype(count)::value;
-    InputChunk<E>* to = inputs + ChunkIndex<kCount>(g) * x.count * kParts;
+    InputChunk<E>* to = inputs + ChunkIndex<E, kCount>(g) * x.count * kParts;
     for (size_t i = 0; i < x.count; ++i) {
       to++->template Fill<kCount, kWords>(x.x[i], first + g);
       if constexpr (kParts == 2) to++->template Fill<kCount, kWords>(x.rest[i], first + g);
@@ -170,23 +169,22 @@ HWY_INLINE void GemvSlice(const uint8_t* weights, size_t row_bytes, size_t rows,
                           const InputChunk<E>* inputs, size_t tokens, bool add, float* y, size_t stride) {
   const DF32 df;
   constexpr size_t kLanes = kVectorBytes / 4;
-  constexpr bool kWords = kAcross && kTokens > 1;
+  constexpr bool kWords = kTokens > 1;
   alignas(64) float lanes[kTokens][kRowsTogether * kLanes] = {};
   for (size_t r = 0; r < rows; ++r) {
     RowSums sums[kTokens];
     for (RowSums& sum : sums) sum = {hn::Zero(df), hn::Zero(df)};
-    ForEachChunk<E>(weights + r * row_bytes, groups,
-                    [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
-                      constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
-                      for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
-                      const WeightChunk<E, kCount, kWords> chunk(p);
-                      const InputChunk<E>* x = inputs + ChunkIndex<kCount>(g) * tokens * kParts;
-                      for (size_t i = 0; i < tokens; ++i, x += kParts) {
-                        RowSums sum = chunk.template Add<0>(sums[i], x[0]);
-                        if constexpr (kParts == 2) sum = chunk.template Add<1>(sum, x[1]);
-                        sums[i] = sum;
-                      }
-                    });
+    ForEachChunk<E, kWholeChunk<E>>(
+        weights + r * row_bytes, groups, [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
+          constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
+          for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
+          const WeightChunk<E, kCount, kWords> chunk(p);
+          const InputChunk<E>* x = inputs + ChunkIndex<E, kCount>(g) * tokens * kParts;
+          for (size_t i = 0; i < tokens; ++i, x += kParts) {
+            chunk.template Add<0>(sums[i], x[0]);
+            if constexpr (kParts == 2) chunk.template Add<1>(sums[i], x[1]);
+          }
+        });
     const size_t in_batch = r % kRowsTogether;
     for (size_t i = 0; i < tokens; ++i) {
       hn::Store(hn::Add(sums[i].even, sums[i].odd), df, lanes[i] + in_batch * kLanes);
@@ -201,10 +199,10 @@ HWY_NOINLINE void GemvTokens(const void* weights, size_t row_bytes, size_t rows,
                              const VectorBatch& x, float* y, size_t stride) {
   constexpr size_t kSliceBytes = kSlice / (kGroupSize * E::kGroups) * E::kBytes;
   const uint8_t* column = static_cast<const uint8_t*>(weights);
-  InputChunk<E> inputs[kSliceChunks * kTokens * kParts];
+  InputChunk<E> inputs[kSliceChunks<E> * kTokens * kParts];
   for (size_t begin = 0; begin < k; begin += kSlice, column += kSliceBytes) {
     const size_t groups = (k - begin < kSlice ? k - begin : kSlice) / kGroupSize;
-    FillInputs<E, kParts, kAcross && (kTokens > 1)>(x, begin / kGroupSize, groups, inputs);
+    FillInputs<E, kParts, (kTokens > 1)>(x, begin / kGroupSize, groups, inputs);
     GemvSlice<E, kParts, kTokens>(column, row_bytes, rows, groups, inputs, kTokens == 1 ? 1 : x.count,
                                   begin != 0, y, stride);
   }

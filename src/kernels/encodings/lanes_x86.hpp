@@ -40,6 +40,8 @@ HWY_INLINE VU8 LoadPieces(const uint8_t* p) {
                        CAIRN_LAMBDA { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + at)); };
   if constexpr (kAt1 == kAt + 16 && kAt2 == kAt + 32 && kAt3 == kAt + 48) {
     return VU8{_mm512_loadu_si512(p + kAt)};
+  } else if constexpr (kAt1 == kAt && kAt2 == kAt && kAt3 == kAt) {
+    return VU8{_mm512_broadcast_i32x4(piece(kAt))};
   } else if constexpr (kAt1 == kAt + 16 && kAt3 == kAt1 && kAt2 == kAt) {
     return VU8{_mm512_broadcast_i64x4(two(kAt))};
   } else if constexpr (kAt1 == kAt + 16 && kAt3 == kAt2 + 16) {
@@ -122,6 +124,18 @@ template <class Field, class Lanes>
 HWY_INLINE VU8 LoadField(const uint8_t* block) {
 #define CAIRN_AT(lane) Field::Offset(Lanes::Group(lane)) + 16 * Lanes::Half(lane)
 #define CAIRN_SHIFT(lane) Field::Shift(Lanes::Group(lane))
+#if HWY_TARGET == HWY_AVX3
+  constexpr int kFirst = Field::Offset(Lanes::Group(0));
+  if constexpr (Lanes::Half(0) == Lanes::Half(1) && Field::Offset(Lanes::Group(1)) == kFirst + 32 &&
+                Field::Offset(Lanes::Group(2)) == kFirst + 64 &&
+                Field::Offset(Lanes::Group(3)) == kFirst + 96) {
+    // Groups whole, so that both halves' vectors share the loads.
+    const __m512i pieces =
+        _mm512_shuffle_i32x4(_mm512_loadu_si512(block + kFirst), _mm512_loadu_si512(block + kFirst + 64),
+                             Lanes::Half(0) == 0 ? 0x88 : 0xDD);
+    return ShiftPieces<Field::kMask, CAIRN_PIECES(CAIRN_SHIFT)>(VU8{pieces});
+  }
+#endif
   return ShiftPieces<Field::kMask, CAIRN_PIECES(CAIRN_SHIFT)>(LoadPieces<CAIRN_PIECES(CAIRN_AT)>(block));
 #undef CAIRN_AT
 #undef CAIRN_SHIFT

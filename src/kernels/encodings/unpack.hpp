@@ -9,28 +9,26 @@ namespace cairn::kernels::CAIRN_TARGET {
 // Blocks of one group that go together: without vectors of ours a longer chunk would only be more code.
 constexpr int kBlockChunk = CAIRN_HAS_MADDUBS ? kChunkGroups : 1;
 
-// Calls body(p, g, Constant<count>) for chunks of `count` groups (kBlockChunk, then 4, 2, 1; blocks of 256
-// one by one) of a row: p is the chunk's first byte in a row that starts at `row`, g its first group.
-template <class E, class Body>
+// Calls body(p, g, Constant<count>) for chunks of `count` groups of a row: whole ones of kWhole, then at most
+// one each of 8, 4, 2 and 1 (blocks of 256: of 8). p is the chunk's first byte in a row that starts at `row`,
+// g its first group.
+template <class E, int kWhole = E::kGroups == 1 ? kBlockChunk : kChunkGroups, class Body>
 HWY_INLINE void ForEachChunk(const uint8_t* row, size_t groups, const Body& body) {
   size_t g = 0;
-  constexpr int kWhole = E::kGroups == 1 ? kBlockChunk : kChunkGroups;
-  for (; g + kWhole <= groups; g += kWhole) {
-    body(row, g, Constant<kWhole>());
-    row += static_cast<size_t>(E::kBytes) * (kWhole / E::kGroups);
+  const auto next = [&](auto count) CAIRN_LAMBDA {
+    constexpr int kCount = decltype(count)::value;
+    body(row, g, count);
+    row += static_cast<size_t>(E::kBytes) * (kCount / E::kGroups);
+    g += kCount;
+  };
+  while (g + kWhole <= groups) next(Constant<kWhole>());
+  if constexpr (kWhole > 8) {
+    if (groups & 8) next(Constant<8>());
   }
-  if constexpr (E::kGroups == 1 && kWhole == 8) {
-    if (groups & 4) {
-      body(row, g, Constant<4>());
-      row += static_cast<size_t>(E::kBytes) * 4;
-      g += 4;
-    }
-    if (groups & 2) {
-      body(row, g, Constant<2>());
-      row += static_cast<size_t>(E::kBytes) * 2;
-      g += 2;
-    }
-    if (groups & 1) body(row, g, Constant<1>());
+  if constexpr (E::kGroups == 1 && kWhole > 4) {
+    if (groups & 4) next(Constant<4>());
+    if (groups & 2) next(Constant<2>());
+    if (groups & 1) next(Constant<1>());
   }
 }
 

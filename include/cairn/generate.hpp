@@ -1,0 +1,181 @@
+// Options and results of answers, for sessions, chats and batches.
+#ifndef CAIRN_GENERATE_HPP
+#define CAIRN_GENERATE_HPP
+
+#include <cairn/session.h>
+
+#include <cairn/base.hpp>
+#include <exception>
+#include <functional>
+#include <optional>
+
+namespace cairn {
+inline namespace v0 {
+
+enum class Finish {
+  stop = CAIRN_FINISH_STOP,
+  length = CAIRN_FINISH_LENGTH,
+  cancelled = CAIRN_FINISH_CANCELLED
+};
+
+enum class Speculation {
+  none = CAIRN_SPECULATE_NONE,
+  lookup = CAIRN_SPECULATE_LOOKUP,
+  draft = CAIRN_SPECULATE_DRAFT,
+  self = CAIRN_SPECULATE_SELF,
+  automatic = CAIRN_SPECULATE_AUTO
+};
+
+// One step of an answer; `text` lives as long as the callback runs.
+struct TokenEvent {
+  std::int32_t token;
+  std::string_view text;
+};
+
+// What cairn_generate_options has. What callbacks throw ends the answer and is thrown by the call, of a batch
+// by Request::wait().
+struct GenerateOptions {
+  GenerateOptions() {
+    cairn_generate_options usual;
+    cairn_generate_options_init(&usual, sizeof usual);
+    max_tokens = usual.max_tokens;
+    temperature = usual.temperature;
+    top_k = usual.top_k;
+    top_p = usual.top_p;
+    min_p = usual.min_p;
+    repetition_penalty = usual.repetition_penalty;
+    frequency_penalty = usual.frequency_penalty;
+    presence_penalty = usual.presence_penalty;
+    penalty_window = usual.penalty_window;
+  }
+
+  std::uint32_t max_tokens;
+  bool ignore_end = false;
+  std::vector<std::string> stop;
+  float temperature;
+  std::uint32_t top_k;
+  float top_p, min_p, repetition_penalty, frequency_penalty, presence_penalty;
+  std::uint32_t penalty_window;
+  std::vector<cairn_logit_bias> biases;
+  std::optional<std::uint64_t> seed;
+  Speculation speculation = Speculation::none;
+  std::function<bool(const TokenEvent&)> on_token;                           // false stops
+  std::function<void(std::uint32_t done, std::uint32_t total)> on_progress;  // tokens of the prompt
+  std::function<bool()> is_cancelled;                                        // true stops
+};
+
+struct Result {
+  std::string text;
+  std::vector<std::int32_t> tokens;
+  std::string stop;  // that matched; empty: none
+  Finish finish = Finish::length;
+  std::uint32_t prompt_tokens = 0, cached_tokens = 0, prefill_tokens = 0;
+  std::uint32_t decode_tokens = 0, decode_steps = 0, guessed_tokens = 0, accepted_tokens = 0;
+  double prefill_seconds = 0, decode_seconds = 0, first_token_seconds = 0;
+};
+
+namespace detail {
+
+// The C options of `options`, with callbacks that lead to its functions. It stays where it is while it is
+// used.
+class Calls {
+ public:
+  explicit Calls(GenerateOptions from) : options_(std::move(from)) {
+    cairn_generate_options_init(&c_, sizeof c_);
+    for (const std::string& text : options_.stop) stop_.push_back(text.c_str());
+    c_.max_tokens = options_.max_tokens;
+    c_.ignore_end = options_.ignore_end ? 1 : 0;
+    c_.stop = stop_.data();
+    c_.stop_count = stop_.size();
+    c_.temperature = options_.temperature;
+    c_.top_k = options_.top_k;
+    c_.top_p = options_.top_p;
+    c_.min_p = options_.min_p;
+    c_.repetition_penalty = options_.repetition_penalty;
+    c_.frequency_penalty = options_.frequency_penalty;
+    c_.presence_penalty = options_.presence_penalty;
+    c_.penalty_window = options_.penalty_window;
+    c_.biases = options_.biases.data();
+    c_.bias_count = options_.biases.size();
+    c_.seeded = options_.seed ? 1 : 0;
+    c_.seed = options_.seed.value_or(0);
+    c_.speculation = static_cast<std::int32_t>(options_.speculation);
+    if (options_.on_token) c_.on_token = token;
+    if (options_.on_progress) c_.on_progress = progress;
+    c_.is_cancelled = cancelled;
+    c_.user = this;
+  }
+  Calls(const Calls&) = delete;
+  Calls& operator=(const Calls&) = delete;
+
+  const cairn_generate_options* c() const noexcept { return &c_; }
+  void rethrow() const {
+    if (thrown_) std::rethrow_exception(thrown_);
+  }
+
+ private:
+  template <class Body>
+  static int guarded(void* user, const Body& body) noexcept {
+    Calls& calls = *static_cast<Calls*>(user);
+    if (calls.thrown_) return 1;
+    try {
+      return body(calls.options_) ? 0 : 1;
+    } catch (...) {
+      calls.thrown_ = std::current_exception();
+      return 1;
+    }
+  }
+  static int token(void* user, const cairn_token_event* event) {
+    return guarded(user, [&](GenerateOptions& options) {
+      return options.on_token({event->token, std::string_view(event->text, event->text_size)});
+    });
+  }
+  static void progress(void* user, std::uint32_t done, std::uint32_t total) {
+    guarded(user, [&](GenerateOptions& options) { return options.on_progress(done, total), true; });
+  }
+  // Always asked: what another callback threw ends the answer.
+  static int cancelled(void* user) {
+    return guarded(user,
+                   [](GenerateOptions& options) { return !options.is_cancelled || !options.is_cancelled(); });
+  }
+
+  GenerateOptions options_;
+  std::vector<const char*> stop_;
+  cairn_generate_options c_;
+  std::exception_ptr thrown_;
+};
+
+// What a function with a cairn_result* and a cairn_error* as its last arguments answers.
+template <class Function, class... Arguments>
+Result answer(Function function, Arguments... arguments) {
+  struct Owner {
+    Owner() { c.size = sizeof c; }
+    ~Owner() { cairn_result_clear(&c); }
+    cairn_result c{};
+  } owner;
+  check(function, arguments..., &owner.c);
+  const cairn_result& c = owner.c;
+  Result result;
+  result.text.assign(c.text, c.text_size);
+  if (c.token_count > 0) result.tokens.assign(c.tokens, c.tokens + c.token_count);
+  if (c.stop != nullptr) result.stop = c.stop;
+  result.finish = static_cast<Finish>(c.finish);
+  result.prompt_tokens = c.prompt_tokens;
+  result.cached_tokens = c.cached_tokens;
+  result.prefill_tokens = c.prefill_tokens;
+  result.decode_tokens = c.decode_tokens;
+  result.decode_steps = c.decode_steps;
+  result.guessed_tokens = c.guessed_tokens;
+  result.accepted_tokens = c.accepted_tokens;
+  result.prefill_seconds = c.prefill_seconds;
+  result.decode_seconds = c.decode_seconds;
+  result.first_token_seconds = c.first_token_seconds;
+  return result;
+}
+
+}  // namespace detail
+
+}  // namespace v0
+}  // namespace cairn
+
+#endif

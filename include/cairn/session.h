@@ -1,0 +1,157 @@
+/* Sessions: tokens in, tokens out, one text at a time; chats over them. */
+#ifndef CAIRN_SESSION_H
+#define CAIRN_SESSION_H
+
+#include <cairn/engine.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* One step of an answer. A later version may append to it. text: whole UTF-8 characters, text_size bytes
+   and a 0, which live as long as the call; "" while they are held back (an incomplete character, what may
+   begin a stop string). When an answer ends with text held back, a last event has that text and token −1. */
+typedef struct cairn_token_event {
+  size_t size;
+  int32_t token;
+  const char* text;
+  size_t text_size;
+} cairn_token_event;
+
+/* Callbacks get the `user` of the options, on the thread of the call (of a batch: on the batch's own
+   thread), and must return; an exception or a jump out of one is not allowed. They may call this library,
+   but not the session that called them: it answers BUSY. */
+typedef int (*cairn_token_callback)(void* user, const cairn_token_event* event);    /* not 0: stop here */
+typedef int (*cairn_cancel_callback)(void* user);                                   /* not 0: stop */
+typedef void (*cairn_progress_callback)(void* user, uint32_t done, uint32_t total); /* tokens of the prompt */
+
+typedef struct cairn_logit_bias {
+  int32_t token;
+  float bias; /* −10⁶ … 10⁶, added to the logit; −INFINITY bans the token */
+} cairn_logit_bias;
+
+/* Where guesses of the next tokens come from: the same answer sooner (docs/session.md). DRAFT needs
+   cairn_session_set_draft, SELF a stack. */
+enum {
+  CAIRN_SPECULATE_NONE = 0,
+  CAIRN_SPECULATE_LOOKUP = 1,
+  CAIRN_SPECULATE_DRAFT = 2,
+  CAIRN_SPECULATE_SELF = 3,
+  CAIRN_SPECULATE_AUTO = 4
+};
+
+typedef struct cairn_generate_options {
+  size_t size;
+  uint32_t max_tokens;     /* UINT32_MAX (usual): until the context is full; 0: reads the prompt only */
+  int32_t ignore_end;      /* not 0: end-of-generation tokens are ordinary ones */
+  const char* const* stop; /* texts that end the answer and are not part of it */
+  size_t stop_count;
+  float temperature;                         /* (0.8) 0 takes the most likely token */
+  uint32_t top_k;                            /* (40) 0: all */
+  float top_p, min_p;                        /* (0.95, 0.05) 1 and 0: all */
+  float repetition_penalty;                  /* (1) */
+  float frequency_penalty, presence_penalty; /* (0) */
+  uint32_t penalty_window;                   /* (64) the last tokens that penalties look at; 0: all */
+  const cairn_logit_bias* biases;
+  size_t bias_count;
+  int32_t seeded; /* not 0: `seed` counts; otherwise the system gives one */
+  uint64_t seed;
+  int32_t speculation;                 /* CAIRN_SPECULATE_… */
+  cairn_token_callback on_token;       /* each may be NULL */
+  cairn_progress_callback on_progress; /* after each piece of the prompt */
+  cairn_cancel_callback
+      is_cancelled; /* asked before each piece and token, and between the layers of a piece */
+  void* user;       /* for the three */
+} cairn_generate_options;
+CAIRN_API void cairn_generate_options_init(cairn_generate_options* options, size_t size);
+
+/* Why an answer ended. */
+enum {
+  CAIRN_FINISH_STOP = 0,     /* an end-of-generation token or a stop string */
+  CAIRN_FINISH_LENGTH = 1,   /* max_tokens, or the context is full */
+  CAIRN_FINISH_CANCELLED = 2 /* a callback, or a cancel function */
+};
+
+/* An answer. Set size = sizeof(cairn_result) before the call; the rest is written. Give it back with
+   cairn_result_clear. After a failure it is empty. */
+typedef struct cairn_result {
+  size_t size;
+  char* text; /* all events' texts, text_size bytes and a 0 */
+  size_t text_size;
+  int32_t* tokens; /* without the end-of-generation token */
+  size_t token_count;
+  char* stop; /* the stop string that matched; NULL: none */
+  int32_t finish;
+  uint32_t prompt_tokens, cached_tokens; /* of the prompt; of those, read before */
+  uint32_t prefill_tokens;               /* of the prompt, read in this call */
+  uint32_t decode_tokens, decode_steps;  /* tokens after the first one, and the steps that they took */
+  uint32_t guessed_tokens, accepted_tokens;
+  double prefill_seconds, decode_seconds;
+  double first_token_seconds; /* from the call to the first token; 0 if there was none */
+} cairn_result;
+CAIRN_API void cairn_result_clear(cairn_result* result);
+
+/* A text with one engine. It remembers what it has read, and reads only what a new prompt does not share
+   with that. One call at a time: a second one, from whatever thread, answers BUSY. */
+typedef struct cairn_session cairn_session;
+
+CAIRN_API cairn_status cairn_session_open(cairn_engine* engine, cairn_session** opened, cairn_error* error);
+/* A call that runs ends as it would. */
+CAIRN_API void cairn_session_close(cairn_session* session);
+
+/* Continues the prompt; no tokens stand for the model's BOS. options and result may be NULL. Errors:
+   INVALID_ARGUMENT (options out of range, a prompt longer than the context, a token outside the
+   vocabulary, guesses that cannot be made), NUMERIC (the model computed no number), OUT_OF_MEMORY, BUSY.
+   The session remains usable. An answer that was stopped is none: see result->finish. */
+CAIRN_API cairn_status cairn_session_generate(cairn_session* session, const int32_t* prompt,
+                                              size_t prompt_count, const cairn_generate_options* options,
+                                              cairn_result* result, cairn_error* error);
+/* Ends the call that runs, from any thread: within a token, in a prompt between two layers. Nothing where
+   none does. */
+CAIRN_API void cairn_session_cancel(cairn_session* session);
+/* Forgets what was read. Error BUSY. */
+CAIRN_API cairn_status cairn_session_clear(cairn_session* session, cairn_error* error);
+/* Tokens that it has read and would not read again. Error BUSY. */
+CAIRN_API cairn_status cairn_session_cached(const cairn_session* session, size_t* token_count,
+                                            cairn_error* error);
+/* A smaller model of the same vocabulary that guesses, for CAIRN_SPECULATE_DRAFT and AUTO; best opened
+   with cairn_engine_options.share. Errors: INVALID_ARGUMENT (the vocabularies differ: names where), BUSY. */
+CAIRN_API cairn_status cairn_session_set_draft(cairn_session* session, cairn_engine* draft,
+                                               cairn_error* error);
+
+/* A conversation over a session. Its turns share what the session has read. One call at a time, as the
+   session. */
+typedef struct cairn_chat cairn_chat;
+
+typedef struct cairn_chat_options {
+  size_t size;
+  const char* system; /* a system message; NULL: none */
+  int32_t sanitize;   /* as cairn_template_options has it */
+} cairn_chat_options;
+CAIRN_API void cairn_chat_options_init(cairn_chat_options* options, size_t size);
+
+/* options may be NULL. It keeps the session, which may be closed before. Errors: NOT_FOUND (the model has
+   no chat template), UNSUPPORTED and FORMAT (what is wrong with it). */
+CAIRN_API cairn_status cairn_chat_open(cairn_session* session, const cairn_chat_options* options,
+                                       cairn_chat** opened, cairn_error* error);
+CAIRN_API void cairn_chat_close(cairn_chat* chat);
+/* Adds the user's turn, generates the assistant's and adds it, cut short or not. After an error, or when
+   it was stopped before any text came, the chat is as it was. Errors: as cairn_session_generate and
+   cairn_template_render. */
+CAIRN_API cairn_status cairn_chat_send(cairn_chat* chat, const char* user,
+                                       const cairn_generate_options* options, cairn_result* result,
+                                       cairn_error* error);
+/* Another answer to the last turn of the user. Error INVALID_ARGUMENT: there is none. */
+CAIRN_API cairn_status cairn_chat_regenerate(cairn_chat* chat, const cairn_generate_options* options,
+                                             cairn_result* result, cairn_error* error);
+/* The conversation with what the model has read, as JSON: an object with "messages"; and taking such a one
+   up again, in another process too. An array of messages is taken as well. *json is for cairn_free.
+   Errors: FORMAT, BUSY. */
+CAIRN_API cairn_status cairn_chat_save(const cairn_chat* chat, char** json, cairn_error* error);
+CAIRN_API cairn_status cairn_chat_restore(cairn_chat* chat, const char* json, cairn_error* error);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,31 @@
+// Options and results of answers: what sessions, chats and batches share.
+#pragma once
+
+#include "cairn/session.h"
+#include "capi/objects.hpp"
+#include "llm/session.hpp"
+
+namespace cairn::capi {
+
+// The caller's options with what they point to copied, `callbacks` too; null is the usual ones. Errors: as
+// read_options(), invalid_argument.
+struct Wanted {
+  explicit Wanted(const cairn_generate_options* options);
+  // True where the caller's callback says so. Asked by llm's thread.
+  bool is_cancelled() const { return given.is_cancelled != nullptr && given.is_cancelled(given.user) != 0; }
+  llm::TokenCallback token() const;
+
+  cairn_generate_options given;  // its arrays are not to be read
+  llm::GenerateOptions options;  // without `cancelled`
+};
+
+// `wanted`, which must outlive it, for a call that has the session's turn: cairn_session_cancel ends it as
+// well.
+llm::GenerateOptions cancellable(Session& session, const Wanted& wanted);
+
+// Empties the caller's result, which may be null. Error invalid_argument: its size was not set.
+void prepare(cairn_result* result);
+// Writes it; nothing of it is handed out where that fails.
+void write(cairn_result* to, const llm::Result& result);
+
+}  // namespace cairn::capi

@@ -1,0 +1,35 @@
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string_view>
+
+#include "grammar/grammar.hpp"
+#include "grammar/kind.hpp"
+
+namespace cairn::grammar {
+
+// Makes grammars over a model's tokens. Safe to use from several threads.
+class Compiler {
+ public:
+  explicit Compiler(std::shared_ptr<const text::Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
+  ~Compiler();
+  Compiler(const Compiler&) = delete;
+  Compiler& operator=(const Compiler&) = delete;
+
+  // The library is opened, and the vocabulary handed to it, when the first grammar is asked for.
+  // Errors: invalid_argument (it cannot be read, allows nothing, or asks for what cannot be enforced; a
+  // schema's place is named), not_found and unsupported (libcairn_grammar.so is not there, is of another
+  // build).
+  std::shared_ptr<const Grammar> compile(Kind kind, std::string_view text);
+
+ private:
+  struct Library;
+  std::shared_ptr<Library> library();
+
+  const std::shared_ptr<const text::Tokenizer> tokenizer_;
+  std::mutex mutex_;
+  std::shared_ptr<Library> library_;
+};
+
+}  // namespace cairn::grammar

@@ -1,0 +1,178 @@
+#include "grammar/schema_values.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <utility>
+#include <vector>
+
+namespace cairn::grammar {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::set<std::string> families_of(const Json& schema) {
+  std::set<std::string> types;
+  const Json type = schema.value("type", Json::array());
+  for (const Json& one : type.is_array() ? type : Json::array({type}))
+    types.insert(one == "integer" ? "number" : one.get<std::string>());
+  return types;
+}
+
+// A value in both lists. Numbers are compared as such: 1 and 1.0 are the same.
+bool share_value(const Json& a, const Json& b) {
+  return std::any_of(a.begin(), a.end(),
+                     [&](const Json& x) { return std::find(b.begin(), b.end(), x) != b.end(); });
+}
+
+// A property that both require, whose values differ.
+bool told_apart(const Json& a, const Json& b) {
+  for (const Json& name : a.value("required", Json::array())) {
+    const Json required = b.value("required", Json::array());
+    if (std::find(required.begin(), required.end(), name) == required.end()) continue;
+    const std::string key = name.get<std::string>();
+    const Json& x = a["properties"][key];
+    const Json& y = b["properties"][key];
+    if (x.is_object() && y.is_object() && x.contains("enum") && y.contains("enum") &&
+        !share_value(x["enum"], y["enum"]))
+      return true;
+  }
+  return false;
+}
+
+bool exclude(const Json& a, const Json& b) {
+  if (!a.is_object() || !b.is_object()) return false;
+  if (a.contains("enum") && b.contains("enum")) return !share_value(a["enum"], b["enum"]);
+  if (b.contains("enum")) return exclude(b, a);
+  const std::set<std::string> types = families_of(b);
+  if (types.empty()) return false;
+  if (a.contains("enum")) {
+    return std::none_of(a["enum"].begin(), a["enum"].end(), [&](const Json& value) {
+      return std::any_of(types.begin(), types.end(), [&](const auto& type) { return has_type(value, type); });
+    });
+  }
+  const std::set<std::string> others = families_of(a);
+  if (others.empty()) return false;
+  std::vector<std::string> both;
+  std::set_intersection(types.begin(), types.end(), others.begin(), others.end(), std::back_inserter(both));
+  return both.empty() || (both.size() == 1 && both[0] == "object" && told_apart(a, b));
+}
+
+// Which of `defs` can be met is found round after round, beginning with none.
+class Meeting {
+ public:
+  explicit Meeting(const Json& defs) : defs_(defs) {}
+
+  bool settle() {
+    bool changed = false;
+    for (const auto& [name, schema] : defs_.items()) {
+      if (!met_.contains(name) && meets(schema)) {
+        met_.insert(name);
+        changed = true;
+      }
+    }
+    return changed;
+  }
+
+  bool meets(const Json& schema) const {
+    if (schema.is_boolean()) return schema.get<bool>();
+    if (schema.contains("$ref"))
+      return met_.contains(schema["$ref"].get<std::string>().substr(8));  // #/$defs/
+    if (schema.contains("anyOf")) {
+      return std::any_of(schema["anyOf"].begin(), schema["anyOf"].end(),
+                         [&](const Json& one) { return meets(one); });
+    }
+    const Json type = schema.value("type", Json());
+    if (type.is_array()) {
+      return std::any_of(type.begin(), type.end(), [&](const Json& one) { return meets_type(schema, one); });
+    }
+    return type.is_null() || meets_type(schema, type);
+  }
+
+ private:
+  bool meets_type(const Json& schema, const Json& type) const {
+    if (type == "object") {
+      const Json required = schema.value("required", Json::array());
+      return std::all_of(required.begin(), required.end(), [&](const Json& name) {
+        return meets(schema["properties"][name.get<std::string>()]);
+      });
+    }
+    if (type == "array") {
+      const auto least = schema.value("minItems", size_t{0});
+      const Json first = schema.value("prefixItems", Json::array());
+      for (size_t i = 0; i < std::min(least, first.size()); ++i) {
+        if (!meets(first[i])) return false;
+      }
+      return least <= first.size() || meets(schema["items"]);
+    }
+    return true;
+  }
+
+  const Json& defs_;
+  std::set<std::string> met_;
+};
+
+}  // namespace
+
+bool has_type(const Json& value, std::string_view type) {
+  if (type == "integer") {
+    return value.is_number_integer() ||
+           (value.is_number_float() && std::floor(value.get<double>()) == value.get<double>());
+  }
+  if (type == "number") return value.is_number();
+  if (type == "string") return value.is_string();
+  if (type == "boolean") return value.is_boolean();
+  if (type == "null") return value.is_null();
+  return type == "array" ? value.is_array() : type == "object" && value.is_object();
+}
+
+bool exclude_each_other(const Json& cases) {
+  for (size_t i = 0; i < cases.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (!exclude(cases[i], cases[j])) return false;
+    }
+  }
+  return true;
+}
+
+bool can_be_met(const Json& root) {
+  const Json defs = root.is_object() ? root.value("$defs", Json::object()) : Json::object();
+  Meeting meeting(defs);
+  while (meeting.settle()) {
+  }
+  return meeting.meets(root);
+}
+
+std::string percent_decoded(std::string_view text) {
+  const auto digit = [](char c) {
+    return c >= '0' && c <= '9'   ? c - '0'
+           : c >= 'a' && c <= 'f' ? c - 'a' + 10
+           : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                  : -1;
+  };
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && digit(text[i + 1]) >= 0 && digit(text[i + 2]) >= 0) {
+      out += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
+      i += 2;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+std::string escaped(std::string name) {
+  for (const auto& [from, to] : {std::pair{"~", "~0"}, std::pair{"/", "~1"}}) {
+    for (size_t at = 0; (at = name.find(from, at)) != std::string::npos; at += 2) name.replace(at, 1, to);
+  }
+  return name;
+}
+
+std::string printed(const Json& value) {
+  std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
+  if (text.size() > 60) text = text.substr(0, 60) + "…";
+  return text;
+}
+
+}  // namespace cairn::grammar
