@@ -151,7 +151,7 @@ async def together(port, model, clients, tokens):
     streams = [Stream(port, "/v1/completions", completion(PROMPTS[i], tokens, model=model)) for i in range(clients)]
     begin = time.perf_counter()
     await asyncio.gather(*(one.run() for one in streams))
-    return sum(len(one.times) for one in streams), max(one.times[-1] for one in streams) - begin
+    return sum(len(one.times) for one in streams), time.perf_counter() - begin
 
 
 def clients(options):

@@ -6,18 +6,19 @@ import json
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import _core
 from ._session import Batch, Session
 from ._stream import Stream
-from ._types import Memory, Message, ModelInfo, Options, Prompt, Result, StackInfo
+from ._types import Memory, Message, ModelInfo, Options, Pooling, Prompt, Result, StackInfo
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _KV = {"f16": 0, "i8": 1, "q4": 2}
 _PRECISION = {"standard": 0, "f32": 1}
+_POOLING = {"mean": 1, "last": 2}
 
 
 def _choice(name: str, value: str, values: Mapping[str, int]) -> int:
@@ -185,6 +186,39 @@ class Model:
         read before is not read again."""
         turns: Sequence[Message] = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
         return self._shared().generate(self.tokenize_messages(turns, tools=tools, variables=variables), **options)
+
+    # Embeddings
+
+    @overload
+    def embed(  # type: ignore[overload-overlap]  # a str is a sequence of them, but comes first
+        self, text: str, *, pooling: Pooling | None = None, dimensions: int = 0, normalize: bool = True
+    ) -> list[float]: ...
+    @overload
+    def embed(
+        self, text: Sequence[str], *, pooling: Pooling | None = None, dimensions: int = 0, normalize: bool = True
+    ) -> list[list[float]]: ...
+    def embed(
+        self,
+        text: str | Sequence[str],
+        *,
+        pooling: Pooling | None = None,
+        dimensions: int = 0,
+        normalize: bool = True,
+    ) -> list[float] | list[list[float]]:
+        """A text as one vector, or several texts. pooling: of the tokens' hidden states by "mean" or "last"; None: as the file
+        asks, the mean if it does not say. dimensions: the first so many; 0: all. normalize: of length 1."""
+        if isinstance(text, str):
+            return self.embed_tokens(self.tokenize(text), pooling=pooling, dimensions=dimensions, normalize=normalize)
+        return [self.embed(one, pooling=pooling, dimensions=dimensions, normalize=normalize) for one in text]
+
+    def embed_tokens(
+        self, tokens: Sequence[int], *, pooling: Pooling | None = None, dimensions: int = 0, normalize: bool = True
+    ) -> list[float]:
+        """The same of tokens."""
+        way = 0 if pooling is None else _choice("pooling", pooling, _POOLING)
+        if dimensions < 0:
+            raise ValueError(f"dimensions: {dimensions} is less than 0")
+        return self._engine.embed(list(tokens), way, dimensions, normalize)
 
     # Memory
 

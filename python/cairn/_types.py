@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 #: A prompt: a text, or its tokens.
 Prompt = Union[str, Sequence[int]]
 Finish = Literal["stop", "length", "cancelled"]
+Pooling = Literal["mean", "last"]
 Speculation = Literal["none", "lookup", "draft", "self", "auto"]
 
 

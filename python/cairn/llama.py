@@ -169,6 +169,26 @@ class Llama:
         before = self.model.detokenize_bytes(prev_tokens, special=special)
         return self.model.detokenize_bytes([*prev_tokens, *tokens], special=special)[len(before) :]
 
+    def embed(
+        self, input: str | Sequence[str], normalize: bool = False, truncate: bool = True, return_count: bool = False
+    ) -> Any:
+        """A vector for a text, a list of them for a list; with return_count, (that, tokens). truncate: texts are cut to the
+        context."""
+        texts = [input] if isinstance(input, str) else list(input)
+        tokens = [self.model.tokenize(text) for text in texts]
+        if truncate:
+            tokens = [one[: self.model.context] for one in tokens]
+        vectors = [self.model.embed_tokens(one, normalize=normalize) for one in tokens]
+        told = vectors[0] if isinstance(input, str) else vectors
+        return (told, sum(map(len, tokens))) if return_count else told
+
+    def create_embedding(self, input: str | Sequence[str], model: str | None = None) -> dict[str, Any]:
+        """OpenAI's dict of embeddings, not normalised, as llama-cpp-python's."""
+        vectors, count = self.embed([input] if isinstance(input, str) else input, return_count=True)
+        data = [{"object": "embedding", "embedding": vector, "index": i} for i, vector in enumerate(vectors)]
+        usage = {"prompt_tokens": count, "total_tokens": count}
+        return {"object": "list", "data": data, "model": model or self.model_path, "usage": usage}
+
     def generate(
         self,
         tokens: Sequence[int],

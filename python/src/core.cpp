@@ -136,7 +136,17 @@ void add_engines(py::module_& module) {
              return told;
            })
       .def("set_memory", &cairn::Engine::set_memory, Release())
-      .def("problems", &cairn::Engine::problems);
+      .def("problems", &cairn::Engine::problems)
+      .def("embed", [](const cairn::Engine& engine, const std::vector<std::int32_t>& tokens,
+                       std::int32_t pooling, std::uint32_t dimensions, bool normalize) {
+        return unlocked([&] {
+          cairn::EmbedOptions options;
+          options.pooling = pooling;
+          options.dimensions = dimensions;
+          options.normalize = normalize ? 1 : 0;
+          return cairn::embed(engine, tokens, options);
+        });
+      });
   module.attr("MEMORY_AUTO") = CAIRN_MEMORY_AUTO;
 }
 

@@ -76,10 +76,14 @@ def test_openais_client_reads_it(llm: Llama) -> None:
 
 
 def test_seeds_and_stops(llm: Llama) -> None:
-    first = _dict(llm("a stone", temperature=1.5, max_tokens=12))["choices"]
-    assert _dict(llm("a stone", temperature=1.5, max_tokens=12))["choices"] == first
-    assert _dict(llm("a stone", temperature=1.5, max_tokens=12, seed=7))["choices"] == first
-    assert _dict(llm("a stone", temperature=1.5, max_tokens=12, seed=8))["choices"] != first
+    def sampled(**options: Any) -> Any:
+        llm.reset()  # a prompt that is partly read already may be rounded otherwise
+        return _dict(llm("a stone", temperature=1.5, max_tokens=12, **options))["choices"]
+
+    first = sampled()
+    assert sampled() == first
+    assert sampled(seed=7) == first
+    assert sampled(seed=8) != first
     text = _dict(llm("a stone", temperature=0, max_tokens=24))["choices"][0]["text"]
     stop = next(text[i : i + 3] for i in range(3, len(text)) if "\ufffd" not in text[i : i + 3])
     cut = _dict(llm("a stone", temperature=0, max_tokens=24, stop=[stop]))["choices"][0]
@@ -105,6 +109,17 @@ def test_tokens_and_sizes(llm: Llama, model: cairn.Model) -> None:
             break
     assert got == model.session().complete("a stone", max_tokens=5, temperature=0, ignore_end=True).tokens
     llm.reset()
+
+
+def test_embeddings(llm: Llama, model: cairn.Model) -> None:
+    told = llm.create_embedding(["a stone", "two stones"])
+    assert [one["index"] for one in told["data"]] == [0, 1]
+    assert told["data"][0]["embedding"] == llm.embed("a stone") == model.embed("a stone", normalize=False)
+    count = len(llm.tokenize(b"a stone")) + len(llm.tokenize(b"two stones"))
+    assert told["usage"] == {"prompt_tokens": count, "total_tokens": count}
+    assert len(llm.embed("stone " * 500)) == llm.n_embd()
+    with pytest.raises(cairn.Error):
+        llm.embed("stone " * 500, truncate=False)
 
 
 def test_what_is_not_there_is_refused(llm: Llama) -> None:

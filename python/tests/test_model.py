@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from pathlib import Path
 
@@ -82,6 +83,28 @@ def test_errors_are_one_line_with_a_code(model: cairn.Model, tmp_path: Path) -> 
         cairn.set_log_level("loud")
     with pytest.raises(cairn.Error):
         cairn.Video(LLAMA)
+
+
+def test_embeds(model: cairn.Model) -> None:
+    one = model.embed("a stone")
+    assert len(one) == model.info.embedding
+    assert math.isclose(math.hypot(*one), 1, rel_tol=1e-5)
+    assert model.embed(["a stone", "a hill"]) == [one, model.embed("a hill")]
+    plain = model.embed("a stone", normalize=False)
+    assert [x / math.hypot(*plain) for x in plain] == pytest.approx(one, rel=1e-4, abs=1e-6)
+    first = model.embed("a stone", dimensions=8)
+    assert first == pytest.approx([x / math.hypot(*one[:8]) for x in one[:8]], rel=1e-4, abs=1e-6)
+    tokens = model.tokenize("a stone")
+    assert model.embed("a stone", pooling="last") != one
+    assert model.embed_tokens(tokens[-1:], pooling="last") == pytest.approx(model.embed_tokens(tokens[-1:], pooling="mean"))
+    with pytest.raises(cairn.Error, match="empty"):
+        model.embed_tokens([])
+    with pytest.raises(ValueError, match="pooling"):
+        model.embed("a", pooling="max")  # type: ignore[call-overload]
+    with pytest.raises(ValueError, match="dimensions"):
+        model.embed("a", dimensions=-1)
+    with pytest.raises(cairn.Error, match="dimensions"):
+        model.embed("a", dimensions=1 << 20)
 
 
 def test_many_threads_tokenize(model: cairn.Model) -> None:

@@ -30,7 +30,7 @@ struct Flags {
   std::string template_file, key_file;
   bool keep_prefix = false;
   uint32_t drain = 30, idle = 0, answer_time = 0;
-  std::optional<server::Pooling> pooling;
+  std::optional<llm::Pooling> pooling;
   engine::Options engine;
   llm::GenerateOptions generate;
   SpeculateFlag speculate;
@@ -69,7 +69,7 @@ std::shared_ptr<server::ServedModel> load(const server::ModelSource& source, con
   served->tokenizer = model->tokenizer();
   warn_of(*served->tokenizer);
   served->chat_template = [model] { return model->chat_template(); };
-  served->pooling = flags.pooling ? flags.pooling : server::pooling_of(model->file());
+  served->pooling = flags.pooling ? flags.pooling : llm::pooling_of(model->file());
   served->defaults = flags.generate;
   served->defaults.speculation = flags.speculate.kind;
   served->answer_time = std::chrono::seconds(flags.answer_time);
@@ -196,8 +196,7 @@ void add_serve(CLI::App& program) {
       ->add_option("--pooling", flags->pooling,
                    "how a text's states become its embedding: their mean, or the last token's (what the "
                    "model's file says, else mean)")
-      ->transform(
-          one_of<server::Pooling>({{"mean", server::Pooling::mean}, {"last", server::Pooling::last}}));
+      ->transform(one_of<llm::Pooling>({{"mean", llm::Pooling::mean}, {"last", llm::Pooling::last}}));
   command->add_flag("--keep-prefix", flags->keep_prefix,
                     "keep on disk what the model has read, for after a restart (docs/scheduler.md)");
   add_generate_flags(*command, flags->generate);

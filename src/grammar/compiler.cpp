@@ -1,5 +1,6 @@
 #include "grammar/compiler.hpp"
 
+#include <algorithm>
 #include <array>
 #include <string>
 #include <utility>
@@ -13,6 +14,7 @@ namespace cairn::grammar {
 namespace {
 
 constexpr size_t kLongest = size_t{1} << 18;  // bytes of a grammar
+constexpr size_t kMostKept = 8;               // grammars, for requests that want them again
 
 const char* name_of(Kind kind) {
   switch (kind) {
@@ -134,18 +136,30 @@ std::shared_ptr<Compiler::Library> Compiler::library() {
 }
 
 std::shared_ptr<const Grammar> Compiler::compile(Kind kind, std::string_view text) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = std::find_if(made_.begin(), made_.end(),
+                                    [&](const Made& one) { return one.kind == kind && one.text == text; });
+    if (found != made_.end()) {
+      made_.splice(made_.begin(), made_, found);
+      return found->grammar;
+    }
+  }
   const auto library = this->library();
   if (text.size() > kLongest) {
     fail(ErrorCode::invalid_argument, "{} has {} bytes; at most {} are taken", name_of(kind), text.size(),
          kLongest);
   }
-  std::string schema;
-  if (kind == Kind::json_schema) text = schema = checked_schema(text);
+  const std::string taken = kind == Kind::json_schema ? checked_schema(text) : std::string(text);
   Message message;
-  void* made = library->plugin.compile(library->compiler.get(), static_cast<int>(kind), text.data(),
-                                       text.size(), message.data(), message.size());
+  void* made = library->plugin.compile(library->compiler.get(), static_cast<int>(kind), taken.data(),
+                                       taken.size(), message.data(), message.size());
   if (made == nullptr) fail(ErrorCode::invalid_argument, "{}: {}", name_of(kind), message.text());
-  return std::make_shared<PluginGrammar>(library, library->plugin, made);
+  auto grammar = std::make_shared<const PluginGrammar>(library, library->plugin, made);
+  const std::lock_guard lock(mutex_);
+  made_.push_front({kind, std::string(text), grammar});
+  if (made_.size() > kMostKept) made_.pop_back();
+  return grammar;
 }
 
 }  // namespace cairn::grammar

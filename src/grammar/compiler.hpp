@@ -1,7 +1,9 @@
 #pragma once
 
+#include <list>
 #include <memory>
 #include <mutex>
+#include <string>
 #include <string_view>
 
 #include "grammar/grammar.hpp"
@@ -25,11 +27,17 @@ class Compiler {
 
  private:
   struct Library;
+  struct Made {
+    Kind kind;
+    std::string text;
+    std::shared_ptr<const Grammar> grammar;
+  };
   std::shared_ptr<Library> library();
 
   const std::shared_ptr<const text::Tokenizer> tokenizer_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // of what follows
   std::shared_ptr<Library> library_;
+  std::list<Made> made_;  // the last ones that were asked for; the newest first
 };
 
 }  // namespace cairn::grammar

@@ -17,6 +17,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr int kDeepest = 64;             // nested objects and arrays of a schema
 constexpr size_t kMostSchemas = 4096;    // in all
+constexpr size_t kMostPlaces = 512;      // of all patterns together: making them takes the square
 constexpr int64_t kMostRepeated = 4096;  // minLength and its like: what is compiled grows with them
 
 class Checker {
@@ -165,7 +166,16 @@ class Checker {
     }
   }
 
-  static void check_string(const Json& out, const std::string& at) {
+  void check_pattern(const std::string& expression, const std::string& at) {
+    places_ += written_out(expression);
+    if (places_ > kMostPlaces) {
+      refuse(at,
+             fmt::format("with its repetitions written out, the patterns so far have more than {} characters",
+                         kMostPlaces));
+    }
+  }
+
+  void check_string(const Json& out, const std::string& at) {
     for (const char* key : {"pattern", "format"}) {
       if (!out.contains(key)) continue;
       if (!out[key].is_string()) refuse(at, fmt::format("'{}' is no string", key));
@@ -174,6 +184,7 @@ class Checker {
       }
     }
     if (out.contains("pattern") && out.contains("format")) cannot(at, "format", " beside 'pattern'");
+    if (out.contains("pattern")) check_pattern(out["pattern"].get<std::string>(), at);
     if (out.contains("format") && !is_format(out["format"].get<std::string>()))
       refuse(at, fmt::format("the format {} cannot be enforced", printed(out["format"])));
   }
@@ -198,8 +209,10 @@ class Checker {
     for (const char* key : {"properties", "patternProperties"}) {
       if (!out.contains(key)) continue;
       if (!out[key].is_object()) refuse(at, fmt::format("'{}' is no object", key));
-      for (auto& [name, property] : out[key].items())
+      for (auto& [name, property] : out[key].items()) {
+        if (std::string_view(key) == "patternProperties") check_pattern(name, at);
         property = check(property, fmt::format("{}/{}/{}", at, key, escaped(name)), depth + 1);
+      }
     }
     for (const char* key : {"additionalProperties", "propertyNames"}) {
       if (out.contains(key)) out[key] = check(out[key], fmt::format("{}/{}", at, key), depth + 1);
@@ -258,7 +271,7 @@ class Checker {
   const Json& root_;
   std::vector<std::string> pending_;  // pointers that references lead to
   std::set<std::string> inlined_;     // … that cases of the oneOf's around lead to
-  size_t checked_ = 0;
+  size_t checked_ = 0, places_ = 0;
 };
 
 }  // namespace

@@ -143,6 +143,42 @@ bool can_be_met(const Json& root) {
   return meeting.meets(root);
 }
 
+size_t written_out(std::string_view expression) {
+  constexpr size_t kMost = 1 << 30;
+  std::vector<size_t> groups = {0};  // open ones: their places so far
+  size_t last = 0;                   // … of what a repetition would repeat
+  const auto add = [&](size_t places) { groups.back() = std::min(kMost, groups.back() + (last = places)); };
+  for (size_t at = 0; at < expression.size(); ++at) {
+    const char c = expression[at];
+    if (c == '(') {
+      groups.push_back(0);
+    } else if (c == ')' && groups.size() > 1) {
+      const size_t inner = groups.back();
+      groups.pop_back();
+      add(inner);
+    } else if (c == '[') {
+      while (at + 1 < expression.size() && expression[at] != ']') at += expression[at] == '\\' ? 2 : 1;
+      add(1);
+    } else if (c == '{') {
+      size_t times = 0, most = 0;
+      for (; at < expression.size() && expression[at] != '}'; ++at) {
+        const bool digit = expression[at] >= '0' && expression[at] <= '9';
+        times = digit ? std::min<size_t>(times * 10 + static_cast<size_t>(expression[at] - '0'), kMost) : 0;
+        most = std::max(most, times);
+      }
+      groups.back() = std::min(kMost, groups.back() + last * (std::max<size_t>(most, 1) - 1));
+    } else if (c == '\\') {
+      ++at;
+      add(1);
+    } else if (c != '|' && c != '*' && c != '+' && c != '?' && c != '^' && c != '$') {
+      add(1);
+    }
+  }
+  size_t all = 0;
+  for (const size_t places : groups) all = std::min(kMost, all + places);
+  return all;
+}
+
 std::string percent_decoded(std::string_view text) {
   const auto digit = [](char c) {
     return c >= '0' && c <= '9'   ? c - '0'

@@ -16,6 +16,9 @@ bool exclude_each_other(const nlohmann::ordered_json& cases);
 // Whether some finite value meets a schema as checked_schema makes it: not one that must contain itself.
 bool can_be_met(const nlohmann::ordered_json& root);
 
+// About how many characters' places a regular expression has when its repetitions are written out.
+size_t written_out(std::string_view expression);
+
 std::string percent_decoded(std::string_view text);        // of a URI
 std::string escaped(std::string name);                     // a name in a JSON pointer
 std::string printed(const nlohmann::ordered_json& value);  // for an error, cut where long

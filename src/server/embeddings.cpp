@@ -48,7 +48,8 @@ Embeddings::Embeddings(EmbeddingRequest request, ServedModel& model, Metrics& me
                        std::shared_ptr<Reply> reply)
     : Work("/v1/embeddings", model, metrics, std::move(reply)),
       request_(std::move(request)),
-      pools_(request_.inputs.size(), Pool(request_.pooling, model.engine->model().parameters.embedding)) {}
+      pools_(request_.inputs.size(),
+             llm::Pool(request_.pooling, model.engine->model().parameters.embedding)) {}
 
 void Embeddings::begin() {
   while (submitted_ < std::min(kAtATime, request_.inputs.size())) submit_next();

@@ -3,8 +3,8 @@
 #include <memory>
 #include <vector>
 
+#include "llm/pooling.hpp"
 #include "server/fields.hpp"
-#include "server/pooling.hpp"
 #include "server/work.hpp"
 
 namespace cairn::server {
@@ -12,7 +12,7 @@ namespace cairn::server {
 // A request of /v1/embeddings, checked.
 struct EmbeddingRequest {
   std::vector<std::vector<llm::Token>> inputs;
-  Pooling pooling = Pooling::mean;
+  llm::Pooling pooling = llm::Pooling::mean;
   size_t dimensions = 0;
   bool as_base64 = false;  // little-endian floats
 };
@@ -32,7 +32,7 @@ class Embeddings : public Work {
   void submit_next();
 
   const EmbeddingRequest request_;
-  std::vector<Pool> pools_;
+  std::vector<llm::Pool> pools_;
   size_t submitted_ = 0;
 };
 

@@ -9,8 +9,8 @@
 #include <string>
 
 #include "grammar/compiler.hpp"
+#include "llm/pooling.hpp"
 #include "llm/scheduler.hpp"
-#include "server/pooling.hpp"
 #include "text/chat_template.hpp"
 #include "text/tool_format.hpp"
 
@@ -28,7 +28,7 @@ struct ServedModel {
   llm::GenerateOptions defaults;        // what a request does not say
   std::chrono::seconds answer_time{0};  // from a request's reading to its answer's end, at most; 0: any
   std::unique_ptr<llm::Scheduler> scheduler;
-  std::optional<Pooling> pooling = Pooling::mean;  // of embeddings; absent: neither
+  std::optional<llm::Pooling> pooling = llm::Pooling::mean;  // of embeddings; absent: neither
   // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
   mutable std::shared_ptr<const AnswerFormat> format;
   mutable std::shared_ptr<grammar::Compiler> grammars;          // likewise (output_format.cpp)

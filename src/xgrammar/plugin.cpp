@@ -40,8 +40,8 @@ namespace {
 using cairn::grammar::Kind;
 
 constexpr int kMostBlanks = 20;  // between two parts of JSON, one after the other
-constexpr int64_t kMostCached = int64_t{64}
-                                << 20;  // bytes of compiled grammars that are kept for the next request
+// Bytes of rules' masks that are kept for other grammars with such rules.
+constexpr int64_t kMostCached = int64_t{64} << 20;
 
 struct Any {
   virtual ~Any() = default;
@@ -50,7 +50,7 @@ struct Any {
 struct Compiler : Any {
   Compiler(const std::vector<std::string>& pieces, const std::vector<int32_t>& ends)
       : tokens(pieces, xgrammar::VocabType::RAW, std::nullopt, ends),
-        compiler(tokens, 1, true, kMostCached) {}
+        compiler(tokens, 1, true, kMostCached, true) {}  // masks are made when a text comes to them
   xgrammar::TokenizerInfo tokens;
   xgrammar::GrammarCompiler compiler;
 };

@@ -122,6 +122,11 @@ TEST(Schema, HugeAndDeepOnesAreRefused) {
   for (int i = 0; i < 5000; ++i) wide["properties"][std::to_string(i)] = {{"type", "null"}};
   expect_refused(wide.dump(), "more than 4096 schemas");
   expect_refused(R"({"type": "string", "minLength": 1000000000})", "'minLength' is above 4096");
+  for (const char* pattern : {"a{1,1000000000}", "((a{9}b){9}c){9}", "[^a]{300}[]a]{300}"}) {
+    expect_refused(Json{{"type", "string"}, {"pattern", pattern}}.dump(), "more than 512 characters");
+    expect_refused(Json{{"patternProperties", {{pattern, true}}}}.dump(), "more than 512 characters");
+  }
+  checked(R"({"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}(T[0-9]{2}(:[0-9]{2}){2}(\\.\\d{3})?)?$"})");
   // Cases that lead to each other: without end if they were written out.
   expect_refused(R"({"$ref": "#/$defs/a", "$defs": {
       "a": {"oneOf": [{"$ref": "#/$defs/b"}, {"$ref": "#/$defs/b"}]},

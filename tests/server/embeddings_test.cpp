@@ -8,10 +8,14 @@
 #include "base/temporary_folder.hpp"
 #include "formats/gguf.hpp"
 #include "formats/gguf_writer.hpp"
-#include "server/pooling.hpp"
+#include "llm/pooling.hpp"
 
 namespace cairn::server {
 namespace {
+
+using llm::Pool;
+using llm::Pooling;
+using llm::pooling_of;
 
 using ::testing::ElementsAre;
 using ::testing::FloatEq;

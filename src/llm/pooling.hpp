@@ -9,7 +9,7 @@ namespace cairn::gguf {
 class File;
 }
 
-namespace cairn::server {
+namespace cairn::llm {
 
 // How the hidden states of a text's tokens become one vector.
 enum class Pooling : uint8_t { mean, last };
@@ -23,12 +23,13 @@ class Pool {
   Pool(Pooling pooling, size_t width) : pooling_(pooling), sum_(width) {}
 
   void add(size_t first, std::span<const float> states);  // [tokens][width], of tokens from `first` on
-  // Of length 1. dimensions: of the vector, the first so many of it; the others are cut off before.
-  std::vector<float> result(size_t dimensions) const;
+  // dimensions: of the vector, the first so many of it; the others are cut off before. unit: of length 1.
+  std::vector<float> result(size_t dimensions, bool unit = true) const;
 
  private:
   const Pooling pooling_;
   std::vector<double> sum_;  // or the last state
+  size_t summed_ = 0;        // states
 };
 
-}  // namespace cairn::server
+}  // namespace cairn::llm

@@ -1,4 +1,4 @@
-#include "server/pooling.hpp"
+#include "llm/pooling.hpp"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 
 #include "formats/gguf.hpp"
 
-namespace cairn::server {
+namespace cairn::llm {
 
 std::optional<Pooling> pooling_of(const gguf::File& file) {
   // llama.cpp's numbers, which files carry.
@@ -23,20 +23,25 @@ void Pool::add(size_t first, std::span<const float> states) {
   if (pooling_ == Pooling::last) {
     const auto last = states.last(width);
     std::copy(last.begin(), last.end(), sum_.begin());
+    summed_ = 1;
     return;
   }
-  if (first == 0) std::fill(sum_.begin(), sum_.end(), 0);  // it may have been begun anew
+  if (first == 0) {  // it may have been begun anew
+    std::fill(sum_.begin(), sum_.end(), 0);
+    summed_ = 0;
+  }
+  summed_ += states.size() / width;
   for (size_t i = 0; i < states.size(); ++i) sum_[i % width] += states[i];
 }
 
-// A mean and a sum have the same direction.
-std::vector<float> Pool::result(size_t dimensions) const {
+std::vector<float> Pool::result(size_t dimensions, bool unit) const {
   double squares = 0;
   for (size_t i = 0; i < dimensions; ++i) squares += sum_[i] * sum_[i];
-  const double length = squares > 0 ? std::sqrt(squares) : 1;
+  double length = static_cast<double>(std::max<size_t>(summed_, 1));
+  if (unit) length = squares > 0 ? std::sqrt(squares) : 1;  // a mean and a sum have the same direction
   std::vector<float> vector(dimensions);
   for (size_t i = 0; i < dimensions; ++i) vector[i] = static_cast<float>(sum_[i] / length);
   return vector;
 }
 
-}  // namespace cairn::server
+}  // namespace cairn::llm
