@@ -99,6 +99,7 @@ run_mode() {
       tell_what_is_not_here RealOpenvino "OpenVINO is not installed (./quickstart.sh --openvino)"
       tell_what_is_not_here TorchTuner "cairn was built without libtorch (docs/stack.md)"
       tell_what_is_not_here XGrammar "xgrammar's sources are not here (tools/grammar.sh)"
+      tell_what_is_not_here '^Python' "the python3 that CMake found has no pytest, or there is no pybind11"
       tell_what_is_not_here MemoryCgroup "this user may not make a memory cgroup"
       ;;
     gcc)
@@ -110,8 +111,8 @@ run_mode() {
       ASAN_OPTIONS=detect_leaks=1 UBSAN_OPTIONS=print_stacktrace=1 count_tests debug -E 'RealModel'
       ;;
     thread)
-      build thread test_base test_llm test_measure test_offload test_resident test_stack test_store
-      TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|llm|measure|offload|resident|stack|store)$' -E 'RealModel'
+      build thread test_base test_capi test_llm test_measure test_offload test_resident test_stack test_store
+      TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|capi|llm|measure|offload|resident|stack|store)$' -E 'RealModel'
       ;;
     fuzz) run_fuzzers ;;
   esac

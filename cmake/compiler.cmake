@@ -1,7 +1,7 @@
 # Which compiler builds cairn when nobody says (CXX in the environment and -DCMAKE_CXX_COMPILER do). Release
 # builds prefer clang: g++ 12 spills the matrix products' accumulators to the stack, which halves their speed. The
-# fuzzers' library is clang's.
-if(NOT DEFINED CMAKE_CXX_COMPILER AND NOT DEFINED ENV{CXX} AND (CMAKE_BUILD_TYPE STREQUAL Release OR CAIRN_FUZZ))
+# fuzzers' library is clang's. In pip's builds (SKBUILD) CXX is what Python was built with, which nobody chose.
+if(NOT DEFINED CMAKE_CXX_COMPILER AND (SKBUILD OR NOT DEFINED ENV{CXX}) AND (CMAKE_BUILD_TYPE STREQUAL Release OR CAIRN_FUZZ))
   find_program(CAIRN_CLANG NAMES clang++-14 clang++)
   if(CAIRN_CLANG)
     set(CMAKE_CXX_COMPILER ${CAIRN_CLANG})

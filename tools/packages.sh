@@ -24,7 +24,7 @@ build_packages=(
 )
 # `cairn video` is built where these are; nothing else needs them.
 video_packages=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libsdl2-dev)
-test_packages=(ffmpeg g++ "${sanitizer_packages[@]}" libgtest-dev libgmock-dev python3)
+test_packages=(ffmpeg g++ "${sanitizer_packages[@]}" libgtest-dev libgmock-dev pybind11-dev python3-dev python3-pytest)
 
 # configure PRESET [OPTION...]: with precompiled headers where the folder is new (cmake/compiler.cmake).
 configure() {

@@ -28,6 +28,7 @@
 
 #include <cairn/base.h>
 #include <cairn/batch.h>
+#include <cairn/embed.h>
 #include <cairn/engine.h>
 #include <cairn/model.h>
 #include <cairn/session.h>

@@ -5,6 +5,7 @@
 
 #include <cairn/base.hpp>
 #include <cairn/batch.hpp>
+#include <cairn/embed.hpp>
 #include <cairn/engine.hpp>
 #include <cairn/model.hpp>
 #include <cairn/session.hpp>

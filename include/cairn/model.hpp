@@ -68,9 +68,10 @@ class Model {
   }
 
   std::vector<std::int32_t> tokenize(std::string_view text, const EncodeOptions& options = {}) const {
-    const std::uint32_t flags = (options.add_bos ? CAIRN_ADD_BOS : 0u) |
-                                (options.add_eos ? CAIRN_ADD_EOS : 0u) |
-                                (options.parse_special ? CAIRN_PARSE_SPECIAL : 0u);
+    std::uint32_t flags = 0;
+    if (options.add_bos) flags |= CAIRN_ADD_BOS;
+    if (options.add_eos) flags |= CAIRN_ADD_EOS;
+    if (options.parse_special) flags |= CAIRN_PARSE_SPECIAL;
     detail::Tokens tokens;
     detail::check(cairn_tokenize, model_.get(), text.data(), text.size(), flags, &tokens.data, &tokens.count);
     return tokens.vector();

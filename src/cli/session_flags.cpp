@@ -83,12 +83,12 @@ void add_engine_flags(CLI::App& command, engine::Options& options) {
   add_kv_flag(command, options.kv);
   command
       .add_option(
-          "--weights", options.weights,
-          "read from the file's pages (mapped), or copied to memory of our own, which is faster and "
-          "cannot be paged out (copied); auto, if not given, copies files of up to half of the free memory")
+          "--mmap", options.weights,
+          "weights are read from the file's pages (on), or copied to memory of our own, which is faster and "
+          "cannot be paged out (off); auto, if not given, copies files of up to half of the free memory")
       ->transform(one_of<engine::Weights>({{"auto", engine::Weights::automatic},
-                                           {"mapped", engine::Weights::mapped},
-                                           {"copied", engine::Weights::copied}}))
+                                           {"on", engine::Weights::mapped},
+                                           {"off", engine::Weights::copied}}))
       ->group(kMemory);
   command
       .add_option("--precision", options.precision,

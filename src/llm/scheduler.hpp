@@ -80,6 +80,7 @@ class Scheduler {
   // invalid_argument that Session::generate has.
   Ticket submit(Request request);
   SchedulerStatus status() const;
+  const SchedulerOptions& options() const noexcept { return options_; }
 
  private:
   using Jobs = std::list<std::shared_ptr<Job>>;

@@ -1,18 +1,16 @@
-#include <optional>
 #include <utility>
 
-#include "server/openai_encoders.hpp"
+#include "server/completion_encoder.hpp"
 #include "server/token_logprobs.hpp"
 
 namespace cairn::server {
 namespace {
 
-class ChatEncoder : public Encoder {
+class ChatEncoder : public CompletionEncoder {
  public:
   ChatEncoder(const CompletionRequest& request, const ServedModel& model)
-      : model_(model.name),
+      : CompletionEncoder("chatcmpl", "chat.completion.chunk", request, model),
         answers_(request.prompts.size() * request.n),
-        include_usage_(request.include_usage),
         with_logprobs_(request.options.logprobs),
         writer_(model.tokenizer),
         calls_(answers_) {}
@@ -32,19 +30,6 @@ class ChatEncoder : public Encoder {
                        std::span<const llm::TokenLogprobs> logprobs) override {
     return chunk(index, Json::object(), logprobs, finish_reason(answer));
   }
-
-  std::string end(const std::vector<Answer>&, const Usage& usage) override {
-    std::string last;
-    if (include_usage_) {
-      Json chunk = frame("chat.completion.chunk");
-      chunk["choices"] = Json::array();
-      chunk["usage"] = openai_usage(usage);
-      last = event(chunk);
-    }
-    return last + "data: [DONE]\n\n";
-  }
-
-  std::string failed(const ApiError& error) override { return event(error.json()); }
 
   Json whole(const std::vector<Answer>& answers, const Usage& usage) override {
     Json all = frame("chat.completion");
@@ -100,10 +85,6 @@ class ChatEncoder : public Encoder {
     return Json::object();
   }
 
-  Json frame(const char* kind) const {
-    return {{"id", id_}, {"object", kind}, {"created", created_}, {"model", model_}};
-  }
-
   Json logprobs_json(std::span<const llm::TokenLogprobs> logprobs) const {
     if (!with_logprobs_) return nullptr;
     return {{"content", writer_.content(logprobs)}, {"refusal", nullptr}};
@@ -111,19 +92,14 @@ class ChatEncoder : public Encoder {
 
   std::string chunk(size_t index, Json delta, std::span<const llm::TokenLogprobs> logprobs,
                     const char* finish = nullptr) const {
-    Json chunk = frame("chat.completion.chunk");
-    chunk["choices"].push_back({{"index", index},
-                                {"delta", std::move(delta)},
-                                {"logprobs", logprobs.empty() ? Json(nullptr) : logprobs_json(logprobs)},
-                                {"finish_reason", finish != nullptr ? Json(finish) : Json(nullptr)}});
-    if (include_usage_) chunk["usage"] = nullptr;
-    return event(chunk);
+    return choice_event({{"index", index},
+                         {"delta", std::move(delta)},
+                         {"logprobs", logprobs.empty() ? Json(nullptr) : logprobs_json(logprobs)},
+                         {"finish_reason", finish != nullptr ? Json(finish) : Json(nullptr)}});
   }
 
-  const std::string id_ = new_id("chatcmpl"), model_;
-  const int64_t created_ = now();
   const size_t answers_;
-  const bool include_usage_, with_logprobs_;
+  const bool with_logprobs_;
   const TokenLogprobsWriter writer_;
   std::vector<size_t> calls_;  // that each answer has begun
 };
@@ -132,14 +108,6 @@ class ChatEncoder : public Encoder {
 
 std::unique_ptr<Encoder> make_chat_encoder(const CompletionRequest& request, const ServedModel& model) {
   return std::make_unique<ChatEncoder>(request, model);
-}
-
-Json openai_usage(const Usage& usage) {
-  return {{"prompt_tokens", usage.prompt},
-          {"completion_tokens", usage.written},
-          {"total_tokens", usage.prompt + usage.written},
-          {"prompt_tokens_details", {{"cached_tokens", usage.cached}}},
-          {"completion_tokens_details", {{"reasoning_tokens", usage.reasoning}}}};
 }
 
 }  // namespace cairn::server

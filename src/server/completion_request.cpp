@@ -47,13 +47,33 @@ void read_common(const Fields& fields, const ServedModel& model, CompletionReque
 
 }  // namespace
 
-void check_lengths(const CompletionRequest& request, const ServedModel& model, const char* param) {
+void check_lengths(const Prompts& prompts, const ServedModel& model, const char* param) {
   const uint32_t context = model.engine->context();
-  for (const auto& prompt : request.prompts) {
+  for (const auto& prompt : prompts) {
     if (prompt.size() <= context) continue;
     throw ApiError(400, fmt::format("the prompt has {} tokens, the context holds {}", prompt.size(), context),
                    param, "context_length_exceeded");
   }
+}
+
+Prompts read_prompts(const Fields& fields, const char* name, const ServedModel& model,
+                     const text::EncodeOptions& options) {
+  const Json* given = fields.find(name);
+  if (given == nullptr) fields.refuse(name, "it is missing");
+  const bool ids = given->is_array() && !given->empty() && given->front().is_number();
+  Prompts prompts;
+  for (const Json& one : given->is_array() && !ids ? *given : Json::array({*given})) {
+    if (one.is_string()) {
+      prompts.push_back(model.tokenizer->encode(one.get_ref<const std::string&>(), options));
+    } else if (one.is_array()) {
+      prompts.push_back(token_ids(one, name, model.tokenizer->vocabulary()));
+    } else {
+      fields.refuse(name, "a string, an array of token ids, or an array of those was expected");
+    }
+  }
+  if (prompts.empty()) fields.refuse(name, "it is empty");
+  check_lengths(prompts, model, name);
+  return prompts;
 }
 
 std::vector<llm::Token> token_ids(const Json& array, const std::string& field, size_t vocabulary) {
@@ -102,7 +122,7 @@ void set_chat(CompletionRequest& request, ChatPrompt prompt, const ServedModel& 
         model.tokenizer->find(std::string_view(marks).substr(range.begin, range.end - range.begin));
     if (token && model.tokenizer->is_control(*token)) request.options.shown.push_back(*token);
   }
-  check_lengths(request, model, param);
+  check_lengths(request.prompts, model, param);
 }
 
 CompletionRequest text_request(const Json& body, const ServedModel& model) {
@@ -116,24 +136,10 @@ CompletionRequest text_request(const Json& body, const ServedModel& model) {
     request.options.logprobs = 1;
   if (!fields.find("max_tokens") && !fields.find("max_completion_tokens"))
     request.options.max_tokens = std::min(request.options.max_tokens, kTextTokens);
-  const Json* prompt = fields.find("prompt");
-  if (prompt == nullptr) fields.refuse("prompt", "it is missing");
-  const bool ids = prompt->is_array() && !prompt->empty() && prompt->front().is_number();
-  for (const Json& one : prompt->is_array() && !ids ? *prompt : Json::array({*prompt})) {
-    if (one.is_string()) {
-      request.prompts.push_back(model.tokenizer->encode(one.get_ref<const std::string&>(),
-                                                        {.add_eos = false, .parse_special = true}));
-    } else if (one.is_array()) {
-      request.prompts.push_back(token_ids(one, "prompt", model.tokenizer->vocabulary()));
-    } else {
-      fields.refuse("prompt", "a string, an array of token ids, or an array of those was expected");
-    }
-  }
+  request.prompts = read_prompts(fields, "prompt", model, {.add_eos = false, .parse_special = true});
   constrain({}, read_output_format(fields), request.format, model, request.options);
-  if (request.prompts.empty()) fields.refuse("prompt", "it is empty");
   if (request.prompts.size() * request.n > kMostAnswers)
     fields.refuse("n", fmt::format("at most {} answers to all prompts together", kMostAnswers));
-  check_lengths(request, model, "prompt");
   return request;
 }
 

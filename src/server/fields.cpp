@@ -54,12 +54,13 @@ std::optional<int64_t> Fields::integer(std::string_view name, int64_t least, int
   const Json* value = find(name);
   if (value == nullptr) return std::nullopt;
   const double number = value->is_number() ? value->get<double>() : 0.5;
-  if (number != std::floor(number)) {
+  if (!value->is_number_integer() && number != std::floor(number)) {
     refuse(name, fmt::format("a whole number was expected, not {}",
                              value->is_number() ? value->dump() : std::string("a ") + value->type_name()));
   }
-  const bool fits = value->is_number_unsigned() ? value->get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX)
-                                                : std::abs(number) < 9e18;
+  const bool fits = value->is_number_unsigned()  ? value->get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX)
+                    : value->is_number_integer() ? true
+                                                 : std::abs(number) < 9e18;
   const int64_t whole = !fits                        ? 0
                         : value->is_number_integer() ? value->get<int64_t>()
                                                      : static_cast<int64_t>(number);

@@ -174,8 +174,10 @@ Json chat_of_messages(const Json& body) {
   chat["stop"] = checked.stop;
   add_tools(fields, chat);
   if (const Json* thinking = fields.find("thinking")) {
-    const bool thinks = type_of(*thinking, "thinking") != "disabled";
-    chat["chat_template_kwargs"] = {{"enable_thinking", thinks}};
+    const std::string type = type_of(*thinking, "thinking");
+    if (type != "enabled" && type != "adaptive" && type != "disabled")
+      refuse("thinking.type", fmt::format("'{}' is none of enabled, adaptive and disabled", type));
+    chat["chat_template_kwargs"] = {{"enable_thinking", type != "disabled"}};
   }
   if (const Json* output = fields.find("output_config")) {
     if (!output->is_object()) fields.refuse("output_config", "an object was expected");

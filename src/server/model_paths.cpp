@@ -1,4 +1,7 @@
 // Paths that tell about models.
+#include <limits>
+
+#include "base/error.hpp"
 #include "server/api_error.hpp"
 #include "server/chat_prompt.hpp"
 #include "server/completion_request.hpp"
@@ -16,6 +19,19 @@ Json described(const Models::Info& model) {
           {"owned_by", "cairn"},
           {"max_model_len", model.context == 0 ? Json(nullptr) : Json(model.context)},
           {"status", std::move(status)}};
+}
+
+// -1: as many as the context holds.
+int64_t most_tokens(const llm::GenerateOptions& options) {
+  return options.max_tokens == std::numeric_limits<uint32_t>::max() ? -1 : int64_t{options.max_tokens};
+}
+
+std::string template_source(const ServedModel& model) {
+  try {
+    return model.chat_template()->source();
+  } catch (const Error&) {  // a model that does not chat
+    return {};
+  }
 }
 
 }  // namespace
@@ -38,6 +54,39 @@ void answer_model(const Call& call) {
   }
 }
 
+// As llama.cpp's server has it; of the only model, or of the first that is loaded.
+void answer_props(const Call& call) {
+  for (const Models::Info& info : call.models.list()) {
+    if (!info.model) continue;
+    const ServedModel& model = *info.model;
+    const llm::SamplerOptions& sampler = model.defaults.sampler;
+    const Json params = {{"n_predict", most_tokens(model.defaults)},
+                         {"seed", sampler.seed ? Json(*sampler.seed) : Json(nullptr)},
+                         {"temperature", sampler.temperature},
+                         {"top_k", sampler.top_k},
+                         {"top_p", sampler.top_p},
+                         {"min_p", sampler.min_p},
+                         {"repeat_last_n", sampler.penalty_window},
+                         {"repeat_penalty", sampler.repetition_penalty},
+                         {"presence_penalty", sampler.presence_penalty},
+                         {"frequency_penalty", sampler.frequency_penalty},
+                         {"stop", model.defaults.stop},
+                         {"ignore_eos", model.defaults.ignore_end}};
+    return call.send({{"default_generation_settings", {{"n_ctx", info.context}, {"params", params}}},
+                      {"total_slots", model.scheduler->options().sequences},
+                      {"model_alias", info.name},
+                      {"model_path", info.path},
+                      {"chat_template", template_source(model)},
+                      {"modalities", {{"vision", false}, {"audio", false}}},
+                      {"n_ctx", info.context}});
+  }
+  throw ApiError(503, "no model is loaded", {}, "model_unavailable");
+}
+
+void answer_template(const Call& call) {
+  call.send({{"prompt", chat_prompt(read_conversation(call.body), call.model(), "messages").text}});
+}
+
 void answer_memory(const Call& call) {
   if (call.request.method == "PUT") call.memory.set(call.body, call.models);
   call.send(call.memory.report(call.models));
@@ -51,15 +100,15 @@ void answer_tokenize(const Call& call) {
   const ServedModel& model = call.model();
   const Fields fields(call.body);
   std::vector<llm::Token> tokens;
+  const bool special = fields.flag("add_special"), specials = fields.flag("add_special_tokens");
   if (fields.find("messages")) {
     tokens = chat_prompt(call.body, model).tokens;
   } else {
     auto text = fields.text("prompt");         // vLLM's name
     if (!text) text = fields.text("content");  // llama.cpp's
     if (!text) fields.refuse("prompt", "it is missing: prompt, content or messages was expected");
-    const bool special =
-        fields.find("add_special_tokens") ? fields.flag("add_special_tokens") : fields.flag("add_special");
-    tokens = model.tokenizer->encode(*text, {.add_bos = special, .add_eos = special, .parse_special = true});
+    const bool added = fields.find("add_special_tokens") ? specials : special;
+    tokens = model.tokenizer->encode(*text, {.add_bos = added, .add_eos = added, .parse_special = true});
   }
   call.send({{"tokens", tokens}, {"count", tokens.size()}, {"max_model_len", model.engine->context()}});
 }

@@ -165,9 +165,10 @@ Json chat_of_responses(const Json& body) {
     if (const auto effort = Fields(*reasoning, "reasoning.").text("effort"))
       chat["reasoning_effort"] = *effort;
   }
+  const auto top = fields.integer("top_logprobs", 0, 20);
   if (wants_logprobs(fields)) {
     chat["logprobs"] = true;
-    chat["top_logprobs"] = fields.integer("top_logprobs", 0, 20).value_or(0);
+    chat["top_logprobs"] = top.value_or(0);
   }
   add_tools(fields, chat);
   add_format(fields, chat);

@@ -1,16 +1,15 @@
 #include <utility>
 
-#include "server/openai_encoders.hpp"
+#include "server/completion_encoder.hpp"
 #include "server/token_logprobs.hpp"
 
 namespace cairn::server {
 namespace {
 
-class TextEncoder : public Encoder {
+class TextEncoder : public CompletionEncoder {
  public:
   TextEncoder(const CompletionRequest& request, const ServedModel& model)
-      : model_(model.name),
-        include_usage_(request.include_usage),
+      : CompletionEncoder("cmpl", "text_completion", request, model),
         with_logprobs_(request.options.logprobs),
         writer_(model.tokenizer),
         offsets_(request.prompts.size() * request.n) {}
@@ -26,21 +25,8 @@ class TextEncoder : public Encoder {
     return chunk(index, "", logprobs, llm::name(answer.finish));
   }
 
-  std::string end(const std::vector<Answer>&, const Usage& usage) override {
-    std::string last;
-    if (include_usage_) {
-      Json chunk = frame();
-      chunk["choices"] = Json::array();
-      chunk["usage"] = openai_usage(usage);
-      last = event(chunk);
-    }
-    return last + "data: [DONE]\n\n";
-  }
-
-  std::string failed(const ApiError& error) override { return event(error.json()); }
-
   Json whole(const std::vector<Answer>& answers, const Usage& usage) override {
-    Json all = frame();
+    Json all = frame("text_completion");
     all["choices"] = Json::array();
     for (size_t index = 0; index < answers.size(); ++index) {
       const Answer& answer = answers[index];
@@ -51,10 +37,6 @@ class TextEncoder : public Encoder {
   }
 
  private:
-  Json frame() const {
-    return {{"id", id_}, {"object", "text_completion"}, {"created", created_}, {"model", model_}};
-  }
-
   Json choice(size_t index, const std::string& text, std::span<const llm::TokenLogprobs> logprobs,
               const char* finish) {
     return {{"index", index},
@@ -65,15 +47,10 @@ class TextEncoder : public Encoder {
 
   std::string chunk(size_t index, const std::string& text, std::span<const llm::TokenLogprobs> logprobs,
                     const char* finish = nullptr) {
-    Json chunk = frame();
-    chunk["choices"].push_back(choice(index, text, logprobs, finish));
-    if (include_usage_) chunk["usage"] = nullptr;
-    return event(chunk);
+    return choice_event(choice(index, text, logprobs, finish));
   }
 
-  const std::string id_ = new_id("cmpl"), model_;
-  const int64_t created_ = now();
-  const bool include_usage_, with_logprobs_;
+  const bool with_logprobs_;
   const TokenLogprobsWriter writer_;
   std::vector<size_t> offsets_;  // in each answer's text, of the next token
 };

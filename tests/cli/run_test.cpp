@@ -216,7 +216,8 @@ TEST_F(Run, InterruptWhilePrefilling) {
 // The answer so far stays, and one line tells why there is no more.
 TEST_F(Run, AModelFileThatIsCutWhileItAnswers) {
   cairn::testing::write_small_llama(model(), {.embedding = 512, .ffn = 2048});
-  Program program(command({"--raw", "-p", "x", "-n", "500", "--ignore-end", "--context", "512"}));
+  Program program(
+      command({"--raw", "-p", "x", "-n", "500", "--ignore-end", "--context", "512", "--mmap", "on"}));
   program.wait_for([&] { return !program.out.empty(); });
   std::filesystem::resize_file(model(), 4096);
   EXPECT_EQ(program.status(), 1);

@@ -38,6 +38,7 @@ class Engine : public llm::fake::Engine {
  public:
   explicit Engine(Next next = alphabet) : llm::fake::Engine(kVocabulary, kContext, 128, std::move(next)) {
     cancels = true;
+    model_.parameters.embedding = 4;
   }
   using engine::Engine::step;
   void step(std::span<const engine::Slice> slices, const engine::Cancelled& cancelled) override {

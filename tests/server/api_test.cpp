@@ -238,6 +238,9 @@ Bad bad_chat(const char* name, const Json& more, const char* param, const char* 
 Bad bad_text(const char* name, const Json& body, const char* param, const char* says) {
   return {name, "/v1/completions", body.dump(), 400, param, says};
 }
+Bad bad_embedding(const char* name, const Json& body, const char* param, const char* says) {
+  return {name, "/v1/embeddings", body.dump(), 400, param, says};
+}
 Json user(const Json& content) {
   return {{"messages", {{{"role", "user"}, {"content", content}}}}};
 }
@@ -302,6 +305,15 @@ INSTANTIATE_TEST_SUITE_P(
         bad_text("TooManyLogprobs", {{"prompt", "a"}, {"logprobs", 21}}, "logprobs", "from 0 to 20"),
         bad_text("EchoIsText", {{"prompt", "a"}, {"echo", "yes"}}, "echo", "true or false"),
         bad_text("Suffix", {{"prompt", "a"}, {"suffix", "b"}}, "suffix", "cannot do that yet"),
+        bad_embedding("NoInput", Json::object(), "input", "missing"),
+        bad_embedding("NoInputs", {{"input", Json::array()}}, "input", "empty"),
+        bad_embedding("InputIsANumber", {{"input", 1}}, "input", "a string, an array"),
+        bad_embedding("ForeignInput", {{"input", {{9906, 1917}}}}, "input", "send text"),
+        bad_embedding("InputBeyondTheContext", {{"input", std::string(600, 'x')}}, "input",
+                      "has 601 tokens, the context holds 512"),
+        bad_embedding("EncodingFormat", {{"input", "a"}, {"encoding_format", "hex"}}, "encoding_format",
+                      "neither float nor base64"),
+        bad_embedding("TooManyDimensions", {{"input", "a"}, {"dimensions", 5}}, "dimensions", "from 1 to 4"),
         Bad{"NoTokens", "/detokenize", "{}", 400, "tokens", "array of token ids"},
         Bad{"ForeignTokensBack", "/detokenize", "{\"tokens\": [-1]}", 400, "tokens", "-1 is no token"},
         Bad{"NothingToTokenize", "/tokenize", "{}", 400, "prompt", "missing"}),

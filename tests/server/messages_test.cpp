@@ -213,6 +213,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadMessages{"FormatWithoutASchema",
                     {{"output_config", {{"format", {{"type", "json_schema"}}}}}},
                     "output_config.format: a json_schema"},
+        BadMessages{"Thinking", {{"thinking", {{"type", "hard"}}}}, "'hard' is none of enabled"},
         BadMessages{"NoTool", {{"tool_choice", {{"type", "tool"}}}}, "tool_choice.name: it is missing"},
         BadMessages{"UnknownChoice", {{"tool_choice", {{"type", "some"}}}}, "'some' is none of"}),
     [](const auto& tested) { return tested.param.name; });

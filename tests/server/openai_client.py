@@ -66,6 +66,17 @@ def check(model: str, url: str) -> None:
     assert counted.input_tokens == whole.usage.prompt_tokens
     print("responses: the same;", sorted(set(kinds)))
 
+    vectors = {encoding: client.embeddings.create(model=model, input=["one two", "three"], **({} if encoding is None else dict(
+        encoding_format=encoding))) for encoding in (None, "float", "base64")}
+    floats = vectors["float"].data[1].embedding
+    assert abs(sum(x * x for x in floats) - 1) < 1e-4
+    assert all(abs(x - y) < 1e-6 for x, y in zip(floats, vectors[None].data[1].embedding))  # base64 by default
+    assert isinstance(vectors["base64"].data[1].embedding, str)
+    cut = client.embeddings.create(model=model, input="three", dimensions=16).data[0].embedding
+    ratio = cut[0] / floats[0]
+    assert len(cut) == 16 and all(abs(x * ratio - y) < 1e-4 for x, y in zip(floats, cut))
+    print("embeddings:", len(floats), vectors["float"].usage.to_dict())
+
     refusals = {
         openai.NotFoundError: dict(model="other", messages=messages),
         openai.BadRequestError: dict(model=model, messages=[{"role": "user", "content": "word " * 2000}]),

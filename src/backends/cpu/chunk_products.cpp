@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "backends/cpu/executor.hpp"
+#include "base/error.hpp"
 
 namespace cairn::cpu {
 using graph::OpKind;
@@ -104,8 +105,13 @@ void ChunkExecutor::run_head(size_t tokens, float* logits, float* hidden) {
     } else if (step.ops.front().op.input == Slot::logits) {
       for (const BoundOp& bound : step.ops) {
         const size_t all = tokens * machine_.model.parameters.vocabulary;
-        if (bound.op.kind == OpKind::softcap) machine_.vector.softcap(logits, bound.op.factor, all, logits);
-        if (bound.op.kind == OpKind::scale) machine_.vector.scale(logits, bound.op.factor, all, logits);
+        if (bound.op.kind == OpKind::softcap) {
+          machine_.vector.softcap(logits, bound.op.factor, all, logits);
+        } else if (bound.op.kind == OpKind::scale) {
+          machine_.vector.scale(logits, bound.op.factor, all, logits);
+        } else {
+          fail(ErrorCode::unsupported, "{} of a chunk's logits", graph::name(bound.op.kind));
+        }
       }
     } else {
       run_floats(step, machine_.pool);

@@ -1,0 +1,117 @@
+"""What calls take and give."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
+
+if TYPE_CHECKING:
+    from typing_extensions import NotRequired
+
+#: A prompt: a text, or its tokens.
+Prompt = Union[str, Sequence[int]]
+Finish = Literal["stop", "length", "cancelled"]
+Pooling = Literal["mean", "last"]
+Speculation = Literal["none", "lookup", "draft", "self", "auto"]
+
+
+class Message(TypedDict):
+    """One turn of a conversation. A template may know more keys."""
+
+    role: str
+    content: str
+    name: NotRequired[str]
+    tool_calls: NotRequired[Any]
+    tool_call_id: NotRequired[str]
+
+
+class Options(TypedDict, total=False):
+    """How an answer is made; None, or what is left out, is what cairn does usually (docs/session.md)."""
+
+    max_tokens: int | None  #: until the context is full
+    temperature: float | None  #: 0.8; 0 takes the most likely token
+    top_k: int | None  #: 40; 0: all
+    top_p: float | None  #: 0.95
+    min_p: float | None  #: 0.05
+    repetition_penalty: float | None  #: 1
+    frequency_penalty: float | None  #: 0
+    presence_penalty: float | None  #: 0
+    penalty_window: int | None  #: 64, the last tokens that penalties look at; 0: all
+    logit_bias: Mapping[int, float] | None  #: added to tokens' logits; -inf bans
+    seed: int | None  #: the system's
+    stop: str | Sequence[str] | None  #: texts that end the answer
+    ignore_end: bool | None  #: end-of-generation tokens are ordinary ones
+    speculation: Speculation | None  #: "none"
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer."""
+
+    text: str
+    tokens: list[int]  #: without the end-of-generation token
+    finish: Finish
+    stop: str | None  #: the stop string that matched
+    prompt_tokens: int
+    cached_tokens: int  #: of the prompt, read before
+    prefill_tokens: int  #: of the prompt, read for this answer
+    decode_tokens: int  #: after the first one
+    decode_steps: int
+    guessed_tokens: int
+    accepted_tokens: int
+    prefill_seconds: float
+    decode_seconds: float
+    first_token_seconds: float
+
+    @property
+    def decode_rate(self) -> float:
+        """Tokens a second; 0 where nothing was measured."""
+        return self.decode_tokens / self.decode_seconds if self.decode_seconds > 0 else 0.0
+
+
+@dataclass(frozen=True)
+class ModelInfo:
+    """What a model file is."""
+
+    path: str
+    name: str
+    architecture: str
+    file_bytes: int
+    weights: int
+    context: int  #: positions that it was trained for
+    layers: int
+    embedding: int  #: floats of a hidden state
+    vocabulary: int
+    bos: int  #: -1: none
+    eos: int
+    has_chat_template: bool
+    is_stack: bool
+
+
+@dataclass(frozen=True)
+class StackInfo:
+    """What the beginning of a stack's file is (docs/stack.md)."""
+
+    weights: int
+    base_bytes: int
+    file_bytes: int
+    present_bytes: int
+    blocks: int
+    base_blocks: int
+    bits: float
+    base_bits: float
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What a model takes; all in bytes."""
+
+    budget: int  #: of the process; 0: no limit
+    automatic: bool
+    elastic: bool  #: whether it can be set: the model is a stack
+    process: int  #: resident, everything
+    stack: int  #: of a stack's blocks, in memory
+    stack_all: int
+    bits: float  #: a weight of the stack's matrices, in memory
+    kv_bytes: int

@@ -1,0 +1,147 @@
+"""What a program for llama-cpp-python calls, with one import changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import LLAMA, TEMPLATE
+
+import cairn
+from cairn.llama import Llama
+
+MESSAGES = [{"role": "user", "content": "hello"}]
+
+
+@pytest.fixture(scope="module")
+def llm() -> Llama:
+    return Llama(
+        model_path=str(LLAMA), n_ctx=128, n_threads=2, n_gpu_layers=-1, seed=7, verbose=False, chat_template=TEMPLATE
+    )
+
+
+def _dict(answer: Any) -> dict[str, Any]:
+    assert isinstance(answer, dict)
+    return answer
+
+
+def test_a_text(llm: Llama, model: cairn.Model) -> None:
+    expected = model.session().complete("a stone", max_tokens=16, temperature=0)
+    whole = _dict(llm("a stone", temperature=0))
+    assert whole["object"] == "text_completion"
+    assert whole["id"].startswith("cmpl-")
+    assert whole["model"] == str(LLAMA)
+    assert whole["choices"] == [
+        {"text": expected.text, "index": 0, "logprobs": None, "finish_reason": expected.finish}
+    ]
+    prompt = len(llm.tokenize(b"a stone"))
+    assert whole["usage"] == {
+        "prompt_tokens": prompt,
+        "completion_tokens": len(expected.tokens),
+        "total_tokens": prompt + len(expected.tokens),
+    }
+    chunks: list[Any] = list(llm.create_completion("a stone", temperature=0, stream=True))
+    assert all(chunk["object"] == "text_completion" for chunk in chunks)
+    assert len({chunk["id"] for chunk in chunks}) == 1
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == expected.text
+    assert [chunk["choices"][0]["finish_reason"] for chunk in chunks] == [None] * (len(chunks) - 1) + ["length"]
+    echoed = _dict(llm("a stone", temperature=0, echo=True, model="mine"))
+    assert (echoed["choices"][0]["text"], echoed["model"]) == ("a stone" + expected.text, "mine")
+    assert _dict(llm(llm.tokenize(b"a stone"), temperature=0))["choices"] == whole["choices"]
+
+
+def test_a_chat(llm: Llama, model: cairn.Model) -> None:
+    expected = model.chat([{"role": "user", "content": "hello"}], max_tokens=8, temperature=0).result()
+    whole = _dict(llm.create_chat_completion(MESSAGES, max_tokens=8, temperature=0))
+    assert whole["object"] == "chat.completion"
+    assert whole["choices"][0]["message"] == {"role": "assistant", "content": expected.text}
+    chunks: list[Any] = list(llm.create_chat_completion(MESSAGES, max_tokens=8, temperature=0, stream=True))
+    assert all(chunk["object"] == "chat.completion.chunk" for chunk in chunks)
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks]
+    assert deltas[0] == {"role": "assistant"}
+    assert deltas[-1] == {}
+    assert "".join(delta.get("content", "") for delta in deltas) == expected.text
+    parts = [{"role": "user", "content": [{"type": "text", "text": "hel"}, {"type": "text", "text": "lo"}]}]
+    assert _dict(llm.create_chat_completion(parts, max_tokens=8, temperature=0))["choices"] == whole["choices"]
+
+
+def test_openais_client_reads_it(llm: Llama) -> None:
+    types = pytest.importorskip("openai.types", reason="the openai package is not installed")
+    chat = pytest.importorskip("openai.types.chat")
+    chat.ChatCompletion.model_validate(llm.create_chat_completion(MESSAGES, max_tokens=4), strict=True)
+    for chunk in llm.create_chat_completion(MESSAGES, max_tokens=4, stream=True):
+        chat.ChatCompletionChunk.model_validate(chunk, strict=True)
+    types.Completion.model_validate(llm("a", max_tokens=4), strict=True)
+
+
+def test_seeds_and_stops(llm: Llama) -> None:
+    def sampled(**options: Any) -> Any:
+        llm.reset()  # a prompt that is partly read already may be rounded otherwise
+        return _dict(llm("a stone", temperature=1.5, max_tokens=12, **options))["choices"]
+
+    first = sampled()
+    assert sampled() == first
+    assert sampled(seed=7) == first
+    assert sampled(seed=8) != first
+    text = _dict(llm("a stone", temperature=0, max_tokens=24))["choices"][0]["text"]
+    stop = next(text[i : i + 3] for i in range(3, len(text)) if "\ufffd" not in text[i : i + 3])
+    cut = _dict(llm("a stone", temperature=0, max_tokens=24, stop=[stop]))["choices"][0]
+    assert (cut["text"], cut["finish_reason"]) == (text[: text.index(stop)], "stop")
+    until_full = _dict(llm("a stone", max_tokens=None, temperature=0))["usage"]
+    assert until_full["completion_tokens"] > 16
+
+
+def test_tokens_and_sizes(llm: Llama, model: cairn.Model) -> None:
+    tokens = llm.tokenize("h\u00e9 stones".encode(), add_bos=False)
+    assert tokens == model.tokenize("h\u00e9 stones", bos=False)
+    assert llm.detokenize(tokens) == "h\u00e9 stones".encode()
+    assert llm.detokenize(tokens[2:], prev_tokens=tokens[:2]) == "h\u00e9 stones".encode()[len(llm.detokenize(tokens[:2])) :]
+    assert llm.n_ctx() == 128
+    assert llm.n_vocab() == model.info.vocabulary
+    assert llm.n_embd() == model.info.embedding
+    assert (llm.token_bos(), llm.token_eos()) == (model.info.bos, model.info.eos)
+    assert llm.metadata["general.architecture"] == "llama"
+    got = []
+    for token in llm.generate(llm.tokenize(b"a stone"), temp=0):
+        got.append(token)
+        if len(got) == 5:
+            break
+    assert got == model.session().complete("a stone", max_tokens=5, temperature=0, ignore_end=True).tokens
+    llm.reset()
+
+
+def test_embeddings(llm: Llama, model: cairn.Model) -> None:
+    told = llm.create_embedding(["a stone", "two stones"])
+    assert [one["index"] for one in told["data"]] == [0, 1]
+    assert told["data"][0]["embedding"] == llm.embed("a stone") == model.embed("a stone", normalize=False)
+    count = len(llm.tokenize(b"a stone")) + len(llm.tokenize(b"two stones"))
+    assert told["usage"] == {"prompt_tokens": count, "total_tokens": count}
+    assert len(llm.embed("stone " * 500)) == llm.n_embd()
+    with pytest.raises(cairn.Error):
+        llm.embed("stone " * 500, truncate=False)
+
+
+def test_what_is_not_there_is_refused(llm: Llama) -> None:
+    refused: list[tuple[Callable[[], Any], type[Exception], str]] = [
+        (lambda: llm("a", grammar=object()), NotImplementedError, "grammar"),
+        (lambda: llm("a", logprobs=3), NotImplementedError, "logprobs=3"),
+        (lambda: llm("a", max_tokns=3), TypeError, "max_tokns"),
+        (lambda: llm.create_chat_completion(MESSAGES, tools=[{}]), NotImplementedError, "tools"),
+        (lambda: llm.create_chat_completion(MESSAGES, response_format={"type": "json_object"}), NotImplementedError, "json"),
+        (lambda: llm.create_chat_completion([{"role": "user", "content": [{"type": "image_url"}]}]), NotImplementedError, "no text"),
+        (lambda: Llama(str(LLAMA), lora_path="x"), NotImplementedError, "lora_path"),
+        (lambda: Llama(str(LLAMA), n_contexts=3), TypeError, "n_contexts"),
+        (lambda: Llama(str(LLAMA), chat_format="chatml"), NotImplementedError, "chat_format"),
+        (lambda: Llama(str(LLAMA), type_k=8), NotImplementedError, "type_v"),
+        (lambda: Llama("no-such-model"), cairn.Error, "no-such-model"),
+        (lambda: llm([1] * 200), cairn.Error, "128"),
+    ]
+    for call, kind, text in refused:
+        with pytest.raises(kind, match=text):
+            call()
+    other = Llama(str(LLAMA), n_ctx=0, type_k=8, type_v=8)
+    assert other.n_ctx() == other.model.info.context
+    other.close()
+    with pytest.raises(ValueError, match="closed"):
+        other.n_ctx()
