@@ -61,7 +61,7 @@ function edit(index, text) {
 function request(one) {
   const messages = one.messages.filter((m) => m.content).map(({ role, content }) => ({ role, content }));
   if (one.system) messages.unshift({ role: "system", content: one.system });
-  const { temperature, most } = settings(), body = { model: $("model").value, messages };
+  const { temperature, most } = settings(), body = { model: $("model").value || undefined, messages };
   if (temperature) body.temperature = Number(temperature);
   if (most) body.max_tokens = Number(most);
   return body;
@@ -75,7 +75,7 @@ async function write() {
   running.set(own.id, { chat: own, stop });
   save(own);
   open(own.id);
-  status(`${body.model} reads`);
+  status(`${body.model ?? "The model"} reads`);
   let pieces = 0, first = 0, last = 0, saved = begun;
   const draw = () => { if (chat === own) update(index, message); };
   try {
@@ -84,7 +84,7 @@ async function write() {
         last = performance.now();
         if (++pieces === 1) {
           first = last;
-          if (chat === own) status(`${body.model} writes`);
+          if (chat === own) status(`${body.model ?? "The model"} writes`);
         }
         message.content += piece.text ?? "";
         if (piece.reasoning) message.reasoning = (message.reasoning ?? "") + piece.reasoning;

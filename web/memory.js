@@ -7,6 +7,7 @@ const looks = [];
 let chosen = 0;      // when the slider was last moved
 let asked = null;    // what is to be set, once the last answer is here
 let asking = false;
+let refused = 0;     // ms; when the server did not do as it was asked
 
 export function startMemory() {
   const slider = $("memory-budget"), automatic = $("memory-auto");
@@ -44,6 +45,7 @@ async function wish(value) {
       draw(await setMemory(now));
     } catch (error) {
       $("memory-note").textContent = error.message;
+      refused = Date.now();
     }
   }
   asking = false;
@@ -74,8 +76,7 @@ function draw(now) {
   $("memory-stack").textContent = all ? `${bytes(stack)} of ${bytes(all)}` : "–";
   $("memory-kept").textContent = bytes(kept);
   $("memory-control").hidden = !now.elastic;
-  $("memory-note").textContent = problems[0] ?? (now.elastic ? "" :
-    now.models.some((model) => model.status === "loaded") ? "These models have a fixed size. A stack gives memory back while it writes." : "No model is loaded.");
+  if (Date.now() - refused > 5000) $("memory-note").textContent = problems[0] ?? (now.elastic ? "" : fixed(now.models));
   if (now.elastic && Date.now() - chosen > 1500) {
     const slider = $("memory-budget"), step = 1 << 20;
     slider.min = Math.ceil(now.least_bytes / step) * step;
@@ -88,6 +89,11 @@ function draw(now) {
   looks.push({ process: now.process_bytes, bits: all ? weighted / all : null });
   if (looks.length > most) looks.shift();
   curve();
+}
+
+function fixed(models) {
+  return models.some((model) => model.status === "loaded")
+    ? "These models have a fixed size. A stack gives memory back while it writes." : "No model is loaded.";
 }
 
 function curve() {

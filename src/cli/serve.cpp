@@ -29,7 +29,7 @@ struct Flags {
   std::vector<std::string> models;
   std::string template_file, key_file;
   bool keep_prefix = false;
-  uint32_t drain = 30, idle = 0;
+  uint32_t drain = 30, idle = 0, answer_time = 0;
   std::optional<llm::Pooling> pooling;
   engine::Options engine;
   llm::GenerateOptions generate;
@@ -72,6 +72,7 @@ std::shared_ptr<server::ServedModel> load(const server::ModelSource& source, con
   served->pooling = flags.pooling ? flags.pooling : llm::pooling_of(model->file());
   served->defaults = flags.generate;
   served->defaults.speculation = flags.speculate.kind;
+  served->answer_time = std::chrono::seconds(flags.answer_time);
   llm::SchedulerOptions scheduler = flags.scheduler;
   scheduler.draft = make_draft(flags.speculate, *model, flags.engine);
   if (flags.keep_prefix) scheduler.files = prefix_files(*model, *served->engine);
@@ -110,18 +111,22 @@ void serve(Flags& flags) {
   flags.http.drain = std::chrono::seconds(flags.drain);
   flags.api.models.idle = std::chrono::seconds(flags.idle);
   flags.api.models.available = [pressure = MemoryPressure()] { return pressure.read().available; };
-  flags.http.listening = [] { server::notify_service_manager("READY=1"); };
+  std::vector<std::string> names;
+  std::string address;
+  flags.http.listening = [&] {
+    tell("cairn: serving {} at http://{}/v1\n", fmt::join(names, ", "), address);
+    server::notify_service_manager("READY=1");
+  };
   flags.http.stopping = [] { server::notify_service_manager("STOPPING=1"); };
   server::HttpServer http(flags.http);  // first: a port in use is told before a model is read
-  flags.api.access.local = is_loopback(http.address());
+  address = http.address();
+  flags.api.access.local = is_loopback(address);
   flags.api.access.hosts.push_back(flags.http.host);
   if (flags.api.access.keys.empty() && !flags.api.access.local)
-    warn("{} can be reached from elsewhere, and no --api-key is asked for", http.address());
+    warn("{} can be reached from elsewhere, and no --api-key is asked for", address);
   std::vector<server::ModelSource> models = sources(flags);
-  std::vector<std::string> names;
   for (const server::ModelSource& one : models) names.push_back(one.name);
   server::Api api(std::move(models), flags.api);
-  tell("cairn: serving {} at http://{}/v1\n", fmt::join(names, ", "), http.address());
   http.run([&](auto request, auto reply) { api.handle(std::move(request), reply); }, true);
 }
 
@@ -174,6 +179,11 @@ void add_serve(CLI::App& program) {
   command->add_option("--queue", flags->scheduler.queue, "most requests that wait behind them")
       ->capture_default_str()
       ->check(between(1, 1 << 16));
+  command
+      ->add_option("--request-timeout", flags->answer_time,
+                   "most seconds from a request to its answer's end, waiting included; no limit if not given")
+      ->check(between(1, 1 << 30))
+      ->type_name("SECONDS");
   command
       ->add_option("--drain", flags->drain,
                    "seconds that answers under way are given after SIGTERM or Ctrl-C; a second one ends them")

@@ -1,5 +1,7 @@
 #include "server/generation.hpp"
 
+#include <fmt/format.h>
+
 #include <limits>
 #include <utility>
 
@@ -13,6 +15,8 @@ Generation::Generation(CompletionRequest request, std::unique_ptr<Encoder> encod
     : request_(std::move(request)),
       model_(model),
       held_(model.hold ? model.hold() : nullptr),
+      deadline_(model.answer_time.count() > 0 ? std::chrono::steady_clock::now() + model.answer_time
+                                              : std::chrono::steady_clock::time_point::max()),
       metrics_(metrics),
       reply_(std::move(reply)),
       encoder_(std::move(encoder)) {}
@@ -45,6 +49,8 @@ llm::Request Generation::asked(size_t index) {
   llm::Request one;
   one.prompt = request_.prompts[index / request_.n];
   one.options = request_.options;
+  if (model_.answer_time.count() > 0)
+    one.options.cancelled = [self = shared_from_this()] { return self->late(); };
   // Of one seed all answers would be the same.
   if (one.options.sampler.seed) *one.options.sampler.seed += index % request_.n;
   if (request_.echo && one.options.logprobs) {
@@ -120,6 +126,12 @@ void Generation::finished(size_t index) {
     try {
       const llm::Result result = tickets_[index].wait();
       metrics_.finished(model_.name, result);
+      if (result.finish == llm::FinishReason::cancelled && !over_ && late()) {
+        throw ApiError(504,
+                       fmt::format("the answer was not whole after {} seconds (--request-timeout)",
+                                   model_.answer_time.count()),
+                       {}, "timeout");
+      }
       if (result.finish == llm::FinishReason::cancelled && !over_)
         cairn::fail(ErrorCode::cancelled, "the server is shutting down");
       if (!over_) finish(index, result);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -42,6 +43,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   std::span<const llm::TokenLogprobs> unsent(Writing& writing) const;
   void finished(size_t index);
   void finish(size_t index, const llm::Result& result);
+  bool late() const { return std::chrono::steady_clock::now() > deadline_; }
   void cancel();
   void client_left();
   void fail(const std::exception& error);
@@ -49,6 +51,7 @@ class Generation : public std::enable_shared_from_this<Generation> {
   const CompletionRequest request_;
   ServedModel& model_;
   const std::shared_ptr<void> held_;  // the model, loaded
+  const std::chrono::steady_clock::time_point deadline_;
   Metrics& metrics_;
   const std::shared_ptr<Reply> reply_;
   std::mutex mutex_;  // of what follows

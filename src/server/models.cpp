@@ -103,7 +103,7 @@ void Models::use(const std::string& name, Use use) {
                                  [&](const Entry& one) { return one.source.name == name; });
     if (at == entries_.end()) fail(ErrorCode::not_found, "there is no model '{}' here", name);
     ++requests_;
-    if (at->model && !at->leaving) {
+    if (at->model && !at->leaving && !at->model->broken) {
       model = lease(*at);
     } else {
       size_t all = 0;
@@ -216,7 +216,7 @@ void Models::load(std::unique_lock<std::mutex>& lock, Entry& entry) {
   std::string why;
   for (bool again = true; std::exchange(again, false);) {
     lock.unlock();
-    bool no_memory = false;
+    bool no_room = false;  // a budget without room for another stack is invalid_argument
     try {
       model = entry.source.load();
       if (tell) tell(*model);
@@ -224,11 +224,12 @@ void Models::load(std::unique_lock<std::mutex>& lock, Entry& entry) {
       model.reset();
       why = error.what();
       const auto* known = dynamic_cast<const Error*>(&error);
-      no_memory = dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
-                  (known != nullptr && known->code() == ErrorCode::out_of_memory);
+      no_room = dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
+                (known != nullptr &&
+                 (known->code() == ErrorCode::out_of_memory || known->code() == ErrorCode::invalid_argument));
     }
     lock.lock();
-    Entry* out = no_memory && !stopping_ ? oldest(true) : nullptr;
+    Entry* out = no_room && !stopping_ ? oldest(true) : nullptr;
     if (out == nullptr) continue;
     unload(lock, *out);
     why.clear();

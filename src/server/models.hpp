@@ -63,7 +63,7 @@ class Models {
   // or with ApiError 503 if it cannot be loaded. Errors: busy (too many wait), not_found (no such name).
   void use(const std::string& name, Use use);
 
-  // In the order of their sources. Whoever holds Info::model does not use it: it may be unloaded meanwhile.
+  // In the order of their sources. To hold Info::model is no use of it: it lives, but may be loaded anew.
   std::vector<Info> list() const;
   // Called by Models' thread after each loading.
   void when_loaded(std::function<void(ServedModel&)> action);

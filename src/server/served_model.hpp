@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -22,7 +23,8 @@ struct ServedModel {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::function<std::shared_ptr<const text::ChatTemplate>()> chat_template;  // throws if there is none
   std::shared_ptr<engine::Engine> engine;
-  llm::GenerateOptions defaults;  // what a request does not say
+  llm::GenerateOptions defaults;        // what a request does not say
+  std::chrono::seconds answer_time{0};  // from a request's reading to its answer's end, at most; 0: any
   std::unique_ptr<llm::Scheduler> scheduler;
   std::optional<llm::Pooling> pooling = llm::Pooling::mean;  // of embeddings; absent: neither
   // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.

@@ -14,9 +14,10 @@ namespace cairn::video {
 namespace {
 
 std::string image(const Picture& picture, std::string_view name) {
+  const auto png = encode_png(picture, 9);
   return fmt::format(
       "<img class=\"{}\" width=\"{}\" height=\"{}\" alt=\"{}\" src=\"data:image/png;base64,{}\">", name,
-      picture.width, picture.height, name, base64(std::as_bytes(std::span(encode_png(picture, 9)))));
+      picture.width, picture.height, name, base64(std::as_bytes(std::span(png))));
 }
 
 std::string table(const Comparison& c) {
