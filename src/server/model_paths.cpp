@@ -84,7 +84,7 @@ void answer_props(const Call& call) {
 }
 
 void answer_template(const Call& call) {
-  call.send({{"prompt", chat_prompt(read_conversation(call.body), call.model(), "messages").text}});
+  call.send({{"prompt", chat_prompt(call.body, call.model()).text}});
 }
 
 void answer_memory(const Call& call) {
