@@ -10,6 +10,7 @@ import asyncio
 import json
 import statistics
 import subprocess
+import sys
 import time
 
 import cairn
@@ -64,6 +65,7 @@ def main() -> None:
         rates["program"].append(program(args))
         for name, way in ("complete()", whole), ("for piece in", pieces), ("async for piece in", tasks):
             rates[name].append(way(model, options))
+        print("  ".join(f"{name} {its[-1]:.1f}" for name, its in rates.items()), file=sys.stderr)
     base = statistics.median(rates["program"])
     for name, its in rates.items():
         ratio = statistics.median([a / b for a, b in zip(its, rates["program"])])

@@ -223,6 +223,7 @@ void add_bench(CLI::App& program) {
       ->capture_default_str();
   add_memory_flag(*command, options->bench.engine);
   add_kv_flag(*command, options->bench.engine.kv);
+  add_weights_flag(*command, options->bench.engine.weights);
   command->add_option(
       "--against", options->bench.against,
       "a peer's command, run in turn with cairn; it prints JSON with prefill_tok_s and decode_tok_s");

@@ -196,8 +196,7 @@ void add_serve(CLI::App& program) {
       ->add_option("--pooling", flags->pooling,
                    "how a text's states become its embedding: their mean, or the last token's (what the "
                    "model's file says, else mean)")
-      ->transform(
-          one_of<llm::Pooling>({{"mean", llm::Pooling::mean}, {"last", llm::Pooling::last}}));
+      ->transform(one_of<llm::Pooling>({{"mean", llm::Pooling::mean}, {"last", llm::Pooling::last}}));
   command->add_flag("--keep-prefix", flags->keep_prefix,
                     "keep on disk what the model has read, for after a restart (docs/scheduler.md)");
   add_generate_flags(*command, flags->generate);

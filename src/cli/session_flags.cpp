@@ -81,15 +81,7 @@ void add_engine_flags(CLI::App& command, engine::Options& options) {
       ->group(kMemory);
   add_memory_flag(command, options);
   add_kv_flag(command, options.kv);
-  command
-      .add_option(
-          "--mmap", options.weights,
-          "weights are read from the file's pages (on), or copied to memory of our own, which is faster and "
-          "cannot be paged out (off); auto, if not given, copies files of up to half of the free memory")
-      ->transform(one_of<engine::Weights>({{"auto", engine::Weights::automatic},
-                                           {"on", engine::Weights::mapped},
-                                           {"off", engine::Weights::copied}}))
-      ->group(kMemory);
+  add_weights_flag(command, options.weights);
   command
       .add_option("--precision", options.precision,
                   "of the matrix products: with 8-bit activations (standard, if not given) or in floats")
@@ -101,6 +93,18 @@ void add_engine_flags(CLI::App& command, engine::Options& options) {
                 "read prompts as answers are written, so that an answer is the same to the bit whatever was "
                 "read before; takes several times as long")
       ->group(kResearch);
+}
+
+void add_weights_flag(CLI::App& command, engine::Weights& weights) {
+  command
+      .add_option(
+          "--mmap", weights,
+          "weights are read from the file's pages (on), or copied to memory of our own, which is faster and "
+          "cannot be paged out (off); auto, if not given, copies files of up to half of the free memory")
+      ->transform(one_of<engine::Weights>({{"auto", engine::Weights::automatic},
+                                           {"on", engine::Weights::mapped},
+                                           {"off", engine::Weights::copied}}))
+      ->group(kMemory);
 }
 
 void add_kv_flag(CLI::App& command, engine::KvType& kv) {

@@ -27,6 +27,7 @@ void add_engine_flags(CLI::App& command, engine::Options& options);
 
 // --kv alone, and how its value is written
 void add_kv_flag(CLI::App& command, engine::KvType& kv);
+void add_weights_flag(CLI::App& command, engine::Weights& weights);  // --mmap
 std::string kv_name(engine::KvType kv);
 
 // --memory alone

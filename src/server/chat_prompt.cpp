@@ -15,9 +15,9 @@ namespace {
 Json checked_message(Json message, size_t index) {
   const std::string at = fmt::format("messages[{}]", index), content_at = at + ".content";
   if (!message.is_object()) throw ApiError(400, at + ": an object was expected", at);
-  Json& role = message["role"];
+  Json role = message["role"];  // no reference: the content may be added
   if (!role.is_string()) throw ApiError(400, at + ".role: a string was expected", at + ".role");
-  if (role == "developer") role = "system";
+  if (role == "developer") message["role"] = role = "system";
   static const std::vector<std::string> kRoles = {"system", "user", "assistant", "tool", "function"};
   if (std::find(kRoles.begin(), kRoles.end(), role.get<std::string>()) == kRoles.end())
     throw ApiError(400, fmt::format("{}.role: there is no role '{}'", at, role.get<std::string>()),

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "base/base64.hpp"
-#include "base/error.hpp"
 #include "server/api_error.hpp"
 #include "server/completion_request.hpp"
 #include "server/encoder.hpp"
@@ -47,83 +46,32 @@ EmbeddingRequest embedding_request(const Json& body, const ServedModel& model) {
 
 Embeddings::Embeddings(EmbeddingRequest request, ServedModel& model, Metrics& metrics,
                        std::shared_ptr<Reply> reply)
-    : request_(std::move(request)),
-      model_(model),
-      held_(model.hold ? model.hold() : nullptr),
-      metrics_(metrics),
-      reply_(std::move(reply)),
-      pools_(request_.inputs.size(), llm::Pool(request_.pooling, model.engine->model().parameters.embedding)) {}
+    : Work("/v1/embeddings", model, metrics, std::move(reply)),
+      request_(std::move(request)),
+      pools_(request_.inputs.size(),
+             llm::Pool(request_.pooling, model.engine->model().parameters.embedding)) {}
 
-void Embeddings::start() {
-  {
-    const std::lock_guard lock(mutex_);  // callbacks wait
-    try {
-      while (tickets_.size() < std::min(kAtATime, request_.inputs.size())) submit();
-    } catch (...) {
-      over_ = true;
-      cancel();
-      tickets_.clear();
-      throw;
-    }
-  }
-  reply_->when_gone([weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->client_left();
-  });
+void Embeddings::begin() {
+  while (submitted_ < std::min(kAtATime, request_.inputs.size())) submit_next();
 }
 
-// The next input.
-void Embeddings::submit() {
-  const size_t index = tickets_.size();
+void Embeddings::submit_next() {
+  const auto self = std::static_pointer_cast<Embeddings>(shared_from_this());
+  const size_t index = submitted_++;
   llm::Request one;
   one.prompt = request_.inputs[index];
   one.options.max_tokens = 0;
-  one.options.prompt_states = [self = shared_from_this(), index](size_t first,
-                                                                 std::span<const float> states) {
-    self->pools_[index].add(first, states);  // which nobody else looks at before all are finished
+  one.options.prompt_states = [self, index](size_t first, std::span<const float> states) {
+    self->pools_[index].add(first, states);  // which nobody else looks at before the end
   };
-  one.finished = [self = shared_from_this(), index] { self->finished(index); };
-  tickets_.push_back(model_.scheduler->submit(std::move(one)));
-  ++left_;
+  submit(std::move(one));
 }
 
-// On the scheduler's thread, when the ticket need not wait any more.
-void Embeddings::finished(size_t index) {
-  const std::lock_guard lock(mutex_);
-  if (index >= tickets_.size()) return;  // the submission of the others failed
-  --left_;
-  try {
-    const llm::Result result = tickets_[index].wait();
-    if (result.finish == llm::FinishReason::cancelled && !over_)
-      cairn::fail(ErrorCode::cancelled, "the server is shutting down");
-    if (!over_ && tickets_.size() < request_.inputs.size()) submit();
-  } catch (const std::exception& error) {
-    fail(error);
-  }
-  if (left_ > 0) return;
-  if (!std::exchange(over_, true)) reply_->send(200, "application/json", dumped(answer()));
-  tickets_.clear();  // which hold this
+void Embeddings::finished(size_t, const llm::Result&) {
+  if (submitted_ < request_.inputs.size()) submit_next();
 }
 
-void Embeddings::cancel() {
-  for (auto& ticket : tickets_) ticket.cancel();
-}
-
-void Embeddings::client_left() {
-  const std::lock_guard lock(mutex_);
-  if (std::exchange(over_, true)) return;
-  metrics_.gone();
-  cancel();
-}
-
-void Embeddings::fail(const std::exception& error) {
-  if (std::exchange(over_, true)) return;
-  const ApiError refusal = api_error(error);
-  metrics_.refused("/v1/embeddings", refusal.status());
-  refusal.send(*reply_, ErrorForm::openai);
-  cancel();
-}
-
-Json Embeddings::answer() const {
+void Embeddings::end() {
   Json data = Json::array();
   size_t tokens = 0;
   for (size_t index = 0; index < pools_.size(); ++index) {
@@ -134,10 +82,11 @@ Json Embeddings::answer() const {
          {"embedding", request_.as_base64 ? Json(base64(std::as_bytes(std::span(vector)))) : Json(vector)}});
     tokens += request_.inputs[index].size();
   }
-  return {{"object", "list"},
-          {"data", std::move(data)},
-          {"model", model_.name},
-          {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}};
+  const Json answer = {{"object", "list"},
+                       {"data", std::move(data)},
+                       {"model", model_.name},
+                       {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}};
+  reply_->send(200, "application/json", dumped(answer));
 }
 
 void answer_embeddings(const Call& call) {

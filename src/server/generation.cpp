@@ -1,70 +1,44 @@
 #include "server/generation.hpp"
 
-#include <fmt/format.h>
-
 #include <limits>
 #include <utility>
-
-#include "base/error.hpp"
-#include "server/api_error.hpp"
 
 namespace cairn::server {
 
 Generation::Generation(CompletionRequest request, std::unique_ptr<Encoder> encoder, ServedModel& model,
                        Metrics& metrics, std::shared_ptr<Reply> reply)
-    : request_(std::move(request)),
-      model_(model),
-      held_(model.hold ? model.hold() : nullptr),
-      deadline_(model.answer_time.count() > 0 ? std::chrono::steady_clock::now() + model.answer_time
-                                              : std::chrono::steady_clock::time_point::max()),
-      metrics_(metrics),
-      reply_(std::move(reply)),
+    : Work(request.path, model, metrics, std::move(reply)),
+      request_(std::move(request)),
       encoder_(std::move(encoder)) {}
 
-void Generation::start() {
-  {
-    const std::lock_guard lock(mutex_);  // callbacks wait until the stream has begun
-    left_ = request_.prompts.size() * request_.n;
-    for (size_t index = 0; index < left_; ++index) writing_.emplace_back(request_.format);
-    try {
-      for (size_t index = 0; index < writing_.size(); ++index)
-        tickets_.push_back(model_.scheduler->submit(asked(index)));
-    } catch (...) {
-      over_ = true;
-      cancel();
-      tickets_.clear();
-      throw;
-    }
-    if (request_.stream) {
-      reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}});
-      write(encoder_->begin());
-    }
-  }
-  reply_->when_gone([weak = weak_from_this()] {
-    if (const auto self = weak.lock()) self->client_left();
-  });
+void Generation::begin() {
+  const size_t answers = request_.prompts.size() * request_.n;
+  for (size_t index = 0; index < answers; ++index) writing_.emplace_back(request_.format);
+  for (size_t index = 0; index < answers; ++index) submit(asked(index));
+}
+
+void Generation::begun() {
+  if (!request_.stream) return;
+  reply_->begin(200, "text/event-stream", {{"Cache-Control", "no-cache"}, {"X-Accel-Buffering", "no"}});
+  write(encoder_->begin());
 }
 
 llm::Request Generation::asked(size_t index) {
+  const auto self = std::static_pointer_cast<Generation>(shared_from_this());
   llm::Request one;
   one.prompt = request_.prompts[index / request_.n];
   one.options = request_.options;
-  if (model_.answer_time.count() > 0)
-    one.options.cancelled = [self = shared_from_this()] { return self->late(); };
   // Of one seed all answers would be the same.
   if (one.options.sampler.seed) *one.options.sampler.seed += index % request_.n;
   if (request_.echo && one.options.logprobs) {
-    one.options.prompt_logprobs = [self = shared_from_this(), index](size_t first, const auto& logprobs) {
+    one.options.prompt_logprobs = [self, index](size_t first, const auto& logprobs) {
       const std::lock_guard lock(self->mutex_);
       auto& known = self->writing_[index].prompt;
       known.resize(first - 1);  // it may have been begun anew
       known.insert(known.end(), logprobs.begin(), logprobs.end());
     };
   }
-  one.token = [self = shared_from_this(), index](const llm::TokenEvent& event) {
-    return self->take(index, event);
-  };
-  one.finished = [self = shared_from_this(), index] { self->finished(index); };
+  one.token = [self, index](const llm::TokenEvent& event) { return self->take(index, event); };
   return one;
 }
 
@@ -118,42 +92,11 @@ std::span<const llm::TokenLogprobs> Generation::unsent(Writing& writing) const {
   return all.subspan(std::exchange(writing.sent, all.size()));
 }
 
-// On the scheduler's thread, when the ticket need not wait any more.
-void Generation::finished(size_t index) {
-  const std::lock_guard lock(mutex_);
-  --left_;
-  if (index < tickets_.size()) {  // else the submission of the others failed
-    try {
-      const llm::Result result = tickets_[index].wait();
-      metrics_.finished(model_.name, result);
-      if (result.finish == llm::FinishReason::cancelled && !over_ && late()) {
-        throw ApiError(504,
-                       fmt::format("the answer was not whole after {} seconds (--request-timeout)",
-                                   model_.answer_time.count()),
-                       {}, "timeout");
-      }
-      if (result.finish == llm::FinishReason::cancelled && !over_)
-        cairn::fail(ErrorCode::cancelled, "the server is shutting down");
-      if (!over_) finish(index, result);
-    } catch (const std::exception& error) {
-      fail(error);
-    }
-  }
-  if (left_ > 0) return;
-  if (!std::exchange(over_, true)) {
-    std::vector<Answer> answers;
-    for (Writing& writing : writing_) answers.push_back(std::move(writing.answer));
-    if (request_.stream) {
-      write(encoder_->end(answers, usage_));
-      reply_->end();
-    } else {
-      reply_->send(200, "application/json", dumped(encoder_->whole(answers, usage_)));
-    }
-  }
-  tickets_.clear();  // which hold this
+void Generation::count(const llm::Result& result) {
+  metrics_.finished(model_.name, result);
 }
 
-void Generation::finish(size_t index, const llm::Result& result) {
+void Generation::finished(size_t index, const llm::Result& result) {
   Writing& writing = writing_[index];
   echo(index);
   send(index, writing.parser.finish());
@@ -167,30 +110,19 @@ void Generation::finish(size_t index, const llm::Result& result) {
   if (request_.stream) write(encoder_->finished(index, writing.answer, unsent(writing)));
 }
 
-void Generation::cancel() {
-  for (auto& ticket : tickets_) ticket.cancel();
+void Generation::end() {
+  std::vector<Answer> answers;
+  for (Writing& writing : writing_) answers.push_back(std::move(writing.answer));
+  if (!request_.stream)
+    return reply_->send(200, "application/json", dumped(encoder_->whole(answers, usage_)));
+  write(encoder_->end(answers, usage_));
+  reply_->end();
 }
 
-void Generation::client_left() {
-  const std::lock_guard lock(mutex_);
-  if (std::exchange(over_, true)) return;
-  metrics_.gone();
-  cancel();
-}
-
-void Generation::fail(const std::exception& error) {
-  if (std::exchange(over_, true)) return;
-  const ApiError refusal = api_error(error);
-  const auto* known = dynamic_cast<const Error*>(&error);
-  if (known != nullptr && known->code() == ErrorCode::io) model_.broken = true;
-  metrics_.refused(request_.path, refusal.status());
-  if (request_.stream) {
-    write(encoder_->failed(refusal));
-    reply_->end();
-  } else {
-    refusal.send(*reply_, error_form(request_.path));
-  }
-  cancel();
+void Generation::tell(const ApiError& error) {
+  if (!request_.stream) return Work::tell(error);
+  write(encoder_->failed(error));
+  reply_->end();
 }
 
 }  // namespace cairn::server

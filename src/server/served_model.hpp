@@ -9,8 +9,8 @@
 #include <string>
 
 #include "grammar/compiler.hpp"
-#include "llm/scheduler.hpp"
 #include "llm/pooling.hpp"
+#include "llm/scheduler.hpp"
 #include "text/chat_template.hpp"
 #include "text/tool_format.hpp"
 

@@ -175,9 +175,13 @@ TEST_F(Calibrate, GoesOnFromWithinAWindow) {
   options_.devices.clear();
   options_.cost_windows = 0;
   catch_interrupts();
-  const Stopwatch watch;
-  const std::string whole = content(run());
-  const double seconds = watch.seconds();
+  std::string whole;
+  double seconds = 1e9;  // the least of some runs: a signal after the end interrupts nothing
+  for (int i = 0; i < 3; ++i) {
+    const Stopwatch watch;
+    whole = content(run());
+    seconds = std::min(seconds, watch.seconds());
+  }
   constexpr int kTimes = 20;
   int interrupted = 0;
   for (int i = 1; i < kTimes; ++i) {

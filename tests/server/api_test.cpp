@@ -82,6 +82,13 @@ TEST(Api, StopsAndBiases) {
   EXPECT_EQ(biased.json()["choices"][0]["message"]["content"], "zz");
 }
 
+// As 64-bit integers, which are more exact than floats.
+TEST(Api, TakesAllSeeds) {
+  Fixture fixture;
+  for (const Json& seed : {Json(INT64_MIN), Json(INT64_MIN + 1), Json(UINT64_MAX), Json(1.0)})
+    EXPECT_EQ(fixture.ask("/v1/completions", {{"prompt", "x"}, {"seed", seed}}).status, 200) << seed;
+}
+
 TEST(Api, JoinsPartsAndKnowsDevelopers) {
   Fixture fixture;
   const Json parts = {{{"type", "text"}, {"text", "a"}}, {{"type", "text"}, {"text", "b"}}};
@@ -294,9 +301,9 @@ INSTANTIATE_TEST_SUITE_P(
         bad_chat("TopLogprobsAlone", {{"top_logprobs", 2}}, "top_logprobs", "where logprobs is true"),
         bad_chat("TooManyTopLogprobs", {{"logprobs", true}, {"top_logprobs", 21}}, "top_logprobs",
                  "from 0 to 20"),
-        bad_chat("Schema", {{"response_format", {{"type", "json_schema"}}}}, "response_format",
-                 "json_schema"),
-        bad_chat("Tools", {{"tools", {{{"type", "function"}}}}}, "tools", "cannot call tools"),
+        bad_chat("Schema", {{"response_format", {{"type", "json_schema"}}}}, "response_format.json_schema",
+                 "it is missing"),
+        bad_chat("Tools", {{"tools", {{{"type", "function"}}}}}, "tools[0].name", "letters, digits"),
         bad_text("NoPrompt", {{"model", "tiny"}}, "prompt", "missing"),
         bad_text("PromptIsANumber", {{"prompt", 1}}, "prompt", "a string, an array"),
         bad_text("NoPrompts", {{"prompt", Json::array()}}, "prompt", "empty"),

@@ -28,13 +28,15 @@ TEST(RequestTimeout, EndsWhatTakesTooLong) {
   const std::string body = R"({"prompt": "x", "max_tokens": 4)";
   EXPECT_EQ(Client(server.port()).ask("POST", "/v1/completions", body + "}").status, 200);
   engine->closed = true;
-  Client whole(server.port()), streamed(server.port());
+  Client whole(server.port()), streamed(server.port()), vectors(server.port());
+  vectors.request("POST", "/v1/embeddings", R"({"input": "x"})");
   whole.request("POST", "/v1/completions", body + "}");
   streamed.request("POST", "/v1/completions", body + R"(, "stream": true})");
   const Response late = whole.read();
   EXPECT_EQ(late.status, 504);
   EXPECT_EQ(late.json()["error"]["code"], "timeout");
   EXPECT_THAT(late.body, HasSubstr("not whole after 1 seconds"));
+  EXPECT_EQ(vectors.read().status, 504);
   EXPECT_EQ(streamed.read(false).status, 200);
   EXPECT_THAT(streamed.read_event(), HasSubstr("timeout"));
   EXPECT_EQ(streamed.read_event(), "");

@@ -132,7 +132,7 @@ TEST(Tools, OnlyFunctionsMayBeCalled) {
   const auto finish = [&](const Json& more) {
     return fixture.ask("/v1/chat/completions", asking(more)).json()["choices"][0]["finish_reason"];
   };
-  EXPECT_EQ(finish({}), "tool_calls");
+  EXPECT_EQ(finish(Json::object()), "tool_calls");
   EXPECT_EQ(finish({{"tool_choice", "none"}}), "stop");
   EXPECT_EQ(
       finish({{"tools", {{{"type", "web_search"}}, {{"type", "custom"}, {"custom", {{"name", "now"}}}}}}}),
@@ -157,10 +157,10 @@ TEST(Tools, WhatIsWrongIsNamed) {
       {{{"tools", {{{"type", "web_search"}}}}, {"tool_choice", "required"}},
        "there is no function among the tools"},
       {{{"parallel_tool_calls", 3}}, "parallel_tool_calls: true or false"},
-      {{{"messages", {{{"role", "assistant"}, {"tool_calls", 3}}}}},
+      {Json::parse(R"({"messages": [{"role": "assistant", "tool_calls": 3}]})"),
        "messages[0].tool_calls: an array was expected"},
-      {{{"messages",
-         {{{"role", "assistant"}, {"tool_calls", {{{"function", {{"name", "a"}, {"arguments", "{"}}}}}}}}}},
+      {Json::parse(
+           R"({"messages": [{"role": "assistant", "tool_calls": [{"function": {"name": "a", "arguments": "{"}}]}]})"),
        "messages[0].tool_calls[0].function.arguments: a JSON object"},
       {{{"tool_choice", "required"}, {"response_format", {{"type", "json_object"}}}},
        "an answer that must be a call"}};
@@ -281,8 +281,8 @@ TEST_P(XGrammarServed, WhatCannotBeEnforcedIsRefused) {
 TEST_P(XGrammarServed, ACallThatIsRequiredComes) {
   for (const char* chat_template : {kCalling, kTemplate}) {
     auto fixture = served("abcdef", chat_template);
-    Json body = asking({{"tool_choice", "required"}, {"parallel_tool_calls", false}});
-    if (chat_template == kTemplate) body["tools"] = {tool("now")};  // explained at length, in a small context
+    Json body = asking({{"tool_choice", "required"}, {"parallel_tool_calls", false}, {"max_tokens", 400}});
+    if (chat_template == kTemplate) body["tools"] = Json::array({tool("now")});  // explained at length, in a small context
     const Json choice = asked(fixture, body);
     EXPECT_EQ(choice["finish_reason"], "tool_calls");
     ASSERT_EQ(choice["message"]["tool_calls"].size(), 1u);
@@ -291,7 +291,8 @@ TEST_P(XGrammarServed, ACallThatIsRequiredComes) {
   }
   auto fixture = served("abcdef");
   const Json named =
-      asked(fixture, asking({{"tool_choice", {{"type", "function"}, {"function", {{"name", "find"}}}}}}));
+      asked(fixture, asking({{"tool_choice", {{"type", "function"}, {"function", {{"name", "find"}}}}},
+                             {"max_tokens", 400}}));
   EXPECT_EQ(named["message"]["tool_calls"][0]["function"]["name"], "find");
 }
 
