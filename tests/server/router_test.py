@@ -104,9 +104,10 @@ def main():
     urls = [url for _, url in replicas]
     port = free_port()
     log = open("/dev/null", "w")
-    router = subprocess.Popen([ROUTER, "--host", "127.0.0.1", "--port", str(port), "--policy", "cache_aware", "--worker-urls", *urls,
-                               "--prometheus-port", str(free_port()), "--health-check-interval-secs", "2", "--cb-timeout-duration-secs", "5", "--log-level", "warning"],
-                              stdout=log, stderr=log)
+    router = subprocess.Popen(
+        [ROUTER, "--host", "127.0.0.1", "--port", str(port), "--policy", "cache_aware", "--worker-urls", *urls, "--prometheus-port",
+         str(free_port()), "--health-check-interval-secs", "2", "--cb-timeout-duration-secs", "5", "--log-level", "warning"],
+        stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
         for _ in range(120):
