@@ -42,6 +42,22 @@ TEST(OpenApi, DescribesAllPathsAndNoOthers) {
   EXPECT_EQ(described(), served());
 }
 
+// A name that is there twice would hide what it said first.
+TEST(OpenApi, SaysNothingTwice) {
+  for (const std::string_view part : openapi_parts()) {
+    std::vector<std::set<std::string>> names;  // of the objects that are open
+    const Json::parser_callback_t see = [&](int, Json::parse_event_t event, Json& value) {
+      if (event == Json::parse_event_t::object_start) names.emplace_back();
+      if (event == Json::parse_event_t::object_end) names.pop_back();
+      if (event == Json::parse_event_t::key) {
+        EXPECT_TRUE(names.back().insert(value.get<std::string>()).second) << value;
+      }
+      return true;
+    };
+    EXPECT_TRUE(Json::parse(part, see).is_object());
+  }
+}
+
 // Every place that is referred to is there.
 void check_references(const Json& all, const Json& node) {
   if (node.is_object() && node.contains("$ref")) {
