@@ -22,6 +22,7 @@ import urllib.request
 sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "tests" / "server"))
 from running_server import running_server  # noqa: E402
 
+# Everything ends by itself: at that temperature a string without maxLength runs to the end of the context.
 TEXT = {"type": "string", "maxLength": 24}
 SCHEMAS = {
     "person": {
@@ -29,7 +30,7 @@ SCHEMAS = {
         "properties": {
             "name": TEXT,
             "age": {"type": "integer", "minimum": 0, "maximum": 120},
-            "email": {"type": "string", "format": "email"},
+            "born": {"type": "string", "format": "date"},
             "tags": {"type": "array", "items": {"enum": ["red", "green", 3, None]}, "minItems": 1, "maxItems": 4},
             "address": {
                 "type": "object",
@@ -45,7 +46,7 @@ SCHEMAS = {
             "node": {
                 "type": "object",
                 "properties": {
-                    "value": {"type": "number", "minimum": -5.5, "exclusiveMaximum": 10},
+                    "value": {"type": "integer", "minimum": -5, "exclusiveMaximum": 10},
                     "kind": {"const": "node"},
                     "next": {"anyOf": [{"type": "null"}, {"$ref": "#/$defs/leaf"}]},
                 },
@@ -62,13 +63,13 @@ SCHEMAS = {
             "oneOf": [
                 {
                     "type": "object",
-                    "properties": {"type": {"const": "move"}, "x": {"type": "integer", "multipleOf": 5}},
+                    "properties": {"type": {"const": "move"}, "x": {"type": "integer", "multipleOf": 5, "minimum": 0, "maximum": 100}},
                     "required": ["type", "x"],
                 },
                 {
                     "type": "object",
-                    "properties": {"type": {"const": "say"}, "when": {"type": "string", "format": "date-time"}},
-                    "required": ["type", "when"],
+                    "properties": {"type": {"const": "say"}, "from": {"type": "string", "format": "ipv4"}},
+                    "required": ["type", "from"],
                 },
                 {"type": "string", "enum": ["stop", "\u00fcber \"all\""]},
             ]
@@ -76,11 +77,11 @@ SCHEMAS = {
     },
     "open": {
         "type": "object",
-        "required": ["id"],
-        "properties": {"id": {"type": "string", "format": "uuid"}},
-        "additionalProperties": {"type": ["integer", "null"]},
+        "propertyNames": {"pattern": "^[a-z]{1,12}$"},
+        "additionalProperties": {"type": ["boolean", "null"]},
         "maxProperties": 6,
     },
+    "id": {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 2, "maxItems": 2},
     "names": {
         "type": "object",
         "patternProperties": {"^[a-z]{1,8}$": {"type": "array", "items": {"type": "boolean"}, "maxItems": 3}},
@@ -123,7 +124,7 @@ def check_validity(arguments):
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
             kinds = list(SCHEMAS)
             jobs = {pool.submit(ask, at, model, SCHEMAS[kinds[i % len(kinds)]], i): kinds[i % len(kinds)]
-                    for i in range(arguments.valid)}
+                    for i in range(arguments.first, arguments.first + arguments.valid)}
             for job in concurrent.futures.as_completed(jobs):
                 answer = job.result()
                 choice, tokens = answer["choices"][0], tokens + answer["usage"]["completion_tokens"]
@@ -167,6 +168,7 @@ def main():
     parser.add_argument("cairn")
     parser.add_argument("model")
     parser.add_argument("--valid", type=int, default=0, metavar="COUNT")
+    parser.add_argument("--first", type=int, default=0, metavar="SEED")
     parser.add_argument("--speed", type=int, default=0, metavar="RUNS")
     parser.add_argument("--speculate", default="none")
     arguments = parser.parse_args()

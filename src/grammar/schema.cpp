@@ -175,7 +175,7 @@ class Checker {
     }
   }
 
-  void check_string(const Json& out, const std::string& at) {
+  void check_string(Json& out, const std::string& at) {
     for (const char* key : {"pattern", "format"}) {
       if (!out.contains(key)) continue;
       if (!out[key].is_string()) refuse(at, fmt::format("'{}' is no string", key));
@@ -185,8 +185,12 @@ class Checker {
     }
     if (out.contains("pattern") && out.contains("format")) cannot(at, "format", " beside 'pattern'");
     if (out.contains("pattern")) check_pattern(out["pattern"].get<std::string>(), at);
-    if (out.contains("format") && !is_format(out["format"].get<std::string>()))
+    if (!out.contains("format")) return;
+    const std::string* pattern = pattern_of_format(out["format"].get<std::string>());
+    if (pattern == nullptr)
       refuse(at, fmt::format("the format {} cannot be enforced", printed(out["format"])));
+    out.erase("format");
+    out["pattern"] = *pattern;
   }
 
   void check_array(Json& out, const std::string& at, int depth) {

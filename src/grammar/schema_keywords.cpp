@@ -26,8 +26,30 @@ const std::map<std::string, std::set<std::string>> kOfType = {
     {"boolean", {}},
     {"null", {}}};
 
-const std::set<std::string> kFormats = {"date",     "time", "date-time", "duration", "email",
-                                        "hostname", "ipv4", "ipv6",      "uuid",     "uri"};
+constexpr const char
+    *kByte = "(25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])",
+    *kDay =
+        "[1-9][0-9]{3}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12]"
+        "[0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))",
+    *kTime =
+        "([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](\\.[0-9]{1,6})?(Z|[+-]([01][0-9]|2[0-3]):[0-5]"
+        "[0-9])",
+    *kLabel = "[a-z0-9]([a-z0-9-]{0,20}[a-z0-9])?";
+
+// Some of what each format allows, and nothing else: xgrammar's own let zeros lead in ipv4, and days be that
+// no month has.
+const std::map<std::string, std::string> kFormats = {
+    {"date", fmt::format("^{}$", kDay)},
+    {"time", fmt::format("^{}$", kTime)},
+    {"date-time", fmt::format("^{}T{}$", kDay, kTime)},
+    {"duration", "^P([0-9]{1,6}W|[0-9]{1,6}D(T[0-9]{1,6}H)?|T[0-9]{1,6}[HMS])$"},
+    {"email",
+     fmt::format("^[A-Za-z0-9_+-]{{1,24}}(\\.[A-Za-z0-9_+-]{{1,24}})?@({}\\.){{1,3}}[a-z]{{2,8}}$", kLabel)},
+    {"hostname", fmt::format("^{0}(\\.{0}){{0,3}}$", kLabel)},
+    {"ipv4", fmt::format("^({0}\\.){{3}}{0}$", kByte)},
+    {"ipv6", "^([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}$"},
+    {"uuid", "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"},
+    {"uri", fmt::format("^https?://({}\\.){{1,3}}[a-z]{{2,8}}(/[A-Za-z0-9._~-]{{0,32}}){{0,3}}$", kLabel)}};
 
 }  // namespace
 
@@ -43,8 +65,9 @@ bool is_annotation(const std::string& key) {
   return kAnnotations.contains(key) || key.starts_with("x-");
 }
 
-bool is_format(const std::string& name) {
-  return kFormats.contains(name);
+const std::string* pattern_of_format(const std::string& name) {
+  const auto found = kFormats.find(name);
+  return found == kFormats.end() ? nullptr : &found->second;
 }
 
 void refuse(const std::string& at, const std::string& why) {

@@ -15,7 +15,8 @@ std::string family(const std::string& type);
 // By families of types.
 const std::map<std::string, std::set<std::string>>& keywords_of_types();
 bool is_annotation(const std::string& key);  // says nothing of a value
-bool is_format(const std::string& name);     // one that is enforced
+// What stands for a format; null: it is not enforced.
+const std::string* pattern_of_format(const std::string& name);
 
 // The types that `type` names. Error as refuse().
 std::vector<std::string> types_of(const nlohmann::ordered_json& schema, const std::string& at);

@@ -122,6 +122,29 @@ TEST_P(XGrammar, TellsWhatMatches) {
   }
 }
 
+TEST_P(XGrammar, FormatsAreMetAsTheirRulesHaveIt) {
+  struct Format {
+    const char* name;
+    std::vector<const char*> right, wrong;
+  };
+  const std::vector<Format> formats = {
+      {"date", {"2024-02-28", "1999-12-31"}, {"2023-02-29", "2024-04-31", "2024-13-01", "24-01-01"}},
+      {"time", {"23:59:59Z", "01:02:03.5+01:00"}, {"24:00:00Z", "01:02:03"}},
+      {"date-time", {"2024-02-28T01:02:03Z"}, {"2024-02-28 01:02:03Z", "2024-02-28"}},
+      {"duration", {"P3D", "PT5M", "P2W", "P1DT2H"}, {"P", "3D", "PT"}},
+      {"email", {"a.b@c.org"}, {"a@b", "a..b@c.org", "@c.org"}},
+      {"hostname", {"example.org", "a-b"}, {"-a", "a-", "a..b"}},
+      {"ipv4", {"127.0.0.1", "255.255.255.255"}, {"127.0.0.01", "256.1.1.1", "1.2.3"}},
+      {"ipv6", {"2001:db8:0:0:0:0:0:1"}, {"1:2", "g:0:0:0:0:0:0:1"}},
+      {"uuid", {"123e4567-e89b-12d3-a456-426614174000"}, {"123e4567e89b12d3a456426614174000"}},
+      {"uri", {"https://example.org/a/b"}, {"example.org", "http://"}}};
+  for (const Format& format : formats) {
+    const auto grammar = compile(Kind::json_schema, Json{{"type", "string"}, {"format", format.name}}.dump());
+    for (const std::string text : format.right) EXPECT_TRUE(matches(*grammar, "\"" + text + "\"")) << text;
+    for (const std::string text : format.wrong) EXPECT_FALSE(matches(*grammar, "\"" + text + "\"")) << text;
+  }
+}
+
 // Along random texts the allowed tokens are just those that can be accepted, and taking back is exact.
 TEST_P(XGrammar, AllowsWhatItAccepts) {
   std::mt19937 random(7);
