@@ -95,6 +95,7 @@ Json messages_of(const Fields& fields) {
   Messages messages;
   for (size_t i = 0; i < input->size(); ++i) messages.add((*input)[i], fmt::format("input[{}]", i));
   for (Json& one : messages.take()) all.push_back(std::move(one));
+  if (all.empty()) fields.refuse("input", "there is no message in it");
   return all;
 }
 
@@ -147,10 +148,12 @@ bool wants_logprobs(const Fields& fields) {
   const Json* include = fields.find("include");
   if (include == nullptr) return false;
   if (!include->is_array()) fields.refuse("include", "an array was expected");
+  bool wanted = false;
   for (const Json& one : *include) {
-    if (one == "message.output_text.logprobs") return true;
+    if (!one.is_string()) fields.refuse("include", "each must be a string");
+    wanted = wanted || one == "message.output_text.logprobs";
   }
-  return false;
+  return wanted;
 }
 
 }  // namespace

@@ -168,6 +168,8 @@ INSTANTIATE_TEST_SUITE_P(
                                  "input[0].content", "not input_image"},
                     BadResponses{"CallWithoutAName", input({{"type", "function_call"}, {"call_id", "c"}}),
                                  "input[0].name", "missing"},
+                    BadResponses{"NoMessage", input({{"type", "reasoning"}}), "input", "no message in it"},
+                    BadResponses{"Include", {{"include", {1}}}, "include", "a string"},
                     BadResponses{"Previous",
                                  {{"previous_response_id", "resp_1"}},
                                  "previous_response_id",
