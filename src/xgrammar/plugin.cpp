@@ -97,10 +97,23 @@ auto guarded(char* message, size_t size, decltype(std::declval<Work>()()) failed
   return failed;
 }
 
+// Strings that are limited in length may have tabs and other control characters in them as xgrammar makes
+// them, which no JSON has. The class of those strings stands nowhere else: texts are printed with more
+// escapes.
+xgrammar::Grammar without_controls(const xgrammar::Grammar& grammar) {
+  const std::string lax = R"([^\"\\\r\n])", right = R"([^\0-\x1f\"\\])";
+  std::string text = grammar.ToString();
+  size_t at = text.find(lax);
+  if (at == std::string::npos) return grammar;
+  for (; at != std::string::npos; at = text.find(lax, at + right.size())) text.replace(at, lax.size(), right);
+  return xgrammar::Grammar::FromEBNF(text);
+}
+
 xgrammar::Grammar read(const Compiler& compiler, Kind kind, const std::string& text) {
   switch (kind) {
     case Kind::json_schema:
-      return xgrammar::Grammar::FromJSONSchema(text, true, std::nullopt, std::nullopt, true, kMostBlanks);
+      return without_controls(
+          xgrammar::Grammar::FromJSONSchema(text, true, std::nullopt, std::nullopt, true, kMostBlanks));
     case Kind::regex:
       return xgrammar::Grammar::FromRegex(text);
     case Kind::ebnf:
@@ -111,7 +124,7 @@ xgrammar::Grammar read(const Compiler& compiler, Kind kind, const std::string& t
   auto made = xgrammar::Grammar::FromStructuralTag(text, compiler.tokens);
   if (auto* error = std::get_if<xgrammar::StructuralTagError>(&made))
     throw std::runtime_error(std::visit([](const auto& one) { return std::string(one.what()); }, *error));
-  return std::get<xgrammar::Grammar>(std::move(made));
+  return without_controls(std::get<xgrammar::Grammar>(std::move(made)));
 }
 
 // Error: nothing may come first.

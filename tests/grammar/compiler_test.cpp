@@ -223,6 +223,20 @@ TEST_P(XGrammar, AStructureIsItsPartsOneBehindTheOther) {
   });
 }
 
+TEST_P(XGrammar, StringsHaveNoControlCharacters) {
+  for (const char* schema : {R"({"type": "string"})", R"({"type": "string", "maxLength": 9})",
+                             R"({"type": "string", "minLength": 1, "maxLength": 9})",
+                             R"({"type": "string", "pattern": "^.*$"})"}) {
+    const auto whole = compile(Kind::json_schema, schema);
+    const auto part = compile(Kind::structure, Structure(*tokenizer()).schema(Json::parse(schema)).text());
+    for (const auto& grammar : {whole, part}) {
+      EXPECT_TRUE(matches(*grammar, "\"a b\"")) << schema;
+      for (const char* wrong : {"\"a\tb\"", "\"a\nb\"", "\"a\x01\"", "\"a\x1f\""})
+        EXPECT_FALSE(matches(*grammar, wrong)) << schema;
+    }
+  }
+}
+
 TEST_P(XGrammar, BrokenGrammarsAreRefused) {
   for (const char* broken : {"a(b", "[a", "*a", "a{2,1}"})
     expect_refused(Kind::regex, broken, "the regular expression: ");
