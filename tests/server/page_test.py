@@ -214,11 +214,22 @@ def key(browser: Browser, url: str) -> None:
         assert page.evaluate("[localStorage.getItem('cairn.key'), sessionStorage.getItem('cairn.key')]") == [None, "secret"]
 
 
+def wait_for_whole_stack(page: Page, url: str) -> float:
+    """The bits that the page shows once all of the stack is in memory."""
+    for _ in range(200):
+        stacks = [m["stack"] for m in page.request.get(url + "/memory").json()["models"] if m["stack"]]
+        if stacks and all(s["bytes"] == s["all_bytes"] for s in stacks):
+            break
+        page.wait_for_timeout(100)
+    page.wait_for_timeout(2500)  # the page asks from time to time
+    return float(page.locator("#memory-bits").inner_text())
+
+
 def memory(browser: Browser, url: str) -> None:
     with opened(browser, url, viewport={"width": 1100, "height": 760}) as page:
         slider = page.get_by_label("Budget")
         expect(slider).to_be_visible(timeout=20_000)
-        whole = float(page.locator("#memory-bits").inner_text())
+        whole = wait_for_whole_stack(page, url)
         resident = page.request.get(url + "/memory").json()["process_bytes"]
         say(page, "x")
         page.wait_for_timeout(3000)
@@ -238,9 +249,9 @@ def memory(browser: Browser, url: str) -> None:
         shoot(page, "memory")
         slider.focus()
         page.keyboard.press("End")
-        page.wait_for_timeout(3000)
+        page.wait_for_timeout(500)
         assert page.request.get(url + "/memory").json()["budget_bytes"] is None
-        assert float(page.locator("#memory-bits").inner_text()) == whole
+        assert wait_for_whole_stack(page, url) == whole
 
 
 def main() -> None:
