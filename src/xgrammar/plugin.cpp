@@ -184,8 +184,8 @@ Matcher& matcher_of(void* any) {
 }  // namespace
 
 extern "C" {
-extern const cairn::GrammarPlugin cairn_grammar;
-__attribute__((visibility("default"))) const cairn::GrammarPlugin cairn_grammar = {
+__attribute__((visibility("default"))) extern const cairn::GrammarPlugin cairn_grammar;
+const cairn::GrammarPlugin cairn_grammar = {
     .head = {sizeof(cairn::GrammarPlugin), cairn::kPluginBuild},
     .make_compiler = [](const std::string_view* pieces, size_t tokens, const int32_t* ends, size_t end_count,
                         char* message, size_t size) -> void* {
