@@ -140,7 +140,8 @@ TEST(Logprobs, OfAPromptAreToldByPieces) {
 TEST(Logprobs, OfAPromptAreThoseOfTransformers) {
   for (const char* name : {"llama", "qwen2", "gemma3"}) {
     const graph::Golden golden(name);
-    const auto model = Model::load(graph::golden_model_path(name), {.tokenizer_ahead = false});
+    const auto model =
+        Model::load(graph::golden_model_path(name), {.tokenizer_ahead = false, .chat_template = {}});
     const auto engine = model->make_engine({.threads = 1, .precision = engine::Precision::f32});
     std::vector<std::string> pieces(golden.vocabulary - std::min<size_t>(golden.vocabulary, 260), "x");
     Session session(engine, std::make_shared<fake::Tokenizer>(pieces));
