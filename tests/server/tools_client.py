@@ -105,7 +105,7 @@ def check_blocks(client: anthropic.Anthropic, model: str) -> None:
     tool = {"name": "Weather", "description": "The weather of a place.", "input_schema": Weather.model_json_schema()}
     asked = [{"role": "user", "content": "The weather in Oslo?"}]
     with client.messages.stream(model=model, messages=asked, tools=[tool], tool_choice={"type": "any"}, max_tokens=200,
-                                temperature=0) as stream:
+                                extra_body={"temperature": 0}) as stream:
         final = stream.get_final_message()
     blocks = [block for block in final.content if block.type == "tool_use"]
     assert final.stop_reason == "tool_use" and Weather.model_validate(blocks[0].input), final
