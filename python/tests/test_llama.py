@@ -66,15 +66,6 @@ def test_a_chat(llm: Llama, model: cairn.Model) -> None:
     assert _dict(llm.create_chat_completion(parts, max_tokens=8, temperature=0))["choices"] == whole["choices"]
 
 
-def test_openais_client_reads_it(llm: Llama) -> None:
-    types = pytest.importorskip("openai.types", reason="the openai package is not installed")
-    chat = pytest.importorskip("openai.types.chat")
-    chat.ChatCompletion.model_validate(llm.create_chat_completion(MESSAGES, max_tokens=4), strict=True)
-    for chunk in llm.create_chat_completion(MESSAGES, max_tokens=4, stream=True):
-        chat.ChatCompletionChunk.model_validate(chunk, strict=True)
-    types.Completion.model_validate(llm("a", max_tokens=4), strict=True)
-
-
 def test_seeds_and_stops(llm: Llama) -> None:
     def sampled(**options: Any) -> Any:
         llm.reset()  # a prompt that is partly read already may be rounded otherwise
