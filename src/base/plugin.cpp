@@ -43,6 +43,18 @@ std::string find_own_library(const std::string& name) {
   return {};
 }
 
+std::string own_library(const std::string& name, const std::string& why) {
+  std::string path = find_own_library(name);
+  if (path.empty())
+    fail(ErrorCode::not_found, "{} is not there: {}, or CAIRN_LIB should name its folder", name, why);
+  return path;
+}
+
+void check_plugin_call(int status, const char* message) {
+  if (status == 0) return;
+  throw Error(status < 0 ? ErrorCode::io : static_cast<ErrorCode>(status), message);
+}
+
 const PluginHead& open_plugin(const std::string& path, const char* name, const PluginHead& expected) {
   void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (handle == nullptr) {

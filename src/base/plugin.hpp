@@ -3,6 +3,7 @@
 // looked at.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -94,6 +95,9 @@ struct GrammarPlugin {
 // code is in (the program, or libcairn.so), cairn/ in that or beside it, or lib/cairn beside it. Empty when
 // it is in none of them.
 std::string find_own_library(const std::string& name);
+// The same for who cannot go on without it. Error not_found, which ends with `why` and that CAIRN_LIB may
+// name a folder.
+std::string own_library(const std::string& name, const std::string& why);
 
 // What such a library exports by that name; it stays open unless it is refused. Errors: not_found (the
 // loader's reason), unsupported (it is of another build than `expected`: both are told).
@@ -102,6 +106,16 @@ const PluginHead& open_plugin(const std::string& path, const char* name, const P
 template <class Plugin>
 const Plugin& open_plugin(const std::string& path) {
   return reinterpret_cast<const Plugin&>(open_plugin(path, Plugin::kName, {sizeof(Plugin), kPluginBuild}));
+}
+
+// The Error that a function of a plug-in answers with: an ErrorCode's number, or less than 0 for io.
+void check_plugin_call(int status, const char* message);
+
+// Calls such a function, whose last arguments are the message's place and size.
+template <class Function, class... Arguments>
+void call_plugin(const Function& function, Arguments... arguments) {
+  std::array<char, 4096> message{};
+  check_plugin_call(function(arguments..., message.data(), message.size()), message.data());
 }
 
 }  // namespace cairn

@@ -1,6 +1,5 @@
 #include "cairn/video.h"
 
-#include <array>
 #include <atomic>
 #include <memory>
 #include <string>
@@ -18,30 +17,14 @@ namespace {
 constexpr cairn_video_options kUsual = {sizeof(cairn_video_options), 0, 0};
 
 const VideoPlugin& plugin() {
-  const std::string path = find_own_library(VideoPlugin::kLibrary);
-  if (path.empty()) {
-    fail(ErrorCode::not_found,
-         "{} is not there: it is a part of its own (package cairn-video), or CAIRN_LIB should "
-         "name its folder",
-         VideoPlugin::kLibrary);
-  }
-  return open_plugin<VideoPlugin>(path);
-}
-
-// A function of the plug-in, whose failures become errors.
-template <class Function, class... Arguments>
-void run(const Function& function, Arguments... arguments) {
-  std::array<char, 4096> message{};
-  const int status = function(arguments..., message.data(), message.size());
-  if (status == 0) return;
-  if (status < 0) fail(ErrorCode::io, "{}", message.data());
-  throw Error(static_cast<ErrorCode>(status), message.data());
+  return open_plugin<VideoPlugin>(
+      own_library(VideoPlugin::kLibrary, "it is a part of its own (package cairn-video)"));
 }
 
 struct Video {
   static constexpr Kind kKind = Kind::video;
   Video(const std::string& path, const cairn_video_options& options) : functions(plugin()) {
-    run(functions.open, path.c_str(), options.threads, options.keep_going, &reader, &shape);
+    call_plugin(functions.open, path.c_str(), options.threads, options.keep_going, &reader, &shape);
   }
   ~Video() { functions.close(reader); }
   Video(const Video&) = delete;
@@ -106,7 +89,7 @@ cairn_status cairn_video_next(cairn_video* video, cairn_video_frame* frame, cair
     const auto of = object_of<Video>(video);
     const Turn turn = of->turn();
     VideoPicture picture{};
-    run(of->functions.next, of->reader, &picture);
+    call_plugin(of->functions.next, of->reader, &picture);
     cairn_video_frame told{};
     told.plane_count = picture.planes;
     for (size_t plane = 0; plane < picture.planes; ++plane) {
@@ -124,6 +107,6 @@ cairn_status cairn_video_rewind(cairn_video* video, cairn_error* error) {
   return call(error, [&] {
     const auto of = object_of<Video>(video);
     const Turn turn = of->turn();
-    run(of->functions.rewind, of->reader);
+    call_plugin(of->functions.rewind, of->reader);
   });
 }

@@ -38,14 +38,10 @@ class Message {
 };
 
 const GrammarPlugin& open_library() {
-  const std::string path = find_own_library(GrammarPlugin::kLibrary);
-  if (path.empty()) {
-    fail(ErrorCode::not_found,
-         "an answer cannot be held to a grammar or schema here: {} is not there; ./quickstart.sh --grammar "
-         "fetches its sources and builds it (docs/grammar.md)",
-         GrammarPlugin::kLibrary);
-  }
-  return open_plugin<GrammarPlugin>(path);
+  return open_plugin<GrammarPlugin>(own_library(
+      GrammarPlugin::kLibrary,
+      "./quickstart.sh --grammar fetches its sources and builds it, for answers held to grammars and schemas "
+      "(docs/grammar.md)"));
 }
 
 // What the library hands out, given back in the end.

@@ -46,15 +46,9 @@ std::vector<float> rope_tables(const gguf::File& file, const graph::Rope& rope, 
 
 // Null: automatic, and there is none that opens.
 const TorchPlugin* open_torch(TuneOn on) {
-  const std::string path = find_own_library(TorchPlugin::kLibrary);
-  if (path.empty() && on == TuneOn::automatic) return nullptr;
-  if (path.empty()) {
-    fail(ErrorCode::not_found,
-         "{} is not there: cairn was built without libtorch, or CAIRN_LIB should name its folder",
-         TorchPlugin::kLibrary);
-  }
+  if (on == TuneOn::automatic && find_own_library(TorchPlugin::kLibrary).empty()) return nullptr;
   try {
-    return &open_plugin<TorchPlugin>(path);
+    return &open_plugin<TorchPlugin>(own_library(TorchPlugin::kLibrary, "cairn was built without libtorch"));
   } catch (const Error& error) {
     if (on != TuneOn::automatic) throw;
     warn("{}; tuning on the CPU", error.what());

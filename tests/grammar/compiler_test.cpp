@@ -283,7 +283,7 @@ INSTANTIATE_TEST_SUITE_P(Library, XGrammar, ::testing::ValuesIn(kinds_of_library
 TEST(GrammarLibrary, OneThatIsNotThereIsNamed) {
   const cairn::testing::ScopedVariable lib("CAIRN_LIB", "/nowhere");
   Compiler compiler(tokenizer());
-  expect_error(ErrorCode::not_found, "libcairn_grammar.so is not there; ./quickstart.sh --grammar",
+  expect_error(ErrorCode::not_found, "libcairn_grammar.so is not there: ./quickstart.sh --grammar",
                [&] { compiler.compile(Kind::regex, "a"); });
 }
 

@@ -5,8 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "fake_model.hpp"
-#include "running_server.hpp"
-#include "server/api.hpp"
+#include "served_api.hpp"
 #include "server/page.hpp"
 
 namespace cairn::server {
@@ -30,27 +29,17 @@ struct Fixture {
       };
       sources.push_back(source);
     }
-    api = std::make_unique<Api>(std::move(sources), ApiOptions{.access = std::move(access), .models = {}});
-    server =
-        std::make_unique<RunningServer>([this](HttpRequest request, const std::shared_ptr<Reply>& reply) {
-          api->handle(std::move(request), reply);
-        });
-  }
-  ~Fixture() {
-    server->http.stop();
-    server->http.stop();
-    server->join();
-    api.reset();
+    served = std::make_unique<ServedApi>(std::move(sources),
+                                         ApiOptions{.access = std::move(access), .models = {}});
   }
   Response ask(const std::string& method, const std::string& path, const std::string& headers = {},
                const std::string& body = {}) {
-    return Client(server->port()).ask(method, path, body, headers);
+    return Client(served->port()).ask(method, path, body, headers);
   }
-  std::string own() { return "localhost:" + std::to_string(server->port()); }
+  std::string own() { return "localhost:" + std::to_string(served->port()); }
 
   std::atomic<int> alive{0};
-  std::unique_ptr<Api> api;
-  std::unique_ptr<RunningServer> server;
+  std::unique_ptr<ServedApi> served;  // last: it uses the above
 };
 
 TEST(Access, KnowsThisMachinesNamesAndNoOthers) {

@@ -13,8 +13,7 @@
 #include "base/error.hpp"
 #include "llm/fake_engine.hpp"
 #include "llm/fake_tokenizer.hpp"
-#include "running_server.hpp"
-#include "server/api.hpp"
+#include "served_api.hpp"
 #include "server/fields.hpp"
 
 namespace cairn::server {
@@ -83,25 +82,16 @@ struct Fixture {
       model->scheduler = std::make_unique<llm::Scheduler>(engine, tokenizer, scheduler);
       return model;
     };
-    api = std::make_unique<Api>(std::vector{source}, std::move(options));
-    server =
-        std::make_unique<RunningServer>([this](HttpRequest request, const std::shared_ptr<Reply>& reply) {
-          api->handle(std::move(request), reply);
-        });
-  }
-  ~Fixture() {
-    server->http.stop();
-    server->http.stop();
-    server->join();
-    api.reset();  // before the server that its replies belong to
+    served = std::make_unique<ServedApi>(std::vector{source}, std::move(options));
   }
 
+  uint16_t port() const { return served->port(); }
   Response ask(const std::string& path, const Json& body) {
-    return Client(server->port()).ask("POST", path, body.dump());
+    return Client(port()).ask("POST", path, body.dump());
   }
   // The data of a stream's events, to its end.
   std::vector<std::string> stream(const std::string& path, const Json& body) {
-    Client client(server->port());
+    Client client(port());
     client.request("POST", path, body.dump());
     client.read(false);
     std::vector<std::string> events;
@@ -109,7 +99,7 @@ struct Fixture {
     return events;
   }
   uint64_t metric(const std::string& name) {
-    const std::string text = Client(server->port()).ask("GET", "/metrics").body;
+    const std::string text = Client(port()).ask("GET", "/metrics").body;
     const size_t at = text.find("\n" + name);
     return at == std::string::npos ? 0 : std::stoull(text.substr(text.find("} ", at) + 2));
   }
@@ -121,8 +111,7 @@ struct Fixture {
   }
 
   std::shared_ptr<Engine> engine;
-  std::unique_ptr<Api> api;
-  std::unique_ptr<RunningServer> server;
+  std::unique_ptr<ServedApi> served;  // last: it uses the engine
 };
 
 inline Json chat(Json more = Json::object()) {

@@ -29,7 +29,7 @@ TEST(Api, AnswersAChat) {
 
 TEST(Api, StreamsAChat) {
   Fixture fixture;
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   client.request("POST", "/v1/chat/completions",
                  chat({{"stream", true}, {"stream_options", {{"include_usage", true}}}}).dump());
   EXPECT_EQ(client.read(false).headers.at("content-type"), "text/event-stream");
@@ -108,7 +108,7 @@ TEST(Api, TokenizesAndBack) {
 
 TEST(Api, ListsModels) {
   Fixture fixture;
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   EXPECT_EQ(client.ask("GET", "/v1/models").json()["data"][0]["id"], "tiny");
   EXPECT_EQ(client.ask("GET", "/v1/models/tiny").json()["object"], "model");
   EXPECT_EQ(client.ask("GET", "/v1/models/other").status, 404);
@@ -117,7 +117,7 @@ TEST(Api, ListsModels) {
 TEST(Api, CountsForPrometheus) {
   Fixture fixture;
   fixture.ask("/v1/chat/completions", chat());
-  const std::string text = Client(fixture.server->port()).ask("GET", "/metrics").body;
+  const std::string text = Client(fixture.port()).ask("GET", "/metrics").body;
   for (const char* line :
        {"# TYPE cairn_generated_tokens_total counter\ncairn_generated_tokens_total{model=\"tiny\"} 6\n",
         "vllm:generation_tokens_total{model_name=\"tiny\"} 6\n",
@@ -130,11 +130,11 @@ TEST(Api, CountsForPrometheus) {
 TEST(Api, IsHealthyWhileTheEngineIsBusy) {
   Fixture fixture;
   fixture.engine->closed = true;
-  Client asks(fixture.server->port());
+  Client asks(fixture.port());
   asks.request("POST", "/v1/chat/completions", chat().dump());
   ASSERT_TRUE(fixture.wait_for("cairn_requests_running", 1));
   const auto began = std::chrono::steady_clock::now();
-  EXPECT_EQ(Client(fixture.server->port()).ask("GET", "/health").json()["status"], "ok");
+  EXPECT_EQ(Client(fixture.port()).ask("GET", "/health").json()["status"], "ok");
   EXPECT_LT(std::chrono::steady_clock::now() - began, 2s);
   fixture.engine->closed = false;
   EXPECT_EQ(asks.read().status, 200);
@@ -144,7 +144,7 @@ TEST(Api, EndsTheWorkForAClientThatLeaves) {
   for (const bool stream : {false, true}) {
     Fixture fixture;
     fixture.engine->closed = true;
-    Client client(fixture.server->port());
+    Client client(fixture.port());
     client.request("POST", "/v1/chat/completions", chat({{"stream", stream}, {"n", 3}}).dump());
     while (fixture.engine->steps == 0) std::this_thread::sleep_for(1ms);
     client.leave();
@@ -159,7 +159,7 @@ TEST(Api, RefusesWhatTheQueueHasNoRoomFor) {
   scheduler.sequences = scheduler.queue = 1;
   Fixture fixture({}, scheduler);
   fixture.engine->closed = true;
-  Client first(fixture.server->port()), second(fixture.server->port());
+  Client first(fixture.port()), second(fixture.port());
   first.request("POST", "/v1/chat/completions", chat().dump());
   ASSERT_TRUE(fixture.wait_for("cairn_requests_running", 1));
   second.request("POST", "/v1/chat/completions", chat().dump());
@@ -177,7 +177,7 @@ TEST(Api, TellsOfNoMemory) {
   Fixture fixture;
   fixture.engine->full = true;
   EXPECT_EQ(fixture.ask("/v1/chat/completions", chat()).status, 503);
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   client.request("POST", "/v1/chat/completions", chat({{"stream", true}}).dump());
   EXPECT_EQ(client.read(false).status, 200);
   client.read_event();  // the role
@@ -187,7 +187,7 @@ TEST(Api, TellsOfNoMemory) {
 
 TEST(Api, AsksForAKey) {
   Fixture fixture({.access = {.keys = {"first", "second"}, .origins = {}, .hosts = {}}, .models = {}});
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   EXPECT_EQ(client.ask("GET", "/health").status, 200);
   EXPECT_EQ(client.ask("GET", "/v1/models").status, 401);
   EXPECT_EQ(client.ask("GET", "/v1/models", {}, "Authorization: Bearer firs\r\n").status, 401);
@@ -212,7 +212,7 @@ TEST(Api, AnswersPagesThatMayAsk) {
 
 TEST(Api, KnowsItsPathsAndMethods) {
   Fixture fixture;
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   EXPECT_EQ(client.ask("GET", "/nothing").status, 404);
   const Response wrong = client.ask("GET", "/v1/chat/completions");
   EXPECT_EQ(wrong.status, 405);
@@ -230,7 +230,7 @@ class ApiBadInput : public testing::TestWithParam<Bad> {};
 
 TEST_P(ApiBadInput, IsToldInOpenAisForm) {
   Fixture fixture;
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   const Response response = client.ask("POST", GetParam().path, GetParam().body);
   EXPECT_EQ(response.status, GetParam().status) << response.body;
   const Json error = response.json()["error"];

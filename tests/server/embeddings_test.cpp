@@ -75,7 +75,7 @@ TEST(Embeddings, ComeInBase64) {
 TEST(Embeddings, EndWhenTheClientLeaves) {
   Fixture fixture;
   fixture.engine->closed = true;
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   client.request("POST", "/v1/embeddings", Json({{"input", {"a", "b", "c"}}}).dump());
   while (fixture.engine->steps == 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   client.leave();

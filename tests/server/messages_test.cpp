@@ -46,7 +46,7 @@ TEST(Messages, AreAnswered) {
 TEST(Messages, AreStreamed) {
   const std::string reasons = std::string(kTemplate) + "{# </think> #}";
   Fixture fixture({}, {}, std::make_shared<Engine>(answering("<think>Hm</think>Yes")), reasons);
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   client.request("POST", "/v1/messages", messages({{"stream", true}}).dump());
   EXPECT_EQ(client.read(false).headers.at("content-type"), "text/event-stream");
   std::vector<std::string> order;
@@ -164,7 +164,7 @@ TEST(Messages, FindTheirPrefixWhateverIsBilled) {
 
 TEST(Messages, TakeAKeyAsAnthropicsClientSendsIt) {
   Fixture fixture({.access = {.keys = {"k"}, .origins = {}, .hosts = {}}, .models = {}});
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   const std::string body = messages().dump();
   const Response without = client.ask("POST", "/v1/messages", body);
   EXPECT_EQ(without.status, 401);

@@ -78,14 +78,14 @@ TEST(OpenApi, RefersToWhatIsThere) {
 
 TEST(OpenApi, IsServed) {
   Fixture fixture;
-  const Response response = Client(fixture.server->port()).ask("GET", "/openapi.json");
+  const Response response = Client(fixture.port()).ask("GET", "/openapi.json");
   ASSERT_EQ(response.status, 200);
   EXPECT_EQ(response.json(), openapi({"tiny"}));
 }
 
 TEST(Properties, AreThoseThatLlamaCppsClientsAskFor) {
   Fixture fixture;
-  const Json props = Client(fixture.server->port()).ask("GET", "/props").json();
+  const Json props = Client(fixture.port()).ask("GET", "/props").json();
   EXPECT_EQ(props["n_ctx"], kContext);
   EXPECT_EQ(props["default_generation_settings"]["n_ctx"], kContext);
   EXPECT_EQ(props["default_generation_settings"]["params"]["temperature"], 0);

@@ -49,7 +49,7 @@ TEST(Responses, AreAnswered) {
 TEST(Responses, AreStreamed) {
   const std::string reasons = std::string(kTemplate) + "{# </think> #}";
   Fixture fixture({}, {}, std::make_shared<Engine>(answering("<think>Hm</think>Yes")), reasons);
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   client.request("POST", "/v1/responses",
                  asked({{"stream", true}, {"include", {"message.output_text.logprobs"}}}).dump());
   client.read(false);
@@ -85,7 +85,7 @@ TEST(Responses, AreStreamed) {
 TEST(Responses, TellOfNoMemoryInTheStream) {
   Fixture fixture;
   fixture.engine->full = true;
-  Client client(fixture.server->port());
+  Client client(fixture.port());
   client.request("POST", "/v1/responses", asked({{"stream", true}}).dump());
   client.read(false);
   Json data;

@@ -209,7 +209,7 @@ TEST(OutputFormats, AreRefusedByNameWithoutTheLibrary) {
     EXPECT_EQ(response.status, 400);
     EXPECT_EQ(response.json()["error"]["param"], param);
     EXPECT_THAT(response.json()["error"]["message"],
-                HasSubstr("libcairn_grammar.so is not there; ./quickstart.sh --grammar"));
+                HasSubstr("libcairn_grammar.so is not there: ./quickstart.sh --grammar"));
   }
 }
 
