@@ -31,6 +31,9 @@ function drawChats() {
 
 function open(id) {
   chat = running.get(id)?.chat ?? loadChat(id) ?? { ...newChat(), system: settings().system ?? "" };
+  for (const message of running.has(chat.id) ? [] : chat.messages) {
+    if (message.writing) Object.assign(message, { writing: undefined, finish: "stopped" });  // when the page was left
+  }
   show(chat, { again, edit });
   drawChats();
   drawButtons();
@@ -181,10 +184,6 @@ function start() {
   window.addEventListener("storage", (event) => { if (event.key?.startsWith("cairn.chat.")) drawChats(); });
   window.addEventListener("pagehide", () => { for (const one of running.values()) save(one.chat); });
   open(settings().chat ?? listChats()[0]?.id);
-  for (const message of chat.messages) {
-    if (message.writing) Object.assign(message, { writing: undefined, finish: "stopped" });  // when the page was left
-  }
-  show(chat, { again, edit });
   refreshModels();
   startMemory();
   $("prompt").focus();

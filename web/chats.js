@@ -34,7 +34,10 @@ function rename(row, id, done) {
   };
   input.addEventListener("keydown", (event) => {
     if (event.key === "Enter") leave(true);
-    if (event.key === "Escape") leave(false);
+    if (event.key === "Escape") {
+      event.stopPropagation();  // it ends this, and no answer
+      leave(false);
+    }
   });
   input.addEventListener("blur", () => leave(true));
   row.replaceChildren(input);

@@ -63,7 +63,10 @@ function edit(article, body, tools, message, index, actions) {
                   make("button", { type: "submit", className: "strong" }, "Send"),
                   make("button", { type: "button", onclick: close }, "Leave it")));
   form.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") close();
+    if (event.key === "Escape") {
+      event.stopPropagation();  // it ends this, and no answer
+      close();
+    }
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       form.requestSubmit();

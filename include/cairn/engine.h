@@ -15,6 +15,9 @@ typedef struct cairn_engine cairn_engine;
 
 enum { CAIRN_PRECISION_STANDARD = 0, CAIRN_PRECISION_F32 = 1 }; /* 8-bit inputs of products; all in float */
 enum { CAIRN_KV_F16 = 0, CAIRN_KV_I8 = 1, CAIRN_KV_Q4 = 2 };    /* docs/engine.md says what each costs */
+/* Read from the file's pages, or copied to memory of the process, which decode reads faster and which cannot
+   be paged out; AUTO copies files of 16 MiB up to half of the free memory (docs/cpu.md). */
+enum { CAIRN_WEIGHTS_AUTO = 0, CAIRN_WEIGHTS_MAPPED = 1, CAIRN_WEIGHTS_COPIED = 2 };
 
 /* For cairn_engine_options.memory: as much as the system can spare, all the time. */
 #define CAIRN_MEMORY_AUTO UINT64_MAX
@@ -27,6 +30,7 @@ typedef struct cairn_engine_options {
   int32_t precision;         /* CAIRN_PRECISION_… */
   int32_t repeatable;        /* not 0: answers do not depend on what was read before, to the bit; slower */
   int32_t kv;                /* CAIRN_KV_…: numbers of the KV cache */
+  int32_t weights;           /* CAIRN_WEIGHTS_… */
   uint64_t memory;           /* a stack: most bytes of resident memory of this process; 0: no limit;
                                 CAIRN_MEMORY_AUTO */
   const cairn_engine* share; /* takes that engine's threads, as a draft should; NULL: has its own */

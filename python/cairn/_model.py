@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _KV = {"f16": 0, "i8": 1, "q4": 2}
+_WEIGHTS = {"auto": 0, "on": 1, "off": 2}
 _PRECISION = {"standard": 0, "f32": 1}
 _POOLING = {"mean": 1, "last": 2}
 
@@ -47,6 +48,7 @@ class Model:
         context: int = 0,
         threads: int = 0,
         kv: Literal["f16", "i8", "q4"] = "f16",
+        mmap: Literal["auto", "on", "off"] = "auto",
         memory: int | Literal["auto"] | None = None,
         precision: Literal["standard", "f32"] = "standard",
         repeatable: bool = False,
@@ -57,6 +59,8 @@ class Model:
         context: most tokens of a text; 0: what it was trained for, at most 4,096.
         threads: 0: as many as usable processors.
         kv: the numbers of the KV cache.
+        mmap: whether weights are read from the file's pages, or copied to memory of this process, which is faster and cannot
+            be paged out; "auto" copies files of 16 MiB up to half of the free memory.
         memory: of a stack: most bytes of resident memory of this process, or "auto": what the system can spare.
         precision: of products: with 8-bit inputs, or all in float.
         repeatable: answers do not depend on what was read before, to the bit; several times slower.
@@ -73,6 +77,7 @@ class Model:
             _choice("precision", precision, _PRECISION),
             repeatable,
             _choice("kv", kv, _KV),
+            _choice("mmap", mmap, _WEIGHTS),
             budget,
             None if share_threads is None else share_threads._engine,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import weakref
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 from . import _core
 from ._types import Result
@@ -15,7 +15,7 @@ _open: weakref.WeakSet[Stream] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Before Python goes, nobody computes any more."""
+    """Before Python goes, what is under way is cancelled."""
     for stream in list(_open):
         stream.close()
 
@@ -25,9 +25,8 @@ class Stream(Iterator[str], AsyncIterator[str]):
     by piece, or ask for its ``result()``. An answer that nobody refers to any more, or a ``with`` block that is left, ends
     it within a token."""
 
-    def __init__(self, core: _core.Stream, finished: Callable[[Result], None] | None = None) -> None:
+    def __init__(self, core: _core.Stream) -> None:
         self._core: _core.Stream | None = core
-        self._finished = finished
         self._result: Result | None = None
         _open.add(self)
 
@@ -87,8 +86,6 @@ class Stream(Iterator[str], AsyncIterator[str]):
         """The whole answer; waits for it."""
         if self._result is None:
             self._result = Result(**self._living().result())
-            if self._finished is not None:
-                self._finished(self._result)
         return self._result
 
     async def aresult(self) -> Result:
@@ -103,7 +100,7 @@ class Stream(Iterator[str], AsyncIterator[str]):
             self._core.cancel()
 
     def close(self) -> None:
-        """Cancels it and waits for its end; nothing more is to be had of it but a result that was asked for before."""
+        """Cancels it, and waits for its end where it has a thread of its own; nothing more is to be had of it but a result that was asked for before."""
         self._core = None
 
     def __enter__(self) -> Stream:

@@ -27,7 +27,7 @@ _KV_TYPES = {None: "f16", 1: "f16", 8: "i8", 2: "q4"}
 _RANDOM_SEED = 0xFFFFFFFF
 # Of the constructor: changes nothing here; changes answers, unless it has one of these values.
 _PASSED_OVER = frozenset(
-    "n_gpu_layers split_mode main_gpu tensor_split use_mmap use_mlock n_batch n_ubatch n_threads_batch offload_kqv flash_attn "
+    "n_gpu_layers split_mode main_gpu tensor_split use_mlock n_batch n_ubatch n_threads_batch offload_kqv flash_attn "
     "op_offload swa_full no_perf numa verbose embedding spm_infill".split()
 )
 _REFUSED: dict[str, tuple[Any, ...]] = {
@@ -90,10 +90,11 @@ class Llama:
         chat_template: str | None = None,
         type_k: int | None = None,
         type_v: int | None = None,
+        use_mmap: bool | None = None,
         **others: Any,
     ) -> None:
         """n_ctx: 0: what the model was trained for. chat_format: None: the file's template. chat_template: Jinja source instead
-        of it; llama-cpp-python has a class for that."""
+        of it; llama-cpp-python has a class for that. use_mmap: as it says there; None: what suits the file's size."""
         _refuse({k: v for k, v in others.items() if k not in _PASSED_OVER}, _REFUSED, "Llama")
         if chat_format is not None:
             raise NotImplementedError("Llama: chat_format: the model's own template is used; chat_template takes another")
@@ -102,16 +103,13 @@ class Llama:
         self.model_path = os.fspath(model_path)
         kv: Any = _KV_TYPES[type_k]
         self._model: Model | None = Model(
-            self.model_path, context=n_ctx, threads=n_threads or 0, kv=kv, chat_template=chat_template
+            self.model_path,
+            context=n_ctx or _core.Model(self.model_path, "").info()["context"],
+            threads=n_threads or 0,
+            kv=kv,
+            mmap="auto" if use_mmap is None else "on" if use_mmap else "off",
+            chat_template=chat_template,
         )
-        if n_ctx == 0 and self._model.info.context > self._model.context:
-            self._model = Model(
-                self.model_path,
-                context=self._model.info.context,
-                threads=n_threads or 0,
-                kv=kv,
-                chat_template=chat_template,
-            )
         self._session = self._model.session()
         self._seed = seed
         self._window = last_n_tokens_size

@@ -102,8 +102,8 @@ void add_models(py::module_& module) {
 void add_engines(py::module_& module) {
   py::class_<cairn::Engine>(module, "Engine")
       .def(py::init([](const cairn::Model& model, std::uint32_t context, std::uint32_t threads,
-                       std::int32_t precision, bool repeatable, std::int32_t kv, std::uint64_t memory,
-                       const cairn::Engine* share) {
+                       std::int32_t precision, bool repeatable, std::int32_t kv, std::int32_t weights,
+                       std::uint64_t memory, const cairn::Engine* share) {
              return unlocked([&] {
                cairn::EngineOptions options;
                options.context = context;
@@ -111,13 +111,15 @@ void add_engines(py::module_& module) {
                options.precision = precision;
                options.repeatable = repeatable ? 1 : 0;
                options.kv = kv;
+               options.weights = weights;
                options.memory = memory;
                options.share = share == nullptr ? nullptr : share->get();
                return std::make_unique<cairn::Engine>(model, options);
              });
            }),
            py::arg("model"), py::arg("context"), py::arg("threads"), py::arg("precision"),
-           py::arg("repeatable"), py::arg("kv"), py::arg("memory"), py::arg("share").none(true))
+           py::arg("repeatable"), py::arg("kv"), py::arg("weights"), py::arg("memory"),
+           py::arg("share").none(true))
       .def("context", [](const cairn::Engine& engine) { return engine.info().context; })
       .def("threads", [](const cairn::Engine& engine) { return engine.info().threads; })
       .def("memory",
@@ -136,7 +138,6 @@ void add_engines(py::module_& module) {
              return told;
            })
       .def("set_memory", &cairn::Engine::set_memory, Release())
-      .def("problems", &cairn::Engine::problems)
       .def("embed", [](const cairn::Engine& engine, const std::vector<std::int32_t>& tokens,
                        std::int32_t pooling, std::uint32_t dimensions, bool normalize) {
         return unlocked([&] {

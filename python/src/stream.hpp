@@ -60,7 +60,7 @@ class Stream {
   static std::unique_ptr<Stream> by_batch(std::shared_ptr<cairn::Batch> batch,
                                           const std::vector<std::int32_t>& prompt,
                                           cairn::GenerateOptions options, int priority);
-  ~Stream();  // cancels and waits; without Python's lock
+  ~Stream();  // cancels, and waits for a thread of its own; without Python's lock
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 

@@ -165,10 +165,14 @@ void MappedFile::own(ThreadPool& pool) const {
   if (error) std::rethrow_exception(error);
   mprotect(memory.data, size_, PROT_READ);
   // With its huge pages as they are: both begin where one may.
-  if (mremap(memory.data, size_, size_, MREMAP_MAYMOVE | MREMAP_FIXED, const_cast<std::byte*>(data_)) ==
-      MAP_FAILED)
+  void* const place = const_cast<std::byte*>(data_);
+  if (mremap(memory.data, size_, size_, MREMAP_MAYMOVE | MREMAP_FIXED, place) == MAP_FAILED) {
+    const int reason = errno;
+    // It may have taken the mapping away before it failed.
+    mmap(place, size_, PROT_READ, MAP_SHARED | MAP_FIXED, descriptor_, 0);
     fail(ErrorCode::out_of_memory, "{}: cannot put {} bytes in the mapping's place: {}", path_, size_,
-         std::strerror(errno));
+         std::strerror(reason));
+  }
   memory.data = MAP_FAILED;
   owned_ = true;
 }

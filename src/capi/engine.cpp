@@ -20,6 +20,13 @@ cairn_engine_options usual() {
   return own;
 }
 
+// The numbers that programs are compiled with; engine/engine.hpp says them once more.
+static_assert(static_cast<int>(engine::Precision::f32) == CAIRN_PRECISION_F32);
+static_assert(static_cast<int>(engine::KvType::i8) == CAIRN_KV_I8);
+static_assert(static_cast<int>(engine::KvType::q4) == CAIRN_KV_Q4);
+static_assert(static_cast<int>(engine::Weights::mapped) == CAIRN_WEIGHTS_MAPPED);
+static_assert(static_cast<int>(engine::Weights::copied) == CAIRN_WEIGHTS_COPIED);
+
 template <class Value>
 Value one_of(int32_t number, int32_t count, const char* what) {
   if (number < 0 || number >= count)
@@ -39,6 +46,7 @@ engine::Options options_of(const cairn_engine_options& given) {
   options.precision = one_of<engine::Precision>(given.precision, 2, "precision");
   options.repeatable = given.repeatable != 0;
   options.kv = one_of<engine::KvType>(given.kv, 3, "kv");
+  options.weights = one_of<engine::Weights>(given.weights, 3, "weights");
   options.memory_auto = given.memory == CAIRN_MEMORY_AUTO;
   options.memory = options.memory_auto ? 0 : given.memory;
   return options;

@@ -10,8 +10,7 @@ namespace cairn::capi {
 enum class Kind : unsigned char { model, engine, session, chat, batch, request, video };
 
 void* open_handle(Kind kind, std::shared_ptr<void> object);
-std::shared_ptr<void> find_handle(Kind kind, const void* handle) noexcept;  // null: not open, or no such kind
-// Error invalid_argument, where find_handle() finds nothing.
+// Error invalid_argument: not open, or of another kind.
 std::shared_ptr<void> handle(Kind kind, const void* handle);
 // Lets go of it outside of all locks; nothing where it is not open.
 std::shared_ptr<void> close_handle(Kind kind, const void* handle) noexcept;

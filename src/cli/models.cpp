@@ -21,6 +21,7 @@
 #include "graph/graph.hpp"
 #include "stack/curve.hpp"
 #include "store/model_store.hpp"
+#include "text/scan.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -85,7 +86,7 @@ void list(bool as_json) {
 
 // The first line of a text that is not empty, cut to a screen's width.
 std::string first_line(std::string_view text) {
-  text.remove_prefix(std::min(text.find_first_not_of(" \t\r\n"), text.size()));
+  text = text::trimmed_front(text);
   std::string line = gguf::describe(gguf::Value(text.substr(0, text.find('\n'))), {});
   return line.size() >= 2 ? line.substr(1, line.size() - 2) : line;
 }

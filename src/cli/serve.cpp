@@ -63,7 +63,6 @@ std::shared_ptr<server::ServedModel> load(const server::ModelSource& source, con
   auto served = std::make_shared<server::ServedModel>();
   served->path = source.path;
   served->name = source.name;
-  served->created = source.created;
   const auto model = llm::Model::load(served->path, options);
   served->engine = model->make_engine(flags.engine);
   served->tokenizer = model->tokenizer();
@@ -181,7 +180,8 @@ void add_serve(CLI::App& program) {
       ->check(between(1, 1 << 16));
   command
       ->add_option("--request-timeout", flags->answer_time,
-                   "most seconds from a request to its answer's end, waiting included; no limit if not given")
+                   "most seconds from a request whose model is loaded to its answer's end, waiting in the "
+                   "queue included; no limit if not given")
       ->check(between(1, 1 << 30))
       ->type_name("SECONDS");
   command

@@ -13,8 +13,7 @@
 namespace cairn::grammar {
 namespace {
 
-constexpr size_t kLongest = size_t{1} << 18;  // bytes of a grammar
-constexpr size_t kMostKept = 8;               // grammars, for requests that want them again
+constexpr size_t kMostKept = 8;  // grammars, for requests that want them again
 
 const char* name_of(Kind kind) {
   switch (kind) {
@@ -142,11 +141,11 @@ std::shared_ptr<const Grammar> Compiler::compile(Kind kind, std::string_view tex
     }
   }
   const auto library = this->library();
-  if (text.size() > kLongest) {
+  if (text.size() > kMostBytes) {
     fail(ErrorCode::invalid_argument, "{} has {} bytes; at most {} are taken", name_of(kind), text.size(),
-         kLongest);
+         kMostBytes);
   }
-  const std::string taken = kind == Kind::json_schema ? checked_schema(text) : std::string(text);
+  const std::string taken = kind == Kind::json_schema ? checked_schema(text).dump() : std::string(text);
   Message message;
   void* made = library->plugin.compile(library->compiler.get(), static_cast<int>(kind), taken.data(),
                                        taken.size(), message.data(), message.size());

@@ -1,6 +1,11 @@
 #pragma once
 
+#include <cstddef>
+
 namespace cairn::grammar {
+
+constexpr int kMostBlanks = 20;                 // between two parts of JSON, one after the other
+constexpr size_t kMostBytes = size_t{1} << 18;  // of what a grammar is written in
 
 // What a grammar is written as.
 enum class Kind : int {

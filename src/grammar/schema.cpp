@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "grammar/kind.hpp"
 #include "grammar/schema_keywords.hpp"
 #include "grammar/schema_values.hpp"
 
@@ -16,7 +17,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int kDeepest = 64;             // nested objects and arrays of a schema
-constexpr size_t kMostSchemas = 4096;    // in all
+constexpr size_t kMostSchemas = 4096;    // in all, values and required names among them
 constexpr size_t kMostPlaces = 512;      // of all patterns together: making them takes the square
 constexpr int64_t kMostRepeated = 4096;  // minLength and its like: what is compiled grows with them
 
@@ -30,15 +31,18 @@ class Checker {
     for (size_t done = 0; done < pending_.size(); ++done) {
       const std::string pointer = pending_[done];
       const Json& target = target_of(pointer, "#" + pointer);
-      out["$defs"][name_of(pointer)] = check(target, pointer, 0);
+      out["$defs"][fmt::format("r{}", done)] = check(target, pointer, 0);
     }
     return out;
   }
 
  private:
-  // References are followed once each: the name under $defs that stands for one.
-  std::string name_of(const std::string& pointer) {
-    return fmt::format("r{}", std::find(pending_.begin(), pending_.end(), pointer) - pending_.begin());
+  // What is referred to is followed once: by a name under $defs that stands for it.
+  Json reference_to(const std::string& pointer) {
+    const auto found = std::find(pending_.begin(), pending_.end(), pointer);
+    const auto index = found - pending_.begin();
+    if (found == pending_.end()) pending_.push_back(pointer);
+    return {{"$ref", fmt::format("#/$defs/r{}", index)}};
   }
 
   const Json& target_of(const std::string& pointer, const std::string& reference) const {
@@ -61,15 +65,14 @@ class Checker {
   }
 
   Json check_reference(const Json& schema, const std::string& at) {
-    const std::string pointer = pointer_of(schema["$ref"], at);
-    if (std::find(pending_.begin(), pending_.end(), pointer) == pending_.end()) pending_.push_back(pointer);
-    return {{"$ref", "#/$defs/" + name_of(pointer)}};
+    return reference_to(pointer_of(schema["$ref"], at));
   }
 
   Json check_values(const Json& schema, const std::string& keyword, const std::string& at) {
     stands_alone(schema, keyword, at, {"type"});
     Json values = keyword == "const" ? Json::array({schema["const"]}) : schema["enum"];
     if (!values.is_array()) refuse(at, "'enum' is no array");
+    count(values.size(), at);
     if (schema.contains("type")) {
       const auto types = types_of(schema, at);
       Json kept = Json::array();
@@ -97,18 +100,18 @@ class Checker {
       const Json* one = &cases[i];
       // Whether cases exclude each other is seen in them alone, not through a reference.
       std::string inlined;
+      bool entered = false;
       if (keyword == "oneOf" && one->is_object() && one->contains("$ref")) {
         stands_alone(*one, "$ref", place);
         inlined = pointer_of((*one)["$ref"], place);
-        if (inlined_.insert(inlined).second) {
+        entered = inlined_.insert(inlined).second;  // else it is within itself
+        if (entered) {
           one = &target_of(inlined, inlined);
           place = inlined;
-        } else {
-          inlined.clear();  // it is within itself
         }
       }
       out.push_back(check(*one, place, depth + 1));
-      if (!inlined.empty()) inlined_.erase(inlined);
+      if (entered) inlined_.erase(inlined);
     }
     if (keyword == "oneOf" && !exclude_each_other(out))
       refuse(at, "'oneOf' whose cases might both hold cannot be enforced; 'anyOf' can");
@@ -215,7 +218,7 @@ class Checker {
       if (!out[key].is_object()) refuse(at, fmt::format("'{}' is no object", key));
       for (auto& [name, property] : out[key].items()) {
         if (std::string_view(key) == "patternProperties") check_pattern(name, at);
-        property = check(property, fmt::format("{}/{}/{}", at, key, escaped(name)), depth + 1);
+        property = check(property, (Json::json_pointer(at) / key / name).to_string(), depth + 1);
       }
     }
     for (const char* key : {"additionalProperties", "propertyNames"}) {
@@ -239,9 +242,11 @@ class Checker {
   }
 
   // Required names without a schema of their own get that of the others.
-  static void require(Json& out, const std::string& at) {
+  void require(Json& out, const std::string& at) {
     if (!out["required"].is_array()) refuse(at, "'required' is no array");
     const Json others = out.value("additionalProperties", Json(true));
+    // Each may be a copy, as much work as it is long.
+    count(out["required"].size() * (1 + others.dump().size() / 64), at);
     for (const Json& name : out["required"]) {
       if (!name.is_string()) refuse(at, "'required' is no array of strings");
       const std::string key = name.get<std::string>();
@@ -253,10 +258,16 @@ class Checker {
     }
   }
 
+  void count(size_t more, const std::string& at) {
+    checked_ += more;
+    if (checked_ > kMostSchemas)
+      refuse(at, fmt::format("more than {} schemas, values and required names in all", kMostSchemas));
+  }
+
   Json check(const Json& schema, const std::string& at, int depth) {
     if (depth > kDeepest)
       refuse(at.substr(0, 64) + "…", fmt::format("nested deeper than {} levels", kDeepest));
-    if (++checked_ > kMostSchemas) refuse(at, fmt::format("more than {} schemas in all", kMostSchemas));
+    count(1, at);
     if (schema.is_boolean()) return schema;
     if (!schema.is_object()) refuse(at, "an object was expected");
     if (schema.contains("$ref")) {
@@ -286,7 +297,7 @@ Json checked_schema(const Json& schema) {
   return out;
 }
 
-std::string checked_schema(std::string_view text) {
+Json checked_schema(std::string_view text) {
   Json schema;
   try {
     schema = Json::parse(text.begin(), text.end(), [](int depth, Json::parse_event_t, const Json&) {
@@ -294,11 +305,14 @@ std::string checked_schema(std::string_view text) {
         fail(ErrorCode::invalid_argument, "the schema: nested deeper than {} levels", kDeepest);
       return true;
     });
-  } catch (const Json::parse_error& error) {
+  } catch (const Json::exception& error) {  // numbers beyond a double among them
     const std::string_view why = error.what();
     fail(ErrorCode::invalid_argument, "the schema is no JSON: {}", why.substr(why.find("] ") + 2));
   }
-  return checked_schema(schema).dump();
+  if (text.size() > kMostBytes)
+    fail(ErrorCode::invalid_argument, "the schema has {} bytes; at most {} are taken", text.size(),
+         kMostBytes);
+  return checked_schema(schema);
 }
 
 }  // namespace cairn::grammar

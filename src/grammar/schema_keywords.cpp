@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/error.hpp"
+#include "base/printable.hpp"
 #include "grammar/schema_values.hpp"
 
 namespace cairn::grammar {
@@ -71,7 +72,7 @@ const std::string* pattern_of_format(const std::string& name) {
 }
 
 void refuse(const std::string& at, const std::string& why) {
-  fail(ErrorCode::invalid_argument, "the schema, at {}: {}", at.empty() ? "its root" : at, why);
+  fail(ErrorCode::invalid_argument, "the schema, at {}: {}", at.empty() ? "its root" : printable(at), why);
 }
 
 void cannot(const std::string& at, const std::string& keyword, std::string_view beside) {

@@ -6,6 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "base/utf8.hpp"
+#include "grammar/schema_keywords.hpp"
+
 namespace cairn::grammar {
 namespace {
 
@@ -15,7 +18,7 @@ std::set<std::string> families_of(const Json& schema) {
   std::set<std::string> types;
   const Json type = schema.value("type", Json::array());
   for (const Json& one : type.is_array() ? type : Json::array({type}))
-    types.insert(one == "integer" ? "number" : one.get<std::string>());
+    types.insert(family(one.get<std::string>()));
   return types;
 }
 
@@ -65,9 +68,10 @@ class Meeting {
 
   bool settle() {
     bool changed = false;
-    for (const auto& [name, schema] : defs_.items()) {
-      if (!met_.contains(name) && meets(schema)) {
-        met_.insert(name);
+    // From the last: what is found later is what earlier ones refer to, mostly.
+    for (auto one = defs_.rbegin(); one != defs_.rend(); ++one) {
+      if (!met_.contains(one.key()) && meets(one.value())) {
+        met_.insert(one.key());
         changed = true;
       }
     }
@@ -198,16 +202,12 @@ std::string percent_decoded(std::string_view text) {
   return out;
 }
 
-std::string escaped(std::string name) {
-  for (const auto& [from, to] : {std::pair{"~", "~0"}, std::pair{"/", "~1"}}) {
-    for (size_t at = 0; (at = name.find(from, at)) != std::string::npos; at += 2) name.replace(at, 1, to);
-  }
-  return name;
-}
-
 std::string printed(const Json& value) {
   std::string text = value.dump(-1, ' ', false, Json::error_handler_t::replace);
-  if (text.size() > 60) text = text.substr(0, 60) + "…";
+  if (text.size() > 60) {
+    text.resize(valid_prefix(std::string_view(text).substr(0, 60)));
+    text += "…";
+  }
   return text;
 }
 

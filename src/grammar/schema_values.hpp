@@ -20,7 +20,6 @@ bool can_be_met(const nlohmann::ordered_json& root);
 size_t written_out(std::string_view expression);
 
 std::string percent_decoded(std::string_view text);        // of a URI
-std::string escaped(std::string name);                     // a name in a JSON pointer
 std::string printed(const nlohmann::ordered_json& value);  // for an error, cut where long
 
 }  // namespace cairn::grammar

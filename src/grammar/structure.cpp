@@ -1,5 +1,7 @@
 #include "grammar/structure.hpp"
 
+#include <fmt/format.h>
+
 #include <utility>
 
 #include "base/error.hpp"
@@ -10,7 +12,9 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr const char* kBlanks = R"([ \n\r\t]{0,20})";
+Json of_schema(Json checked) {
+  return {{"type", "json_schema"}, {"json_schema", std::move(checked)}, {"max_whitespace_cnt", kMostBlanks}};
+}
 
 }  // namespace
 
@@ -51,15 +55,13 @@ Structure& Structure::text_up_to(std::string_view mark) {
 }
 
 Structure& Structure::blanks() {
-  return add({{"type", "regex"}, {"pattern", kBlanks}});
+  return add({{"type", "regex"}, {"pattern", fmt::format("[ \\n\\r\\t]{{0,{}}}", kMostBlanks)}});
 }
 
 Structure& Structure::part(Kind kind, std::string_view text) {
   switch (kind) {
     case Kind::json_schema:
-      return add({{"type", "json_schema"},
-                  {"json_schema", Json::parse(checked_schema(text))},
-                  {"max_whitespace_cnt", 20}});
+      return add(of_schema(checked_schema(text)));
     case Kind::regex:
       return add({{"type", "regex"}, {"pattern", std::string(text)}});
     case Kind::ebnf:
@@ -71,7 +73,7 @@ Structure& Structure::part(Kind kind, std::string_view text) {
 }
 
 Structure& Structure::schema(const Json& schema) {
-  return add({{"type", "json_schema"}, {"json_schema", checked_schema(schema)}, {"max_whitespace_cnt", 20}});
+  return add(of_schema(checked_schema(schema)));
 }
 
 Structure& Structure::either(const std::vector<Structure>& cases) {

@@ -40,9 +40,14 @@ void Constraint::push(Token token) {
 size_t Constraint::count_allowed(std::span<const Token> tokens) {
   if (!matcher_) return tokens.size();
   size_t count = 0;
-  while (count < tokens.size() && matcher_->accept(tokens[count])) ++count;
+  bool fails = false;  // the next token will tell
+  try {
+    while (count < tokens.size() && matcher_->accept(tokens[count])) ++count;
+  } catch (const Error&) {
+    fails = true;
+  }
   matcher_->rollback(count);
-  return count;
+  return fails ? 0 : count;
 }
 
 }  // namespace cairn::llm

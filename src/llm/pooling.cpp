@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "base/error.hpp"
 #include "formats/gguf.hpp"
 
 namespace cairn::llm {
@@ -40,7 +41,10 @@ std::vector<float> Pool::result(size_t dimensions, bool unit) const {
   double length = static_cast<double>(std::max<size_t>(summed_, 1));
   if (unit) length = squares > 0 ? std::sqrt(squares) : 1;  // a mean and a sum have the same direction
   std::vector<float> vector(dimensions);
-  for (size_t i = 0; i < dimensions; ++i) vector[i] = static_cast<float>(sum_[i] / length);
+  for (size_t i = 0; i < dimensions; ++i) {
+    vector[i] = static_cast<float>(sum_[i] / length);
+    if (!std::isfinite(vector[i])) fail(ErrorCode::numeric, "the embedding holds NaN or infinity");
+  }
   return vector;
 }
 

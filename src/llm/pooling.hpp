@@ -24,6 +24,7 @@ class Pool {
 
   void add(size_t first, std::span<const float> states);  // [tokens][width], of tokens from `first` on
   // dimensions: of the vector, the first so many of it; the others are cut off before. unit: of length 1.
+  // Error numeric (NaN, infinity).
   std::vector<float> result(size_t dimensions, bool unit = true) const;
 
  private:

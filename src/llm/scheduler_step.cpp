@@ -213,6 +213,9 @@ void Scheduler::advance(const Part& part) {
     }
     if (job.sequence->length() < job.prompt()) return;
     if (options.max_tokens == 0) return end(job, FinishReason::length);
+    // A prompt's probabilities took the logits of many rows.
+    if (options.prompt_logprobs)
+      job.logits = {job.logits.end() - static_cast<ptrdiff_t>(vocabulary), job.logits.end()};
     take_token(job, std::span(job.logits).last(vocabulary));
   } catch (...) {
     fail_with(job, std::current_exception());

@@ -4,9 +4,11 @@
 #include <cmath>
 #include <map>
 #include <string>
+#include <utility>
 
 #include "base/error.hpp"
 #include "base/interruptible.hpp"
+#include "measure/median.hpp"
 
 namespace cairn::measure {
 
@@ -95,11 +97,8 @@ quantize::DeviceTimes measure_times(const gguf::File& file, const offload::Prefi
   quantize::DeviceTimes times{options.device, options.engine.chunk, chunks, options.engine.threads, {}, {}};
   for (auto& [kind, by_chunk] : seconds) {
     times.kinds.emplace_back(offload::name(kind));
-    for (std::vector<double>& all : by_chunk) {
-      const auto middle = all.begin() + static_cast<ptrdiff_t>(all.size() / 2);
-      std::nth_element(all.begin(), middle, all.end());
-      times.seconds.push_back(all.empty() ? 0 : static_cast<float>(*middle));
-    }
+    for (std::vector<double>& all : by_chunk)
+      times.seconds.push_back(all.empty() ? 0 : static_cast<float>(median(std::move(all))));
   }
   return times;
 }

@@ -26,6 +26,7 @@ Api::Api(std::vector<ModelSource> models, ApiOptions options)
 }
 
 Api::~Api() {
+  models_.stop();  // which uses the worker
   worker_->thread.stop();
   worker_->thread.join();
 }
@@ -47,7 +48,7 @@ void Api::handle(HttpRequest request, const std::shared_ptr<Reply>& reply) {
       throw ApiError(405, fmt::format("{} takes {}, not {}", request.path, route.methods, request.method));
     }
     if (request.method == "PUT") access_.check_control(request);
-  } catch (const ApiError& error) {
+  } catch (const std::exception& error) {
     return refuse(request, error, *reply);
   }
   const auto kept = std::make_shared<const HttpRequest>(std::move(request));

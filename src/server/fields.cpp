@@ -22,7 +22,7 @@ Json parse_body(std::string_view body) {
         throw ApiError(400, fmt::format("the body is nested deeper than {} levels", kDeepest));
       return true;
     });
-  } catch (const Json::parse_error& error) {
+  } catch (const Json::exception& error) {  // numbers beyond a double among them
     const std::string_view text = error.what();
     throw ApiError(400, fmt::format("the body is no JSON: {}", text.substr(text.find("] ") + 2)));
   }

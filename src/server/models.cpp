@@ -60,13 +60,17 @@ Models::Models(std::vector<ModelSource> sources, ModelsOptions options) : option
   worker_ = std::thread([this] { work(); });
 }
 
-Models::~Models() {
+void Models::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   wake_.notify_all();
-  worker_.join();
+  if (worker_.joinable()) worker_.join();
+}
+
+Models::~Models() {
+  stop();
   // Without the lock: schedulers end their requests, which give their leases back.
   for (Entry& entry : entries_) entry.model.reset();
 }
@@ -99,6 +103,7 @@ void Models::use(const std::string& name, Use use) {
   Lease model;
   {
     const std::lock_guard lock(mutex_);
+    if (stopping_) fail(ErrorCode::cancelled, "the server is shutting down");
     const auto at = std::find_if(entries_.begin(), entries_.end(),
                                  [&](const Entry& one) { return one.source.name == name; });
     if (at == entries_.end()) fail(ErrorCode::not_found, "there is no model '{}' here", name);

@@ -55,13 +55,17 @@ class Models {
   // Loads the first ones, as many as ModelsOptions::most allows. Errors: what their loading throws,
   // invalid_argument (two of one name).
   Models(std::vector<ModelSource> sources, ModelsOptions options = {});
-  ~Models();  // those who wait are told `cancelled`
+  ~Models();  // stops
   Models(const Models&) = delete;
   Models& operator=(const Models&) = delete;
 
   // Calls `use` with the model: before it returns if the model is there, else by Models' thread once it is,
   // or with ApiError 503 if it cannot be loaded. Errors: busy (too many wait), not_found (no such name).
   void use(const std::string& name, Use use);
+
+  // Those who wait, and who come from now on, are told `cancelled`; no Use is called after it returns. By one
+  // thread, once or more.
+  void stop();
 
   // In the order of their sources. To hold Info::model is no use of it: it lives, but may be loaded anew.
   std::vector<Info> list() const;

@@ -21,7 +21,6 @@ struct AnswerFormat;
 // A model that is loaded.
 struct ServedModel {
   std::string name, path;
-  int64_t created = 0;  // seconds since 1970
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::function<std::shared_ptr<const text::ChatTemplate>()> chat_template;  // throws if there is none
   std::shared_ptr<engine::Engine> engine;

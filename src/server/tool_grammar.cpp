@@ -47,9 +47,7 @@ class Calls {
 
   // Any text; where the mark of a call stands in it, a call follows.
   Structure in_text(const std::vector<Tool>& tools) const {
-    std::string mark = format_.beginning();
-    mark.resize(mark.find_last_not_of(" \t\r\n") + 1);
-    mark.erase(0, std::min(mark.find_first_not_of(" \t\r\n"), mark.size()));
+    const std::string mark = format_.mark();
     if (mark.empty()) {
       fail(ErrorCode::invalid_argument,
            "'strict' cannot be enforced where this model may choose to call: its calls have no mark of their "

@@ -60,12 +60,14 @@ void Work::settled(size_t index) {
                      {}, "timeout");
     }
     if (!over_) finished(index, result);
+    if (left_ == 0 && !over_) {
+      end();
+      over_ = true;
+    }
   } catch (const std::exception& error) {
     fail(error);
   }
-  if (left_ > 0) return;
-  if (!std::exchange(over_, true)) end();
-  tickets_.clear();  // which hold this
+  if (left_ == 0) tickets_.clear();  // which hold this
 }
 
 void Work::cancel() {

@@ -14,10 +14,6 @@ using Kind = CallPiece::Kind;
 constexpr size_t kLongestName = 128;
 constexpr size_t kNone = std::string_view::npos;
 
-std::string_view trimmed(std::string_view text) {
-  return trimmed_back(trimmed_front(text));
-}
-
 // `text`, which may still grow, begins with the mark, does not, or may yet.
 enum class Begins : uint8_t { yes, no, perhaps };
 Begins begins(std::string_view text, std::string_view mark) {
@@ -36,7 +32,7 @@ std::string_view without_blanks_of(std::string_view mark, std::string_view text)
 CallParser::CallParser(const ToolFormat& format, const std::vector<Tool>& tools)
     : format_(format),
       tools_(tools),
-      mark_(trimmed(format.beginning())),
+      mark_(format.mark()),
       next_mark_(format.array || trimmed(format.call_open).empty() ? mark_ : trimmed(format.call_open)) {}
 
 void CallParser::emit(Kind kind, std::string_view text) {
@@ -195,13 +191,14 @@ CallParser::Step CallParser::object_step() {
     if (text.front() != '"') {
       emit(Kind::arguments, text.substr(std::min(sent_, text.size())));
       sent_ = std::max(sent_, text.size());
-    } else if (arguments_end != kNone && sent_ == 0) {  // as a text that holds JSON
+    } else if (!broken && arguments_end != kNone && sent_ == 0) {  // as a text that holds JSON
       const std::string inner = Json::parse(text).get<std::string>();
       emit(Kind::arguments, inner);
       sent_ = text.size();
     }
   }
   if (broken) {
+    if (sent_ == 0) emit(Kind::arguments, "{}");
     end_call(pending_.size());  // what was told cannot be taken back
     return Step::wait;
   }

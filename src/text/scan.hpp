@@ -16,6 +16,10 @@ inline std::string_view trimmed_back(std::string_view text) {
   return text.substr(0, text.find_last_not_of(kBlanks) + 1);
 }
 
+inline std::string_view trimmed(std::string_view text) {
+  return trimmed_back(trimmed_front(text));
+}
+
 // The length of the longest end of `text` that begins `mark`, which is not empty.
 inline size_t begun_at_end(std::string_view text, std::string_view mark) {
   size_t length = std::min(mark.size() - 1, text.size());

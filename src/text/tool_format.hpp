@@ -7,6 +7,7 @@
 #include <string>
 
 #include "text/chat_template.hpp"
+#include "text/scan.hpp"
 #include "text/tokenizer.hpp"
 
 namespace cairn::text {
@@ -33,8 +34,9 @@ struct ToolFormat {
   // content of null where there is none.
   bool arguments_as_text = false, null_content = false;
 
-  // What a call begins with, up to where its own text does.
-  std::string beginning() const { return open + call_open; }
+  // What a call begins with, up to where its own text does, without blanks around it; empty: nothing of its
+  // own.
+  std::string mark() const { return std::string(trimmed(open + call_open)); }
 };
 
 // Found by rendering a conversation with a call, with two, and without, and looking at what differs. nullopt:

@@ -38,8 +38,8 @@ void LogMessageImpl(const std::string&, int, int level, const std::string& messa
 namespace {
 
 using cairn::grammar::Kind;
+using cairn::grammar::kMostBlanks;
 
-constexpr int kMostBlanks = 20;  // between two parts of JSON, one after the other
 // Bytes of rules' masks that are kept for other grammars with such rules.
 constexpr int64_t kMostCached = int64_t{64} << 20;
 

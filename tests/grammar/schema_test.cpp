@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "base/expect_error.hpp"
+#include "base/utf8.hpp"
 
 namespace cairn::grammar {
 namespace {
@@ -13,7 +14,7 @@ using Json = nlohmann::ordered_json;
 using cairn::testing::expect_error;
 
 Json checked(const char* schema) {
-  return Json::parse(checked_schema(std::string_view(schema)));
+  return checked_schema(std::string_view(schema));
 }
 
 void expect_refused(const std::string& schema, const std::string& why) {
@@ -45,6 +46,27 @@ TEST(Schema, KeywordsThatCannotBeEnforcedAreNamedWithTheirPlace) {
   expect_refused(R"({"$ref": "#/$defs/a", "minLength": 1, "$defs": {"a": {}}})", "'minLength' beside '$ref'");
   expect_refused(R"({"patternProperties": {"^a": {}}, "properties": {"b": {}}})", "beside other names");
   expect_refused(R"({"minimum": 3, "minLength": 3})", "its 'type' is missing");
+}
+
+TEST(Schema, WorkIsBounded) {
+  std::string values = "1", names = "\"n\"";
+  for (int i = 0; i < 5000; ++i) values += ", 1", names += ", \"n" + std::to_string(i) + "\"";
+  expect_refused("{\"oneOf\": [{\"enum\": [" + values + "]}, {\"enum\": [2]}]}",
+                 "more than 4096 schemas, values");
+  expect_refused("{\"type\": \"object\", \"additionalProperties\": {\"type\": \"string\"}, \"required\": [" +
+                     names + "]}",
+                 "more than 4096 schemas, values and required names");
+  expect_refused("{\"title\": \"" + std::string(1 << 18, 'x') + "\"}", "at most 262144 are taken");
+  expect_refused(R"({"maximum": 1e999})", "the schema is no JSON: ");
+  expect_refused("{\"properties\": {\"a\\nb\": {\"not\": 1, \"type\": \"string\"}}}",
+                 "at /properties/a\\nb: 'not'");
+  // Cut between characters.
+  const Error error = cairn::testing::error_of([] {
+    std::string type = "x";
+    for (int i = 0; i < 40; ++i) type += "\u00e9";
+    checked_schema(std::string_view("{\"type\": \"" + type + "\"}"));
+  });
+  EXPECT_TRUE(is_utf8(error.what())) << error.what();
 }
 
 TEST(Schema, KeywordsOfAnotherTypeSayNothing) {

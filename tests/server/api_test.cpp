@@ -198,9 +198,9 @@ TEST(Api, AsksForAKey) {
 TEST(Api, AnswersPagesThatMayAsk) {
   Fixture closed;
   const std::string origin = "Origin: https://example.org\r\n";
-  EXPECT_EQ(Client(closed.server->port()).ask("GET", "/v1/models", {}, origin).status, 403);
+  EXPECT_EQ(Client(closed.port()).ask("GET", "/v1/models", {}, origin).status, 403);
   Fixture open({.access = {.keys = {"k"}, .origins = {"https://example.org"}, .hosts = {}}, .models = {}});
-  Client client(open.server->port());
+  Client client(open.port());
   const Response before = client.ask("OPTIONS", "/v1/chat/completions", {}, origin);
   EXPECT_EQ(before.status, 204);
   EXPECT_EQ(before.headers.at("access-control-allow-origin"), "https://example.org");

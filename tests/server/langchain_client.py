@@ -22,8 +22,11 @@ def check(model: str, at: dict) -> None:
     assert "".join(piece.content for piece in chat.stream(messages)) == whole.content
     print("chat, whole and streamed:", repr(whole.content), whole.usage_metadata)
 
-    again = chat.invoke(messages + [AIMessage(whole.content), HumanMessage("And then?")])
-    assert again.usage_metadata["input_token_details"]["cache_read"] >= 0
+    # What is read is kept in blocks of 64 tokens.
+    longer = [SystemMessage("Be brief. " * 40), *messages[1:]]
+    first = chat.invoke(longer)
+    again = chat.invoke(longer + [AIMessage(first.content), HumanMessage("And then?")])
+    assert again.usage_metadata["input_token_details"]["cache_read"] > 0, again.usage_metadata
     print("second turn:", repr(again.content))
     assert [one.content for one in chat.batch([messages, messages])] == [whole.content] * 2
     likely = chat.bind(logprobs=True, top_logprobs=2).invoke(messages)

@@ -109,6 +109,16 @@ TEST_F(ModelsTest, OthersGoOnWhileOneIsLoaded) {
   EXPECT_EQ(other.get()->name, "c");
 }
 
+TEST_F(ModelsTest, WhoWaitsWhenItStopsIsToldAndWhoComesThen) {
+  const auto models = make({"a", "b"}, {.most = 1});
+  const Models::Lease busy = ask(*models, "a").get();
+  auto waits = ask(*models, "b");
+  models->stop();
+  EXPECT_THROW(waits.get(), Error);
+  EXPECT_THROW(ask(*models, "a"), Error);
+  models->stop();
+}
+
 TEST_F(ModelsTest, IdleOnesAreUnloaded) {
   const auto models = make({"a", "b"}, {.idle = 30ms});
   const Models::Lease busy = ask(*models, "a").get();

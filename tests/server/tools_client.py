@@ -51,9 +51,9 @@ def check_schemas(client: openai.OpenAI, model: str) -> None:
         for event in stream:
             text += event.delta if event.type == "content.delta" else ""
         assert stream.get_final_completion().choices[0].message.parsed == Place.model_validate_json(text)
-    whole = client.chat.completions.create(model=model, messages=asked, response_format={"type": "json_object"}, max_tokens=300)
-    if whole.choices[0].finish_reason == "stop":
-        assert isinstance(json.loads(whole.choices[0].message.content), dict)
+    whole = client.chat.completions.create(model=model, messages=asked, response_format={"type": "json_object"}, max_tokens=300, temperature=0)
+    assert whole.choices[0].finish_reason == "stop", whole
+    assert isinstance(json.loads(whole.choices[0].message.content), dict)
     try:
         client.chat.completions.create(model=model, messages=asked, extra_body={"guided_json": {"not": {}}})
         raise AssertionError("a schema that cannot be enforced was taken")

@@ -301,6 +301,20 @@ TEST(CallParser, WhatIsNoCallStaysText) {
   expect_parsed(llama, " {\"name\": \"now\", \"parameters\": {}}", "", {{"now", "{}"}});
 }
 
+// Arguments as a text that is no JSON: what is told of the call stays, in whatever pieces it came.
+TEST(CallParser, ATextOfArgumentsThatIsBrokenEndsTheCall) {
+  for (const char* broken : {"a\nb", "\\q"}) {
+    const std::string answer =
+        std::string("<tool_call>{\"name\": \"now\", \"arguments\": \"") + broken + "\"}</tool_call>";
+    for (size_t piece = 1; piece < answer.size(); ++piece) {
+      const Parsed parsed = parse(plain_tool_format(), kTools, answer, piece);
+      ASSERT_LE(parsed.calls.size(), 1u);
+      for (const Called& call : parsed.calls) EXPECT_EQ(call.arguments, "{}") << piece;
+    }
+    EXPECT_EQ(parse(plain_tool_format(), kTools, answer, 1).calls.size(), 1u);
+  }
+}
+
 TEST(CallParser, AnAnswerThatIsCutHasWhatThereIs) {
   expect_parsed(plain_tool_format(), "<tool_call>{\"name\": \"find\", \"arguments\": {\"what\": \"fi", "",
                 {{"find", "{\"what\": \"fi"}});

@@ -124,7 +124,6 @@ void RowExecutor::run_heads(size_t rows) {
 void RowExecutor::run_head(float* logits) {
   draft_ = false;
   rows_[0].logits = logits;
-  rows_[0].hidden = nullptr;
   head_rows_ = machine_.model.parameters.vocabulary;
   active_[0] = 0;
   count_ = 1;
