@@ -55,7 +55,8 @@ build() {
   if [ "$preset" = fuzz ]; then
     configure "$preset" "${options[@]}"
   else
-    configure "$preset" -DCAIRN_TESTS=ON "${options[@]}"
+    # The python3 that python3-pytest was installed for, whatever else is on the PATH.
+    configure "$preset" -DCAIRN_TESTS=ON -DPython_EXECUTABLE=/usr/bin/python3 "${options[@]}"
   fi
   quietly "Building $preset" cmake --build --preset "$preset" "${targets[@]}"
 }
