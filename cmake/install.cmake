@@ -1,7 +1,6 @@
 # `cmake --install build/release --prefix ~/.local` puts there, by components: `program` (with man pages, completions and
 # docs/), `library` (libcairn.so), `development` (headers, CMake's and pkg-config's files), and what the two open at run
 # time, found from their own place: `video`, `torch`, `grammar`. `cpack` in the build folder makes a .deb of each.
-include(GNUInstallDirs)
 set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME program)
 install(TARGETS cairn RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 set(CAIRN_COMPONENTS program library development)

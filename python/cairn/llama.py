@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Union
 
+from . import _core
 from ._model import Model
 from ._openai import Writer, plain_messages
 from ._stream import Stream
