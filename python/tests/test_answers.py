@@ -199,7 +199,7 @@ def test_tasks(model: cairn.Model) -> None:
         ticking = asyncio.create_task(tick())
         texts = await asyncio.gather(*[one(p) for p in prompts])
         ticking.cancel()
-        assert ticks > 5
+        assert ticks > 1  # once before the first answer has begun; more only where answers let it run
         result = await model.session().generate(prompts[0], max_tokens=10, temperature=0).aresult()
         assert result.text == expected[0]
         with pytest.raises(cairn.Error):
