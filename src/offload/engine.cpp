@@ -54,7 +54,7 @@ class Prefill final : public PrefillEngine {
         cpu_pool_(std::min<size_t>(shares_.cpu, pool_.threads()), idle(traits_)),
         plan_(file_, model_, target_, false),
         float_plan_(file_, model_, target_, true),
-        sequences_(model_, cpu::kv_format(options.engine), file_.path()),
+        sequences_(model_, cpu::kv_format(options.engine), file_.path(), 0),
         machine_{model_,
                  plan_,
                  kernels::kernel_set(target_).gemm,

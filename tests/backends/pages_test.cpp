@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -61,6 +62,23 @@ TEST(Pages, GoBackToTheSystemWhateverTheirSize) {
     pages.clear();
     EXPECT_EQ(pool->bytes(), 0u);
     EXPECT_EQ(resident(first, kCount * size), 0u) << size;
+  }
+}
+
+TEST(Pages, AFewStayForTheNextText) {
+  constexpr size_t kSize = 8192, kCount = 40, kSpare = 10;
+  const auto pool = std::make_shared<PagePool>(kSize, kSpare * kSize);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<Page> pages;
+    for (size_t i = 0; i < kCount; ++i) pages.push_back(pool->take());
+    const std::byte* first = std::min_element(pages.begin(), pages.end(), [](const Page& a, const Page& b) {
+                               return a.get() < b.get();
+                             })->get();
+    EXPECT_EQ(resident(first, kCount * kSize), kCount * kSize);
+    EXPECT_EQ(pool->bytes(), kCount * kSize);
+    pages.clear();
+    EXPECT_EQ(pool->bytes(), 0u);
+    EXPECT_EQ(resident(first, kCount * kSize), kSpare * kSize);
   }
 }
 

@@ -49,8 +49,10 @@ PageLayout::PageLayout(const graph::Model& model, kernels::KvFormat format) : fo
   bytes_ = round_up(scales_ + product({2, rows, scale_bytes_}), 64);
 }
 
-PagePool::PagePool(size_t page_bytes)
-    : page_bytes_(page_bytes), slab_pages_(std::max<size_t>(1, kSlabBytes / page_bytes)) {}
+PagePool::PagePool(size_t page_bytes, size_t spare)
+    : page_bytes_(page_bytes),
+      slab_pages_(std::max<size_t>(1, kSlabBytes / page_bytes)),
+      spare_(spare / page_bytes) {}
 
 Page PagePool::take() {
   size_t number = 0;
@@ -61,12 +63,17 @@ Page PagePool::take() {
       const size_t first = slabs_.size() * slab_pages_;
       free_.reserve(first + slab_pages_);
       taken_.resize(first + slab_pages_);
+      staying_.resize(first + slab_pages_);
       slabs_.emplace_back(slab_pages_ * page_bytes_);
       for (size_t i = slab_pages_; i-- > 0;) free_.push_back(first + i);
     }
     number = free_.back();
     free_.pop_back();
     taken_[number] = true;
+    if (staying_[number]) {
+      staying_[number] = false;
+      ++spare_;
+    }
     page = slabs_[number / slab_pages_].as<std::byte>() + number % slab_pages_ * page_bytes_;
   }
   auto* bytes = reinterpret_cast<volatile char*>(page);
@@ -81,12 +88,17 @@ void PagePool::put(size_t number) noexcept {
   const std::lock_guard lock(mutex_);
   taken_[number] = false;
   free_.push_back(number);
+  if (spare_ > 0) {
+    --spare_;
+    staying_[number] = true;
+    return;
+  }
   // Pages of the system that hold nothing else; taking one of ours waits for the lock.
   const size_t slab = number / slab_pages_, page = system_page();
   const auto idle = [&](size_t at) {
     const size_t last = std::min(slab_pages_ - 1, (at + page - 1) / page_bytes_);
     for (size_t i = at / page_bytes_; i <= last; ++i) {
-      if (taken_[slab * slab_pages_ + i]) return false;
+      if (taken_[slab * slab_pages_ + i] || staying_[slab * slab_pages_ + i]) return false;
     }
     return true;
   };

@@ -133,9 +133,9 @@ PagedSequence::Place PagedSequence::place(uint32_t layer, uint32_t index, uint32
           page + layout_->scales(index) + row * layout_->scale_bytes(), layout_->format(index)};
 }
 
-Sequences::Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner)
+Sequences::Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner, size_t spare)
     : layout_(std::make_shared<PageLayout>(model, format)),
-      pool_(std::make_shared<PagePool>(layout_->bytes())),
+      pool_(std::make_shared<PagePool>(layout_->bytes(), spare)),
       owner_(std::move(owner)) {}
 
 std::unique_ptr<engine::Sequence> Sequences::make() const {

@@ -69,8 +69,8 @@ class PagedSequence final : public engine::Sequence {
 // All sequences of one engine.
 class Sequences {
  public:
-  // owner: the model's file, for messages. Error as PageLayout.
-  Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner);
+  // owner: the model's file, for messages. spare: see PagePool. Error as PageLayout.
+  Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner, size_t spare);
 
   kernels::KvFormat format() const { return layout_->format(); }
   uint64_t bytes() const { return pool_->bytes(); }  // of pages in use

@@ -66,20 +66,22 @@ HWY_INLINE void score_heads(const AttentionShape& shape, const KvRows& keys, uin
     for (size_t i = 0; i < kKeys; ++i) row[i] = row_of<Rows>(keys, begin + index(i), n);
     VF acc[Heads][kKeys];
     CAIRN_UNROLL(Heads, h, CAIRN_UNROLL(kKeys, i, acc[h][i] = hn::Zero(df)));
-    for (size_t at = 0; at < n; at += kLanes) {
+    for_parts(n, [&](auto whole, size_t at) HWY_ATTR {
       VF q[Heads];
-      CAIRN_UNROLL(Heads, h, q[h] = load_part<FloatRows>(queries + h * n, at, n));
-      CAIRN_UNROLL(kKeys, i, const VF x = load_part<Rows>(row[i], at, n);
+      CAIRN_UNROLL(Heads, h, q[h] = load_part<FloatRows>(whole, queries + h * n, at, n));
+      CAIRN_UNROLL(kKeys, i, const VF x = load_part<Rows>(whole, row[i], at, n);
                    CAIRN_UNROLL(Heads, h, acc[h][i] = hn::MulAdd(x, q[h], acc[h][i])));
-    }
+    });
     if constexpr (std::is_same_v<Rows, FloatRows>) {
-      for (size_t at = 0; at < bias.dims; at += kLanes) {
+      for_parts(bias.dims, [&](auto whole, size_t at) HWY_ATTR {
         VF q[Heads];
-        CAIRN_UNROLL(Heads, h, q[h] = load_part<FloatRows>(bias.queries + h * bias.dims, at, bias.dims));
-        CAIRN_UNROLL(kKeys, i,
-                     const VF x = load_part<FloatRows>(bias.angles + index(i) * bias.dims, at, bias.dims);
-                     CAIRN_UNROLL(Heads, h, acc[h][i] = hn::MulAdd(x, q[h], acc[h][i])));
-      }
+        CAIRN_UNROLL(Heads, h,
+                     q[h] = load_part<FloatRows>(whole, bias.queries + h * bias.dims, at, bias.dims));
+        CAIRN_UNROLL(
+            kKeys, i,
+            const VF x = load_part<FloatRows>(whole, bias.angles + index(i) * bias.dims, at, bias.dims);
+            CAIRN_UNROLL(Heads, h, acc[h][i] = hn::MulAdd(x, q[h], acc[h][i])));
+      });
     }
     CAIRN_UNROLL(Heads, h, float sums[kKeys]; store_sums(acc[h][0], acc[h][1], acc[h][2], acc[h][3], sums);
                  const float rest = bias.rest == nullptr ? 0.0f : bias.rest[h];
@@ -90,19 +92,21 @@ HWY_INLINE void score_heads(const AttentionShape& shape, const KvRows& keys, uin
 
 // out[head][d] += Σ_key weights[head][key] · values[begin + key][d] for Heads heads and d in `Parts` vectors
 // from `at` on; the heads' weights are `stride` floats apart
-template <class Rows, size_t Heads, size_t Parts>
-HWY_INLINE void sum_heads(const KvRows& values, uint32_t begin, size_t count, size_t n, size_t at,
-                          const float* HWY_RESTRICT weights, size_t stride, float* HWY_RESTRICT out) {
+template <class Rows, size_t Heads, size_t Parts, class Whole>
+HWY_INLINE void sum_heads(Whole whole, const KvRows& values, uint32_t begin, size_t count, size_t n,
+                          size_t at, const float* HWY_RESTRICT weights, size_t stride,
+                          float* HWY_RESTRICT out) {
   VF acc[Heads][Parts];
-  CAIRN_UNROLL(Heads, h,
-               CAIRN_UNROLL(Parts, v, acc[h][v] = load_part<FloatRows>(out + h * n, at + v * kLanes, n)));
+  CAIRN_UNROLL(
+      Heads, h,
+      CAIRN_UNROLL(Parts, v, acc[h][v] = load_part<FloatRows>(whole, out + h * n, at + v * kLanes, n)));
   for (size_t key = 0; key < count;) {
     const auto* row = row_of<Rows>(values, begin + key, n);
     const size_t left = kPagePositions - (begin + key) % kPagePositions;  // of the page
     for (const size_t stop = count - key < left ? count : key + left; key < stop; ++key, row += n) {
       VF w[Heads];
       CAIRN_UNROLL(Heads, h, w[h] = hn::Set(df, weights[h * stride + key]));
-      CAIRN_UNROLL(Parts, v, const VF x = load_part<Rows>(row, at + v * kLanes, n);
+      CAIRN_UNROLL(Parts, v, const VF x = load_part<Rows>(whole, row, at + v * kLanes, n);
                    CAIRN_UNROLL(Heads, h, acc[h][v] = hn::MulAdd(x, w[h], acc[h][v])));
     }
   }
@@ -117,8 +121,10 @@ HWY_INLINE void sum_rows(const KvRows& values, uint32_t begin, size_t count, siz
   constexpr size_t kParts = 4;
   size_t at = 0;
   for (; at + kParts * kLanes <= n; at += kParts * kLanes)
-    sum_heads<Rows, Heads, kParts>(values, begin, count, n, at, weights, stride, out);
-  for (; at < n; at += kLanes) sum_heads<Rows, Heads, 1>(values, begin, count, n, at, weights, stride, out);
+    sum_heads<Rows, Heads, kParts>(std::true_type(), values, begin, count, n, at, weights, stride, out);
+  for (; at + kLanes <= n; at += kLanes)
+    sum_heads<Rows, Heads, 1>(std::true_type(), values, begin, count, n, at, weights, stride, out);
+  if (at < n) sum_heads<Rows, Heads, 1>(std::false_type(), values, begin, count, n, at, weights, stride, out);
 }
 
 // body(first head, Constant<how many>) for the heads that share the cache's rows, up to three at a time: as
@@ -188,6 +194,24 @@ void turn_back(const KvBias& bias, size_t page, size_t heads, const float* HWY_R
   }
 }
 
+// A NaN may be passed over: it reaches the sum of weights by itself.
+HWY_INLINE float largest(const float* x, size_t count) {
+  float top = x[0];
+  size_t i = 0;
+  if (count >= kLanes) {
+    VF tops = hn::LoadU(df, x);
+    for (i = kLanes; i + kLanes <= count; i += kLanes) {
+      const VF a = hn::LoadU(df, x + i);
+      tops = hn::IfThenElse(hn::Gt(a, tops), a, tops);
+    }
+    float lanes[kLanes];
+    hn::StoreU(tops, df, lanes);
+    for (const float lane : lanes) top = lane > top ? lane : top;
+  }
+  for (; i < count; ++i) top = x[i] > top ? x[i] : top;
+  return top;
+}
+
 void token(const AttentionToken& part, float* scratch) {
   const AttentionShape& shape = part.shape;
   const KvRows &keys = part.keys, &values = part.values;
@@ -221,8 +245,7 @@ void token(const AttentionToken& part, float* scratch) {
       for (size_t key = 0; key < count; ++key)
         scores[key] = shape.softcap * hn::GetLane(Tanh(hn::Set(df, scores[key] / shape.softcap)));
     }
-    float top = scores[0];
-    for (size_t key = 1; key < count; ++key) top = scores[key] > top ? scores[key] : top;
+    const float top = largest(scores, count);
     float total = 0;
     size_t key = 0;
     VF totals = hn::Zero(df);

@@ -157,23 +157,28 @@ HWY_INLINE float pack_keys(const AttentionShape& shape, const KvRows& cache, con
     }
     const auto* row = row_of<Rows>(cache, block.begin + key, n);
     const VF inverse = hn::Set(df, inverses[key]);
-    for (size_t d = 0; d < s.half; d += kLanes) {
-      const VF low = load_part<Rows>(row, d, n), high = load_part<Rows>(row, d + s.half, n);
+    const auto pack_part = [&](auto whole, size_t d) HWY_ATTR {
+      const VF low = load_part<Rows>(whole, row, d, n), high = load_part<Rows>(whole, row, d + s.half, n);
       store_pairs(pack(hn::MulAdd(low, inverse, magic), hn::MulAdd(high, inverse, magic)),
                   s.half - d < kLanes ? s.half - d : kLanes, out + d);
+    };
+    if (2 * s.half == n) {
+      for_parts(n / 2, pack_part);
+    } else {
+      for (size_t d = 0; d < s.half; d += kLanes) pack_part(std::false_type(), d);
     }
   }
   return hn::GetLane(hn::SumOfLanes(df, poison));
 }
 
 // Count vectors of the values from element d on: each row is read in its order, twice.
-template <class Rows, size_t Count>
-HWY_INLINE void pack_value_columns(const KvRows& cache, const KeyBlock& block, size_t n, size_t d,
-                                   const Scratch& s) {
+template <class Rows, size_t Count, class Whole>
+HWY_INLINE void pack_value_columns(Whole whole, const KvRows& cache, const KeyBlock& block, size_t n,
+                                   size_t d, const Scratch& s) {
   const size_t count = block.stop - block.begin;
   const VF magic = hn::Set(df, kRound);
   const auto at = [&](size_t key, size_t i) HWY_ATTR {
-    const VF x = load_part<Rows>(row_of<Rows>(cache, block.begin + key, n), d + i * kLanes, n);
+    const VF x = load_part<Rows>(whole, row_of<Rows>(cache, block.begin + key, n), d + i * kLanes, n);
     return Rows::kScaled ? hn::Mul(x, hn::Set(df, scale_of(cache, block.begin + key))) : x;
   };
   VF squares[Count];
@@ -197,8 +202,10 @@ HWY_INLINE void pack_values(const AttentionShape& shape, const KvRows& cache, co
                             const Scratch& s) {
   const size_t n = shape.head_size;
   size_t d = 0;
-  for (; d + 4 * kLanes <= n; d += 4 * kLanes) pack_value_columns<Rows, 4>(cache, block, n, d, s);
-  for (; d < n; d += kLanes) pack_value_columns<Rows, 1>(cache, block, n, d, s);
+  for (; d + 4 * kLanes <= n; d += 4 * kLanes)
+    pack_value_columns<Rows, 4>(std::true_type(), cache, block, n, d, s);
+  for (; d + kLanes <= n; d += kLanes) pack_value_columns<Rows, 1>(std::true_type(), cache, block, n, d, s);
+  if (d < n) pack_value_columns<Rows, 1>(std::false_type(), cache, block, n, d, s);
 }
 
 }  // namespace cairn::kernels::CAIRN_TARGET

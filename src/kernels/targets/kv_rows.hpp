@@ -39,10 +39,20 @@ HWY_INLINE VF load_tail(const typename Rows::Element* p, size_t count) {
   return Rows::load(lanes);
 }
 
+// body(whole, i) for each vector [i, i + kLanes) of n elements; whole: std::true_type, or false_type for what
+// is left behind the last of them. Asked of each vector at run time, clang loads all elements one by one.
+template <class Body>
+HWY_INLINE void for_parts(size_t n, const Body& body) {
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) body(std::true_type(), i);
+  if (i < n) body(std::false_type(), i);
+}
+
 // Elements [i, i + kLanes) of a row of n; those beyond its end are zeros.
-template <class Rows>
-HWY_INLINE VF load_part(const typename Rows::Element* row, size_t i, size_t n) {
-  return i + kLanes <= n ? Rows::load(row + i) : load_tail<Rows>(row + i, i < n ? n - i : 0);
+template <class Rows, class Whole>
+HWY_INLINE VF load_part(Whole, const typename Rows::Element* row, size_t i, size_t n) {
+  if constexpr (Whole::value) return Rows::load(row + i);
+  return load_tail<Rows>(row + i, i < n ? (n - i < kLanes ? n - i : kLanes) : 0);
 }
 
 template <class Rows>
