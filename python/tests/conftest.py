@@ -23,6 +23,12 @@ TEMPLATE = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and {"program", "served"} & set(item.fixturenames):
+            item.add_marker("program")
+
+
 @pytest.fixture(scope="session")
 def model() -> cairn.Model:
     return cairn.Model(LLAMA, threads=2, chat_template=TEMPLATE)
