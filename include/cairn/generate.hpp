@@ -5,6 +5,7 @@
 #include <cairn/session.h>
 
 #include <cairn/base.hpp>
+#include <cstdio>
 #include <exception>
 #include <functional>
 #include <optional>
@@ -111,9 +112,9 @@ class Calls {
     c_.seeded = options_.seed ? 1 : 0;
     c_.seed = options_.seed.value_or(0);
     c_.speculation = static_cast<std::int32_t>(options_.speculation);
-    if (options_.json_schema) c_.json_schema = options_.json_schema->c_str();
-    if (options_.regex) c_.regex = options_.regex->c_str();
-    if (options_.grammar) c_.grammar = options_.grammar->c_str();
+    c_.json_schema = whole("json_schema", options_.json_schema);
+    c_.regex = whole("regex", options_.regex);
+    c_.grammar = whole("grammar", options_.grammar);
     c_.logprobs = options_.logprobs ? 1 : 0;
     c_.top_logprobs = options_.logprobs.value_or(0);
     if (options_.on_token || options_.logprobs) c_.on_token = token;
@@ -133,6 +134,15 @@ class Calls {
   }
 
  private:
+  // C would read a beginning of it, and hold the answer to something else.
+  static const char* whole(const char* name, const std::optional<std::string>& text) {
+    if (!text) return nullptr;
+    if (text->find('\0') == std::string::npos) return text->c_str();
+    cairn_error error{CAIRN_INVALID_ARGUMENT, {}};
+    std::snprintf(error.message, sizeof error.message, "%s: U+0000 is in it", name);
+    throw Error(error);
+  }
+
   template <class Body>
   static int guarded(void* user, const Body& body) noexcept {
     Calls& calls = *static_cast<Calls*>(user);

@@ -45,22 +45,18 @@ void set_bias(cairn::GenerateOptions& options, const py::handle& value) {
     options.biases.push_back({token, bias});
 }
 
-// Texts that C's functions take as a whole.
-Set text(const char* name, std::optional<std::string> cairn::GenerateOptions::*member) {
-  return [name, member](cairn::GenerateOptions& options, const py::handle& value) {
+Set text(std::optional<std::string> cairn::GenerateOptions::*member) {
+  return [member](cairn::GenerateOptions& options, const py::handle& value) {
     if (!py::isinstance<py::str>(value)) throw py::cast_error();  // pybind11 takes bytes as well
-    const auto given = value.cast<std::string>();
-    if (given.find('\0') != std::string::npos) throw py::value_error(std::string(name) + ": U+0000 is in it");
-    options.*member = given;
+    options.*member = value.cast<std::string>();
   };
 }
 
-// A JSON schema: a text of it, or what Python's json writes as one.
+// The text of a JSON schema, or what Python's json writes as one.
 void set_schema(cairn::GenerateOptions& options, const py::handle& value) {
   const bool written = py::isinstance<py::str>(value);
-  text("schema", &cairn::GenerateOptions::json_schema)(
-      options,
-      written ? py::reinterpret_borrow<py::object>(value) : py::module_::import("json").attr("dumps")(value));
+  options.json_schema =
+      (written ? py::str(value) : py::module_::import("json").attr("dumps")(value)).cast<std::string>();
 }
 
 const std::map<std::string, Set>& fields() {
@@ -84,8 +80,8 @@ const std::map<std::string, Set>& fields() {
          options.speculation = speculation_of(value.cast<std::string>());
        }},
       {"schema", set_schema},
-      {"regex", text("regex", &O::regex)},
-      {"grammar", text("grammar", &O::grammar)},
+      {"regex", text(&O::regex)},
+      {"grammar", text(&O::grammar)},
       {"logprobs",
        [](O& options, const py::handle& value) { options.logprobs = value.cast<std::uint32_t>(); }},
   };

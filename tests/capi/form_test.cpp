@@ -21,7 +21,7 @@ constexpr const char* kSchema =
 constexpr const char* kRegex = "[a-f]{3,9}(yes|no)\\.";
 constexpr const char* kGrammar = "root ::= word (\" \" word){0,5} \"!\"\nword ::= [a-z] | \"stone\" | \"ö\"";
 
-// All events of an answer, and how often one was told.
+// The events of an answer.
 struct Heard {
   struct Event {
     int32_t token;
