@@ -38,8 +38,8 @@ typedef void (*cairn_finished_callback)(void* user);
 
 /* Asks for an answer to the prompt. What options points to is copied; its `user` must live until
    `finished` or cairn_request_wait tells of the end. Of several, the ones of greater priority are begun
-   first. finished may be NULL. Errors: BUSY (the queue is full), INVALID_ARGUMENT as
-   cairn_session_generate. */
+   first. finished may be NULL. Errors: BUSY (the queue is full), INVALID_ARGUMENT and
+   UNSUPPORTED as cairn_session_generate. */
 CAIRN_API cairn_status cairn_batch_submit(cairn_batch* batch, const int32_t* prompt, size_t prompt_count,
                                           const cairn_generate_options* options, int32_t priority,
                                           cairn_finished_callback finished, cairn_request** request,

@@ -19,11 +19,7 @@ class Request {
   void cancel() noexcept { cairn_request_cancel(request_.get()); }
   bool ready() const noexcept { return cairn_request_ready(request_.get()) != 0; }
   // Once.
-  Result wait() {
-    Result result = detail::answer(cairn_request_wait, request_.get());
-    calls_->rethrow();
-    return result;
-  }
+  Result wait() { return calls_->completed(detail::answer(cairn_request_wait, request_.get())); }
 
  private:
   friend class Batch;

@@ -5,6 +5,7 @@
 #include <cairn/session.h>
 
 #include <cairn/base.hpp>
+#include <cstdio>
 #include <exception>
 #include <functional>
 #include <optional>
@@ -26,10 +27,18 @@ enum class Speculation {
   automatic = CAIRN_SPECULATE_AUTO
 };
 
-// One step of an answer; `text` lives as long as the callback runs.
+// How likely a token was to the model itself, and the likeliest ones in its place (cairn_token_logprob).
+struct TokenLogprobs {
+  std::int32_t token;
+  float logprob;
+  std::vector<cairn_token_logprob> top;
+};
+
+// One step of an answer; what it refers to lives as long as the callback runs.
 struct TokenEvent {
   std::int32_t token;
   std::string_view text;
+  const TokenLogprobs* logprobs = nullptr;  // with GenerateOptions::logprobs; not of token −1
 };
 
 // What cairn_generate_options has. What callbacks throw ends the answer and is thrown by the call, of a batch
@@ -59,6 +68,8 @@ struct GenerateOptions {
   std::vector<cairn_logit_bias> biases;
   std::optional<std::uint64_t> seed;
   Speculation speculation = Speculation::none;
+  std::optional<std::string> json_schema, regex, grammar;  // what the answer must match; at most one
+  std::optional<std::uint32_t> logprobs;  // of each token, with those of so many of the likeliest ones
   std::function<bool(const TokenEvent&)> on_token;                           // false stops
   std::function<void(std::uint32_t done, std::uint32_t total)> on_progress;  // tokens of the prompt
   std::function<bool()> is_cancelled;                                        // true stops
@@ -67,7 +78,8 @@ struct GenerateOptions {
 struct Result {
   std::string text;
   std::vector<std::int32_t> tokens;
-  std::string stop;  // that matched; empty: none
+  std::vector<TokenLogprobs> logprobs;  // of those tokens, where they are asked for
+  std::string stop;                     // that matched; empty: none
   Finish finish = Finish::length;
   std::uint32_t prompt_tokens = 0, cached_tokens = 0, prefill_tokens = 0;
   std::uint32_t decode_tokens = 0, decode_steps = 0, guessed_tokens = 0, accepted_tokens = 0;
@@ -100,7 +112,12 @@ class Calls {
     c_.seeded = options_.seed ? 1 : 0;
     c_.seed = options_.seed.value_or(0);
     c_.speculation = static_cast<std::int32_t>(options_.speculation);
-    if (options_.on_token) c_.on_token = token;
+    c_.json_schema = whole("json_schema", options_.json_schema);
+    c_.regex = whole("regex", options_.regex);
+    c_.grammar = whole("grammar", options_.grammar);
+    c_.logprobs = options_.logprobs ? 1 : 0;
+    c_.top_logprobs = options_.logprobs.value_or(0);
+    if (options_.on_token || options_.logprobs) c_.on_token = token;
     if (options_.on_progress) c_.on_progress = progress;
     c_.is_cancelled = cancelled;
     c_.user = this;
@@ -109,39 +126,58 @@ class Calls {
   Calls& operator=(const Calls&) = delete;
 
   const cairn_generate_options* c() const noexcept { return &c_; }
-  void rethrow() const {
+  // The answer to them, with what the callbacks alone heard of it. Throws what they threw.
+  Result completed(Result result) {
     if (thrown_) std::rethrow_exception(thrown_);
+    result.logprobs = std::move(logprobs_);
+    return result;
   }
 
  private:
+  // C would read a beginning of it, and hold the answer to something else.
+  static const char* whole(const char* name, const std::optional<std::string>& text) {
+    if (!text) return nullptr;
+    if (text->find('\0') == std::string::npos) return text->c_str();
+    cairn_error error{CAIRN_INVALID_ARGUMENT, {}};
+    std::snprintf(error.message, sizeof error.message, "%s: U+0000 is in it", name);
+    throw Error(error);
+  }
+
   template <class Body>
   static int guarded(void* user, const Body& body) noexcept {
     Calls& calls = *static_cast<Calls*>(user);
     if (calls.thrown_) return 1;
     try {
-      return body(calls.options_) ? 0 : 1;
+      return body(calls) ? 0 : 1;
     } catch (...) {
       calls.thrown_ = std::current_exception();
       return 1;
     }
   }
   static int token(void* user, const cairn_token_event* event) {
-    return guarded(user, [&](GenerateOptions& options) {
-      return options.on_token({event->token, std::string_view(event->text, event->text_size)});
+    return guarded(user, [&](Calls& calls) {
+      TokenEvent told{event->token, std::string_view(event->text, event->text_size)};
+      if (calls.options_.logprobs && event->token >= 0) {
+        const std::vector<cairn_token_logprob> top(event->top, event->top + event->top_count);
+        calls.logprobs_.push_back({event->token, event->logprob, top});
+        told.logprobs = &calls.logprobs_.back();
+      }
+      return !calls.options_.on_token || calls.options_.on_token(told);
     });
   }
   static void progress(void* user, std::uint32_t done, std::uint32_t total) {
-    guarded(user, [&](GenerateOptions& options) { return options.on_progress(done, total), true; });
+    guarded(user, [&](Calls& calls) { return calls.options_.on_progress(done, total), true; });
   }
   // Always asked: what another callback threw ends the answer.
   static int cancelled(void* user) {
-    return guarded(user,
-                   [](GenerateOptions& options) { return !options.is_cancelled || !options.is_cancelled(); });
+    return guarded(
+        user, [](Calls& calls) { return !calls.options_.is_cancelled || !calls.options_.is_cancelled(); });
   }
 
   GenerateOptions options_;
   std::vector<const char*> stop_;
   cairn_generate_options c_;
+  std::vector<TokenLogprobs> logprobs_;
   std::exception_ptr thrown_;
 };
 

@@ -8,6 +8,13 @@
 extern "C" {
 #endif
 
+/* How likely a token was to the model itself: the natural logarithm of its probability, before biases,
+   penalties, temperature and what the answer is held to. */
+typedef struct cairn_token_logprob {
+  int32_t token;
+  float logprob;
+} cairn_token_logprob;
+
 /* One step of an answer. A later version may append to it. text: whole UTF-8 characters, text_size bytes
    and a 0, which live as long as the call; "" while they are held back (an incomplete character, what may
    begin a stop string). When an answer ends with text held back, a last event has that text and token −1. */
@@ -16,6 +23,10 @@ typedef struct cairn_token_event {
   int32_t token;
   const char* text;
   size_t text_size;
+  /* Where cairn_generate_options.logprobs asks for it; 0 and NULL otherwise, and of token −1. */
+  float logprob;
+  const cairn_token_logprob* top; /* the likeliest tokens, the likeliest first; as long as the call */
+  size_t top_count;
 } cairn_token_event;
 
 /* Callbacks get the `user` of the options, on the thread of the call (of a batch: on the batch's own
@@ -62,6 +73,14 @@ typedef struct cairn_generate_options {
   cairn_cancel_callback
       is_cancelled; /* asked before each piece and token, and between the layers of a piece */
   void* user;       /* for the three */
+  /* What the answer must match as a whole, at every temperature; at most one of them, NULL: anything
+     (docs/grammar.md says what is taken). It is cut short by max_tokens, a stop string or a full context
+     alone. Not with ignore_end. The last ones that a model was asked for are kept compiled. */
+  const char* json_schema;
+  const char* regex;
+  const char* grammar;   /* GBNF, of which the answer is `root` */
+  int32_t logprobs;      /* not 0: each token comes with its logprob */
+  uint32_t top_logprobs; /* … and with those of so many of the likeliest tokens */
 } cairn_generate_options;
 CAIRN_API void cairn_generate_options_init(cairn_generate_options* options, size_t size);
 
@@ -101,7 +120,10 @@ CAIRN_API void cairn_session_close(cairn_session* session);
 
 /* Continues the prompt; no tokens stand for the model's BOS. options and result may be NULL. Errors:
    INVALID_ARGUMENT (options out of range, a prompt longer than the context, a token outside the
-   vocabulary, guesses that cannot be made), NUMERIC (the model computed no number), OUT_OF_MEMORY, BUSY.
+   vocabulary, guesses that cannot be made; a schema, an expression or a grammar that cannot be read or
+   enforced, whose place is named, or that comes to where no token may follow), UNSUPPORTED (such a one, and
+   libcairn_grammar.so is not there or is of another build), NUMERIC (the model computed no number),
+   OUT_OF_MEMORY, BUSY.
    The session remains usable. An answer that was stopped is none: see result->finish. */
 CAIRN_API cairn_status cairn_session_generate(cairn_session* session, const int32_t* prompt,
                                               size_t prompt_count, const cairn_generate_options* options,

@@ -20,10 +20,8 @@ class Session {
 
   Result generate(const std::vector<std::int32_t>& prompt, const GenerateOptions& options = {}) {
     detail::Calls calls(options);
-    Result result =
-        detail::answer(cairn_session_generate, session_.get(), prompt.data(), prompt.size(), calls.c());
-    calls.rethrow();
-    return result;
+    return calls.completed(
+        detail::answer(cairn_session_generate, session_.get(), prompt.data(), prompt.size(), calls.c()));
   }
 
   void cancel() noexcept { cairn_session_cancel(session_.get()); }  // from any thread
@@ -56,15 +54,11 @@ class Chat {
 
   Result send(const std::string& user, const GenerateOptions& options = {}) {
     detail::Calls calls(options);
-    Result result = detail::answer(cairn_chat_send, chat_.get(), user.c_str(), calls.c());
-    calls.rethrow();
-    return result;
+    return calls.completed(detail::answer(cairn_chat_send, chat_.get(), user.c_str(), calls.c()));
   }
   Result regenerate(const GenerateOptions& options = {}) {
     detail::Calls calls(options);
-    Result result = detail::answer(cairn_chat_regenerate, chat_.get(), calls.c());
-    calls.rethrow();
-    return result;
+    return calls.completed(detail::answer(cairn_chat_regenerate, chat_.get(), calls.c()));
   }
 
   // As JSON, with what the model has read.

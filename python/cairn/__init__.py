@@ -19,7 +19,7 @@ from ._core import Error
 from ._model import Model
 from ._session import Batch, Chat, Session
 from ._stream import Stream
-from ._types import Memory, Message, ModelInfo, Options, Pooling, Prompt, Result, StackInfo
+from ._types import Memory, Message, ModelInfo, Options, Pooling, Prompt, Result, StackInfo, TokenEvent, TokenLogprobs
 from ._video import Frame, Video, VideoInfo
 
 __version__ = _core.version()
@@ -39,6 +39,8 @@ __all__ = [
     "Session",
     "StackInfo",
     "Stream",
+    "TokenEvent",
+    "TokenLogprobs",
     "Video",
     "VideoInfo",
     "devices",

@@ -8,7 +8,7 @@ import weakref
 from collections.abc import AsyncIterator, Iterator
 
 from . import _core
-from ._types import Result
+from ._types import Result, TokenEvent, TokenLogprobs
 
 _open: weakref.WeakSet[Stream] = weakref.WeakSet()
 
@@ -48,7 +48,13 @@ class Stream(Iterator[str], AsyncIterator[str]):
         """The rest of the answer as (token, text): text is empty while it may be the beginning of a stop string or an
         incomplete character; a last text that belongs to earlier tokens comes with token -1."""
         while (event := self._living().next()) is not None:
-            yield event
+            yield event[:2]
+
+    def events(self) -> Iterator[TokenEvent]:
+        """The same with the tokens' logprobs, where they are asked for."""
+        while (event := self._living().next()) is not None:
+            token, text, logprobs = event
+            yield TokenEvent(token, text, None if logprobs is None else TokenLogprobs(*logprobs))
 
     def __aiter__(self) -> Stream:
         return self
@@ -85,7 +91,10 @@ class Stream(Iterator[str], AsyncIterator[str]):
     def result(self) -> Result:
         """The whole answer; waits for it."""
         if self._result is None:
-            self._result = Result(**self._living().result())
+            told = self._living().result()
+            if told["logprobs"] is not None:
+                told["logprobs"] = [TokenLogprobs(*one) for one in told["logprobs"]]
+            self._result = Result(**told)
         return self._result
 
     async def aresult(self) -> Result:

@@ -43,6 +43,30 @@ class Options(TypedDict, total=False):
     stop: str | Sequence[str] | None  #: texts that end the answer
     ignore_end: bool | None  #: end-of-generation tokens are ordinary ones
     speculation: Speculation | None  #: "none"
+    #: What the answer must match as a whole, at every temperature; at most one of the three (docs/grammar.md).
+    schema: Mapping[str, Any] | bool | str | None  #: a JSON schema, or the text of one
+    regex: str | None  #: a regular expression
+    grammar: str | None  #: GBNF, of which the answer is ``root``
+    logprobs: int | None  #: each token comes with its logprob, and those of so many of the likeliest tokens
+
+
+@dataclass(frozen=True)
+class TokenLogprobs:
+    """How likely a token was to the model itself: the natural logarithm of its probability, before biases, penalties,
+    temperature and what the answer is held to."""
+
+    token: int
+    logprob: float
+    top: list[tuple[int, float]]  #: the likeliest tokens with theirs, the likeliest first
+
+
+@dataclass(frozen=True)
+class TokenEvent:
+    """One step of an answer."""
+
+    token: int  #: -1: what was held back at the end
+    text: str  #: empty while it may be the beginning of a stop string or an incomplete character
+    logprobs: TokenLogprobs | None  #: where they are asked for; not of token -1
 
 
 @dataclass(frozen=True)
@@ -51,6 +75,7 @@ class Result:
 
     text: str
     tokens: list[int]  #: without the end-of-generation token
+    logprobs: list[TokenLogprobs] | None  #: of those tokens, where they are asked for
     finish: Finish
     stop: str | None  #: the stop string that matched
     prompt_tokens: int

@@ -11,15 +11,16 @@ by its name; what is about llama.cpp's own working (``n_gpu_layers``, ``use_mloc
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Union
 
 from . import _core
+from ._forms import LlamaGrammar, chosen_tool, form_of
 from ._model import Model
-from ._openai import Writer, plain_messages
+from ._openai import LogprobsWriter, Writer, plain_messages
 from ._stream import Stream
 
-__all__ = ["Llama"]
+__all__ = ["Llama", "LlamaGrammar"]
 
 Answer = Union[dict[str, Any], Iterator[dict[str, Any]]]
 
@@ -29,7 +30,7 @@ _RANDOM_SEED = 0xFFFFFFFF
 # Of the constructor: changes nothing here; changes answers, unless it has one of these values.
 _PASSED_OVER = frozenset(
     "n_gpu_layers split_mode main_gpu tensor_split use_mlock n_batch n_ubatch n_threads_batch offload_kqv flash_attn "
-    "op_offload swa_full no_perf numa verbose embedding spm_infill".split()
+    "op_offload swa_full no_perf numa verbose embedding spm_infill logits_all".split()
 )
 _REFUSED: dict[str, tuple[Any, ...]] = {
     "vocab_only": (False,),
@@ -40,7 +41,6 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
     "yarn_ext_factor": (-1.0,),
     "attention_type": (-1,),
     "pooling_type": (-1,),
-    "logits_all": (False,),
     "lora_base": (None,),
     "lora_path": (None,),
     "lora_scale": (1.0,),
@@ -51,20 +51,14 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
 _SAMPLING_REFUSED: dict[str, tuple[Any, ...]] = {
     "suffix": (None,),
     "typical_p": (1.0,),
-    "logprobs": (None, False),
-    "top_logprobs": (None,),
     "mirostat_mode": (0,),
     "mirostat_tau": (5.0,),
     "mirostat_eta": (0.1,),
     "tfs_z": (1.0,),
     "stopping_criteria": (None,),
     "logits_processor": (None,),
-    "grammar": (None,),
     "functions": (None,),
     "function_call": (None,),
-    "tools": (None, []),
-    "tool_choice": (None, "none"),
-    "response_format": (None, {"type": "text"}),
 }
 
 
@@ -204,7 +198,8 @@ class Llama:
         """Tokens, past the model's end ones, as long as they are asked for. reset: whether the tokens are the whole text; they
         always are, here: what was read of them before is not read again."""
         del reset
-        _refuse({k: v for k, v in others.items() if k != "penalize_nl"}, _SAMPLING_REFUSED, "generate")
+        refused = {**_SAMPLING_REFUSED, "grammar": (None,)}
+        _refuse({k: v for k, v in others.items() if k != "penalize_nl"}, refused, "generate")
         options = self._options(None, temp, top_p, top_k, min_p, [], None, repeat_penalty)
         options.update(frequency_penalty=frequency_penalty, presence_penalty=presence_penalty, ignore_end=True)
         with self._session.generate(tokens, **options) as stream:
@@ -220,6 +215,7 @@ class Llama:
         temperature: float = 0.8,
         top_p: float = 0.95,
         min_p: float = 0.05,
+        logprobs: int | None = None,
         echo: bool = False,
         stop: str | Sequence[str] | None = None,
         frequency_penalty: float = 0.0,
@@ -229,18 +225,26 @@ class Llama:
         stream: bool = False,
         seed: int | None = None,
         model: str | None = None,
+        grammar: LlamaGrammar | None = None,
         logit_bias: Mapping[int, float] | None = None,
         **others: Any,
     ) -> Answer:
-        """A text that goes on: OpenAI's dict, or with ``stream`` an iterator of its chunks."""
+        """A text that goes on: OpenAI's dict, or with ``stream`` an iterator of its chunks. logprobs: of each token, and of so
+        many of the likeliest ones."""
         _refuse(others, _SAMPLING_REFUSED, "create_completion")
+        if logprobs is False:  # as a chat's has it
+            logprobs = None
+        if echo and logprobs is not None:
+            raise NotImplementedError("create_completion: echo with logprobs: those of the prompt are not there")
         tokens = self.model.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
         options = self._options(max_tokens, temperature, top_p, top_k, min_p, stop, seed, repeat_penalty)
         options.update(
             frequency_penalty=frequency_penalty, presence_penalty=presence_penalty, logit_bias=dict(logit_bias or {})
         )
+        options.update(logprobs=logprobs, **form_of(grammar, None))
         text = prompt if isinstance(prompt, str) else self.model.detokenize(tokens)
-        writer = Writer(model or self.model_path, False, text if echo else "")
+        told = None if logprobs is None else LogprobsWriter(self._piece(), False, len(text))
+        writer = Writer(model or self.model_path, False, echoed=text if echo else "", logprobs=told)
         return self._answer(writer, self._session.generate(tokens, **options), stream)
 
     __call__ = create_completion
@@ -249,6 +253,8 @@ class Llama:
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
+        tools: Sequence[Mapping[str, Any]] | None = None,
+        tool_choice: str | Mapping[str, Any] | None = None,
         temperature: float = 0.2,
         top_p: float = 0.95,
         top_k: int = 40,
@@ -256,23 +262,44 @@ class Llama:
         stream: bool = False,
         stop: str | Sequence[str] | None = None,
         seed: int | None = None,
+        response_format: Mapping[str, Any] | None = None,
         max_tokens: int | None = None,
         presence_penalty: float = 0.0,
         frequency_penalty: float = 0.0,
         repeat_penalty: float = 1.0,
         model: str | None = None,
+        grammar: LlamaGrammar | None = None,
         logit_bias: Mapping[int, float] | None = None,
+        logprobs: bool | None = None,
+        top_logprobs: int | None = None,
         **others: Any,
     ) -> Answer:
-        """The assistant's next turn: OpenAI's dict, or with ``stream`` an iterator of its chunks."""
+        """The assistant's next turn: OpenAI's dict, or with ``stream`` an iterator of its chunks. response_format: a type
+        "json_object", with or without a "schema", or OpenAI's "json_schema". tools: one of them is to be named by
+        tool_choice; the answer calls it with arguments that meet its schema."""
         _refuse(others, _SAMPLING_REFUSED, "create_chat_completion")
-        tokens = self.model.tokenize_messages(plain_messages(messages))
+        function = chosen_tool(tools, tool_choice)
+        form = form_of(grammar, response_format)
+        if function is not None:
+            if form:
+                raise ValueError("tool_choice: an answer cannot be held to a grammar or response_format too")
+            form = {"schema": function.get("parameters") or {"type": "object", "properties": {}}}
+        tokens = self.model.tokenize_messages(plain_messages(messages), tools=tools or None)
         options = self._options(max_tokens, temperature, top_p, top_k, min_p, stop, seed, repeat_penalty)
         options.update(
             frequency_penalty=frequency_penalty, presence_penalty=presence_penalty, logit_bias=dict(logit_bias or {})
         )
-        writer = Writer(model or self.model_path, True)
+        options.update(logprobs=(top_logprobs or 0) if logprobs else None, **form)
+        told = LogprobsWriter(self._piece(), True, 0) if logprobs else None
+        called = None if function is None else str(function["name"])
+        writer = Writer(model or self.model_path, True, logprobs=told, function=called)
         return self._answer(writer, self._session.generate(tokens, **options), stream)
+
+    def _piece(self) -> Callable[[int], bytes]:
+        """A token's bytes behind other text, where a blank that a tokenizer puts before texts is its own; control tokens have
+        their names."""
+        before = self.tokenize(b"a", add_bos=False)
+        return lambda token: self.detokenize([token], prev_tokens=before, special=True)
 
     def _options(
         self,

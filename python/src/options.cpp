@@ -45,6 +45,20 @@ void set_bias(cairn::GenerateOptions& options, const py::handle& value) {
     options.biases.push_back({token, bias});
 }
 
+Set text(std::optional<std::string> cairn::GenerateOptions::*member) {
+  return [member](cairn::GenerateOptions& options, const py::handle& value) {
+    if (!py::isinstance<py::str>(value)) throw py::cast_error();  // pybind11 takes bytes as well
+    options.*member = value.cast<std::string>();
+  };
+}
+
+// The text of a JSON schema, or what Python's json writes as one.
+void set_schema(cairn::GenerateOptions& options, const py::handle& value) {
+  const bool written = py::isinstance<py::str>(value);
+  options.json_schema =
+      (written ? py::str(value) : py::module_::import("json").attr("dumps")(value)).cast<std::string>();
+}
+
 const std::map<std::string, Set>& fields() {
   using O = cairn::GenerateOptions;
   static const std::map<std::string, Set> kFields = {
@@ -65,6 +79,11 @@ const std::map<std::string, Set>& fields() {
        [](O& options, const py::handle& value) {
          options.speculation = speculation_of(value.cast<std::string>());
        }},
+      {"schema", set_schema},
+      {"regex", text(&O::regex)},
+      {"grammar", text(&O::grammar)},
+      {"logprobs",
+       [](O& options, const py::handle& value) { options.logprobs = value.cast<std::uint32_t>(); }},
   };
   return kFields;
 }

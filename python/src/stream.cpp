@@ -21,7 +21,8 @@ void Queue::wake() {
 
 void Queue::push(const cairn::TokenEvent& event) {
   const std::lock_guard lock(mutex_);
-  pieces_.push_back({event.token, std::string(event.text)});
+  pieces_.push_back({event.token, std::string(event.text), {}});
+  if (event.logprobs != nullptr) pieces_.back().logprobs = *event.logprobs;
   wake();
   if (waiting_ > 0) changed_.notify_all();
 }
@@ -104,7 +105,7 @@ void Queue::drain() const {
   if (event_ >= 0) eventfd_read(event_, &ignored);
 }
 
-Stream::Stream(cairn::GenerateOptions& options) {
+Stream::Stream(cairn::GenerateOptions& options) : with_logprobs_(options.logprobs.has_value()) {
   options.on_token = [queue = queue_](const cairn::TokenEvent& event) {
     queue->push(event);
     return !queue->cancelled();
@@ -156,11 +157,21 @@ py::object text_of(const std::string& text) {
       PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
 }
 
-// (token, text), or None at the end; without waiting: None, and at the end a StopIteration.
+// (token, logprob, [(token, logprob), …])
+py::object logprobs_of(const cairn::TokenLogprobs& one) {
+  py::list top;
+  for (const cairn_token_logprob& likely : one.top) top.append(py::make_tuple(likely.token, likely.logprob));
+  return py::make_tuple(one.token, one.logprob, top);
+}
+
+// (token, text, logprobs or None), or None at the end; without waiting: None, and at the end a StopIteration.
 py::object next(Stream& stream, bool wait) {
   bool over = false;
   const std::optional<Piece> piece = stream.queue().next(wait, over);
-  if (piece) return py::make_tuple(piece->token, text_of(piece->text));
+  if (piece) {
+    return py::make_tuple(piece->token, text_of(piece->text),
+                          piece->logprobs ? logprobs_of(*piece->logprobs) : py::none());
+  }
   if (!wait && over) throw py::stop_iteration();
   return py::none();
 }
@@ -171,6 +182,9 @@ py::dict result(Stream& stream) {
   py::dict told;
   told["text"] = text_of(r.text);
   told["tokens"] = r.tokens;
+  py::list logprobs;
+  for (const cairn::TokenLogprobs& one : r.logprobs) logprobs.append(logprobs_of(one));
+  told["logprobs"] = stream.with_logprobs() ? py::object(logprobs) : py::none();
   told["finish"] = kFinishes[static_cast<int>(r.finish)];
   told["stop"] = r.stop.empty() ? py::object(py::none()) : text_of(r.stop);
   told["prompt_tokens"] = r.prompt_tokens;

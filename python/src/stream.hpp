@@ -18,6 +18,7 @@ namespace binding {
 struct Piece {
   std::int32_t token;
   std::string text;
+  std::optional<cairn::TokenLogprobs> logprobs;
 };
 
 // What the thread that computes and the one that reads share. The first never waits for Python.
@@ -66,10 +67,12 @@ class Stream {
 
   void cancel() noexcept { queue_->cancel(); }
   Queue& queue() const { return *queue_; }
+  bool with_logprobs() const noexcept { return with_logprobs_; }
 
  private:
   explicit Stream(cairn::GenerateOptions& options);
 
+  const bool with_logprobs_;
   std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
   std::shared_ptr<cairn::Batch> batch_;
   std::thread thread_;

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,18 +23,26 @@ TEMPLATE = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function) and {"program", "served"} & set(item.fixturenames):
+            item.add_marker("program")
+
+
 @pytest.fixture(scope="session")
 def model() -> cairn.Model:
     return cairn.Model(LLAMA, threads=2, chat_template=TEMPLATE)
 
 
+PROGRAM = os.environ.get("CAIRN_PROGRAM", "cairn")  # or the one that is on the PATH
+
+
 @pytest.fixture(scope="session")
 def program() -> Callable[..., str]:
-    """The text with which `cairn run` continues a prompt; CAIRN_PROGRAM, or the `cairn` that is on the PATH."""
-    path = os.environ.get("CAIRN_PROGRAM", "cairn")
+    """The text with which `cairn run` continues a prompt."""
 
     def run(prompt: str, tokens: int, *flags: str) -> str:
-        words = [path, "run", str(LLAMA), "--raw", "-p", prompt, "-n", str(tokens), "--threads", "2", "--json"]
+        words = [PROGRAM, "run", str(LLAMA), "--raw", "-p", prompt, "-n", str(tokens), "--threads", "2", "--json"]
         if "--temperature" not in flags:
             words += ["--temperature", "0"]
         done = subprocess.run([*words, *flags], check=True, capture_output=True, text=True)
@@ -39,3 +50,24 @@ def program() -> Callable[..., str]:
         return text
 
     return run
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str, dict[str, Any]], Any]]:
+    """What `cairn serve` answers to a request."""
+    template = tmp_path_factory.mktemp("served") / "template.jinja"
+    template.write_text(TEMPLATE)
+    words = [PROGRAM, "serve", str(LLAMA), "--port", "0", "--threads", "2", "--chat-template", str(template)]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True) as server:
+        assert server.stderr is not None
+        address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+/v1", line)))
+
+        def ask(path: str, body: dict[str, Any]) -> Any:
+            request = urllib.request.Request(
+                f"{address}/{path}", json.dumps({"model": "llama", **body}).encode(), {"Content-Type": "application/json"}
+            )
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)
+
+        yield ask
+        server.terminate()

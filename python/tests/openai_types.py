@@ -12,19 +12,23 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from cairn.llama import Llama
 
 LLAMA = Path(__file__).resolve().parents[2] / "tests" / "data" / "golden_models" / "llama.gguf"
+TOOL = {"type": "function", "function": {"name": "put"}}
 MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 
 
 def main() -> None:
     template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]"
     llm = Llama(model_path=str(LLAMA), n_ctx=128, n_threads=2, verbose=False, chat_template=template)
-    ChatCompletion.model_validate(llm.create_chat_completion(MESSAGES, max_tokens=4), strict=True)
-    chunks = [
-        ChatCompletionChunk.model_validate(chunk, strict=True)
-        for chunk in llm.create_chat_completion(MESSAGES, max_tokens=4, stream=True)
-    ]
-    assert chunks[-1].choices[0].finish_reason == "length", chunks[-1]
-    Completion.model_validate(llm("a", max_tokens=4), strict=True)
+    for more in ({}, {"logprobs": True, "top_logprobs": 2}, {"tools": [TOOL], "tool_choice": TOOL}):
+        asked: dict[str, Any] = {"max_tokens": 4, **more}
+        ChatCompletion.model_validate(llm.create_chat_completion(MESSAGES, **asked), strict=True)
+        chunks = [
+            ChatCompletionChunk.model_validate(chunk, strict=True)
+            for chunk in llm.create_chat_completion(MESSAGES, stream=True, **asked)
+        ]
+        assert chunks[-1].choices[0].finish_reason == "length", chunks[-1]
+    for logprobs in (None, 2):
+        Completion.model_validate(llm("a", max_tokens=4, logprobs=logprobs), strict=True)
     print("as it should be")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import math
 import os
 import signal
 import subprocess
@@ -56,6 +57,30 @@ def test_tokens_and_their_texts(model: cairn.Model) -> None:
     assert "".join(text for _, text in events) == result.text
 
 
+def test_logprobs_of_tokens(model: cairn.Model) -> None:
+    prompt = model.tokenize(PROMPT)
+    exact = cairn.Model(LLAMA, threads=2, repeatable=True)  # as the answer is written, or read as a prompt
+    stream = exact.session().generate(prompt, max_tokens=8, temperature=1.5, seed=3, ignore_end=True, logprobs=400)
+    events = list(stream.events())
+    result = stream.result()
+    assert result.logprobs is not None
+    assert result.logprobs == [event.logprobs for event in events if event.token >= 0]
+    assert [one.token for one in result.logprobs] == result.tokens
+    assert "".join(event.text for event in events) == result.text
+    assert all(event.logprobs is None for event in events if event.token < 0)
+    for i, one in enumerate(result.logprobs):
+        values = [logprob for _, logprob in one.top]
+        assert len(one.top) == min(400, model.info.vocabulary) and values == sorted(values, reverse=True)
+        assert dict(one.top)[one.token] == one.logprob
+        assert math.fsum(map(math.exp, values)) == pytest.approx(1, abs=1e-4)  # all that there are
+        best = exact.session().complete(prompt + result.tokens[:i], max_tokens=1, temperature=0, ignore_end=True)
+        assert best.tokens == [one.top[0][0]]
+    batched = model.complete(prompt, max_tokens=8, temperature=0, logprobs=0)
+    assert batched.logprobs is not None
+    assert [(one.token, one.top) for one in batched.logprobs] == [(token, []) for token in batched.tokens]
+    assert model.complete(prompt, max_tokens=2).logprobs is None
+
+
 def test_stop_and_bias(model: cairn.Model) -> None:
     session = model.session()
     whole = session.complete(PROMPT, max_tokens=24, temperature=0)
@@ -76,6 +101,8 @@ def test_what_cannot_be_is_refused(model: cairn.Model) -> None:
         ({"temprature": 1}, TypeError, "temprature"),
         ({"max_tokens": "many"}, TypeError, "max_tokens: 'many'"),
         ({"max_tokens": -1}, TypeError, "max_tokens"),
+        ({"logprobs": -1}, TypeError, "logprobs: -1"),
+        ({"logprobs": "all"}, TypeError, "logprobs: 'all'"),
         ({"speculation": "wild"}, ValueError, "wild"),
         ({"temperature": -1.0}, cairn.Error, "temperature"),
         ({"speculation": "self"}, cairn.Error, "stack"),

@@ -83,6 +83,52 @@ def test_seeds_and_stops(llm: Llama) -> None:
     assert until_full["completion_tokens"] > 16
 
 
+def test_logprobs(llm: Llama, model: cairn.Model, served: Callable[[str, dict[str, Any]], Any]) -> None:
+    """As the server's, which names tokens that are no whole characters otherwise."""
+    common: dict[str, Any] = {"max_tokens": 12, "temperature": 0}
+    theirs = served("completions", {"prompt": "a stone", "logprobs": 3, **common})["choices"][0]["logprobs"]
+    llm.reset()
+    ours = _dict(llm("a stone", logprobs=3, **common))["choices"][0]["logprobs"]
+    assert ours["token_logprobs"] == pytest.approx(theirs["token_logprobs"], abs=1e-4)
+    assert len(ours["tokens"]) == 12
+    for name, other, top, other_top in zip(ours["tokens"], theirs["tokens"], ours["top_logprobs"], theirs["top_logprobs"]):
+        if not other.startswith("bytes:"):
+            assert name == other
+        whole = {key: value for key, value in other_top.items() if not key.startswith("bytes:")}
+        assert {key: top[key] for key in whole} == pytest.approx(whole, abs=1e-4)
+    llm.reset()
+    chunks: list[Any] = list(llm("a stone", logprobs=3, stream=True, **common))
+    pieces = [chunk["choices"][0]["logprobs"] for chunk in chunks if chunk["choices"][0]["logprobs"]]
+    for field in ours:
+        assert [value for piece in pieces for value in piece[field]] == ours[field]
+    llm.reset()
+    plain = _dict(llm("a stone", **common))["choices"][0]
+    assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == plain["text"]
+    assert plain["logprobs"] is None
+    for name, offset in zip(ours["tokens"], ours["text_offset"]):
+        assert ("a stone" + plain["text"])[offset:].startswith(name)
+    assert ours["text_offset"][0] == len("a stone")
+
+
+def test_a_chats_logprobs(llm: Llama, served: Callable[[str, dict[str, Any]], Any]) -> None:
+    common: dict[str, Any] = {"max_tokens": 12, "temperature": 0, "logprobs": True, "top_logprobs": 2}
+    theirs = served("chat/completions", {"messages": MESSAGES, **common})["choices"][0]["logprobs"]["content"]
+    llm.reset()
+    ours = _dict(llm.create_chat_completion(MESSAGES, **common))["choices"][0]["logprobs"]
+    assert ours["refusal"] is None
+    assert [one["bytes"] for one in ours["content"]] == [one["bytes"] for one in theirs]
+    for one, other in zip(ours["content"], theirs):
+        assert one["logprob"] == pytest.approx(other["logprob"], abs=1e-4)
+        assert [top["bytes"] for top in one["top_logprobs"]] == [top["bytes"] for top in other["top_logprobs"]]
+    llm.reset()
+    chunks: list[Any] = list(llm.create_chat_completion(MESSAGES, stream=True, **common))
+    told = [chunk["choices"][0]["logprobs"]["content"] for chunk in chunks if chunk["choices"][0]["logprobs"]]
+    assert [one for content in told for one in content] == ours["content"]
+    alone = _dict(llm.create_chat_completion(MESSAGES, max_tokens=3, temperature=0, logprobs=True))["choices"][0]["logprobs"]
+    assert [one["top_logprobs"][0]["logprob"] for one in alone["content"]] == [one["logprob"] for one in alone["content"]]
+    assert _dict(llm.create_chat_completion(MESSAGES, max_tokens=3, top_logprobs=2))["choices"][0]["logprobs"] is None
+
+
 def test_tokens_and_sizes(llm: Llama, model: cairn.Model) -> None:
     tokens = llm.tokenize("h\u00e9 stones".encode(), add_bos=False)
     assert tokens == model.tokenize("h\u00e9 stones", bos=False)
@@ -115,11 +161,12 @@ def test_embeddings(llm: Llama, model: cairn.Model) -> None:
 
 def test_what_is_not_there_is_refused(llm: Llama) -> None:
     refused: list[tuple[Callable[[], Any], type[Exception], str]] = [
-        (lambda: llm("a", grammar=object()), NotImplementedError, "grammar"),
-        (lambda: llm("a", logprobs=3), NotImplementedError, "logprobs=3"),
+        (lambda: llm("a", logprobs=3, echo=True), NotImplementedError, "echo with logprobs"),
+        (lambda: llm("a", logprobs=-3), TypeError, "logprobs: -3"),
+        (lambda: llm("a", mirostat_mode=2), NotImplementedError, "mirostat_mode=2"),
         (lambda: llm("a", max_tokns=3), TypeError, "max_tokns"),
         (lambda: llm.create_chat_completion(MESSAGES, tools=[{}]), NotImplementedError, "tools"),
-        (lambda: llm.create_chat_completion(MESSAGES, response_format={"type": "json_object"}), NotImplementedError, "json"),
+        (lambda: llm.create_chat_completion(MESSAGES, functions=[{}]), NotImplementedError, "functions"),
         (lambda: llm.create_chat_completion([{"role": "user", "content": [{"type": "image_url"}]}]), NotImplementedError, "no text"),
         (lambda: Llama(str(LLAMA), lora_path="x"), NotImplementedError, "lora_path"),
         (lambda: Llama(str(LLAMA), n_contexts=3), TypeError, "n_contexts"),

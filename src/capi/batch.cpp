@@ -95,7 +95,7 @@ cairn_status cairn_batch_submit(cairn_batch* batch, const int32_t* prompt, size_
     require(request, "request");
     *request = nullptr;
     const auto of = object_of<Batch>(batch);
-    const auto wanted = std::make_shared<const Wanted>(options);
+    const auto wanted = std::make_shared<const Wanted>(options, *of->engine->model);
     const auto tokens = numbers_of(prompt, prompt_count, "prompt");
     const Batch* const in = of.get();
     llm::Request asked{{tokens.begin(), tokens.end()}, wanted->options, {}, {}, priority};

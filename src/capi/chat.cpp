@@ -51,7 +51,7 @@ cairn_status cairn_chat_send(cairn_chat* chat, const char* user, const cairn_gen
   return call(error, [&] {
     prepare(result);
     const auto of = object_of<Chat>(chat);
-    Wanted wanted(options);
+    const Wanted wanted(options, *of->session->engine->model);
     const std::string_view text = text_of(user, "user");
     const Turn turn = of->session->turn();
     write(result, of->chat.send(text, cancellable(*of->session, wanted), wanted.token()));
@@ -63,7 +63,7 @@ cairn_status cairn_chat_regenerate(cairn_chat* chat, const cairn_generate_option
   return call(error, [&] {
     prepare(result);
     const auto of = object_of<Chat>(chat);
-    Wanted wanted(options);
+    const Wanted wanted(options, *of->session->engine->model);
     const Turn turn = of->session->turn();
     write(result, of->chat.regenerate(cancellable(*of->session, wanted), wanted.token()));
   });

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "capi/call.hpp"
 #include "capi/options.hpp"
@@ -57,13 +58,39 @@ int32_t finish_of(llm::FinishReason reason) {
   return CAIRN_FINISH_CANCELLED;
 }
 
+// Null where nothing is asked for.
+std::shared_ptr<const grammar::Grammar> grammar_of(const cairn_generate_options& given, Model& model) {
+  using grammar::Kind;
+  struct Form {
+    const char *name, *text;
+    Kind kind;
+  };
+  const Form* wanted = nullptr;
+  const Form forms[] = {{"json_schema", given.json_schema, Kind::json_schema},
+                        {"regex", given.regex, Kind::regex},
+                        {"grammar", given.grammar, Kind::ebnf}};
+  for (const Form& form : forms) {
+    if (form.text == nullptr) continue;
+    if (wanted != nullptr)
+      fail(ErrorCode::invalid_argument, "{}: an answer cannot be held to {} too", form.name, wanted->name);
+    wanted = &form;
+  }
+  if (wanted == nullptr) return nullptr;
+  try {
+    return model.grammars().compile(wanted->kind, wanted->text);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::not_found) throw;
+    fail(ErrorCode::unsupported, "{}: {}", wanted->name, error.what());
+  }
+}
+
 struct Free {
   void operator()(void* memory) const noexcept { std::free(memory); }
 };
 
 }  // namespace
 
-Wanted::Wanted(const cairn_generate_options* from)
+Wanted::Wanted(const cairn_generate_options* from, Model& model)
     : given(read_options(from, usual(), "cairn_generate_options")) {
   options.max_tokens = given.max_tokens;
   options.ignore_end = given.ignore_end != 0;
@@ -82,22 +109,39 @@ Wanted::Wanted(const cairn_generate_options* from)
     sampler.logit_bias.emplace_back(bias.token, bias.bias);
   if (given.seeded != 0) sampler.seed = given.seed;
   options.speculation = speculation_of(given.speculation);
+  if (given.logprobs != 0) {
+    options.logprobs = given.top_logprobs;
+  } else if (given.top_logprobs != 0) {
+    fail(ErrorCode::invalid_argument, "top_logprobs: {} without logprobs", given.top_logprobs);
+  }
   if (given.on_progress != nullptr) {
     options.progress = [report = given.on_progress, user = given.user](uint32_t done, uint32_t total) {
       report(user, done, total);
     };
   }
+  options.grammar = grammar_of(given, model);
 }
 
 llm::TokenCallback Wanted::token() const {
   if (given.on_token == nullptr) return {};
   // The event's text ends with a 0, a string_view's need not.
-  return
-      [call = given.on_token, user = given.user, text = std::string()](const llm::TokenEvent& event) mutable {
-        text.assign(event.text);
-        const cairn_token_event told = {sizeof(cairn_token_event), event.token, text.c_str(), text.size()};
-        return call(user, &told) == 0;
-      };
+  return [call = given.on_token, user = given.user, text = std::string(),
+          top = std::vector<cairn_token_logprob>()](const llm::TokenEvent& event) mutable {
+    text.assign(event.text);
+    cairn_token_event told{};
+    told.size = sizeof told;
+    told.token = event.token;
+    told.text = text.c_str();
+    told.text_size = text.size();
+    if (event.logprobs != nullptr) {
+      top.clear();
+      for (const auto& likely : event.logprobs->top) top.push_back({likely.token, likely.logprob});
+      told.logprob = event.logprobs->logprob;
+      told.top = top.data();
+      told.top_count = top.size();
+    }
+    return call(user, &told) == 0;
+  };
 }
 
 llm::GenerateOptions cancellable(Session& session, const Wanted& wanted) {

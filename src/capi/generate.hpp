@@ -8,9 +8,9 @@
 namespace cairn::capi {
 
 // The caller's options with what they point to copied, `callbacks` too; null is the usual ones. Errors: as
-// read_options(), invalid_argument.
+// read_options(), invalid_argument, unsupported (what an answer is held to, without the library for it).
 struct Wanted {
-  explicit Wanted(const cairn_generate_options* options);
+  Wanted(const cairn_generate_options* options, Model& model);
   // True where the caller's callback says so. Asked by llm's thread.
   bool is_cancelled() const { return given.is_cancelled != nullptr && given.is_cancelled(given.user) != 0; }
   llm::TokenCallback token() const;

@@ -27,6 +27,11 @@ Model::~Model() {
   model->file().tolerate_losses(false);
 }
 
+grammar::Compiler& Model::grammars() {
+  std::call_once(begun_, [&] { grammars_.emplace(model->tokenizer()); });
+  return *grammars_;
+}
+
 }  // namespace cairn::capi
 
 namespace {

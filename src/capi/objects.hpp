@@ -3,11 +3,14 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 
 #include "base/error.hpp"
 #include "base/thread_pool.hpp"
 #include "capi/handles.hpp"
+#include "grammar/compiler.hpp"
 #include "llm/chat.hpp"
 #include "llm/model.hpp"
 #include "llm/scheduler.hpp"
@@ -23,9 +26,15 @@ struct Model {
 
   // Error io where the file was cut or could not be read meanwhile: what was read of it may be zeros.
   void check() const { model->file().require_read(); }
+  // Of its tokens, which are there only after a while when it was just opened.
+  grammar::Compiler& grammars();
 
   const std::shared_ptr<const llm::Model> model;
   const std::string path, name, architecture;
+
+ private:
+  std::once_flag begun_;
+  std::optional<grammar::Compiler> grammars_;
 };
 
 struct Engine {

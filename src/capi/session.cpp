@@ -33,7 +33,7 @@ cairn_status cairn_session_generate(cairn_session* session, const int32_t* promp
   return call(error, [&] {
     prepare(result);
     const auto of = object_of<Session>(session);
-    Wanted wanted(options);
+    const Wanted wanted(options, *of->engine->model);
     const auto tokens = numbers_of(prompt, prompt_count, "prompt");
     const Turn turn = of->turn();
     write(result, of->session.generate(tokens, cancellable(*of, wanted), wanted.token()));
