@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/long_turns.hpp"
 #include "llm/scheduler_job.hpp"
 
 namespace cairn::llm {
@@ -83,6 +84,7 @@ SchedulerStatus Scheduler::status() const {
 }
 
 void Scheduler::work() {
+  take_long_turns();
   for (;;) {
     {
       std::unique_lock lock(mutex_);
