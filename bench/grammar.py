@@ -81,6 +81,30 @@ SCHEMAS = {
         "additionalProperties": {"type": ["boolean", "null"]},
         "maxProperties": 6,
     },
+    "list": {
+        "type": "object",
+        "properties": {"value": {"type": "integer", "minimum": 0, "maximum": 9}, "next": {"oneOf": [{"type": "null"}, {"$ref": "#"}]}},
+        "required": ["value", "next"],
+    },
+    "expression": {
+        "$ref": "#/$defs/expression",
+        "$defs": {
+            "expression": {"oneOf": [{"$ref": "#/$defs/number"}, {"$ref": "#/$defs/operation"}]},
+            "number": {"type": "integer", "minimum": 0, "maximum": 999},
+            "operation": {"oneOf": [{"$ref": "#/$defs/sum"}, {"$ref": "#/$defs/negation"}]},
+            "sum": {
+                "type": "object",
+                "properties": {"op": {"enum": ["plus", "minus"]},
+                               "of": {"type": "array", "items": {"$ref": "#/$defs/expression"}, "minItems": 1, "maxItems": 2}},
+                "required": ["op", "of"],
+            },
+            "negation": {
+                "type": "object",
+                "properties": {"op": {"const": "not"}, "of": {"$ref": "#/$defs/expression"}},
+                "required": ["op", "of"],
+            },
+        },
+    },
     "id": {"type": "array", "items": {"type": "string", "format": "uuid"}, "minItems": 2, "maxItems": 2},
     "names": {
         "type": "object",
@@ -122,7 +146,7 @@ def check_validity(arguments):
     counts, tokens, began = collections.Counter(), 0, time.monotonic()
     with running_server(arguments.cairn, arguments.model, "--speculate", arguments.speculate, context=2048) as (model, at):
         with concurrent.futures.ThreadPoolExecutor(8) as pool:
-            kinds = list(SCHEMAS)
+            kinds = arguments.only.split(",")
             jobs = {pool.submit(ask, at, model, SCHEMAS[kinds[i % len(kinds)]], i): kinds[i % len(kinds)]
                     for i in range(arguments.first, arguments.first + arguments.valid)}
             for job in concurrent.futures.as_completed(jobs):
@@ -135,7 +159,7 @@ def check_validity(arguments):
                 except (ValueError, jsonschema.ValidationError) as error:
                     counts["cut" if choice["finish_reason"] == "length" else "invalid"] += 1
                     print(jobs[job], choice["finish_reason"], repr(text[-200:]), str(error).split("\n")[0], file=sys.stderr)
-    print(f"{arguments.valid} generations of {len(SCHEMAS)} schemas, {tokens} tokens, "
+    print(f"{arguments.valid} generations of {len(kinds)} schemas, {tokens} tokens, "
           f"{time.monotonic() - began:.0f} s: {dict(counts)}")
     return 0 if counts["valid"] == arguments.valid else 1
 
@@ -169,6 +193,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--valid", type=int, default=0, metavar="COUNT")
     parser.add_argument("--first", type=int, default=0, metavar="SEED")
+    parser.add_argument("--only", default=",".join(SCHEMAS), metavar="NAMES", help="of schemas, for --valid")
     parser.add_argument("--speed", type=int, default=0, metavar="RUNS")
     parser.add_argument("--speculate", default="none")
     arguments = parser.parse_args()

@@ -13,12 +13,17 @@ import argparse
 import asyncio
 import contextlib
 import json
+import pathlib
 import re
 import shlex
 import socket
 import statistics
 import subprocess
+import sys
 import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "tests/server"))
+from running_server import running  # noqa: E402
 
 
 class Stream:
@@ -75,16 +80,8 @@ def get(port, path):
 
 @contextlib.contextmanager
 def cairn(options, *flags):
-    server = subprocess.Popen([options.cairn, "serve", options.model, "--port", "0", "--context", "4096", *flags],
-                              stderr=subprocess.PIPE, text=True)
-    try:
-        for line in server.stderr:
-            if at := re.search(r"serving (\S+) at http://127.0.0.1:(\d+)", line):
-                break
-        yield server, int(at[2]), at[1]
-    finally:
-        server.terminate()
-        server.wait(60)
+    with running(options.cairn, options.model, "--context", "4096", *flags) as server:
+        yield server.process, server.port, server.name
 
 
 @contextlib.contextmanager

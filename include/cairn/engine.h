@@ -69,7 +69,7 @@ CAIRN_API cairn_status cairn_engine_get_memory(const cairn_engine* engine, cairn
                                                cairn_error* error);
 /* Lets a stack's weights grow or shrink so that the process keeps within `bytes` (0: no limit;
    CAIRN_MEMORY_AUTO), all its engines together. At any time, in the middle of an answer too. Errors:
-   UNSUPPORTED (the model is no stack), INVALID_ARGUMENT (less than what cannot be given back; nothing
+   UNSUPPORTED (the model is no stack), OUT_OF_MEMORY (less than what cannot be given back; nothing
    changes then). */
 CAIRN_API cairn_status cairn_engine_set_memory(cairn_engine* engine, uint64_t bytes, cairn_error* error);
 /* A line for each of a stack's blocks that is left out, and why: *lines is for cairn_free, "" where all is

@@ -171,7 +171,7 @@ class ThreadPool::Loop {
 
   // Waits for a loop after the one numbered `seen`; its number.
   uint32_t next_loop(Place& place, uint32_t seen, ThreadTurn& turn) {
-    int64_t start = monotonic_ns();
+    int64_t start = monotonic_ns(), yielded = start;
     turn.works(start);
     if (turn.over()) turn.give_way();
     while (true) {
@@ -180,7 +180,13 @@ class ThreadPool::Loop {
       const int64_t time = monotonic_ns();
       if (turn.spins(time)) start = time;
       const int64_t limit = idle_ == Idle::sleep ? kSpinSleepy : turn.others() ? kSpinBusy : kSpin;
-      if (time - start < limit) continue;
+      if (time - start < limit) {
+        if (time - yielded > kSpinBusy) {
+          sched_yield();  // who wakes here would wait for the end of the time slice
+          yielded = monotonic_ns();
+        }
+        continue;
+      }
       place.asleep.store(1, std::memory_order_seq_cst);
       if (number_.load(std::memory_order_seq_cst) == seen) futex_wait(place.asleep, 1);
       place.asleep.store(0, std::memory_order_relaxed);

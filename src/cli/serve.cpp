@@ -71,7 +71,6 @@ std::shared_ptr<server::ServedModel> load(const server::ModelSource& source, con
   served->pooling = flags.pooling ? flags.pooling : llm::pooling_of(model->file());
   served->defaults = flags.generate;
   served->defaults.speculation = flags.speculate.kind;
-  served->answer_time = std::chrono::seconds(flags.answer_time);
   llm::SchedulerOptions scheduler = flags.scheduler;
   scheduler.draft = make_draft(flags.speculate, *model, flags.engine);
   if (flags.keep_prefix) scheduler.files = prefix_files(*model, *served->engine);
@@ -108,6 +107,7 @@ void serve(Flags& flags) {
   }
   share_threads(flags.speculate, flags.engine, flags.models.size() > 1);
   flags.http.drain = std::chrono::seconds(flags.drain);
+  flags.api.answer_time = std::chrono::seconds(flags.answer_time);
   flags.api.models.idle = std::chrono::seconds(flags.idle);
   flags.api.models.available = [pressure = MemoryPressure()] { return pressure.read().available; };
   std::vector<std::string> names;
@@ -180,8 +180,8 @@ void add_serve(CLI::App& program) {
       ->check(between(1, 1 << 16));
   command
       ->add_option("--request-timeout", flags->answer_time,
-                   "most seconds from a request whose model is loaded to its answer's end, waiting in the "
-                   "queue included; no limit if not given")
+                   "most seconds from a request to its answer's end, waiting in the queue and for the model "
+                   "included; no limit if not given")
       ->check(between(1, 1 << 30))
       ->type_name("SECONDS");
   command

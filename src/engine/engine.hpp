@@ -142,7 +142,7 @@ class Engine {
 
   // A stack's weights grow and shrink: so that the process's resident memory stays within `bytes` (0: no
   // limit), all its engines, pages and scratch included. From any thread at any time, in the middle of a step
-  // too. Errors: unsupported (the model is no stack), invalid_argument (less than everything but the stacks'
+  // too. Errors: unsupported (the model is no stack), out_of_memory (less than everything but the stacks'
   // blocks and their bases need; nothing changes then).
   virtual void set_memory(uint64_t bytes);
   // … within what the system can spare, all the time. Error unsupported.

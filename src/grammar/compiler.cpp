@@ -2,12 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <ctime>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "base/error.hpp"
 #include "base/plugin.hpp"
+#include "grammar/expression_size.hpp"
 #include "grammar/schema.hpp"
 
 namespace cairn::grammar {
@@ -23,6 +25,23 @@ const char* name_of(Kind kind) {
       return "the regular expression";
     default:
       return "the grammar";
+  }
+}
+
+// More would take minutes and gigabytes, in xgrammar's making or at each token.
+void check_size(Kind kind, std::string_view text) {
+  if (kind != Kind::regex && kind != Kind::ebnf) return;
+  const ExpressionSize size = kind == Kind::regex ? size_of_regex(text) : size_of_rules(text);
+  const size_t most = kind == Kind::regex ? kMostChoices : kMostRuleChoices;
+  if (size.places > kMostBytes) {
+    fail(ErrorCode::invalid_argument, "{}: with its repetitions written out it has more than {} characters",
+         name_of(kind), kMostBytes);
+  }
+  if (size.choices > most) {
+    fail(ErrorCode::invalid_argument,
+         "{}: with its repetitions written out it has {} times where something may come or not; at most {} "
+         "are taken",
+         name_of(kind), size.choices, most);
   }
 }
 
@@ -46,14 +65,29 @@ const GrammarPlugin& open_library() {
 // What the library hands out, given back in the end.
 using Handle = std::unique_ptr<void, void (*)(void*)>;
 
+// Nanoseconds that this thread has computed, whoever else did.
+int64_t thread_ns() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
+}
+
 class PluginMatcher : public Matcher {
  public:
-  PluginMatcher(const GrammarPlugin& plugin, std::shared_ptr<const void> grammar, Handle matcher)
-      : plugin_(plugin), grammar_(std::move(grammar)), matcher_(std::move(matcher)) {}
+  PluginMatcher(const GrammarPlugin& plugin, std::shared_ptr<const void> grammar, Handle matcher,
+                const MatchingTime& most)
+      : plugin_(plugin), grammar_(std::move(grammar)), matcher_(std::move(matcher)), most_(most) {}
 
   void allowed(std::span<uint32_t> bits) override {
     Message message;
+    const int64_t begin = thread_ns();
     check(plugin_.allowed(matcher_.get(), bits.data(), bits.size(), message.data(), message.size()), message);
+    spent_ += std::chrono::nanoseconds(thread_ns() - begin);
+    if (spent_ > most_.first + most_.each * ++tokens_) {
+      fail(ErrorCode::unsupported,
+           "the grammar: {:.3g} s were spent on {} tokens: what came so far can be read in too many ways",
+           std::chrono::duration<double>(spent_).count(), tokens_);
+    }
   }
   bool accept(Token token) override {
     Message message;
@@ -74,6 +108,9 @@ class PluginMatcher : public Matcher {
   const GrammarPlugin& plugin_;
   const std::shared_ptr<const void> grammar_;
   Handle matcher_;
+  const MatchingTime most_;
+  std::chrono::nanoseconds spent_{0};
+  int64_t tokens_ = 0;
 };
 
 }  // namespace
@@ -105,18 +142,22 @@ namespace {
 
 class PluginGrammar : public Grammar {
  public:
-  PluginGrammar(std::shared_ptr<const void> library, const GrammarPlugin& plugin, void* grammar)
-      : plugin_(plugin), grammar_(grammar, [library, free = plugin.free](void* handle) { free(handle); }) {}
+  PluginGrammar(std::shared_ptr<const void> library, const GrammarPlugin& plugin, void* grammar,
+                const MatchingTime& most)
+      : plugin_(plugin),
+        most_(most),
+        grammar_(grammar, [library, free = plugin.free](void* handle) { free(handle); }) {}
 
   std::unique_ptr<Matcher> begin() const override {
     Message message;
     Handle matcher(plugin_.make_matcher(grammar_.get(), message.data(), message.size()), plugin_.free);
     if (!matcher) fail(ErrorCode::unsupported, "the grammar: {}", message.text());
-    return std::make_unique<PluginMatcher>(plugin_, grammar_, std::move(matcher));
+    return std::make_unique<PluginMatcher>(plugin_, grammar_, std::move(matcher), most_);
   }
 
  private:
   const GrammarPlugin& plugin_;
+  const MatchingTime most_;
   const std::shared_ptr<void> grammar_;
 };
 
@@ -145,12 +186,13 @@ std::shared_ptr<const Grammar> Compiler::compile(Kind kind, std::string_view tex
     fail(ErrorCode::invalid_argument, "{} has {} bytes; at most {} are taken", name_of(kind), text.size(),
          kMostBytes);
   }
+  check_size(kind, text);
   const std::string taken = kind == Kind::json_schema ? checked_schema(text).dump() : std::string(text);
   Message message;
   void* made = library->plugin.compile(library->compiler.get(), static_cast<int>(kind), taken.data(),
                                        taken.size(), message.data(), message.size());
   if (made == nullptr) fail(ErrorCode::invalid_argument, "{}: {}", name_of(kind), message.text());
-  auto grammar = std::make_shared<const PluginGrammar>(library, library->plugin, made);
+  auto grammar = std::make_shared<const PluginGrammar>(library, library->plugin, made, most_);
   const std::lock_guard lock(mutex_);
   made_.push_front({kind, std::string(text), grammar});
   if (made_.size() > kMostKept) made_.pop_back();

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <list>
 #include <memory>
 #include <mutex>
@@ -11,10 +12,18 @@
 
 namespace cairn::grammar {
 
-// Makes grammars over a model's tokens. Safe to use from several threads.
+// What finding the allowed tokens of one text may take of its thread's time; whoever else is answered waits
+// meanwhile. A token takes microseconds, the first ones of a grammar up to some tens of milliseconds.
+struct MatchingTime {
+  std::chrono::nanoseconds first = std::chrono::seconds(5), each = std::chrono::milliseconds(50);  // a token
+};
+
+// Makes grammars over a model's tokens. Safe to use from several threads. A matcher that takes longer than
+// `most` throws Error unsupported.
 class Compiler {
  public:
-  explicit Compiler(std::shared_ptr<const text::Tokenizer> tokenizer) : tokenizer_(std::move(tokenizer)) {}
+  explicit Compiler(std::shared_ptr<const text::Tokenizer> tokenizer, const MatchingTime& most = {})
+      : tokenizer_(std::move(tokenizer)), most_(most) {}
   ~Compiler();
   Compiler(const Compiler&) = delete;
   Compiler& operator=(const Compiler&) = delete;
@@ -35,6 +44,7 @@ class Compiler {
   std::shared_ptr<Library> library();
 
   const std::shared_ptr<const text::Tokenizer> tokenizer_;
+  const MatchingTime most_;
   std::mutex mutex_;  // of what follows
   std::shared_ptr<Library> library_;
   std::list<Made> made_;  // the last ones that were asked for; the newest first

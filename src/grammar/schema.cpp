@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <set>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
+#include "grammar/expression_size.hpp"
 #include "grammar/kind.hpp"
 #include "grammar/schema_keywords.hpp"
 #include "grammar/schema_values.hpp"
@@ -32,6 +33,12 @@ class Checker {
       const std::string pointer = pending_[done];
       const Json& target = target_of(pointer, "#" + pointer);
       out["$defs"][fmt::format("r{}", done)] = check(target, pointer, 0);
+    }
+    // What references stand for is known by now.
+    const Json defs = out.is_object() ? out.value("$defs", Json::object()) : Json::object();
+    for (const auto& [at, cases] : exclusive_) {
+      if (!exclude_each_other(cases, defs))
+        refuse(at, "'oneOf' whose cases might both hold cannot be enforced; 'anyOf' can");
     }
     return out;
   }
@@ -95,26 +102,9 @@ class Checker {
       return check(cases[0], at + "/allOf/0", depth + 1);
     }
     Json out = Json::array();
-    for (size_t i = 0; i < cases.size(); ++i) {
-      std::string place = fmt::format("{}/{}/{}", at, keyword, i);
-      const Json* one = &cases[i];
-      // Whether cases exclude each other is seen in them alone, not through a reference.
-      std::string inlined;
-      bool entered = false;
-      if (keyword == "oneOf" && one->is_object() && one->contains("$ref")) {
-        stands_alone(*one, "$ref", place);
-        inlined = pointer_of((*one)["$ref"], place);
-        entered = inlined_.insert(inlined).second;  // else it is within itself
-        if (entered) {
-          one = &target_of(inlined, inlined);
-          place = inlined;
-        }
-      }
-      out.push_back(check(*one, place, depth + 1));
-      if (entered) inlined_.erase(inlined);
-    }
-    if (keyword == "oneOf" && !exclude_each_other(out))
-      refuse(at, "'oneOf' whose cases might both hold cannot be enforced; 'anyOf' can");
+    for (size_t i = 0; i < cases.size(); ++i)
+      out.push_back(check(cases[i], fmt::format("{}/{}/{}", at, keyword, i), depth + 1));
+    if (keyword == "oneOf") exclusive_.push_back({at, out});
     return {{"anyOf", std::move(out)}};
   }
 
@@ -170,12 +160,14 @@ class Checker {
   }
 
   void check_pattern(const std::string& expression, const std::string& at) {
-    places_ += written_out(expression);
-    if (places_ > kMostPlaces) {
-      refuse(at,
-             fmt::format("with its repetitions written out, the patterns so far have more than {} characters",
-                         kMostPlaces));
-    }
+    const ExpressionSize size = size_of_pattern(expression);
+    const auto check = [&](size_t sum, size_t most, const char* of) {
+      if (sum <= most) return;
+      refuse(at, fmt::format("with its repetitions written out, the patterns so far have more than {} {}",
+                             most, of));
+    };
+    check(places_ += size.places, kMostPlaces, "characters");
+    check(choices_ += size.choices, kMostChoices, "times where something may come or not");
   }
 
   void check_string(Json& out, const std::string& at) {
@@ -284,9 +276,9 @@ class Checker {
   }
 
   const Json& root_;
-  std::vector<std::string> pending_;  // pointers that references lead to
-  std::set<std::string> inlined_;     // … that cases of the oneOf's around lead to
-  size_t checked_ = 0, places_ = 0;
+  std::vector<std::string> pending_;                     // pointers that references lead to
+  std::vector<std::pair<std::string, Json>> exclusive_;  // places and cases of oneOf's
+  size_t checked_ = 0, places_ = 0, choices_ = 0;
 };
 
 }  // namespace

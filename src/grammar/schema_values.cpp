@@ -28,38 +28,68 @@ bool share_value(const Json& a, const Json& b) {
                      [&](const Json& x) { return std::find(b.begin(), b.end(), x) != b.end(); });
 }
 
-// A property that both require, whose values differ.
-bool told_apart(const Json& a, const Json& b) {
-  for (const Json& name : a.value("required", Json::array())) {
-    const Json required = b.value("required", Json::array());
-    if (std::find(required.begin(), required.end(), name) == required.end()) continue;
-    const std::string key = name.get<std::string>();
-    const Json& x = a["properties"][key];
-    const Json& y = b["properties"][key];
-    if (x.is_object() && y.is_object() && x.contains("enum") && y.contains("enum") &&
-        !share_value(x["enum"], y["enum"]))
-      return true;
-  }
-  return false;
-}
+// Whether schemas exclude each other, through references into `defs`.
+class Excluding {
+ public:
+  explicit Excluding(const Json& defs) : defs_(defs) {}
 
-bool exclude(const Json& a, const Json& b) {
-  if (!a.is_object() || !b.is_object()) return false;
-  if (a.contains("enum") && b.contains("enum")) return !share_value(a["enum"], b["enum"]);
-  if (b.contains("enum")) return exclude(b, a);
-  const std::set<std::string> types = families_of(b);
-  if (types.empty()) return false;
-  if (a.contains("enum")) {
-    return std::none_of(a["enum"].begin(), a["enum"].end(), [&](const Json& value) {
-      return std::any_of(types.begin(), types.end(), [&](const auto& type) { return has_type(value, type); });
-    });
+  bool exclude(const Json& one, const Json& other, int depth = 0) {
+    if (depth > kDeepest || (depth > 0 && ++steps_ > kMostSteps)) return false;
+    const Json& a = resolved(one);
+    const Json& b = resolved(other);
+    if (&a == &b || !a.is_object() || !b.is_object()) return false;
+    if (a.contains("anyOf")) {
+      return std::all_of(a["anyOf"].begin(), a["anyOf"].end(),
+                         [&](const Json& of) { return exclude(of, b, depth + 1); });
+    }
+    if (b.contains("anyOf")) return exclude(b, a, depth + 1);
+    if (a.contains("enum") && b.contains("enum")) return !share_value(a["enum"], b["enum"]);
+    if (b.contains("enum")) return exclude(b, a, depth + 1);
+    const std::set<std::string> types = families_of(b);
+    if (types.empty()) return false;
+    if (a.contains("enum")) {
+      return std::none_of(a["enum"].begin(), a["enum"].end(), [&](const Json& value) {
+        return std::any_of(types.begin(), types.end(),
+                           [&](const auto& type) { return has_type(value, type); });
+      });
+    }
+    const std::set<std::string> others = families_of(a);
+    if (others.empty()) return false;
+    std::vector<std::string> both;
+    std::set_intersection(types.begin(), types.end(), others.begin(), others.end(), std::back_inserter(both));
+    return both.empty() || (both.size() == 1 && both[0] == "object" && told_apart(a, b));
   }
-  const std::set<std::string> others = families_of(a);
-  if (others.empty()) return false;
-  std::vector<std::string> both;
-  std::set_intersection(types.begin(), types.end(), others.begin(), others.end(), std::back_inserter(both));
-  return both.empty() || (both.size() == 1 && both[0] == "object" && told_apart(a, b));
-}
+
+ private:
+  static constexpr int kDeepest = 64;                    // cases that are cases themselves
+  static constexpr size_t kMostSteps = size_t{1} << 16;  // … in all
+
+  // What a reference stands for; itself where it leads nowhere else.
+  const Json& resolved(const Json& schema) const {
+    const Json* at = &schema;
+    for (size_t hops = 0; hops <= defs_.size() && at->is_object() && at->contains("$ref"); ++hops)
+      at = &defs_[(*at)["$ref"].get_ref<const std::string&>().substr(8)];  // #/$defs/
+    return *at;
+  }
+
+  // A property that both require, whose values differ.
+  bool told_apart(const Json& a, const Json& b) const {
+    for (const Json& name : a.value("required", Json::array())) {
+      const Json required = b.value("required", Json::array());
+      if (std::find(required.begin(), required.end(), name) == required.end()) continue;
+      const std::string key = name.get<std::string>();
+      const Json& x = resolved(a["properties"][key]);
+      const Json& y = resolved(b["properties"][key]);
+      if (x.is_object() && y.is_object() && x.contains("enum") && y.contains("enum") &&
+          !share_value(x["enum"], y["enum"]))
+        return true;
+    }
+    return false;
+  }
+
+  const Json& defs_;
+  size_t steps_ = 0;
+};
 
 // Which of `defs` can be met is found round after round, beginning with none.
 class Meeting {
@@ -130,10 +160,11 @@ bool has_type(const Json& value, std::string_view type) {
   return type == "array" ? value.is_array() : type == "object" && value.is_object();
 }
 
-bool exclude_each_other(const Json& cases) {
+bool exclude_each_other(const Json& cases, const Json& defs) {
+  Excluding excluding(defs);
   for (size_t i = 0; i < cases.size(); ++i) {
     for (size_t j = 0; j < i; ++j) {
-      if (!exclude(cases[i], cases[j])) return false;
+      if (!excluding.exclude(cases[i], cases[j])) return false;
     }
   }
   return true;
@@ -145,42 +176,6 @@ bool can_be_met(const Json& root) {
   while (meeting.settle()) {
   }
   return meeting.meets(root);
-}
-
-size_t written_out(std::string_view expression) {
-  constexpr size_t kMost = 1 << 30;
-  std::vector<size_t> groups = {0};  // open ones: their places so far
-  size_t last = 0;                   // … of what a repetition would repeat
-  const auto add = [&](size_t places) { groups.back() = std::min(kMost, groups.back() + (last = places)); };
-  for (size_t at = 0; at < expression.size(); ++at) {
-    const char c = expression[at];
-    if (c == '(') {
-      groups.push_back(0);
-    } else if (c == ')' && groups.size() > 1) {
-      const size_t inner = groups.back();
-      groups.pop_back();
-      add(inner);
-    } else if (c == '[') {
-      while (at + 1 < expression.size() && expression[at] != ']') at += expression[at] == '\\' ? 2 : 1;
-      add(1);
-    } else if (c == '{') {
-      size_t times = 0, most = 0;
-      for (; at < expression.size() && expression[at] != '}'; ++at) {
-        const bool digit = expression[at] >= '0' && expression[at] <= '9';
-        times = digit ? std::min<size_t>(times * 10 + static_cast<size_t>(expression[at] - '0'), kMost) : 0;
-        most = std::max(most, times);
-      }
-      groups.back() = std::min(kMost, groups.back() + last * (std::max<size_t>(most, 1) - 1));
-    } else if (c == '\\') {
-      ++at;
-      add(1);
-    } else if (c != '|' && c != '*' && c != '+' && c != '?' && c != '^' && c != '$') {
-      add(1);
-    }
-  }
-  size_t all = 0;
-  for (const size_t places : groups) all = std::min(kMost, all + places);
-  return all;
 }
 
 std::string percent_decoded(std::string_view text) {

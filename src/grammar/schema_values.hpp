@@ -10,14 +10,11 @@ namespace cairn::grammar {
 bool has_type(const nlohmann::ordered_json& value, std::string_view type);
 
 // Whether it is plain that no value meets two of these schemas: by their types, their values, or a required
-// property's values. All are as checked_schema makes them.
-bool exclude_each_other(const nlohmann::ordered_json& cases);
+// property's values; references lead into `defs`. All are as checked_schema makes them.
+bool exclude_each_other(const nlohmann::ordered_json& cases, const nlohmann::ordered_json& defs);
 
 // Whether some finite value meets a schema as checked_schema makes it: not one that must contain itself.
 bool can_be_met(const nlohmann::ordered_json& root);
-
-// About how many characters' places a regular expression has when its repetitions are written out.
-size_t written_out(std::string_view expression);
 
 std::string percent_decoded(std::string_view text);        // of a URI
 std::string printed(const nlohmann::ordered_json& value);  // for an error, cut where long

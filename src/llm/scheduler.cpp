@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "base/long_turns.hpp"
 #include "llm/scheduler_job.hpp"
 
 namespace cairn::llm {
@@ -60,7 +61,7 @@ Scheduler::Ticket Scheduler::submit(Request request) {
   auto job = std::make_shared<Job>(std::move(request), *tokenizer_, sampled_);
   {
     const std::lock_guard lock(mutex_);
-    if (waiting_.size() >= options_.queue) {
+    if (!job->request.admitted && waiting_.size() >= options_.queue) {
       fail(ErrorCode::busy, "{} requests wait already, beside {} that are answered: ask again later",
            waiting_.size(), status_.running);
     }
@@ -83,6 +84,7 @@ SchedulerStatus Scheduler::status() const {
 }
 
 void Scheduler::work() {
+  take_long_turns();
   for (;;) {
     {
       std::unique_lock lock(mutex_);

@@ -4,6 +4,7 @@
 
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/thread_pool.hpp>
 #include <utility>
 
@@ -16,12 +17,33 @@ namespace cairn::server {
 
 struct Api::Worker {
   boost::asio::thread_pool thread{1};
+  std::function<void(std::function<void()>)> later;
+};
+
+// A request that was let in.
+struct Api::Asked {
+  HttpRequest request;
+  std::shared_ptr<Reply> reply;
+  Deadline deadline;
+  Json body = Json::object();
+};
+
+// For a model; the worker's own.
+struct Api::Waiting {
+  explicit Waiting(boost::asio::thread_pool& thread) : timer(thread) {}
+  boost::asio::steady_timer timer;
+  bool over = false;
 };
 
 Api::Api(std::vector<ModelSource> models, ApiOptions options)
     : access_(std::move(options.access)),
+      answer_time_(options.answer_time),
       models_(std::move(models), std::move(options.models)),
-      worker_(std::make_unique<Worker>()) {
+      worker_(std::make_shared<Worker>()) {
+  // What the schedulers still do when the worker is gone is dropped.
+  worker_->later = [weak = std::weak_ptr(worker_)](std::function<void()> action) {
+    if (const auto worker = weak.lock()) boost::asio::post(worker->thread, std::move(action));
+  };
   models_.when_loaded([this](ServedModel& model) { memory_.apply(model); });
 }
 
@@ -35,7 +57,7 @@ void Api::handle(HttpRequest request, const std::shared_ptr<Reply>& reply) {
   try {
     const bool gets = request.method == "GET" || request.method == "HEAD";
     if (request.path == "/health" && gets)
-      return answer_health({request, Json(), models_, memory_, metrics_, reply});
+      return answer_health({request, Json(), models_, memory_, metrics_, reply, worker_->later});
     access_.check_host(request);
     if (const PageFile* file = find_page_file(request.path); file && gets) return server::send(*file, *reply);
     if (access_.check_origin(request, *reply)) return;
@@ -51,12 +73,12 @@ void Api::handle(HttpRequest request, const std::shared_ptr<Reply>& reply) {
   } catch (const std::exception& error) {
     return refuse(request, error, *reply);
   }
-  const auto kept = std::make_shared<const HttpRequest>(std::move(request));
-  boost::asio::post(worker_->thread, [this, kept, reply] {
+  const auto asked = std::make_shared<Asked>(Asked{std::move(request), reply, Deadline(answer_time_)});
+  boost::asio::post(worker_->thread, [this, asked] {
     try {
-      answer(kept, reply);
+      answer(asked);
     } catch (const std::exception& error) {
-      refuse(*kept, error, *reply);
+      refuse(asked->request, error, *asked->reply);
     }
   });
 }
@@ -69,24 +91,39 @@ void Api::refuse(const HttpRequest& request, const std::exception& error, Reply&
   refusal.send(reply, error_form(request.path));
 }
 
-void Api::answer(const std::shared_ptr<const HttpRequest>& request, const std::shared_ptr<Reply>& reply) {
-  const Route& route = find_route(request->path)->second;
-  const bool asks_model = request->method == "POST";
-  const auto body = std::make_shared<const Json>(
-      asks_model || request->method == "PUT" ? parse_body(request->body) : Json::object());
-  if (!asks_model) return route.answer({*request, *body, models_, memory_, metrics_, reply});
-  models_.use(model_name(Fields(*body), models_),
-              [this, &route, request, body, reply](Models::Lease model, const std::exception_ptr& error) {
-                // On this thread, and at once, if the model is there already.
-                boost::asio::dispatch(worker_->thread, [=, this, &route, model = std::move(model)] {
-                  try {
-                    if (error) std::rethrow_exception(error);
-                    route.answer({*request, *body, models_, memory_, metrics_, reply, model});
-                  } catch (const std::exception& refused) {
-                    refuse(*request, refused, *reply);
-                  }
-                });
-              });
+void Api::answer(const std::shared_ptr<Asked>& asked) {
+  const bool asks_model = asked->request.method == "POST";
+  if (asks_model || asked->request.method == "PUT") asked->body = parse_body(asked->request.body);
+  if (!asks_model) return answer(*asked, nullptr);
+  const auto waiting = std::make_shared<Waiting>(worker_->thread);
+  const auto number = models_.use(
+      model_name(Fields(asked->body), models_),
+      [this, asked, waiting](Models::Lease model, const std::exception_ptr& error) {
+        // On this thread, and at once, if the model is there already.
+        boost::asio::dispatch(worker_->thread, [this, asked, waiting, model = std::move(model), error] {
+          if (std::exchange(waiting->over, true)) return;
+          waiting->timer.cancel();
+          try {
+            if (error) std::rethrow_exception(error);
+            answer(*asked, model);
+          } catch (const std::exception& refused) {
+            refuse(asked->request, refused, *asked->reply);
+          }
+        });
+      });
+  if (waiting->over || !asked->deadline.set()) return;
+  waiting->timer.expires_at(asked->deadline.at());
+  waiting->timer.async_wait([this, asked, waiting, number](boost::system::error_code cancelled) {
+    if (cancelled || std::exchange(waiting->over, true)) return;
+    models_.forget(number);
+    refuse(asked->request, asked->deadline.error(), *asked->reply);
+  });
+}
+
+void Api::answer(const Asked& asked, Models::Lease model) {
+  find_route(asked.request.path)
+      ->second.answer({asked.request, asked.body, models_, memory_, metrics_, asked.reply, worker_->later,
+                       asked.deadline, std::move(model)});
 }
 
 }  // namespace cairn::server

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,6 +16,7 @@ namespace cairn::server {
 struct ApiOptions {
   AccessOptions access;
   ModelsOptions models;
+  std::chrono::seconds answer_time{0};  // from a request's reading to its answer's end, at most; 0: any
 };
 
 // What is behind the paths (docs/serve.md). Reads, renders and encodes requests on a thread of its own, so
@@ -30,14 +32,18 @@ class Api {
 
  private:
   struct Worker;
-  void answer(const std::shared_ptr<const HttpRequest>& request, const std::shared_ptr<Reply>& reply);
+  struct Asked;
+  struct Waiting;
+  void answer(const std::shared_ptr<Asked>& asked);
+  void answer(const Asked& asked, Models::Lease model);
   void refuse(const HttpRequest& request, const std::exception& error, Reply& reply);
 
   const Access access_;
+  const std::chrono::seconds answer_time_;
   Metrics metrics_;
   MemoryControl memory_;
   Models models_;
-  std::unique_ptr<Worker> worker_;  // last: it uses all of the above
+  std::shared_ptr<Worker> worker_;  // last: it uses all of the above
 };
 
 }  // namespace cairn::server

@@ -14,19 +14,17 @@ namespace {
 // A message as templates know it.
 Json checked_message(Json message, size_t index) {
   const std::string at = fmt::format("messages[{}]", index), content_at = at + ".content";
-  if (!message.is_object()) throw ApiError(400, at + ": an object was expected", at);
+  if (!message.is_object()) refuse(at, "an object was expected");
   Json role = message["role"];  // no reference: the content may be added
-  if (!role.is_string()) throw ApiError(400, at + ".role: a string was expected", at + ".role");
+  if (!role.is_string()) refuse(at + ".role", "a string was expected");
   if (role == "developer") message["role"] = role = "system";
   static const std::vector<std::string> kRoles = {"system", "user", "assistant", "tool", "function"};
   if (std::find(kRoles.begin(), kRoles.end(), role.get<std::string>()) == kRoles.end())
-    throw ApiError(400, fmt::format("{}.role: there is no role '{}'", at, role.get<std::string>()),
-                   at + ".role");
+    refuse(at + ".role", fmt::format("there is no role '{}'", role.get<std::string>()));
   Json& content = message["content"];
   if (content.is_array()) content = joined_texts(content, content_at);
   if (content.is_null() && role == "assistant") content = "";
-  if (!content.is_string())
-    throw ApiError(400, content_at + ": a string or an array of parts was expected", content_at);
+  if (!content.is_string()) refuse(content_at, "a string or an array of parts was expected");
   return message;
 }
 
@@ -44,13 +42,13 @@ std::string joined_texts(const Json& parts, const std::string& at) {
   std::string text;
   for (const Json& part : parts) {
     const bool typed = part.is_object() && part.contains("type") && part["type"].is_string();
-    if (!typed) throw ApiError(400, at + ": each part needs a type", at);
+    if (!typed) refuse(at, "each part needs a type");
     const std::string type = part["type"];
     if (type != "text" && type != "input_text" && type != "output_text" && type != "refusal")
-      throw ApiError(400, fmt::format("{}: this model reads text alone, not {}", at, type), at);
+      refuse(at, fmt::format("this model reads text alone, not {}", type));
     const char* field = type == "refusal" ? "refusal" : "text";
     if (!part.contains(field) || !part[field].is_string())
-      throw ApiError(400, fmt::format("{}: a part of type {} needs a text", at, type), at);
+      refuse(at, fmt::format("a part of type {} needs a text", type));
     if (!text.empty()) text += '\n';
     text += part[field].get_ref<const std::string&>();
   }
@@ -60,7 +58,7 @@ std::string joined_texts(const Json& parts, const std::string& at) {
 llm::Conversation read_conversation(const Json& body) {
   const Json* messages = Fields(body).find("messages");
   if (messages == nullptr || !messages->is_array() || messages->empty())
-    throw ApiError(400, "messages: an array of messages was expected", "messages");
+    refuse("messages", "an array of messages was expected");
   llm::Conversation conversation;
   for (size_t i = 0; i < messages->size(); ++i)
     conversation.messages.push_back(checked_message((*messages)[i], i));
@@ -70,8 +68,7 @@ llm::Conversation read_conversation(const Json& body) {
     conversation.messages.erase(conversation.messages.size() - 1);
   }
   if (const Json* more = Fields(body).find("chat_template_kwargs")) {
-    if (!more->is_object())
-      throw ApiError(400, "chat_template_kwargs: an object was expected", "chat_template_kwargs");
+    if (!more->is_object()) refuse("chat_template_kwargs", "an object was expected");
     conversation.variables = *more;
   }
   // A template that knows efforts reads this one; the others can be told not to think at all.

@@ -14,7 +14,6 @@ using Prompts = std::vector<std::vector<llm::Token>>;
 
 // A request for text, checked.
 struct CompletionRequest {
-  std::string path;  // that it came by
   Prompts prompts;
   uint32_t n = 1;     // answers to each
   bool echo = false;  // answers begin with their prompts

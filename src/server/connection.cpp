@@ -127,7 +127,7 @@ void Connection::refuse(Error error) {
   parser_.reset();
   keep_alive_ = false;
   chunked_ = head_only_ = false;
-  exchange_ = std::make_shared<Exchange>(weak_from_this(), socket_.get_executor(), options.pending_bytes);
+  exchange_ = std::make_shared<Exchange>(weak_from_this(), host_.outbox, options.pending_bytes);
   ApiError(status, text).send(*exchange_, ErrorForm::openai);
   flush();  // at once: nothing else keeps this connection
 }
@@ -159,8 +159,7 @@ void Connection::hand_over() {
   request.local = !unknown && (peer.is_loopback() ||
                                (peer.is_v6() && peer.to_v6().is_v4_mapped() &&
                                 net::ip::make_address_v4(net::ip::v4_mapped, peer.to_v6()).is_loopback()));
-  exchange_ =
-      std::make_shared<Exchange>(weak_from_this(), socket_.get_executor(), host_.options.pending_bytes);
+  exchange_ = std::make_shared<Exchange>(weak_from_this(), host_.outbox, host_.options.pending_bytes);
   watch();
   // Whoever answers holds the exchange alone: the connection lives by its watch.
   const std::shared_ptr<Exchange> exchange = exchange_;

@@ -16,12 +16,14 @@
 namespace cairn::server {
 
 class Exchange;
+class Outbox;
 
 // What connections share.
 struct ConnectionHost {
   const HttpOptions& options;
   const Handler& handler;
   const bool& stopping;
+  const std::shared_ptr<Outbox> outbox;
   std::function<void()> closed;  // called by each connection at its end
 };
 
@@ -34,10 +36,11 @@ class Connection : public std::enable_shared_from_this<Connection> {
 
   void start() { wait_for_request(); }
   void stop_if_idle();
-  void cut();  // ends it, whatever it does
+  void cut();    // ends it, whatever it does
+  void flush();  // sends what there is of its answer
 
  private:
-  friend class Exchange;
+  class Outbox;
   using Error = boost::system::error_code;
   using Body = boost::beast::http::string_body;
   template <class Method>
@@ -51,7 +54,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void refuse(Error error);
   void hand_over();
   void watch();
-  void flush();
   void write_whole();
   void write_head();
   void write_piece();

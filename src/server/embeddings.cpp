@@ -44,12 +44,12 @@ EmbeddingRequest embedding_request(const Json& body, const ServedModel& model) {
   return request;
 }
 
-Embeddings::Embeddings(EmbeddingRequest request, ServedModel& model, Metrics& metrics,
-                       std::shared_ptr<Reply> reply)
-    : Work("/v1/embeddings", model, metrics, std::move(reply)),
+Embeddings::Embeddings(const Call& call, EmbeddingRequest request)
+    : Work(call),
+      later_(call.later),
       request_(std::move(request)),
       pools_(request_.inputs.size(),
-             llm::Pool(request_.pooling, model.engine->model().parameters.embedding)) {}
+             llm::Pool(request_.pooling, model_->engine->model().parameters.embedding)) {}
 
 void Embeddings::begin() {
   while (submitted_ < std::min(kAtATime, request_.inputs.size())) submit_next();
@@ -60,6 +60,7 @@ void Embeddings::submit_next() {
   const size_t index = submitted_++;
   llm::Request one;
   one.prompt = request_.inputs[index];
+  one.admitted = index > 0;  // the whole request is, or is not, with its first text
   one.options.max_tokens = 0;
   one.options.prompt_states = [self, index](size_t first, std::span<const float> states) {
     self->pools_[index].add(first, states);  // which nobody else looks at before the end
@@ -71,7 +72,12 @@ void Embeddings::finished(size_t, const llm::Result&) {
   if (submitted_ < request_.inputs.size()) submit_next();
 }
 
+// Thousands of numbers as text would hold the scheduler up.
 void Embeddings::end() {
+  later_([self = std::static_pointer_cast<Embeddings>(shared_from_this())] { self->send(); });
+}
+
+void Embeddings::send() const {
   Json data = Json::array();
   size_t tokens = 0;
   for (size_t index = 0; index < pools_.size(); ++index) {
@@ -84,14 +90,13 @@ void Embeddings::end() {
   }
   const Json answer = {{"object", "list"},
                        {"data", std::move(data)},
-                       {"model", model_.name},
+                       {"model", model_->name},
                        {"usage", {{"prompt_tokens", tokens}, {"total_tokens", tokens}}}};
   reply_->send(200, "application/json", dumped(answer));
 }
 
 void answer_embeddings(const Call& call) {
-  ServedModel& model = call.model();
-  std::make_shared<Embeddings>(embedding_request(call.body, model), model, call.metrics, call.reply)->start();
+  std::make_shared<Embeddings>(call, embedding_request(call.body, *call.model))->start();
 }
 
 }  // namespace cairn::server

@@ -23,14 +23,16 @@ EmbeddingRequest embedding_request(const Json& body, const ServedModel& model);
 // read at a time.
 class Embeddings : public Work {
  public:
-  Embeddings(EmbeddingRequest request, ServedModel& model, Metrics& metrics, std::shared_ptr<Reply> reply);
+  Embeddings(const Call& call, EmbeddingRequest request);
 
  private:
   void begin() override;
   void finished(size_t index, const llm::Result& result) override;
   void end() override;
   void submit_next();
+  void send() const;
 
+  const std::function<void(std::function<void()>)> later_;
   const EmbeddingRequest request_;
   std::vector<llm::Pool> pools_;
   size_t submitted_ = 0;

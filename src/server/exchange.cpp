@@ -1,9 +1,6 @@
 #include "server/exchange.hpp"
 
-#include <boost/asio/post.hpp>
 #include <utility>
-
-#include "server/connection.hpp"
 
 namespace cairn::server {
 
@@ -18,36 +15,50 @@ void Exchange::start(int status, std::string_view type, Headers headers) {
   headers_.insert(headers_.end(), headers.begin(), headers.end());
 }
 
+// One flush for all that is written until it runs. Change: true if there is something to send.
+template <class Change>
+void Exchange::change(const Change& change) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (gone_ || !change() || std::exchange(woken_, true)) return;
+  }
+  outbox_->put(connection_);
+}
+
 void Exchange::send(int status, std::string_view type, std::string body, Headers headers) {
-  const std::lock_guard lock(mutex_);
-  if (gone_ || state_ != State::waits) return;
-  start(status, type, std::move(headers));
-  bytes_ = std::move(body);
-  state_ = State::whole;
-  wake();
+  change([&] {
+    if (state_ != State::waits) return false;
+    start(status, type, std::move(headers));
+    bytes_ = std::move(body);
+    state_ = State::whole;
+    return true;
+  });
 }
 
 void Exchange::begin(int status, std::string_view type, Headers headers) {
-  const std::lock_guard lock(mutex_);
-  if (gone_ || state_ != State::waits) return;
-  start(status, type, std::move(headers));
-  state_ = State::begun;
-  wake();
+  change([&] {
+    if (state_ != State::waits) return false;
+    start(status, type, std::move(headers));
+    state_ = State::begun;
+    return true;
+  });
 }
 
 void Exchange::write(std::string_view piece) {
-  const std::lock_guard lock(mutex_);
-  if (gone_ || state_ != State::begun || overflown_) return;
-  overflown_ = bytes_.size() + piece.size() > pending_bytes_;
-  if (!overflown_) bytes_ += piece;
-  wake();
+  change([&] {
+    if (state_ != State::begun || overflown_) return false;
+    overflown_ = bytes_.size() + piece.size() > pending_bytes_;
+    if (!overflown_) bytes_ += piece;
+    return true;
+  });
 }
 
 void Exchange::end() {
-  const std::lock_guard lock(mutex_);
-  if (gone_ || state_ != State::begun) return;
-  state_ = State::ended;
-  wake();
+  change([&] {
+    if (state_ != State::begun) return false;
+    state_ = State::ended;
+    return true;
+  });
 }
 
 void Exchange::when_gone(std::function<void()> action) {
@@ -59,14 +70,6 @@ void Exchange::when_gone(std::function<void()> action) {
     }
   }
   action();
-}
-
-// One flush for all that is written until it runs.
-void Exchange::wake() {
-  if (std::exchange(woken_, true)) return;
-  boost::asio::post(executor_, [self = shared_from_this()] {
-    if (const auto connection = self->connection_.lock()) connection->flush();
-  });
 }
 
 Exchange::Taken Exchange::take() {

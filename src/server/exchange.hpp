@@ -1,24 +1,22 @@
 #pragma once
 
-#include <boost/asio/any_io_executor.hpp>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
 
+#include "server/outbox.hpp"
 #include "server/reply.hpp"
 
 namespace cairn::server {
 
-class Connection;
-
 // The answer under way between the threads that write it and the connection that sends it.
-class Exchange : public Reply, public std::enable_shared_from_this<Exchange> {
+class Exchange : public Reply {
  public:
   enum class State : uint8_t { waits, whole, begun, ended };
 
-  Exchange(std::weak_ptr<Connection> connection, boost::asio::any_io_executor executor, size_t pending_bytes)
-      : connection_(std::move(connection)), executor_(std::move(executor)), pending_bytes_(pending_bytes) {}
+  Exchange(std::weak_ptr<Connection> connection, std::shared_ptr<Outbox> outbox, size_t pending_bytes)
+      : connection_(std::move(connection)), outbox_(std::move(outbox)), pending_bytes_(pending_bytes) {}
 
   void add_headers(Headers headers) override;
   void send(int status, std::string_view type, std::string body, Headers headers) override;
@@ -41,10 +39,11 @@ class Exchange : public Reply, public std::enable_shared_from_this<Exchange> {
 
  private:
   void start(int status, std::string_view type, Headers headers);
-  void wake();
+  template <class Change>
+  void change(const Change& change);
 
   const std::weak_ptr<Connection> connection_;
-  const boost::asio::any_io_executor executor_;
+  const std::shared_ptr<Outbox> outbox_;
   const size_t pending_bytes_;
   mutable std::mutex mutex_;  // of all that follows
   State state_ = State::waits;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <utility>
 
 #include "server/api_error.hpp"
 
@@ -30,14 +31,17 @@ Json parse_body(std::string_view body) {
   return parsed;
 }
 
+void refuse(const std::string& at, const std::string& why) {
+  throw ApiError(400, fmt::format("{}: {}", at, why), at);
+}
+
 const Json* Fields::find(std::string_view name) const {
   const auto at = object_.find(std::string(name));
   return at == object_.end() || at->is_null() ? nullptr : &*at;
 }
 
 void Fields::refuse(std::string_view name, const std::string& why) const {
-  const std::string param = prefix_ + std::string(name);
-  throw ApiError(400, fmt::format("{}: {}", param, why), param);
+  server::refuse(prefix_ + std::string(name), why);
 }
 
 std::optional<double> Fields::number(std::string_view name, double least, double most) const {
@@ -82,6 +86,12 @@ std::optional<std::string> Fields::text(std::string_view name) const {
   if (value == nullptr) return std::nullopt;
   if (!value->is_string()) refuse(name, fmt::format("a string was expected, not a {}", value->type_name()));
   return value->get<std::string>();
+}
+
+std::string Fields::needed_text(std::string_view name) const {
+  auto found = text(name);
+  if (!found) refuse(name, "it is missing");
+  return std::move(*found);
 }
 
 }  // namespace cairn::server

@@ -13,6 +13,9 @@ using Json = nlohmann::ordered_json;
 // A request's body. ApiError 400: no JSON (where), nested too deeply, no object.
 Json parse_body(std::string_view body);
 
+// ApiError 400 of what is at that place, its `param`.
+[[noreturn]] void refuse(const std::string& at, const std::string& why);
+
 // Reads an object's fields; null is as good as absent. Each throws ApiError 400 with the field as `param`
 // when it has another type, or is out of range.
 class Fields {
@@ -25,6 +28,7 @@ class Fields {
   std::optional<int64_t> integer(std::string_view name, int64_t least, int64_t most) const;
   bool flag(std::string_view name) const;  // false if absent
   std::optional<std::string> text(std::string_view name) const;
+  std::string needed_text(std::string_view name) const;
   [[noreturn]] void refuse(std::string_view name, const std::string& why) const;
 
  private:

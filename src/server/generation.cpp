@@ -5,11 +5,8 @@
 
 namespace cairn::server {
 
-Generation::Generation(CompletionRequest request, std::unique_ptr<Encoder> encoder, ServedModel& model,
-                       Metrics& metrics, std::shared_ptr<Reply> reply)
-    : Work(request.path, model, metrics, std::move(reply)),
-      request_(std::move(request)),
-      encoder_(std::move(encoder)) {}
+Generation::Generation(const Call& call, CompletionRequest request, std::unique_ptr<Encoder> encoder)
+    : Work(call), request_(std::move(request)), encoder_(std::move(encoder)) {}
 
 void Generation::begin() {
   const size_t answers = request_.prompts.size() * request_.n;
@@ -70,8 +67,8 @@ void Generation::echo(size_t index) {
     logprobs.push_back({prompt.front(), std::numeric_limits<float>::quiet_NaN(), {}});
     logprobs.insert(logprobs.end(), writing.prompt.begin(), writing.prompt.end());
   }
-  if (prompt.front() == model_.tokenizer->bos()) prompt = prompt.subspan(1);  // which nobody wrote
-  if (!prompt.empty()) send(index, {{Piece::Kind::text, model_.tokenizer->decode(prompt, true)}});
+  if (prompt.front() == model_->tokenizer->bos()) prompt = prompt.subspan(1);  // which nobody wrote
+  if (!prompt.empty()) send(index, {{Piece::Kind::text, model_->tokenizer->decode(prompt, true)}});
 }
 
 void Generation::send(size_t index, const std::vector<Piece>& pieces) {
@@ -93,7 +90,7 @@ std::span<const llm::TokenLogprobs> Generation::unsent(Writing& writing) const {
 }
 
 void Generation::count(const llm::Result& result) {
-  metrics_.finished(model_.name, result);
+  metrics_.finished(model_->name, result);
 }
 
 void Generation::finished(size_t index, const llm::Result& result) {

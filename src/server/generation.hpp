@@ -16,8 +16,7 @@ namespace cairn::server {
 // events), in the encoder's form.
 class Generation : public Work {
  public:
-  Generation(CompletionRequest request, std::unique_ptr<Encoder> encoder, ServedModel& model,
-             Metrics& metrics, std::shared_ptr<Reply> reply);
+  Generation(const Call& call, CompletionRequest request, std::unique_ptr<Encoder> encoder);
 
  private:
   struct Writing {

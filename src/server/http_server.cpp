@@ -1,7 +1,9 @@
 #include "server/http_server.hpp"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
@@ -11,6 +13,7 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "server/connection.hpp"
+#include "server/outbox.hpp"
 
 namespace cairn::server {
 namespace {
@@ -113,6 +116,17 @@ struct HttpServer::Impl {
     }
   }
 
+  // Exchanges have something to send.
+  void wait_for_answers() {
+    filled.async_read_some(net::buffer(&fillings, sizeof fillings), [this](error_code error, size_t) {
+      if (error) return;
+      for (const auto& one : outbox->take()) {
+        if (const auto connection = one.lock()) connection->flush();
+      }
+      wait_for_answers();
+    });
+  }
+
   void wait_for_signal() {
     signals.async_wait([this](error_code cancelled, int) {
       if (cancelled) return;
@@ -131,7 +145,10 @@ struct HttpServer::Impl {
   bool stopping = false, accepting = false;
   size_t open = 0;
   std::list<std::weak_ptr<Connection>> connections;
-  ConnectionHost host{options, handler, stopping, [this] { closed(); }};
+  const std::shared_ptr<Outbox> outbox = std::make_shared<Outbox>();
+  net::posix::stream_descriptor filled{context, dup(outbox->descriptor())};
+  uint64_t fillings = 0;
+  ConnectionHost host{options, handler, stopping, outbox, [this] { closed(); }};
 };
 
 HttpServer::HttpServer(HttpOptions options) : impl_(std::make_unique<Impl>(std::move(options))) {}
@@ -157,6 +174,7 @@ void HttpServer::run(Handler handler, bool signals) {
     impl_->wait_for_signal();
   }
   if (impl_->options.listening) impl_->options.listening();
+  impl_->wait_for_answers();
   impl_->accept();
   const auto work = net::make_work_guard(impl_->context);
   impl_->context.run();

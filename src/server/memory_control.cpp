@@ -96,7 +96,7 @@ void MemoryControl::set(const Json& body, const Models& models) {
     }
   }
   if (any && !elastic)
-    throw ApiError(400, "none of the models that are loaded is a stack: their memory is fixed", "memory");
+    throw ApiError(409, "none of the models that are loaded is a stack: their memory is fixed", "memory");
   wanted_ = budget;
 }
 

@@ -16,7 +16,8 @@ class MemoryControl {
   // What is held, all in bytes: of the process, and of each model.
   Json report(const Models& models) const;
   // {"memory": "600M", a number of bytes, "auto", or "all"}: for the stacks that are loaded, and for those
-  // that will be. ApiError 400: another value, no stack, less than what everything else needs.
+  // that will be. ApiError 400: another value, less than what everything else needs; 409: what is loaded
+  // are no stacks.
   void set(const Json& body, const Models& models);
   // For a model that was loaded later. Error out_of_memory: the budget has no room for it.
   void apply(ServedModel& model) const;

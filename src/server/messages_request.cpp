@@ -4,7 +4,6 @@
 
 #include <utility>
 
-#include "server/api_error.hpp"
 #include "server/sampling_fields.hpp"
 
 namespace cairn::server {
@@ -14,21 +13,11 @@ namespace {
 // request, and no prefix of what was read before could be used again.
 constexpr std::string_view kBilling = "x-anthropic-billing-header";
 
-[[noreturn]] void refuse(const std::string& at, const std::string& why) {
-  throw ApiError(400, fmt::format("{}: {}", at, why), at);
-}
-
 std::string type_of(const Json& block, const std::string& at) {
   if (!block.is_object()) refuse(at, "an object was expected");
   const auto type = Fields(block, at + ".").text("type");
   if (!type) refuse(at, "each block needs a type");
   return *type;
-}
-
-std::string text_of(const Json& object, const char* field, const std::string& at) {
-  const auto text = Fields(object, at + ".").text(field);
-  if (!text) refuse(at + "." + field, "it is missing");
-  return *text;
 }
 
 void append(std::string& to, const std::string& text) {
@@ -44,7 +33,7 @@ std::string texts(const Json& content, const std::string& at) {
   for (size_t i = 0; i < content.size(); ++i) {
     const std::string place = fmt::format("{}[{}]", at, i), type = type_of(content[i], place);
     if (type != "text") refuse(place, fmt::format("this model reads text alone, not {}", type));
-    append(all, text_of(content[i], "text", place));
+    append(all, Fields(content[i], place + ".").needed_text("text"));
   }
   return all;
 }
@@ -66,25 +55,27 @@ std::string system_text(const Json& system) {
 
 // What a tool gave back, as a message of its own.
 Json tool_message(const Json& block, const std::string& at) {
-  const Json* content = Fields(block, at + ".").find("content");
+  const Fields fields(block, at + ".");
+  const Json* content = fields.find("content");
   return {{"role", "tool"},
-          {"tool_call_id", text_of(block, "tool_use_id", at)},
+          {"tool_call_id", fields.needed_text("tool_use_id")},
           {"content", content == nullptr ? std::string() : texts(*content, at + ".content")}};
 }
 
 Json call_of(const Json& block, const std::string& at) {
-  const Json* input = Fields(block, at + ".").find("input");
-  if (input != nullptr && !input->is_object()) refuse(at + ".input", "an object was expected");
-  return {{"id", text_of(block, "id", at)},
+  const Fields fields(block, at + ".");
+  const Json* input = fields.find("input");
+  if (input != nullptr && !input->is_object()) fields.refuse("input", "an object was expected");
+  return {{"id", fields.needed_text("id")},
           {"type", "function"},
           {"function",
-           {{"name", text_of(block, "name", at)}, {"arguments", input == nullptr ? "{}" : dumped(*input)}}}};
+           {{"name", fields.needed_text("name")}, {"arguments", input == nullptr ? "{}" : dumped(*input)}}}};
 }
 
 // A message of blocks becomes one of text, behind those of the tools whose results it holds.
 void add_message(const Json& message, const std::string& at, Json& to) {
   if (!message.is_object()) refuse(at, "an object was expected");
-  const std::string role = text_of(message, "role", at);
+  const std::string role = Fields(message, at + ".").needed_text("role");
   if (role != "user" && role != "assistant" && role != "system")
     refuse(at + ".role", fmt::format("there is no role '{}'", role));
   const Json* content = Fields(message).find("content");
@@ -102,14 +93,14 @@ void add_message(const Json& message, const std::string& at, Json& to) {
     const Json& block = (*content)[i];
     const std::string place = fmt::format("{}.content[{}]", at, i), type = type_of(block, place);
     if (type == "text") {
-      append(text, text_of(block, "text", place));
+      append(text, Fields(block, place + ".").needed_text("text"));
     } else if (type == "tool_result" && role == "user") {
       to.push_back(tool_message(block, place));
       tools = true;
     } else if (type == "tool_use" && role == "assistant") {
       result["tool_calls"].push_back(call_of(block, place));
     } else if (type == "thinking" && role == "assistant") {
-      append(reasoning, text_of(block, "thinking", place));
+      append(reasoning, Fields(block, place + ".").needed_text("thinking"));
     } else if (type != "redacted_thinking") {
       refuse(place, fmt::format("this model reads text alone, not {} of {}", type, role));
     }
@@ -128,10 +119,11 @@ void add_tools(const Fields& fields, Json& chat) {
       const Json& tool = (*tools)[i];
       const std::string at = fmt::format("tools[{}]", i);
       if (!tool.is_object()) refuse(at, "an object was expected");
-      const Json* schema = Fields(tool, at + ".").find("input_schema");
+      const Fields function_fields(tool, at + ".");
+      const Json* schema = function_fields.find("input_schema");
       if (schema == nullptr) continue;  // one of Anthropic's own, which only Anthropic runs
-      Json function = {{"name", text_of(tool, "name", at)}, {"parameters", *schema}};
-      if (const auto description = Fields(tool, at + ".").text("description"))
+      Json function = {{"name", function_fields.needed_text("name")}, {"parameters", *schema}};
+      if (const auto description = function_fields.text("description"))
         function["description"] = *description;
       chat["tools"].push_back({{"type", "function"}, {"function", std::move(function)}});
     }
@@ -141,8 +133,7 @@ void add_tools(const Fields& fields, Json& chat) {
   const std::string type = type_of(*choice, "tool_choice");
   const Fields chosen(*choice, "tool_choice.");
   if (type == "tool") {
-    chat["tool_choice"] = {{"type", "function"},
-                           {"function", {{"name", text_of(*choice, "name", "tool_choice")}}}};
+    chat["tool_choice"] = {{"type", "function"}, {"function", {{"name", chosen.needed_text("name")}}}};
   } else if (type == "any") {
     chat["tool_choice"] = "required";
   } else if (type == "auto" || type == "none") {

@@ -84,7 +84,7 @@ void answer_props(const Call& call) {
 }
 
 void answer_template(const Call& call) {
-  call.send({{"prompt", chat_prompt(call.body, call.model()).text}});
+  call.send({{"prompt", chat_prompt(call.body, *call.model).text}});
 }
 
 void answer_memory(const Call& call) {
@@ -97,7 +97,7 @@ void answer_metrics(const Call& call) {
 }
 
 void answer_tokenize(const Call& call) {
-  const ServedModel& model = call.model();
+  const ServedModel& model = *call.model;
   const Fields fields(call.body);
   std::vector<llm::Token> tokens;
   const bool special = fields.flag("add_special"), specials = fields.flag("add_special_tokens");
@@ -114,7 +114,7 @@ void answer_tokenize(const Call& call) {
 }
 
 void answer_detokenize(const Call& call) {
-  const ServedModel& model = call.model();
+  const ServedModel& model = *call.model;
   const Fields fields(call.body);
   const Json* array = fields.find("tokens");
   if (array == nullptr || !array->is_array()) fields.refuse("tokens", "an array of token ids was expected");

@@ -79,12 +79,7 @@ Models::~Models() {
 void Models::put(Entry& entry, std::shared_ptr<ServedModel> model) {
   entry.state = model ? State::loaded : State::failed;
   entry.model = std::move(model);
-  if (!entry.model) return;
-  entry.context = entry.model->engine->context();
-  entry.model->hold = [this, &entry] {
-    const std::lock_guard lock(mutex_);
-    return lease(entry);
-  };
+  if (entry.model) entry.context = entry.model->engine->context();
 }
 
 Models::Lease Models::lease(Entry& entry) {
@@ -99,7 +94,7 @@ void Models::released(Entry& entry) {
   if (--entry.users == 0) changed();
 }
 
-void Models::use(const std::string& name, Use use) {
+uint64_t Models::use(const std::string& name, Use use) {
   Lease model;
   {
     const std::lock_guard lock(mutex_);
@@ -115,13 +110,21 @@ void Models::use(const std::string& name, Use use) {
       for (const Entry& one : entries_) all += one.waiting.size();
       if (all >= options_.waiting)
         fail(ErrorCode::busy, "{} requests wait for models to be loaded: ask again later", all);
-      if (at->waiting.empty()) at->wanted_at = requests_;
-      at->waiting.push_back(std::move(use));
+      at->waiting.push_back({requests_, std::move(use)});
       changed();
-      return;
+      return requests_;
     }
   }
   use(std::move(model), nullptr);
+  return 0;
+}
+
+void Models::forget(uint64_t waiting) {
+  const std::lock_guard lock(mutex_);
+  for (Entry& entry : entries_) {
+    if (std::erase_if(entry.waiting, [&](const Waiting& one) { return one.number == waiting; }) > 0)
+      changed();
+  }
 }
 
 std::vector<Models::Info> Models::list() const {
@@ -155,7 +158,7 @@ void Models::work() {
   }
   std::vector<Use> rest;
   for (Entry& entry : entries_) {
-    for (Use& use : entry.waiting) rest.push_back(std::move(use));
+    for (Waiting& one : entry.waiting) rest.push_back(std::move(one.use));
     entry.waiting.clear();
   }
   lock.unlock();
@@ -173,7 +176,7 @@ Models::Entry* Models::wanted() {
   Entry* first = nullptr;
   for (Entry& one : entries_) {
     if (one.waiting.empty() || one.model) continue;
-    if (first == nullptr || one.wanted_at < first->wanted_at) first = &one;
+    if (first == nullptr || one.waiting.front().number < first->waiting.front().number) first = &one;
   }
   return first;
 }
@@ -221,7 +224,7 @@ void Models::load(std::unique_lock<std::mutex>& lock, Entry& entry) {
   std::string why;
   for (bool again = true; std::exchange(again, false);) {
     lock.unlock();
-    bool no_room = false;  // a budget without room for another stack is invalid_argument
+    bool no_room = false;
     try {
       model = entry.source.load();
       if (tell) tell(*model);
@@ -230,8 +233,7 @@ void Models::load(std::unique_lock<std::mutex>& lock, Entry& entry) {
       why = error.what();
       const auto* known = dynamic_cast<const Error*>(&error);
       no_room = dynamic_cast<const std::bad_alloc*>(&error) != nullptr ||
-                (known != nullptr &&
-                 (known->code() == ErrorCode::out_of_memory || known->code() == ErrorCode::invalid_argument));
+                (known != nullptr && known->code() == ErrorCode::out_of_memory);
     }
     lock.lock();
     Entry* out = no_room && !stopping_ ? oldest(true) : nullptr;
@@ -256,7 +258,8 @@ void Models::serve(std::unique_lock<std::mutex>& lock, Entry& entry) {
                  "model_unavailable"));
   }
   std::vector<std::pair<Use, Lease>> ready;
-  for (Use& use : entry.waiting) ready.emplace_back(std::move(use), entry.model ? lease(entry) : nullptr);
+  for (Waiting& one : entry.waiting)
+    ready.emplace_back(std::move(one.use), entry.model ? lease(entry) : nullptr);
   entry.waiting.clear();
   lock.unlock();
   for (auto& [use, model] : ready) use(std::move(model), error);

@@ -60,8 +60,11 @@ class Models {
   Models& operator=(const Models&) = delete;
 
   // Calls `use` with the model: before it returns if the model is there, else by Models' thread once it is,
-  // or with ApiError 503 if it cannot be loaded. Errors: busy (too many wait), not_found (no such name).
-  void use(const std::string& name, Use use);
+  // or with ApiError 503 if it cannot be loaded. Returns the number of who waits, 0: nobody does. Errors:
+  // busy (too many wait), not_found (no such name).
+  uint64_t use(const std::string& name, Use use);
+  // Whoever has that number waits no more, unless he has been told already.
+  void forget(uint64_t waiting);
 
   // Those who wait, and who come from now on, are told `cancelled`; no Use is called after it returns. By one
   // thread, once or more.
@@ -74,6 +77,10 @@ class Models {
 
  private:
   using Clock = std::chrono::steady_clock;
+  struct Waiting {
+    uint64_t number;  // less than those of who came later
+    Use use;
+  };
   struct Entry {
     explicit Entry(ModelSource from) : source(std::move(from)) {}
     const ModelSource source;
@@ -81,11 +88,11 @@ class Models {
     std::string error;
     std::shared_ptr<ServedModel> model;
     uint32_t context = 0, users = 0;
-    uint64_t loads = 0, wanted_at = 0;  // wanted_at: the number of the first request that waits
-    bool leaving = false;               // another model waits for its place: new requests wait as well
+    uint64_t loads = 0;
+    bool leaving = false;  // another model waits for its place: new requests wait as well
     Clock::time_point used{};
     llm::SchedulerStatus past;
-    std::vector<Use> waiting;
+    std::vector<Waiting> waiting;
   };
 
   Lease lease(Entry& entry);

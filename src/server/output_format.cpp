@@ -7,7 +7,6 @@
 
 #include "base/error.hpp"
 #include "grammar/compiler.hpp"
-#include "server/api_error.hpp"
 
 namespace cairn::server {
 namespace {
@@ -132,7 +131,7 @@ void compiling(const std::string& param, const std::function<void()>& work) {
   try {
     work();
   } catch (const Error& error) {
-    throw ApiError(400, fmt::format("{}: {}", param, error.what()), param);
+    refuse(param, error.what());
   }
 }
 

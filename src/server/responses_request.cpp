@@ -4,20 +4,8 @@
 
 #include <utility>
 
-#include "server/api_error.hpp"
-
 namespace cairn::server {
 namespace {
-
-[[noreturn]] void refuse(const std::string& at, const std::string& why) {
-  throw ApiError(400, fmt::format("{}: {}", at, why), at);
-}
-
-std::string text_of(const Json& object, const char* field, const std::string& at) {
-  const auto text = Fields(object, at + ".").text(field);
-  if (!text) refuse(fmt::format("{}.{}", at, field), "it is missing");
-  return *text;
-}
 
 // A text, or parts of texts.
 std::string content_of(const Json& object, const char* field, const std::string& at) {
@@ -35,9 +23,10 @@ class Messages {
  public:
   void add(const Json& item, const std::string& at) {
     if (!item.is_object()) refuse(at, "an object was expected");
-    const std::string type = Fields(item, at + ".").text("type").value_or("message");
+    const Fields fields(item, at + ".");
+    const std::string type = fields.text("type").value_or("message");
     if (type == "message") {
-      const std::string role = text_of(item, "role", at);
+      const std::string role = fields.needed_text("role");
       if (role == "assistant") {
         assistant()["content"] = content_of(item, "content", at);
       } else {
@@ -48,16 +37,16 @@ class Messages {
       const bool same = !all_.empty() && all_.back()["role"] == "assistant" && reasoning_.empty();
       Json& message = same ? all_.back() : assistant();
       message["tool_calls"].push_back(
-          {{"id", text_of(item, "call_id", at)},
+          {{"id", fields.needed_text("call_id")},
            {"type", "function"},
            {"function",
-            {{"name", text_of(item, "name", at)}, {"arguments", text_of(item, "arguments", at)}}}});
+            {{"name", fields.needed_text("name")}, {"arguments", fields.needed_text("arguments")}}}});
     } else if (type == "function_call_output") {
       all_.push_back({{"role", "tool"},
-                      {"tool_call_id", text_of(item, "call_id", at)},
+                      {"tool_call_id", fields.needed_text("call_id")},
                       {"content", content_of(item, "output", at)}});
     } else if (type == "reasoning") {
-      const Json* content = Fields(item).find("content");
+      const Json* content = fields.find("content");
       if (content == nullptr || !content->is_array()) return;  // a summary is no text of the model's
       for (const Json& part : *content) {
         if (part.is_object() && part.contains("text") && part["text"].is_string())

@@ -61,65 +61,54 @@ std::string model_name(const Fields& fields, const Models& models) {
                  "model", "model_not_found");
 }
 
-ServedModel& Call::model() const {
-  if (lease) return *lease;
-  const std::string name = model_name(Fields(Json::object()), models);
-  throw ApiError(503, fmt::format("{} is not loaded", name), {}, "model_unavailable");
-}
-
 void Call::send(const Json& json) const {
   reply->send(200, "application/json", dumped(json));
 }
 
 namespace {
 
-void generate(const Call& call, ServedModel& model, CompletionRequest request,
-              std::unique_ptr<Encoder> encoder) {
-  request.path = call.request.path;
-  std::make_shared<Generation>(std::move(request), std::move(encoder), model, call.metrics, call.reply)
-      ->start();
+void generate(const Call& call, CompletionRequest request, std::unique_ptr<Encoder> encoder) {
+  std::make_shared<Generation>(call, std::move(request), std::move(encoder))->start();
 }
 
 }  // namespace
 
 void answer_chat(const Call& call) {
-  ServedModel& model = call.model();
+  const ServedModel& model = *call.model;
   CompletionRequest request = chat_request(call.body, model);
   auto encoder = make_chat_encoder(request, model);
-  generate(call, model, std::move(request), std::move(encoder));
+  generate(call, std::move(request), std::move(encoder));
 }
 
 void answer_text(const Call& call) {
-  ServedModel& model = call.model();
+  const ServedModel& model = *call.model;
   CompletionRequest request = text_request(call.body, model);
   auto encoder = make_text_encoder(request, model);
-  generate(call, model, std::move(request), std::move(encoder));
+  generate(call, std::move(request), std::move(encoder));
 }
 
 void answer_messages(const Call& call) {
-  ServedModel& model = call.model();
+  const ServedModel& model = *call.model;
   CompletionRequest request = chat_request(chat_of_messages(call.body), model);
   auto encoder = make_messages_encoder(request, model);
-  generate(call, model, std::move(request), std::move(encoder));
+  generate(call, std::move(request), std::move(encoder));
 }
 
 void answer_count_tokens(const Call& call) {
-  const ServedModel& model = call.model();
   const Json chat = chat_of_messages(call.body);
-  call.send({{"input_tokens", chat_prompt(chat, model).tokens.size()}});
+  call.send({{"input_tokens", chat_prompt(chat, *call.model).tokens.size()}});
 }
 
 void answer_responses(const Call& call) {
-  ServedModel& model = call.model();
+  const ServedModel& model = *call.model;
   CompletionRequest request = chat_request(chat_of_responses(call.body), model);
   auto encoder = make_responses_encoder(request, model, call.body);
-  generate(call, model, std::move(request), std::move(encoder));
+  generate(call, std::move(request), std::move(encoder));
 }
 
 void answer_input_tokens(const Call& call) {
-  const ServedModel& model = call.model();
   const Json chat = chat_of_responses(call.body);
-  const size_t tokens = chat_prompt(chat, model).tokens.size();
+  const size_t tokens = chat_prompt(chat, *call.model).tokens.size();
   call.send({{"object", "response.input_tokens"}, {"input_tokens", tokens}});
 }
 

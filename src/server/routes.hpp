@@ -2,32 +2,12 @@
 #pragma once
 
 #include <map>
-#include <memory>
 #include <string>
 #include <string_view>
 
-#include "server/fields.hpp"
-#include "server/memory_control.hpp"
-#include "server/metrics.hpp"
-#include "server/models.hpp"
-#include "server/reply.hpp"
+#include "server/call.hpp"
 
 namespace cairn::server {
-
-// A request that was let in.
-struct Call {
-  const HttpRequest& request;
-  const Json& body;  // of POST
-  Models& models;
-  MemoryControl& memory;
-  Metrics& metrics;
-  const std::shared_ptr<Reply>& reply;
-  Models::Lease lease = nullptr;  // of POST: the model that the body names, loaded
-
-  // That of the lease, else the only one. ApiError 400 (several are served), 503 (it is not loaded).
-  ServedModel& model() const;
-  void send(const Json& json) const;  // as the whole answer
-};
 
 struct Route {
   const char* methods;               // as the header Allow has them

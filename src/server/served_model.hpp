@@ -1,7 +1,6 @@
 #pragma once
 
 #include <atomic>
-#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -24,8 +23,7 @@ struct ServedModel {
   std::shared_ptr<const text::Tokenizer> tokenizer;
   std::function<std::shared_ptr<const text::ChatTemplate>()> chat_template;  // throws if there is none
   std::shared_ptr<engine::Engine> engine;
-  llm::GenerateOptions defaults;        // what a request does not say
-  std::chrono::seconds answer_time{0};  // from a request's reading to its answer's end, at most; 0: any
+  llm::GenerateOptions defaults;  // what a request does not say
   std::unique_ptr<llm::Scheduler> scheduler;
   std::optional<llm::Pooling> pooling = llm::Pooling::mean;  // of embeddings; absent: neither
   // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
@@ -33,8 +31,6 @@ struct ServedModel {
   mutable std::shared_ptr<grammar::Compiler> grammars;          // likewise (output_format.cpp)
   mutable std::shared_ptr<const text::ToolFormat> tool_format;  // likewise (tools.cpp)
   mutable bool looked_for_tools = false;
-  // As long as what it returns lives, the model is not unloaded; set by Models.
-  std::function<std::shared_ptr<void>()> hold;
   std::atomic<bool> broken{false};  // its file cannot be read any more: it is to be loaded anew
 };
 

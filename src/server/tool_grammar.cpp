@@ -7,7 +7,6 @@
 #include "base/error.hpp"
 #include "grammar/compiler.hpp"
 #include "grammar/structure.hpp"
-#include "server/api_error.hpp"
 #include "server/tools.hpp"
 
 namespace cairn::server {
@@ -173,9 +172,7 @@ void constrain(const Tools& tools, const std::optional<OutputFormat>& wanted, co
   const bool strict =
       may_call && std::find(tools.strict.begin(), tools.strict.end(), true) != tools.strict.end();
   if (!wanted && !must_call && !strict) return;
-  if (wanted && must_call)
-    throw ApiError(400, wanted->param + ": an answer that must be a call cannot be of a format too",
-                   wanted->param);
+  if (wanted && must_call) refuse(wanted->param, "an answer that must be a call cannot be of a format too");
   compiling(wanted ? wanted->param : "tools", [&] {
     if (!may_call && !format.in_reasoning) {
       options.grammar = grammars(model).compile(wanted->kind, wanted->text);

@@ -6,7 +6,6 @@
 #include <map>
 #include <utility>
 
-#include "server/api_error.hpp"
 #include "server/encoder.hpp"
 
 namespace cairn::server {
@@ -22,7 +21,7 @@ bool is_name(const std::string& name) {
 }
 
 void read_function(const Json& function, const std::string& at, Tools& tools) {
-  if (!function.is_object()) throw ApiError(400, at + ": an object was expected", at);
+  if (!function.is_object()) refuse(at, "an object was expected");
   const Fields fields(function, at + ".");
   const auto name = fields.text("name");
   if (!name || !is_name(*name))
@@ -72,8 +71,7 @@ void read_choice(const Fields& fields, Tools& tools) {
 // A call of an earlier turn, its arguments as an object. Clients send "" where there are none.
 Json checked_call(const Json& call, const std::string& at) {
   const Json* function = call.is_object() ? Fields(call).find("function") : nullptr;
-  if (function == nullptr || !function->is_object())
-    throw ApiError(400, at + ".function: an object was expected", at);
+  if (function == nullptr || !function->is_object()) refuse(at + ".function", "an object was expected");
   const Fields fields(*function, at + ".function.");
   const auto name = fields.text("name");
   if (!name) fields.refuse("name", "a string was expected");
@@ -135,7 +133,7 @@ Tools read_tools(const Json& body) {
     for (size_t i = 0; i < given->size(); ++i) {
       const Json& tool = (*given)[i];
       const std::string at = fmt::format("tools[{}]", i);
-      if (!tool.is_object()) throw ApiError(400, at + ": an object was expected", at);
+      if (!tool.is_object()) refuse(at, "an object was expected");
       if (Fields(tool, at + ".").text("type").value_or("function") != "function") continue;
       const Json* function = Fields(tool).find("function");
       read_function(function == nullptr ? tool : *function, function == nullptr ? at : at + ".function",
@@ -171,7 +169,7 @@ void add_tools(llm::Conversation& conversation, const Tools& tools, const text::
       message.erase("tool_calls");
       continue;
     }
-    if (!message["tool_calls"].is_array()) throw ApiError(400, at + ".tool_calls: an array was expected", at);
+    if (!message["tool_calls"].is_array()) refuse(at + ".tool_calls", "an array was expected");
     for (size_t j = 0; j < message["tool_calls"].size(); ++j) {
       Json& call = message["tool_calls"][j];
       call = checked_call(call, fmt::format("{}.tool_calls[{}]", at, j));

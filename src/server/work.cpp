@@ -1,21 +1,17 @@
 #include "server/work.hpp"
 
-#include <fmt/format.h>
-
 #include <utility>
 
 #include "base/error.hpp"
 
 namespace cairn::server {
 
-Work::Work(std::string path, ServedModel& model, Metrics& metrics, std::shared_ptr<Reply> reply)
-    : path_(std::move(path)),
-      model_(model),
-      metrics_(metrics),
-      reply_(std::move(reply)),
-      held_(model.hold ? model.hold() : nullptr),
-      deadline_(model.answer_time.count() > 0 ? std::chrono::steady_clock::now() + model.answer_time
-                                              : std::chrono::steady_clock::time_point::max()) {}
+Work::Work(const Call& call)
+    : path_(call.request.path),
+      model_(call.model),
+      metrics_(call.metrics),
+      reply_(call.reply),
+      deadline_(call.deadline) {}
 
 void Work::start() {
   {
@@ -37,10 +33,10 @@ void Work::start() {
 
 void Work::submit(llm::Request request) {
   const size_t index = tickets_.size();
-  if (model_.answer_time.count() > 0)
-    request.options.cancelled = [self = shared_from_this()] { return self->late(); };
+  if (deadline_.set())
+    request.options.cancelled = [self = shared_from_this()] { return self->deadline_.over(); };
   request.finished = [self = shared_from_this(), index] { self->settled(index); };
-  tickets_.push_back(model_.scheduler->submit(std::move(request)));
+  tickets_.push_back(model_->scheduler->submit(std::move(request)));
   ++left_;
 }
 
@@ -53,11 +49,8 @@ void Work::settled(size_t index) {
     const llm::Result result = tickets_[index].wait();
     count(result);
     if (result.finish == llm::FinishReason::cancelled && !over_) {
-      if (!late()) cairn::fail(ErrorCode::cancelled, "the server is shutting down");
-      throw ApiError(504,
-                     fmt::format("the answer was not whole after {} seconds (--request-timeout)",
-                                 model_.answer_time.count()),
-                     {}, "timeout");
+      if (deadline_.over()) throw deadline_.error();
+      cairn::fail(ErrorCode::cancelled, "the server is shutting down");
     }
     if (!over_) finished(index, result);
     if (left_ == 0 && !over_) {
@@ -84,7 +77,7 @@ void Work::client_left() {
 void Work::fail(const std::exception& error) {
   if (std::exchange(over_, true)) return;
   const auto* known = dynamic_cast<const Error*>(&error);
-  if (known != nullptr && known->code() == ErrorCode::io) model_.broken = true;
+  if (known != nullptr && known->code() == ErrorCode::io) model_->broken = true;
   const ApiError refusal = api_error(error);
   metrics_.refused(path_, refusal.status());
   tell(refusal);

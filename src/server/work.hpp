@@ -1,6 +1,5 @@
 #pragma once
 
-#include <chrono>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -8,9 +7,7 @@
 #include <vector>
 
 #include "server/api_error.hpp"
-#include "server/metrics.hpp"
-#include "server/reply.hpp"
-#include "server/served_model.hpp"
+#include "server/call.hpp"
 
 namespace cairn::server {
 
@@ -23,8 +20,7 @@ class Work : public std::enable_shared_from_this<Work> {
   void start();
 
  protected:
-  // path: that the request came by.
-  Work(std::string path, ServedModel& model, Metrics& metrics, std::shared_ptr<Reply> reply);
+  explicit Work(const Call& call);
 
   // All of these with mutex_ held.
   virtual void begin() = 0;                                            // submits what there is to begin with
@@ -36,7 +32,7 @@ class Work : public std::enable_shared_from_this<Work> {
   void submit(llm::Request request);  // as soon as begin(), or from finished()
 
   const std::string path_;
-  ServedModel& model_;
+  const Models::Lease model_;
   Metrics& metrics_;
   const std::shared_ptr<Reply> reply_;
   std::mutex mutex_;   // of what follows, and of what callbacks change
@@ -47,10 +43,8 @@ class Work : public std::enable_shared_from_this<Work> {
   void client_left();
   void fail(const std::exception& error);
   void cancel();
-  bool late() const { return std::chrono::steady_clock::now() >= deadline_; }
 
-  const std::shared_ptr<void> held_;  // the model stays loaded for as long
-  const std::chrono::steady_clock::time_point deadline_;
+  const Deadline deadline_;
   std::vector<llm::Scheduler::Ticket> tickets_;
   size_t left_ = 0;  // of them
 };

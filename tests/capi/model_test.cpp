@@ -190,7 +190,7 @@ TEST(CapiModel, AStacksMemoryIsSet) {
   EXPECT_EQ(memory.automatic, 0);
   EXPECT_GT(memory.process, memory.stack);
   EXPECT_GT(memory.stack_all, 0u);
-  EXPECT_REFUSED(CAIRN_INVALID_ARGUMENT, "too small", cairn_engine_set_memory(engine, 1 << 20, error));
+  EXPECT_REFUSED(CAIRN_OUT_OF_MEMORY, "too small", cairn_engine_set_memory(engine, 1 << 20, error));
   EXPECT_OK(cairn_engine_set_memory(engine, CAIRN_MEMORY_AUTO, error));
   EXPECT_OK(cairn_engine_get_memory(engine, &memory, error));
   EXPECT_EQ(memory.automatic, 1);

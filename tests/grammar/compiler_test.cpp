@@ -264,7 +264,58 @@ TEST_P(XGrammar, HugeAndDeepOnesAreRefusedInTime) {
 
 TEST_P(XGrammar, GreatRepetitionsAreCounted) {
   EXPECT_TRUE(matches(*compile(Kind::ebnf, "root ::= \"a\"{2,2000000000}"), "aaa"));
-  EXPECT_FALSE(matches(*compile(Kind::regex, "(((a{1000}){1000}){1000}){1000}"), "aaa"));
+  EXPECT_TRUE(matches(*compile(Kind::regex, "[a-c]{2,2000000000}"), "abc"));
+  EXPECT_FALSE(matches(*compile(Kind::regex, "([a-c]{1000}){200}"), "abc"));
+}
+
+// Each of these takes seconds to hours, in its making or at each token.
+TEST_P(XGrammar, HostileRepetitionsAreRefusedAtOnce) {
+  std::string optional, ambiguous, names;
+  for (int i = 0; i < 5000; ++i) {
+    optional += "a?";
+    ambiguous += "(a|a)*";
+    names += " \"a\"?";
+  }
+  for (const std::string& expression :
+       {std::string("(((a{1000}){1000}){1000}){1000}"), std::string("((a|b){9000}c){1,9000}"),
+        "(" + std::string(200, 'x') + "){99999999999999999999}"})
+    expect_refused(Kind::regex, expression, "more than 262144 characters");
+  for (const std::string& expression :
+       {optional, ambiguous, std::string("(\\w+\\s?){1,500}"), std::string("(?:(.*){1,20}){1,20}"),
+        std::string("((a?){9}b?){19,}c")})
+    expect_refused(Kind::regex, expression, "times where something may come or not; at most 128 are taken");
+  expect_refused(Kind::ebnf, "root ::= a\na ::=" + names, "at most 256 are taken");
+  expect_refused(Kind::ebnf, "root ::= ([a-z]+ \" \"?){1,500}", "at most 256 are taken");
+  expect_refused(Kind::ebnf, "root ::= (\"abc\"{1000}){1000}", "more than 262144 characters");
+  expect_refused(Kind::json_schema,
+                 Json{{"type", "string"}, {"pattern", ambiguous.substr(0, 6 * 129)}}.dump(),
+                 "more than 128 times where something may come or not");
+}
+
+TEST_P(XGrammar, MatchingMayTakeSoLongAndNoLonger) {
+  using std::chrono::nanoseconds;
+  Compiler patient(tokenizer(), {.first = std::chrono::seconds(5), .each = nanoseconds(0)}),
+      hasty(tokenizer(), {.first = nanoseconds(0), .each = nanoseconds(1)});
+  for (int i = 0; i < 3; ++i) allowed(*patient.compile(Kind::regex, "a+")->begin());
+  const auto grammar = hasty.compile(Kind::regex, "a+");
+  expect_error(ErrorCode::unsupported, "s were spent on 1 tokens: what came so far can be read in too many",
+               [&] { allowed(*grammar->begin()); });
+}
+
+TEST_P(XGrammar, WhatPeopleAskForIsTaken) {
+  for (const char* expression :
+       {"([A-Za-z']+ ){5,50}[a-z]+\\.", "(\\w+,){1,100}\\w+", "(\\d{1,3}\\.){3}\\d{1,3}", "[^\\n]{1,4000}",
+        "(?:[1-9][0-9]*|0)(\\.[0-9]+)?([eE][+-]?[0-9]+)?", "[a-z?*+{}]{3}\\?\\*"})
+    compile(Kind::regex, expression);
+  std::string words = "(";
+  for (int i = 0; i < 3000; ++i) words += "word" + std::to_string(i) + "|";
+  compile(Kind::regex, words + "x)");
+  std::string rules = "root ::= r0";
+  for (int i = 0; i < 80; ++i) {
+    rules += "\nr" + std::to_string(i) + " ::= [a-z]* \"?*+\" (\"b\" | \"c\")? # ****\n  r" +
+             std::to_string(i + 1) + "?";
+  }
+  compile(Kind::ebnf, rules + "\nr80 ::= \"end\"{3}");
 }
 
 TEST_P(XGrammar, OneMatcherDoesNotDisturbAnother) {

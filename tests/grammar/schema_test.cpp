@@ -13,7 +13,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 using cairn::testing::expect_error;
 
-Json checked(const char* schema) {
+Json checked(const std::string& schema) {
   return checked_schema(std::string_view(schema));
 }
 
@@ -108,12 +108,52 @@ TEST(Schema, CasesOfOneOfMustExcludeEachOther) {
     "discriminator": {"propertyName": "kind"}, "$defs": {
       "cat": {"type": "object", "properties": {"kind": {"const": "cat"}}, "required": ["kind"]},
       "dog": {"type": "object", "properties": {"kind": {"const": "dog"}}, "required": ["kind"]}}})");
-  EXPECT_EQ(told["anyOf"][1]["properties"]["kind"]["enum"][0], "dog");
+  EXPECT_EQ(told["anyOf"][1]["$ref"], "#/$defs/r1");
+  EXPECT_EQ(told["$defs"]["r1"]["properties"]["kind"]["enum"][0], "dog");
   for (const char* overlap :
        {R"({"oneOf": [{"type": "integer"}, {"type": "number"}]})",
         R"({"oneOf": [{"type": "integer"}, {"enum": [1]}]})", R"({"oneOf": [{}, {"type": "null"}]})",
         R"({"oneOf": [{"type": "object"}, {"type": "object", "required": ["a"]}]})"})
     expect_refused(overlap, "'oneOf' whose cases might both hold");
+}
+
+TEST(Schema, CasesOfOneOfMayRecur) {
+  // A list: the root is a case within itself.
+  EXPECT_EQ(
+      checked(R"({"type": "object", "properties": {"next": {"oneOf": [{"type": "null"}, {"$ref": "#"}]}},
+                        "required": ["next"]})")["properties"]["next"]["anyOf"][1]["$ref"],
+      "#/$defs/r0");
+  // An expression, whose cases are told apart by a value that stands elsewhere, and are cases in part.
+  const std::string expression = R"("$defs": {
+      "node": {"oneOf": [{"$ref": "#/$defs/number"}, {"$ref": "#/$defs/operation"}]},
+      "number": {"type": "number"},
+      "operation": {"oneOf": [{"$ref": "#/$defs/sum"}, {"$ref": "#/$defs/negation"}]},
+      "plus": {"const": "plus"},
+      "sum": {"type": "object", "required": ["op", "of"], "properties": {
+          "op": {"$ref": "#/$defs/plus"}, "of": {"type": "array", "items": {"$ref": "#/$defs/node"}}}},
+      "negation": {"type": "object", "required": ["op", "of"], "properties": {
+          "op": {"const": "minus"}, "of": {"$ref": "#/$defs/node"}}}})";
+  checked(R"({"$ref": "#/$defs/node", )" + expression + "}");
+  checked(R"({"oneOf": [{"type": "string"}, {"$ref": "#/$defs/node"}], )" + expression + "}");
+  const char* overlap = "'oneOf' whose cases might both hold";
+  expect_refused(R"({"oneOf": [{"type": "integer"}, {"$ref": "#/$defs/node"}], )" + expression + "}",
+                 overlap);
+  expect_refused(R"({"oneOf": [{"$ref": "#/$defs/sum"}, {"$ref": "#/$defs/operation"}], )" + expression + "}",
+                 overlap);
+  // Those that lead to nothing but each other.
+  expect_refused(R"({"oneOf": [{"type": "null"}, {"$ref": "#"}]})", overlap);
+  expect_refused(
+      R"({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}})",
+      "no finite value");
+  // Twice as many paths at each level.
+  std::string doubling = R"("c60": {"type": "null"})";
+  for (int i = 0; i < 60; ++i) {
+    const std::string name = std::to_string(i),
+                      next = "{\"$ref\": \"#/$defs/c" + std::to_string(i + 1) + "\"}";
+    doubling += ", \"c" + name + "\": {\"anyOf\": [" + next + ", " + next + "]}";
+  }
+  expect_refused(R"({"oneOf": [{"type": "string"}, {"$ref": "#/$defs/c0"}], "$defs": {)" + doubling + "}}",
+                 overlap);
 }
 
 TEST(Schema, WhatNoFiniteValueMeetsIsRefused) {

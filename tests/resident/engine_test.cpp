@@ -133,12 +133,12 @@ TEST_F(StackEngine, BaseAloneRuns) {
 }
 
 TEST_F(StackEngine, BudgetsBelowTheLeastAreRefusedWithWhatIsNeeded) {
-  cairn::testing::expect_error(ErrorCode::invalid_argument, "a budget of 1.0 MiB is too small", [] {
+  cairn::testing::expect_error(ErrorCode::out_of_memory, "a budget of 1.0 MiB is too small", [] {
     logits(*runner(stack_path(), Precision::standard, 1 << 20), {1, 2, 3}, false);
   });
   const auto stack = runner(stack_path(), Precision::standard);
   const auto before = logits(*stack, tokens(8), false);
-  cairn::testing::expect_error(ErrorCode::invalid_argument, "this process needs",
+  cairn::testing::expect_error(ErrorCode::out_of_memory, "this process needs",
                                [&] { stack->engine->set_memory(1 << 20); });
   EXPECT_EQ(logits(*stack, tokens(8), false), before);  // nothing changed
   stack->engine->set_memory(uint64_t{1} << 40);         // above the file: all of it

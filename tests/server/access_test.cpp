@@ -19,8 +19,8 @@ struct Fixture {
     for (const std::string& name : stacks) {
       ModelSource source;
       source.name = name;
-      source.load = [this, name] {
-        auto engine = std::make_shared<FakeModelEngine>(alive);
+      source.load = [name] {
+        auto engine = std::make_shared<Engine>();
         engine->stack = name != "fixed";
         engine->status.stack = 600;
         engine->status.stack_all = 2000;
@@ -29,8 +29,8 @@ struct Fixture {
       };
       sources.push_back(source);
     }
-    served = std::make_unique<ServedApi>(std::move(sources),
-                                         ApiOptions{.access = std::move(access), .models = {}});
+    served = std::make_unique<ServedApi>(
+        std::move(sources), ApiOptions{.access = std::move(access), .models = {}, .answer_time = {}});
   }
   Response ask(const std::string& method, const std::string& path, const std::string& headers = {},
                const std::string& body = {}) {
@@ -38,8 +38,7 @@ struct Fixture {
   }
   std::string own() { return "localhost:" + std::to_string(served->port()); }
 
-  std::atomic<int> alive{0};
-  std::unique_ptr<ServedApi> served;  // last: it uses the above
+  std::unique_ptr<ServedApi> served;
 };
 
 TEST(Access, KnowsThisMachinesNamesAndNoOthers) {
@@ -142,7 +141,9 @@ TEST(Memory, RefusesWhatCannotBe) {
   }
   EXPECT_EQ(fixture.ask("POST", "/memory", {}, "{}").headers.at("allow"), "GET, PUT");
   Fixture fixed({}, {"fixed"});
-  EXPECT_THAT(fixed.ask("PUT", "/memory", {}, R"({"memory": "1G"})").body, HasSubstr("is a stack"));
+  const Response refused = fixed.ask("PUT", "/memory", {}, R"({"memory": "1G"})");
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_THAT(refused.body, HasSubstr("is a stack"));
   EXPECT_EQ(fixed.ask("GET", "/memory").json()["elastic"], false);
 }
 

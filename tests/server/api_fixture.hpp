@@ -1,8 +1,6 @@
 // A served model whose answers are known beforehand.
 #pragma once
 
-#include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -10,59 +8,11 @@
 #include <utility>
 #include <vector>
 
-#include "base/error.hpp"
-#include "llm/fake_engine.hpp"
-#include "llm/fake_tokenizer.hpp"
+#include "fake_model.hpp"
 #include "served_api.hpp"
 #include "server/fields.hpp"
 
 namespace cairn::server {
-
-inline constexpr uint32_t kVocabulary = 260, kContext = 512;
-inline constexpr const char* kTemplate =
-    "{% for m in messages %}{% if m.content == 'fail' %}{{ raise_exception('no such turn') }}{% endif %}"
-    "<|user|>{{ m.content }}{% endfor %}<|assistant|>";
-
-// Answers "abcdef", then the end.
-inline int32_t alphabet(const std::vector<int32_t>& sequence) {
-  size_t written = 0;
-  while (written < sequence.size() && sequence[sequence.size() - 1 - written] < 'g' &&
-         sequence[sequence.size() - 1 - written] >= 'a')
-    ++written;
-  return written == 6 ? llm::fake::kEnd : static_cast<int32_t>('a' + written);
-}
-
-// An engine whose steps wait while it is closed, and fail when told to.
-class Engine : public llm::fake::Engine {
- public:
-  explicit Engine(Next next = alphabet) : llm::fake::Engine(kVocabulary, kContext, 128, std::move(next)) {
-    cancels = true;
-    model_.parameters.embedding = 4;
-  }
-  using engine::Engine::step;
-  void step(std::span<const engine::Slice> slices, const engine::Cancelled& cancelled) override {
-    ++steps;
-    while (closed) {
-      engine::throw_if(cancelled);
-      std::this_thread::sleep_for(std::chrono::milliseconds(1));
-    }
-    llm::fake::Engine::step(slices, cancelled);
-  }
-  void reserve(engine::Sequence&, uint32_t) override {
-    if (full) fail(ErrorCode::out_of_memory, "no room");
-  }
-  std::atomic<bool> closed{false}, full{false};
-  std::atomic<int> steps{0};
-};
-
-// A text, then the end, after whatever prompt ends with the assistant's mark.
-inline llm::fake::Engine::Next answering(std::string text) {
-  return [text = std::move(text)](const std::vector<int32_t>& sequence) -> int32_t {
-    const auto mark = std::find(sequence.rbegin(), sequence.rend(), llm::fake::kAssistant);
-    const auto written = static_cast<size_t>(mark - sequence.rbegin());
-    return written < text.size() ? static_cast<unsigned char>(text[written]) : llm::fake::kEnd;
-  };
-}
 
 // A server of one model, "tiny".
 struct Fixture {
@@ -72,15 +22,7 @@ struct Fixture {
     ModelSource source;
     source.name = "tiny";
     source.load = [this, scheduler, chat_template] {
-      auto model = std::make_shared<ServedModel>();
-      auto tokenizer = std::make_shared<llm::fake::Tokenizer>();
-      model->name = "tiny";
-      model->engine = engine;
-      model->tokenizer = tokenizer;
-      model->chat_template = [chat_template] { return std::make_shared<text::ChatTemplate>(chat_template); };
-      model->defaults.sampler.temperature = 0;
-      model->scheduler = std::make_unique<llm::Scheduler>(engine, tokenizer, scheduler);
-      return model;
+      return fake_model("tiny", engine, scheduler, chat_template);
     };
     served = std::make_unique<ServedApi>(std::vector{source}, std::move(options));
   }

@@ -83,6 +83,30 @@ TEST(Embeddings, EndWhenTheClientLeaves) {
   EXPECT_TRUE(fixture.wait_for("cairn_clients_gone_total", 1));
 }
 
+// With a queue of one: the first request has the only place, and its other texts follow in it.
+TEST(Embeddings, AreTakenWholeOrNotAtAll) {
+  llm::SchedulerOptions narrow;
+  narrow.sequences = narrow.queue = 1;
+  Fixture fixture({}, narrow);
+  Json inputs = Json::array();
+  for (int i = 0; i < 30; ++i) inputs.push_back(Json::array({'a' + i}));
+  const Json body = {{"input", inputs}};
+  fixture.engine->closed = true;
+  Client runs(fixture.port()), waits(fixture.port());
+  runs.request("POST", "/v1/completions", R"({"prompt": "x"})");
+  ASSERT_TRUE(fixture.wait_for("cairn_requests_running", 1));
+  waits.request("POST", "/v1/embeddings", body.dump());
+  ASSERT_TRUE(fixture.wait_for("cairn_requests_waiting", 8));
+  const Response refused = fixture.ask("/v1/embeddings", body);
+  EXPECT_EQ(refused.status, 429);
+  EXPECT_EQ(refused.json()["error"]["code"], "queue_full");
+  fixture.engine->closed = false;
+  EXPECT_EQ(runs.read().status, 200);
+  const Response whole = waits.read();
+  ASSERT_EQ(whole.status, 200) << whole.body;
+  EXPECT_EQ(whole.json()["data"].size(), 30u);
+}
+
 TEST(Embeddings, TellOfNoMemory) {
   Fixture fixture;
   fixture.engine->full = true;

@@ -26,8 +26,12 @@ class ModelsTest : public testing::Test {
       ++loads;
       while (slow) std::this_thread::sleep_for(1ms);
       if (broken) fail(ErrorCode::not_found, "{}.gguf: cannot open: No such file or directory", name);
-      if (no_memory > 0 && no_memory-- > 0) fail(ErrorCode::out_of_memory, "no room");
-      return fake_model(name, std::make_shared<FakeModelEngine>(alive));
+      if (no_memory > 0 && no_memory-- > 0) fail(refusal, "no room");
+      ++alive;
+      return fake_model(name, {new Engine, [this](const Engine* engine) {
+                                 delete engine;
+                                 --alive;
+                               }});
     };
     return one;
   }
@@ -57,6 +61,7 @@ class ModelsTest : public testing::Test {
   }
 
   std::atomic<int> alive{0}, loads{0}, no_memory{0};
+  std::atomic<ErrorCode> refusal{ErrorCode::out_of_memory};
   std::atomic<bool> slow{false}, broken{false};
 };
 
@@ -154,6 +159,16 @@ TEST_F(ModelsTest, IdleOnesGoWhereMemoryIsShort) {
   const auto three = make({"a", "b", "c"}, {.most = 2});
   no_memory = 1;
   EXPECT_EQ(ask(*three, "c").get()->name, "c");
+  EXPECT_EQ(alive, 1 + 1);  // b had to go as well; `models` has one of its own
+}
+
+TEST_F(ModelsTest, IdleOnesStayWhereMemoryWouldNotHelp) {
+  const auto models = make({"a", "b", "c"}, {.most = 3});
+  ask(*models, "c").get()->broken = true;
+  no_memory = 1;
+  refusal = ErrorCode::invalid_argument;
+  EXPECT_THROW(ask(*models, "c").get(), ApiError);
+  EXPECT_EQ(states(*models), (States{{"a", "loaded"}, {"b", "loaded"}, {"c", "failed"}}));
 }
 
 TEST_F(ModelsTest, OneWhoseFileIsGoneIsLoadedAnew) {
@@ -161,6 +176,24 @@ TEST_F(ModelsTest, OneWhoseFileIsGoneIsLoadedAnew) {
   ask(*models, "a").get()->broken = true;
   EXPECT_FALSE(ask(*models, "a").get()->broken);  // at once
   EXPECT_EQ(loads, 2);
+}
+
+TEST_F(ModelsTest, WhoIsForgottenWaitsForNothing) {
+  const auto models = make({"a", "b"}, {.most = 1, .waiting = 2});
+  const Models::Lease busy = ask(*models, "a").get();
+  bool told = false;
+  const uint64_t waiting =
+      models->use("b", [&](const Models::Lease&, const std::exception_ptr&) { told = true; });
+  std::future<Models::Lease> later;
+  do {
+    later = ask(*models, "a");
+  } while (later.wait_for(20ms) == std::future_status::ready);  // until b is to have the place
+  models->forget(waiting);
+  EXPECT_EQ(later.get()->name, "a");
+  EXPECT_EQ(states(*models), (States{{"a", "loaded"}, {"b", "unloaded"}}));
+  models->stop();
+  EXPECT_FALSE(told);
+  EXPECT_EQ(loads, 1);
 }
 
 TEST_F(ModelsTest, TooManyDoNotWait) {

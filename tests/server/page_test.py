@@ -7,11 +7,10 @@ import contextlib
 import pathlib
 import re
 import shutil
-import signal
-import subprocess
 import sys
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
+from running_server import running
 
 CAIRN, MODEL, STACK = sys.argv[1:4]
 SHOTS = pathlib.Path(sys.argv[4]) if len(sys.argv) > 4 else None
@@ -19,17 +18,8 @@ SHOTS = pathlib.Path(sys.argv[4]) if len(sys.argv) > 4 else None
 
 @contextlib.contextmanager
 def serve(*flags: str):
-    server = subprocess.Popen([CAIRN, "serve", "--port", "0", "--temperature", "0", *flags], stderr=subprocess.PIPE, text=True)
-    try:
-        for line in server.stderr:
-            if at := re.search(r"serving .* at (http://\S+)/v1", line):
-                break
-        else:
-            raise SystemExit("the server did not start")
-        yield at[1]
-    finally:
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(40) == 0, server.returncode
+    with running(CAIRN, "--temperature", "0", *flags) as server:
+        yield server.address
 
 
 @contextlib.contextmanager

@@ -14,18 +14,15 @@ import time
 import urllib.error
 import urllib.request
 
+from running_server import Server
+
 CAIRN, MODEL, ROUTER = sys.argv[1:4]
 NAMES = ["a gardener", "a pilot", "a baker", "a judge", "a diver", "a potter"]
 
 
 def replica(port=0):
-    server = subprocess.Popen([CAIRN, "serve", MODEL, "--port", str(port), "--context", "2048", "--temperature", "0"],
-                              stderr=subprocess.PIPE, text=True)
-    for line in server.stderr:
-        if at := re.search(r"serving \S+ at (http://127.0.0.1:\d+)", line):
-            threading.Thread(target=lambda: list(server.stderr), daemon=True).start()
-            return server, at[1]
-    raise SystemExit("a replica did not start")
+    server = Server(CAIRN, MODEL, "--context", "2048", "--temperature", "0", port=port)
+    return server.process, server.address
 
 
 def free_port():

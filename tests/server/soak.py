@@ -16,9 +16,10 @@ import re
 import socket
 import ssl
 import struct
-import subprocess
 import threading
 import time
+
+from running_server import Server
 
 KEY = "Authorization: Bearer secret\r\n"
 LEAK = 32 << 20      # bytes beyond what was held after a fifth of the time: more is one
@@ -379,22 +380,13 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     flags = ["--models-max", "1"] if len(options.models) > 1 else []
-    server = subprocess.Popen([options.cairn, "serve", *options.models, "--port", "0", "--api-key", "secret", "--context", "1024", *flags],
-                              stderr=subprocess.PIPE, text=True)
-    for line in server.stderr:
-        if at := re.search(r"serving (.+) at http://127.0.0.1:(\d+)", line):
-            break
-    told = []
-    reader = threading.Thread(target=lambda: told.extend(server.stderr))
-    reader.start()
+    server = Server(options.cairn, *options.models, "--api-key", "secret", "--context", "1024", *flags)
     try:
-        run(options, server, int(at[2]), at[1].split(", "))
+        run(options, server.process, server.port, server.names)
     finally:
-        server.terminate()
-        if server.wait(90) != 0:
-            note(f"the server ended with {server.returncode}")
-        reader.join()
-    print("".join(told[-20:]), end="")
+        if (status := server.end()) != 0:
+            note(f"the server ended with {status}")
+    print("".join(server.told[-20:]), end="")
     print(json.dumps({"minutes": options.minutes, "wrong": len(wrong), **counts}))
     raise SystemExit(1 if wrong else 0)
 

@@ -179,7 +179,7 @@ class CpuEngine final : public engine::Engine {
   void check_budget(uint64_t bytes, uint64_t coming) const {
     const uint64_t least = account_.least(coming);
     if (bytes >= least) return;
-    fail(ErrorCode::invalid_argument,
+    fail(ErrorCode::out_of_memory,
          "{}: a budget of {} is too small: with the stack's base alone ({}) this process needs {}",
          file_.path(), mebibytes(bytes), mebibytes(set_->base_bytes()), mebibytes(least));
   }
