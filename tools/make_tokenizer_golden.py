@@ -53,10 +53,13 @@ SPLITS = {
     "falcon": [r"[\p{P}\$\+<=>\^~\|`]+", GPT2, "[0-9][0-9][0-9]"],
     "default": [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"],
     "stablelm2": [GGUF_PRE_TOKENIZER_SPLITS["qwen2"]],
+    # GLM-4's tokenizer.json has Llama 3's expression, and takes whole words first; its older form does not.
+    "glm4": [GGUF_PRE_TOKENIZER_SPLITS["llama-bpe"]],
+    "chatglm-bpe": [GGUF_PRE_TOKENIZER_SPLITS["llama-bpe"]],
     **{name: [GGUF_PRE_TOKENIZER_SPLITS[name]] for name in ("llama-bpe", "qwen2", "qwen35", "gpt-4o", "tekken", "dbrx")},
 }
-BYTE_LEVEL = {"gpt-2": [], "smollm": [DIGITS], "starcoder": [DIGITS], "refact": [DIGITS], "command-r": [DIGITS]}
-WHOLE_WORDS = ("llama-bpe", "tekken")
+BYTE_LEVEL = {"gpt-2": [], "smollm": [DIGITS], "starcoder": [DIGITS], "refact": [DIGITS], "command-r": [DIGITS], "exaone4": []}
+WHOLE_WORDS = ("llama-bpe", "tekken", "glm4")
 COMPOSED = ("qwen2", "qwen35")
 
 

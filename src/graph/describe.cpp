@@ -39,6 +39,19 @@ Json to_json(const Rope& rope) {
   if (rope.frequency_scale != 1) json["frequency_scale"] = shortest(rope.frequency_scale);
   if (!rope.factors.empty()) json["factors"] = rope.factors;
   if (rope.attention_factor != 1) json["attention_factor"] = shortest(rope.attention_factor);
+  if (rope.yarn != 0) {
+    json["yarn"] = shortest(rope.yarn);
+    json["ramp_begin"] = shortest(rope.ramp_begin);
+    json["ramp_end"] = shortest(rope.ramp_end);
+  }
+  if (!rope.long_factors.empty()) {
+    json["long_factors"] = rope.long_factors;
+    json["original_context"] = rope.original_context;
+  }
+  if (rope.temperature != 0) {
+    json["temperature"] = shortest(rope.temperature);
+    json["temperature_length"] = rope.temperature_length;
+  }
   return json;
 }
 

@@ -32,6 +32,17 @@ uint32_t Model::width(Slot slot) const {
   return 0;
 }
 
+bool HyperParameters::is_local(uint32_t layer) const {
+  if (window == 0) return false;
+  if (!windows.empty()) return windows[layer];
+  return window_pattern == 0 || (layer + 1) % window_pattern != 0;
+}
+
+bool HyperParameters::has_rope(uint32_t layer) const {
+  if (no_rope_step != 0 && (layer + 1) % no_rope_step == 0) return false;
+  return global_rope || window == 0 || is_local(layer);
+}
+
 Model build(const HyperParameters& parameters) {
   return find_family(parameters.architecture, "").build(parameters);
 }

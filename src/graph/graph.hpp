@@ -49,12 +49,25 @@ enum class OpKind : uint8_t {
 enum class Activation : uint8_t { none, silu, gelu_tanh, gelu_erf };
 
 struct Rope {
-  uint32_t dims = 0;           // rotated leading dimensions of each head
-  bool neox = false;           // pairs (i, i + dims/2) when true, (2i, 2i+1) when false
+  uint32_t dims = 0;  // rotated leading dimensions of each head
+  bool neox = false;  // pairs (i, i + dims/2) when true, (2i, 2i+1) when false
   float base = 10000;
   float frequency_scale = 1;   // position multiplier (linear scaling: 1 / factor)
-  std::string factors;         // name of a tensor of dims/2 divisors of the frequencies, or empty
+  std::string factors{};       // name of a tensor of dims/2 divisors of the frequencies, or empty
   float attention_factor = 1;  // multiplies cos and sin (YaRN's mscale)
+  // YaRN (arXiv 2309.00071, section 3.2): pairs up to `ramp_begin` keep their frequency, those from
+  // `ramp_end` on have `frequency_scale`, what lies between goes over evenly. Of `yarn` 0 all are scaled, of
+  // 1 as said.
+  float yarn = 0, ramp_begin = 0, ramp_end = 0;
+  // LongRoPE (arXiv 2402.13753): what load() makes the `factors` of a context beyond `original_context`.
+  std::string long_factors{};
+  uint32_t original_context = 0;
+  // Attention temperature, of queries alone: after each `temperature_length` positions cos and sin are
+  // larger, by 1 + temperature · log(1 + ⌊position / temperature_length⌋). 0: none.
+  float temperature = 0;
+  uint32_t temperature_length = 0;
+  bool operator==(const Rope&) const = default;
+  bool is_long() const { return !long_factors.empty() && factors == long_factors; }
 };
 
 // One op. Fields that a kind does not use keep their defaults.
@@ -68,20 +81,28 @@ struct Op {
   uint32_t row_begin = 0;  // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor)
   uint32_t rows = 0;
   float epsilon = 0;
-  float factor = 1;        // scale, attention (1/sqrt(head_size) or its like), softcap
-  float softcap = 0;       // attention: cap of the scores, 0 = none
-  uint32_t window = 0;     // attention: sees only the last `window` positions (itself included); 0 = all
-  uint32_t heads = 0;      // norm_rms and rope: heads in the slot
-  uint32_t block = 0;      // rotate
+  float factor = 1;     // scale, attention (1/sqrt(head_size) or its like), softcap
+  float softcap = 0;    // attention: cap of the scores, 0 = none
+  uint32_t window = 0;  // attention: sees only the last `window` positions (itself included); 0 = all
+  uint32_t heads = 0;   // norm_rms and rope: heads in the slot
+  uint32_t block = 0;   // rotate
   Activation activation = Activation::none;
   Rope rope{};
 };
 
-// The six subgraphs of a layer (llm.npu, ASPLOS '25): static int8 work (qkv, attention_output, ffn) apart from
-// float work; only `attention` depends on the chunk's position. Adding a finished branch to hidden is float
-// work and therefore opens the next float subgraph: ffn_input adds the attention's branch, the next layer's
-// attention_input (or the head) adds the ffn's.
-enum class SubgraphKind : uint8_t { attention_input, qkv, attention, attention_output, ffn_input, ffn, count };
+// The six subgraphs of a layer (llm.npu, ASPLOS '25): static int8 work (qkv, attention_output, ffn) apart
+// from float work; only `attention` depends on the chunk's position. Adding a finished branch to hidden is
+// float work and therefore opens the next float subgraph: ffn_input adds the attention's branch, the next
+// layer's attention_input (or the head) adds the ffn's.
+enum class SubgraphKind : uint8_t {
+  attention_input,
+  qkv,
+  attention,
+  attention_output,
+  ffn_input,
+  ffn,
+  count
+};
 
 using OpList = std::vector<Op>;
 using Layer = std::array<OpList, static_cast<size_t>(SubgraphKind::count)>;
@@ -91,30 +112,42 @@ struct HyperParameters {
   uint32_t layers = 0, embedding = 0, ffn = 0, vocabulary = 0, context = 0;
   uint32_t heads = 0, kv_heads = 0, head_size = 0;
   float norm_epsilon = 0;
-  Rope rope, local_rope;       // local_rope: gemma3's sliding-window layers
-  uint32_t window = 0;         // width of local attention, 0 = none
-  uint32_t window_pattern = 0; // every window_pattern-th layer is global (gemma3: 6); 0 = none is
+  Rope rope, local_rope{};  // local_rope: of layers with a window, where they have their own (gemma3, olmo2)
+  uint32_t window = 0;      // width of local attention, 0 = none
+  uint32_t window_pattern = 0;  // every window_pattern-th layer is global (gemma3: 6); 0 = none is
+  std::vector<bool> windows{};  // instead of a pattern: which layers are local
+  uint32_t no_rope_step = 0;    // every no_rope_step-th layer has no RoPE (smollm3: 4); 0 = all have it
+  bool global_rope = true;  // false: layers without a window have no RoPE, where others have one (exaone4)
   float attention_scale = 0;
-  float attention_softcap = 0, logit_softcap = 0;  // 0 = none
+  float temperature = 0;  // of attention, see Rope; 0 = none
+  uint32_t temperature_length = 0;
+  float embedding_scale = 1, residual_scale = 1, logit_scale = 1;  // granite's multipliers
+  float attention_softcap = 0, logit_softcap = 0;                  // 0 = none
   bool qkv_bias = false, output_bias = false, fused_qkv = false, tied_output = false, qk_norm = false;
   bool attention_output_bias = false, ffn_bias = false;
+  bool whole_qk_norm = false;  // q and k norms over all heads together (olmo2), not each by itself
+  bool fused_gate_up = false;  // ffn_up holds the gate's rows, then its own (phi3, glm4)
+
+  bool is_local(uint32_t layer) const;  // whether its attention sees the window alone
+  bool has_rope(uint32_t layer) const;
 };
 
 struct Model {
   HyperParameters parameters;
-  OpList embed;               // tokens → hidden
+  OpList embed;  // tokens → hidden
   std::vector<Layer> layers;
-  OpList head;                // hidden → logits (final add, norm, linear)
+  OpList head;                      // hidden → logits (final add, norm, linear)
   uint32_t width(Slot slot) const;  // floats a token
 };
 
-// Reads and checks the hyper-parameters and that every tensor named by the op lists exists in the right shape.
-// Errors: unsupported (architecture), format (missing key, sizes that disagree), each naming the file.
+// Reads and checks the hyper-parameters and that every tensor named by the op lists exists in the right
+// shape. Errors: unsupported (architecture), format (missing key, sizes that disagree), each naming the file.
 HyperParameters read_hyper_parameters(const gguf::File& file);
 // A family's op lists from hyper-parameters alone. Error unsupported for an unknown architecture.
 Model build(const HyperParameters& parameters);
-// Both of the above, then the check of every weight against the file.
-Model load(const gguf::File& file);
+// Both of the above, then the check of every weight against the file. context: the positions that it will run
+// with, by which LongRoPE's divisors are chosen.
+Model load(const gguf::File& file, uint32_t context = 0);
 
 const char* name(OpKind kind);
 const char* name(Slot slot);

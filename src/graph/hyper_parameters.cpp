@@ -1,7 +1,9 @@
 // Hyper-parameters out of a GGUF file's metadata. Key names: ggml's docs/gguf.md and the `gguf` Python
 // package.
+#include <algorithm>
 #include <cmath>
 #include <map>
+#include <numbers>
 #include <string>
 #include <string_view>
 
@@ -10,54 +12,14 @@
 #include "formats/stack_file.hpp"
 #include "graph/families/families.hpp"
 #include "graph/graph.hpp"
+#include "graph/metadata.hpp"
 
 namespace cairn::graph {
 namespace {
 
-// Far above any model, and low enough that products of two sizes fit into 64 bits with room to spare.
 constexpr uint64_t kMaxLayers = 10'000;
-constexpr uint64_t kMaxSize = uint64_t{1} << 24;
-constexpr uint64_t kMaxContext = uint64_t{1} << 31;
 
-class Reader {
- public:
-  explicit Reader(const gguf::File& file)
-      : file_(file), prefix_(std::string(file.text("general.architecture")) + ".") {}
-
-  std::string key(const char* suffix) const { return prefix_ + suffix; }
-  bool has(const char* suffix) const { return file_.find(key(suffix)) != nullptr; }
-
-  uint32_t size(const char* suffix, uint64_t most = kMaxSize) const {
-    return checked(suffix, file_.integer(key(suffix)), most);
-  }
-  uint32_t size(const char* suffix, uint64_t otherwise, uint64_t most) const {
-    return has(suffix) ? size(suffix, most) : checked(suffix, otherwise, most);
-  }
-  float positive(const char* suffix) const { return checked(suffix, file_.number(key(suffix))); }
-  float positive(const char* suffix, double otherwise) const {
-    return checked(suffix, file_.number(key(suffix), otherwise));
-  }
-
- private:
-  uint32_t checked(const char* suffix, uint64_t value, uint64_t most) const {
-    if (value < 1 || value > most) {
-      fail(ErrorCode::format, "{}: {} is {}, expected 1 to {}", file_.path(), key(suffix), value, most);
-    }
-    return static_cast<uint32_t>(value);
-  }
-  float checked(const char* suffix, double value) const {
-    const float narrow = static_cast<float>(value);
-    if (!std::isfinite(narrow) || !(narrow > 0)) {
-      fail(ErrorCode::format, "{}: {} is {}, expected a positive number", file_.path(), key(suffix), value);
-    }
-    return narrow;
-  }
-
-  const gguf::File& file_;
-  std::string prefix_;
-};
-
-void read_attention(const gguf::File& file, const Reader& in, HyperParameters& p) {
+void read_attention(const gguf::File& file, const Metadata& in, HyperParameters& p) {
   p.heads = in.size("attention.head_count");
   p.kv_heads = in.size("attention.head_count_kv", p.heads, kMaxSize);
   if (p.heads % p.kv_heads != 0) {
@@ -90,24 +52,73 @@ void read_attention(const gguf::File& file, const Reader& in, HyperParameters& p
   if (in.has("final_logit_softcapping")) p.logit_softcap = in.positive("final_logit_softcapping");
 }
 
-void read_rope(const gguf::File& file, const Reader& in, HyperParameters& p) {
-  p.rope.neox = true;  // llama alone differs
+// YaRN, arXiv 2309.00071: which pairs turn more than beta_fast times within the original context, which less
+// than beta_slow times (section 3.2), and the size of cosines and sines (section 3.4).
+void read_yarn(const Metadata& in, Rope& rope) {
+  const double extrapolation = in.number("rope.scaling.yarn_ext_factor", 1);
+  if (extrapolation == 0) return;
+  rope.yarn = extrapolation < 0 ? 1 : static_cast<float>(extrapolation);  // some files say −1 for "as usual"
+  if (!(rope.base > 1)) {
+    fail(ErrorCode::format, "{}: {} is {}, expected more than 1 with YaRN", in.path(),
+         in.key("rope.freq_base"), rope.base);
+  }
+  // The pair that turns so many times.
+  const auto pair = [&](const char* key, double otherwise) {
+    const double turns = static_cast<double>(in.positive(key, otherwise));
+    return rope.dims * std::log(rope.original_context / (turns * 2 * std::numbers::pi)) /
+           (2 * std::log(static_cast<double>(rope.base)));
+  };
+  const double last = rope.dims - 1;
+  rope.ramp_begin = static_cast<float>(std::max(std::floor(pair("rope.scaling.yarn_beta_fast", 32)), 0.0));
+  rope.ramp_end = static_cast<float>(std::min(std::ceil(pair("rope.scaling.yarn_beta_slow", 1)), last));
+  const double stretch = std::max(-std::log(static_cast<double>(rope.frequency_scale)), 0.0);
+  double factor = 1 + 0.1 * stretch;
+  if (in.has("rope.scaling.yarn_attn_factor")) {
+    factor = static_cast<double>(in.positive("rope.scaling.yarn_attn_factor"));
+  } else if (in.number("rope.scaling.yarn_log_multiplier", 0) !=
+             0) {  // mscale_all_dim, beside an mscale of 1
+    factor /= 1 + 0.1 * stretch * static_cast<double>(in.positive("rope.scaling.yarn_log_multiplier"));
+  }
+  rope.attention_factor *= static_cast<float>(factor);
+}
+
+void read_rope(const gguf::File& file, const Metadata& in, HyperParameters& p) {
+  p.rope.neox = true;  // what a converter does not permute
   p.rope.dims = in.size("rope.dimension_count", p.head_size, kMaxSize);
   if (p.rope.dims > p.head_size || p.rope.dims % 2 != 0) {
     fail(ErrorCode::format, "{}: {} is {}, expected an even number up to the head's size {}", file.path(),
          in.key("rope.dimension_count"), p.rope.dims, p.head_size);
   }
   p.rope.base = in.positive("rope.freq_base", 10000);
+  p.rope.attention_factor = in.positive("rope.scaling.attn_factor", 1);
+  p.rope.original_context = in.size("rope.scaling.original_context_length", p.context, kMaxContext);
   const std::string scaling(file.text(in.key("rope.scaling.type"), "linear"));
-  if (scaling == "linear") {
+  if (scaling == "linear" || scaling == "yarn") {
     // rope.scale_linear is the older name of the same factor.
     const char* factor = in.has("rope.scaling.factor") ? "rope.scaling.factor" : "rope.scale_linear";
     // Some files say 0 for "none".
     const bool none = in.has(factor) && file.number(in.key(factor)) == 0;
     p.rope.frequency_scale = none ? 1.0F : 1 / in.positive(factor, 1);
-  } else if (scaling != "none") {
-    fail(ErrorCode::unsupported, "{}: {} '{}' is not supported (known: none, linear, llama 3's divisors)",
+    if (scaling == "yarn") read_yarn(in, p.rope);
+  } else if (scaling != "none" && scaling != "longrope") {
+    fail(ErrorCode::unsupported, "{}: {} '{}' is not supported (known: none, linear, yarn, longrope)",
          file.path(), in.key("rope.scaling.type"), scaling);
+  }
+  // Llama 3's divisors, which the converter computes from the rope_scaling of type llama3.
+  const auto divisors = [&](const char* name) {
+    return std::string(file.find_tensor(name) != nullptr ? name : "");
+  };
+  p.rope.factors = divisors("rope_freqs.weight");
+  if (!p.rope.factors.empty()) return;
+  p.rope.factors = divisors("rope_factors_short.weight");
+  p.rope.long_factors = divisors("rope_factors_long.weight");
+  if (p.rope.factors.empty() != p.rope.long_factors.empty()) {
+    fail(ErrorCode::format, "{}: tensor {} is there without its counterpart", file.path(),
+         p.rope.factors.empty() ? p.rope.long_factors : p.rope.factors);
+  }
+  if (scaling == "longrope" && p.rope.factors.empty()) {
+    fail(ErrorCode::format, "{}: {} is 'longrope', but there is no tensor rope_factors_long.weight",
+         file.path(), in.key("rope.scaling.type"));
   }
 }
 
@@ -148,11 +159,15 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
   HyperParameters p;
   p.architecture = file.text("general.architecture");
   const Family& family = find_family(p.architecture, file.path());
-  const Reader in(file);
+  const Metadata in(file);
   p.layers = in.size("block_count", kMaxLayers);
   p.embedding = in.size("embedding_length");
   p.ffn = in.size("feed_forward_length");
   p.context = in.size("context_length", kMaxContext);
+  if (const uint64_t experts = file.integer(in.key("expert_count"), 0); experts != 0) {
+    fail(ErrorCode::unsupported, "{}: {} is {}: mixtures of experts are not supported", file.path(),
+         in.key("expert_count"), experts);
+  }
   p.norm_epsilon = in.positive(in.has("attention.layer_norm_rms_epsilon") ? "attention.layer_norm_rms_epsilon"
                                                                           : "attention.layer_norm_epsilon");
   read_attention(file, in, p);

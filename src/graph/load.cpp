@@ -50,7 +50,9 @@ class WeightCheck {
           bias(op);
           break;
         case OpKind::rope:
-          if (!op.rope.factors.empty()) vector(op.rope.factors, op.rope.dims / 2);
+          for (const std::string& factors : {op.rope.factors, op.rope.long_factors}) {
+            if (!factors.empty()) vector(factors, op.rope.dims / 2);
+          }
           break;
         default:
           break;
@@ -152,10 +154,14 @@ class WeightCheck {
 
 }  // namespace
 
-Model load(const gguf::File& file) {
-  Model model = build(read_hyper_parameters(file));
+Model load(const gguf::File& file, uint32_t context) {
+  HyperParameters parameters = read_hyper_parameters(file);
+  Model model = build(parameters);
   WeightCheck(file, model).run();
-  return model;
+  Rope& rope = parameters.rope;
+  if (rope.long_factors.empty() || context <= rope.original_context) return model;
+  rope.factors = rope.long_factors;
+  return build(parameters);
 }
 
 }  // namespace cairn::graph

@@ -27,6 +27,10 @@ Op scale_op(Slot slot, float factor) {
   return op;
 }
 
+Op copy_op(Slot input, Slot output) {
+  return {.kind = OpKind::scale, .input = input, .output = output};
+}
+
 Op norm_rms_op(Slot input, Slot output, std::string weight, float epsilon, uint32_t heads) {
   Op op{.kind = OpKind::norm_rms, .input = input, .output = output};
   op.weight = std::move(weight);
@@ -104,21 +108,27 @@ void add_qkv(OpList& ops, const HyperParameters& p, uint32_t layer) {
 }
 
 void add_attention(OpList& ops, const HyperParameters& p, uint32_t layer) {
-  const bool global = p.window == 0 || (p.window_pattern != 0 && (layer + 1) % p.window_pattern == 0);
-  // Only gemma3 gives its local layers a RoPE of their own.
-  const Rope& rope = global || p.local_rope.dims == 0 ? p.rope : p.local_rope;
+  const bool local = p.is_local(layer);
   if (p.qk_norm) {
-    ops.push_back(norm_rms_op(Slot::query, Slot::query, layer_tensor(layer, "attn_q_norm.weight"),
-                              p.norm_epsilon, p.heads));
-    ops.push_back(norm_rms_op(Slot::key, Slot::key, layer_tensor(layer, "attn_k_norm.weight"), p.norm_epsilon,
-                              p.kv_heads));
+    const auto norm = [&](Slot slot, const char* weight, uint32_t heads) {
+      ops.push_back(
+          norm_rms_op(slot, slot, layer_tensor(layer, weight), p.norm_epsilon, p.whole_qk_norm ? 0 : heads));
+    };
+    norm(Slot::query, "attn_q_norm.weight", p.heads);
+    norm(Slot::key, "attn_k_norm.weight", p.kv_heads);
   }
-  ops.push_back(rope_op(Slot::query, p.heads, rope));
-  ops.push_back(rope_op(Slot::key, p.kv_heads, rope));
+  if (p.has_rope(layer)) {
+    const Rope& rope = local && p.local_rope.dims != 0 ? p.local_rope : p.rope;
+    Rope query = rope;
+    query.temperature = p.temperature;
+    query.temperature_length = p.temperature_length;
+    ops.push_back(rope_op(Slot::query, p.heads, query));
+    ops.push_back(rope_op(Slot::key, p.kv_heads, rope));
+  }
   Op attention{.kind = OpKind::attention, .input = Slot::query, .input2 = Slot::key, .output = Slot::context};
   attention.factor = p.attention_scale;
   attention.softcap = p.attention_softcap;
-  attention.window = global ? 0 : p.window;
+  attention.window = local ? p.window : 0;
   ops.push_back(attention);
   ops.push_back(quantize_op(Slot::context));
 }
@@ -127,6 +137,7 @@ void add_output(OpList& ops, const HyperParameters& p) {
   ops.push_back(quantize_op(Slot::normed));
   ops.push_back(linear_op(Slot::normed, Slot::logits, p.tied_output ? "token_embd.weight" : "output.weight",
                           p.output_bias ? "output.bias" : "", p.vocabulary));
+  if (p.logit_scale != 1) ops.push_back(scale_op(Slot::logits, p.logit_scale));
   if (p.logit_softcap > 0) {
     Op cap{.kind = OpKind::softcap, .input = Slot::logits, .output = Slot::logits};
     cap.factor = p.logit_softcap;
@@ -141,13 +152,23 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
   if (style.scale_embedding) {
     model.embed.push_back(scale_op(Slot::hidden, std::sqrt(static_cast<float>(p.embedding))));
   }
+  if (p.embedding_scale != 1) model.embed.push_back(scale_op(Slot::hidden, p.embedding_scale));
 
   // A branch is added at the start of the next float subgraph, after its own norm if the family has one.
   const auto add_branch = [&](OpList& ops, uint32_t layer, const char* post_norm) {
     if (style.post_norms) {
       ops.push_back(norm_rms_op(Slot::branch, Slot::branch, layer_tensor(layer, post_norm), p.norm_epsilon));
     }
+    if (p.residual_scale != 1) ops.push_back(scale_op(Slot::branch, p.residual_scale));
     ops.push_back(add_op(Slot::branch));
+  };
+  const auto add_input = [&](OpList& ops, uint32_t layer, const char* norm) {
+    if (style.input_norms) {
+      ops.push_back(norm_rms_op(Slot::hidden, Slot::normed, layer_tensor(layer, norm), p.norm_epsilon));
+    } else {
+      ops.push_back(copy_op(Slot::hidden, Slot::normed));
+    }
+    ops.push_back(quantize_op(Slot::normed));
   };
 
   for (uint32_t i = 0; i < p.layers; ++i) {
@@ -155,9 +176,7 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
 
     OpList& attention_input = subgraph(layer, SubgraphKind::attention_input);
     if (i > 0) add_branch(attention_input, i - 1, "post_ffw_norm.weight");
-    attention_input.push_back(
-        norm_rms_op(Slot::hidden, Slot::normed, layer_tensor(i, "attn_norm.weight"), p.norm_epsilon));
-    attention_input.push_back(quantize_op(Slot::normed));
+    add_input(attention_input, i, "attn_norm.weight");
 
     add_qkv(subgraph(layer, SubgraphKind::qkv), p, i);
     add_attention(subgraph(layer, SubgraphKind::attention), p, i);
@@ -168,15 +187,16 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
 
     OpList& ffn_input = subgraph(layer, SubgraphKind::ffn_input);
     add_branch(ffn_input, i, "post_attention_norm.weight");
-    ffn_input.push_back(
-        norm_rms_op(Slot::hidden, Slot::normed, layer_tensor(i, "ffn_norm.weight"), p.norm_epsilon));
-    ffn_input.push_back(quantize_op(Slot::normed));
+    add_input(ffn_input, i, "ffn_norm.weight");
 
     OpList& ffn = subgraph(layer, SubgraphKind::ffn);
-    ffn.push_back(linear_op(Slot::normed, Slot::gate, layer_tensor(i, "ffn_gate.weight"),
-                            bias_if(p.ffn_bias, i, "ffn_gate.bias"), p.ffn));
-    ffn.push_back(linear_op(Slot::normed, Slot::up, layer_tensor(i, "ffn_up.weight"),
-                            bias_if(p.ffn_bias, i, "ffn_up.bias"), p.ffn));
+    const char* gate = p.fused_gate_up ? "ffn_up" : "ffn_gate";
+    const auto add_linear = [&](Slot slot, const std::string& part, uint32_t first) {
+      ffn.push_back(linear_op(Slot::normed, slot, layer_tensor(i, (part + ".weight").c_str()),
+                              bias_if(p.ffn_bias, i, (part + ".bias").c_str()), p.ffn, first));
+    };
+    add_linear(Slot::gate, gate, 0);
+    add_linear(Slot::up, "ffn_up", p.fused_gate_up ? p.ffn : 0);
     ffn.push_back(gate_op(style.activation));
     ffn.push_back(quantize_op(Slot::gate));
     ffn.push_back(linear_op(Slot::gate, Slot::branch, layer_tensor(i, "ffn_down.weight"),

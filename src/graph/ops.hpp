@@ -12,6 +12,7 @@ std::string layer_tensor(uint32_t layer, const char* part);
 
 Op embed_op(std::string weight);
 Op scale_op(Slot slot, float factor);
+Op copy_op(Slot input, Slot output);  // a scale by 1
 Op norm_rms_op(Slot input, Slot output, std::string weight, float epsilon, uint32_t heads = 0);
 Op norm_layer_op(Slot input, Slot output, std::string weight, std::string bias, float epsilon);
 Op quantize_op(Slot slot);
@@ -38,6 +39,7 @@ void add_output(OpList& ops, const HyperParameters& parameters);
 struct SequentialStyle {
   Activation activation = Activation::silu;
   bool scale_embedding = false;  // hidden *= sqrt(embedding) after the look-up
+  bool input_norms = true;       // a norm on what attention and ffn read
   bool post_norms = false;       // a norm on each branch before it is added
 };
 

@@ -53,10 +53,11 @@ std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
     tensors.push_back({name + ".weight", Role::matrix, {k, rows}, fitting_encoding(encoding, k)});
     if (bias) tensors.push_back({name + ".bias", Role::bias, {rows}, Encoding::f32});
   };
-  const auto norm = [&](const std::string& name) {
-    tensors.push_back({name + ".weight", Role::norm, {s.embedding}, Encoding::f32});
-    if (phi) tensors.push_back({name + ".bias", Role::bias, {s.embedding}, Encoding::f32});
+  const auto norm_of = [&](const std::string& name, uint64_t width) {
+    tensors.push_back({name + ".weight", Role::norm, {width}, Encoding::f32});
+    if (phi) tensors.push_back({name + ".bias", Role::bias, {width}, Encoding::f32});
   };
+  const auto norm = [&](const std::string& name) { norm_of(name, s.embedding); };
   const uint64_t query = uint64_t{s.heads} * s.head_size, kv = uint64_t{s.kv_heads} * s.head_size;
   matrix("token_embd", s.embedding, s.vocabulary, false);
   for (uint32_t layer = 0; layer < s.layers; ++layer) {
@@ -69,6 +70,10 @@ std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
       matrix(block + "attn_q", s.embedding, query, bias);
       matrix(block + "attn_k", s.embedding, kv, bias);
       matrix(block + "attn_v", s.embedding, kv, bias);
+    }
+    if (s.architecture == "qwen3") {  // of each head
+      norm_of(block + "attn_q_norm", s.head_size);
+      norm_of(block + "attn_k_norm", s.head_size);
     }
     matrix(block + "attn_output", query, s.embedding, phi);
     if (!phi) {  // phi-2's attention and ffn share a norm, and its ffn has no gate

@@ -43,7 +43,7 @@ class Prefill final : public PrefillEngine {
  public:
   Prefill(const gguf::File& file, const quantize::Scheme& scheme, const PrefillOptions& options)
       : file_(file),
-        model_(graph::load(file_)),
+        model_(graph::load(file_, options.engine.context)),
         options_(options),
         traits_(accelerator_traits(options.device)),
         target_(kernels::default_target()),

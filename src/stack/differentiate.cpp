@@ -175,6 +175,7 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
       break;
     }
     case OpKind::scale:
+      out.resize(in.size());
       for_parts(in.size(), pool_, [&](size_t begin, size_t end) {
         for (size_t i = begin; i < end; ++i) out[i] = in[i] * op.factor;
       });

@@ -19,6 +19,21 @@ float cap_of(const graph::Model& model) {
   return 0;
 }
 
+// What the logits are multiplied by before the cap.
+float scale_of(const graph::Model& model) {
+  for (const graph::Op& op : model.head) {
+    if (op.kind == graph::OpKind::scale && op.input == graph::Slot::logits) return op.factor;
+  }
+  return 1;
+}
+
+void scale(std::vector<float>& values, float factor, ThreadPool& pool) {
+  if (factor == 1) return;
+  for_parts(values.size(), pool, [&](size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) values[i] *= factor;
+  });
+}
+
 }  // namespace
 
 // Does what comes before the output product and returns that.
@@ -27,14 +42,14 @@ const graph::Op& Differentiator::before_head(std::vector<Saved>* tape, std::vect
   for (const graph::Op& op : model_.head) {
     using graph::OpKind;
     if (op.kind == OpKind::linear) output = &op;
-    if (op.kind == OpKind::linear || op.kind == OpKind::softcap || op.kind == OpKind::quantize) continue;
+    if (op.kind == OpKind::linear || op.input == graph::Slot::logits || op.kind == OpKind::quantize) continue;
     if (ops != nullptr) ops->push_back(&op);
     forward(op, tape);
   }
   return *output;
 }
 
-// Of tokens [first, first + tokens), without bias: [vocabulary][tokens].
+// Of tokens [first, first + tokens), scaled, without bias and cap: [vocabulary][tokens].
 void Differentiator::logits(const graph::Op& output, const Buffer& x, size_t first, size_t tokens,
                             Buffer& to) {
   to.assign(output.rows * tokens, 0.0f);
@@ -44,6 +59,7 @@ void Differentiator::logits(const graph::Op& output, const Buffer& x, size_t fir
     product(count, model_.width(output.input), transposed_.data(), x.data() + first, tokens_,
             to.data() + row * tokens, tokens, tokens);
   }
+  scale(to, scale_of(model_), pool_);
 }
 
 // Some tokens' logits at a time, their gradients, and what those say about the head's input.
@@ -51,10 +67,11 @@ double Differentiator::head(const Objective& objective, const Step& step) {
   std::vector<Saved> tape;
   std::vector<const graph::Op*> ops;
   const graph::Op& output = before_head(&tape, &ops);
-  const float cap = cap_of(model_);
+  const float cap = cap_of(model_), factor = scale_of(model_);
   const size_t k = model_.width(output.input), rows = output.rows;
   const Buffer& x = slot(output.input);
-  const Buffer bias = vector(output.bias);
+  Buffer bias = vector(output.bias);
+  scale(bias, factor, pool_);
   const float* const add = bias.empty() ? nullptr : bias.data();
   Buffer dx(k * tokens_, 0.0f), mine, teachers;
   std::vector<double> losses(tokens_ / kSoftmaxTokens);
@@ -78,6 +95,7 @@ double Differentiator::head(const Objective& objective, const Step& step) {
       }
       softmax_gradient(mine.data() + begin, rows, tokens, add, cap, draws);
     });
+    scale(mine, factor, pool_);
     if (objective.ends != nullptr) objective.ends->logits(output, mine.data(), tokens);
     for (size_t row = 0; row < rows; row += kVocabularyPart) {
       const size_t count = std::min(kVocabularyPart, rows - row);

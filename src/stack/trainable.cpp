@@ -17,7 +17,7 @@ bool is_known(const graph::Op& op, Place place) {
     case OpKind::embed:
       return place == Place::embedding;
     case OpKind::scale:
-      return place != Place::logits;
+      return true;
     case OpKind::softcap:
       return place == Place::logits;
     case OpKind::quantize:  // float here

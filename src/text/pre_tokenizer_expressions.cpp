@@ -89,10 +89,13 @@ std::vector<Named> table() {
   const auto add = [&](std::initializer_list<std::string_view> names, const PreTokenizerInfo& what) {
     for (std::string_view name : names) out.push_back({name, what});
   };
-  add({"gpt-2", "gpt2", "phi-2", "mpt", "olmo"}, info({gpt2}));
+  add({"gpt-2", "gpt2", "phi-2", "mpt", "olmo", "exaone4"}, info({gpt2}));
   add({"smollm", "starcoder", "refact", "command-r", "codeshell"}, info({digit, gpt2}));
   add({"llama-bpe", "llama3", "llama-v3", "falcon3"}, whole_words({llama3}));
-  add({"dbrx", "smaug-bpe"}, info({llama3}));
+  add({"dbrx", "smaug-bpe", "chatglm-bpe"}, info({llama3}));
+  PreTokenizerInfo glm4 = whole_words({llama3});
+  glm4.add_bos = false;
+  add({"glm4"}, glm4);
   add({"qwen2", "deepseek-r1-qwen", "megrez"}, composed({qwen2}));
   add({"stablelm2"}, info({qwen2}));
   add({"qwen35"}, composed({qwen35}));

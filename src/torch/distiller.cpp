@@ -76,6 +76,7 @@ class TorchDistiller : public Distiller {
   at::Tensor capped(at::Tensor logits) {
     if (const at::Tensor bias = ops_.vector(output().bias); bias.defined()) logits = logits + bias;
     for (const graph::Op& op : job_.model.head) {
+      if (op.kind == OpKind::scale && op.input == Slot::logits) logits = op.factor * logits;
       if (op.kind == OpKind::softcap) logits = op.factor * at::tanh(logits / op.factor);
     }
     return logits;

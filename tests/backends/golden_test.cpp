@@ -72,8 +72,9 @@ std::vector<float> kept(const std::vector<float>& logits, const Golden& golden) 
 class GoldenModel : public testing::TestWithParam<const char*> {
  protected:
   std::unique_ptr<OneSequence> engine(Precision precision, KvType kv = KvType::f16) const {
-    return std::make_unique<OneSequence>(
-        make_engine(file_, {.context = 64, .threads = 1, .chunk = 64, .precision = precision, .kv = kv}));
+    return std::make_unique<OneSequence>(make_engine(
+        file_,
+        {.context = graph::kGoldenContext, .threads = 1, .chunk = 64, .precision = precision, .kv = kv}));
   }
 
   gguf::File file_{graph::golden_model_path(GetParam())};

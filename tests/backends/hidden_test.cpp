@@ -31,7 +31,9 @@ class Hidden : public testing::TestWithParam<const char*> {};
 TEST_P(Hidden, TimesTheHeadIsTheLogitsOfTransformers) {
   const gguf::File file(graph::golden_model_path(GetParam()));
   const graph::Golden golden(GetParam());
-  const auto engine = make_engine(file, {.threads = 2, .chunk = 64, .precision = engine::Precision::f32});
+  const auto engine = make_engine(
+      file,
+      {.context = graph::kGoldenContext, .threads = 2, .chunk = 64, .precision = engine::Precision::f32});
   const graph::HyperParameters& p = engine->model().parameters;
   const size_t width = p.embedding, all = golden.tokens.size();
   std::vector<float> head = floats(file, "output.weight", p.vocabulary * width);
@@ -62,6 +64,7 @@ TEST_P(Hidden, TimesTheHeadIsTheLogitsOfTransformers) {
       for (size_t token = 0; token < p.vocabulary; ++token) {
         double sum = bias.empty() ? 0 : bias[token];
         for (size_t f = 0; f < width; ++f) sum += static_cast<double>(head[token * width + f]) * state[f];
+        sum *= p.logit_scale;
         if (p.logit_softcap > 0) sum = p.logit_softcap * std::tanh(sum / p.logit_softcap);
         ASSERT_NEAR(sum, golden.logits[i * golden.vocabulary + token], 3e-3)
             << golden.positions[i] << " " << token;

@@ -6,6 +6,7 @@
 #include <set>
 #include <string>
 
+#include "graph/families/families.hpp"
 #include "graph/graph.hpp"
 
 namespace cairn::graph {
@@ -112,10 +113,79 @@ TEST(Build, Phi2AddsBothBranchesTogether) {
   }
 }
 
+TEST(Build, Olmo2NormsBranchesAndNotWhatTheyRead) {
+  HyperParameters p = parameters("olmo2");
+  p.qk_norm = p.whole_qk_norm = true;
+  p.window = 16;
+  p.windows = {true, true, false, true, true, false, false};
+  p.rope.frequency_scale = 0.25F;
+  p.local_rope = unscaled(p.rope, 500);
+  const Model model = build(p);
+  EXPECT_EQ(text(model, 0, SubgraphKind::attention_input), "scale hidden>normed, quantize normed");
+  EXPECT_EQ(text(model, 1, SubgraphKind::attention_input),
+            "norm_rms branch, add hidden+branch, scale hidden>normed, quantize normed");
+  EXPECT_EQ(text(model, 1, SubgraphKind::ffn_input),
+            "norm_rms branch, add hidden+branch, scale hidden>normed, quantize normed");
+  for (size_t i = 0; i < 7; ++i) {
+    const OpList& ops = model.layers[i][static_cast<size_t>(SubgraphKind::attention)];
+    EXPECT_EQ(ops[0].heads, 0U);  // one norm over all
+    EXPECT_EQ(ops[4].window, p.windows[i] ? 16U : 0U) << i;
+    EXPECT_EQ(ops[2].rope.frequency_scale, p.windows[i] ? 1.0F : 0.25F) << i;
+  }
+}
+
+TEST(Build, LayersWithoutRope) {
+  const auto ropes = [](const Model& model) {
+    std::string result;
+    for (const Layer& layer : model.layers) {
+      const std::string ops = text(layer[static_cast<size_t>(SubgraphKind::attention)]);
+      result += ops.starts_with("rope query, rope key, ") ? "r" : ops.starts_with("attention ") ? "-" : "?";
+    }
+    return result;
+  };
+  HyperParameters p = parameters("smollm3");
+  p.no_rope_step = 4;
+  EXPECT_EQ(ropes(build(p)), "rrr-rrr");
+  p = parameters("exaone4");
+  p.global_rope = false;
+  EXPECT_EQ(ropes(build(p)), "rrrrrrr");  // without a window none is global
+  p.window = 16;
+  p.window_pattern = 4;
+  EXPECT_EQ(ropes(build(p)), "rrr-rrr");
+}
+
+TEST(Build, GateAndUpInOneTensor) {
+  HyperParameters p = parameters("phi3");
+  p.fused_gate_up = true;
+  const Model model = build(p);
+  const OpList& ffn = model.layers[3][static_cast<size_t>(SubgraphKind::ffn)];
+  EXPECT_EQ(text(ffn),
+            "linear normed>gate, linear normed>up, gate gate+up, quantize gate, linear gate>branch");
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_EQ(ffn[i].weight, "blk.3.ffn_up.weight");
+    EXPECT_EQ(ffn[i].rows, 128U);
+    EXPECT_EQ(ffn[i].row_begin, i * 128);
+  }
+}
+
+TEST(Build, GranitesFactors) {
+  HyperParameters p = parameters("granite");
+  p.embedding_scale = 12, p.residual_scale = 0.25F, p.logit_scale = 0.125F;
+  const Model model = build(p);
+  EXPECT_EQ(text(model.embed), "embed tokens>hidden, scale hidden");
+  EXPECT_EQ(text(model, 1, SubgraphKind::ffn_input),
+            "scale branch, add hidden+branch, norm_rms hidden>normed, quantize normed");
+  EXPECT_EQ(text(model.head),
+            "scale branch, add hidden+branch, norm_rms hidden>normed, quantize normed, linear normed>logits, "
+            "scale logits");
+  EXPECT_EQ(model.head.back().factor, 0.125F);
+}
+
 // What a scheduler relies on, in every family.
 TEST(Build, OnlyTheAttentionSubgraphDependsOnThePosition) {
-  for (const char* architecture : {"llama", "qwen2", "gemma", "gemma3", "phi2"}) {
-    const Model model = build(parameters(architecture));
+  for (const Family& family : families()) {
+    const std::string architecture(family.architecture);
+    const Model model = build(parameters(architecture.c_str()));
     ASSERT_EQ(model.layers.size(), 7U);
     for (const Layer& layer : model.layers) {
       for (size_t kind = 0; kind < layer.size(); ++kind) {
@@ -131,8 +201,9 @@ TEST(Build, OnlyTheAttentionSubgraphDependsOnThePosition) {
 
 // Each linear reads what was marked for integer products and not written since.
 TEST(Build, LinearsReadWhatIsMarked) {
-  for (const char* architecture : {"llama", "qwen2", "gemma", "gemma3", "phi2"}) {
-    const Model model = build(parameters(architecture));
+  for (const Family& family : families()) {
+    const std::string architecture(family.architecture);
+    const Model model = build(parameters(architecture.c_str()));
     std::set<Slot> marked;
     const auto walk = [&](const OpList& ops) {
       for (const Op& op : ops) {

@@ -11,9 +11,13 @@
 
 namespace cairn::graph {
 
-inline constexpr std::array kGoldenModels = {"llama",          "llama3_rope", "llama_linear_bias",
-                                             "mistral_window", "qwen2",       "gemma",
-                                             "gemma3",         "phi2",        "phi2_split"};
+inline constexpr std::array kGoldenModels = {
+    "llama",      "llama3_rope", "llama_linear_bias", "mistral_window", "qwen2",      "gemma",
+    "gemma3",     "phi2",        "phi2_split",        "qwen3",          "qwen3_yarn", "phi3",
+    "phi3_short", "phi3_long",   "mistral3",          "smollm3",        "olmo2",      "olmo2_window",
+    "glm4",       "glm4_plain",  "exaone4",           "exaone4_window", "granite",    "granite_bias"};
+// Positions that they are run with: LongRoPE's divisors depend on it (phi3_long's are the long ones).
+constexpr uint32_t kGoldenContext = 64;
 
 inline std::string golden_model_path(const std::string& name) {
   return std::string(CAIRN_TEST_DATA) + "/golden_models/" + name + ".gguf";

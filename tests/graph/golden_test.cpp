@@ -14,7 +14,7 @@ class GoldenModel : public testing::TestWithParam<const char*> {};
 TEST_P(GoldenModel, OpListsGiveTransformersLogits) {
   const gguf::File file(golden_model_path(GetParam()));
   const Golden golden(GetParam());
-  ReferenceInterpreter reference(file);
+  ReferenceInterpreter reference(file, kGoldenContext);
   ASSERT_EQ(reference.model().parameters.vocabulary, golden.vocabulary);
   const std::vector<double> logits = reference.run(golden.tokens);
   // transformers computes in float32; the reference in double. Logits reach ±13.

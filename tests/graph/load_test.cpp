@@ -1,6 +1,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <limits>
@@ -46,6 +48,82 @@ TEST(HyperParameters, ScalingOfPositions) {
   EXPECT_FLOAT_EQ(read_hyper_parameters(model.open()).rope.frequency_scale, 0.5F);
 }
 
+// What transformers computes for Qwen3 with its recommended YaRN.
+TEST(HyperParameters, Yarn) {
+  ModelFile model("qwen3");
+  model.metadata["qwen3.context_length"] = uint32_t{131072};
+  model.metadata["qwen3.attention.key_length"] = uint32_t{128};
+  model.metadata["qwen3.attention.value_length"] = uint32_t{128};
+  model.metadata["qwen3.rope.freq_base"] = 1e6F;
+  model.metadata["qwen3.rope.scaling.type"] = "yarn";
+  model.metadata["qwen3.rope.scaling.factor"] = 4.0F;
+  model.metadata["qwen3.rope.scaling.original_context_length"] = uint32_t{32768};
+  const auto rope = [&] { return read_hyper_parameters(model.open()).rope; };
+  EXPECT_EQ(rope().yarn, 1);
+  EXPECT_EQ(rope().ramp_begin, 23);
+  EXPECT_EQ(rope().ramp_end, 40);
+  EXPECT_FLOAT_EQ(rope().frequency_scale, 0.25F);
+  EXPECT_FLOAT_EQ(rope().attention_factor, 1.138629436111989F);
+  model.metadata["qwen3.rope.scaling.yarn_ext_factor"] = -1.0F;  // unset
+  EXPECT_EQ(rope().yarn, 1);
+  model.metadata["qwen3.rope.scaling.yarn_log_multiplier"] = 1.0F;  // as large as mscale
+  EXPECT_FLOAT_EQ(rope().attention_factor, 1);
+  model.metadata["qwen3.rope.scaling.yarn_attn_factor"] = 1.5F;  // beats both
+  EXPECT_FLOAT_EQ(rope().attention_factor, 1.5F);
+  model.metadata["qwen3.rope.scaling.yarn_ext_factor"] = 0.0F;  // linear
+  EXPECT_EQ(rope().yarn, 0);
+  EXPECT_FLOAT_EQ(rope().attention_factor, 1);
+}
+
+TEST(HyperParameters, LongDivisorsAreForLongContexts) {
+  ModelFile model("phi3");
+  model.metadata["phi3.rope.scaling.original_context_length"] = uint32_t{64};
+  model.metadata["phi3.rope.scaling.attn_factor"] = 1.25F;
+  for (const char* kind : {"short", "long"})
+    model.tensors[std::string("rope_factors_") + kind + ".weight"] = {4};
+  for (const std::string blk : {"blk.0.", "blk.1."}) {
+    model.tensors.erase(blk + "ffn_gate.weight");
+    model.tensors[blk + "ffn_up.weight"] = {32, 128};
+  }
+  const gguf::File file = model.open();
+  for (const uint32_t context : {0U, 64U, 65U}) {
+    const Model loaded = load(file, context);
+    EXPECT_EQ(loaded.parameters.rope.is_long(), context > 64);
+    for (const Layer& layer : loaded.layers) {
+      const Op& query = layer[static_cast<size_t>(SubgraphKind::attention)][0];
+      EXPECT_EQ(query.rope.factors, context > 64 ? "rope_factors_long.weight" : "rope_factors_short.weight");
+      EXPECT_FLOAT_EQ(query.rope.attention_factor, 1.25F);
+    }
+  }
+}
+
+TEST(HyperParameters, GraniteMayHaveNoRope) {
+  ModelFile model("granite");
+  model.metadata["granite.logit_scale"] = 8.0F;
+  EXPECT_TRUE(read_hyper_parameters(model.open()).has_rope(0));
+  EXPECT_FLOAT_EQ(read_hyper_parameters(model.open()).logit_scale, 0.125F);
+  model.metadata["granite.rope.scaling.finetuned"] = false;
+  EXPECT_FALSE(read_hyper_parameters(model.open()).has_rope(0));
+}
+
+TEST(HyperParameters, WindowsWithoutAPatternAreEveryThreeOfFour) {
+  for (const char* architecture : {"olmo2", "exaone4"}) {
+    ModelFile model(architecture);
+    model.metadata[std::string(architecture) + ".block_count"] = uint32_t{8};
+    const auto local = [&] {
+      std::string result;
+      const HyperParameters p = read_hyper_parameters(model.open());
+      for (uint32_t layer = 0; layer < 8; ++layer) result += p.is_local(layer) ? "L" : "G";
+      return result;
+    };
+    EXPECT_EQ(local(), "GGGGGGGG");
+    model.metadata[std::string(architecture) + ".attention.sliding_window"] = uint32_t{16};
+    EXPECT_EQ(local(), "LLLGLLLG");
+    model.metadata[std::string(architecture) + ".attention.sliding_window_pattern"] = uint32_t{2};
+    EXPECT_EQ(local(), "LGLGLGLG");
+  }
+}
+
 TEST(HyperParameters, Gemma3FilesLeaveMuchUnsaid) {
   ModelFile model("gemma3");
   model.metadata["gemma3.attention.sliding_window"] = uint32_t{512};
@@ -79,6 +157,21 @@ void set(ModelFile& model, const char* key, gguf::WriterValue value) {
   model.metadata[key] = std::move(value);
 }
 
+// A list of truth values, which the writer has no kind for.
+gguf::WriterValue flags(const std::vector<bool>& values) {
+  constexpr uint32_t kArray = 9, kBool = 7;
+  gguf::RawValue raw;
+  const auto append = [&](auto number) {
+    const auto bytes = std::bit_cast<std::array<std::byte, sizeof number>>(number);
+    raw.bytes.insert(raw.bytes.end(), bytes.begin(), bytes.end());
+  };
+  append(kArray);
+  append(kBool);
+  append(uint64_t{values.size()});
+  for (const bool value : values) append(static_cast<uint8_t>(value));
+  return raw;
+}
+
 class BadModel : public testing::TestWithParam<Mistake> {};
 
 TEST_P(BadModel, IsRefusedWithAReason) {
@@ -99,7 +192,8 @@ const std::vector<Mistake> kMistakes = {
     {"architecture",
      [](ModelFile& m) { set(m, "general.architecture", "mamba"); },
      ErrorCode::unsupported,
-     {"'mamba'", "llama, qwen2, gemma, gemma3, phi2"}},
+     {"'mamba'",
+      "llama, qwen2, qwen3, gemma, gemma3, phi2, phi3, mistral3, smollm3, olmo2, glm4, exaone4, granite"}},
     {"no_layers",
      [](ModelFile& m) { m.metadata.erase("llama.block_count"); },
      ErrorCode::format,
@@ -164,10 +258,112 @@ const std::vector<Mistake> kMistakes = {
      [](ModelFile& m) { set(m, "llama.rope.dimension_count", uint32_t{7}); },
      ErrorCode::format,
      {"is 7"}},
-    {"yarn",
-     [](ModelFile& m) { set(m, "llama.rope.scaling.type", "yarn"); },
+    {"rope_scaling",
+     [](ModelFile& m) { set(m, "llama.rope.scaling.type", "dynamic"); },
      ErrorCode::unsupported,
-     {"'yarn'"}},
+     {"'dynamic'", "yarn, longrope"}},
+    {"yarn_base",
+     [](ModelFile& m) {
+       set(m, "llama.rope.scaling.type", "yarn");
+       set(m, "llama.rope.freq_base", 1.0F);
+     },
+     ErrorCode::format,
+     {"llama.rope.freq_base is 1", "YaRN"}},
+    {"yarn_turns",
+     [](ModelFile& m) {
+       set(m, "llama.rope.scaling.type", "yarn");
+       set(m, "llama.rope.scaling.yarn_beta_slow", -1.0F);
+     },
+     ErrorCode::format,
+     {"llama.rope.scaling.yarn_beta_slow is -1"}},
+    {"yarn_share",
+     [](ModelFile& m) {
+       set(m, "llama.rope.scaling.type", "yarn");
+       set(m, "llama.rope.scaling.yarn_ext_factor", std::numeric_limits<float>::infinity());
+     },
+     ErrorCode::format,
+     {"llama.rope.scaling.yarn_ext_factor is inf"}},
+    {"original_context",
+     [](ModelFile& m) { set(m, "llama.rope.scaling.original_context_length", uint32_t{0}); },
+     ErrorCode::format,
+     {"llama.rope.scaling.original_context_length is 0"}},
+    {"longrope_without_divisors",
+     [](ModelFile& m) { set(m, "llama.rope.scaling.type", "longrope"); },
+     ErrorCode::format,
+     {"'longrope'", "rope_factors_long.weight"}},
+    {"longrope_of_one_kind",
+     [](ModelFile& m) { m.tensors["rope_factors_long.weight"] = {4}; },
+     ErrorCode::format,
+     {"rope_factors_long.weight", "counterpart"}},
+    {"longrope_divisors",
+     [](ModelFile& m) {
+       m.tensors["rope_factors_short.weight"] = {4};
+       m.tensors["rope_factors_long.weight"] = {3};
+     },
+     ErrorCode::format,
+     {"rope_factors_long.weight", "3", "4"}},
+    {"temperature",
+     [](ModelFile& m) {
+       m = ModelFile("mistral3");
+       set(m, "mistral3.attention.temperature_scale", -0.1F);
+     },
+     ErrorCode::format,
+     {"mistral3.attention.temperature_scale is -0.1"}},
+    {"temperature_of_a_part",
+     [](ModelFile& m) {
+       m = ModelFile("mistral3");
+       set(m, "mistral3.attention.temperature_scale", 0.1F);
+       set(m, "mistral3.rope.dimension_count", uint32_t{4});
+     },
+     ErrorCode::unsupported,
+     {"mistral3.attention.temperature_scale", "4 of 8"}},
+    {"window_list",
+     [](ModelFile& m) {
+       m = ModelFile("olmo2");
+       set(m, "olmo2.attention.sliding_window", uint32_t{16});
+       set(m, "olmo2.attention.sliding_window_pattern", flags({true, false, true}));
+     },
+     ErrorCode::format,
+     {"olmo2.attention.sliding_window_pattern", "3 entries", "2 layers"}},
+    {"window_pattern",
+     [](ModelFile& m) {
+       m = ModelFile("gemma3");
+       set(m, "gemma3.attention.sliding_window_pattern", uint32_t{0});
+     },
+     ErrorCode::format,
+     {"gemma3.attention.sliding_window_pattern is 0"}},
+    {"glm_positions",
+     [](ModelFile& m) {
+       m = ModelFile("glm4");
+       set(m, "glm4.rope.dimension_sections", std::vector<int32_t>{1, 1, 2, 0});
+     },
+     ErrorCode::unsupported,
+     {"glm4.rope.dimension_sections"}},
+    {"glm_extra_layers",
+     [](ModelFile& m) {
+       m = ModelFile("glm4");
+       set(m, "glm4.nextn_predict_layers", uint32_t{1});
+     },
+     ErrorCode::unsupported,
+     {"glm4.nextn_predict_layers"}},
+    {"no_logit_scale",
+     [](ModelFile& m) { m = ModelFile("granite"); },
+     ErrorCode::format,
+     {"granite.logit_scale"}},
+    {"logit_scale",
+     [](ModelFile& m) {
+       m = ModelFile("granite");
+       set(m, "granite.logit_scale", 0.0F);
+     },
+     ErrorCode::format,
+     {"granite.logit_scale is 0"}},
+    {"experts_of_any_family",
+     [](ModelFile& m) {
+       m = ModelFile("phi3");
+       set(m, "phi3.expert_count", uint32_t{16});
+     },
+     ErrorCode::unsupported,
+     {"phi3.expert_count is 16"}},
     {"experts",
      [](ModelFile& m) { set(m, "llama.expert_count", uint32_t{8}); },
      ErrorCode::unsupported,

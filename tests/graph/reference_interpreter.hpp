@@ -19,7 +19,9 @@ namespace cairn::graph {
 
 class ReferenceInterpreter {
  public:
-  explicit ReferenceInterpreter(const gguf::File& file) : file_(file), model_(load(file)) {}
+  // context: see load().
+  explicit ReferenceInterpreter(const gguf::File& file, uint32_t context = 0)
+      : file_(file), model_(load(file, context)) {}
 
   const Model& model() const { return model_; }
 
@@ -182,9 +184,17 @@ class ReferenceInterpreter {
         for (size_t i = 0; i < half; ++i) {
           const double frequency =
               std::pow(rope.base, -2.0 * static_cast<double>(i) / rope.dims) / divisors[i];
-          const double angle = static_cast<double>(t) * rope.frequency_scale * frequency;
-          const double cosine = std::cos(angle) * rope.attention_factor;
-          const double sine = std::sin(angle) * rope.attention_factor;
+          const double pair = static_cast<double>(i), begin = rope.ramp_begin, end = rope.ramp_end;
+          const double past = pair <= begin ? 0 : pair >= end ? 1 : (pair - begin) / (end - begin);
+          const double kept = rope.yarn * (1 - past);
+          const double angle =
+              static_cast<double>(t) * (rope.frequency_scale * (1 - kept) + kept) * frequency;
+          double size = rope.attention_factor;
+          if (rope.temperature != 0)
+            size *= 1 + rope.temperature *
+                            std::log(1 + std::floor(static_cast<double>(t) / rope.temperature_length));
+          const double cosine = std::cos(angle) * size;
+          const double sine = std::sin(angle) * size;
           double& a = row[rope.neox ? i : 2 * i];
           double& b = row[rope.neox ? i + half : 2 * i + 1];
           const double rotated = a * cosine - b * sine;

@@ -26,8 +26,8 @@ void PrintTo(const Published& published, std::ostream* out) {
 
 // Numbers of parameters of the published checkpoints.
 constexpr Published kPublished[] = {
-    {"qwen1.5-1.8b", 1'836'828'672}, {"gemma-2b", 2'506'172'416},   {"phi-2", 2'779'683'840},
-    {"llama-2-7b", 6'738'415'616},   {"mistral-7b", 7'241'732'096},
+    {"qwen1.5-1.8b", 1'836'828'672}, {"qwen3-0.6b", 596'049'920},   {"gemma-2b", 2'506'172'416},
+    {"phi-2", 2'779'683'840},        {"llama-2-7b", 6'738'415'616}, {"mistral-7b", 7'241'732'096},
 };
 
 // A model of one layer and a small vocabulary unless told otherwise: the suite writes little.

@@ -235,7 +235,10 @@ TEST_P(RealRun, AFailingDeviceFallsBackOnce) {
   EXPECT_TRUE(book->statistics().fell_back);
 }
 
-INSTANTIATE_TEST_SUITE_P(Models, RealRun, ::testing::Values("llama", "gemma3", "phi2", "qwen2"),
+INSTANTIATE_TEST_SUITE_P(Models, RealRun,
+                         ::testing::Values("llama", "gemma3", "phi2", "qwen2", "qwen3", "phi3", "phi3_long",
+                                           "mistral3", "smollm3", "olmo2", "glm4", "exaone4_window",
+                                           "granite"),
                          [](const auto& which) { return std::string(which.param); });
 
 class PrefillRun : public ::testing::Test {

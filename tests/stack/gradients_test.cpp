@@ -177,8 +177,8 @@ TEST(Differentiator, AnUnknownOpIsNamed) {
                    fmt::format("op '{}' of normed is not known to the tuner in layer 1", graph::name(kind)));
   expect_refused(&graph::Model::embed, op(graph::OpKind::norm_rms, graph::Slot::hidden),
                  "op 'norm_rms' of hidden is not known to the tuner behind the embedding");
-  expect_refused(&graph::Model::head, op(graph::OpKind::scale, graph::Slot::logits),
-                 "op 'scale' of logits is not known to the tuner behind the output product");
+  expect_refused(&graph::Model::head, op(graph::OpKind::norm_rms, graph::Slot::logits),
+                 "op 'norm_rms' of logits is not known to the tuner behind the output product");
 }
 
 }  // namespace

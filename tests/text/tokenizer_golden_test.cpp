@@ -34,7 +34,7 @@ INSTANTIATE_TEST_SUITE_P(All, PreTokenizers,
                          ::testing::Values("gpt-2", "smollm", "llama-bpe", "qwen2", "deepseek-llm",
                                            "starcoder", "refact", "default", "command-r", "dbrx", "stablelm2",
                                            "qwen35", "gpt-4o", "tekken", "deepseek-coder", "deepseek-v3",
-                                           "falcon"),
+                                           "falcon", "glm4", "chatglm-bpe", "exaone4"),
                          [](const auto& test) {
                            std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');

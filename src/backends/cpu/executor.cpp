@@ -25,11 +25,22 @@ void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint
                 float* cosines, float* sines) {
   const double scaled = static_cast<double>(position) * rope.frequency_scale;
   const double step = std::pow(static_cast<double>(rope.base), -2.0 / rope.dims);
+  const double ramp = std::max(1e-3, static_cast<double>(rope.ramp_end) - rope.ramp_begin);
+  float size = rope.attention_factor;
+  if (rope.temperature != 0) {
+    const uint32_t passed = position / rope.temperature_length;
+    size *= static_cast<float>(1 + rope.temperature * std::log1p(static_cast<double>(passed)));
+  }
   double frequency = 1;
   for (uint32_t i = 0; i < rope.dims / 2; ++i, frequency *= step) {
-    const double angle = scaled * frequency / (factors == nullptr ? 1.0 : (*factors)[i]);
-    cosines[i * stride] = static_cast<float>(std::cos(angle)) * rope.attention_factor;
-    sines[i * stride] = static_cast<float>(std::sin(angle)) * rope.attention_factor;
+    double at = scaled;
+    if (rope.yarn != 0) {
+      const double kept = rope.yarn * (1 - std::clamp((i - rope.ramp_begin) / ramp, 0.0, 1.0));
+      at += (position - scaled) * kept;
+    }
+    const double angle = at * frequency / (factors == nullptr ? 1.0 : (*factors)[i]);
+    cosines[i * stride] = static_cast<float>(std::cos(angle)) * size;
+    sines[i * stride] = static_cast<float>(std::sin(angle)) * size;
   }
 }
 

@@ -8,11 +8,6 @@
 namespace cairn::cpu {
 namespace {
 
-bool same(const graph::Rope& a, const graph::Rope& b) {
-  return a.dims == b.dims && a.neox == b.neox && a.base == b.base && a.frequency_scale == b.frequency_scale &&
-         a.factors == b.factors && a.attention_factor == b.attention_factor;
-}
-
 StepKind kind_of(const graph::Op& op) {
   if (op.kind == graph::OpKind::linear) return StepKind::linears;
   if (op.kind == graph::OpKind::attention) return StepKind::attention;
@@ -80,7 +75,7 @@ BoundOp Plan::bind(const graph::Op& op) {
       break;
     case graph::OpKind::rope: {
       size_t i = 0;
-      while (i < ropes.size() && !same(ropes[i], op.rope)) ++i;
+      while (i < ropes.size() && !(ropes[i] == op.rope)) ++i;
       if (i == ropes.size()) {
         ropes.push_back(op.rope);
         rope_factors.push_back(op.rope.factors.empty() ? nullptr : vector(op.rope.factors));

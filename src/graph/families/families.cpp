@@ -4,13 +4,29 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "graph/metadata.hpp"
 
 namespace cairn::graph {
 
 std::span<const Family> families() {
-  static const std::array all = {llama_family(), qwen2_family(), gemma_family(), gemma3_family(),
-                                 phi2_family()};
+  static const std::array all = {llama_family(),   qwen2_family(), qwen3_family(), gemma_family(),
+                                 gemma3_family(),  phi2_family(),  phi3_family(),  mistral3_family(),
+                                 smollm3_family(), olmo2_family(), glm4_family(),  exaone4_family(),
+                                 granite_family()};
   return all;
+}
+
+void read_windows(const Metadata& in, HyperParameters& p, uint32_t pattern) {
+  p.windows = in.windows(p.layers);
+  p.window_pattern = in.window_pattern(pattern);
+}
+
+Rope unscaled(const Rope& rope, float base) {
+  Rope plain;
+  plain.dims = rope.dims;
+  plain.neox = rope.neox;
+  plain.base = base;
+  return plain;
 }
 
 const Family& find_family(std::string_view architecture, std::string_view where) {

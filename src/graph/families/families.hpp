@@ -12,6 +12,8 @@ class File;
 
 namespace cairn::graph {
 
+class Metadata;
+
 struct Family {
   std::string_view architecture;  // GGUF's general.architecture
   // Completes what read_common() left open or set to the usual; errors as in read_hyper_parameters().
@@ -21,9 +23,23 @@ struct Family {
 
 const Family& llama_family();
 const Family& qwen2_family();
+const Family& qwen3_family();
 const Family& gemma_family();
 const Family& gemma3_family();
 const Family& phi2_family();
+const Family& phi3_family();
+const Family& mistral3_family();
+const Family& smollm3_family();
+const Family& olmo2_family();
+const Family& glm4_family();
+const Family& exaone4_family();
+const Family& granite_family();
+
+// Which layers see the window alone: as the file lists, or all but every n-th; where it says nothing,
+// `pattern` is n.
+void read_windows(const Metadata& in, HyperParameters& parameters, uint32_t pattern);
+// The same rotation of a text of the original length, with a base of its own.
+Rope unscaled(const Rope& rope, float base);
 
 std::span<const Family> families();
 // Error unsupported, with the architectures that cairn knows; `where` (a file's path or empty) begins its

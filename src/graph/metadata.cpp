@@ -1,0 +1,71 @@
+#include "graph/metadata.hpp"
+
+#include <cmath>
+
+#include "base/error.hpp"
+
+namespace cairn::graph {
+namespace {
+
+constexpr const char* kPattern = "attention.sliding_window_pattern";
+constexpr uint64_t kMaxPattern = 1'000'000;
+
+}  // namespace
+
+uint32_t Metadata::checked(const char* suffix, uint64_t value, uint64_t most) const {
+  if (value < 1 || value > most) {
+    fail(ErrorCode::format, "{}: {} is {}, expected 1 to {}", path(), key(suffix), value, most);
+  }
+  return static_cast<uint32_t>(value);
+}
+
+float Metadata::checked(const char* suffix, double value) const {
+  const float narrow = static_cast<float>(value);
+  if (!std::isfinite(narrow) || !(narrow > 0)) {
+    fail(ErrorCode::format, "{}: {} is {}, expected a positive number", path(), key(suffix), value);
+  }
+  return narrow;
+}
+
+uint32_t Metadata::size(const char* suffix, uint64_t most) const {
+  return checked(suffix, file_.integer(key(suffix)), most);
+}
+
+uint32_t Metadata::size(const char* suffix, uint64_t otherwise, uint64_t most) const {
+  return has(suffix) ? size(suffix, most) : checked(suffix, otherwise, most);
+}
+
+double Metadata::number(const char* suffix, double otherwise) const {
+  const double value = file_.number(key(suffix), otherwise);
+  if (!std::isfinite(value)) {
+    fail(ErrorCode::format, "{}: {} is {}, expected a number", path(), key(suffix), value);
+  }
+  return value;
+}
+
+float Metadata::positive(const char* suffix) const {
+  return checked(suffix, file_.number(key(suffix)));
+}
+
+float Metadata::positive(const char* suffix, double otherwise) const {
+  return checked(suffix, file_.number(key(suffix), otherwise));
+}
+
+std::vector<bool> Metadata::windows(uint32_t layers) const {
+  const gguf::Value* value = file_.find(key(kPattern));
+  const auto* list = value == nullptr ? nullptr : std::get_if<std::vector<bool>>(value);
+  if (list == nullptr) return {};
+  if (list->size() != layers) {
+    fail(ErrorCode::format, "{}: {} has {} entries for {} layers", path(), key(kPattern), list->size(),
+         layers);
+  }
+  return *list;
+}
+
+uint32_t Metadata::window_pattern(uint32_t otherwise) const {
+  const gguf::Value* value = file_.find(key(kPattern));
+  if (value == nullptr || std::holds_alternative<std::vector<bool>>(*value)) return otherwise;
+  return checked(kPattern, file_.integer(key(kPattern)), kMaxPattern);
+}
+
+}  // namespace cairn::graph
