@@ -194,9 +194,10 @@ INSTANTIATE_TEST_SUITE_P(, GoldenModel, testing::ValuesIn(graph::kGoldenModels),
 
 // A text longer than the goldens', through the double-precision reference instead of transformers.
 TEST(Engine, AgreesWithTheReferenceOnALongText) {
-  for (const char* name : {"gemma3", "mistral_window", "llama3_rope"}) {
+  for (const char* name : {"gemma3", "mistral_window", "llama3_rope", "qwen3_yarn", "phi3_short", "mistral3",
+                           "smollm3", "olmo2_window", "exaone4_window"}) {
     const gguf::File file(graph::golden_model_path(name));
-    graph::ReferenceInterpreter reference(file);
+    graph::ReferenceInterpreter reference(file, 128);
     std::vector<int32_t> tokens(120);
     for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(3 + i * i * 7 % 120);
     const std::vector<double> wide = reference.run(tokens);
