@@ -209,6 +209,17 @@ TEST(Engine, AgreesWithTheReferenceOnALongText) {
   }
 }
 
+// LongRoPE turns keys otherwise where the context is long: blocks of one kind must not be read as the other.
+TEST(Engine, BlocksSayWhichDivisorsTurnedTheirKeys) {
+  const gguf::File file(graph::golden_model_path("phi3_long"));
+  const auto format = [&](uint32_t context) {
+    return make_engine(file, {.context = context, .threads = 1})->blocks().format;
+  };
+  EXPECT_EQ(format(16), format(32));
+  EXPECT_NE(format(32), format(33));
+  EXPECT_EQ(format(33), format(64));
+}
+
 TEST(Engine, RefusesWhatItCannotRun) {
   const gguf::File file(graph::golden_model_path("llama"));
   OneSequence runner(make_engine(file, {.context = 8, .threads = 1}));

@@ -345,7 +345,7 @@ const std::vector<Mistake> kMistakes = {
        set(m, "glm4.nextn_predict_layers", uint32_t{1});
      },
      ErrorCode::unsupported,
-     {"glm4.nextn_predict_layers"}},
+     {"glm4.nextn_predict_layers is 1"}},
     {"no_logit_scale",
      [](ModelFile& m) { m = ModelFile("granite"); },
      ErrorCode::format,
