@@ -1,6 +1,7 @@
 #include "graph/metadata.hpp"
 
 #include <cmath>
+#include <limits>
 
 #include "base/error.hpp"
 
@@ -21,7 +22,8 @@ uint32_t Metadata::checked(const char* suffix, uint64_t value, uint64_t most) co
 
 float Metadata::checked(const char* suffix, double value) const {
   const float narrow = static_cast<float>(value);
-  if (!std::isfinite(narrow) || !(narrow > 0)) {
+  // Of a smaller one the inverse may be infinite.
+  if (!std::isfinite(narrow) || !(narrow >= std::numeric_limits<float>::min())) {
     fail(ErrorCode::format, "{}: {} is {}, expected a positive number", path(), key(suffix), value);
   }
   return narrow;

@@ -15,7 +15,7 @@ namespace {
 
 // Tokens that end a turn or a text, by the names that model families give them: a file's metadata names one
 // EOS, but chat models stop with another.
-constexpr std::array<std::string_view, 18> end_texts = {
+constexpr std::array<std::string_view, 19> end_texts = {
     "<|endoftext|>",          // GPT-2, Qwen, SmolLM, Phi
     "<|im_end|>",             // ChatML
     "<|eot_id|>",             // Llama 3
@@ -29,6 +29,7 @@ constexpr std::array<std::string_view, 18> end_texts = {
     "<|END_OF_TURN_TOKEN|>",  // Command R
     "<|return|>",             // gpt-oss
     "<|call|>",               // gpt-oss, before a tool's answer
+    "<|observation|>",        // GLM-4, before a tool's answer
     "<end_of_utterance>",     // SmolVLM
     "[EOS]",
     "<EOT>",

@@ -1,5 +1,6 @@
 // The CPU device against transformers' logits on tiny models, and against itself: however a text is cut into
 // passes, the logits are the same.
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -40,21 +41,24 @@ std::vector<float> forward(OneSequence& runner, std::span<const int32_t> tokens,
 
 struct Difference {
   double error = 0;    // root mean square of the difference, relative to the logits' own
+  double largest = 0;  // difference, relative to the logits' spread
   double mean_kl = 0;  // from `expected` to `actual`
 };
 
 Difference compare(std::span<const float> expected, std::span<const float> actual, size_t vocabulary) {
-  double error = 0, power = 0, kl = 0;
+  double error = 0, power = 0, kl = 0, largest = 0;
   for (size_t i = 0; i < expected.size(); ++i) {
     const double e = static_cast<double>(expected[i]), d = static_cast<double>(actual[i]) - e;
     error += d * d;
     power += e * e;
+    largest = std::max(largest, std::abs(d));
   }
+  const auto [least, most] = std::minmax_element(expected.begin(), expected.end());
   for (size_t begin = 0; begin < expected.size(); begin += vocabulary) {
     const auto p = expected.subspan(begin, vocabulary), q = actual.subspan(begin, vocabulary);
     kl += measure::kl_divergence(p, measure::summarize(p), q, measure::summarize(q));
   }
-  return {std::sqrt(error / power),
+  return {std::sqrt(error / power), largest / static_cast<double>(*most - *least),
           kl * static_cast<double>(vocabulary) / static_cast<double>(expected.size())};
 }
 
@@ -86,6 +90,8 @@ TEST_P(GoldenModel, F32AgreesWithTransformers) {
   const std::vector<float> logits = forward(*r, golden_.tokens, 64);
   const Difference found = compare(golden_.logits, kept(logits, golden_), golden_.vocabulary);
   EXPECT_LT(found.error, 1e-4);
+  EXPECT_LT(found.largest, 2e-4);
+  RecordProperty("largest", fmt::format("{:.1e}", found.largest));
   EXPECT_LT(found.mean_kl, 1e-6);
 }
 
@@ -194,9 +200,10 @@ INSTANTIATE_TEST_SUITE_P(, GoldenModel, testing::ValuesIn(graph::kGoldenModels),
 
 // A text longer than the goldens', through the double-precision reference instead of transformers.
 TEST(Engine, AgreesWithTheReferenceOnALongText) {
-  for (const char* name : {"gemma3", "mistral_window", "llama3_rope"}) {
+  for (const char* name : {"gemma3", "mistral_window", "llama3_rope", "qwen3_yarn", "phi3_short", "mistral3",
+                           "smollm3", "olmo2_window", "exaone4_window"}) {
     const gguf::File file(graph::golden_model_path(name));
-    graph::ReferenceInterpreter reference(file);
+    graph::ReferenceInterpreter reference(file, 128);
     std::vector<int32_t> tokens(120);
     for (size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<int32_t>(3 + i * i * 7 % 120);
     const std::vector<double> wide = reference.run(tokens);
@@ -206,6 +213,17 @@ TEST(Engine, AgreesWithTheReferenceOnALongText) {
     const std::vector<float> logits = forward(runner, tokens, 48);
     EXPECT_LT(compare(expected, logits, runner.vocabulary()).error, 1e-4) << name;
   }
+}
+
+// LongRoPE turns keys otherwise where the context is long: blocks of one kind must not be read as the other.
+TEST(Engine, BlocksSayWhichDivisorsTurnedTheirKeys) {
+  const gguf::File file(graph::golden_model_path("phi3_long"));
+  const auto format = [&](uint32_t context) {
+    return make_engine(file, {.context = context, .threads = 1})->blocks().format;
+  };
+  EXPECT_EQ(format(16), format(32));
+  EXPECT_NE(format(32), format(33));
+  EXPECT_EQ(format(33), format(64));
 }
 
 TEST(Engine, RefusesWhatItCannotRun) {

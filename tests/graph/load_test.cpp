@@ -345,7 +345,7 @@ const std::vector<Mistake> kMistakes = {
        set(m, "glm4.nextn_predict_layers", uint32_t{1});
      },
      ErrorCode::unsupported,
-     {"glm4.nextn_predict_layers"}},
+     {"glm4.nextn_predict_layers is 1"}},
     {"no_logit_scale",
      [](ModelFile& m) { m = ModelFile("granite"); },
      ErrorCode::format,
@@ -357,6 +357,13 @@ const std::vector<Mistake> kMistakes = {
      },
      ErrorCode::format,
      {"granite.logit_scale is 0"}},
+    {"logit_scale_without_inverse",
+     [](ModelFile& m) {
+       m = ModelFile("granite");
+       set(m, "granite.logit_scale", 1e-40F);
+     },
+     ErrorCode::format,
+     {"granite.logit_scale", "positive"}},
     {"experts_of_any_family",
      [](ModelFile& m) {
        m = ModelFile("phi3");

@@ -13,10 +13,13 @@ void read(const gguf::File& file, HyperParameters& p) {
   p.rope.neox = false;
   p.fused_gate_up = true;
   const Metadata in(file);
-  for (const char* key : {"rope.dimension_sections", "nextn_predict_layers"}) {
-    if (!in.has(key)) continue;
-    fail(ErrorCode::unsupported, "{}: {} is not supported (GLM-4V's positions and GLM-OCR's extra layers)",
-         in.path(), in.key(key));
+  if (in.has("rope.dimension_sections")) {
+    fail(ErrorCode::unsupported, "{}: {}: positions of pictures are not supported", in.path(),
+         in.key("rope.dimension_sections"));
+  }
+  if (const uint64_t extra = file.integer(in.key("nextn_predict_layers"), 0); extra != 0) {
+    fail(ErrorCode::unsupported, "{}: {} is {}: layers that predict further tokens are not supported",
+         in.path(), in.key("nextn_predict_layers"), extra);
   }
 }
 
