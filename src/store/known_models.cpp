@@ -10,13 +10,13 @@ namespace {
 // Packages "NAME-part1" to "NAME-partCOUNT"; `member` is a pattern of the module's name and the part's
 // number, counted from `first`.
 std::vector<PackagedPart> numbered(std::string_view name, std::string_view version, int count, int first,
-                                   fmt::format_string<const std::string&, int> member) {
+                                   std::string_view member) {
   std::vector<PackagedPart> parts;
   for (int i = 0; i < count; ++i) {
     const std::string package = fmt::format("{}-part{}", name, i + 1);
     std::string module = package;
     std::ranges::replace(module, '-', '_');
-    parts.push_back({package, std::string(version), fmt::format(member, module, first + i)});
+    parts.push_back({package, std::string(version), fmt::format(fmt::runtime(member), module, first + i)});
   }
   return parts;
 }
