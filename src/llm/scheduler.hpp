@@ -34,8 +34,8 @@ struct Request {
   GenerateOptions options;           // its callbacks are called by the scheduler's thread
   TokenCallback token{};             // by that thread, as soon as a token is there; false: stop
   std::function<void()> finished{};  // by that thread, when Ticket::wait() waits no more; must not throw
-  bool admitted = false;             // with one that was: a full queue does not refuse it
   int priority = 0;                  // greater ones are begun first, and their prompts read first
+  bool admitted = false;             // with one that was: a full queue does not refuse it
 };
 
 struct SchedulerStatus {
