@@ -83,13 +83,14 @@ SCHEMAS = {
     },
     "list": {
         "type": "object",
-        "properties": {"value": {"type": "integer", "minimum": 0, "maximum": 9}, "next": {"oneOf": [{"type": "null"}, {"$ref": "#"}]}},
+        "properties": {"value": {"type": "integer", "minimum": 0, "maximum": 9}, "next": {"oneOf": [
+            {"type": "null"}, {"const": "end"}, {"type": "boolean"}, {"$ref": "#"}]}},
         "required": ["value", "next"],
     },
     "expression": {
         "$ref": "#/$defs/expression",
         "$defs": {
-            "expression": {"oneOf": [{"$ref": "#/$defs/number"}, {"$ref": "#/$defs/operation"}]},
+            "expression": {"oneOf": [{"$ref": "#/$defs/number"}, {"enum": ["x", "y", "z"]}, {"type": "null"}, {"$ref": "#/$defs/operation"}]},
             "number": {"type": "integer", "minimum": 0, "maximum": 999},
             "operation": {"oneOf": [{"$ref": "#/$defs/sum"}, {"$ref": "#/$defs/negation"}]},
             "sum": {

@@ -146,6 +146,10 @@ cairn_status cairn_request_wait(cairn_request* request, cairn_result* result, ca
     if (calling_back == of->batch && !of->ready->load())
       fail(ErrorCode::invalid_argument, "a callback of the batch cannot wait for the batch");
     if (of->waited.exchange(true)) fail(ErrorCode::invalid_argument, "the request was waited for already");
+    struct Ready {  // by now, though its `finished` may be yet to come
+      std::atomic<bool>& ready;
+      ~Ready() { ready.store(true); }
+    } const over{*of->ready};
     write(result, of->ticket.wait());
   });
 }

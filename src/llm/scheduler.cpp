@@ -194,16 +194,16 @@ void Scheduler::end(Job& job, FinishReason reason) {
     const auto read = std::span<const Token>(job.history).first(job.sequence->length());
     if (!job.request.options.prompt_states) kept_.keep(read, std::move(job.sequence));
   }
-  job.promise.set_value(std::move(result));
   settle(job);
 }
 
 void Scheduler::fail_with(Job& job, std::exception_ptr error) {
   if (job.ended) return;
-  job.promise.set_exception(std::move(error));
+  job.error = std::move(error);
   settle(job);
 }
 
+// Whoever waits may go on before the next line here: what he can ask for is as it should be by then.
 void Scheduler::settle(Job& job) {
   job.ended = true;
   job.sequence.reset();
@@ -216,6 +216,11 @@ void Scheduler::settle(Job& job) {
     running_.erase(at);
     const std::lock_guard lock(mutex_);
     --status_.running;
+  }
+  if (job.error) {
+    job.promise.set_exception(job.error);
+  } else {
+    job.promise.set_value(std::move(job.result));
   }
   if (job.request.finished) job.request.finished();
 }

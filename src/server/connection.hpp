@@ -40,7 +40,6 @@ class Connection : public std::enable_shared_from_this<Connection> {
   void flush();  // sends what there is of its answer
 
  private:
-  class Outbox;
   using Error = boost::system::error_code;
   using Body = boost::beast::http::string_body;
   template <class Method>

@@ -74,7 +74,13 @@ void Embeddings::finished(size_t, const llm::Result&) {
 
 // Thousands of numbers as text would hold the scheduler up.
 void Embeddings::end() {
-  later_([self = std::static_pointer_cast<Embeddings>(shared_from_this())] { self->send(); });
+  later_([self = std::static_pointer_cast<Embeddings>(shared_from_this())] {
+    try {
+      self->send();
+    } catch (const std::exception& error) {
+      api_error(error).send(*self->reply_, error_form(self->path_));
+    }
+  });
 }
 
 void Embeddings::send() const {

@@ -1,6 +1,7 @@
 #include "server/memory_control.hpp"
 
 #include <algorithm>
+#include <limits>
 
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
@@ -58,7 +59,8 @@ Json MemoryControl::report(const Models& models) const {
 MemoryControl::Budget MemoryControl::read(const Fields& fields) {
   const Json* memory = fields.find("memory");
   if (memory == nullptr) fields.refuse("memory", "it is missing: a size, \"auto\" or \"all\" was expected");
-  if (memory->is_number_unsigned() && memory->get<uint64_t>() > 0) return {memory->get<uint64_t>(), false};
+  if (memory->is_number())
+    return {static_cast<uint64_t>(*fields.integer("memory", 1, std::numeric_limits<int64_t>::max())), false};
   if (!memory->is_string())
     fields.refuse("memory", "a number of bytes, a size such as \"600M\", \"auto\" or \"all\" was expected");
   const std::string text = *memory;

@@ -125,6 +125,7 @@ TEST(Memory, IsToldAndSet) {
   EXPECT_TRUE(before["models"][1]["stack"].is_null());
   EXPECT_EQ(fixture.ask("PUT", "/memory", {}, R"({"memory": "4K"})").json()["budget_bytes"], 4096);
   EXPECT_EQ(fixture.ask("PUT", "/memory", {}, R"({"memory": 5000})").json()["budget_bytes"], 5000);
+  EXPECT_EQ(fixture.ask("PUT", "/memory", {}, R"({"memory": 6e3})").json()["budget_bytes"], 6000);
   EXPECT_EQ(fixture.ask("PUT", "/memory", {}, R"({"memory": "auto"})").json()["automatic"], true);
   EXPECT_TRUE(fixture.ask("PUT", "/memory", {}, R"({"memory": "all"})").json()["budget_bytes"].is_null());
   EXPECT_THAT(fixture.ask("GET", "/metrics").body,
@@ -133,8 +134,9 @@ TEST(Memory, IsToldAndSet) {
 
 TEST(Memory, RefusesWhatCannotBe) {
   Fixture fixture;
-  for (const std::string body : {R"({})", R"({"memory": "much"})", R"({"memory": 0})", R"({"memory": "0"})",
-                                 R"({"memory": -5})", R"({"memory": [1]})", R"({"memory": 999})"}) {
+  for (const std::string body :
+       {R"({})", R"({"memory": "much"})", R"({"memory": 0})", R"({"memory": "0"})", R"({"memory": -5})",
+        R"({"memory": 5.5})", R"({"memory": [1]})", R"({"memory": 999})"}) {
     const Response refused = fixture.ask("PUT", "/memory", {}, body);
     EXPECT_EQ(refused.status, 400) << body;
     EXPECT_EQ(refused.json()["error"]["param"], "memory") << body;

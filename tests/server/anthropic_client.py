@@ -33,8 +33,11 @@ def check(model: str, url: str) -> None:
     assert kinds[0] == "message_start" and kinds[-1] == "message_stop", kinds
     print("streamed: the same;", sorted(set(kinds)))
 
-    stopped = client.messages.create(**ask, stop_sequences=["3", "three"])
-    assert stopped.stop_reason == "stop_sequence" and stopped.stop_sequence in ("3", "three"), stopped
+    said = whole.content[0].text
+    stop = said[len(said) // 2:len(said) // 2 + 3]
+    stopped = client.messages.create(**ask, stop_sequences=["never said", stop])
+    assert stopped.stop_reason == "stop_sequence" and stopped.stop_sequence == stop, stopped
+    assert stopped.content[0].text == said[:said.index(stop)], (stopped, said)
     blocks = [{"role": "user", "content": [{"type": "text", "text": "Say"}, {"type": "text", "text": "yes"}]},
               {"role": "assistant", "content": "Y"}]
     print("begun with Y:", client.messages.create(**ask | {"messages": blocks}).content)

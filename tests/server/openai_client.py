@@ -17,14 +17,14 @@ def check(model: str, url: str) -> None:
     assert [one.id for one in client.models.list()] == [model]
     messages = [{"role": "user", "content": "Count from one to five."}]
 
-    whole = client.chat.completions.create(model=model, messages=messages, max_completion_tokens=24, temperature=0)
+    whole = client.chat.completions.create(model=model, messages=messages, max_completion_tokens=64, temperature=0)
     text = whole.choices[0].message.content
     assert text and whole.choices[0].finish_reason in ("stop", "length")
     assert whole.usage.total_tokens == whole.usage.prompt_tokens + whole.usage.completion_tokens
     print("whole:", repr(text), whole.usage.to_dict())
 
     pieces, usage, reasons = "", None, []
-    for chunk in client.chat.completions.create(model=model, messages=messages, max_completion_tokens=24, temperature=0,
+    for chunk in client.chat.completions.create(model=model, messages=messages, max_completion_tokens=64, temperature=0,
                                                 stream=True, stream_options={"include_usage": True}):
         usage = chunk.usage or usage
         for choice in chunk.choices:
@@ -51,15 +51,20 @@ def check(model: str, url: str) -> None:
                                             logprobs=True, top_logprobs=3)
     assert "".join(one.token for one in likely.choices[0].logprobs.content) == likely.choices[0].message.content
     assert all(len(one.top_logprobs) == 3 and one.logprob <= 0 for one in likely.choices[0].logprobs.content)
-    echoed = client.completions.create(model=model, prompt="one two three four", max_tokens=0, echo=True, logprobs=1)
+    written = client.completions.create(model=model, prompt="one two three", max_tokens=3, temperature=0, logprobs=1).choices[0]
+    longer = "one two three" + written.text
+    echoed = client.completions.create(model=model, prompt=longer, max_tokens=0, echo=True, logprobs=1)
     known = echoed.choices[0].logprobs
-    assert echoed.choices[0].text == "one two three four" and known.token_logprobs[0] is None
-    assert known.token_logprobs[-1] > -3, known  # after one two three
+    assert echoed.choices[0].text == longer and known.token_logprobs[0] is None
+    # What was likely when it was written is when it is read, but for rounding.
+    assert known.tokens[-3:] == written.logprobs.tokens, (known, written)
+    for read, wrote in zip(known.token_logprobs[-3:], written.logprobs.token_logprobs):
+        assert abs(read - wrote) < 0.3, (known, written)
     print("logprobs:", [(one.token, one.logprob) for one in likely.choices[0].logprobs.content], known.token_logprobs)
 
-    response = client.responses.create(model=model, input=messages, temperature=0, max_output_tokens=24)
+    response = client.responses.create(model=model, input=messages, temperature=0, max_output_tokens=64)
     assert response.output_text == text and response.usage.output_tokens == whole.usage.completion_tokens, response
-    with client.responses.stream(model=model, input="Count from one to five.", temperature=0, max_output_tokens=24) as stream:
+    with client.responses.stream(model=model, input="Count from one to five.", temperature=0, max_output_tokens=64) as stream:
         kinds = [event.type for event in stream]
         assert stream.get_final_response().output_text == text
     counted = client.responses.input_tokens.count(model=model, input=messages)
