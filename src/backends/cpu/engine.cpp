@@ -38,9 +38,6 @@ class Reading {
   const gguf::File& file_;
 };
 
-// Of what packed keys and values are made of and how, in the name of a format; nothing for others.
-constexpr const char* kPackedVersion[] = {"", " packed 2"};
-
 // Whether the weights shall be copied. Small files gain nothing, and a large copy would leave too little to
 // others; who limits the memory does not want it twice. A stack's are in memory of our own anyway.
 bool worth_copying(const gguf::File& file, const engine::Options& options) {
@@ -132,7 +129,7 @@ class CpuEngine final : public engine::Engine {
     return {kernels::kPagePositions, sequences_.block_bytes(),
             fmt::format("cpu 1 {} {} kv {}{}{}", kernels::name(target_),
                         options_.precision == engine::Precision::f32 ? "f32" : "standard",
-                        static_cast<int>(sequences_.format()), kPackedVersion[machine_.rotates()],
+                        static_cast<int>(sequences_.format()), machine_.rotates() ? " packed 2" : "",
                         options_.repeatable ? " rows" : "")};
   }
   void append_block(engine::Sequence& sequence, std::span<const std::byte> block) override {

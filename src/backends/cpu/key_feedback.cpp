@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <map>
 
 #include "backends/cpu/executor.hpp"
@@ -165,6 +166,7 @@ void decompose(size_t n, size_t stride, Work& work, float* out) {
   std::vector<double>& g = work.g;
   double mean = 0;
   for (size_t e = 0; e < n; ++e) mean += g[e * n + e] / static_cast<double>(n);
+  if (!std::isfinite(mean)) return;  // as the model's logits will be
   for (size_t e = 0; e < n; ++e) g[e * n + e] += kDamping * mean + 1e-30;
   for (size_t j = n; j-- > 0;) {
     const double* row = &g[j * n];

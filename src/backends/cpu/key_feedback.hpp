@@ -14,8 +14,8 @@ namespace cairn::cpu {
 // that queries see little of both: with G = E[q qᵀ] = U D Uᵀ, U unit upper triangular, the rows of U (LDLQ:
 // Chee 2023, arXiv 2307.13304; the same as GPTQ's). G is of the queries as RoPE turns them and caches rotate
 // them, taken from the weights alone: those of an input of independent elements, in front of its norm's gain,
-// and the bias. Of Qwen2.5-Coder-0.5B and 1.5B keys' part of attention's error falls to a third and to less
-// than a half of it; what the queries of a text would give is a quarter better still.
+// and the bias. Keys' part of attention's error falls to a third with Qwen2.5-Coder-0.5B and to less than a
+// half with 1.5B; the queries of the text itself would make that less by a third (docs/engine.md).
 class KeyFeedback {
  public:
   // Layers whose query is no product of a matrix of the file (a stack's is there in parts) have none, nor
