@@ -42,7 +42,8 @@ struct VectorKernels {
 };
 
 // Elements of a row of the cache: floats of 16 or 32 bits; int8 with a float scale for each row; 4 or 5 bits
-// with a 16-bit scale for each kQ4Group elements (targets/kv_q4.hpp), made for rows that were rotated.
+// with a 16-bit scale for each kQ4Group elements and one of 8 bits for the rest (targets/kv_q4.hpp), made for
+// rows that were rotated.
 enum class KvFormat : uint8_t { f16, i8, f32, q4, q5 };
 constexpr size_t kQ4Group = 64;
 [[gnu::always_inline]] constexpr bool is_packed(KvFormat format) {
@@ -56,8 +57,14 @@ constexpr size_t kQ4Group = 64;
   return format == KvFormat::f32 ? 4 * n : format == KvFormat::f16 ? 2 * n : n;
 }
 [[gnu::always_inline]] constexpr size_t kv_scale_bytes(KvFormat format, size_t n) {
-  if (is_packed(format)) return (n + kQ4Group - 1) / kQ4Group * 2;
+  if (is_packed(format)) return n / kQ4Group * 2 + (n % kQ4Group != 0 ? 1 : 0);
   return format == KvFormat::i8 ? 4 : 0;
+}
+
+constexpr size_t kMostFedBack = 256;
+// Floats of a row of AttentionKernels::store_fed_back's feedback: whole vectors.
+[[gnu::always_inline]] constexpr size_t fed_back_stride(size_t n) {
+  return (n + 15) / 16 * 16;
 }
 
 // Positions of a page of the cache: the keys that prefill's attention takes together are in one page.
@@ -126,6 +133,10 @@ struct AttentionKernels {
   void (*token)(const AttentionToken& token, float* scratch);
   // One row into the cache; scales: where those of the row go.
   void (*store_row)(KvFormat format, const float* row, size_t n, void* out, void* scales);
+  // A q5 row of up to kMostFedBack elements, each of which answers the errors of those before it: element j
+  // is stored as near as may be to row[j] + Σ_{i < j} (row[i] − stored[i]) · feedback[i][j].
+  // feedback: [n][fed_back_stride(n)], zeros where j ≤ i and j ≥ n.
+  void (*store_fed_back)(const float* row, size_t n, const float* feedback, void* out, void* scales);
   // Lanes [lane, lane + tokens) of a tile into consecutive rows of a page: x [n][tile_tokens].
   void (*store_tile)(KvFormat format, const float* x, size_t n, size_t lane, size_t tokens, void* out,
                      void* scales);

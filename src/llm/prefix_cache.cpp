@@ -38,12 +38,14 @@ PrefixCache::~PrefixCache() {
   resident::Account::process().leave(*this);
 }
 
-std::unique_ptr<engine::Sequence> PrefixCache::find(std::span<const Token> prompt, uint32_t chunk) {
+std::unique_ptr<engine::Sequence> PrefixCache::find(std::span<const Token> prompt, uint32_t chunk,
+                                                    Reader reader) {
   const auto size = static_cast<uint32_t>(prompt.size());
   std::unique_ptr<engine::Sequence> best;
   const std::lock_guard lock(mutex_);
-  auto from = kept_.end();
-  for (auto at = kept_.begin(); at != kept_.end(); ++at) {
+  List& list = of(reader);
+  auto from = list.end();
+  for (auto at = list.begin(); at != list.end(); ++at) {
     const uint32_t take = usable_prefix(common(prompt, at->tokens), size, chunk);
     if (take == 0 || (best && take <= best->length())) continue;
     auto fork = at->sequence->fork();
@@ -51,31 +53,37 @@ std::unique_ptr<engine::Sequence> PrefixCache::find(std::span<const Token> promp
     best = std::move(fork);
     from = at;
   }
-  if (from != kept_.end()) kept_.splice(kept_.begin(), kept_, from);
+  if (from != list.end()) list.splice(list.begin(), list, from);
   return best;
 }
 
-void PrefixCache::keep(std::span<const Token> tokens, std::unique_ptr<engine::Sequence> sequence) {
+void PrefixCache::keep(std::span<const Token> tokens, std::unique_ptr<engine::Sequence> sequence,
+                       Reader reader) {
   const auto whole = static_cast<uint32_t>(tokens.size() / kBlock * kBlock);
   if (whole == 0 || sequence->truncate(whole) < whole || sequence->bytes() > most_bytes_) return;
   const auto begun = tokens.first(whole);
   const std::lock_guard lock(mutex_);
-  for (auto at = kept_.begin(); at != kept_.end();) {
+  List& list = of(reader);
+  for (auto at = list.begin(); at != list.end();) {
     const uint32_t shared = common(begun, at->tokens);
     if (shared == whole && at->sequence->fork()->truncate(whole) == whole) {
-      kept_.splice(kept_.begin(), kept_, at);
+      list.splice(list.begin(), list, at);
       return;
     }
     const bool replaced = shared == at->tokens.size() && sequence->fork()->truncate(shared) == shared;
-    at = replaced ? kept_.erase(at) : std::next(at);
+    at = replaced ? list.erase(at) : std::next(at);
   }
-  kept_.push_front({{begun.begin(), begun.end()}, std::move(sequence)});
-  for (uint64_t bytes = sum(); bytes > most_bytes_; kept_.pop_back()) bytes -= kept_.back().sequence->bytes();
+  list.push_front({{begun.begin(), begun.end()}, std::move(sequence)});
+  for (uint64_t bytes = sum(); bytes > most_bytes_;) {
+    List& from = drafts_.empty() ? models_ : drafts_;
+    bytes -= from.back().sequence->bytes();
+    from.pop_back();
+  }
 }
 
 size_t PrefixCache::size() const {
   const std::lock_guard lock(mutex_);
-  return kept_.size();
+  return models_.size() + drafts_.size();
 }
 
 uint64_t PrefixCache::bytes() const {
@@ -85,14 +93,21 @@ uint64_t PrefixCache::bytes() const {
 
 uint64_t PrefixCache::sum() const {
   uint64_t bytes = 0;
-  for (const Kept& kept : kept_) bytes += kept.sequence->bytes();
+  for (const List* list : {&models_, &drafts_}) {
+    for (const Kept& kept : *list) bytes += kept.sequence->bytes();
+  }
   return bytes;
 }
 
 bool PrefixCache::drop_oldest() {
+  return drop_oldest(Reader::draft) || drop_oldest(Reader::model);
+}
+
+bool PrefixCache::drop_oldest(Reader reader) {
   const std::lock_guard lock(mutex_);
-  if (kept_.empty()) return false;
-  kept_.pop_back();
+  List& list = of(reader);
+  if (list.empty()) return false;
+  list.pop_back();
   return true;
 }
 

@@ -171,12 +171,39 @@ void Scheduler::begin(Job& job) {
       if (error.code() != ErrorCode::out_of_memory) throw;  // its step will ask again, and wait
     }
   }
+  begin_draft(job);
   Statistics& statistics = job.result.statistics;
   statistics.prompt_tokens = job.prompt();
   statistics.cached_tokens = job.sequence->length();
   const std::lock_guard lock(mutex_);
   status_.prompt_tokens += statistics.prompt_tokens;
   status_.cached_tokens += statistics.cached_tokens;
+}
+
+// What a small model has read of a text that begins alike.
+void Scheduler::begin_draft(Job& job) {
+  const Speculation kind = job.guesses.kind();
+  DraftText& text = job.guesses.draft_text();
+  text = {};
+  job.draft_kept = false;
+  if (!options_.draft || (kind != Speculation::draft && kind != Speculation::automatic)) return;
+  text.sequence = kept_.find(job.request.prompt, options_.draft->chunk(), Reader::draft);
+  if (!text.sequence) return;
+  const auto read = job.request.prompt.begin() + static_cast<ptrdiff_t>(text.sequence->length());
+  text.read.assign(job.request.prompt.begin(), read);
+}
+
+// … for those that come: when the prompt is read, and when the answer ends.
+void Scheduler::keep_draft(Job& job, bool ends) {
+  DraftText& text = job.guesses.draft_text();
+  if (!text.sequence || (!ends && (job.draft_kept || text.read.size() < job.prompt()))) return;
+  job.draft_kept = true;
+  auto kept = ends ? std::move(text.sequence) : text.sequence->fork();
+  const size_t most = std::min(text.read.size(), ends ? job.history.size() : size_t{job.prompt()});
+  const auto differs =
+      std::mismatch(text.read.begin(), text.read.begin() + static_cast<ptrdiff_t>(most), job.history.begin());
+  const auto right = std::span(job.history).first(static_cast<size_t>(differs.first - text.read.begin()));
+  kept_.keep(right, std::move(kept), Reader::draft);
 }
 
 void Scheduler::end(Job& job, FinishReason reason) {
@@ -194,6 +221,7 @@ void Scheduler::end(Job& job, FinishReason reason) {
     const auto read = std::span<const Token>(job.history).first(job.sequence->length());
     if (!job.request.options.prompt_states) kept_.keep(read, std::move(job.sequence));
   }
+  keep_draft(job, true);
   settle(job);
 }
 

@@ -22,10 +22,10 @@ struct SchedulerOptions {
   // Most tokens of prompts in a step that decodes too: the other sequences' gap. At most the engine's chunk.
   uint32_t beside = 128;
   uint64_t kv_bytes = 0;  // most bytes of pages, kept prefixes among them; 0: the engine's
-  uint64_t kept_bytes = uint64_t{256} << 20;  // … of kept prefixes; 0 keeps none
+  uint64_t kept_bytes = uint64_t{256} << 20;  // … of kept prefixes, a draft's among them; 0 keeps none
   std::shared_ptr<PrefixFiles> files{};       // … on disk; null: none
   // For Speculation::draft and automatic: a model of the same vocabulary (check_draft). kv_bytes are without
-  // its pages. Null: none.
+  // its pages, kept_bytes with those of its prefixes. Null: none.
   std::shared_ptr<engine::Engine> draft{};
 };
 
@@ -93,6 +93,8 @@ class Scheduler {
   void work();
   void admit();
   void begin(Job& job);
+  void begin_draft(Job& job);
+  void keep_draft(Job& job, bool ends);
   void drop_cancelled();
   void drop_cancelled_waiting();
   void guess();

@@ -41,6 +41,7 @@ struct Scheduler::Job {
   // Tokens of `sequence` that are those of `history`: guesses behind them may not be.
   uint32_t right = std::numeric_limits<uint32_t>::max();
   Guesses guesses;
+  bool draft_kept = false;       // what a small model has read of its prompt
   std::vector<Token> coming;     // of its next step, where it decodes: the last token, and guesses
   std::vector<float> logits;     // [vocabulary], of the last position; of all that are coming
   std::vector<float> states;     // of the piece of the prompt that is read, where they are asked for

@@ -28,6 +28,7 @@ void Scheduler::guess() {
   }
   for (const auto& job : running_) {
     if (!job->decodes()) continue;
+    keep_draft(*job, false);
     job->coming.assign(1, job->history.back());
     const std::span<const Token> guessed = job->guesses.tokens();
     if (guessed.empty()) continue;
@@ -93,6 +94,7 @@ void Scheduler::wait_again(Job& job) {
   const auto at =
       std::find_if(running_.begin(), running_.end(), [&](const auto& one) { return one.get() == &job; });
   job.sequence.reset();
+  job.guesses.draft_text() = {};
   job.no_room = nullptr;
   job.result.statistics = {};
   const std::lock_guard lock(mutex_);
@@ -106,6 +108,7 @@ void Scheduler::wait_again(Job& job) {
 // Pages for so many more tokens; kept prefixes go before anybody waits.
 bool Scheduler::room(Job& job, uint32_t tokens) {
   for (;;) {
+    bool ours = false;  // the model's pages are too many
     try {
       engine_->reserve(*job.sequence, tokens);
       if (options_.kv_bytes == 0 || engine_->kv_bytes() <= options_.kv_bytes) {
@@ -113,13 +116,14 @@ bool Scheduler::room(Job& job, uint32_t tokens) {
         return true;
       }
       job.sequence->truncate(job.sequence->length());  // gives them back
+      ours = true;
       fail(ErrorCode::out_of_memory,
            "no room for {} more tokens behind {}: keys and values may take {} bytes in all", tokens,
            job.sequence->length(), options_.kv_bytes);
     } catch (...) {
       job.no_room = std::current_exception();
     }
-    if (!kept_.drop_oldest()) return false;
+    if (!(ours ? kept_.drop_oldest(Reader::model) : kept_.drop_oldest())) return false;
   }
 }
 

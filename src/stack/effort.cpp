@@ -44,7 +44,10 @@ Effort::Effort(const EncodeOptions& options, std::span<const Source> sources, si
   moments *= static_cast<double>(text.layers);
   const size_t measured = std::min<size_t>(options.importance_windows, windows_);
   work_.expect("importance", kBackward * static_cast<double>(measured) * tokens * parameters);
-  work_.expect("tables", options.codec == Codec::planes && windows_ > 0 ? kTables * codes_.back() : 0);
+  const bool tables = fits_tables(options, windows_);
+  work_.expect("moments for tables",
+               tables ? static_cast<double>(std::min(kTableWindows, windows_)) * tokens * parameters : 0);
+  work_.expect("tables", tables ? kTables * codes_.back() : 0);
   work_.expect("second moments", windows * tokens * (parameters + kMoments * moments));
   const bool planes = options.codec == Codec::planes;
   work_.expect("codes", planes ? codes_cost(options.fit) * codes_.back() : 0);
@@ -60,7 +63,9 @@ double Effort::skip(size_t records) {
     if (made && records > 0) --records;
   };
   take(options_.importance_windows > 0 && windows_ > 0, "importance");
-  take(fits_tables(options_, windows_), "tables");
+  const bool tables = fits_tables(options_, windows_);
+  if (!tables || records > 0) work_.update("moments for tables", 1);
+  take(tables, "tables");
   const size_t pieces = std::min(records, sources_);
   work_.update("codes", codes_[pieces] / codes_.back());
   work_.update("decomposition", static_cast<double>(pieces) / static_cast<double>(sources_));

@@ -11,6 +11,8 @@
 
 namespace cairn::stack {
 
+// Windows of the text, at most, for the moments of the layers that tables are fitted to.
+constexpr size_t kTableWindows = 32;
 // Whether tables are fitted to the model, which takes a text.
 bool fits_tables(const EncodeOptions& options, size_t windows);
 

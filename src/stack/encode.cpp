@@ -35,7 +35,6 @@ constexpr double kMostShare = 0.0005;
 constexpr uint32_t kTuneStates = 8;  // states of the tuner that are kept on the way
 constexpr double kTellBits = 3;      // at which what tuning gained is told
 constexpr uint64_t kMostBlock = 64 << 10, kLeastBlock = 2 << 10;
-constexpr size_t kTableWindows = 32;  // for the moments of the layers that tables are fitted to
 
 // What the header says of a block (its matrix, group, level, checksum and loss) and of a row.
 constexpr uint64_t kEntryBytes = 4 + 4 + 1 + 8 + 4, kRowBytes = 4;
@@ -261,9 +260,14 @@ class Encoder {
   void make_tables(Spool& spool) {
     const size_t record = first_record_++;
     if (spool.size() == record) {
-      const auto observe_some = [&](const ObserveInputs& add) { observe("tables", kTableWindows, add); };
-      const auto samples = table_samples(sources_, importance_, graph_.layers.size(), observe_some, pool_);
-      spool.append(table_bytes(fit_tables(samples, tables_, options_.fit, pool_)));
+      const auto observe_some = [&](const ObserveInputs& add) {
+        observe("moments for tables", kTableWindows, add);
+      };
+      const auto samples =
+          table_samples(sources_, importance_, graph_.layers.size(), observe_some, pool_,
+                        [&](uint64_t done, uint64_t total) { progress("factors for tables", done, total); });
+      const auto told = [&](uint64_t done, uint64_t total) { progress("tables", done, total); };
+      spool.append(table_bytes(fit_tables(samples, tables_, options_.fit, pool_, told)));
     }
     std::vector<std::byte> bytes(spool.bytes(record));
     spool.read(record, 0, bytes);

@@ -89,7 +89,7 @@ void Strip::carry(const float* matrix, unsigned level, size_t block, size_t firs
                         kRows);
 }
 
-void Strip::feed_back(CodeSums* sums) {
+void Strip::feed_back(CodeSums* sums, bool refits) {
   for (unsigned k = 1; k <= kPlanes; ++k) tracks_[k] = weights_;
   const float* upper = factors_.upper.data();
   std::array<Lane, kPlanes + 1> targets;
@@ -113,11 +113,11 @@ void Strip::feed_back(CodeSums* sums) {
     }
     for (unsigned k = 1; k <= kPlanes; ++k) carry(upper, k, begin, begin, begin + count, n_);
   }
-  refit_all();
+  if (refits) refit_all();
 }
 
 // tracks_ hold the gradients (W − V) H.
-void Strip::descend(CodeSums* sums) {
+void Strip::descend(CodeSums* sums, bool refits) {
   const float* h = factors_.hessian.data();
   std::array<Lane, kPlanes + 1> targets;
   std::vector<float> difference(n_ * kRows);
@@ -151,7 +151,7 @@ void Strip::descend(CodeSums* sums) {
     }
     for (unsigned k = 1; k <= kPlanes; ++k) carry(h, k, begin, begin, begin + count, n_);
   }
-  refit_all();
+  if (refits) refit_all();
 }
 
 void Strip::refit(unsigned level) {

@@ -33,10 +33,10 @@ class Strip {
   // weights: [rows][factors.width].
   void start(std::span<const float> weights, size_t rows);
   // Codes of all levels and their scales, by GPTQ over the columns with a track of
-  // corrected weights for each level;
-  void feed_back(CodeSums* sums = nullptr);
+  // corrected weights for each level; refits: without, the scales stay, for who wants the sums alone
+  void feed_back(CodeSums* sums = nullptr, bool refits = true);
   // and by one sweep of coordinate descent on Σ weight_k · e_k H e_kᵀ.
-  void descend(CodeSums* sums = nullptr);
+  void descend(CodeSums* sums = nullptr, bool refits = true);
   // The scale that minimises e H eᵀ for the codes at hand; leaves what is lost with it rounded to half.
   void refit(unsigned level);
   void store(FittedMatrix& out, size_t first_row) const;

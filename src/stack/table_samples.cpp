@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <set>
 #include <utility>
 
 #include "kernels/encode.hpp"
@@ -19,7 +20,8 @@ constexpr uint64_t kBytes = uint64_t{1} << 30;
 std::vector<TableSample> table_samples(std::span<const Source> sources,
                                        std::span<const std::vector<float>> importance, size_t layers,
                                        const std::function<void(const ObserveInputs&)>& observe,
-                                       ThreadPool& pool) {
+                                       ThreadPool& pool,
+                                       const std::function<void(uint64_t done, uint64_t total)>& progress) {
   const auto widths = input_widths(sources);
   const uint64_t fit = kBytes / std::max<uint64_t>(MomentCollector::bytes(widths), 1);
   const size_t count = std::clamp<uint64_t>(fit, 1, std::min(kLayers, layers));
@@ -32,6 +34,10 @@ std::vector<TableSample> table_samples(std::span<const Source> sources,
     const auto at = collectors.find(layer);
     if (at != collectors.end()) at->second.add(layer, input, rows, tokens);
   });
+  std::set<std::pair<uint32_t, quantize::Input>> inputs;
+  for (const Source& source : sources) {
+    if (collectors.contains(source.layer)) inputs.emplace(source.layer, source.input);
+  }
   std::vector<TableSample> samples;
   std::map<std::pair<uint32_t, quantize::Input>, std::shared_ptr<const Factors>> factors;
   for (size_t s = 0; s < sources.size(); ++s) {
@@ -40,8 +46,10 @@ std::vector<TableSample> table_samples(std::span<const Source> sources,
     if (at == collectors.end()) continue;
     const size_t rows = source.tensor->rows(), width = source.tensor->row_elements();
     auto& those = factors[{source.layer, source.input}];
-    if (!those)
+    if (!those) {
+      progress(factors.size() - 1, inputs.size());
       those = std::make_shared<Factors>(factorize(at->second.take(source.layer, source.input), width, pool));
+    }
     const std::vector<float> weights = read_matrix(*source.tensor, true, pool);
     for (const size_t begin : {size_t{0}, rows / 2}) {
       const size_t taken = std::min(rows - begin, kernels::kStripRows);
@@ -50,6 +58,7 @@ std::vector<TableSample> table_samples(std::span<const Source> sources,
       samples.push_back({{of.begin(), of.end()}, {worth.begin(), worth.end()}, those});
     }
   }
+  progress(inputs.size(), inputs.size());
   return samples;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <vector>
@@ -16,9 +17,11 @@ using ObserveInputs =
 
 // Rows to fit tables to: two strips of each matrix of some layers spread over the model, so many that their
 // moments take 1 GiB at most. importance: [source][row]. observe: lets a text run through the model.
+// progress: of the moments' factors, after it.
 std::vector<TableSample> table_samples(std::span<const Source> sources,
                                        std::span<const std::vector<float>> importance, size_t layers,
                                        const std::function<void(const ObserveInputs&)>& observe,
-                                       ThreadPool& pool);
+                                       ThreadPool& pool,
+                                       const std::function<void(uint64_t done, uint64_t total)>& progress);
 
 }  // namespace cairn::stack

@@ -15,7 +15,7 @@ namespace {
 using kernels::KvFormat;
 
 TEST(Pages, FourBitsWeighUpToThreeTenthsOfF16) {
-  for (const uint32_t head_size : {64u, 128u, 256u}) {
+  for (const uint32_t head_size : {32u, 64u, 80u, 96u, 128u, 256u}) {
     for (const uint32_t heads : {1u, 2u, 8u}) {
       graph::Model model;
       model.parameters.kv_heads = heads;

@@ -23,9 +23,10 @@ class Sequence : public engine::Sequence {
     return this->length();
   }
   std::unique_ptr<engine::Sequence> fork() const override { return std::make_unique<Sequence>(*this); }
-  uint64_t bytes() const override { return 0; }
+  uint64_t bytes() const override { return tokens.size() * bytes_of_token; }
 
   std::vector<int32_t> tokens;
+  uint64_t bytes_of_token = 0;
   uint32_t kept = 0;  // truncate() to this or less forgets all, as a window may
 };
 
@@ -42,6 +43,7 @@ class EngineOfTokens : public engine::Engine {
   uint32_t rows() const override { return most_rows; }
   std::unique_ptr<engine::Sequence> make_sequence() override {
     auto made = std::make_unique<Sequence>();
+    made->bytes_of_token = bytes_of_token;
     last_ = made.get();
     return made;
   }
@@ -89,8 +91,9 @@ class EngineOfTokens : public engine::Engine {
   std::vector<uint32_t> passes;  // the size of every slice
   std::function<void(const std::vector<int32_t>&)> on_token;
   uint32_t most_rows = 1;
-  double takes = 0;      // at least so many seconds a step, however many its rows
-  bool cancels = false;  // whether steps can be cancelled before any of their tokens
+  uint64_t bytes_of_token = 0;  // that sequences made from now on say they have
+  double takes = 0;             // at least so many seconds a step, however many its rows
+  bool cancels = false;         // whether steps can be cancelled before any of their tokens
 
  protected:
   virtual void write_logits(const std::vector<int32_t>& sequence, float* logits) = 0;

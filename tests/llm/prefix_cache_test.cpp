@@ -67,6 +67,39 @@ TEST(PrefixCache, FindsTheLongestAndDropsTheOldest) {
   EXPECT_FALSE(cache.drop_oldest());
 }
 
+TEST(PrefixCache, DraftsShareTheBudgetAndGoFirst) {
+  const std::vector<Token> a(128, 1), b(128, 2), c(128, 3);
+  const auto sized = [](const std::vector<Token>& tokens) {
+    auto made = sequence(tokens);
+    dynamic_cast<fake::Sequence&>(*made).bytes_of_token = 1;
+    return made;
+  };
+  PrefixCache cache(3 * 128);
+  cache.keep(a, sized(a), Reader::draft);
+  EXPECT_EQ(cache.find(std::vector<Token>(200, 1), 512), nullptr) << "a draft's pages are not the model's";
+  EXPECT_EQ(cache.find(std::vector<Token>(200, 1), 512, Reader::draft)->length(), 128u);
+  cache.keep(a, sized(a));
+  cache.keep(b, sized(b));
+  EXPECT_EQ(cache.bytes(), 384u);
+  cache.keep(c, sized(c));
+  EXPECT_EQ(cache.bytes(), 384u);
+  EXPECT_EQ(cache.find(std::vector<Token>(200, 1), 512, Reader::draft), nullptr);
+  EXPECT_EQ(cache.find(std::vector<Token>(200, 1), 512)->length(), 128u);
+  cache.keep(b, sized(b), Reader::draft);  // no room beside the model's
+  EXPECT_EQ(cache.find(std::vector<Token>(200, 2), 512, Reader::draft), nullptr);
+  EXPECT_EQ(cache.size(), 3u);
+  EXPECT_TRUE(cache.drop_oldest());  // b
+  cache.keep(b, sized(b), Reader::draft);
+  EXPECT_TRUE(cache.drop_oldest(Reader::model));  // c: a was looked for
+  EXPECT_EQ(cache.find(std::vector<Token>(200, 3), 512), nullptr);
+  EXPECT_TRUE(cache.drop_oldest());
+  EXPECT_EQ(cache.find(std::vector<Token>(200, 2), 512, Reader::draft), nullptr);
+  EXPECT_EQ(cache.find(std::vector<Token>(200, 1), 512)->length(), 128u);
+  EXPECT_FALSE(cache.drop_oldest(Reader::draft));
+  EXPECT_TRUE(cache.drop_oldest());
+  EXPECT_FALSE(cache.drop_oldest());
+}
+
 class PrefixFilesTest : public testing::Test {
  protected:
   PrefixFilesTest() {

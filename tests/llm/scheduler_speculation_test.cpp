@@ -7,6 +7,7 @@
 #include <future>
 #include <memory>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "base/expect_error.hpp"
@@ -188,6 +189,53 @@ TEST(SchedulerSpeculation, WhatIsKeptOfAnAnswerIsRight) {
   const Result second = f.scheduler->submit(next).wait();
   EXPECT_GT(second.statistics.cached_tokens, 100u);
   EXPECT_EQ(second.tokens, Fixture::alone(next).tokens);
+}
+
+TEST(SchedulerSpeculation, ADraftReadsOfAPromptWhatIsNew) {
+  Fixture f;
+  auto read = [&, before = uint32_t{0}]() mutable {
+    return f.small->forwarded() - std::exchange(before, f.small->forwarded());
+  };
+  auto one = request(Speculation::draft, 500, 60);
+  for (size_t i = 0; i < one.prompt.size(); i += 7) one.prompt[i] = static_cast<Token>('A' + i % 23);
+  const Result first = f.scheduler->submit(one).wait();
+  const uint32_t all = read();
+  ASSERT_GE(all, 500u);
+  EXPECT_EQ(f.scheduler->submit(one).wait().tokens, first.tokens);
+  EXPECT_LE(read(), all - 440) << "7 blocks of 64 are kept";
+  // … and what was read of the answer, for a prompt that goes on from there.
+  auto next = one;
+  next.prompt.insert(next.prompt.end(), first.tokens.begin(), first.tokens.end());
+  next.prompt.insert(next.prompt.end(), 20, '!');
+  EXPECT_EQ(f.scheduler->submit(next).wait().tokens, Fixture::alone(next).tokens);
+  EXPECT_LE(read(), all + 90 - 512);
+  auto other = one;
+  other.prompt.front() = '!';
+  f.scheduler->submit(other).wait();
+  EXPECT_GE(read(), 500u) << "of another prompt nothing is there";
+}
+
+TEST(SchedulerSpeculation, ADraftKeepsNothingWhereNothingIsKept) {
+  Fixture f({.kept_bytes = 0});
+  f.small->bytes_of_token = f.engine->bytes_of_token = 1;
+  const auto one = request(Speculation::draft, 500, 60);
+  const Result first = f.scheduler->submit(one).wait();
+  const uint32_t all = f.small->forwarded();
+  EXPECT_EQ(f.scheduler->submit(one).wait().tokens, first.tokens);
+  EXPECT_GE(f.small->forwarded() - all, 500u);
+  EXPECT_EQ(f.scheduler->status().kept_bytes, 0u);
+}
+
+TEST(SchedulerSpeculation, ADraftsPrefixesKeepWithinTheBudget) {
+  Fixture f({.kept_bytes = 1500});
+  f.small->bytes_of_token = f.engine->bytes_of_token = 1;
+  for (int i = 0; i < 6; ++i) {
+    auto one = request(Speculation::draft, 300 + 40 * i, 100);
+    one.prompt.front() = 'A' + i;
+    f.scheduler->submit(one).wait();
+    EXPECT_LE(f.scheduler->status().kept_bytes, 1500u) << i;
+    EXPECT_GE(f.scheduler->status().kept_bytes, 640u) << i;
+  }
 }
 
 TEST(SchedulerSpeculation, GuessesAreWorthNoPage) {

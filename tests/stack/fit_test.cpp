@@ -6,6 +6,8 @@
 #include <cmath>
 #include <memory>
 #include <random>
+#include <set>
+#include <stdexcept>
 
 #include "base/half.hpp"
 #include "stack/avd.hpp"
@@ -190,6 +192,37 @@ TEST(FitTables, LoseLessThanThoseOfANormalDistributionWhateverTheThreads) {
     }
   }
   EXPECT_LT(objective(fitted, *factors, two), 0.99 * objective(normal, *factors, two));
+}
+
+// Matrices of different widths: the bits are those of one thread, whatever the order.
+TEST(FitTables, TellHowFarTheyAreAndStopWhereTheyAreTold) {
+  ThreadPool one(1), two(2);
+  std::vector<TableSample> samples;
+  for (const size_t width : {kColumns / 2, kColumns, kColumns / 2}) {
+    const std::vector<float> all = moments(7), weights = normal_matrix(static_cast<uint32_t>(20 + width));
+    std::vector<float> part(width * width);
+    for (size_t i = 0; i < width; ++i)
+      std::copy_n(all.begin() + static_cast<ptrdiff_t>(i * kColumns), width,
+                  part.begin() + static_cast<ptrdiff_t>(i * width));
+    samples.push_back({{weights.begin(), weights.begin() + static_cast<ptrdiff_t>(64 * width)},
+                       std::vector<float>(64, 1.0f),
+                       std::make_shared<const Factors>(factorize(part, width, single()))});
+  }
+  std::vector<uint64_t> told;
+  const auto listen = [&](uint64_t done, uint64_t total) {
+    EXPECT_EQ(total, 1000u);
+    told.push_back(done);
+  };
+  const Tables fitted = fit_tables(samples, gaussian_tables(), {}, one, listen);
+  EXPECT_TRUE(std::is_sorted(told.begin(), told.end()));
+  EXPECT_EQ(told.front(), 0u);
+  EXPECT_EQ(told.back(), 1000u);
+  EXPECT_GE(std::set<uint64_t>(told.begin(), told.end()).size(), 3u * 7) << "every strip of every round";
+  EXPECT_EQ(fitted.integers, fit_tables(samples, gaussian_tables(), {}, two, listen).integers);
+  const auto stop = [](uint64_t done, uint64_t) {
+    if (done > 300) throw std::runtime_error("enough");
+  };
+  EXPECT_THROW(fit_tables(samples, gaussian_tables(), {}, two, stop), std::runtime_error);
 }
 
 TEST(Order, KeepsLevelsInTurnAndTakesTheBestRateFirst) {

@@ -198,14 +198,32 @@ void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
       for (uint32_t head = 0; head < p.kv_heads; ++head) {
         const PagedSequence::Place k = sequence_->key(step.layer, head, position);
         const PagedSequence::Place v = sequence_->value(step.layer, head, position);
-        machine_.attention.store_tile(k.format, tile(Slot::key, index) + head * head_floats, n, lane, count,
-                                      k.row, k.scales);
+        const float* keys = tile(Slot::key, index) + head * head_floats;
+        if (const float* feedback = machine_.feedback_of(step.layer, head)) {
+          store_fed_back(keys, lane, count, feedback, k);
+        } else {
+          machine_.attention.store_tile(k.format, keys, n, lane, count, k.row, k.scales);
+        }
         machine_.attention.store_tile(v.format, tile(Slot::value, index) + head * head_floats, n, lane, count,
                                       v.row, v.scales);
       }
       lane += count;
     }
   });
+}
+
+void ChunkExecutor::store_fed_back(const float* keys, size_t lane, size_t count, const float* feedback,
+                                   const PagedSequence::Place& place) {
+  const size_t n = machine_.model.parameters.head_size;
+  const size_t row_bytes = kernels::kv_row_bytes(place.format, n);
+  const size_t scale_bytes = kernels::kv_scale_bytes(place.format, n);
+  std::array<float, kernels::kMostFedBack> row;
+  for (size_t t = 0; t < count; ++t) {
+    for (size_t i = 0; i < n; ++i) row[i] = keys[i * tile_tokens_ + lane + t];
+    machine_.attention.store_fed_back(row.data(), n, feedback,
+                                      static_cast<std::byte*>(place.row) + t * row_bytes,
+                                      static_cast<std::byte*>(place.scales) + t * scale_bytes);
+  }
 }
 
 void ChunkExecutor::take_off_bias(uint32_t layer, size_t index) {

@@ -130,10 +130,10 @@ class CpuEngine final : public engine::Engine {
 
   engine::Blocks blocks() const override {
     return {kernels::kPagePositions, sequences_.block_bytes(),
-            fmt::format("cpu 1 {} {} kv {}{}{}", kernels::name(target_),
+            fmt::format("cpu 1 {} {} kv {}{}{}{}", kernels::name(target_),
                         options_.precision == engine::Precision::f32 ? "f32" : "standard",
-                        static_cast<int>(sequences_.format()), options_.repeatable ? " rows" : "",
-                        model_.parameters.rope.is_long() ? " long" : "")};
+                        static_cast<int>(sequences_.format()), machine_.rotates() ? " packed 2" : "",
+                        options_.repeatable ? " rows" : "", model_.parameters.rope.is_long() ? " long" : "")};
   }
   void append_block(engine::Sequence& sequence, std::span<const std::byte> block) override {
     sequences_.check_block(sequence, block.size(), options_.context);

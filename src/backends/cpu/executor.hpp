@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backends/cpu/key_biases.hpp"
+#include "backends/cpu/key_feedback.hpp"
 #include "backends/cpu/key_means.hpp"
 #include "backends/cpu/plan.hpp"
 #include "backends/cpu/planes.hpp"
@@ -39,11 +40,17 @@ struct Machine {
   std::shared_ptr<const KeyMeans> means = key_means(model, plan, kv);
   std::shared_ptr<const KeyBiases> biases =
       kv == kernels::KvFormat::q4 ? std::make_shared<const KeyBiases>(model, plan, context) : nullptr;
+  std::shared_ptr<const KeyFeedback> feedback =
+      kv == kernels::KvFormat::q4 ? std::make_shared<const KeyFeedback>(model, plan, pool) : nullptr;
 
   // 4-bit keys, values and queries are rotated, a head at a time, so that no element is far larger than the
   // others; and what attention sums up of the values is rotated back.
   bool rotates() const { return kv == kernels::KvFormat::q4; }
   kernels::KvRows keys(const PagedSequence& sequence, uint32_t layer, uint32_t head) const;
+  // What a kv head's rows answer their errors with; null: nothing.
+  const float* feedback_of(uint32_t layer, uint32_t head) const {
+    return feedback ? feedback->of(layer, head) : nullptr;
+  }
 };
 
 // The format of the cache that the options ask for.
@@ -184,6 +191,8 @@ class ChunkExecutor {
   kernels::ActivationTile quantized(graph::Slot slot, size_t index) const;
   void embed(std::span<const int32_t> tokens);
   void take_off_bias(uint32_t layer, size_t index);
+  void store_fed_back(const float* keys, size_t lane, size_t count, const float* feedback,
+                      const PagedSequence::Place& place);
   void run_steps(std::span<const Step> steps, float* logits);
   void run_floats(const Step& step, ThreadPool& pool);
   void run_float_op(const BoundOp& bound, size_t index);

@@ -48,7 +48,11 @@ void RowExecutor::store_keys(const Step& step, size_t row) {
   for (uint32_t head = 0; head < p.kv_heads; ++head) {
     const PagedSequence::Place k = rows_[row].sequence->key(step.layer, head, rows_[row].position);
     const PagedSequence::Place v = rows_[row].sequence->value(step.layer, head, rows_[row].position);
-    machine_.attention.store_row(k.format, keys + head * n, n, k.row, k.scales);
+    if (const float* feedback = machine_.feedback_of(step.layer, head)) {
+      machine_.attention.store_fed_back(keys + head * n, n, feedback, k.row, k.scales);
+    } else {
+      machine_.attention.store_row(k.format, keys + head * n, n, k.row, k.scales);
+    }
     machine_.attention.store_row(v.format, values + head * n, n, v.row, v.scales);
   }
 }

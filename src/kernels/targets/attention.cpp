@@ -321,7 +321,7 @@ HWY_INLINE void store_packed(KvFormat format, const float* x, size_t count, size
                              void* scales) {
   uint8_t *codes = static_cast<uint8_t*>(row) + begin / 2,
           *signs = codes - begin / 2 + (n + 1) / 2 + begin / 8;
-  auto* at = static_cast<uint16_t*>(scales) + begin / kQ4Group;
+  auto* at = static_cast<uint8_t*>(scales) + begin / kQ4Group * 2;
   if (format == KvFormat::q4) store_q4<Q4>(x, count, codes, nullptr, at);
   if (format == KvFormat::q5) store_q4<Q5>(x, count, codes, signs, at);
 }
@@ -337,6 +337,10 @@ void store_row(KvFormat format, const float* row, size_t n, void* out, void* sca
     *static_cast<float*>(scales) = largest / 127;
   }
   store_elements(format, row, n, inverse_of(largest), out);
+}
+
+void store_fed_back(const float* row, size_t n, const float* feedback, void* out, void* scales) {
+  store_q5_fed_back(row, n, feedback, static_cast<uint8_t*>(out), static_cast<uint8_t*>(scales));
 }
 
 void store_tile(KvFormat format, const float* x, size_t n, size_t lane, size_t tokens, void* out,
@@ -367,8 +371,8 @@ void store_tile(KvFormat format, const float* x, size_t n, size_t lane, size_t t
 }  // namespace
 
 const AttentionKernels& attention_table() {
-  static constexpr AttentionKernels table{&tiles_scratch, &tiles,     &token_scratch,
-                                          &token,         &store_row, &store_tile};
+  static constexpr AttentionKernels table{&tiles_scratch, &tiles,          &token_scratch, &token,
+                                          &store_row,     &store_fed_back, &store_tile};
   return table;
 }
 

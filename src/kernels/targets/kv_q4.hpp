@@ -7,9 +7,10 @@
 namespace cairn::kernels::CAIRN_TARGET {
 
 // A group's values are scale · level, the scale a bfloat16 (float's upper half: its range, which an f16 has
-// not) and the levels those of Lloyd's and Max's quantiser of a normal distribution with the largest at 127
-// (Max 1960, Quantizing for minimum distortion), because that is what a rotated head's elements are close to:
-// 1 dB less noise than equal steps. Levels are symmetric: a code is a size's number and a sign.
+// not), that of a row's last group, if it is no whole one, a byte, and the levels those of Lloyd's and Max's
+// quantiser of a normal distribution with the largest at 127 (Max 1960, Quantizing for minimum distortion),
+// because that is what a rotated head's elements are close to: 1 dB less noise than equal steps. Levels are
+// symmetric: a code is a size's number and a sign.
 constexpr size_t kBlock = 32;  // elements whose codes' lower halves lie together: byte j has j and j + 16
 struct Q4 {                    // 3 bits and the sign above them
   static constexpr size_t kSizes = 8;
@@ -41,6 +42,38 @@ HWY_INLINE uint16_t to_bfloat16(float x) {
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
+// A scale in a byte: five bits of exponent and three of fraction, from 2^-20 to 3,328; 0 is 0, 255 no number.
+// (Levels of 127 reach beyond what an f16 cache holds.) Of the float nearest to it.
+constexpr uint32_t kByteScale = 855;  // the float's upper 12 bits less this
+constexpr float kLeastByteScale = 0x1p-21f;
+HWY_INLINE float from_scale_byte(uint8_t code) {
+  if (code == 0) return 0;
+  const uint32_t bits = code == 255 ? 0x7fc00000 : (code + kByteScale) << 20;
+  float x;
+  __builtin_memcpy(&x, &bits, 4);
+  return x;
+}
+HWY_INLINE uint8_t to_scale_byte(float x) {
+  uint32_t bits;
+  __builtin_memcpy(&bits, &x, 4);
+  const uint32_t upper = (bits + (1u << 19)) >> 20;
+  return static_cast<uint8_t>(upper <= kByteScale ? 1 : upper - kByteScale < 254 ? upper - kByteScale : 254);
+}
+
+// Scales of a row, those of whole groups first.
+HWY_INLINE void put_scale(float scale, size_t group, bool whole, uint8_t* scales) {
+  const uint16_t half = to_bfloat16(scale);
+  if (whole) __builtin_memcpy(scales + 2 * group, &half, 2);
+  // A NaN's upper bits would be those of a large number.
+  if (!whole) scales[2 * group] = scale > 0 ? to_scale_byte(scale) : scale == 0 ? 0 : 255;
+}
+HWY_INLINE float get_scale(const uint8_t* scales, size_t group, bool whole) {
+  if (!whole) return from_scale_byte(scales[2 * group]);
+  uint16_t half;
+  __builtin_memcpy(&half, scales + 2 * group, 2);
+  return from_bfloat16(half);
+}
+
 // The level nearest to a ≥ 0, and its number.
 struct Nearest {
   VF level, number;
@@ -61,7 +94,8 @@ HWY_INLINE Nearest nearest_level(VF a) {
 // The scale of count ≤ kQ4Group elements, and their sizes' numbers. A group that is not finite gets a scale
 // that is not a number.
 template <class Q>
-HWY_INLINE uint16_t choose_levels(const float* x, size_t count, int32_t* HWY_RESTRICT numbers) {
+HWY_INLINE float choose_levels(const float* x, size_t count, int32_t* HWY_RESTRICT numbers) {
+  const bool whole = count == kQ4Group;
   const FloatTag df;
   const hn::RebindToSigned<FloatTag> di;
   float sizes[kQ4Group] = {}, there[kQ4Group] = {};
@@ -73,10 +107,12 @@ HWY_INLINE uint16_t choose_levels(const float* x, size_t count, int32_t* HWY_RES
     total += sizes[i];
   }
   float best = 0, least = 0;
-  uint16_t scale = total <= 3e38f ? 0 : 0x7fc0;
-  if (scale == 0 && largest > 1e-30f) {
+  const bool finite = total <= 3e38f;
+  if (finite && largest > (whole ? 1e-30f : 127 * kLeastByteScale)) {
     for (const float part : kQ4Scales) {
-      const float candidate = from_bfloat16(to_bfloat16(largest / 127 * part));
+      const float wanted = largest / 127 * part;
+      const float candidate =
+          whole ? from_bfloat16(to_bfloat16(wanted)) : from_scale_byte(to_scale_byte(wanted));
       VF errors = hn::Zero(df);
       for (size_t i = 0; i < kQ4Group; i += kLanes) {
         const VF a = hn::Mul(hn::LoadU(df, sizes + i), hn::Set(df, 1 / candidate));
@@ -87,41 +123,113 @@ HWY_INLINE uint16_t choose_levels(const float* x, size_t count, int32_t* HWY_RES
       const float error = candidate * hn::GetLane(hn::Sqrt(hn::SumOfLanes(df, errors)));
       if (best == 0 || error < least) best = candidate, least = error;
     }
-    scale = to_bfloat16(best);
   }
   const VF inverse = hn::Set(df, best > 0 ? 1 / best : 0.0f);
   for (size_t i = 0; i < kQ4Group; i += kLanes) {
     const VF a = hn::Mul(hn::LoadU(df, sizes + i), inverse);
     hn::StoreU(hn::ConvertTo(di, nearest_level<Q>(a).number), di, numbers + i);
   }
-  return scale;
+  return finite ? best : from_bfloat16(0x7fc0);
+}
+
+// Codes of count elements from the begin of a group on, by their sizes' numbers and the signs of x; signs: of
+// Q5.
+template <class Q>
+HWY_INLINE void store_codes(const float* x, int32_t* HWY_RESTRICT numbers, size_t count, uint8_t* codes,
+                            uint8_t* signs) {
+  for (size_t i = 0; i < count; ++i) {
+    const int32_t sign = x[i] < 0 ? 1 : 0;
+    if constexpr (Q::kSigns) {
+      uint8_t* byte = signs + i / 8;
+      *byte = static_cast<uint8_t>((i % 8 == 0 ? 0 : *byte) | sign << i % 8);
+    } else {
+      numbers[i] += sign * static_cast<int32_t>(Q::kSizes);
+    }
+  }
+  for (size_t block = 0; block < count; block += kBlock) {
+    const size_t rest = count - block < kBlock ? count - block : kBlock, half = (rest + 1) / 2;
+    for (size_t i = 0; i < half; ++i) {
+      const int32_t upper = half + i < rest ? numbers[block + half + i] : 0;
+      codes[block / 2 + i] = static_cast<uint8_t>(numbers[block + i] | upper << 4);
+    }
+  }
 }
 
 // Elements of a row from the begin of a group on; signs: of Q5.
 template <class Q>
-HWY_INLINE void store_q4(const float* row, size_t n, uint8_t* codes, uint8_t* signs, uint16_t* scales) {
+HWY_INLINE void store_q4(const float* row, size_t n, uint8_t* codes, uint8_t* signs, uint8_t* scales) {
   static_assert(kQ4Group % kLanes == 0 && kQ4Group % kBlock == 0);
   for (size_t group = 0; group < n; group += kQ4Group) {
     const float* x = row + group;
     const size_t count = n - group < kQ4Group ? n - group : kQ4Group;
     int32_t numbers[kQ4Group];
-    scales[group / kQ4Group] = choose_levels<Q>(x, count, numbers);
+    put_scale(choose_levels<Q>(x, count, numbers), group / kQ4Group, count == kQ4Group, scales);
+    store_codes<Q>(x, numbers, count, codes + group / 2, Q::kSigns ? signs + group / 8 : nullptr);
+  }
+}
+
+// The level nearest to a ≥ 0 and its number, by ⌊2 a⌋: levels are integers, and so bounds between them are
+// multiples of a half.
+struct NearestLevels {
+  float level[256];
+  uint8_t number[256];
+};
+template <class Q>
+constexpr NearestLevels nearest_levels() {
+  NearestLevels table{};
+  for (int twice = 0; twice < 256; ++twice) {
+    uint8_t number = 0;
+    for (size_t i = 1; i < Q::kSizes; ++i)
+      number = static_cast<uint8_t>(number + (twice >= Q::kLevels[i - 1] + Q::kLevels[i] ? 1 : 0));
+    table.number[twice] = number;
+    table.level[twice] = Q::kLevels[number];
+  }
+  return table;
+}
+
+// See AttentionKernels::store_fed_back. Elements of a vector answer each other one by one, those behind it
+// all of its errors together.
+HWY_INLINE void store_q5_fed_back(const float* row, size_t n, const float* HWY_RESTRICT feedback,
+                                  uint8_t* codes, uint8_t* scales) {
+  static constexpr NearestLevels kNearest = nearest_levels<Q5>();
+  static_assert(16 % kLanes == 0);
+  const FloatTag df;
+  const size_t stride = fed_back_stride(n);
+  float wanted[kMostFedBack] = {}, chosen[kMostFedBack / kQ4Group];
+  int32_t numbers[kMostFedBack];
+  for (size_t i = 0; i < n; ++i) wanted[i] = row[i];
+  bool finite = true;
+  for (size_t group = 0; group < n; group += kQ4Group) {
+    const size_t count = n - group < kQ4Group ? n - group : kQ4Group;
+    const float scale = chosen[group / kQ4Group] = choose_levels<Q5>(row + group, count, numbers + group);
+    put_scale(scale, group / kQ4Group, count == kQ4Group, scales);
+    finite &= scale < 3e38f;
+  }
+  for (size_t begin = 0; begin < n && finite; begin += kLanes) {
+    const size_t count = n - begin < kLanes ? n - begin : kLanes;
+    float errors[kLanes] = {};
+    const float scale = chosen[begin / kQ4Group], twice = scale > 0 ? 2 / scale : 0;
     for (size_t i = 0; i < count; ++i) {
-      const int32_t sign = x[i] < 0 ? 1 : 0;
-      if constexpr (Q::kSigns) {
-        uint8_t* byte = signs + (group + i) / 8;
-        *byte = static_cast<uint8_t>((i % 8 == 0 ? 0 : *byte) | sign << i % 8);
-      } else {
-        numbers[i] += sign * static_cast<int32_t>(Q::kSizes);
-      }
+      const float x = wanted[begin + i], size = (x < 0 ? -x : x) * twice;
+      const auto at = static_cast<uint32_t>(static_cast<int32_t>(size < 255 ? size : 255));
+      numbers[begin + i] = kNearest.number[at];
+      const float stored = kNearest.level[at] * scale;
+      errors[i] = row[begin + i] - (x < 0 ? -stored : stored);
+      const VF answer = hn::LoadU(df, feedback + (begin + i) * stride + begin);
+      hn::StoreU(hn::MulAdd(hn::Set(df, errors[i]), answer, hn::LoadU(df, wanted + begin)), df,
+                 wanted + begin);
     }
-    for (size_t block = 0; block < count; block += kBlock) {
-      const size_t rest = count - block < kBlock ? count - block : kBlock, half = (rest + 1) / 2;
-      for (size_t i = 0; i < half; ++i) {
-        const int32_t upper = half + i < rest ? numbers[block + half + i] : 0;
-        codes[(group + block) / 2 + i] = static_cast<uint8_t>(numbers[block + i] | upper << 4);
-      }
+    for (size_t at = begin + kLanes; at < n; at += kLanes) {
+      VF x = hn::LoadU(df, wanted + at);
+      for (size_t i = 0; i < count; ++i)
+        x = hn::MulAdd(hn::Set(df, errors[i]), hn::LoadU(df, feedback + (begin + i) * stride + at), x);
+      hn::StoreU(x, df, wanted + at);
     }
+  }
+  for (size_t group = 0; group < n; group += kQ4Group) {
+    const size_t count = n - group < kQ4Group ? n - group : kQ4Group;
+    store_codes<Q5>(wanted + group, numbers + group, count, codes + group / 2,
+                    codes + (n + 1) / 2 + group / 8);
   }
 }
 
@@ -144,11 +252,15 @@ HWY_INLINE hn::Vec<hn::FixedTag<int8_t, 16>> levels_of(hn::Vec<hn::FixedTag<uint
 }
 
 template <class Q>
-HWY_INLINE void load_q4_row(const uint8_t* codes, const uint16_t* scales, size_t n, float* HWY_RESTRICT out) {
+HWY_INLINE void load_q4_row(const uint8_t* codes, const uint8_t* scales, size_t n, float* HWY_RESTRICT out) {
   const FloatTag df;
   const hn::FixedTag<uint8_t, 16> du8;
   const hn::FixedTag<int8_t, 16> d8;
   const uint8_t* signs = codes + (n + 1) / 2;
+  const auto scale_at = [&](size_t at) HWY_ATTR {
+    const size_t group = at / kQ4Group;
+    return get_scale(scales, group, (group + 1) * kQ4Group <= n);
+  };
   size_t i = 0;
   for (; i + kBlock <= n; i += kBlock) {
     alignas(16) int8_t levels[kBlock];
@@ -157,7 +269,7 @@ HWY_INLINE void load_q4_row(const uint8_t* codes, const uint16_t* scales, size_t
     const auto both = hn::LoadU(du8, codes + i / 2);
     hn::Store(levels_of<Q, 0>(hn::And(both, hn::Set(du8, uint8_t{15})), negative), d8, levels);
     hn::Store(levels_of<Q, 1>(hn::ShiftRight<4>(both), negative), d8, levels + kBlock / 2);
-    const VF scale = hn::Set(df, from_bfloat16(scales[i / kQ4Group]));
+    const VF scale = hn::Set(df, scale_at(i));
     for (size_t j = 0; j < kBlock; j += kLanes)
       hn::StoreU(hn::Mul(ByteRows::load(levels + j), scale), df, out + i + j);
   }
@@ -166,7 +278,7 @@ HWY_INLINE void load_q4_row(const uint8_t* codes, const uint16_t* scales, size_t
     const uint8_t both = codes[i / 2 + j % half];
     float level = Q::kLevels[j < half ? both & 15 : both >> 4];
     if (Q::kSigns && (signs[(i + j) / 8] >> (i + j) % 8 & 1) != 0) level = -level;
-    out[i + j] = level * from_bfloat16(scales[i / kQ4Group]);
+    out[i + j] = level * scale_at(i);
   }
 }
 
@@ -221,7 +333,7 @@ HWY_INLINE void load_q4_rows(const KvRows& cache, size_t begin, size_t count, si
   for (size_t r = 0; r < count; ++r) {
     const size_t row = begin % kPagePositions + r;
     const auto* codes = reinterpret_cast<const uint8_t*>(page + cache.rows + row * row_bytes);
-    const auto* scales = reinterpret_cast<const uint16_t*>(page + cache.scales + row * scale_bytes);
+    const auto* scales = reinterpret_cast<const uint8_t*>(page + cache.scales + row * scale_bytes);
     if (cache.format == KvFormat::q4) load_q4_row<Q4>(codes, scales, n, out + r * n);
     if (cache.format == KvFormat::q5) load_q4_row<Q5>(codes, scales, n, out + r * n);
   }
