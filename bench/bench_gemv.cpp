@@ -15,6 +15,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/buffer.hpp"
 #include "compare_with_one.hpp"
 #include "formats/encoding.hpp"
 #include "kernels/kernel_set.hpp"
@@ -85,6 +86,18 @@ struct Activations {
   std::vector<float> scales, sums;
 };
 
+// The same activations for each token, as the encoding reads them.
+struct Prepared {
+  Prepared(const EncodingKernels& kernels, const Activations& x, size_t k, size_t count)
+      : memory(kernels.prepared_bytes(k, count, false)), vectors(count, x.view()) {
+    kernels.prepare({vectors.data(), nullptr, count}, k, memory.as<void>());
+  }
+  PreparedBatch view() const { return {memory.as<void>(), vectors.size(), false}; }
+
+  Buffer memory;
+  std::vector<QuantizedVector> vectors;
+};
+
 void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool from_memory) {
   static const double clock = cycles_per_second();
   const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
@@ -92,13 +105,14 @@ void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool fr
   const size_t share = (from_memory ? kMemoryBytes : kCacheBytes) / static_cast<size_t>(state.threads());
   const size_t rows = share / row_bytes;
   const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
-  const Activations x(kColumns);
+  const Activations activations(kColumns);
+  const Prepared x(kernels, activations, kColumns, 1);
   std::vector<float> y(rows);
   double seconds = 0, read_seconds = 0;
   for (auto _ : state) {
     if (from_memory) read_seconds += read_bytes(weights, rows * row_bytes);
     const double start = thread_seconds();
-    kernels.gemv(weights, row_bytes, rows, kColumns, x.view(), y.data());
+    kernels.gemv(weights, row_bytes, rows, kColumns, x.view(), y.data(), 0);
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);
@@ -125,10 +139,10 @@ void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_
   const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
   const Activations activations(columns);
   const auto count = static_cast<size_t>(state.range(0));
-  const std::vector<QuantizedVector> x(count, activations.view());
+  const Prepared one(kernels, activations, columns, 1), all(kernels, activations, columns, count);
   std::vector<float> y(rows * count);
   compare_with_one(state, count, [&](size_t how_many) {
-    kernels.gemv_batch(weights, row_bytes, rows, columns, {x.data(), nullptr, how_many}, y.data(), rows);
+    kernels.gemv(weights, row_bytes, rows, columns, how_many == 1 ? one.view() : all.view(), y.data(), rows);
   });
 }
 

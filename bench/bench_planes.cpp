@@ -14,6 +14,7 @@
 #include <cstring>
 #include <vector>
 
+#include "base/buffer.hpp"
 #include "compare_with_one.hpp"
 #include "formats/encoding.hpp"
 #include "kernels/gemm.hpp"
@@ -128,10 +129,12 @@ void gemv_q4_0(benchmark::State& state, Target target, bool from_memory) {
   for (Line& line : values) std::memset(line.bytes, 3, 64);
   std::vector<float> scales(kColumns / kGroup, 0.01F), sums(kColumns / kGroup, 0.1F), y(rows);
   const QuantizedVector x{reinterpret_cast<int8_t*>(values.data()), scales.data(), sums.data()};
+  const Buffer prepared(kernels.prepared_bytes(kColumns, 1, false));
+  kernels.prepare({&x, nullptr, 1}, kColumns, prepared.as<void>());
   double seconds = 0;
   for (auto _ : state) {
     const double start = thread_seconds();
-    kernels.gemv(memory(), row_bytes, rows, kColumns, x, y.data());
+    kernels.gemv(memory(), row_bytes, rows, kColumns, {prepared.as<void>(), 1, false}, y.data(), 0);
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);

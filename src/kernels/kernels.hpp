@@ -25,25 +25,34 @@ struct QuantizedVector {
 
 // Several tokens' activations, each of the matrix's k.
 struct VectorBatch {
-  const QuantizedVector* x;     // [count]
-  const QuantizedVector* rest;  // [count]: what rounding x left, to be added to it; or null
-  size_t count;                 // any; eight share a reading of the weights
+  const QuantizedVector* x;  // [count]
+  // [count]: what rounding x left, to be added to it, in steps that are kFineSteps to one of x's:
+  // rest[i].scales[g] = x[i].scales[g] / kFineSteps, so that both together are integers of 16 bits. Or null.
+  const QuantizedVector* rest;
+  size_t count;  // any; eight share a reading of the weights
+};
+constexpr int kFineSteps = 254;  // half a step of x is 127 of them
+
+// The same as an encoding's gemv reads them: what prepare wrote for its k.
+struct PreparedBatch {
+  const void* data;
+  size_t count;
+  bool fine;  // whether there was a rest
 };
 
 // What an encoding gives each instruction set. Rows are `row_bytes` apart; k is a multiple of block_elements.
 struct EncodingKernels {
   // The exact values, equal bit for bit to the `gguf` Python package's dequantize.
   void (*dequantize)(const void* blocks, size_t elements, float* out);
-  // y[r] = row r · x for r in [0, rows): decode's matrix-vector product, bound by memory bandwidth.
-  void (*gemv)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
-               float* y);
-  // The same for x + rest, the second being what rounding the first left.
-  void (*gemv_pair)(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
-                    const QuantizedVector& rest, float* y);
-  // y[i · y_stride + r] = row r · (x[i] + rest[i]): for each token the bits of gemv (gemv_pair with a rest),
-  // whatever others share the call; each block of weights is read and decoded once for all.
-  void (*gemv_batch)(const void* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x,
-                     float* y, size_t y_stride);
+  // Activations in the order in which gemv reads them, made once for all rows of a matrix. `prepared` has
+  // prepared_bytes, begins at a multiple of 64 and may refer to what x points to.
+  size_t (*prepared_bytes)(size_t k, size_t count, bool fine);
+  void (*prepare)(const VectorBatch& x, size_t k, void* prepared);
+  // y[i · y_stride + r] = row r · (x[i] + rest[i]) for r in [0, rows): decode's product, bound by memory
+  // bandwidth for one token. A token's bits do not depend on which others share the call, and each block of
+  // weights is read and decoded once for all.
+  void (*gemv)(const void* weights, size_t row_bytes, size_t rows, size_t k, const PreparedBatch& x, float* y,
+               size_t y_stride);
   // The form of a panel of such rows, and filling one for prefill's product: `count` rows from `rows` on.
   // Codes are kept as they are where the form has them; in form values8 exactly where the encoding has one
   // scale for each 32 and no offset, else rounded to 8 bits with a scale for each 32.

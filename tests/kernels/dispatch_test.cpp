@@ -68,7 +68,8 @@ TEST_F(Dispatch, EveryTargetHasEveryEncoding) {
       const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
       EXPECT_NE(kernels.dequantize, nullptr) << e.name;
       EXPECT_NE(kernels.gemv, nullptr) << e.name;
-      EXPECT_NE(kernels.gemv_pair, nullptr) << e.name;
+      EXPECT_NE(kernels.prepared_bytes, nullptr) << e.name;
+      EXPECT_NE(kernels.prepare, nullptr) << e.name;
     }
   }
 }

@@ -119,6 +119,13 @@ struct Activations {
     }
     aligned_ = std::make_unique<Exact>(values_, 0);
   }
+  // What rounding x left: in finer steps.
+  Activations(uint64_t seed, const Activations& x, size_t k) : Activations(seed, k) {
+    for (size_t g = 0; g < scales_.size(); ++g) {
+      sums_[g] *= x.scales_[g] / kFineSteps / scales_[g];
+      scales_[g] = x.scales_[g] / kFineSteps;
+    }
+  }
   QuantizedVector view() const {
     return {reinterpret_cast<const int8_t*>(aligned_->data()), scales_.data(), sums_.data()};
   }

@@ -42,17 +42,27 @@ class Encodings : public testing::TestWithParam<Case> {
     return out;
   }
 
+  // y[i · stride + r] = row r · (x[i] [+ rest[i]])
+  void gemv(const uint8_t* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x, float* y,
+            size_t stride = 0) const {
+    const bool fine = x.rest != nullptr;
+    const std::vector<uint8_t> bytes(kernels.prepared_bytes(k, x.count, fine));
+    Exact prepared(bytes, 0);
+    kernels.prepare(x, k, prepared.data());
+    kernels.gemv(weights, row_bytes, rows, k, {prepared.data(), x.count, fine}, y, stride);
+  }
+
   // y against Σ w x in double precision, within 1e-5 of Σ |w x|, for one vector and for two.
   void check_gemv(std::span<const uint8_t> weights, size_t rows, size_t k, size_t shift) const {
     const size_t row_bytes = bytes_of(k);
     ASSERT_EQ(weights.size(), row_bytes * rows);
     Exact exact(weights, shift);
-    const Activations activations(k + rows, k), others(k + rows + 1, k);
+    const Activations activations(k + rows, k), others(k + rows + 1, activations, k);
     const QuantizedVector x = activations.view(), rest = others.view();
     const std::vector<float> w = dequantize(weights);
     std::vector<float> y(rows, std::nanf("")), both(rows, std::nanf(""));
-    kernels.gemv(exact.data(), row_bytes, rows, k, x, y.data());
-    kernels.gemv_pair(exact.data(), row_bytes, rows, k, x, rest, both.data());
+    gemv(exact.data(), row_bytes, rows, k, {&x, nullptr, 1}, y.data());
+    gemv(exact.data(), row_bytes, rows, k, {&x, &rest, 1}, both.data());
     for (size_t r = 0; r < rows; ++r) {
       double sum = 0, magnitude = 0, rest_sum = 0, rest_magnitude = 0;
       for (size_t i = 0; i < k; ++i) {
@@ -151,7 +161,7 @@ TEST_P(Encodings, BatchesHaveTheBitsOfOneByOne) {
   for (const size_t units : {1u, 2u, 3u, 5u, 8u, 11u, 15u, 16u, 19u, 0u}) {
     const size_t k = units == 0 ? 16384 + 7 * unit : units * unit;  // 0: more than are held at a time
     for (size_t count = 1; count <= 9; ++count) {
-      const size_t rows = 1 + (units + count) % 6, stride = rows + 3, shift = (units + count) % 4;
+      const size_t rows = 1 + (units * 5 + count) % 23, stride = rows + 3, shift = (units + count) % 4;
       std::vector<uint8_t> weights = random_bytes(units * 16 + count, rows * bytes_of(k));
       make_moderate(e, weights);
       Exact exact(weights, shift);
@@ -159,16 +169,15 @@ TEST_P(Encodings, BatchesHaveTheBitsOfOneByOne) {
       std::vector<QuantizedVector> x, rest;
       for (size_t i = 0; i < count; ++i) {
         x.push_back(inputs.emplace_back(100 + i, k).view());
-        rest.push_back(rests.emplace_back(200 + i, k).view());
+        rest.push_back(rests.emplace_back(200 + i, inputs.back(), k).view());
       }
       std::vector<float> one(count * stride, -1.0f), many = one, pair = one, pairs = one;
       for (size_t i = 0; i < count; ++i) {
-        kernels.gemv(exact.data(), bytes_of(k), rows, k, x[i], &one[i * stride]);
-        kernels.gemv_pair(exact.data(), bytes_of(k), rows, k, x[i], rest[i], &pair[i * stride]);
+        gemv(exact.data(), bytes_of(k), rows, k, {&x[i], nullptr, 1}, &one[i * stride]);
+        gemv(exact.data(), bytes_of(k), rows, k, {&x[i], &rest[i], 1}, &pair[i * stride]);
       }
-      kernels.gemv_batch(exact.data(), bytes_of(k), rows, k, {x.data(), nullptr, count}, many.data(), stride);
-      kernels.gemv_batch(exact.data(), bytes_of(k), rows, k, {x.data(), rest.data(), count}, pairs.data(),
-                         stride);
+      gemv(exact.data(), bytes_of(k), rows, k, {x.data(), nullptr, count}, many.data(), stride);
+      gemv(exact.data(), bytes_of(k), rows, k, {x.data(), rest.data(), count}, pairs.data(), stride);
       ASSERT_TRUE(std::equal(one.begin(), one.end(), many.begin(), same_bits)) << count << " of k " << k;
       ASSERT_TRUE(std::equal(pair.begin(), pair.end(), pairs.begin(), same_bits))
           << "pairs, " << count << " of k " << k;
@@ -185,11 +194,12 @@ TEST_P(Encodings, GemvLeavesGapsBetweenRowsAlone) {
     std::copy_n(weights.begin() + static_cast<ptrdiff_t>(r * row_bytes), row_bytes,
                 spread.begin() + static_cast<ptrdiff_t>(r * (row_bytes + gap)));
   }
-  const Activations x(5, k);
+  const Activations activations(5, k);
+  const QuantizedVector x = activations.view();
   std::vector<float> dense(rows), gapped(rows);
-  kernels.gemv(weights.data(), row_bytes, rows, k, x.view(), dense.data());
+  gemv(weights.data(), row_bytes, rows, k, {&x, nullptr, 1}, dense.data());
   Exact exact(spread, 0);
-  kernels.gemv(exact.data(), row_bytes + gap, rows, k, x.view(), gapped.data());
+  gemv(exact.data(), row_bytes + gap, rows, k, {&x, nullptr, 1}, gapped.data());
   EXPECT_EQ(dense, gapped);
 }
 

@@ -118,6 +118,8 @@ class RowExecutor {
   void run_floats(const Step& step);
   void run_linears(const Step& step);
   void gather(const Step& step);
+  kernels::PreparedBatch prepared(const kernels::EncodingKernels& encoding, size_t k, bool fine,
+                                  size_t thread);
   void multiply(const Step& step, const BoundOp& bound, size_t first, size_t count, size_t thread);
   void run_planes(const Step& step);
   void multiply_planes(const Step& step, size_t op, uint32_t group, const resident::Matrix* next,
@@ -138,12 +140,20 @@ class RowExecutor {
   std::array<float*, kMostRows> slots_{};
   std::array<std::array<kernels::QuantizedVector, kSlots>, kMostRows> quantized_{};
   std::array<kernels::QuantizedVector, kMostRows> residual_{};  // of the head's input, which takes 16 bits
-  std::array<float*, kMostRows> residual_floats_{};
   std::array<std::vector<float*>, kMostRows> cosines_, sines_;
   std::array<PlanesInput, kMostRows> planes_;
   // A step's input, of the active rows one after the other.
   std::array<kernels::QuantizedVector, kMostRows> x_{}, rest_{};
   std::array<kernels::PlaneVector, kMostRows> planes_x_{};
+  // A thread's copy of the step's input in an encoding's order: its cache has it then, and nobody is waited
+  // for.
+  struct Prepared {
+    Buffer memory;
+    const kernels::EncodingKernels* encoding = nullptr;
+    uint64_t gathered = 0;
+  };
+  std::vector<Prepared> prepared_;
+  uint64_t gathered_ = 0;                        // inputs so far
   std::vector<std::vector<float>> dequantized_;  // a thread's row, for float products
   std::vector<float> attention_scratch_;
 

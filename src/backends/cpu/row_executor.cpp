@@ -41,7 +41,7 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
     floats += quantized_floats(width_of(i));
   }
   const size_t width = machine.model.width(Slot::normed), residual_at = floats;
-  floats += padded(width) + quantized_floats(width);
+  floats += quantized_floats(width);
   const size_t ropes_at = floats;
   for (const graph::Rope& rope : machine.plan.ropes) floats += 2 * padded(rope.dims / 2);
   row_bytes_ = floats * sizeof(float);
@@ -50,8 +50,7 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
     float* base = slots_[row] = memory_.as<float>() + row * floats;
     for (size_t i = 0; i < kSlots; ++i)
       quantized_[row][i] = quantized_vector(base + quantized_at[i], width_of(i));
-    residual_floats_[row] = base + residual_at;
-    residual_[row] = quantized_vector(residual_floats_[row] + padded(width), width);
+    residual_[row] = quantized_vector(base + residual_at, width);
     float* table = base + ropes_at;
     for (const graph::Rope& rope : machine.plan.ropes) {
       cosines_[row].push_back(table);
@@ -60,13 +59,20 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
     }
     planes_[row] = PlanesInput(machine.plan);
   }
-  size_t widest = 0;  // of float products
+  size_t widest = 0, prepared = 0;  // a row of float products, bytes of integer ones' inputs
   for (const std::vector<Step>* steps : {&machine.plan.layers, &machine.plan.head}) {
     for (const Step& step : *steps) {
-      if (step.kind == StepKind::linears && !step.integer)
-        widest = std::max(widest, step.ops.front().matrix.k);
+      if (step.kind != StepKind::linears) continue;
+      if (!step.integer) widest = std::max(widest, step.ops.front().matrix.k);
+      for (const BoundOp& bound : step.ops) {
+        const kernels::EncodingKernels* encoding = bound.matrix.encoding;
+        if (step.integer && encoding != nullptr)
+          prepared = std::max(prepared, encoding->prepared_bytes(bound.matrix.k, kMostRows, step.fine));
+      }
     }
   }
+  prepared_.resize(machine.pool.threads());
+  for (Prepared& own : prepared_) own.memory = Buffer(prepared);
   dequantized_.assign(machine.pool.threads(), std::vector<float>(widest));
 }
 
@@ -156,12 +162,19 @@ void RowExecutor::quantize(Slot which, size_t row) {
 void RowExecutor::quantize_residual(Slot which, size_t row) {
   const kernels::QuantizedVector &q = quantized_[row][index_of(which)], &rest = residual_[row];
   const float* x = slot(which, row);
-  const size_t k = machine_.model.width(which);
-  for (size_t i = 0; i < k; ++i) {
-    residual_floats_[row][i] = x[i] - q.scales[i / kernels::kGroup] * static_cast<float>(q.values[i]);
+  auto* values = const_cast<int8_t*>(rest.values);
+  for (size_t group = 0; group < machine_.model.width(which) / kernels::kGroup; ++group) {
+    const float scale = q.scales[group], step = scale / kernels::kFineSteps;
+    const float inverse = step > 1e-30F ? 1 / step : 0;
+    int sum = 0;
+    for (size_t i = group * kernels::kGroup; i < (group + 1) * kernels::kGroup; ++i) {
+      const float left = (x[i] - scale * static_cast<float>(q.values[i])) * inverse;
+      values[i] = static_cast<int8_t>(std::lrint(std::max(-127.0F, std::min(127.0F, left))));  // 127 for NaN
+      sum += values[i];
+    }
+    const_cast<float*>(rest.scales)[group] = step;
+    const_cast<float*>(rest.sums)[group] = step * static_cast<float>(sum);
   }
-  machine_.vector.token_quantize(residual_floats_[row], k, const_cast<int8_t*>(rest.values),
-                                 const_cast<float*>(rest.scales), const_cast<float*>(rest.sums));
 }
 
 void RowExecutor::run_floats(const Step& step) {

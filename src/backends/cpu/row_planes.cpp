@@ -67,8 +67,8 @@ void RowExecutor::multiply_planes(const Step& step, size_t op, uint32_t group, c
         }
       }
     } else if (exact != nullptr) {
-      bound.matrix.encoding->gemv_batch(exact + begin * bound.matrix.row_bytes, bound.matrix.row_bytes, count,
-                                        k, {x_.data(), nullptr, count_}, y[0], kStored);
+      bound.matrix.encoding->gemv(exact + begin * bound.matrix.row_bytes, bound.matrix.row_bytes, count, k,
+                                  prepared(*bound.matrix.encoding, k, false, thread), y[0], kStored);
     } else {
       const uint32_t tile = begin / stack::kTileRows;
       const kernels::PlaneRows part = slice(planes, tile, std::min(kTiles, planes.tiles - tile), k);

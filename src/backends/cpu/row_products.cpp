@@ -45,6 +45,18 @@ void RowExecutor::gather(const Step& step) {
     x_[i] = quantized_[active_[i]][in];
     rest_[i] = residual_[active_[i]];
   }
+  ++gathered_;
+}
+
+kernels::PreparedBatch RowExecutor::prepared(const kernels::EncodingKernels& encoding, size_t k, bool fine,
+                                             size_t thread) {
+  Prepared& own = prepared_[thread];
+  if (own.encoding != &encoding || own.gathered != gathered_) {
+    encoding.prepare({x_.data(), fine ? rest_.data() : nullptr, count_}, k, own.memory.as<void>());
+    own.encoding = &encoding;
+    own.gathered = gathered_;
+  }
+  return {own.memory.as<void>(), count_, fine};
 }
 
 // Rows [first, first + count) of the matrix.
@@ -52,7 +64,6 @@ void RowExecutor::multiply(const Step& step, const BoundOp& bound, size_t first,
                            size_t thread) {
   const Matrix& matrix = bound.matrix;
   const graph::Slot in = bound.op.input, to = bound.op.output;
-  const kernels::VectorBatch batch{x_.data(), step.fine ? rest_.data() : nullptr, count_};
   if (!step.integer) {
     float* weights = dequantized_[thread].data();
     for (size_t r = first; r < first + count; ++r) {
@@ -60,23 +71,23 @@ void RowExecutor::multiply(const Step& step, const BoundOp& bound, size_t first,
       for (size_t i = 0; i < count_; ++i)
         output(to, active_[i])[r] = machine_.vector.dot(weights, slot(in, active_[i]), matrix.k);
     }
-  } else if (count_ == 1) {
-    float* out = output(to, active_[0]) + first;
-    if (step.fine) {
-      matrix.encoding->gemv_pair(matrix.row(first), matrix.row_bytes, count, matrix.k, x_[0], rest_[0], out);
-    } else {
-      matrix.encoding->gemv(matrix.row(first), matrix.row_bytes, count, matrix.k, x_[0], out);
-    }
-  } else if (to != graph::Slot::logits && active_[count_ - 1] + 1 == count_) {  // slots at one distance
-    matrix.encoding->gemv_batch(matrix.row(first), matrix.row_bytes, count, matrix.k, batch, slot(to) + first,
-                                row_bytes_ / sizeof(float));
   } else {
-    constexpr size_t kLogits = 128;
-    float y[kMostRows][kLogits];
-    for (size_t begin = first; begin < first + count; begin += kLogits) {
-      const size_t part = std::min(kLogits, first + count - begin);
-      matrix.encoding->gemv_batch(matrix.row(begin), matrix.row_bytes, part, matrix.k, batch, y[0], kLogits);
-      for (size_t i = 0; i < count_; ++i) std::copy_n(y[i], part, output(to, active_[i]) + begin);
+    const kernels::PreparedBatch x = prepared(*matrix.encoding, matrix.k, step.fine, thread);
+    const auto product = [&](size_t begin, size_t rows, float* y, size_t stride) {
+      matrix.encoding->gemv(matrix.row(begin), matrix.row_bytes, rows, matrix.k, x, y, stride);
+    };
+    if (count_ == 1) {
+      product(first, count, output(to, active_[0]) + first, 0);
+    } else if (to != graph::Slot::logits && active_[count_ - 1] + 1 == count_) {  // slots at one distance
+      product(first, count, slot(to) + first, row_bytes_ / sizeof(float));
+    } else {
+      constexpr size_t kLogits = 128;
+      float y[kMostRows][kLogits];
+      for (size_t begin = first; begin < first + count; begin += kLogits) {
+        const size_t part = std::min(kLogits, first + count - begin);
+        product(begin, part, y[0], kLogits);
+        for (size_t i = 0; i < count_; ++i) std::copy_n(y[i], part, output(to, active_[i]) + begin);
+      }
     }
   }
   if (bound.bias == nullptr) return;

@@ -69,24 +69,28 @@ HWY_INLINE void TransposeWords(VU8& a, VU8& b, VU8& c, VU8& d) {
   d = hn::BitCast(DU8(), hn::InterleaveUpper(d64, ab_high, cd_high));
 }
 
-// How an encoding's codes are multiplied and summed.
-template <class E>
+// How an encoding's codes are multiplied and summed. kFine: by activations of 16 bits, for which codes are
+// widened: of each pair the even one, then the odd one, so that a vector's sums stay where they are.
+template <class E, bool kFine>
 struct Products {
   static constexpr bool kHalves = E::kSubscales == 2;
   // Without VNNI, sums of unsigned codes stay in 16 bits as long as Σ (code − centre) · x fits, over 16 codes
   // (8 in halves); on the way they may wrap around.
-  static constexpr bool kNarrow = !CAIRN_HAS_VNNI && !E::kSigned;
+  static constexpr bool kNarrow = !CAIRN_HAS_VNNI && !E::kSigned && !kFine;
   using Sum = std::conditional_t<kNarrow, DI16, DI32>;
   using VSum = hn::Vec<Sum>;
   static constexpr int kSumLanes = static_cast<int>(kVectorBytes / sizeof(hn::TFromD<Sum>));
-  // What is subtracted from codes. Signed ones become unsigned for VNNI, 128 more.
-  static constexpr int kCentre = E::kSigned ? (CAIRN_HAS_VNNI ? 128 : 0)
+  // Signed codes become unsigned for VNNI, 128 more.
+  static constexpr bool kFlip = E::kSigned && CAIRN_HAS_VNNI && !kFine;
+  // What is subtracted from codes.
+  static constexpr int kCentre = E::kSigned                                            ? (kFlip ? 128 : 0)
                                  : kNarrow && !kHalves && E::kMostCode - E::kZero > 16 ? 16
                                                                                        : E::kZero;
   static constexpr int kMissing = E::kSigned ? 0 : kCentre - E::kZero;  // what the sums lack of codes
   // Vectors of a whole chunk's sums and codes, and of the codes that a chunk of kCount groups has.
   static constexpr int kSums = kWholeChunk<E> * E::kSubscales * 4 / static_cast<int>(kVectorBytes);
   static constexpr int kAllCodes = kWholeChunk<E> * kGroupSize / kStepCodes;
+  static constexpr int kFactors = kFine ? 2 : 1;  // vectors of factors for one of codes
   template <int kCount>
   static constexpr int kCodes = kHalves ? Steps(kCount) : 2 * kSets<kCount>*(kCount > kChunkGroups ? 2 : 1);
 
@@ -108,19 +112,36 @@ struct Products {
       using Lanes =
           std::conditional_t<kHalves, InOrder<kIndex, kCount>, Apart<kIndex / 2, kIndex % 2, kCount>>;
       const VU8 codes = E::template Codes<Lanes>(p);
-      return E::kSigned && CAIRN_HAS_VNNI ? hn::Xor(codes, hn::Set(DU8(), 0x80)) : codes;
+      return kFlip ? hn::Xor(codes, hn::Set(DU8(), 0x80)) : codes;
     }
   }
 
-  // sum + Σ codes · x
-  static HWY_INLINE VSum Add(VSum sum, VU8 codes, const int8_t* values) {
-    const VI8 x = hn::Load(DI8(), values);
-    if constexpr (kNarrow) {
-      return hn::Add(sum, Dot2(codes, x));
-    } else if constexpr (!E::kSigned || CAIRN_HAS_VNNI) {
-      return Dot4(sum, codes, x);
+  // Vector kPart of the factors that codes become.
+  template <int kPart>
+  static HWY_INLINE VU8 Factor(VU8 codes) {
+    const DI16 d16;
+    if constexpr (!kFine) {
+      return codes;
+    } else if constexpr (!E::kSigned) {
+      const VU16 pairs = hn::BitCast(DU16(), codes);
+      return hn::BitCast(DU8(),
+                         kPart == 0 ? hn::And(pairs, hn::Set(DU16(), 0xFF)) : hn::ShiftRight<8>(pairs));
     } else {
-      return Dot4Signed(sum, hn::BitCast(DI8(), codes), x);
+      const VI16 pairs = hn::BitCast(d16, codes);
+      return hn::BitCast(DU8(), hn::ShiftRight<8>(kPart == 0 ? hn::ShiftLeft<8>(pairs) : pairs));
+    }
+  }
+
+  // sum + Σ factors · x
+  static HWY_INLINE VSum Add(VSum sum, VU8 factors, VI8 x) {
+    if constexpr (kFine) {
+      return DotPairs(sum, hn::BitCast(DI16(), factors), hn::BitCast(DI16(), x));
+    } else if constexpr (kNarrow) {
+      return hn::Add(sum, Dot2(factors, x));
+    } else if constexpr (!E::kSigned || CAIRN_HAS_VNNI) {
+      return Dot4(sum, factors, x);
+    } else {
+      return Dot4Signed(sum, hn::BitCast(DI8(), factors), x);
     }
   }
 
@@ -130,7 +151,13 @@ struct Products {
   static HWY_INLINE VSum Sums(VSum start, const Codes& codes, const int8_t* values) {
     const auto add = [&](VSum sum, auto i) CAIRN_LAMBDA {
       constexpr int kAt = decltype(i)::value;
-      if constexpr (kWords || kAt < kCodes<kCount>) return Add(sum, codes(i), values + kAt * kStepCodes);
+      if constexpr (kWords || kAt < kCodes<kCount>) {
+        const VU8 v = codes(i);
+        Unroll<0, kFactors>([&](auto part) CAIRN_LAMBDA {
+          constexpr int kPart = decltype(part)::value;
+          sum = Add(sum, Factor<kPart>(v), hn::Load(DI8(), values + (kAt * kFactors + kPart) * kStepCodes));
+        });
+      }
       return sum;
     };
     if constexpr (kWords) {
@@ -177,37 +204,38 @@ struct Products {
 
 // A chunk of a token's activations. Scales are in the order of the sums' lanes; each of a group's halves has
 // one.
-template <class E>
+template <class E, bool kFine>
 struct InputChunk {
-  using P = Products<E>;
+  using P = Products<E, kFine>;
   static constexpr int kScales = kWholeChunk<E> * E::kSubscales;
 
-  // Of the groups from `group` on.
+  // Of the groups from `group` on; rest: what rounding x left, where kFine.
   template <int kCount, bool kWords>
-  HWY_INLINE void Fill(const QuantizedVector& x, size_t group) {
+  HWY_INLINE void Fill(const QuantizedVector& x, const QuantizedVector* rest, size_t group) {
     const int8_t* from = x.values + group * kGroupSize;
-    for (int piece = 0; piece < P::kAllCodes * kPieces; ++piece) {
-      const int set = piece / (2 * kPieces), half = P::kHalves ? piece % 2 : piece / kPieces % 2;
-      const int at = P::kHalves ? piece / 2 : GroupOf<kCount>(set, piece % kPieces);
-      const __m128i v =
-          at >= 0 && at < kCount
-              ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at * kGroupSize + half * 16))
-              : _mm_setzero_si128();
-      _mm_store_si128(reinterpret_cast<__m128i*>(values + piece * 16), v);
+    if constexpr (kFine) {
+      alignas(64) int8_t coarse[P::kAllCodes * kStepCodes], fine[P::kAllCodes * kStepCodes];
+      InOrderOfCodes<kCount, kWords>(from, coarse);
+      InOrderOfCodes<kCount, kWords>(rest->values + group * kGroupSize, fine);
+      const DI16 d16;
+      for (int i = 0; i < P::kAllCodes; ++i) {
+        const VI16 high = hn::BitCast(d16, hn::Load(DI8(), coarse + i * kStepCodes));
+        const VI16 low = hn::BitCast(d16, hn::Load(DI8(), fine + i * kStepCodes));
+        const auto store = [&](VI16 a, VI16 b, int at) CAIRN_LAMBDA {
+          const VI16 both = hn::Add(hn::Mul(a, hn::Set(d16, kFineSteps)), b);
+          hn::Store(hn::BitCast(DI8(), both), DI8(), values + (2 * i + at) * kStepCodes);
+        };
+        store(hn::ShiftRight<8>(hn::ShiftLeft<8>(high)), hn::ShiftRight<8>(hn::ShiftLeft<8>(low)), 0);
+        store(hn::ShiftRight<8>(high), hn::ShiftRight<8>(low), 1);
+      }
+    } else {
+      InOrderOfCodes<kCount, kWords>(from, values);
     }
-    if constexpr (kWords) {
-      VU8 v[P::kAllCodes];
-      auto* bytes = reinterpret_cast<uint8_t*>(values);
-      Unroll<0, P::kAllCodes>(
-          [&](auto i) CAIRN_LAMBDA { v[i.value] = hn::Load(DU8(), bytes + i.value * kStepCodes); });
-      P::InWords(v);
-      Unroll<0, P::kAllCodes>(
-          [&](auto i) CAIRN_LAMBDA { hn::Store(v[i.value], DU8(), bytes + i.value * kStepCodes); });
-    }
+    const float* steps = kFine ? rest->scales : x.scales;
     for (int lane = 0; lane < kScales; ++lane) {
       const int at = P::template ScaleOf<kCount>(lane);
       const int g = at < 0 ? kCount : at / E::kSubscales;
-      scales[lane] = g < kCount ? x.scales[group + static_cast<size_t>(g)] : 0;
+      scales[lane] = g < kCount ? steps[group + static_cast<size_t>(g)] : 0;
     }
     if constexpr (E::kHasOffset) {
       for (int i = 0; i < kScales; ++i) {
@@ -215,11 +243,17 @@ struct InputChunk {
         if (i / E::kSubscales >= kCount) {
           sums[i] = 0;
         } else if constexpr (!P::kHalves) {
-          sums[i] = x.sums[at];
+          sums[i] = kFine ? x.sums[at] + rest->sums[at] : x.sums[at];
         } else {
           int sum = 0;
-          for (int j = 0; j < 16; ++j) sum += from[16 * i + j];
-          sums[i] = x.scales[at] * static_cast<float>(sum);
+          for (int j = 0; j < 16; ++j) {
+            const int value = from[16 * i + j];
+            sum += kFine
+                       ? kFineSteps * value + rest->values[group * kGroupSize + 16 * static_cast<size_t>(i) +
+                                                           static_cast<size_t>(j)]
+                       : value;
+          }
+          sums[i] = steps[at] * static_cast<float>(sum);
         }
       }
     }
@@ -234,19 +268,52 @@ struct InputChunk {
     }
   }
 
+  // A chunk's values as the codes lie that they are multiplied by.
+  template <int kCount, bool kWords>
+  static HWY_INLINE void InOrderOfCodes(const int8_t* from, int8_t* HWY_RESTRICT to) {
+    for (int piece = 0; piece < P::kAllCodes * kPieces; ++piece) {
+      const int set = piece / (2 * kPieces), half = P::kHalves ? piece % 2 : piece / kPieces % 2;
+      const int at = P::kHalves ? piece / 2 : GroupOf<kCount>(set, piece % kPieces);
+      const __m128i v =
+          at >= 0 && at < kCount
+              ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at * kGroupSize + half * 16))
+              : _mm_setzero_si128();
+      _mm_store_si128(reinterpret_cast<__m128i*>(to + piece * 16), v);
+    }
+    if constexpr (kWords) {
+      VU8 v[P::kAllCodes];
+      auto* bytes = reinterpret_cast<uint8_t*>(to);
+      Unroll<0, P::kAllCodes>(
+          [&](auto i) CAIRN_LAMBDA { v[i.value] = hn::Load(DU8(), bytes + i.value * kStepCodes); });
+      P::InWords(v);
+      Unroll<0, P::kAllCodes>(
+          [&](auto i) CAIRN_LAMBDA { hn::Store(v[i.value], DU8(), bytes + i.value * kStepCodes); });
+    }
+  }
+
+  // sum + the sums of products, scaled by both sides' scales, + offset · Σ x.
+  template <int kIndex>
+  HWY_INLINE VF32 AddScaled(VF32 sum, typename P::VSum dots, VF32 scale, VF32 offset) const {
+    const DF32 df;
+    constexpr int kAt = kIndex * static_cast<int>(kVectorBytes) / 4;
+    if constexpr (E::kHasOffset) sum = hn::MulAdd(offset, hn::Load(df, sums + kAt), sum);
+    return hn::MulAdd(hn::ConvertTo(df, P::Widen(dots)), hn::Mul(scale, hn::Load(df, scales + kAt)), sum);
+  }
+
   template <int kIndex>
   HWY_INLINE typename P::VSum Start() const {
     if constexpr (P::kCentre != 0) return hn::Load(typename P::Sum(), starts + kIndex * P::kSumLanes);
     return hn::Zero(typename P::Sum());
   }
 
-  alignas(64) int8_t values[P::kAllCodes * kStepCodes];  // in the order of the codes
+  alignas(
+      kVectorBytes) int8_t values[P::kAllCodes * P::kFactors * kStepCodes];  // in the order of the factors
   // −centre · Σ x for each of the sums' lanes
   alignas(P::kCentre != 0
-              ? 64
+              ? kVectorBytes
               : 4) hn::TFromD<typename P::Sum> starts[P::kCentre != 0 ? P::kSums * P::kSumLanes : 1];
-  alignas(64) float scales[kScales];
-  alignas(E::kHasOffset ? 64
+  alignas(kVectorBytes) float scales[kScales];
+  alignas(E::kHasOffset ? kVectorBytes
                         : 4) float sums[E::kHasOffset ? kScales : 1];  // scale · Σ x, in the groups' order
 };
 

@@ -73,44 +73,35 @@ void GemvFloatRow(const uint8_t* row, size_t k, const QuantizedVector* x, size_t
   }
 }
 
+// What is prepared are the vectors' places: [count], with a rest as many again.
+inline size_t PreparedBytes(size_t, size_t count, bool fine) {
+  return count * (fine ? 2 : 1) * sizeof(QuantizedVector);
+}
+inline void Prepare(const VectorBatch& x, size_t, void* prepared) {
+  auto* to = static_cast<QuantizedVector*>(prepared);
+  for (size_t i = 0; i < x.count; ++i) to[i] = x.x[i];
+  for (size_t i = 0; x.rest != nullptr && i < x.count; ++i) to[x.count + i] = x.rest[i];
+}
+
 // y = W · x [+ W · rest], a row after the other.
 template <void (*kRow)(const uint8_t*, size_t, const QuantizedVector*, size_t, float*)>
-void Rows(const void* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x, float* y,
+void Rows(const void* weights, size_t row_bytes, size_t rows, size_t k, const PreparedBatch& x, float* y,
           size_t y_stride) {
+  const auto* inputs = static_cast<const QuantizedVector*>(x.data);
   for (size_t r = 0; r < rows; ++r) {
     const uint8_t* row = static_cast<const uint8_t*>(weights) + r * row_bytes;
     for (size_t first = 0; first < x.count; first += kMostTokens) {
       const size_t left = x.count - first, tokens = left < kMostTokens ? left : kMostTokens;
       float high[kMostTokens], low[kMostTokens];
-      kRow(row, k, x.x + first, tokens, high);
-      if (x.rest != nullptr) kRow(row, k, x.rest + first, tokens, low);
-      for (size_t i = 0; i < tokens; ++i)
-        y[(first + i) * y_stride + r] = x.rest == nullptr ? high[i] : high[i] + low[i];
+      kRow(row, k, inputs + first, tokens, high);
+      if (x.fine) kRow(row, k, inputs + x.count + first, tokens, low);
+      for (size_t i = 0; i < tokens; ++i) y[(first + i) * y_stride + r] = x.fine ? high[i] + low[i] : high[i];
     }
   }
 }
 template <class E>
-constexpr auto GemvBatch = Rows<GemvRow<E>>;
+constexpr auto Gemv = Rows<GemvRow<E>>;
 template <class E>
-constexpr auto GemvFloatsBatch = Rows<GemvFloatRow<E>>;
-
-template <auto kBatch>
-void OneToken(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
-              float* y) {
-  kBatch(weights, row_bytes, rows, k, {&x, nullptr, 1}, y, 0);
-}
-template <auto kBatch>
-void OnePair(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
-             const QuantizedVector& rest, float* y) {
-  kBatch(weights, row_bytes, rows, k, {&x, &rest, 1}, y, 0);
-}
-template <class E>
-constexpr auto Gemv = OneToken<GemvBatch<E>>;
-template <class E>
-constexpr auto GemvPair = OnePair<GemvBatch<E>>;
-template <class E>
-constexpr auto GemvFloats = OneToken<GemvFloatsBatch<E>>;
-template <class E>
-constexpr auto GemvFloatsPair = OnePair<GemvFloatsBatch<E>>;
+constexpr auto GemvFloats = Rows<GemvFloatRow<E>>;
 
 }  // namespace cairn::kernels::CAIRN_TARGET

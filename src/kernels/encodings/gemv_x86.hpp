@@ -3,8 +3,10 @@
 //
 // For each group of 32 the integer product of codes and activations is exact; it is then scaled and summed in
 // float: y = Σ_g scale_g · xscale_g · (Σ code · x − zero · Σ x) + Σ_g offset_g · (xscale_g · Σ x).
-// Rows go one after another: hardware prefetchers follow one stream well, but not four at a row's distance
-// (measured on Zen 5: 27 GB/s against 9–18). What depends on the activations alone is made once for all rows.
+// Rows go one after another for few tokens: hardware prefetchers follow one stream well, but not four at a
+// row's distance (measured on Zen 5: 27 GB/s against 9–18). For many tokens products take longer than
+// reading, and four rows share what is loaded. What depends on the activations alone is made once for all
+// rows.
 #pragma once
 
 #include "kernels/encodings/activations_x86.hpp"
@@ -13,17 +15,16 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 constexpr int kRowsTogether = 4;  // rows whose lanes are summed at once
-constexpr size_t kSlice = 16384;  // columns whose prepared activations are held at a time
 // Ahead of the block at hand; crosses the page ends where hardware stops.
 constexpr size_t kPrefetchBytes = 4096;
 
-// The sums of four vectors' lanes, into y[0 … count).
-HWY_INLINE void StoreSums(const float* HWY_RESTRICT lanes, size_t count, bool add, float* HWY_RESTRICT y) {
+// The sums of up to four vectors' lanes, `stride` floats apart, into y[0 … count); all four are read.
+HWY_INLINE void StoreSums(const float* HWY_RESTRICT lanes, size_t stride, size_t count,
+                          float* HWY_RESTRICT y) {
   const DF32 df;
   const hn::Repartition<double, DF32> d64;
-  constexpr size_t kLanes = kVectorBytes / 4;
   const auto pairs = [&](size_t row) CAIRN_LAMBDA {
-    const VF32 a = hn::Load(df, lanes + row * kLanes), b = hn::Load(df, lanes + (row + 1) * kLanes);
+    const VF32 a = hn::Load(df, lanes + row * stride), b = hn::Load(df, lanes + (row + 1) * stride);
     return hn::BitCast(d64, hn::Add(hn::InterleaveLower(df, a, b), hn::InterleaveUpper(df, a, b)));
   };
   const auto ab = pairs(0), cd = pairs(2);
@@ -36,18 +37,13 @@ HWY_INLINE void StoreSums(const float* HWY_RESTRICT lanes, size_t count, bool ad
 #endif
   alignas(16) float sums[kRowsTogether];
   _mm_store_ps(sums, _mm_add_ps(_mm256_castps256_ps128(half), _mm256_extractf128_ps(half, 1)));
-  for (size_t r = 0; r < count; ++r) y[r] = add ? y[r] + sums[r] : sums[r];
+  for (size_t r = 0; r < count; ++r) y[r] = sums[r];
 }
 
-// A row's sums in two vectors, so that two chains of additions run at once.
-struct RowSums {
-  VF32 even, odd;
-};
-
 // A chunk of a row: what every token's product with it shares.
-template <class E, int kCount, bool kWords>
+template <class E, bool kFine, int kCount, bool kWords>
 struct WeightChunk {
-  using P = Products<E>;
+  using P = Products<E, kFine>;
   static constexpr int kScales = kWholeChunk<E> * E::kSubscales;
   static constexpr int kCodes = kWords ? P::kAllCodes : P::template kCodes<kCount>;
   static constexpr int kLanes = static_cast<int>(kVectorBytes) / 4;
@@ -116,164 +112,295 @@ struct WeightChunk {
 #endif
   }
 
-  // sums + the product with a token's activations; its kPart says which of the two sums begins.
-  template <int kPart>
-  HWY_INLINE void Add(RowSums& sums, const InputChunk<E>& x) const {
-    const DF32 df;
+  // sum + the product with a token's activations.
+  HWY_INLINE VF32 Add(VF32 sum, const InputChunk<E, kFine>& x) const {
     const auto vectors = [&](auto i) CAIRN_LAMBDA { return codes[decltype(i)::value]; };
     Unroll<0, P::kSums>([&](auto i) CAIRN_LAMBDA {
       constexpr int kIndex = decltype(i)::value;
-      if constexpr (E::kHasOffset) {
-        VF32& sum = kIndex % 2 == 0 ? sums.odd : sums.even;
-        sum = hn::MulAdd(offset[kIndex], hn::Load(df, x.sums + kIndex * kLanes), sum);
-      }
       const auto dots =
           P::template Sums<kIndex, kCount, kWords>(x.template Start<kIndex>(), vectors, x.values);
-      VF32& sum = (kIndex + kPart) % 2 == 0 ? sums.even : sums.odd;
-      sum = hn::MulAdd(hn::ConvertTo(df, P::Widen(dots)),
-                       hn::Mul(scale[kIndex], hn::Load(df, x.scales + kIndex * kLanes)), sum);
+      sum = x.template AddScaled<kIndex>(sum, dots, scale[kIndex], offset[E::kHasOffset ? kIndex : 0]);
     });
+    return sum;
   }
 
   VU8 codes[kCodes];
   VF32 scale[P::kSums], offset[E::kHasOffset ? P::kSums : 1];
 };
 
-constexpr int kMostTokens = 8;  // whose prepared activations are held at a time
-
-// Where the activations of a chunk lie among those of its slice: whole ones, then the rests.
+constexpr size_t kMostTokens = 8;              // that share an unpacking of the weights
+constexpr int kTileRows = 4, kTileTokens = 2;  // of a tile, whose sums of integers fit the registers of AVX2
+constexpr size_t kGroupRows = 16;              // whose sums wait in the first-level cache,
+constexpr size_t kSliceBytes = 20 << 10;       // beside so many bytes of activations
+// So many tokens' sums stay in registers: adding each token's lanes across is cheaper than tiles.
 template <class E>
-constexpr size_t kSliceChunks = kSlice / (kWholeChunk<E> * kGroupSize) + 4;
-template <class E, int kCount>
-HWY_INLINE size_t ChunkIndex(size_t group) {
-  if constexpr (kCount == kWholeChunk<E>) return group / kCount;
-  return kSliceChunks<E> - (kCount == 8 ? 4 : kCount == 4 ? 3 : kCount == 2 ? 2 : 1);
+constexpr size_t kFewTokens = Products<E, false>::kSums > 1 ? 1 : 2;
+
+// Chunks of a row of so many groups.
+template <class E>
+HWY_INLINE size_t ChunksOf(size_t groups) {
+  size_t chunks = 0;
+  ForEachChunk<E, kWholeChunk<E>>(nullptr, groups,
+                                  [&](const uint8_t*, size_t, auto) CAIRN_LAMBDA { ++chunks; });
+  return chunks;
 }
 
-// What the product of a slice reads: [chunk][token][part].
-template <class E, int kParts, bool kWords>
-void FillInputs(const VectorBatch& x, size_t first, size_t groups, InputChunk<E>* inputs) {
-  ForEachChunk<E, kWholeChunk<E>>(nullptr, groups, [&](const uint8_t*, size_t g, auto count) CAIRN_LAMBDA {
-    constexpr int kCount = decltype(count)::value;
-    InputChunk<E>* to = inputs + ChunkIndex<E, kCount>(g) * x.count * kParts;
-    for (size_t i = 0; i < x.count; ++i) {
-      to++->template Fill<kCount, kWords>(x.x[i], first + g);
-      if constexpr (kParts == 2) to++->template Fill<kCount, kWords>(x.rest[i], first + g);
+// A chunk of kTileRows rows, unpacked.
+template <class E, bool kFine>
+struct WeightTile {
+  using P = Products<E, kFine>;
+  static constexpr int kLanes = static_cast<int>(kVectorBytes) / 4;
+  static constexpr int kOffsets = E::kHasOffset ? P::kSums : 1, kAll = P::kAllCodes * P::kFactors;
+
+  // Row r's chunk begins at p + places[r].
+  template <int kCount>
+  HWY_INLINE void Unpack(const uint8_t* HWY_RESTRICT p, const size_t (&places)[kTileRows]) {
+    for (int r = 0; r < kTileRows; ++r) {
+      const WeightChunk<E, kFine, kCount, true> chunk(p + places[r]);
+      Unroll<0, kAll>([&](auto i) CAIRN_LAMBDA {
+        constexpr int kAt = decltype(i)::value;
+        hn::Store(P::template Factor<kAt % P::kFactors>(chunk.codes[kAt / P::kFactors]), DU8(),
+                  factors[kAt][r]);
+      });
+      Unroll<0, P::kSums>([&](auto i) CAIRN_LAMBDA {
+        hn::Store(chunk.scale[i.value], DF32(), scales[i.value][r]);
+        if constexpr (E::kHasOffset) hn::Store(chunk.offset[i.value], DF32(), offsets[i.value][r]);
+      });
     }
+  }
+
+  // sums[row][token] += the product with two tokens.
+  HWY_INLINE void Add(const InputChunk<E, kFine>& first, const InputChunk<E, kFine>& second,
+                      float* HWY_RESTRICT sums) const {
+    constexpr int kTokens = kTileTokens, kRows = kTileRows;
+    const InputChunk<E, kFine>* const x[kTokens] = {&first, &second};
+    Unroll<0, P::kSums>([&](auto index) CAIRN_LAMBDA {
+      constexpr int kIndex = decltype(index)::value, kEach = kAll / P::kSums;
+      typename P::VSum dots[kRows][kTokens];
+      Unroll<0, kTokens>([&](auto token) CAIRN_LAMBDA {
+        const auto start = x[token.value]->template Start<kIndex>();
+        Unroll<0, kRows>([&](auto row) CAIRN_LAMBDA { dots[row.value][token.value] = start; });
+      });
+      // A loop whose end the compiler cannot see: unrolled, it would go a row after the other and spill.
+      const uint8_t* from = factors[kIndex * kEach][0];
+      size_t at = kIndex * kEach * kStepCodes, end = at + kEach * kStepCodes;
+      __asm__("" : "+r"(from), "+r"(end));
+      do {
+        VI8 values[kTokens];
+        Unroll<0, kTokens>([&](auto token) CAIRN_LAMBDA {
+          values[token.value] = hn::Load(DI8(), x[token.value]->values + at);
+        });
+        Unroll<0, kRows>([&](auto row) CAIRN_LAMBDA {
+          const VU8 w = hn::Load(DU8(), from + row.value * kStepCodes);
+          Unroll<0, kTokens>([&](auto token) CAIRN_LAMBDA {
+            dots[row.value][token.value] = P::Add(dots[row.value][token.value], w, values[token.value]);
+          });
+        });
+        from += kRows * kStepCodes;
+        at += kStepCodes;
+      } while (at != end);
+      Unroll<0, kRows>([&](auto row) CAIRN_LAMBDA {
+        constexpr int kRow = decltype(row)::value;
+        const VF32 scale = hn::Load(DF32(), scales[kIndex][kRow]);
+        const VF32 offset = hn::Load(DF32(), offsets[E::kHasOffset ? kIndex : 0][kRow]);
+        Unroll<0, kTokens>([&](auto token) CAIRN_LAMBDA {
+          constexpr int kToken = decltype(token)::value;
+          float* to = sums + (kRow * kMostTokens + kToken) * kLanes;
+          const VF32 sum = hn::Load(DF32(), to);
+          hn::Store(x[kToken]->template AddScaled<kIndex>(sum, dots[kRow][kToken], scale, offset), DF32(),
+                    to);
+        });
+      });
+    });
+  }
+
+  alignas(64) uint8_t factors[kAll][kTileRows][kStepCodes];
+  alignas(64) float scales[P::kSums][kTileRows][kLanes];
+  alignas(64) float offsets[kOffsets][kTileRows][kLanes];
+};
+
+// sums[row][token] += `rows` rows · tokens, over some chunks. As many bytes are fetched on the way, from
+// `fetch` on.
+template <class E, bool kFine>
+HWY_INLINE void AddTile(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups,
+                        const InputChunk<E, kFine>* inputs, size_t tokens, const uint8_t*& fetch,
+                        float* sums) {
+  constexpr size_t kLanes = kVectorBytes / 4;
+  WeightTile<E, kFine> tile;
+  size_t places[kTileRows];  // beyond `rows` the last one again
+  for (size_t r = 0; r < kTileRows; ++r) places[r] = (r < rows ? r : rows - 1) * row_bytes;
+  ForEachChunk<E, kWholeChunk<E>>(weights, groups, [&](const uint8_t* p, size_t, auto count) CAIRN_LAMBDA {
+    constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
+    for (int i = 0; i < kTileRows * kBytes; i += 64) __builtin_prefetch(fetch + i, 0, 2);
+    fetch += kTileRows * kBytes;
+    tile.template Unpack<kCount>(p, places);
+    WeightTile<E, kFine>* unpacked = &tile;
+    __asm__("" : "+r"(unpacked) : : "memory");  // what was stored is not kept in registers, which are too few
+    // An odd last token goes twice: the second sum is nobody's.
+    for (size_t i = 0; i < tokens; i += kTileTokens)
+      unpacked->Add(inputs[i], inputs[i + 1 < tokens ? i + 1 : i], sums + i * kLanes);
+    inputs += tokens;
   });
 }
 
-// y[i · stride + r] [+]= row r · token i. With kTokens 1 the sums stay in registers.
-template <class E, int kParts, int kTokens>
-HWY_INLINE void GemvSlice(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups,
-                          const InputChunk<E>* inputs, size_t tokens, bool add, float* y, size_t stride) {
-  const DF32 df;
+// Many tokens: a tile of rows is unpacked for all of them, and columns go in slices, so that their
+// activations stay in the first-level cache for kGroupRows rows.
+template <class E, bool kFine>
+HWY_NOINLINE void GemvMany(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups,
+                           const InputChunk<E, kFine>* inputs, size_t tokens, float* y, size_t stride) {
+  constexpr size_t kLanes = kVectorBytes / 4, kWhole = kWholeChunk<E>;
+  const size_t chunk_bytes = tokens * sizeof(InputChunk<E, kFine>), chunks = (groups + kWhole - 1) / kWhole;
+  const size_t slices = (chunks * chunk_bytes + kSliceBytes - 1) / kSliceBytes;
+  const size_t slice_groups = (chunks + slices - 1) / slices * kWhole;
+  alignas(64) float sums[kGroupRows][kMostTokens][kLanes];
+  for (size_t first = 0; first < rows; first += kGroupRows) {
+    const size_t count = rows - first < kGroupRows ? rows - first : kGroupRows;
+    __builtin_memset(sums, 0, sizeof(sums));
+    // The rows after these, in the order in which they lie and into the second-level cache: parts of rows far
+    // apart are nothing that the hardware foresees.
+    const uint8_t* fetch = weights + (first + kGroupRows) * row_bytes;
+    for (size_t begin = 0; begin < groups; begin += slice_groups) {
+      const size_t part = groups - begin < slice_groups ? groups - begin : slice_groups;
+      const uint8_t* p = weights + first * row_bytes + begin / E::kGroups * E::kBytes;
+      const InputChunk<E, kFine>* x = inputs + begin / kWhole * tokens;
+      for (size_t r = 0; r < count; r += kTileRows)
+        AddTile<E, kFine>(p + r * row_bytes, row_bytes, count - r, part, x, tokens, fetch, sums[r][0]);
+    }
+    for (size_t r = 0; r < count; r += kRowsTogether) {
+      const size_t left = count - r < kRowsTogether ? count - r : kRowsTogether;
+      for (size_t i = 0; i < tokens; ++i)
+        StoreSums(sums[r][i], kMostTokens * kLanes, left, y + i * stride + first + r);
+    }
+  }
+}
+
+// Few tokens, whose sums stay in registers, a row after the other.
+template <class E, bool kFine, int kTokens>
+HWY_NOINLINE void GemvFew(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups,
+                          const InputChunk<E, kFine>* inputs, float* y, size_t stride) {
   constexpr size_t kLanes = kVectorBytes / 4;
-  constexpr bool kWords = kTokens > 1;
   alignas(64) float lanes[kTokens][kRowsTogether * kLanes] = {};
   for (size_t r = 0; r < rows; ++r) {
-    RowSums sums[kTokens];
-    for (RowSums& sum : sums) sum = {hn::Zero(df), hn::Zero(df)};
+    VF32 sums[kTokens];
+    for (VF32& sum : sums) sum = hn::Zero(DF32());
+    const InputChunk<E, kFine>* x = inputs;
     ForEachChunk<E, kWholeChunk<E>>(
-        weights + r * row_bytes, groups, [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
+        weights + r * row_bytes, groups, [&](const uint8_t* p, size_t, auto count) CAIRN_LAMBDA {
           constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
           for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
-          const WeightChunk<E, kCount, kWords> chunk(p);
-          const InputChunk<E>* x = inputs + ChunkIndex<E, kCount>(g) * tokens * kParts;
-          for (size_t i = 0; i < tokens; ++i, x += kParts) {
-            chunk.template Add<0>(sums[i], x[0]);
-            if constexpr (kParts == 2) chunk.template Add<1>(sums[i], x[1]);
-          }
+          const WeightChunk<E, kFine, kCount, false> chunk(p);
+          Unroll<0, kTokens>([&](auto token)
+                                 CAIRN_LAMBDA { sums[token.value] = chunk.Add(sums[token.value], *x++); });
         });
     const size_t in_batch = r % kRowsTogether;
-    for (size_t i = 0; i < tokens; ++i) {
-      hn::Store(hn::Add(sums[i].even, sums[i].odd), df, lanes[i] + in_batch * kLanes);
+    for (size_t i = 0; i < kTokens; ++i) {
+      hn::Store(sums[i], DF32(), lanes[i] + in_batch * kLanes);
       if (in_batch + 1 == kRowsTogether || r + 1 == rows)
-        StoreSums(lanes[i], in_batch + 1, add, y + i * stride + (r - in_batch));
+        StoreSums(lanes[i], kLanes, in_batch + 1, y + i * stride + (r - in_batch));
     }
   }
 }
 
-template <class E, int kParts, int kTokens>
-HWY_NOINLINE void GemvTokens(const void* weights, size_t row_bytes, size_t rows, size_t k,
-                             const VectorBatch& x, float* y, size_t stride) {
-  constexpr size_t kSliceBytes = kSlice / (kGroupSize * E::kGroups) * E::kBytes;
-  const uint8_t* column = static_cast<const uint8_t*>(weights);
-  InputChunk<E> inputs[kSliceChunks<E> * kTokens * kParts];
-  for (size_t begin = 0; begin < k; begin += kSlice, column += kSliceBytes) {
-    const size_t groups = (k - begin < kSlice ? k - begin : kSlice) / kGroupSize;
-    FillInputs<E, kParts, (kTokens > 1)>(x, begin / kGroupSize, groups, inputs);
-    GemvSlice<E, kParts, kTokens>(column, row_bytes, rows, groups, inputs, kTokens == 1 ? 1 : x.count,
-                                  begin != 0, y, stride);
-  }
+// What the product reads: [eight tokens][chunk][token].
+template <class E, bool kFine, bool kWords>
+void FillInputs(const VectorBatch& x, size_t groups, InputChunk<E, kFine>* to) {
+  ForEachChunk<E, kWholeChunk<E>>(nullptr, groups, [&](const uint8_t*, size_t g, auto count) CAIRN_LAMBDA {
+    for (size_t i = 0; i < x.count; ++i)
+      to++->template Fill<decltype(count)::value, kWords>(x.x[i], kFine ? x.rest + i : nullptr, g);
+  });
 }
 
 template <class E>
-void Gemv(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x, float* y) {
-  GemvTokens<E, 1, 1>(weights, row_bytes, rows, k, {&x, nullptr, 1}, y, 0);
+size_t PreparedBytes(size_t k, size_t count, bool fine) {
+  return ChunksOf<E>(k / kGroupSize) * count *
+         (fine ? sizeof(InputChunk<E, true>) : sizeof(InputChunk<E, false>));
 }
-template <class E>
-void GemvPair(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
-              const QuantizedVector& rest, float* y) {
-  GemvTokens<E, 2, 1>(weights, row_bytes, rows, k, {&x, &rest, 1}, y, 0);
-}
-template <class E>
-void GemvBatch(const void* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x, float* y,
-               size_t y_stride) {
-  const bool pair = x.rest != nullptr;
+
+template <class E, bool kFine>
+void PrepareInputs(const VectorBatch& x, size_t k, InputChunk<E, kFine>* to) {
+  const size_t groups = k / kGroupSize, chunks = ChunksOf<E>(groups);
   for (size_t i = 0; i < x.count; i += kMostTokens) {
     const size_t left = x.count - i;
-    const VectorBatch part{x.x + i, pair ? x.rest + i : nullptr, left < kMostTokens ? left : kMostTokens};
-    const auto multiply = part.count == 1 ? (pair ? GemvTokens<E, 2, 1> : GemvTokens<E, 1, 1>)
-                          : pair          ? GemvTokens<E, 2, kMostTokens>
-                                          : GemvTokens<E, 1, kMostTokens>;
-    multiply(weights, row_bytes, rows, k, part, y + i * y_stride, y_stride);
+    const VectorBatch part{x.x + i, kFine ? x.rest + i : nullptr, left < kMostTokens ? left : kMostTokens};
+    (part.count > kFewTokens<E> ? FillInputs<E, kFine, true> : FillInputs<E, kFine, false>)(part, groups, to);
+    to += chunks * part.count;
   }
 }
 
-// The same for rows of floats: the activations become floats again, and a row that several tokens share
-// is in the first-level cache after the first.
 template <class E>
-void GemvFloatsBatch(const void* weights, size_t row_bytes, size_t rows, size_t k, const VectorBatch& x,
-                     float* y, size_t y_stride) {
+void Prepare(const VectorBatch& x, size_t k, void* prepared) {
+  if (x.rest != nullptr) return PrepareInputs(x, k, static_cast<InputChunk<E, true>*>(prepared));
+  PrepareInputs(x, k, static_cast<InputChunk<E, false>*>(prepared));
+}
+
+template <class E, bool kFine>
+void GemvInputs(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups, const PreparedBatch& x,
+                float* y, size_t stride) {
+  const auto* inputs = static_cast<const InputChunk<E, kFine>*>(x.data);
+  const size_t chunks = ChunksOf<E>(groups);
+  for (size_t i = 0; i < x.count; i += kMostTokens) {
+    const size_t tokens = x.count - i < kMostTokens ? x.count - i : kMostTokens;
+    if (tokens == 1)
+      GemvFew<E, kFine, 1>(weights, row_bytes, rows, groups, inputs, y, stride);
+    else if (tokens <= kFewTokens<E>)
+      GemvFew<E, kFine, 2>(weights, row_bytes, rows, groups, inputs, y, stride);
+    else
+      GemvMany<E, kFine>(weights, row_bytes, rows, groups, inputs, tokens, y, stride);
+    inputs += chunks * tokens;
+    y += tokens * stride;
+  }
+}
+
+template <class E>
+void Gemv(const void* weights, size_t row_bytes, size_t rows, size_t k, const PreparedBatch& x, float* y,
+          size_t y_stride) {
+  (x.fine ? GemvInputs<E, true> : GemvInputs<E, false>)(static_cast<const uint8_t*>(weights), row_bytes, rows,
+                                                        k / kGroupSize, x, y, y_stride);
+}
+
+// The same for rows of floats: the activations become floats again, and a row that several tokens share is in
+// the first-level cache after the first.
+inline size_t PreparedFloatBytes(size_t k, size_t count, bool) {
+  return count * k * sizeof(float);
+}
+inline void PrepareFloats(const VectorBatch& x, size_t k, void* prepared) {
   const DF32 df;
   const hn::Rebind<int8_t, DF32> d8;
-  constexpr size_t kLanes = kVectorBytes / 4;
-  if (x.count > kMostTokens) {
-    const bool pair = x.rest != nullptr;
-    GemvFloatsBatch<E>(weights, row_bytes, rows, k, {x.x, x.rest, kMostTokens}, y, y_stride);
-    return GemvFloatsBatch<E>(
-        weights, row_bytes, rows, k,
-        {x.x + kMostTokens, pair ? x.rest + kMostTokens : nullptr, x.count - kMostTokens},
-        y + kMostTokens * y_stride, y_stride);
-  }
-  alignas(64) float activations[kMostTokens][kSlice];
-  for (size_t begin = 0; begin < k; begin += kSlice) {
-    const size_t count = k - begin < kSlice ? k - begin : kSlice;
-    for (size_t token = 0; token < x.count; ++token) {
-      for (size_t i = 0; i < count; i += kLanes) {
-        const auto value = [&](const QuantizedVector& from, VF32 sum) CAIRN_LAMBDA {
-          const VF32 v = hn::ConvertTo(df, hn::PromoteTo(DI32(), hn::LoadU(d8, from.values + begin + i)));
-          return hn::MulAdd(v, hn::Set(df, from.scales[(begin + i) / kGroupSize]), sum);
-        };
-        VF32 sum = value(x.x[token], hn::Zero(df));
-        if (x.rest != nullptr) sum = value(x.rest[token], sum);
-        hn::Store(sum, df, activations[token] + i);
-      }
+  auto* to = static_cast<float*>(prepared);
+  for (size_t token = 0; token < x.count; ++token) {
+    for (size_t i = 0; i < k; i += kVectorBytes / 4, to += kVectorBytes / 4) {
+      const auto value = [&](const QuantizedVector& from, VF32 sum) CAIRN_LAMBDA {
+        const VF32 v = hn::ConvertTo(df, hn::PromoteTo(DI32(), hn::LoadU(d8, from.values + i)));
+        return hn::MulAdd(v, hn::Set(df, from.scales[i / kGroupSize]), sum);
+      };
+      VF32 sum = value(x.x[token], hn::Zero(df));
+      if (x.rest != nullptr) sum = value(x.rest[token], sum);
+      hn::Store(sum, df, to);
     }
+  }
+}
+
+template <class E>
+void GemvFloats(const void* weights, size_t row_bytes, size_t rows, size_t k, const PreparedBatch& x,
+                float* y, size_t y_stride) {
+  const DF32 df;
+  constexpr size_t kLanes = kVectorBytes / 4;
+  for (size_t first = 0; first < x.count; first += kMostTokens) {
+    const size_t tokens = x.count - first < kMostTokens ? x.count - first : kMostTokens;
+    const float* activations = static_cast<const float*>(x.data) + first * k;
     alignas(64) float lanes[kMostTokens][kRowsTogether * kLanes] = {};
     for (size_t r = 0; r < rows; ++r) {
-      const uint8_t* row = static_cast<const uint8_t*>(weights) + r * row_bytes + begin * E::kBytes;
+      const uint8_t* row = static_cast<const uint8_t*>(weights) + r * row_bytes;
       const size_t in_batch = r % kRowsTogether;
-      for (size_t token = 0; token < x.count; ++token) {
+      for (size_t token = 0; token < tokens; ++token) {
         VF32 sums[4] = {hn::Zero(df), hn::Zero(df), hn::Zero(df), hn::Zero(df)};
-        for (size_t i = 0; i < count; i += 2 * kGroupSize) {
-          const size_t rest = count - i;
+        for (size_t i = 0; i < k; i += 2 * kGroupSize) {
+          const size_t rest = k - i;
           Unroll<0, 2 * kGroupSize / static_cast<int>(kLanes)>([&](auto part) CAIRN_LAMBDA {
             constexpr size_t kAt = decltype(part)::value * kLanes;
             if (kAt < kGroupSize || rest > kGroupSize) {
               VF32& sum = sums[decltype(part)::value % 4];
-              const VF32 v = hn::Load(df, activations[token] + i + kAt);
+              const VF32 v = hn::Load(df, activations + token * k + i + kAt);
               sum = hn::MulAdd(v, E::Load(row + (i + kAt) * E::kBytes), sum);
             }
           });
@@ -285,21 +412,10 @@ void GemvFloatsBatch(const void* weights, size_t row_bytes, size_t rows, size_t 
         hn::Store(hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3])), df,
                   lanes[token] + in_batch * kLanes);
         if (in_batch + 1 == kRowsTogether || r + 1 == rows)
-          StoreSums(lanes[token], in_batch + 1, begin != 0, y + token * y_stride + (r - in_batch));
+          StoreSums(lanes[token], kLanes, in_batch + 1, y + (first + token) * y_stride + (r - in_batch));
       }
     }
   }
-}
-
-template <class E>
-void GemvFloats(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
-                float* y) {
-  GemvFloatsBatch<E>(weights, row_bytes, rows, k, {&x, nullptr, 1}, y, 0);
-}
-template <class E>
-void GemvFloatsPair(const void* weights, size_t row_bytes, size_t rows, size_t k, const QuantizedVector& x,
-                    const QuantizedVector& rest, float* y) {
-  GemvFloatsBatch<E>(weights, row_bytes, rows, k, {&x, &rest, 1}, y, 0);
 }
 
 }  // namespace cairn::kernels::CAIRN_TARGET

@@ -40,12 +40,20 @@ constexpr auto Fill() {
   }
 }
 
+#if CAIRN_HAS_MADDUBS
 template <class E>
-constexpr EncodingKernels kFloats = {DequantizeFloats<E>, GemvFloats<E>,      GemvFloatsPair<E>,
-                                     GemvFloatsBatch<E>,  PanelForm::values8, Fill<E>()};
+constexpr EncodingKernels kFloats = {DequantizeFloats<E>, PreparedFloatBytes, PrepareFloats,
+                                     GemvFloats<E>,       PanelForm::values8, Fill<E>()};
 template <class E>
-constexpr EncodingKernels kBlocks = {Dequantize<E>, Gemv<E>,     GemvPair<E>,
-                                     GemvBatch<E>,  FormOf<E>(), Fill<E>()};
+constexpr EncodingKernels kBlocks = {Dequantize<E>, PreparedBytes<E>, Prepare<E>,
+                                     Gemv<E>,       FormOf<E>(),      Fill<E>()};
+#else
+template <class E>
+constexpr EncodingKernels kFloats = {DequantizeFloats<E>, PreparedBytes,      Prepare,
+                                     GemvFloats<E>,       PanelForm::values8, Fill<E>()};
+template <class E>
+constexpr EncodingKernels kBlocks = {Dequantize<E>, PreparedBytes, Prepare, Gemv<E>, FormOf<E>(), Fill<E>()};
+#endif
 
 }  // namespace
 
