@@ -6,8 +6,9 @@
 // gemv/ENCODING/TARGET/memory streams weights many times the last cache's size; its `of_read` is the rate
 // against a plain read of the same bytes just before. …/cache stays in the second-level cache:
 // `cycles_per_32` are clock cycles for 32 weights. tokens/ENCODING/TARGET/COLUMNS/COUNT streams weights, too,
-// for as many tokens at once; `times_one` is its time against one token's, just before. Times are the
-// threads' CPU time: others who use the machine disturb it less than the wall's.
+// for as many tokens at once; `times_one` is its time against one token's, just before. …/cache has its rows
+// in the second-level cache, as many as decode multiplies at a time. Times are the threads' CPU time: others
+// who use the machine disturb it less than the wall's.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 
@@ -146,6 +147,28 @@ void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_
   });
 }
 
+void tokens_in_cache(benchmark::State& state, const EncodingInfo& e, Target target, size_t columns) {
+  static const double clock = cycles_per_second();
+  const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
+  const size_t row_bytes = columns / e.block_elements * e.block_bytes;
+  const size_t rows = std::max<size_t>(8, (96 << 10) / row_bytes / 8 * 8);
+  const Activations activations(columns);
+  const auto count = static_cast<size_t>(state.range(0));
+  const Prepared x(kernels, activations, columns, count);
+  std::vector<float> y(rows * count);
+  double seconds = 0;
+  for (auto _ : state) {
+    const double start = thread_seconds();
+    kernels.gemv(memory().data(), row_bytes, rows, columns, x.view(), y.data(), rows);
+    const double elapsed = thread_seconds() - start;
+    seconds += elapsed;
+    state.SetIterationTime(elapsed);
+  }
+  const double groups =
+      static_cast<double>(rows * columns / kGroup) * static_cast<double>(state.iterations());
+  state.counters["cycles_per_32"] = seconds * clock / groups;
+}
+
 void dequantize(benchmark::State& state, const EncodingInfo& e, Target target) {
   static const double clock = cycles_per_second();
   const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
@@ -187,6 +210,11 @@ void add_benchmarks() {
             ->Arg(4)
             ->Arg(8)
             ->ThreadRange(1, 2)
+            ->MinTime(0.1);
+        add(fmt::format("tokens/{}/{}/cache", suffix, columns),
+            [&e, target, columns](benchmark::State& s) { tokens_in_cache(s, e, target, columns); })
+            ->RangeMultiplier(2)
+            ->Range(1, 8)
             ->MinTime(0.1);
       }
     }

@@ -18,6 +18,26 @@ constexpr int kWholeChunk = static_cast<int>(kVectorBytes) / 4 / E::kSubscales <
                                 ? kChunkGroups
                                 : static_cast<int>(kVectorBytes) / 4 / E::kSubscales;
 
+// Calls body(p, g, skip, Constant<count>) for the chunks of `groups` groups of a row, of which `before` more
+// lie before `row`; see ForEachChunk. Where the rest would go in several chunks it goes in a whole one that
+// begins with `skip` groups that were there before, whose activations are zeros.
+template <class E, class Body>
+HWY_INLINE void ForEachProductChunk(const uint8_t* row, size_t before, size_t groups, const Body& body) {
+  constexpr size_t kWhole = kWholeChunk<E>;
+  const size_t rest = groups % kWhole;
+  if (E::kGroups == 1 && (rest & (rest - 1)) != 0 && before + groups > kWhole) {
+    size_t g = 0;
+    for (; g + kWhole <= groups; g += kWhole)
+      body(row + g * E::kBytes, g, size_t{0}, Constant<kWholeChunk<E>>());
+    const size_t back = kWhole - rest;
+    body(row + g * E::kBytes - back * E::kBytes, g - back, back, Constant<kWholeChunk<E>>());
+    return;
+  }
+  ForEachChunk<E, kWholeChunk<E>>(row, groups, [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
+    body(p, g, size_t{0}, count);
+  });
+}
+
 // Of eight groups, or fewer, those of a set lie kSets apart.
 template <int kCount>
 constexpr int kSets = (kCount < kChunkGroups ? kCount : kChunkGroups) > kPieces
@@ -209,14 +229,14 @@ struct InputChunk {
   using P = Products<E, kFine>;
   static constexpr int kScales = kWholeChunk<E> * E::kSubscales;
 
-  // Of the groups from `group` on; rest: what rounding x left, where kFine.
+  // Of the groups from `group` on, zeros for the first `skip`; rest: what rounding x left, where kFine.
   template <int kCount, bool kWords>
-  HWY_INLINE void Fill(const QuantizedVector& x, const QuantizedVector* rest, size_t group) {
+  HWY_INLINE void Fill(const QuantizedVector& x, const QuantizedVector* rest, size_t group, size_t skip) {
     const int8_t* from = x.values + group * kGroupSize;
     if constexpr (kFine) {
       alignas(64) int8_t coarse[P::kAllCodes * kStepCodes], fine[P::kAllCodes * kStepCodes];
-      InOrderOfCodes<kCount, kWords>(from, coarse);
-      InOrderOfCodes<kCount, kWords>(rest->values + group * kGroupSize, fine);
+      InOrderOfCodes<kCount, kWords>(from, skip, coarse);
+      InOrderOfCodes<kCount, kWords>(rest->values + group * kGroupSize, skip, fine);
       const DI16 d16;
       for (int i = 0; i < P::kAllCodes; ++i) {
         const VI16 high = hn::BitCast(d16, hn::Load(DI8(), coarse + i * kStepCodes));
@@ -229,18 +249,18 @@ struct InputChunk {
         store(hn::ShiftRight<8>(high), hn::ShiftRight<8>(low), 1);
       }
     } else {
-      InOrderOfCodes<kCount, kWords>(from, values);
+      InOrderOfCodes<kCount, kWords>(from, skip, values);
     }
     const float* steps = kFine ? rest->scales : x.scales;
     for (int lane = 0; lane < kScales; ++lane) {
       const int at = P::template ScaleOf<kCount>(lane);
       const int g = at < 0 ? kCount : at / E::kSubscales;
-      scales[lane] = g < kCount ? steps[group + static_cast<size_t>(g)] : 0;
+      scales[lane] = g >= static_cast<int>(skip) && g < kCount ? steps[group + static_cast<size_t>(g)] : 0;
     }
     if constexpr (E::kHasOffset) {
       for (int i = 0; i < kScales; ++i) {
         const size_t at = group + static_cast<size_t>(i / E::kSubscales);
-        if (i / E::kSubscales >= kCount) {
+        if (i / E::kSubscales >= kCount || i / E::kSubscales < static_cast<int>(skip)) {
           sums[i] = 0;
         } else if constexpr (!P::kHalves) {
           sums[i] = kFine ? x.sums[at] + rest->sums[at] : x.sums[at];
@@ -270,12 +290,13 @@ struct InputChunk {
 
   // A chunk's values as the codes lie that they are multiplied by.
   template <int kCount, bool kWords>
-  static HWY_INLINE void InOrderOfCodes(const int8_t* from, int8_t* HWY_RESTRICT to) {
+  static HWY_INLINE void InOrderOfCodes(const int8_t* from, size_t skip, int8_t* HWY_RESTRICT to) {
+    const int first = static_cast<int>(skip);
     for (int piece = 0; piece < P::kAllCodes * kPieces; ++piece) {
       const int set = piece / (2 * kPieces), half = P::kHalves ? piece % 2 : piece / kPieces % 2;
       const int at = P::kHalves ? piece / 2 : GroupOf<kCount>(set, piece % kPieces);
       const __m128i v =
-          at >= 0 && at < kCount
+          at >= first && at < kCount
               ? _mm_loadu_si128(reinterpret_cast<const __m128i*>(from + at * kGroupSize + half * 16))
               : _mm_setzero_si128();
       _mm_store_si128(reinterpret_cast<__m128i*>(to + piece * 16), v);

@@ -140,8 +140,8 @@ constexpr size_t kFewTokens = Products<E, false>::kSums > 1 ? 1 : 2;
 template <class E>
 HWY_INLINE size_t ChunksOf(size_t groups) {
   size_t chunks = 0;
-  ForEachChunk<E, kWholeChunk<E>>(nullptr, groups,
-                                  [&](const uint8_t*, size_t, auto) CAIRN_LAMBDA { ++chunks; });
+  ForEachProductChunk<E>(nullptr, 0, groups,
+                         [&](const uint8_t*, size_t, size_t, auto) CAIRN_LAMBDA { ++chunks; });
   return chunks;
 }
 
@@ -222,25 +222,29 @@ struct WeightTile {
 // sums[row][token] += `rows` rows · tokens, over some chunks. As many bytes are fetched on the way, from
 // `fetch` on.
 template <class E, bool kFine>
-HWY_INLINE void AddTile(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups,
+HWY_INLINE void AddTile(const uint8_t* weights, size_t row_bytes, size_t rows, size_t before, size_t groups,
                         const InputChunk<E, kFine>* inputs, size_t tokens, const uint8_t*& fetch,
                         float* sums) {
   constexpr size_t kLanes = kVectorBytes / 4;
   WeightTile<E, kFine> tile;
   size_t places[kTileRows];  // beyond `rows` the last one again
   for (size_t r = 0; r < kTileRows; ++r) places[r] = (r < rows ? r : rows - 1) * row_bytes;
-  ForEachChunk<E, kWholeChunk<E>>(weights, groups, [&](const uint8_t* p, size_t, auto count) CAIRN_LAMBDA {
-    constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
-    for (int i = 0; i < kTileRows * kBytes; i += 64) __builtin_prefetch(fetch + i, 0, 2);
-    fetch += kTileRows * kBytes;
-    tile.template Unpack<kCount>(p, places);
-    WeightTile<E, kFine>* unpacked = &tile;
-    __asm__("" : "+r"(unpacked) : : "memory");  // what was stored is not kept in registers, which are too few
-    // An odd last token goes twice: the second sum is nobody's.
-    for (size_t i = 0; i < tokens; i += kTileTokens)
-      unpacked->Add(inputs[i], inputs[i + 1 < tokens ? i + 1 : i], sums + i * kLanes);
-    inputs += tokens;
-  });
+  ForEachProductChunk<E>(
+      weights, before, groups, [&](const uint8_t* p, size_t, size_t, auto count) CAIRN_LAMBDA {
+        constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
+        for (int i = 0; i < kTileRows * kBytes; i += 64) __builtin_prefetch(fetch + i, 0, 2);
+        fetch += kTileRows * kBytes;
+        tile.template Unpack<kCount>(p, places);
+        WeightTile<E, kFine>* unpacked = &tile;
+        __asm__(""
+                : "+r"(unpacked)
+                :
+                : "memory");  // what was stored is not kept in registers, which are too few
+        // An odd last token goes twice: the second sum is nobody's.
+        for (size_t i = 0; i < tokens; i += kTileTokens)
+          unpacked->Add(inputs[i], inputs[i + 1 < tokens ? i + 1 : i], sums + i * kLanes);
+        inputs += tokens;
+      });
 }
 
 // Many tokens: a tile of rows is unpacked for all of them, and columns go in slices, so that their
@@ -264,7 +268,7 @@ HWY_NOINLINE void GemvMany(const uint8_t* weights, size_t row_bytes, size_t rows
       const uint8_t* p = weights + first * row_bytes + begin / E::kGroups * E::kBytes;
       const InputChunk<E, kFine>* x = inputs + begin / kWhole * tokens;
       for (size_t r = 0; r < count; r += kTileRows)
-        AddTile<E, kFine>(p + r * row_bytes, row_bytes, count - r, part, x, tokens, fetch, sums[r][0]);
+        AddTile<E, kFine>(p + r * row_bytes, row_bytes, count - r, begin, part, x, tokens, fetch, sums[r][0]);
     }
     for (size_t r = 0; r < count; r += kRowsTogether) {
       const size_t left = count - r < kRowsTogether ? count - r : kRowsTogether;
@@ -284,8 +288,8 @@ HWY_NOINLINE void GemvFew(const uint8_t* weights, size_t row_bytes, size_t rows,
     VF32 sums[kTokens];
     for (VF32& sum : sums) sum = hn::Zero(DF32());
     const InputChunk<E, kFine>* x = inputs;
-    ForEachChunk<E, kWholeChunk<E>>(
-        weights + r * row_bytes, groups, [&](const uint8_t* p, size_t, auto count) CAIRN_LAMBDA {
+    ForEachProductChunk<E>(
+        weights + r * row_bytes, 0, groups, [&](const uint8_t* p, size_t, size_t, auto count) CAIRN_LAMBDA {
           constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
           for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
           const WeightChunk<E, kFine, kCount, false> chunk(p);
@@ -304,10 +308,11 @@ HWY_NOINLINE void GemvFew(const uint8_t* weights, size_t row_bytes, size_t rows,
 // What the product reads: [eight tokens][chunk][token].
 template <class E, bool kFine, bool kWords>
 void FillInputs(const VectorBatch& x, size_t groups, InputChunk<E, kFine>* to) {
-  ForEachChunk<E, kWholeChunk<E>>(nullptr, groups, [&](const uint8_t*, size_t g, auto count) CAIRN_LAMBDA {
-    for (size_t i = 0; i < x.count; ++i)
-      to++->template Fill<decltype(count)::value, kWords>(x.x[i], kFine ? x.rest + i : nullptr, g);
-  });
+  ForEachProductChunk<E>(
+      nullptr, 0, groups, [&](const uint8_t*, size_t g, size_t skip, auto count) CAIRN_LAMBDA {
+        for (size_t i = 0; i < x.count; ++i)
+          to++->template Fill<decltype(count)::value, kWords>(x.x[i], kFine ? x.rest + i : nullptr, g, skip);
+      });
 }
 
 template <class E>
