@@ -63,7 +63,10 @@ HWY_INLINE void score_heads(const AttentionShape& shape, const KvRows& keys, uin
   for (size_t key = 0; key < count; key += kKeys) {
     const auto index = [&](size_t i) HWY_ATTR { return key + i < count ? key + i : count - 1; };
     const typename Rows::Element* row[kKeys];
-    for (size_t i = 0; i < kKeys; ++i) row[i] = row_of<Rows>(keys, begin + index(i), n);
+    for (size_t i = 0; i < kKeys; ++i) {
+      row[i] = row_of<Rows>(keys, begin + index(i), n);
+      if (key + i + kPagePositions < count) fetch_row<Rows>(keys, begin + key + i + kPagePositions, n);
+    }
     VF acc[Heads][kKeys];
     CAIRN_UNROLL(Heads, h, CAIRN_UNROLL(kKeys, i, acc[h][i] = hn::Zero(df)));
     for_parts(n, [&](auto whole, size_t at) HWY_ATTR {
@@ -104,6 +107,7 @@ HWY_INLINE void sum_heads(Whole whole, const KvRows& values, uint32_t begin, siz
     const auto* row = row_of<Rows>(values, begin + key, n);
     const size_t left = kPagePositions - (begin + key) % kPagePositions;  // of the page
     for (const size_t stop = count - key < left ? count : key + left; key < stop; ++key, row += n) {
+      if (at == 0 && key + kPagePositions < count) fetch_row<Rows>(values, begin + key + kPagePositions, n);
       VF w[Heads];
       CAIRN_UNROLL(Heads, h, w[h] = hn::Set(df, weights[h * stride + key]));
       CAIRN_UNROLL(Parts, v, const VF x = load_part<Rows>(whole, row, at + v * kLanes, n);

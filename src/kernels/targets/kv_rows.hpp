@@ -61,6 +61,13 @@ HWY_INLINE const typename Rows::Element* row_of(const KvRows& cache, size_t posi
   return reinterpret_cast<const typename Rows::Element*>(page) + position % kPagePositions * n;
 }
 
+// Brings a row near that is read a page later: where pages end, the processor does not see what comes next.
+template <class Rows>
+HWY_INLINE void fetch_row(const KvRows& cache, size_t position, size_t n) {
+  const auto* row = row_of<Rows>(cache, position, n);
+  for (size_t i = 0; i < n; i += 64 / sizeof(*row)) __builtin_prefetch(row + i);
+}
+
 // body(elements' index, how many, their floats) for each vector of row `position`.
 template <class Rows, class Body>
 HWY_INLINE void for_row(const KvRows& cache, size_t position, size_t n, const Body& body) {
