@@ -205,7 +205,7 @@ INSTANTIATE_TEST_SUITE_P(
             kPost + "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n", 400, "no HTTP"},
         Bad{"TwoLengths", kPost + "Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd", 400, "no HTTP"},
         Bad{"NegativeLength", kPost + "Content-Length: -1\r\n\r\n", 400, "no HTTP"},
-        Bad{"Tls", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 abcdefgh\r\n\r\n", 29), 400,
+        Bad{"Tls", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03 abcdefgh\r\n\r\n", 24), 400,
             "TLS"},
         Bad{"Nonsense", "\x01\x02\x03 nonsense\r\n\r\n", 400, "no HTTP"},
         Bad{"LongHeaders", "GET / HTTP/1.1\r\nX: " + std::string(1 << 20, 'x'), 431, "4096 bytes"},
