@@ -239,7 +239,8 @@ class Checker {
     const Json others = out.value("additionalProperties", Json(true));
     // Each may be a copy, as much work as it is long.
     count(out["required"].size() * (1 + others.dump().size() / 64), at);
-    for (const Json& name : out["required"]) {
+    const Json names = out["required"];  // which new members of `out` would move
+    for (const Json& name : names) {
       if (!name.is_string()) refuse(at, "'required' is no array of strings");
       const std::string key = name.get<std::string>();
       if (out.contains("properties") && out["properties"].contains(key)) continue;

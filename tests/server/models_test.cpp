@@ -207,9 +207,11 @@ TEST_F(ModelsTest, WhoWaitsIsToldAtTheEnd) {
   auto models = make({"a", "b"}, {.most = 1});
   Models::Lease busy = ask(*models, "a").get();
   auto other = ask(*models, "b");
-  std::thread ends([&] { models.reset(); });
+  std::thread ends([&] { models->stop(); });
   EXPECT_THROW(other.get(), Error);
   ends.join();
+  busy.reset();
+  models.reset();
   EXPECT_EQ(alive, 0);
 }
 
