@@ -61,8 +61,9 @@ TEST(MemoryOrder, KeptPrefixesGoBeforePlanes) {
   for (int turn = 1; turn < 5; ++turn) {
     request.prompt.front() = turn;  // nothing in common
     scheduler.submit(request).wait();
-    // At once or a little later: planes that made room for pages come back in a thread of their own.
-    EXPECT_TRUE(wait_for([&] { return engine->memory().stack + kMebibyte >= after_one; })) << turn;
+    // At once or a little later: planes that made room for pages come back in a thread of their own. A
+    // sanitizer's own memory may take the place of one block.
+    EXPECT_TRUE(wait_for([&] { return engine->memory().stack + 3 * kMebibyte / 2 >= after_one; })) << turn;
     EXPECT_LE(scheduler.status().kept_bytes, 2 * kMebibyte) << turn;
   }
 }
