@@ -15,7 +15,6 @@ void read(const gguf::File& file, HyperParameters& p) {
   const Metadata in(file);
   if (in.number("attention.temperature_scale", 0) == 0) return;
   p.temperature = in.positive("attention.temperature_scale");
-  p.temperature_length = p.rope.original_context;
   // It is RoPE's tables that make the queries larger.
   if (p.rope.dims != p.head_size) {
     fail(ErrorCode::unsupported, "{}: {} with RoPE on {} of {} elements of a head is not supported",
