@@ -4,7 +4,6 @@
 #include "formats/gguf.hpp"
 #include "graph/families/families.hpp"
 #include "graph/metadata.hpp"
-#include "graph/ops.hpp"
 
 namespace cairn::graph {
 namespace {
@@ -22,14 +21,10 @@ void read(const gguf::File& file, HyperParameters& p) {
   }
 }
 
-Model build_mistral3(const HyperParameters& p) {
-  return build_sequential(p, {.activation = Activation::silu});
-}
-
 }  // namespace
 
 const Family& mistral3_family() {
-  static constexpr Family family{"mistral3", read, build_mistral3};
+  static constexpr Family family{"mistral3", read, build_llama};
   return family;
 }
 
