@@ -274,6 +274,13 @@ const std::vector<Mistake> kMistakes = {
      },
      ErrorCode::format,
      {"llama.rope.scaling.yarn_ext_factor is inf"}},
+    {"yarn_share_of_no_float",
+     [](ModelFile& m) {
+       set(m, "llama.rope.scaling.type", "yarn");
+       set(m, "llama.rope.scaling.yarn_ext_factor", 1e300);
+     },
+     ErrorCode::format,
+     {"llama.rope.scaling.yarn_ext_factor is 1e+300"}},
     {"original_context",
      with("llama.rope.scaling.original_context_length", uint32_t{0}),
      ErrorCode::format,
