@@ -9,6 +9,7 @@
 #include <exception>
 #include <functional>
 #include <optional>
+#include <utility>
 
 namespace cairn {
 inline namespace v0 {

@@ -122,8 +122,8 @@ CAIRN_API void cairn_session_close(cairn_session* session);
    INVALID_ARGUMENT (options out of range, a prompt longer than the context, a token outside the
    vocabulary, guesses that cannot be made; a schema, an expression or a grammar that cannot be read or
    enforced, whose place is named, or that comes to where no token may follow), UNSUPPORTED (such a one, and
-   libcairn_grammar.so is not there or is of another build), NUMERIC (the model computed no number),
-   OUT_OF_MEMORY, BUSY.
+   libcairn_grammar.so is not there or is of another build, or what may follow takes too long to find),
+   NUMERIC (the model computed no number), OUT_OF_MEMORY, BUSY.
    The session remains usable. An answer that was stopped is none: see result->finish. */
 CAIRN_API cairn_status cairn_session_generate(cairn_session* session, const int32_t* prompt,
                                               size_t prompt_count, const cairn_generate_options* options,

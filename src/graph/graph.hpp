@@ -119,8 +119,7 @@ struct HyperParameters {
   uint32_t no_rope_step = 0;    // every no_rope_step-th layer has no RoPE (smollm3: 4); 0 = all have it
   bool global_rope = true;  // false: layers without a window have no RoPE, where others have one (exaone4)
   float attention_scale = 0;
-  float temperature = 0;  // of attention, see Rope; 0 = none
-  uint32_t temperature_length = 0;
+  float temperature = 0;  // of attention, see Rope, each rope.original_context positions; 0 = none
   float embedding_scale = 1, residual_scale = 1, logit_scale = 1;  // granite's multipliers
   float attention_softcap = 0, logit_softcap = 0;                  // 0 = none
   bool qkv_bias = false, output_bias = false, fused_qkv = false, tied_output = false, qk_norm = false;

@@ -55,9 +55,9 @@ void read_attention(const gguf::File& file, const Metadata& in, HyperParameters&
 // YaRN, arXiv 2309.00071: which pairs turn more than beta_fast times within the original context, which less
 // than beta_slow times (section 3.2), and the size of cosines and sines (section 3.4).
 void read_yarn(const Metadata& in, Rope& rope) {
-  const double extrapolation = in.number("rope.scaling.yarn_ext_factor", 1);
+  const float extrapolation = in.number("rope.scaling.yarn_ext_factor", 1);
   if (extrapolation == 0) return;
-  rope.yarn = extrapolation < 0 ? 1 : static_cast<float>(extrapolation);  // some files say −1 for "as usual"
+  rope.yarn = extrapolation < 0 ? 1 : extrapolation;  // some files say −1 for "as usual"
   if (!(rope.base > 1)) {
     fail(ErrorCode::format, "{}: {} is {}, expected more than 1 with YaRN", in.path(),
          in.key("rope.freq_base"), rope.base);
@@ -75,8 +75,8 @@ void read_yarn(const Metadata& in, Rope& rope) {
   double factor = 1 + 0.1 * stretch;
   if (in.has("rope.scaling.yarn_attn_factor")) {
     factor = static_cast<double>(in.positive("rope.scaling.yarn_attn_factor"));
-  } else if (in.number("rope.scaling.yarn_log_multiplier", 0) !=
-             0) {  // mscale_all_dim, beside an mscale of 1
+  } else if (in.number("rope.scaling.yarn_log_multiplier", 0) != 0) {
+    // mscale_all_dim, beside an mscale of 1.
     factor /= 1 + 0.1 * stretch * static_cast<double>(in.positive("rope.scaling.yarn_log_multiplier"));
   }
   rope.attention_factor *= static_cast<float>(factor);

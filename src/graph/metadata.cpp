@@ -37,12 +37,13 @@ uint32_t Metadata::size(const char* suffix, uint64_t otherwise, uint64_t most) c
   return has(suffix) ? size(suffix, most) : checked(suffix, otherwise, most);
 }
 
-double Metadata::number(const char* suffix, double otherwise) const {
+float Metadata::number(const char* suffix, double otherwise) const {
   const double value = file_.number(key(suffix), otherwise);
-  if (!std::isfinite(value)) {
+  const float narrow = static_cast<float>(value);
+  if (!std::isfinite(narrow)) {
     fail(ErrorCode::format, "{}: {} is {}, expected a number", path(), key(suffix), value);
   }
-  return value;
+  return narrow;
 }
 
 float Metadata::positive(const char* suffix) const {

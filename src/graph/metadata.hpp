@@ -27,7 +27,7 @@ class Metadata {
   uint32_t size(const char* suffix, uint64_t most = kMaxSize) const;
   uint32_t size(const char* suffix, uint64_t otherwise, uint64_t most) const;
   // Finite numbers; positive ones.
-  double number(const char* suffix, double otherwise) const;
+  float number(const char* suffix, double otherwise) const;
   float positive(const char* suffix) const;
   float positive(const char* suffix, double otherwise) const;
   // attention.sliding_window_pattern where it lists for each layer whether it is local; else empty.

@@ -121,7 +121,7 @@ void add_attention(OpList& ops, const HyperParameters& p, uint32_t layer) {
     const Rope& rope = local && p.local_rope.dims != 0 ? p.local_rope : p.rope;
     Rope query = rope;
     query.temperature = p.temperature;
-    query.temperature_length = p.temperature_length;
+    query.temperature_length = p.rope.original_context;
     ops.push_back(rope_op(Slot::query, p.heads, query));
     ops.push_back(rope_op(Slot::key, p.kv_heads, rope));
   }

@@ -69,7 +69,7 @@ class Progress {
   }
   void add(uint64_t cost) noexcept {
     const uint64_t done = done_ += cost;
-    if (!tell_ || error_ || std::this_thread::get_id() != caller_) return;
+    if (std::this_thread::get_id() != caller_ || !tell_ || error_) return;
     try {
       tell_(done * kParts / total_, kParts);
     } catch (...) {

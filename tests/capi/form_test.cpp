@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <regex>
 
+#include "base/own_library.hpp"
 #include "base/plugin.hpp"
 #include "base/temporary_folder.hpp"
 #include "grammar/compiler.hpp"
@@ -76,19 +77,14 @@ class CapiForm : public Capi {
   cairn_batch* batch_ = nullptr;
 };
 
-void look_beside_the_program() {
-  setenv("CAIRN_LIB", std::filesystem::path(CAIRN_PROGRAM).parent_path().c_str(), 1);
-}
-
 std::vector<const char*> libraries() {
-  look_beside_the_program();
-  if (find_own_library(GrammarPlugin::kLibrary).empty()) return {};
+  if (!cairn::testing::was_built(GrammarPlugin::kLibrary)) return {};
   return {"built"};
 }
 
 class XGrammarCapi : public CapiForm, public ::testing::WithParamInterface<const char*> {
  protected:
-  void SetUp() override { look_beside_the_program(); }
+  void SetUp() override { cairn::testing::look_beside_the_program(); }
 };
 
 TEST_P(XGrammarCapi, AnswersAreThoseOfCppAndMatch) {

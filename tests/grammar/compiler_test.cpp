@@ -10,6 +10,7 @@
 #include <random>
 
 #include "base/expect_error.hpp"
+#include "base/own_library.hpp"
 #include "base/plugin.hpp"
 #include "base/temporary_folder.hpp"
 #include "grammar/structure.hpp"
@@ -22,24 +23,19 @@ using Json = nlohmann::ordered_json;
 using cairn::testing::expect_error;
 using llm::fake::kEnd;
 
-void look_beside_the_program() {
-  setenv("CAIRN_LIB", std::filesystem::path(CAIRN_PROGRAM).parent_path().c_str(), 1);
-}
-
 std::shared_ptr<const llm::fake::Tokenizer> tokenizer() {
   return std::make_shared<llm::fake::Tokenizer>(
       std::vector<std::string>{"{\"", "\":", "\": ", "true", "}}", "12", "ab", "abc", "\"}", "ö", "\n\n"});
 }
 
 std::vector<const char*> kinds_of_library() {
-  look_beside_the_program();
-  if (find_own_library(GrammarPlugin::kLibrary).empty()) return {};
+  if (!cairn::testing::was_built(GrammarPlugin::kLibrary)) return {};
   return {"built"};
 }
 
 class XGrammar : public ::testing::TestWithParam<const char*> {
  protected:
-  void SetUp() override { look_beside_the_program(); }
+  void SetUp() override { cairn::testing::look_beside_the_program(); }
   std::shared_ptr<const Grammar> compile(Kind kind, std::string_view text) {
     return compiler_.compile(kind, text);
   }

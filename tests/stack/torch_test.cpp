@@ -10,7 +10,7 @@
 
 #include "base/error.hpp"
 #include "base/expect_error.hpp"
-#include "base/plugin.hpp"
+#include "base/own_library.hpp"
 #include "measure/evaluate.hpp"
 #include "stack/restore.hpp"
 #include "stack/small_stack.hpp"
@@ -19,19 +19,14 @@
 namespace cairn::stack {
 namespace {
 
-void look_beside_the_program() {
-  setenv("CAIRN_LIB", std::filesystem::path(CAIRN_PROGRAM).parent_path().c_str(), 1);
-}
-
 std::vector<TuneOn> devices() {
-  look_beside_the_program();
-  if (find_own_library("libcairn_torch.so").empty()) return {};
+  if (!cairn::testing::was_built("libcairn_torch.so")) return {};
   return {TuneOn::torch};
 }
 
 class TorchTuner : public SmallStack, public ::testing::WithParamInterface<TuneOn> {
  protected:
-  void SetUp() override { look_beside_the_program(); }
+  void SetUp() override { cairn::testing::look_beside_the_program(); }
   // A stack of the small model and tuners of it.
   struct Tuned {
     explicit Tuned(const std::string& stack)

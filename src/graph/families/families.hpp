@@ -35,6 +35,11 @@ const Family& glm4_family();
 const Family& exaone4_family();
 const Family& granite_family();
 
+// Blocks that several families share: llama's, and olmo2's, which has norms on the branches instead of their
+// inputs.
+Model build_llama(const HyperParameters& parameters);
+Model build_olmo2(const HyperParameters& parameters);
+
 // Which layers see the window alone: as the file lists, or all but every n-th; where it says nothing,
 // `pattern` is n.
 void read_windows(const Metadata& in, HyperParameters& parameters, uint32_t pattern);

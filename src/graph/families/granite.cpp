@@ -3,7 +3,6 @@
 #include "formats/gguf.hpp"
 #include "graph/families/families.hpp"
 #include "graph/metadata.hpp"
-#include "graph/ops.hpp"
 
 namespace cairn::graph {
 namespace {
@@ -19,14 +18,10 @@ void read(const gguf::File& file, HyperParameters& p) {
   if (!file.boolean(in.key("rope.scaling.finetuned"), true)) p.no_rope_step = 1;
 }
 
-Model build_granite(const HyperParameters& p) {
-  return build_sequential(p, {.activation = Activation::silu});
-}
-
 }  // namespace
 
 const Family& granite_family() {
-  static constexpr Family family{"granite", read, build_granite};
+  static constexpr Family family{"granite", read, build_llama};
   return family;
 }
 

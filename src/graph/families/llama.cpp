@@ -10,11 +10,11 @@ void read(const gguf::File&, HyperParameters& p) {
   p.rope.neox = false;
 }
 
+}  // namespace
+
 Model build_llama(const HyperParameters& p) {
   return build_sequential(p, {.activation = Activation::silu});
 }
-
-}  // namespace
 
 const Family& llama_family() {
   static constexpr Family family{"llama", read, build_llama};

@@ -4,7 +4,6 @@
 #include "formats/gguf.hpp"
 #include "graph/families/families.hpp"
 #include "graph/metadata.hpp"
-#include "graph/ops.hpp"
 
 namespace cairn::graph {
 namespace {
@@ -15,7 +14,6 @@ void read(const gguf::File& file, HyperParameters& p) {
   const Metadata in(file);
   if (in.number("attention.temperature_scale", 0) == 0) return;
   p.temperature = in.positive("attention.temperature_scale");
-  p.temperature_length = p.rope.original_context;
   // It is RoPE's tables that make the queries larger.
   if (p.rope.dims != p.head_size) {
     fail(ErrorCode::unsupported, "{}: {} with RoPE on {} of {} elements of a head is not supported",
@@ -23,14 +21,10 @@ void read(const gguf::File& file, HyperParameters& p) {
   }
 }
 
-Model build_mistral3(const HyperParameters& p) {
-  return build_sequential(p, {.activation = Activation::silu});
-}
-
 }  // namespace
 
 const Family& mistral3_family() {
-  static constexpr Family family{"mistral3", read, build_mistral3};
+  static constexpr Family family{"mistral3", read, build_llama};
   return family;
 }
 

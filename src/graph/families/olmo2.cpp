@@ -18,11 +18,11 @@ void read(const gguf::File& file, HyperParameters& p) {
   p.local_rope = unscaled(p.rope, in.positive("rope.freq_base_swa", static_cast<double>(p.rope.base)));
 }
 
+}  // namespace
+
 Model build_olmo2(const HyperParameters& p) {
   return build_sequential(p, {.input_norms = false, .post_norms = true});
 }
-
-}  // namespace
 
 const Family& olmo2_family() {
   static constexpr Family family{"olmo2", read, build_olmo2};

@@ -1,7 +1,6 @@
 // phi3: Phi-3, Phi-3.5 and Phi-4, dense: llama's block with q, k and v in one tensor, gate and up in another;
 // LongRoPE in those of 128k tokens, RoPE on a part of each head in Phi-4-mini.
 #include "graph/families/families.hpp"
-#include "graph/ops.hpp"
 
 namespace cairn::graph {
 namespace {
@@ -10,14 +9,10 @@ void read(const gguf::File&, HyperParameters& p) {
   p.fused_gate_up = true;
 }
 
-Model build_phi3(const HyperParameters& p) {
-  return build_sequential(p, {.activation = Activation::silu});
-}
-
 }  // namespace
 
 const Family& phi3_family() {
-  static constexpr Family family{"phi3", read, build_phi3};
+  static constexpr Family family{"phi3", read, build_llama};
   return family;
 }
 

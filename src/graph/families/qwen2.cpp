@@ -1,6 +1,5 @@
 // qwen2: Qwen 1.5, 2 and 2.5: llama's block with biases on q, k and v.
 #include "graph/families/families.hpp"
-#include "graph/ops.hpp"
 
 namespace cairn::graph {
 namespace {
@@ -11,14 +10,10 @@ void read(const gguf::File&, HyperParameters& p) {
   p.window = 0;
 }
 
-Model build_qwen2(const HyperParameters& p) {
-  return build_sequential(p, {.activation = Activation::silu});
-}
-
 }  // namespace
 
 const Family& qwen2_family() {
-  static constexpr Family family{"qwen2", read, build_qwen2};
+  static constexpr Family family{"qwen2", read, build_llama};
   return family;
 }
 

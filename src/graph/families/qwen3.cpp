@@ -1,6 +1,5 @@
 // qwen3: Qwen 3, dense: llama's block with a norm on each head of q and k.
 #include "graph/families/families.hpp"
-#include "graph/ops.hpp"
 
 namespace cairn::graph {
 namespace {
@@ -11,14 +10,10 @@ void read(const gguf::File&, HyperParameters& p) {
   p.window = 0;
 }
 
-Model build_qwen3(const HyperParameters& p) {
-  return build_sequential(p, {.activation = Activation::silu});
-}
-
 }  // namespace
 
 const Family& qwen3_family() {
-  static constexpr Family family{"qwen3", read, build_qwen3};
+  static constexpr Family family{"qwen3", read, build_llama};
   return family;
 }
 

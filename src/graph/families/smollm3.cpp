@@ -1,7 +1,6 @@
 // smollm3: SmolLM3: llama's block; every fourth layer has no RoPE, which files leave unsaid. Source: the
 // model's description and config.json (no_rope_layers).
 #include "graph/families/families.hpp"
-#include "graph/ops.hpp"
 
 namespace cairn::graph {
 namespace {
@@ -16,14 +15,10 @@ void read(const gguf::File&, HyperParameters& p) {
   p.window = 0;
 }
 
-Model build_smollm3(const HyperParameters& p) {
-  return build_sequential(p, {.activation = Activation::silu});
-}
-
 }  // namespace
 
 const Family& smollm3_family() {
-  static constexpr Family family{"smollm3", read, build_smollm3};
+  static constexpr Family family{"smollm3", read, build_llama};
   return family;
 }
 
