@@ -35,11 +35,9 @@ class Checker {
       out["$defs"][fmt::format("r{}", done)] = check(target, pointer, 0);
     }
     // What references stand for is known by now.
-    const Json defs = out.is_object() ? out.value("$defs", Json::object()) : Json::object();
-    for (const auto& [at, cases] : exclusive_) {
-      if (!exclude_each_other(cases, defs))
-        refuse(at, "'oneOf' whose cases might both hold cannot be enforced; 'anyOf' can");
-    }
+    const Json none = Json::object();
+    if (const auto* at = find_overlap(exclusive_, out.contains("$defs") ? out["$defs"] : none))
+      refuse(*at, "'oneOf' whose cases might both hold cannot be enforced; 'anyOf' can");
     return out;
   }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "base/error.hpp"
 #include "base/printable.hpp"
 #include "grammar/schema_values.hpp"
@@ -85,7 +87,7 @@ std::vector<std::string> types_of(const Json& schema, const std::string& at) {
   for (const Json& type : given.is_array() ? given : Json::array({given})) {
     if (!type.is_string() || !kOfType.contains(family(type.get<std::string>())))
       refuse(at, fmt::format("there is no type {}", printed(type)));
-    types.push_back(type.get<std::string>());
+    if (std::find(types.begin(), types.end(), type) == types.end()) types.push_back(type.get<std::string>());
   }
   if (types.empty()) refuse(at, "'type' is empty");
   return types;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -22,16 +23,21 @@ std::set<std::string> families_of(const Json& schema) {
   return types;
 }
 
-// A value in both lists. Numbers are compared as such: 1 and 1.0 are the same.
-bool share_value(const Json& a, const Json& b) {
-  return std::any_of(a.begin(), a.end(),
-                     [&](const Json& x) { return std::find(b.begin(), b.end(), x) != b.end(); });
+const Json& required_of(const Json& schema) {
+  static const Json none = Json::array();
+  return schema.contains("required") ? schema["required"] : none;
 }
 
-// Whether schemas exclude each other, through references into `defs`.
+// Whether schemas exclude each other, through references into `defs`. One schema can be a case of many, in
+// many ways: what all comparisons together may take is bounded, and what is not seen by then does not
+// exclude.
 class Excluding {
  public:
-  explicit Excluding(const Json& defs) : defs_(defs) {}
+  explicit Excluding(const Json& defs) {
+    for (auto one = defs.begin(); one != defs.end(); ++one)
+      stands_for_.emplace("#/$defs/" + one.key(), &one.value());
+    for (auto& [reference, schema] : stands_for_) schema = &resolved(*schema);
+  }
 
   bool exclude(const Json& one, const Json& other, int depth = 0) {
     if (depth > kDeepest || (depth > 0 && ++steps_ > kMostSteps)) return false;
@@ -48,10 +54,11 @@ class Excluding {
     const std::set<std::string> types = families_of(b);
     if (types.empty()) return false;
     if (a.contains("enum")) {
-      return std::none_of(a["enum"].begin(), a["enum"].end(), [&](const Json& value) {
-        return std::any_of(types.begin(), types.end(),
-                           [&](const auto& type) { return has_type(value, type); });
-      });
+      return compare(a["enum"].size() * types.size()) &&
+             std::none_of(a["enum"].begin(), a["enum"].end(), [&](const Json& value) {
+               return std::any_of(types.begin(), types.end(),
+                                  [&](const auto& type) { return has_type(value, type); });
+             });
     }
     const std::set<std::string> others = families_of(a);
     if (others.empty()) return false;
@@ -61,22 +68,35 @@ class Excluding {
   }
 
  private:
-  static constexpr int kDeepest = 64;                    // cases that are cases themselves
-  static constexpr size_t kMostSteps = size_t{1} << 16;  // … in all
+  static constexpr int kDeepest = 64;                       // cases that are cases themselves
+  static constexpr size_t kMostSteps = size_t{1} << 16;     // … in all
+  static constexpr size_t kMostCompared = size_t{1} << 25;  // pairs of values and of names
+
+  // False: too many.
+  bool compare(size_t more) { return (compared_ += more) <= kMostCompared; }
 
   // What a reference stands for; itself where it leads nowhere else.
   const Json& resolved(const Json& schema) const {
     const Json* at = &schema;
-    for (size_t hops = 0; hops <= defs_.size() && at->is_object() && at->contains("$ref"); ++hops)
-      at = &defs_[(*at)["$ref"].get_ref<const std::string&>().substr(8)];  // #/$defs/
+    for (size_t hops = 0; hops <= stands_for_.size() && at->is_object() && at->contains("$ref"); ++hops)
+      at = stands_for_.at((*at)["$ref"].get_ref<const std::string&>());
     return *at;
   }
 
+  // A value in both lists. Numbers are compared as such: 1 and 1.0 are the same.
+  bool share_value(const Json& a, const Json& b) {
+    return !compare(a.size() * b.size()) || std::any_of(a.begin(), a.end(), [&](const Json& x) {
+      return std::find(b.begin(), b.end(), x) != b.end();
+    });
+  }
+
   // A property that both require, whose values differ.
-  bool told_apart(const Json& a, const Json& b) const {
-    for (const Json& name : a.value("required", Json::array())) {
-      const Json required = b.value("required", Json::array());
+  bool told_apart(const Json& a, const Json& b) {
+    const Json& required = required_of(b);
+    if (!compare(required_of(a).size() * required.size())) return false;
+    for (const Json& name : required_of(a)) {
       if (std::find(required.begin(), required.end(), name) == required.end()) continue;
+      if (!compare(a["properties"].size() + b["properties"].size())) return false;
       const std::string key = name.get<std::string>();
       const Json& x = resolved(a["properties"][key]);
       const Json& y = resolved(b["properties"][key]);
@@ -87,8 +107,8 @@ class Excluding {
     return false;
   }
 
-  const Json& defs_;
-  size_t steps_ = 0;
+  std::unordered_map<std::string, const Json*> stands_for_;  // by reference
+  size_t steps_ = 0, compared_ = 0;
 };
 
 // Which of `defs` can be met is found round after round, beginning with none.
@@ -160,14 +180,17 @@ bool has_type(const Json& value, std::string_view type) {
   return type == "array" ? value.is_array() : type == "object" && value.is_object();
 }
 
-bool exclude_each_other(const Json& cases, const Json& defs) {
+const std::string* find_overlap(const std::vector<std::pair<std::string, Json>>& exclusive,
+                                const Json& defs) {
   Excluding excluding(defs);
-  for (size_t i = 0; i < cases.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) {
-      if (!excluding.exclude(cases[i], cases[j])) return false;
+  for (const auto& [place, cases] : exclusive) {
+    for (size_t i = 0; i < cases.size(); ++i) {
+      for (size_t j = 0; j < i; ++j) {
+        if (!excluding.exclude(cases[i], cases[j])) return &place;
+      }
     }
   }
-  return true;
+  return nullptr;
 }
 
 bool can_be_met(const Json& root) {

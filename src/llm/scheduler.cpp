@@ -183,10 +183,8 @@ void Scheduler::begin(Job& job) {
 // What a small model has read of a text that begins alike.
 void Scheduler::begin_draft(Job& job) {
   const Speculation kind = job.guesses.kind();
-  DraftText& text = job.guesses.draft_text();
-  text = {};
-  job.draft_kept = false;
   if (!options_.draft || (kind != Speculation::draft && kind != Speculation::automatic)) return;
+  DraftText& text = job.guesses.draft_text();
   text.sequence = kept_.find(job.request.prompt, options_.draft->chunk(), Reader::draft);
   if (!text.sequence) return;
   const auto read = job.request.prompt.begin() + static_cast<ptrdiff_t>(text.sequence->length());
@@ -227,12 +225,11 @@ void Scheduler::end(Job& job, FinishReason reason) {
 
 void Scheduler::fail_with(Job& job, std::exception_ptr error) {
   if (job.ended) return;
-  job.error = std::move(error);
-  settle(job);
+  settle(job, std::move(error));
 }
 
 // Whoever waits may go on before the next line here: what he can ask for is as it should be by then.
-void Scheduler::settle(Job& job) {
+void Scheduler::settle(Job& job, std::exception_ptr error) {
   job.ended = true;
   job.sequence.reset();
   job.guesses.draft_text() = {};
@@ -245,8 +242,8 @@ void Scheduler::settle(Job& job) {
     const std::lock_guard lock(mutex_);
     --status_.running;
   }
-  if (job.error) {
-    job.promise.set_exception(job.error);
+  if (error) {
+    job.promise.set_exception(std::move(error));
   } else {
     job.promise.set_value(std::move(job.result));
   }

@@ -111,7 +111,7 @@ class Scheduler {
   void save_one();
   void end(Job& job, FinishReason reason);
   void fail_with(Job& job, std::exception_ptr error);
-  void settle(Job& job);
+  void settle(Job& job, std::exception_ptr error = nullptr);
 
   const std::shared_ptr<engine::Engine> engine_;
   const std::shared_ptr<const text::Tokenizer> tokenizer_;

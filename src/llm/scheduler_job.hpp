@@ -49,7 +49,6 @@ struct Scheduler::Job {
   std::exception_ptr no_room{};  // why it waits for pages; null: it does not
   Stopwatch since_taken, since_begun, since_first;
   bool ended = false;
-  std::exception_ptr error{};  // that it ended with
   std::atomic<bool> cancelled{false};  // by any thread
   std::promise<Result> promise;
   std::future<Result> future = promise.get_future();  // the ticket's

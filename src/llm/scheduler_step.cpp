@@ -95,6 +95,7 @@ void Scheduler::wait_again(Job& job) {
       std::find_if(running_.begin(), running_.end(), [&](const auto& one) { return one.get() == &job; });
   job.sequence.reset();
   job.guesses.draft_text() = {};
+  job.draft_kept = false;
   job.no_room = nullptr;
   job.result.statistics = {};
   const std::lock_guard lock(mutex_);

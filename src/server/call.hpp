@@ -15,7 +15,7 @@ namespace cairn::server {
 // A request that was let in.
 struct Call {
   const HttpRequest& request;
-  const Json& body;  // of POST
+  const Json& body;  // of POST and PUT
   Models& models;
   MemoryControl& memory;
   Metrics& metrics;

@@ -78,7 +78,7 @@ void Embeddings::end() {
     try {
       self->send();
     } catch (const std::exception& error) {
-      api_error(error).send(*self->reply_, error_form(self->path_));
+      self->tell(api_error(error));
     }
   });
 }

@@ -156,6 +156,46 @@ TEST(Schema, CasesOfOneOfMayRecur) {
                  overlap);
 }
 
+// Each of these could be told apart, with work that grows faster than the schema.
+TEST(Schema, ComparingCasesIsBoundedInAll) {
+  const char* overlap = "'oneOf' whose cases might both hold";
+  std::string levels = R"("c14": {"type": "null"})";
+  for (int i = 0; i < 14; ++i) {
+    const std::string next = "{\"$ref\": \"#/$defs/c" + std::to_string(i + 1) + "\"}";
+    levels += ", \"c" + std::to_string(i) + "\": {\"anyOf\": [" + next + ", " + next + "]}";
+  }
+  const std::string one = R"({"oneOf": [{"type": "string"}, {"$ref": "#/$defs/c0"}]})";
+  const auto array = [&](const std::string& items) {
+    return R"({"type": "array", "prefixItems": [)" + items + R"(], "$defs": {)" + levels + "}}";
+  };
+  checked(array(one + ", " + one));
+  expect_refused(array(one + ", " + one + ", " + one), overlap);
+
+  // Cases whose every property may have a value in common, but for the last.
+  const auto cases = [](int properties, int values) {
+    Json few = Json::array(), other = Json::array();
+    for (int i = 0; i < values; ++i) {
+      few.push_back(i);
+      other.push_back(values - 1 + i);
+    }
+    const auto object = [&](const char* reference, const char* kind) {
+      Json made = {{"type", "object"}, {"properties", Json::object()}, {"required", Json::array()}};
+      for (int i = 0; i < properties; ++i) {
+        made["properties"]["p" + std::to_string(i)] = {{"$ref", reference}};
+        made["required"].push_back("p" + std::to_string(i));
+      }
+      made["properties"]["kind"] = {{"const", kind}};
+      made["required"].push_back("kind");
+      return made;
+    };
+    return Json{{"oneOf", Json::array({object("#/$defs/few", "a"), object("#/$defs/other", "b")})},
+                {"$defs", {{"few", {{"enum", few}}}, {"other", {{"enum", other}}}}}}
+        .dump();
+  };
+  checked(cases(3, 500));
+  expect_refused(cases(300, 500), overlap);
+}
+
 TEST(Schema, WhatNoFiniteValueMeetsIsRefused) {
   expect_refused(R"({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]})",
                  "no finite value");
