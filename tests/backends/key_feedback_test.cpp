@@ -21,6 +21,7 @@ struct Style {
   const char* architecture;
   uint32_t head;
   bool bias, norms, neox;
+  bool whole = false;  // norms over all heads, and none in front
 };
 
 struct Tensor {
@@ -43,17 +44,17 @@ std::vector<Tensor> tensors(const Style& style) {
   const uint32_t queries = kHeads * style.head, keys = kKvHeads * style.head;
   for (uint32_t layer = 0; layer < kLayers; ++layer) {
     const std::string blk = "blk." + std::to_string(layer) + ".";
-    add(blk + "attn_norm.weight", {kWidth}, 1, 0.5f);
+    if (!style.whole) add(blk + "attn_norm.weight", {kWidth}, 1, 0.5f);
     for (const auto& [part, rows] : {std::pair("attn_q", queries), {"attn_k", keys}, {"attn_v", keys}}) {
       add(blk + part + ".weight", {kWidth, rows}, 0, 0.1f);
       if (style.bias) add(blk + part + ".bias", {rows}, 0, 2);
     }
-    if (style.norms) add(blk + "attn_q_norm.weight", {style.head}, 1, 0.5f);
-    if (style.norms) add(blk + "attn_k_norm.weight", {style.head}, 1, 0.5f);
+    if (style.norms) add(blk + "attn_q_norm.weight", {style.whole ? queries : style.head}, 1, 0.5f);
+    if (style.norms) add(blk + "attn_k_norm.weight", {style.whole ? keys : style.head}, 1, 0.5f);
     if (style.norms) add(blk + "post_attention_norm.weight", {kWidth}, 1, 0);
     if (style.norms) add(blk + "post_ffw_norm.weight", {kWidth}, 1, 0);
     add(blk + "attn_output.weight", {queries, kWidth}, 0, 0.1f);
-    add(blk + "ffn_norm.weight", {kWidth}, 1, 0);
+    if (!style.whole) add(blk + "ffn_norm.weight", {kWidth}, 1, 0);
     add(blk + "ffn_gate.weight", {kWidth, 64}, 0, 0.1f);
     add(blk + "ffn_up.weight", {kWidth, 64}, 0, 0.1f);
     add(blk + "ffn_down.weight", {64, kWidth}, 0, 0.1f);
@@ -75,7 +76,7 @@ void write(const std::string& path, const Style& style, const std::vector<Tensor
   writer.set(family + ".attention.value_length", style.head);
   writer.set(family + ".attention.layer_norm_rms_epsilon", 1e-5F);
   writer.set(family + ".rope.freq_base", 1e4F);
-  if (style.norms) writer.set(family + ".attention.sliding_window", uint32_t{512});
+  if (style.norms && !style.whole) writer.set(family + ".attention.sliding_window", uint32_t{512});
   set_vocabulary(writer, synth_vocabulary(kVocabulary), "gpt-2");
   for (const Tensor& tensor : all) writer.add_tensor(tensor.name, Encoding::f32, tensor.shape);
   writer.write(path, [&](size_t index, const gguf::Writer::Sink& sink) {
@@ -112,14 +113,16 @@ std::vector<double> form(const Style& style, const std::vector<Tensor>& all, uin
       for (size_t r = 0; r < n; ++r) {
         q[r] = static_cast<double>(x == kWidth ? values("attn_q.bias")[h * n + r]
                                                : values("attn_q.weight")[(h * n + r) * kWidth + x] *
-                                                     values("attn_norm.weight")[x]);
+                                                     (style.whole ? 1 : values("attn_norm.weight")[x]));
       }
       for (size_t i = 0; i < n * n; ++i) squares[i] += q[i / n] * q[i % n];
     }
-    double power = 0;
-    for (size_t i = 0; i < n; ++i) power += squares[i * n + i] / static_cast<double>(n);
+    double power = style.whole ? 1 : 0;  // all heads are divided by the same
+    for (size_t i = 0; i < n && !style.whole; ++i) power += squares[i * n + i] / static_cast<double>(n);
     for (size_t i = 0; i < n * n; ++i) {
-      const auto gain = [&](size_t r) { return static_cast<double>(values("attn_q_norm.weight")[r]); };
+      const auto gain = [&](size_t r) {
+        return static_cast<double>(values("attn_q_norm.weight")[(style.whole ? h * n : 0) + r]);
+      };
       sum[i] += style.norms ? squares[i] / power * gain(i / n) * gain(i % n) : squares[i];
     }
   }
@@ -194,7 +197,8 @@ TEST_P(KeyFeedbackOf, TheWeightsIsTheQueriesForm) {
 INSTANTIATE_TEST_SUITE_P(All, KeyFeedbackOf,
                          ::testing::Values(Style{"qwen2", 64, true, false, true},
                                            Style{"llama", 32, false, false, false},
-                                           Style{"gemma3", 128, false, true, true}),
+                                           Style{"gemma3", 128, false, true, true},
+                                           Style{"olmo2", 64, false, true, true, true}),
                          [](const auto& info) { return std::string(info.param.architecture); });
 
 }  // namespace

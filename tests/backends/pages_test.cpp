@@ -79,6 +79,9 @@ TEST(Pages, AFewStayForTheNextText) {
     pages.clear();
     EXPECT_EQ(pool->bytes(), 0u);
     EXPECT_EQ(resident(first, kCount * kSize), kSpare * kSize);
+    // A shorter text takes no others.
+    for (size_t i = 0; i < kSpare; ++i) pages.push_back(pool->take());
+    EXPECT_EQ(resident(first, kCount * kSize), kSpare * kSize);
   }
 }
 

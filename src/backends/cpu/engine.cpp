@@ -47,8 +47,8 @@ bool worth_copying(const gguf::File& file, const engine::Options& options) {
          !stack::is_stack(file) && file.file_bytes() <= MemoryPressure().read().available / 2;
 }
 
-// Bytes of keys and values that stay for the next text where nothing else is to be made room for.
-constexpr size_t kSparePages = size_t{32} << 20;
+// Of keys and values that stay for the next text where nothing else is to be made room for.
+constexpr size_t kSpareBytes = size_t{32} << 20;
 
 engine::Options in_rows(engine::Options options) {
   if (options.repeatable) options.chunk = std::min<uint32_t>(options.chunk, RowExecutor::kMostRows);
@@ -67,7 +67,7 @@ class CpuEngine final : public engine::Engine {
                                                                                : options.threads)),
         set_(stack::is_stack(file_) ? std::make_shared<resident::Set>(file_) : nullptr),
         plan_(file_, model_, target_, options.precision == engine::Precision::f32, set_.get()),
-        sequences_(model_, kv_format(options), file_.path(), set_ ? 0 : kSparePages),
+        sequences_(model_, kv_format(options), file_.path(), set_ ? 0 : kSpareBytes),
         machine_{model_,
                  plan_,
                  kernels::kernel_set(target_).gemm,

@@ -24,7 +24,7 @@ constexpr double kDamping = 0.01;                  // of the mean of G's diagona
 struct Queries {
   const BoundOp* linear = nullptr;
   const std::vector<float>* gain = nullptr;  // of the norm in front
-  const std::vector<float>* norm = nullptr;  // of each head
+  const std::vector<float>* norm = nullptr;  // of each head, or of all together
   const BoundOp* rope = nullptr;
 };
 
@@ -125,14 +125,16 @@ void add_head(const Queries& queries, size_t head, size_t n, const kernels::Enco
     const float rest = bias == nullptr ? 0.0f : bias[e] * bias[f];
     return static_cast<double>(work.sums[e * work.stride + f] + rest);
   };
-  double size = 1;
-  if (queries.norm != nullptr) {
+  const bool whole = queries.norm != nullptr && queries.norm->size() > n;
+  const float* gains = queries.norm == nullptr ? nullptr : queries.norm->data() + (whole ? head * n : 0);
+  double size = 1;  // what a norm divides all heads by is the same for all, and U does not see it
+  if (gains != nullptr && !whole) {
     size = 1e-30;
     for (size_t e = 0; e < n; ++e) size += moment(e, e) / static_cast<double>(n);
   }
   for (size_t e = 0; e < n; ++e) {
     for (size_t f = 0; f < n; ++f) {
-      const float gain = queries.norm == nullptr ? 1.0f : (*queries.norm)[e] * (*queries.norm)[f];
+      const float gain = gains == nullptr ? 1.0f : gains[e] * gains[f];
       work.g[e * n + f] += moment(e, f) / size * static_cast<double>(gain);
     }
   }

@@ -59,21 +59,18 @@ Page PagePool::take() {
   std::byte* page = nullptr;
   {
     const std::lock_guard lock(mutex_);
-    if (free_.empty()) {
+    if (staying_.empty() && free_.empty()) {
       const size_t first = slabs_.size() * slab_pages_;
       free_.reserve(first + slab_pages_);
-      taken_.resize(first + slab_pages_);
-      staying_.resize(first + slab_pages_);
+      staying_.reserve(std::min(spare_, first + slab_pages_));
+      held_.resize(first + slab_pages_);
       slabs_.emplace_back(slab_pages_ * page_bytes_);
       for (size_t i = slab_pages_; i-- > 0;) free_.push_back(first + i);
     }
-    number = free_.back();
-    free_.pop_back();
-    taken_[number] = true;
-    if (staying_[number]) {
-      staying_[number] = false;
-      ++spare_;
-    }
+    std::vector<size_t>& from = staying_.empty() ? free_ : staying_;
+    number = from.back();
+    from.pop_back();
+    held_[number] = true;
     page = slabs_[number / slab_pages_].as<std::byte>() + number % slab_pages_ * page_bytes_;
   }
   auto* bytes = reinterpret_cast<volatile char*>(page);
@@ -86,19 +83,15 @@ Page PagePool::take() {
 void PagePool::put(size_t number) noexcept {
   --used_;
   const std::lock_guard lock(mutex_);
-  taken_[number] = false;
+  if (staying_.size() < spare_) return staying_.push_back(number);
+  held_[number] = false;
   free_.push_back(number);
-  if (spare_ > 0) {
-    --spare_;
-    staying_[number] = true;
-    return;
-  }
   // Pages of the system that hold nothing else; taking one of ours waits for the lock.
   const size_t slab = number / slab_pages_, page = system_page();
   const auto idle = [&](size_t at) {
     const size_t last = std::min(slab_pages_ - 1, (at + page - 1) / page_bytes_);
     for (size_t i = at / page_bytes_; i <= last; ++i) {
-      if (taken_[slab * slab_pages_ + i] || staying_[slab * slab_pages_ + i]) return false;
+      if (held_[slab * slab_pages_ + i]) return false;
     }
     return true;
   };

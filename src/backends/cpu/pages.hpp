@@ -50,9 +50,9 @@ class PageLayout {
 using Page = std::shared_ptr<std::byte>;
 
 // Pages of one size. Each is in memory as long as it is in use, so that what is taken can be accounted for;
-// of those given back, the first `spare` bytes stay there for the next text, to which the system would have
-// to give them anew, zeroed: 5 % of a prefill. They lie one behind the other, because 4-bit pages are small:
-// rounded up to the system's, they would be a third larger. From any thread.
+// of those given back, the first `spare` bytes stay there and are the next to be taken: the system would have
+// to give others anew, zeroed, which is 5 % of a prefill. They lie one behind the other, because 4-bit pages
+// are small: rounded up to the system's, they would be a third larger. From any thread.
 class PagePool : public std::enable_shared_from_this<PagePool> {
  public:
   explicit PagePool(size_t page_bytes, size_t spare = 0);
@@ -62,14 +62,13 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
  private:
   void put(size_t number) noexcept;
 
-  const size_t page_bytes_, slab_pages_;  // of a page; pages of a slab
-  size_t spare_;                          // pages that may yet stay
-  std::atomic<uint64_t> used_{0};         // pages
-  std::mutex mutex_;                      // of what follows
+  const size_t page_bytes_, slab_pages_, spare_;  // of a page; pages of a slab; pages that may stay
+  std::atomic<uint64_t> used_{0};                 // pages
+  std::mutex mutex_;                              // of what follows
   std::vector<Buffer> slabs_;
-  // By number, slab · slab_pages_ + which of it.
-  std::vector<bool> taken_, staying_;
-  std::vector<size_t> free_;  // has room for all pages of the slabs
+  std::vector<bool> held_;  // in use or staying, by number: slab · slab_pages_ + which of it
+  // Not in use, in memory and not; both have room for all that the slabs may put there.
+  std::vector<size_t> staying_, free_;
 };
 
 }  // namespace cairn::cpu

@@ -75,7 +75,7 @@ BoundOp Plan::bind(const graph::Op& op) {
       break;
     case graph::OpKind::rope: {
       size_t i = 0;
-      while (i < ropes.size() && !(ropes[i] == op.rope)) ++i;
+      while (i < ropes.size() && ropes[i] != op.rope) ++i;
       if (i == ropes.size()) {
         ropes.push_back(op.rope);
         rope_factors.push_back(op.rope.factors.empty() ? nullptr : vector(op.rope.factors));

@@ -63,11 +63,13 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
   for (const std::vector<Step>* steps : {&machine.plan.layers, &machine.plan.head}) {
     for (const Step& step : *steps) {
       if (step.kind != StepKind::linears) continue;
-      if (!step.integer) widest = std::max(widest, step.ops.front().matrix.k);
+      if (!step.integer) {
+        widest = std::max(widest, step.ops.front().matrix.k);
+        continue;
+      }
       for (const BoundOp& bound : step.ops) {
-        const kernels::EncodingKernels* encoding = bound.matrix.encoding;
-        if (step.integer && encoding != nullptr)
-          prepared = std::max(prepared, encoding->prepared_bytes(bound.matrix.k, kMostRows, step.fine));
+        const Matrix& matrix = bound.matrix;
+        prepared = std::max(prepared, matrix.encoding->prepared_bytes(matrix.k, kMostRows, step.fine));
       }
     }
   }

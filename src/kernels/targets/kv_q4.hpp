@@ -30,15 +30,11 @@ constexpr float kQ4Scales[] = {0.7f,  0.77f, 0.84f, 0.9f,  0.96f, 1.02f,
                                1.08f, 1.14f, 1.2f,  1.26f, 1.32f, 1.4f};
 
 HWY_INLINE float from_bfloat16(uint16_t half) {
-  const uint32_t bits = uint32_t{half} << 16;
-  float x;
-  __builtin_memcpy(&x, &bits, 4);
-  return x;
+  return __builtin_bit_cast(float, uint32_t{half} << 16);
 }
 // The nearest, ties to even; x is finite and far from the largest float.
 HWY_INLINE uint16_t to_bfloat16(float x) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &x, 4);
+  const auto bits = __builtin_bit_cast(uint32_t, x);
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
@@ -48,24 +44,21 @@ constexpr uint32_t kByteScale = 855;  // the float's upper 12 bits less this
 constexpr float kLeastByteScale = 0x1p-21f;
 HWY_INLINE float from_scale_byte(uint8_t code) {
   if (code == 0) return 0;
-  const uint32_t bits = code == 255 ? 0x7fc00000 : (code + kByteScale) << 20;
-  float x;
-  __builtin_memcpy(&x, &bits, 4);
-  return x;
+  return __builtin_bit_cast(float, code == 255 ? 0x7fc00000 : (code + kByteScale) << 20);
 }
 HWY_INLINE uint8_t to_scale_byte(float x) {
-  uint32_t bits;
-  __builtin_memcpy(&bits, &x, 4);
-  const uint32_t upper = (bits + (1u << 19)) >> 20;
+  const uint32_t upper = (__builtin_bit_cast(uint32_t, x) + (1u << 19)) >> 20;
   return static_cast<uint8_t>(upper <= kByteScale ? 1 : upper - kByteScale < 254 ? upper - kByteScale : 254);
 }
 
 // Scales of a row, those of whole groups first.
 HWY_INLINE void put_scale(float scale, size_t group, bool whole, uint8_t* scales) {
-  const uint16_t half = to_bfloat16(scale);
-  if (whole) __builtin_memcpy(scales + 2 * group, &half, 2);
-  // A NaN's upper bits would be those of a large number.
-  if (!whole) scales[2 * group] = scale > 0 ? to_scale_byte(scale) : scale == 0 ? 0 : 255;
+  if (whole) {
+    const uint16_t half = to_bfloat16(scale);
+    __builtin_memcpy(scales + 2 * group, &half, 2);
+  } else {  // a NaN's upper bits would be those of a large number
+    scales[2 * group] = scale > 0 ? to_scale_byte(scale) : scale == 0 ? 0 : 255;
+  }
 }
 HWY_INLINE float get_scale(const uint8_t* scales, size_t group, bool whole) {
   if (!whole) return from_scale_byte(scales[2 * group]);
