@@ -90,6 +90,7 @@ class Prefill final : public PrefillEngine {
   uint32_t chunk_length() const override { return options_.engine.chunk; }
   std::unique_ptr<engine::Sequence> make_sequence() override { return sequences_.make(); }
   uint64_t kv_bytes() const override { return sequences_.bytes(); }
+  uint64_t spare_kv_bytes() const override { return sequences_.spare_bytes(); }
   uint64_t scratch_bytes() const override { return rows_.scratch_bytes() + tasks_.scratch_bytes(); }
   // The device's and the CPU's loops run side by side.
   ThreadUse thread_use() const override {

@@ -18,6 +18,7 @@ Json MemoryControl::report(const Models& models) const {
     if (info.model) {
       const engine::Engine& engine = *info.model->engine;
       one["kv_bytes"] = engine.kv_bytes();
+      one["spare_bytes"] = engine.spare_kv_bytes();
       one["kept_bytes"] = info.model->scheduler->status().kept_bytes;
       one["scratch_bytes"] = engine.scratch_bytes();
       if (engine.elastic()) {

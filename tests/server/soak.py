@@ -312,7 +312,8 @@ def without_pages(pid, soak):
     with Link(soak.port) as link:
         link.get("/memory")
         told = json.loads(link.answer()[1])
-    return resident(pid) - sum(model.get("kv_bytes", 0) + (model["stack"] or {}).get("bytes", 0) for model in told["models"])
+    held = sum(model.get("kv_bytes", 0) + model.get("spare_bytes", 0) + (model["stack"] or {}).get("bytes", 0) for model in told["models"])
+    return resident(pid) - held
 
 
 def idle(soak):

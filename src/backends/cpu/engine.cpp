@@ -92,6 +92,7 @@ class CpuEngine final : public engine::Engine {
   uint32_t chunk() const override { return options_.chunk; }
   uint32_t rows() const override { return std::min<uint32_t>(RowExecutor::kMostRows, options_.chunk); }
   uint64_t kv_bytes() const override { return sequences_.bytes(); }
+  uint64_t spare_kv_bytes() const override { return sequences_.spare_bytes(); }
   uint64_t scratch_bytes() const override { return rows_.scratch_bytes() + chunk_.scratch_bytes(); }
   ThreadUse thread_use() const override { return pool_->use(); }
 

@@ -80,6 +80,11 @@ Page PagePool::take() {
   return {page, [pool = shared_from_this(), number](std::byte*) { pool->put(number); }};
 }
 
+uint64_t PagePool::spare_bytes() {
+  const std::lock_guard lock(mutex_);
+  return staying_.size() * page_bytes_;
+}
+
 void PagePool::put(size_t number) noexcept {
   --used_;
   const std::lock_guard lock(mutex_);

@@ -58,6 +58,7 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   explicit PagePool(size_t page_bytes, size_t spare = 0);
   Page take();  // holds anything; Error out_of_memory
   uint64_t bytes() const noexcept { return used_ * page_bytes_; }
+  uint64_t spare_bytes();  // of pages given back that stay
 
  private:
   void put(size_t number) noexcept;

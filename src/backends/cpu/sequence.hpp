@@ -73,7 +73,8 @@ class Sequences {
   Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner, size_t spare);
 
   kernels::KvFormat format() const { return layout_->format(); }
-  uint64_t bytes() const { return pool_->bytes(); }  // of pages in use
+  uint64_t bytes() const { return pool_->bytes(); }              // of pages in use
+  uint64_t spare_bytes() const { return pool_->spare_bytes(); }  // see PagePool
   std::unique_ptr<engine::Sequence> make() const;
   PagedSequence& own(engine::Sequence& sequence) const;  // Error invalid_argument: another engine's
   // Bytes of the pages that the slices take.
