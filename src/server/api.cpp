@@ -111,7 +111,18 @@ void Api::answer(const std::shared_ptr<Asked>& asked) {
           }
         });
       });
-  if (waiting->over || !asked->deadline.set()) return;
+  if (waiting->over) return;
+  // Who leaves makes room for another. The reply may outlive the worker, and what is the worker's.
+  asked->reply->when_gone([this, later = worker_->later, weak = std::weak_ptr(waiting), number] {
+    later([this, weak, number] {
+      const auto left = weak.lock();
+      if (!left || std::exchange(left->over, true)) return;
+      left->timer.cancel();
+      models_.forget(number);
+      metrics_.gone();
+    });
+  });
+  if (!asked->deadline.set()) return;
   waiting->timer.expires_at(asked->deadline.at());
   waiting->timer.async_wait([this, asked, waiting, number](boost::system::error_code cancelled) {
     if (cancelled || std::exchange(waiting->over, true)) return;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <future>
 
 #include "api_fixture.hpp"
 
@@ -152,6 +153,33 @@ TEST(Api, EndsTheWorkForAClientThatLeaves) {
     EXPECT_TRUE(fixture.wait_for("cairn_requests_waiting", 0));
     EXPECT_TRUE(fixture.wait_for("cairn_clients_gone_total", 1));
   }
+}
+
+TEST(Api, AClientThatLeavesWaitsForNoModel) {
+  std::promise<void> began, go;
+  ModelSource there, slow;
+  there.name = "there";
+  there.load = [] { return fake_model("there", std::make_shared<Engine>()); };
+  slow.name = "slow";
+  slow.load = [&began, may = go.get_future().share()] {
+    began.set_value();
+    may.wait();
+    return fake_model("slow", std::make_shared<Engine>());
+  };
+  ApiOptions options;
+  options.models.most = options.models.waiting = 1;
+  ServedApi served({there, slow}, options);
+  const std::string body = R"({"model": "slow", "prompt": "x"})";
+  Client leaves(served.port()), stays(served.port());
+  leaves.request("POST", "/v1/completions", body);
+  began.get_future().wait();
+  EXPECT_EQ(Client(served.port()).ask("POST", "/v1/completions", body).status, 429);
+  leaves.leave();
+  const auto metrics = [&] { return Client(served.port()).ask("GET", "/metrics").body; };
+  while (metrics().find("cairn_clients_gone_total{} 1") == std::string::npos) std::this_thread::sleep_for(2ms);
+  stays.request("POST", "/v1/completions", body);
+  go.set_value();
+  EXPECT_EQ(stays.read().status, 200);
 }
 
 TEST(Api, RefusesWhatTheQueueHasNoRoomFor) {
