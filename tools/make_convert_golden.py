@@ -76,7 +76,8 @@ def sentencepiece_model(folder, config=None, json_too=False, keep_model=True, ad
         text.write_text(TEXT)
         sentencepiece.SentencePieceTrainer.train(
             input=str(text), model_prefix=f"{work}/sp", vocab_size=310, model_type="bpe", byte_fallback=True,
-            pad_id=-1, user_defined_symbols=["<kept>"], num_threads=1, minloglevel=2)
+            pad_id=-1, user_defined_symbols=["<kept>"], num_threads=1, minloglevel=2,
+            normalization_rule_name="identity")
         model = pathlib.Path(work, "sp.model").read_bytes()
     if keep_model:
         (folder / "tokenizer.model").write_bytes(model)
@@ -277,7 +278,7 @@ def cases():
 
     def gemma3_pictures(d):
         sentencepiece_model(d)
-        checkpoint(d, tf.Gemma3ForCausalLM, tf.Gemma3TextConfig(**small(num_attention_heads=8, num_key_value_heads=4), head_dim=256,
+        checkpoint(d, tf.Gemma3ForCausalLM, tf.Gemma3TextConfig(**small(num_hidden_layers=1, num_attention_heads=8, num_key_value_heads=4), head_dim=256,
                                                                 sliding_window=16), seed=13,
                    change=lambda c, s: nested(lambda n: "language_model." + n, "gemma3_text", "gemma3")(
                        edit(architectures=["Gemma3ForConditionalGeneration"], head_dim=..., num_attention_heads=...,

@@ -14,6 +14,7 @@
 #include "cli/output_flags.hpp"
 #include "cli/parser/values.hpp"
 #include "cli/standard_io.hpp"
+#include "store/pull/checkpoint.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -30,11 +31,12 @@ struct Flags {
 void run(const Flags& flags) {
   flags.files.check({flags.output}, {});
   const auto type = parse_name<convert::Type>(kTypes, flags.type, "a type");
+  const std::string folder = is_hub_checkpoint(flags.source) ? pull_checkpoint(flags.source) : flags.source;
   convert::Report report;
   {
     Progress bar("writing " + flags.output, 0);
     bool begun = false;
-    report = convert::convert(flags.source, type, flags.output, [&](uint64_t done, uint64_t total) {
+    report = convert::convert(folder, type, flags.output, [&](uint64_t done, uint64_t total) {
       throw_if_interrupted();
       if (!begun) bar.restart(0, total);
       begun = true;
@@ -74,7 +76,8 @@ void add_convert(CLI::App& program) {
       ->type_name("NAME");
   command->add_flag("--json", flags->json, "print one JSON object");
   command->footer(
-      "Which models, and what is checked: docs/convert.md.\n"
+      "Which models, and what is checked: docs/convert.md. What comes from a hub is kept in\n"
+      "~/.cache/cairn/checkpoints until you delete it; a download that broke off goes on where it stopped.\n"
       "Example: cairn convert Qwen2.5-0.5B-Instruct/ -o qwen.gguf");
   command->callback([flags] { run(*flags); });
 }

@@ -20,14 +20,14 @@ const Json& bpe_model(const TokenizerFiles& files) {
   std::string type = text_of(*model, "type");
   if (type.empty() && model->contains("merges")) type = "BPE";  // as files of before 2021 leave it unsaid
   if (type != "BPE")
-    fail(ErrorCode::unsupported, "{}: tokenizers of kind '{}' are not supported (BPE is)", path, quote(type));
+    fail(ErrorCode::unsupported, "{}: tokenizers of kind {} are not supported (BPE is)", path, quote(type));
   return *model;
 }
 
 void place(Tokens& tokens, std::vector<bool>& taken, uint64_t id, std::string text, TokenType type,
            const std::string& path) {
   if (id >= tokens.texts.size())
-    fail(ErrorCode::format, "{}: token '{}' has id {}, but config.json's vocab_size is {}", path, quote(text),
+    fail(ErrorCode::format, "{}: token {} has id {}, but config.json's vocab_size is {}", path, quote(text),
          id, tokens.texts.size());
   tokens.texts[id] = std::move(text);
   tokens.types[id] = type;
@@ -65,8 +65,8 @@ Tokens read_bpe_tokens(const TokenizerFiles& files, uint32_t size) {
   std::vector<bool> taken(size, false);
   each_token(model, path, [&](const std::string& text, uint64_t id) {
     if (id < size && taken[id])
-      fail(ErrorCode::format, "{}: tokens '{}' and '{}' both have id {}", path, quote(out.texts[id]),
-           quote(text), id);
+      fail(ErrorCode::format, "{}: tokens {} and {} both have id {}", path, quote(out.texts[id]), quote(text),
+           id);
     place(out, taken, id, text, TokenType::normal, path);
   });
   for (AddedToken& token : added_tokens(files)) {

@@ -24,7 +24,7 @@ std::map<std::string, std::string> read_index(const std::string& path) {
   for (const auto& [tensor, shard] : weights->items()) {
     const std::string name = shard.is_string() ? shard.get<std::string>() : std::string();
     if (name.empty() || name.find('/') != std::string::npos || name.find('\0') != std::string::npos)
-      fail(ErrorCode::format, "{}: tensor '{}': '{}' is no file's name", path, quote(tensor), quote(name));
+      fail(ErrorCode::format, "{}: tensor {}: {} is no file's name", path, quote(tensor), quote(name));
     out.emplace(tensor, name);
   }
   return out;
@@ -75,7 +75,7 @@ Checkpoint::Checkpoint(const std::string& folder) : folder_(folder) {
   for (size_t i = 0; i < shards_.size(); ++i) {
     for (const SourceTensor& t : shards_[i].tensors()) {
       if (!by_name_.emplace(t.name, std::pair(&t, i)).second)
-        fail(ErrorCode::format, "{}: tensor '{}' is in {} too", shards_[i].path(), quote(t.name),
+        fail(ErrorCode::format, "{}: tensor {} is in {} too", shards_[i].path(), quote(t.name),
              file_of(*find(t.name)));
       tensors_.push_back(&t);
     }
@@ -83,12 +83,12 @@ Checkpoint::Checkpoint(const std::string& folder) : folder_(folder) {
   for (const auto& [tensor, shard] : index) {
     const auto found = by_name_.find(tensor);
     if (found == by_name_.end() || names[found->second.second] != shard)
-      fail(ErrorCode::format, "{}: tensor '{}' is not in {}, where the index has it", index_path,
-           quote(tensor), quote(shard));
+      fail(ErrorCode::format, "{}: tensor {} is not in {}, where the index has it", index_path, quote(tensor),
+           quote(shard));
   }
   for (const SourceTensor* t : tensors_) {
     if (indexed && !index.contains(t->name))
-      fail(ErrorCode::format, "{}: tensor '{}' is not in the index", file_of(*t), quote(t->name));
+      fail(ErrorCode::format, "{}: tensor {} is not in the index", file_of(*t), quote(t->name));
   }
 }
 

@@ -179,14 +179,14 @@ ScaleBlock scale_block(const Config& config) {
     const Json* groups = member(*how, "config_groups");
     if (format != "float-quantized" || !groups || groups->size() != 1)
       fail(ErrorCode::unsupported,
-           "{}: weights quantized as '{}' are not read (float-quantized in one group is)", config.path(),
+           "{}: weights quantized as {} are not read (float-quantized in one group is)", config.path(),
            quote(format));
     const Json* weights = member(*groups->begin(), "weights");
     sizes = weights ? member(*weights, "block_structure") : nullptr;
   } else if (method != "fp8" && method != "modelopt") {
     fail(ErrorCode::unsupported,
-         "{}: weights quantized by '{}' are not read (fp8, compressed-tensors and modelopt are)",
-         config.path(), quote(method));
+         "{}: weights quantized by {} are not read (fp8, compressed-tensors and modelopt are)", config.path(),
+         quote(method));
   }
   if (!sizes) return {};
   const bool pair = sizes->is_array() && sizes->size() == 2 && (*sizes)[0].is_number_unsigned() &&
@@ -205,7 +205,7 @@ void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std
   if (block.rows != 0 && scale.shape == Shape{(rows + block.rows - 1) / block.rows,
                                               (columns + block.columns - 1) / block.columns})
     return;
-  fail(ErrorCode::format, "{}: tensor '{}' of shape {} has scales of shape {}, which fit it in no known way",
+  fail(ErrorCode::format, "{}: tensor {} of shape {} has scales of shape {}, which fit it in no known way",
        file, quote(t.name), shape_text(t.shape), shape_text(scale.shape));
 }
 

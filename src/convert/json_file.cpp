@@ -21,7 +21,7 @@ Json parse_json(std::string_view text, const std::string& where, bool unique) {
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
-      fail(ErrorCode::format, "{}: '{}' stands twice", where, quote(parsed.get<std::string>()));
+      fail(ErrorCode::format, "{}: {} stands twice", where, quote(parsed.get<std::string>()));
     return true;
   };
   Json json;

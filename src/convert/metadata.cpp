@@ -15,8 +15,8 @@ void scaling_metadata(const Config& config, ModelMetadata& out) {
   if (type == "longrope" || type == "su") return out.text("rope.scaling.type", "longrope");
   if (type != "linear" && type != "yarn")
     fail(ErrorCode::unsupported,
-         "{}: RoPE scaling '{}' is not supported (default, linear, yarn, llama3, longrope are)",
-         config.path(), quote(type));
+         "{}: RoPE scaling {} is not supported (default, linear, yarn, llama3, longrope are)", config.path(),
+         quote(type));
   if (!factor) return;
   out.text("rope.scaling.type", type.c_str());
   out.number("rope.scaling.factor", *factor);

@@ -55,14 +55,14 @@ std::string plain_name(std::string name) {
 void check_numbers(const std::string& file, const SourceTensor& t, const SourceTensor* scale) {
   if (t.dtype == Dtype::other)
     fail(ErrorCode::unsupported,
-         "{}: tensor '{}': numbers of kind {} are not read (F32, F16, BF16, F8_E4M3 are)", file,
-         quote(t.name), t.dtype_name);
+         "{}: tensor {}: numbers of kind {} are not read (F32, F16, BF16, F8_E4M3 are)", file, quote(t.name),
+         t.dtype_name);
   if (!scale) return;
   if (t.dtype != Dtype::f8_e4m3)
-    fail(ErrorCode::unsupported, "{}: tensor '{}' has a scale, but is {}; F8_E4M3 alone is scaled", file,
+    fail(ErrorCode::unsupported, "{}: tensor {} has a scale, but is {}; F8_E4M3 alone is scaled", file,
          quote(t.name), t.dtype_name);
   if (scale->dtype == Dtype::other || scale->dtype == Dtype::f8_e4m3)
-    fail(ErrorCode::unsupported, "{}: tensor '{}': scales of kind {} are not read", file, quote(scale->name),
+    fail(ErrorCode::unsupported, "{}: tensor {}: scales of kind {} are not read", file, quote(scale->name),
          scale->dtype_name);
 }
 
@@ -180,18 +180,18 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
     const std::string name = plain_name(t->name);
     const auto [first, last] = rules.equal_range(name);
     if (first == last)
-      fail(ErrorCode::format, "{}: tensor '{}' has no place in a model of {} layers of architecture '{}'",
-           file, quote(t->name), plan.layers, architecture);
+      fail(ErrorCode::format, "{}: tensor {} has no place in a model of {} layers of architecture '{}'", file,
+           quote(t->name), plan.layers, architecture);
     for (auto at = first; at != last; ++at) {
       const TensorRule& rule = *at->second;
       if (t->shape != rule.shape)
-        fail(ErrorCode::format, "{}: tensor '{}' has shape {}, {} says {}", file, quote(t->name),
+        fail(ErrorCode::format, "{}: tensor {} has shape {}, {} says {}", file, quote(t->name),
              shape_text(t->shape), plan.config().path(), shape_text(rule.shape));
       const auto scale = scales.find(t->name);
       PlannedTensor planned{t, scale == scales.end() ? nullptr : scale->second, &rule};
       check_numbers(file, *t, planned.scale);
       if (!used.insert(&rule).second)
-        fail(ErrorCode::format, "{}: tensor '{}' is there twice, under two names", file, quote(name));
+        fail(ErrorCode::format, "{}: tensor {} is there twice, under two names", file, quote(name));
       out.push_back(planned);
     }
   }

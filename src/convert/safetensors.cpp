@@ -66,7 +66,7 @@ class HeaderReader {
  private:
   template <class... Args>
   [[noreturn]] void error(const std::string& name, fmt::format_string<Args...> format, Args&&... args) const {
-    fail(ErrorCode::format, "{}: tensor '{}': {}", file_.path(), quote(name),
+    fail(ErrorCode::format, "{}: tensor {}: {}", file_.path(), quote(name),
          fmt::format(format, std::forward<Args>(args)...));
   }
 
@@ -78,7 +78,7 @@ class HeaderReader {
     const auto* known = std::find_if(kDtypes.begin(), kDtypes.end(),
                                      [&](const DtypeInfo& d) { return d.name == t.dtype_name; });
     if (t.dtype_name.empty()) error(name, "has no dtype");
-    if (known == kDtypes.end()) error(name, "dtype '{}' is not known", quote(t.dtype_name));
+    if (known == kDtypes.end()) error(name, "dtype {} is not known", quote(t.dtype_name));
     t.dtype = known->dtype;
     t.element_bytes = known->bytes;
     if (!shape || !shape->is_array()) error(name, "has no shape");

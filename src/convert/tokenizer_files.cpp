@@ -104,12 +104,12 @@ std::vector<AddedToken> added_tokens(const TokenizerFiles& files) {
                           std::ranges::all_of(key, [](char c) { return c >= '0' && c <= '9'; });
       const std::string text = text_of(token, "content");
       if (!digits || text.empty())
-        fail(ErrorCode::format, "{}: added_tokens_decoder: '{}' is no token's id with its content", where,
+        fail(ErrorCode::format, "{}: added_tokens_decoder: {} is no token's id with its content", where,
              quote(key));
       const auto id = static_cast<uint32_t>(std::stoul(key));
       const auto known = by_id.find(id);
       if (known != by_id.end() && known->second.text != text)
-        fail(ErrorCode::format, "{}: token {} is '{}', but '{}' in tokenizer.json", where, id, quote(text),
+        fail(ErrorCode::format, "{}: token {} is {}, but {} in tokenizer.json", where, id, quote(text),
              quote(known->second.text));
       by_id[id] = {id, text,
                    (member(token, "special") && *member(token, "special") == true) || is_special(text)};

@@ -30,7 +30,7 @@ const Family& find_family(const Config& config) {
       known += name;
     }
   }
-  fail(ErrorCode::unsupported, "{}: architecture '{}' is not supported (known: {})", config.path(),
+  fail(ErrorCode::unsupported, "{}: architecture {} is not supported (known: {})", config.path(),
        quote(config.architecture()), known);
 }
 

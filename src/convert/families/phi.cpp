@@ -3,6 +3,7 @@
 #include "base/error.hpp"
 #include "convert/families.hpp"
 #include "convert/vocabulary.hpp"
+#include "formats/byte_reader.hpp"
 
 namespace cairn::convert {
 namespace {
@@ -99,8 +100,8 @@ std::vector<DerivedTensor> phi3_derived(const Config& config, ModelMetadata& out
   } else if (type == "yarn") {
     if (scale > 1) factor = 0.1 * std::log(scale) + 1;
   } else {
-    fail(ErrorCode::unsupported, "{}: RoPE scaling '{}' with long_factor is not supported", config.path(),
-         type);
+    fail(ErrorCode::unsupported, "{}: RoPE scaling {} with long_factor is not supported", config.path(),
+         quote(type));
   }
   out.number("rope.scaling.attn_factor", factor);
   return {factors(config, "long_factor", "rope_factors_long.weight"),
