@@ -15,6 +15,7 @@ void add_eval(CLI::App& program);
 void add_calibrate(CLI::App& program);
 void add_pull(CLI::App& program);
 void add_models(CLI::App& program);  // list, show, rm
+void add_convert(CLI::App& program);
 void add_inspect(CLI::App& program);
 void add_stack(CLI::App& program);
 void add_trim(CLI::App& program);

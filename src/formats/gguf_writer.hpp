@@ -19,7 +19,8 @@ struct RawValue {
 };
 // A metadata value to write, in the width in which it is written.
 using WriterValue = std::variant<bool, uint32_t, int32_t, uint64_t, int64_t, float, double, std::string,
-                                 std::vector<int32_t>, std::vector<float>, std::vector<std::string>, RawValue>;
+                                 std::vector<bool>, std::vector<int32_t>, std::vector<float>,
+                                 std::vector<std::string>, RawValue>;
 
 // Writes a GGUF version 3 file: metadata and tensors are declared first, then write() streams the tensors'
 // data, so that a file larger than memory can be made. Nothing stands under the file's name until it is

@@ -1,7 +1,6 @@
 #include "store/pull/pull.hpp"
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string_view>
@@ -20,6 +19,7 @@
 #include "store/known_models.hpp"
 #include "store/model_store.hpp"
 #include "store/pull/download.hpp"
+#include "store/pull/hub.hpp"
 #include "store/pull/package.hpp"
 #include "store/pull/verified.hpp"
 
@@ -29,36 +29,9 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::string_view kMagic = "GGUF";
-constexpr std::string_view kHub = "hf:";
-
-std::string variable(const char* name, const char* otherwise) {
-  const char* value = std::getenv(name);
-  return value == nullptr || *value == '\0' ? otherwise : value;
-}
 
 bool is_url(std::string_view source) {
   return source.starts_with("http://") || source.starts_with("https://");
-}
-
-// hf:owner/repository/folder/file.gguf → ENDPOINT/owner/repository/resolve/main/folder/file.gguf
-std::string hub_url(std::string_view source) {
-  const std::string_view rest = source.substr(kHub.size());
-  const size_t owner = rest.find('/');
-  const size_t repository = owner == std::string_view::npos ? owner : rest.find('/', owner + 1);
-  if (repository == std::string_view::npos || owner == 0 || repository == owner + 1 ||
-      repository + 1 == rest.size()) {
-    fail(ErrorCode::invalid_argument, "{}: a hub's file is written hf:owner/repository/file.gguf", source);
-  }
-  return fmt::format("{}/{}/resolve/main/{}", variable("HF_ENDPOINT", "https://huggingface.co"),
-                     rest.substr(0, repository), rest.substr(repository + 1));
-}
-
-DownloadRequest hub_request(std::string_view source, const std::string& destination) {
-  DownloadRequest request;
-  request.url = hub_url(source);
-  request.token = variable("HF_TOKEN", "");
-  request.destination = destination;
-  return request;
 }
 
 // A known model from the hub. False: the hub has no further byte of it for us.

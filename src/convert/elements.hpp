@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstddef>
+#include <functional>
+#include <span>
+
+#include "convert/config.hpp"
+#include "convert/names.hpp"
+#include "formats/encoding.hpp"
+
+namespace cairn::convert {
+
+// The rows and columns of an fp8 weight that share a scale; 0: as the scale's shape says (one for all, one a
+// row).
+struct ScaleBlock {
+  uint64_t rows = 0, columns = 0;
+};
+// What config.json's quantization_config says. Error unsupported names a way of quantization that is not
+// read.
+ScaleBlock scale_block(const Config& config);
+// Error format when a tensor's scale has a shape that scales it in no known way.
+void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std::string& file);
+
+// Rows and elements of a row in the GGUF file, fastest-running dimension first.
+std::vector<uint64_t> target_shape(const PlannedTensor& tensor);
+
+// Hands a tensor's values to `sink` in the target's layout and encoding (f32, f16, bf16; nearest, ties to
+// even), in pieces of a few MiB. Memory: two pieces.
+void write_elements(const PlannedTensor& tensor, const ScaleBlock& block, Encoding encoding,
+                    const std::function<void(std::span<const std::byte>)>& sink);
+
+}  // namespace cairn::convert

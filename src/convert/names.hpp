@@ -1,0 +1,80 @@
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "convert/checkpoint.hpp"
+#include "convert/config.hpp"
+
+namespace cairn::convert {
+
+// What becomes of a tensor's rows and values.
+enum class Layout : uint8_t {
+  plain,
+  // Rows of q or k, of `heads` heads: RoPE's pairs (i, i + d/2) of a head become neighbours (2i, 2i + 1).
+  neighbours,
+  plus_one,    // gemma's norms multiply by 1 + weight; files hold the sum
+  first_half,  // of the rows
+  second_half,
+};
+
+struct TensorRule {
+  std::string from, to;         // names in the checkpoint, in the GGUF file
+  std::vector<uint64_t> shape;  // in the checkpoint, slowest-running first
+  Layout layout = Layout::plain;
+  uint32_t heads = 0;
+  bool optional = false;
+};
+
+// Which tensors a checkpoint of a family must hold, and what they become. Names are those of transformers'
+// models and of llama.cpp's files.
+class TensorPlan {
+ public:
+  explicit TensorPlan(const Config& config);
+
+  // Rows of q and k as Layout::neighbours; norms as Layout::plus_one.
+  bool permuted = false, norms_plus_one = false;
+
+  void add(TensorRule rule) { rules_.push_back(std::move(rule)); }
+  // "model.layers.N.FROM.weight" → "blk.N.TO.weight" (or .bias), for every layer.
+  void linear(std::string_view from, std::string_view to, uint64_t rows, uint64_t columns);
+  void bias(std::string_view from, std::string_view to, uint64_t rows, bool optional);
+  void norm(std::string_view from, std::string_view to, uint64_t width);
+
+  // token_embd, output_norm, output (which may be absent where the config ties it).
+  void outer(std::string_view last_norm = "norm");
+  // q, k, v, o, each with a bias where there is one (`biased`: of q, k, v there must be).
+  void attention(bool biased = false);
+  void gated_ffn();
+
+  uint64_t hidden, ffn, heads, kv_heads, head_size, vocabulary;
+  uint32_t layers;
+  const std::vector<TensorRule>& rules() const noexcept { return rules_; }
+  const Config& config() const noexcept { return config_; }
+
+ private:
+  TensorRule layer_rule(uint32_t layer, std::string_view from, std::string_view to, const char* kind) const;
+  void set_layout(TensorRule& rule, std::string_view part) const;
+
+  const Config& config_;
+  std::vector<TensorRule> rules_;
+};
+
+// A tensor to be written.
+struct PlannedTensor {
+  const SourceTensor* source;
+  const SourceTensor* scale = nullptr;  // of fp8
+  const TensorRule* rule;
+};
+
+// The checkpoint's tensors in its order, each with its rule. Tensors of pictures and sound are passed over
+// where `multimodal`. Errors of code format, each naming a file and a tensor: one that is missing, has
+// another shape than the config says, or has no place in the family; a bias that some layers have and others
+// do not; unsupported: numbers of a kind that is not read.
+std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const TensorPlan& plan,
+                                         std::string_view architecture, bool multimodal);
+
+}  // namespace cairn::convert
