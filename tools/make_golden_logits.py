@@ -17,6 +17,8 @@ import numpy as np
 import torch
 import transformers as tf
 
+import golden_mixtures
+
 TOKENS = 40
 POSITIONS = [0, 1, 2, 3, 5, 7, 8, 9, 12, 16, 20, 25, 30, 35, 38, 39]
 VOCABULARY = 128
@@ -30,10 +32,16 @@ def randomise(model, seed, spread):
             values = torch.randn(parameter.shape, generator=generator)
             if name.endswith("embed_tokens.weight"):
                 values *= 0.5
-            elif parameter.dim() == 2:
-                values *= spread / math.sqrt(parameter.shape[1])
             elif name.endswith("bias"):
                 values *= 0.3
+            elif name.endswith("sinks"):
+                pass
+            elif parameter.dim() == 3:  # experts
+                values = golden_mixtures.alike(values, generator) * spread / math.sqrt(parameter.shape[golden_mixtures.expert_inputs(model)])
+                if model.config.model_type == "gpt_oss" and "gate_up" in name:
+                    values *= 2.5  # some reach the clamp
+            elif parameter.dim() == 2:
+                values *= spread / math.sqrt(parameter.shape[1])
             else:  # norms; gemma stores weight - 1
                 values = values * 0.2 + (0 if "gemma" in type(model).__name__.lower() else 1)
             parameter.copy_(values.half().float())
@@ -70,6 +78,7 @@ NAMES = {
     "self_attn.qkv_proj": "attn_qkv",
     "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "input_layernorm": "attn_norm", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
+    "mlp.gate": "ffn_gate_inp", "mlp.router": "ffn_gate_inp", "block_sparse_moe.router": "ffn_gate_inp",
     "mlp.down_proj": "ffn_down", "mlp.fc1": "ffn_up", "mlp.fc2": "ffn_down", "mlp.gate_up_proj": "ffn_up",
 }
 # What follows the attention: some have a norm on the branch there, the others the ffn's input norm.
@@ -77,9 +86,9 @@ PLAIN_NORMS = {"post_attention_layernorm": "ffn_norm"}
 SANDWICH_NORMS = {"post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
                   "post_feedforward_layernorm": "post_ffw_norm"}
 GLM_NORMS = PLAIN_NORMS | {"post_self_attn_layernorm": "post_attention_norm", "post_mlp_layernorm": "post_ffw_norm"}
-NORMS = {"gemma3": SANDWICH_NORMS, "olmo2": SANDWICH_NORMS, "exaone4": SANDWICH_NORMS, "glm4": GLM_NORMS}
+NORMS = {"gpt-oss": {"post_attention_layernorm": "post_attention_norm"}, "gemma3": SANDWICH_NORMS, "olmo2": SANDWICH_NORMS, "exaone4": SANDWICH_NORMS, "glm4": GLM_NORMS}
 # Whose converter permutes q and k.
-PERMUTED = ("llama", "mistral3", "smollm3", "granite")
+PERMUTED = ("llama", "mistral3", "smollm3", "granite", "granitemoe")
 
 
 def gguf_name(name, architecture):
@@ -96,6 +105,9 @@ def converted(model, architecture, fuse):
     tensors = {}
     for name, parameter in model.named_parameters():
         values = parameter.detach().numpy()
+        if of_experts := golden_mixtures.expert_tensors(model, name, values):
+            tensors |= of_experts
+            continue
         target = gguf_name(name, architecture)
         if architecture in PERMUTED and ".attn_q." in target:
             values = side_by_side(values, config.num_attention_heads)
@@ -157,7 +169,7 @@ def add_metadata(writer, config, architecture):
         writer.add_rope_dimension_count(int(head_size * rope["partial_rotary_factor"]))
     else:
         writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if architecture in ("exaone4", "granite", "mistral3", "smollm3"):
+    if architecture in ("exaone4", "granite", "granitemoe", "mistral3", "smollm3"):
         writer.add_vocab_size(config.vocab_size)
     if architecture in PERMUTED:
         writer.add_rope_dimension_count(head_size)
@@ -181,7 +193,9 @@ def add_metadata(writer, config, architecture):
             writer.add_rope_freq_base_swa(local["rope_theta"])
         if architecture in ("olmo2", "exaone4"):
             writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in config.layer_types])
-    if architecture == "granite":
+    if hasattr(config, "num_experts_per_tok"):
+        golden_mixtures.add_metadata(writer, config, architecture)
+    if architecture in ("granite", "granitemoe"):
         writer.add_attention_scale(config.attention_multiplier)
         writer.add_embedding_scale(config.embedding_multiplier)
         writer.add_residual_scale(config.residual_multiplier)
@@ -202,8 +216,10 @@ def add_yarn(writer, rope):
         writer.add_attn_temperature_scale(rope["llama_4_scaling_beta"])
 
 
-def write(folder, name, architecture, model, seed, fuse=False, half=True, tokenizer=False, spread=1.5):
+def write(folder, name, architecture, model, seed, fuse=False, half=True, tokenizer=False, spread=1.5, mxfp4=False):
     randomise(model, seed, spread)
+    if mxfp4:
+        golden_mixtures.round_experts(model)
     model.eval()
     config = model.config
     generator = torch.Generator().manual_seed(seed + 1000)
@@ -216,7 +232,11 @@ def write(folder, name, architecture, model, seed, fuse=False, half=True, tokeni
     if tokenizer:
         add_byte_tokenizer(writer, config.vocab_size)
     for target, values in converted(model, architecture, fuse).items():
-        matrix = values.ndim == 2
+        matrix = values.ndim >= 2 and not target.endswith("bias") and "ffn_gate_inp" not in target
+        if mxfp4 and target.endswith("_exps.weight"):
+            blocks = gguf.quants.quantize(np.ascontiguousarray(values, np.float32), gguf.GGMLQuantizationType.MXFP4)
+            writer.add_tensor(target, blocks, raw_dtype=gguf.GGMLQuantizationType.MXFP4)
+            continue
         writer.add_tensor(target, np.ascontiguousarray(values, np.float16 if matrix and half else np.float32))
     finish(writer)
 
@@ -344,6 +364,7 @@ def main():
 
     older_models(options.output, wanted)
     newer_models(options.output, wanted)
+    golden_mixtures.models(options.output, wanted, small)
 
 
 if __name__ == "__main__":

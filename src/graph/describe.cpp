@@ -25,6 +25,8 @@ const char* name(Activation activation) {
       return "gelu_tanh";
     case Activation::gelu_erf:
       return "gelu_erf";
+    case Activation::silu_clamped:
+      return "silu_clamped";
   }
   return "unknown";
 }
@@ -81,6 +83,9 @@ Json to_json(const Op& op) {
   field("window", op.window, kDefault.window);
   field("heads", op.heads, kDefault.heads);
   field("block", op.block, kDefault.block);
+  field("experts", op.experts, kDefault.experts);
+  field("used", op.used, kDefault.used);
+  field("normalise", op.normalise, kDefault.normalise);
   if (op.activation != Activation::none) json["activation"] = name(op.activation);
   if (op.kind == OpKind::rope) json["rope"] = to_json(op.rope);
   return json;
@@ -120,7 +125,7 @@ std::string describe(const Op& op) {
     }
   }
   std::string line =
-      fmt::format("    {:<11} {:<24} {}", graph::name(op.kind), slots, fmt::join(fields, ", "));
+      fmt::format("    {:<13} {:<24} {}", graph::name(op.kind), slots, fmt::join(fields, ", "));
   line.resize(line.find_last_not_of(' ') + 1);
   return line + '\n';
 }
@@ -195,6 +200,11 @@ Json to_json(const Model& model) {
               {"head_size", p.head_size},
               {"window", p.window},
               {"tied_output", p.tied_output}}}};
+  if (p.experts != 0) {
+    json["parameters"]["experts"] = p.experts;
+    json["parameters"]["experts_used"] = p.experts_used;
+    json["parameters"]["expert_ffn"] = p.expert_ffn;
+  }
   json["embed"] = to_json(model.embed);
   Json& layers = json["layers"] = Json::array();
   for (const Layer& layer : model.layers) {

@@ -1,5 +1,6 @@
 #include "graph/graph.hpp"
 
+#include "base/error.hpp"
 #include "graph/families/families.hpp"
 
 namespace cairn::graph {
@@ -23,6 +24,13 @@ uint32_t Model::width(Slot slot) const {
     case Slot::gate:
     case Slot::up:
       return p.ffn;
+    case Slot::router:
+      return p.experts;
+    case Slot::expert_gate:
+    case Slot::expert_up:
+      return p.experts_used * p.expert_ffn;
+    case Slot::expert_out:
+      return p.experts_used * p.embedding;
     case Slot::logits:
       return p.vocabulary;
     case Slot::none:
@@ -45,6 +53,18 @@ bool HyperParameters::has_rope(uint32_t layer) const {
 
 Model build(const HyperParameters& parameters) {
   return find_family(parameters.architecture, "").build(parameters);
+}
+
+void refuse_mixture(const Model& model, const std::string& path, const char* who) {
+  for (const Layer& layer : model.layers) {
+    for (const OpList& ops : layer) {
+      for (const Op& op : ops) {
+        if (op.kind != OpKind::route) continue;
+        fail(ErrorCode::unsupported, "{}: {} not know the op '{}': architecture '{}' is a mixture of experts",
+             path, who, name(op.kind), model.parameters.architecture);
+      }
+    }
+  }
 }
 
 const char* name(OpKind kind) {
@@ -75,6 +95,12 @@ const char* name(OpKind kind) {
       return "add";
     case OpKind::softcap:
       return "softcap";
+    case OpKind::route:
+      return "route";
+    case OpKind::expert_linear:
+      return "expert_linear";
+    case OpKind::combine:
+      return "combine";
   }
   return "?";
 }
@@ -105,6 +131,14 @@ const char* name(Slot slot) {
       return "gate";
     case Slot::up:
       return "up";
+    case Slot::router:
+      return "router";
+    case Slot::expert_gate:
+      return "expert_gate";
+    case Slot::expert_up:
+      return "expert_up";
+    case Slot::expert_out:
+      return "expert_out";
     case Slot::logits:
       return "logits";
     case Slot::count:

@@ -26,7 +26,12 @@ enum class Slot : uint8_t {
   context,  // attention's result, [heads * head_size]
   gate,     // [ffn]
   up,       // [ffn]
-  logits,   // [vocabulary]
+  router,   // scores of the experts, then their weights, [experts]
+  // What a token's experts compute, in ascending order of the experts (see OpKind::route):
+  expert_gate,  // [experts_used * expert_ffn]
+  expert_up,    // [experts_used * expert_ffn]
+  expert_out,   // [experts_used * embedding]
+  logits,       // [vocabulary]
   count,
 };
 
@@ -44,9 +49,23 @@ enum class OpKind : uint8_t {
   activate,    // out = activation(input)
   add,         // out = input + input2
   softcap,     // out = factor * tanh(input / factor)
+  // Mixtures of experts. route: the `used` largest of `experts` scores (of equal ones those of the lower
+  // index) become weights, out[e] = factor * exp(input[e]) / Σ exp(input), the sum being that of the chosen
+  // where `normalise` is set, else of all; all others become 0. A score that is no number is an error.
+  route,
+  // For each chosen expert e, the j-th in ascending order: out[j] = W_e · x + bias_e; x is the input, or its
+  // part j where it is an expert slot. `weight` is [input, rows, experts], `bias` [rows, experts].
+  expert_linear,
+  combine,  // out = Σ_j input2[e_j] * input[j]: what the experts wrote, by the weights of the router
 };
 
-enum class Activation : uint8_t { none, silu, gelu_tanh, gelu_erf };
+enum class Activation : uint8_t {
+  none,
+  silu,
+  gelu_tanh,
+  gelu_erf,
+  silu_clamped,  // gpt-oss's, of gates alone: x · σ(1.702 · x) · (y + 1), x at most 7, y between −7 and 7
+};
 
 struct Rope {
   uint32_t dims = 0;  // rotated leading dimensions of each head
@@ -76,16 +95,19 @@ struct Op {
   Slot input = Slot::none;
   Slot input2 = Slot::none;
   Slot output = Slot::none;
-  std::string weight{};  // tensor names in the model file
+  std::string weight{};  // tensor names in the model file; attention: of a score for each head that takes
+                         // part in the softmax and in nothing else (a sink), or empty
   std::string bias{};
   uint32_t row_begin = 0;  // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor)
   uint32_t rows = 0;
   float epsilon = 0;
-  float factor = 1;     // scale, attention (1/sqrt(head_size) or its like), softcap
+  float factor = 1;     // scale, attention (1/sqrt(head_size) or its like), softcap, route
   float softcap = 0;    // attention: cap of the scores, 0 = none
   uint32_t window = 0;  // attention: sees only the last `window` positions (itself included); 0 = all
   uint32_t heads = 0;   // norm_rms and rope: heads in the slot
   uint32_t block = 0;   // rotate
+  uint32_t experts = 0, used = 0;  // route, expert_linear, combine: how many there are, and a token has
+  bool normalise = false;          // route
   Activation activation = Activation::none;
   Rope rope{};
 };
@@ -126,6 +148,14 @@ struct HyperParameters {
   bool attention_output_bias = false, ffn_bias = false;
   bool whole_qk_norm = false;  // q and k norms over all heads together (olmo2), not each by itself
   bool fused_gate_up = false;  // ffn_up holds the gate's rows, then its own (phi3, glm4)
+  // Mixtures: how many experts there are (0: it is none), a token has, and how wide each is; ffn is the width
+  // of the part that all tokens share, where there is one.
+  uint32_t experts = 0, experts_used = 0, expert_ffn = 0;
+  bool shared_expert = false;
+  bool normalise_experts = true;  // their weights sum to 1
+  float expert_scale = 1;         // of the weights
+  bool expert_bias = false;       // of router and experts
+  bool sinks = false;             // of attention, a score for each head
 
   bool is_local(uint32_t layer) const;  // whether its attention sees the window alone
   bool has_rope(uint32_t layer) const;
@@ -147,6 +177,10 @@ Model build(const HyperParameters& parameters);
 // Both of the above, then the check of every weight against the file. context: the positions that it will run
 // with, by which LongRoPE's divisors are chosen.
 Model load(const gguf::File& file, uint32_t context = 0);
+
+// For those who do not know the ops of mixtures of experts. Error unsupported where the model is one: `path`
+// is its file's, `who` the one that does not know them.
+void refuse_mixture(const Model& model, const std::string& path, const char* who);
 
 const char* name(OpKind kind);
 const char* name(Slot slot);

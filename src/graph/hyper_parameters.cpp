@@ -17,7 +17,7 @@
 namespace cairn::graph {
 namespace {
 
-constexpr uint64_t kMaxLayers = 10'000;
+constexpr uint64_t kMaxLayers = 10'000, kMaxExperts = 100'000;
 
 void read_attention(const gguf::File& file, const Metadata& in, HyperParameters& p) {
   p.heads = in.size("attention.head_count");
@@ -54,7 +54,7 @@ void read_attention(const gguf::File& file, const Metadata& in, HyperParameters&
 
 // YaRN, arXiv 2309.00071: which pairs turn more than beta_fast times within the original context, which less
 // than beta_slow times (section 3.2), and the size of cosines and sines (section 3.4).
-void read_yarn(const Metadata& in, Rope& rope) {
+void read_yarn(const Metadata& in, Rope& rope, bool whole_ramp) {
   const float extrapolation = in.number("rope.scaling.yarn_ext_factor", 1);
   if (extrapolation == 0) return;
   rope.yarn = extrapolation < 0 ? 1 : extrapolation;  // some files say −1 for "as usual"
@@ -69,8 +69,9 @@ void read_yarn(const Metadata& in, Rope& rope) {
            (2 * std::log(static_cast<double>(rope.base)));
   };
   const double last = rope.dims - 1;
-  rope.ramp_begin = static_cast<float>(std::max(std::floor(pair("rope.scaling.yarn_beta_fast", 32)), 0.0));
-  rope.ramp_end = static_cast<float>(std::min(std::ceil(pair("rope.scaling.yarn_beta_slow", 1)), last));
+  const double begin = pair("rope.scaling.yarn_beta_fast", 32), end = pair("rope.scaling.yarn_beta_slow", 1);
+  rope.ramp_begin = static_cast<float>(std::max(whole_ramp ? begin : std::floor(begin), 0.0));
+  rope.ramp_end = static_cast<float>(std::min(whole_ramp ? end : std::ceil(end), last));
   const double stretch = std::max(-std::log(static_cast<double>(rope.frequency_scale)), 0.0);
   double factor = 1 + 0.1 * stretch;
   if (in.has("rope.scaling.yarn_attn_factor")) {
@@ -82,7 +83,7 @@ void read_yarn(const Metadata& in, Rope& rope) {
   rope.attention_factor *= static_cast<float>(factor);
 }
 
-void read_rope(const gguf::File& file, const Metadata& in, HyperParameters& p) {
+void read_rope(const gguf::File& file, const Metadata& in, const Family& family, HyperParameters& p) {
   p.rope.neox = true;  // what a converter does not permute
   p.rope.dims = in.size("rope.dimension_count", p.head_size, kMaxSize);
   if (p.rope.dims > p.head_size || p.rope.dims % 2 != 0) {
@@ -99,7 +100,7 @@ void read_rope(const gguf::File& file, const Metadata& in, HyperParameters& p) {
     // Some files say 0 for "none".
     const bool none = in.has(factor) && file.number(in.key(factor)) == 0;
     p.rope.frequency_scale = none ? 1.0F : 1 / in.positive(factor, 1);
-    if (scaling == "yarn") read_yarn(in, p.rope);
+    if (scaling == "yarn") read_yarn(in, p.rope, family.whole_ramp);
   } else if (scaling != "none" && scaling != "longrope") {
     fail(ErrorCode::unsupported, "{}: {} '{}' is not supported (known: none, linear, yarn, longrope)",
          file.path(), in.key("rope.scaling.type"), scaling);
@@ -120,6 +121,36 @@ void read_rope(const gguf::File& file, const Metadata& in, HyperParameters& p) {
     fail(ErrorCode::format, "{}: {} is 'longrope', but there is no tensor rope_factors_long.weight",
          file.path(), in.key("rope.scaling.type"));
   }
+}
+
+void read_experts(const gguf::File& file, const Metadata& in, const Family& family, HyperParameters& p) {
+  const uint64_t experts = file.integer(in.key("expert_count"), 0);
+  if (!family.mixture) {
+    if (experts == 0) return;
+    fail(ErrorCode::unsupported, "{}: {} is {}: mixtures of experts are not supported in architecture '{}'",
+         file.path(), in.key("expert_count"), experts, p.architecture);
+  }
+  p.experts = in.size("expert_count", kMaxExperts);
+  p.experts_used = in.size("expert_used_count", kMaxExperts);
+  if (p.experts_used > p.experts) {
+    fail(ErrorCode::format, "{}: {} is {}, more than {} = {}", file.path(), in.key("expert_used_count"),
+         p.experts_used, in.key("expert_count"), p.experts);
+  }
+  p.expert_ffn = in.size("expert_feed_forward_length", p.ffn, kMaxSize);
+  if (const uint64_t width = uint64_t{p.experts_used} * std::max(p.expert_ffn, p.embedding);
+      width > kMaxSize) {
+    fail(ErrorCode::format, "{}: a token's {} experts are {} wide, expected at most {}", file.path(),
+         p.experts_used, width, kMaxSize);
+  }
+  // 1 is the softmax that all of these families have, 3 the same over the chosen alone; 0 leaves it to the
+  // architecture.
+  if (const uint64_t gating = file.integer(in.key("expert_gating_func"), 0); gating > 1 && gating != 3) {
+    fail(ErrorCode::unsupported, "{}: {} is {}, but experts are chosen by softmax alone (1)", file.path(),
+         in.key("expert_gating_func"), gating);
+  }
+  p.normalise_experts = file.boolean(in.key("expert_weights_norm"), true);
+  // Some files say 0 for "none".
+  if (in.number("expert_weights_scale", 0) != 0) p.expert_scale = in.positive("expert_weights_scale");
 }
 
 // What the tensors alone tell: the vocabulary's size and which optional tensors there are. Layer 0 stands for
@@ -164,14 +195,11 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
   p.embedding = in.size("embedding_length");
   p.ffn = in.size("feed_forward_length");
   p.context = in.size("context_length", kMaxContext);
-  if (const uint64_t experts = file.integer(in.key("expert_count"), 0); experts != 0) {
-    fail(ErrorCode::unsupported, "{}: {} is {}: mixtures of experts are not supported", file.path(),
-         in.key("expert_count"), experts);
-  }
+  read_experts(file, in, family, p);
   p.norm_epsilon = in.positive(in.has("attention.layer_norm_rms_epsilon") ? "attention.layer_norm_rms_epsilon"
                                                                           : "attention.layer_norm_epsilon");
   read_attention(file, in, p);
-  read_rope(file, in, p);
+  read_rope(file, in, family, p);
   read_tensors(file, p);
   family.read(file, p);
   return p;

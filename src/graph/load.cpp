@@ -1,10 +1,13 @@
 // The check of a model's op lists against the tensors of its file.
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <map>
 #include <set>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 #include "formats/gguf.hpp"
@@ -48,6 +51,12 @@ class WeightCheck {
         case OpKind::linear:
           matrix(op.weight, model_.width(op.input), uint64_t{op.row_begin} + op.rows);
           bias(op);
+          break;
+        case OpKind::expert_linear:
+          experts(op);
+          break;
+        case OpKind::attention:
+          if (!op.weight.empty()) vector(op.weight, model_.parameters.heads);
           break;
         case OpKind::rope:
           for (const std::string& factors : {op.rope.factors, op.rope.long_factors}) {
@@ -98,6 +107,22 @@ class WeightCheck {
     }
     uint64_t& end = row_ends_[name];
     end = std::max(end, rows);
+  }
+
+  void experts(const Op& op) {
+    const HyperParameters& p = model_.parameters;
+    const bool each = op.input == Slot::expert_gate;  // its own input for each
+    shape(op.weight, {each ? p.expert_ffn : model_.width(op.input), op.rows, op.experts});
+    if (!op.bias.empty()) shape(op.bias, {op.rows, op.experts});
+  }
+
+  void shape(const std::string& name, const std::vector<uint64_t>& expected) {
+    std::vector<uint64_t> found = used(name).shape;
+    while (found.size() > expected.size() && found.back() == 1) found.pop_back();
+    if (found != expected) {
+      fail(ErrorCode::format, "{}: tensor {} is {}, expected {}", file_.path(), name, fmt::join(found, " × "),
+           fmt::join(expected, " × "));
+    }
   }
 
   // A fused tensor's bias is fused as well; its rows are those of the weight.

@@ -13,6 +13,8 @@ struct ModelShape {
   uint32_t rope_dims;
   float rope_base, norm_epsilon;
   bool tied;  // the output head is the embedding
+  // Mixtures: see graph::HyperParameters.
+  uint32_t experts = 0, experts_used = 0, expert_ffn = 0;
 };
 
 std::span<const ModelShape> model_shapes();

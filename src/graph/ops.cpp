@@ -68,8 +68,8 @@ Op rope_op(Slot slot, uint32_t heads, const Rope& rope) {
   return op;
 }
 
-Op gate_op(Activation activation) {
-  Op op{.kind = OpKind::gate, .input = Slot::gate, .input2 = Slot::up, .output = Slot::gate};
+Op gate_op(Activation activation, Slot gate, Slot up) {
+  Op op{.kind = OpKind::gate, .input = gate, .input2 = up, .output = gate};
   op.activation = activation;
   return op;
 }
@@ -129,6 +129,7 @@ void add_attention(OpList& ops, const HyperParameters& p, uint32_t layer) {
   attention.factor = p.attention_scale;
   attention.softcap = p.attention_softcap;
   attention.window = local ? p.window : 0;
+  if (p.sinks) attention.weight = layer_tensor(layer, "attn_sinks.weight");
   ops.push_back(attention);
   ops.push_back(quantize_op(Slot::context));
 }
@@ -143,6 +144,42 @@ void add_output(OpList& ops, const HyperParameters& p) {
     cap.factor = p.logit_softcap;
     ops.push_back(cap);
   }
+}
+
+void add_experts(OpList& ops, const HyperParameters& p, uint32_t layer, Activation activation) {
+  const auto tensor = [&](const char* part) { return layer_tensor(layer, part); };
+  const auto bias = [&](const char* part) { return bias_if(p.expert_bias, layer, part); };
+  const auto of_experts = [&](Op op) {
+    op.experts = p.experts;
+    op.used = p.experts_used;
+    ops.push_back(std::move(op));
+  };
+  const auto product = [&](Slot input, Slot output, const char* part, uint32_t rows) {
+    const std::string name = part;
+    Op op =
+        linear_op(input, output, tensor((name + ".weight").c_str()), bias((name + ".bias").c_str()), rows);
+    op.kind = OpKind::expert_linear;
+    of_experts(std::move(op));
+  };
+  ops.push_back(linear_op(Slot::normed, Slot::router, tensor("ffn_gate_inp.weight"),
+                          bias("ffn_gate_inp.bias"), p.experts));
+  Op route{.kind = OpKind::route, .input = Slot::router, .output = Slot::router};
+  route.normalise = p.normalise_experts;
+  route.factor = p.expert_scale;
+  of_experts(route);
+  product(Slot::normed, Slot::expert_gate, "ffn_gate_exps", p.expert_ffn);
+  product(Slot::normed, Slot::expert_up, "ffn_up_exps", p.expert_ffn);
+  ops.push_back(gate_op(activation, Slot::expert_gate, Slot::expert_up));
+  ops.push_back(quantize_op(Slot::expert_gate));
+  product(Slot::expert_gate, Slot::expert_out, "ffn_down_exps", p.embedding);
+  of_experts(
+      {.kind = OpKind::combine, .input = Slot::expert_out, .input2 = Slot::router, .output = Slot::branch});
+  if (!p.shared_expert) return;
+  ops.push_back(linear_op(Slot::normed, Slot::gate, tensor("ffn_gate_shexp.weight"), "", p.ffn));
+  ops.push_back(linear_op(Slot::normed, Slot::up, tensor("ffn_up_shexp.weight"), "", p.ffn));
+  ops.push_back(gate_op(activation));
+  ops.push_back(quantize_op(Slot::gate));
+  ops.push_back(linear_op(Slot::gate, Slot::branch2, tensor("ffn_down_shexp.weight"), "", p.embedding));
 }
 
 Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
@@ -162,6 +199,12 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
     if (p.residual_scale != 1) ops.push_back(scale_op(Slot::branch, p.residual_scale));
     ops.push_back(add_op(Slot::branch));
   };
+  const auto add_ffn_branch = [&](OpList& ops, uint32_t layer) {
+    add_branch(ops, layer, "post_ffw_norm.weight");
+    if (!p.shared_expert) return;
+    if (p.residual_scale != 1) ops.push_back(scale_op(Slot::branch2, p.residual_scale));
+    ops.push_back(add_op(Slot::branch2));
+  };
   const auto add_input = [&](OpList& ops, uint32_t layer, const char* norm) {
     if (style.input_norms) {
       ops.push_back(norm_rms_op(Slot::hidden, Slot::normed, layer_tensor(layer, norm), p.norm_epsilon));
@@ -175,7 +218,7 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
     Layer& layer = model.layers.emplace_back();
 
     OpList& attention_input = subgraph(layer, SubgraphKind::attention_input);
-    if (i > 0) add_branch(attention_input, i - 1, "post_ffw_norm.weight");
+    if (i > 0) add_ffn_branch(attention_input, i - 1);
     add_input(attention_input, i, "attn_norm.weight");
 
     add_qkv(subgraph(layer, SubgraphKind::qkv), p, i);
@@ -187,9 +230,13 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
 
     OpList& ffn_input = subgraph(layer, SubgraphKind::ffn_input);
     add_branch(ffn_input, i, "post_attention_norm.weight");
-    add_input(ffn_input, i, "ffn_norm.weight");
+    add_input(ffn_input, i, style.ffn_norm);
 
     OpList& ffn = subgraph(layer, SubgraphKind::ffn);
+    if (p.experts != 0) {
+      add_experts(ffn, p, i, style.activation);
+      continue;
+    }
     const char* gate = p.fused_gate_up ? "ffn_up" : "ffn_gate";
     const auto add_linear = [&](Slot slot, const std::string& part, uint32_t first) {
       ffn.push_back(linear_op(Slot::normed, slot, layer_tensor(i, (part + ".weight").c_str()),
@@ -203,7 +250,7 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
                             bias_if(p.ffn_bias, i, "ffn_down.bias"), p.embedding));
   }
 
-  add_branch(model.head, p.layers - 1, "post_ffw_norm.weight");
+  add_ffn_branch(model.head, p.layers - 1);
   model.head.push_back(norm_rms_op(Slot::hidden, Slot::normed, "output_norm.weight", p.norm_epsilon));
   add_output(model.head, p);
   return model;

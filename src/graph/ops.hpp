@@ -19,7 +19,8 @@ Op quantize_op(Slot slot);
 Op linear_op(Slot input, Slot output, std::string weight, std::string bias, uint32_t rows,
              uint32_t row_begin = 0);
 Op rope_op(Slot slot, uint32_t heads, const Rope& rope);
-Op gate_op(Activation activation);  // gate = activation(gate) * up
+// gate = activation(gate) * up
+Op gate_op(Activation activation, Slot gate = Slot::gate, Slot up = Slot::up);
 Op activate_op(Slot slot, Activation activation);
 Op add_op(Slot branch);  // hidden += branch
 
@@ -32,15 +33,18 @@ std::string bias_if(bool present, uint32_t layer, const char* part);
 void add_qkv(OpList& ops, const HyperParameters& parameters, uint32_t layer);
 // q/k norms, RoPE, attention; the context is marked for the output projection.
 void add_attention(OpList& ops, const HyperParameters& parameters, uint32_t layer);
+// normed → branch by the experts of each token, and → branch2 by the one that all share, where there is one.
+void add_experts(OpList& ops, const HyperParameters& parameters, uint32_t layer, Activation activation);
 // hidden → logits after the last branches are added: linear and, where the model has one, the soft cap.
 void add_output(OpList& ops, const HyperParameters& parameters);
 
 // What distinguishes the families whose attention and ffn come one after the other.
 struct SequentialStyle {
   Activation activation = Activation::silu;
-  bool scale_embedding = false;  // hidden *= sqrt(embedding) after the look-up
-  bool input_norms = true;       // a norm on what attention and ffn read
-  bool post_norms = false;       // a norm on each branch before it is added
+  bool scale_embedding = false;              // hidden *= sqrt(embedding) after the look-up
+  bool input_norms = true;                   // a norm on what attention and ffn read
+  bool post_norms = false;                   // a norm on each branch before it is added
+  const char* ffn_norm = "ffn_norm.weight";  // the one on what the ffn reads
 };
 
 // RMS norm → attention → add → RMS norm → gated ffn → add.

@@ -7,13 +7,15 @@
 
 namespace cairn::kernels {
 
-enum class Unary : uint8_t { silu, gelu_tanh, gelu_erf };
+// silu_clamped is of gates alone: x · σ(1.702 · x) · (y + 1), x at most 7, y between −7 and 7.
+enum class Unary : uint8_t { silu, gelu_tanh, gelu_erf, silu_clamped };
 
 // The float work between matrix products. "tile" kernels take [features][tile_tokens] (see gemm.hpp), "token"
 // kernels one token's [features]; the rest work element by element on either.
 struct VectorKernels {
   void (*add)(const float* a, const float* b, size_t n, float* out);
   void (*scale)(const float* a, float factor, size_t n, float* out);
+  void (*add_scaled)(const float* a, float factor, size_t n, float* out);  // out += factor · a
   void (*activate)(Unary unary, const float* a, size_t n, float* out);
   void (*gate)(Unary unary, const float* a, const float* b, size_t n, float* out);  // unary(a) · b
   void (*softcap)(const float* a, float cap, size_t n, float* out);                 // cap · tanh(a / cap)
@@ -110,6 +112,9 @@ struct AttentionTiles {
   const float* queries;  // tiles of [group][head_size][tile_tokens]; lanes beyond the end: anything finite
   float* out;            // in the same layout
   size_t stride;         // floats from tile to tile
+  // [group]: a score of each head that takes part in the softmax and has no value (a sink, arXiv 2309.17453);
+  // or null.
+  const float* sinks = nullptr;
 };
 
 // Decode: one token's queries against positions [begin, end).

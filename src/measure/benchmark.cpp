@@ -36,20 +36,21 @@ Work work_of(const gguf::File& file, const graph::Model& model, kernels::Target 
   Work work;
   const auto add = [&](const graph::OpList& ops, bool layer) {
     for (const graph::Op& op : ops) {
-      if (op.kind != graph::OpKind::linear) continue;
+      if (op.kind != graph::OpKind::linear && op.kind != graph::OpKind::expert_linear) continue;
+      const uint32_t rows = op.rows * std::max(op.used, 1u);  // of experts those that a token has
       if (const gguf::Tensor* tensor = file.find_tensor(op.weight); tensor == nullptr) {
         // Only a stack's matrices are no tensors; their rows are as wide as the input.
-        const double weights = static_cast<double>(op.rows) * model.width(op.input);
+        const double weights = static_cast<double>(rows) * model.width(op.input);
         if (layer) work.operations8 += 2 * weights;
         work.stacked += weights;
         continue;
       }
       const gguf::Tensor& tensor = file.tensor(op.weight);
-      const double operations = 2.0 * op.rows * static_cast<double>(tensor.row_elements());
+      const double operations = 2.0 * rows * static_cast<double>(tensor.row_elements());
       const bool codes =
           kernels::kernel_set(target).encoding(tensor.encoding).form != kernels::PanelForm::values8;
       if (layer) (codes ? work.operations4 : work.operations8) += operations;
-      work.bytes += static_cast<double>(op.rows * tensor.row_bytes());
+      work.bytes += static_cast<double>(rows * tensor.row_bytes());
     }
   };
   for (const graph::Layer& layer : model.layers) {

@@ -15,6 +15,9 @@ SimulateResult simulate_prefill(const SimulateOptions& options) {
          options.device);
   const graph::ModelShape* shape = graph::find_shape(options.shape);
   if (!shape) fail(ErrorCode::invalid_argument, "shape '{}' is not known", options.shape);
+  if (shape->experts != 0)
+    fail(ErrorCode::unsupported, "{} is a mixture of experts, which simulated prefill does not know",
+         shape->name);
   if (options.prompt == 0 || options.prompt > shape->context)
     fail(ErrorCode::invalid_argument, "a prompt of {} tokens: {} takes 1 to {}", options.prompt, shape->name,
          shape->context);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <numeric>
 #include <vector>
 
 #include "base/error.hpp"
@@ -16,7 +18,7 @@ namespace {
 
 using graph::ModelShape;
 
-enum class Role { matrix, norm, bias };
+enum class Role { matrix, router, norm, bias };
 
 struct Planned {
   std::string name;
@@ -24,7 +26,9 @@ struct Planned {
   std::vector<uint64_t> shape;
   Encoding encoding;
 
-  uint64_t elements() const { return shape[0] * (shape.size() > 1 ? shape[1] : 1); }
+  uint64_t elements() const {
+    return std::accumulate(shape.begin(), shape.end(), uint64_t{1}, std::multiplies<>());
+  }
   uint64_t bytes() const { return elements() / info(encoding).block_elements * info(encoding).block_bytes; }
 };
 
@@ -71,13 +75,28 @@ std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
       matrix(block + "attn_k", s.embedding, kv, bias);
       matrix(block + "attn_v", s.embedding, kv, bias);
     }
-    if (s.architecture == "qwen3") {  // of each head
+    if (s.architecture.starts_with("qwen3")) {  // of each head
       norm_of(block + "attn_q_norm", s.head_size);
       norm_of(block + "attn_k_norm", s.head_size);
     }
     matrix(block + "attn_output", query, s.embedding, phi);
     if (!phi) {  // phi-2's attention and ffn share a norm, and its ffn has no gate
       norm(block + "ffn_norm");
+    }
+    if (s.experts != 0) {
+      // Converters keep routers as they are.
+      tensors.push_back(
+          {block + "ffn_gate_inp.weight", Role::router, {s.embedding, s.experts}, Encoding::f32});
+      const auto experts = [&](const char* name, uint64_t k, uint64_t rows) {
+        matrix(block + name, k, rows, false);
+        tensors.back().shape.push_back(s.experts);
+      };
+      experts("ffn_gate_exps", s.embedding, s.expert_ffn);
+      experts("ffn_up_exps", s.embedding, s.expert_ffn);
+      experts("ffn_down_exps", s.expert_ffn, s.embedding);
+      continue;
+    }
+    if (!phi) {
       matrix(block + "ffn_gate", s.embedding, s.ffn, false);
     }
     matrix(block + "ffn_up", s.embedding, s.ffn, phi);
@@ -147,6 +166,11 @@ void set_hyper_parameters(gguf::Writer& writer, const ModelShape& s, Encoding en
     writer.set(key("attention.key_length"), s.head_size);
     writer.set(key("attention.value_length"), s.head_size);
   }
+  if (s.experts != 0) {
+    writer.set(key("expert_count"), s.experts);
+    writer.set(key("expert_used_count"), s.experts_used);
+    writer.set(key("expert_feed_forward_length"), s.expert_ffn);
+  }
   if (s.architecture == "llama") writer.set("llama.vocab_size", s.vocabulary);
 }
 
@@ -201,7 +225,7 @@ SynthReport synthesize(const SynthOptions& options, const std::string& path,
       written += bytes.size();
       progress(written, report.bytes);
     };
-    if (t.role != Role::matrix) {
+    if (t.role == Role::norm || t.role == Role::bias) {
       std::vector<float> values(t.shape[0]);
       for (float& v : values) v = random.normal(t.role == Role::norm ? 1 : 0, RandomBlocks::kDeviation);
       return emit(std::as_bytes(std::span(values)));

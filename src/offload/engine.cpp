@@ -39,11 +39,17 @@ uint32_t thread_count(const engine::Options& options) {
   return options.threads == 0 ? static_cast<uint32_t>(usable_processors()) : options.threads;
 }
 
+graph::Model dense_model(const gguf::File& file, uint32_t context) {
+  graph::Model model = graph::load(file, context);
+  graph::refuse_mixture(model, file.path(), "prefill with an accelerator does");
+  return model;
+}
+
 class Prefill final : public PrefillEngine {
  public:
   Prefill(const gguf::File& file, const quantize::Scheme& scheme, const PrefillOptions& options)
       : file_(file),
-        model_(graph::load(file_, options.engine.context)),
+        model_(dense_model(file_, options.engine.context)),
         options_(options),
         traits_(accelerator_traits(options.device)),
         target_(kernels::default_target()),

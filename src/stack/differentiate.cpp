@@ -185,6 +185,9 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
     case OpKind::embed:
     case OpKind::rotate:
     case OpKind::softcap:
+    case OpKind::route:
+    case OpKind::expert_linear:
+    case OpKind::combine:
       break;  // check_trainable() lets none through
   }
   if (tape != nullptr) tape->push_back(std::move(saved));
@@ -258,6 +261,9 @@ void Differentiator::backward(uint32_t layer, const graph::Op& op, Saved& saved,
     case OpKind::embed:
     case OpKind::rotate:
     case OpKind::softcap:
+    case OpKind::route:
+    case OpKind::expert_linear:
+    case OpKind::combine:
       break;  // check_trainable() lets none through
   }
   saved = {};

@@ -134,7 +134,9 @@ class Encoder {
  private:
   static graph::Model checked_graph(const gguf::File& file) {
     if (is_stack(file)) fail(ErrorCode::invalid_argument, "{}: is a stack already", file.path());
-    return graph::load(file);
+    graph::Model graph = graph::load(file);
+    graph::refuse_mixture(graph, file.path(), "stacks do");
+    return graph;
   }
 
   static uint64_t most_bytes(uint64_t parameters) {

@@ -28,12 +28,16 @@ bool is_known(const graph::Op& op, Place place) {
     case OpKind::add:
       return inside;
     case OpKind::rope:
-    case OpKind::attention:
       return place == Place::layer;
+    case OpKind::attention:
+      return place == Place::layer && op.weight.empty();
     case OpKind::gate:
     case OpKind::activate:
       return inside && op.activation != graph::Activation::none;
     case OpKind::rotate:
+    case OpKind::route:
+    case OpKind::expert_linear:
+    case OpKind::combine:
       return false;
   }
   return false;

@@ -19,6 +19,7 @@ at::Tensor activated(graph::Activation activation, const at::Tensor& x) {
     case graph::Activation::silu:
       return x * at::sigmoid(x);
     case graph::Activation::none:
+    case graph::Activation::silu_clamped:  // of mixtures, which the tuner does not see
       break;
   }
   return x;
@@ -124,7 +125,11 @@ void Ops::run(const graph::Op& op, Slots& slots, const Product& product) {
     case OpKind::embed:
       throw std::runtime_error("op 'embed' stands among a layer's");
     case OpKind::rotate:
-      throw std::runtime_error("op 'rotate' is not known to libtorch's tuner");
+    case OpKind::route:
+    case OpKind::expert_linear:
+    case OpKind::combine:
+      throw std::runtime_error(std::string("op '") + graph::name(op.kind) +
+                               "' is not known to libtorch's tuner");
   }
 }
 

@@ -168,6 +168,33 @@ TEST(Build, GateAndUpInOneTensor) {
   }
 }
 
+TEST(Build, MixturesRouteBeforeTheirExperts) {
+  HyperParameters p = parameters("granitemoe");
+  p.experts = 8, p.experts_used = 2, p.expert_ffn = 96, p.normalise_experts = false, p.expert_scale = 2.5F;
+  const auto ffn = [&] { return build(p).layers[3][static_cast<size_t>(SubgraphKind::ffn)]; };
+  const std::string experts =
+      "linear normed>router, route router, expert_linear normed>expert_gate, expert_linear normed>expert_up, "
+      "gate expert_gate+expert_up, quantize expert_gate, expert_linear expert_gate>expert_out, "
+      "combine expert_out+router>branch";
+  EXPECT_EQ(text(ffn()), experts);
+  const Op route = ffn()[1], down = ffn()[6];
+  EXPECT_EQ(route.experts, 8U);
+  EXPECT_EQ(route.used, 2U);
+  EXPECT_FALSE(route.normalise);
+  EXPECT_EQ(route.factor, 2.5F);
+  EXPECT_EQ(down.weight, "blk.3.ffn_down_exps.weight");
+  EXPECT_EQ(down.rows, 64U);
+  p.shared_expert = true, p.residual_scale = 0.5F;
+  EXPECT_EQ(text(ffn()), experts +
+                             ", linear normed>gate, linear normed>up, gate gate+up, quantize gate, "
+                             "linear gate>branch2");
+  EXPECT_EQ(text(build(p), 1, SubgraphKind::attention_input),
+            "scale branch, add hidden+branch, scale branch2, add hidden+branch2, norm_rms hidden>normed, "
+            "quantize normed");
+  EXPECT_EQ(text(build(p), 1, SubgraphKind::ffn_input),
+            "scale branch, add hidden+branch, norm_rms hidden>normed, quantize normed");
+}
+
 TEST(Build, GranitesFactors) {
   HyperParameters p = parameters("granite");
   p.embedding_scale = 12, p.residual_scale = 0.25F, p.logit_scale = 0.125F;
@@ -207,8 +234,8 @@ TEST(Build, LinearsReadWhatIsMarked) {
     std::set<Slot> marked;
     const auto walk = [&](const OpList& ops) {
       for (const Op& op : ops) {
-        EXPECT_TRUE(op.kind != OpKind::linear || marked.contains(op.input))
-            << architecture << " " << op.weight;
+        const bool product = op.kind == OpKind::linear || op.kind == OpKind::expert_linear;
+        EXPECT_TRUE(!product || marked.contains(op.input)) << architecture << " " << op.weight;
         if (op.kind == OpKind::quantize) {
           marked.insert(op.input);
         } else {

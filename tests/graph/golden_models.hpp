@@ -2,6 +2,7 @@
 // them.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <string>
@@ -11,11 +12,19 @@
 
 namespace cairn::graph {
 
-inline constexpr std::array kGoldenModels = {
+inline constexpr std::array kDenseModels = {
     "llama",      "llama3_rope", "llama_linear_bias", "mistral_window", "qwen2",      "gemma",
     "gemma3",     "phi2",        "phi2_split",        "qwen3",          "qwen3_yarn", "phi3",
     "phi3_short", "phi3_long",   "mistral3",          "smollm3",        "olmo2",      "olmo2_window",
     "glm4",       "glm4_plain",  "exaone4",           "exaone4_window", "granite",    "granite_bias"};
+inline constexpr std::array kMixtures = {"qwen3moe",          "qwen3moe_unnormed", "granitemoe",
+                                         "granitemoe_shared", "gpt_oss",           "gpt_oss_mxfp4"};
+inline constexpr auto kGoldenModels = [] {
+  std::array<const char*, kDenseModels.size() + kMixtures.size()> all{};
+  std::copy(kMixtures.begin(), kMixtures.end(),
+            std::copy(kDenseModels.begin(), kDenseModels.end(), all.begin()));
+  return all;
+}();
 // Positions that they are run with: LongRoPE's divisors depend on it (phi3_long's are the long ones).
 constexpr uint32_t kGoldenContext = 64;
 

@@ -201,7 +201,8 @@ const std::vector<Mistake> kMistakes = {
      [](ModelFile& m) { set(m, "general.architecture", "mamba"); },
      ErrorCode::unsupported,
      {"'mamba'",
-      "llama, qwen2, qwen3, gemma, gemma3, phi2, phi3, mistral3, smollm3, olmo2, glm4, exaone4, granite"}},
+      "llama, qwen2, qwen3, gemma, gemma3, phi2, phi3, mistral3, smollm3, olmo2, glm4, exaone4, granite, "
+      "qwen3moe, granitemoe, gpt-oss"}},
     {"no_layers",
      [](ModelFile& m) { m.metadata.erase("llama.block_count"); },
      ErrorCode::format,

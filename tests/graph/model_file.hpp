@@ -44,6 +44,42 @@ struct ModelFile {
     }
   }
 
+  // qwen3moe with four experts, 16 wide, two for each token; or another architecture that has such.
+  static ModelFile mixture(const std::string& architecture = "qwen3moe") {
+    ModelFile model(architecture);
+    model.metadata[architecture + ".expert_count"] = uint32_t{4};
+    model.metadata[architecture + ".expert_used_count"] = uint32_t{2};
+    model.metadata[architecture + ".expert_feed_forward_length"] = uint32_t{16};
+    for (const std::string prefix : {"blk.0.", "blk.1."}) {
+      for (const char* name : {"ffn_gate.weight", "ffn_up.weight", "ffn_down.weight"})
+        model.tensors.erase(prefix + name);
+      model.tensors[prefix + "ffn_gate_inp.weight"] = {32, 4};
+      model.tensors[prefix + "ffn_gate_exps.weight"] = {32, 16, 4};
+      model.tensors[prefix + "ffn_up_exps.weight"] = {32, 16, 4};
+      model.tensors[prefix + "ffn_down_exps.weight"] = {16, 32, 4};
+      if (architecture != "qwen3moe") continue;
+      model.tensors[prefix + "attn_q_norm.weight"] = {8};
+      model.tensors[prefix + "attn_k_norm.weight"] = {8};
+    }
+    return model;
+  }
+  static ModelFile gpt_oss() {
+    ModelFile model = mixture("gpt-oss");
+    model.metadata["gpt-oss.attention.sliding_window"] = uint32_t{16};
+    for (const std::string prefix : {"blk.0.", "blk.1."}) {
+      model.tensors.erase(prefix + "ffn_norm.weight");
+      model.tensors[prefix + "post_attention_norm.weight"] = {32};
+      model.tensors[prefix + "attn_sinks.weight"] = {4};
+      model.tensors[prefix + "attn_q.bias"] = {32};
+      model.tensors[prefix + "attn_k.bias"] = model.tensors[prefix + "attn_v.bias"] = {16};
+      model.tensors[prefix + "attn_output.bias"] = {32};
+      model.tensors[prefix + "ffn_gate_inp.bias"] = {4};
+      model.tensors[prefix + "ffn_gate_exps.bias"] = model.tensors[prefix + "ffn_up_exps.bias"] = {16, 4};
+      model.tensors[prefix + "ffn_down_exps.bias"] = {32, 4};
+    }
+    return model;
+  }
+
   // All weights are zero. The file vanishes under the mapping at once.
   gguf::File open() const {
     const std::string path =

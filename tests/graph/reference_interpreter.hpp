@@ -1,5 +1,5 @@
 // Runs a model's op lists in double precision, one obvious loop an op: the reference that devices are
-// compared with, and the check of the op lists themselves against transformers. Weights in f32 and f16 only.
+// compared with, and the check of the op lists themselves against transformers. Weights in f32, f16, mxfp4.
 #pragma once
 
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include <span>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "formats/gguf.hpp"
@@ -61,11 +62,24 @@ class ReferenceInterpreter {
         uint16_t value;
         std::memcpy(&value, tensor.data.data() + i * sizeof value, sizeof value);
         values[i] = from_half(value);
+      } else if (tensor.encoding == Encoding::mxfp4) {
+        values[i] = from_mxfp4(tensor.data.data(), i);
       } else {
-        throw std::invalid_argument("the reference reads f32 and f16 only");
+        throw std::invalid_argument("the reference reads f32, f16 and mxfp4 only");
       }
     }
     return values;
+  }
+
+  // Blocks of 32: a byte that is the exponent, then codes, those of the first half in the low bits. OCP
+  // Microscaling Formats 1.0, table 1 and section 5.3.3.
+  static double from_mxfp4(const std::byte* data, size_t element) {
+    static constexpr double kValues[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
+    const auto* block = reinterpret_cast<const uint8_t*>(data) + element / 32 * 17;
+    const size_t at = element % 32;
+    const unsigned code = at < 16 ? block[1 + at] & 15U : block[1 + at - 16] >> 4U;
+    const double magnitude = std::ldexp(kValues[code & 7U], block[0] - 127);
+    return code >= 8 ? -magnitude : magnitude;
   }
 
   void run(const OpList& ops) {
@@ -92,7 +106,13 @@ class ReferenceInterpreter {
       case OpKind::attention:
         return attention(op);
       case OpKind::gate:
-        return zip(op, [&](double x, double y) { return activation(op.activation, x) * y; });
+        return zip(op, [&](double x, double y) { return gated(op.activation, x, y); });
+      case OpKind::route:
+        return route(op);
+      case OpKind::expert_linear:
+        return expert_linear(op);
+      case OpKind::combine:
+        return combine(op);
       case OpKind::activate:
         return map(op, [&](double x) { return activation(op.activation, x); });
       case OpKind::add:
@@ -112,8 +132,16 @@ class ReferenceInterpreter {
         return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
       case Activation::gelu_erf:
         return x / 2 * (1 + std::erf(x / std::sqrt(2)));
+      case Activation::silu_clamped:
+        break;
     }
     return 0;
+  }
+
+  static double gated(Activation kind, double x, double y) {
+    if (kind != Activation::silu_clamped) return activation(kind, x) * y;
+    x = std::min(x, 7.0);
+    return x / (1 + std::exp(-1.702 * x)) * (std::clamp(y, -7.0, 7.0) + 1);
   }
 
   template <class Function>
@@ -172,6 +200,55 @@ class ReferenceInterpreter {
     }
   }
 
+  void route(const Op& op) {
+    chosen_.assign(tokens_.size(), {});
+    for (size_t t = 0; t < tokens_.size(); ++t) {
+      double* scores = slot(op.input).data() + t * op.experts;
+      std::vector<std::pair<double, uint32_t>> order;  // the largest first, of equal ones the first
+      for (uint32_t e = 0; e < op.experts; ++e) order.emplace_back(-scores[e], e);
+      std::sort(order.begin(), order.end());
+      double sum = 0;
+      for (uint32_t i = 0; i < (op.normalise ? op.used : op.experts); ++i) sum += std::exp(-order[i].first);
+      std::fill_n(scores, op.experts, 0);
+      for (uint32_t i = 0; i < op.used; ++i) {
+        scores[order[i].second] = op.factor * std::exp(-order[i].first) / sum;
+        chosen_[t].push_back(order[i].second);
+      }
+      std::sort(chosen_[t].begin(), chosen_[t].end());
+    }
+  }
+
+  void expert_linear(const Op& op) {
+    const std::vector<double> weight = weights(op.weight);
+    const std::vector<double> bias = op.bias.empty() ? std::vector<double>() : weights(op.bias);
+    const bool each = op.input == Slot::expert_gate;
+    const size_t width = model_.width(op.input) / (each ? op.used : 1);
+    for (size_t t = 0; t < tokens_.size(); ++t) {
+      for (size_t j = 0; j < op.used; ++j) {
+        const double* x = slot(op.input).data() + (each ? t * op.used + j : t) * width;
+        for (size_t r = 0; r < op.rows; ++r) {
+          const size_t row = chosen_[t][j] * op.rows + r;
+          double sum = bias.empty() ? 0 : bias[row];
+          for (size_t i = 0; i < width; ++i) sum += x[i] * weight[row * width + i];
+          slot(op.output)[(t * op.used + j) * op.rows + r] = sum;
+        }
+      }
+    }
+  }
+
+  void combine(const Op& op) {
+    const size_t width = model_.width(op.output);
+    for (size_t i = 0; i < tokens_.size() * width; ++i) {
+      const size_t t = i / width;
+      double sum = 0;
+      for (size_t j = 0; j < op.used; ++j) {
+        sum += slot(op.input2)[t * op.experts + chosen_[t][j]] *
+               slot(op.input)[(t * op.used + j) * width + i % width];
+      }
+      slot(op.output)[i] = sum;
+    }
+  }
+
   void rope(const Op& op) {
     const Rope& rope = op.rope;
     const size_t half = rope.dims / 2, head_size = model_.width(op.input) / op.heads;
@@ -210,6 +287,7 @@ class ReferenceInterpreter {
     const size_t size = p.head_size, group = p.heads / p.kv_heads;
     const std::vector<double>& query = slot(Slot::query);
     const std::vector<double>&key = slot(Slot::key), &value = slot(Slot::value);
+    const std::vector<double> sinks = op.weight.empty() ? std::vector<double>() : weights(op.weight);
     std::vector<double>& out = slot(op.output);
     for (size_t t = 0; t < tokens_.size(); ++t) {
       const size_t first = op.window == 0 || t < op.window ? 0 : t + 1 - op.window;
@@ -228,7 +306,7 @@ class ReferenceInterpreter {
           scores.push_back(score);
         }
         const double most = *std::max_element(scores.begin(), scores.end());
-        double sum = 0;
+        double sum = sinks.empty() ? 0 : std::exp(sinks[head] - most);
         for (double& score : scores) sum += score = std::exp(score - most);
         std::fill_n(result, size, 0);
         for (size_t s = first; s <= t; ++s) {
@@ -241,6 +319,7 @@ class ReferenceInterpreter {
   const gguf::File& file_;
   Model model_;
   std::span<const int32_t> tokens_;
+  std::vector<std::vector<uint32_t>> chosen_{};  // experts of each token, ascending
   std::array<std::vector<double>, static_cast<size_t>(Slot::count)> slots_;
 };
 

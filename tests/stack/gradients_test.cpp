@@ -172,6 +172,7 @@ TEST(Differentiator, AnUnknownOpIsNamed) {
     return graph::Op{.kind = kind, .input = slot, .output = slot};
   };
   for (const graph::OpKind kind : {graph::OpKind::rotate, graph::OpKind::softcap, graph::OpKind::embed,
+                                   graph::OpKind::route, graph::OpKind::expert_linear, graph::OpKind::combine,
                                    graph::OpKind::activate /* without an activation */})
     expect_refused(nullptr, op(kind, graph::Slot::normed),
                    fmt::format("op '{}' of normed is not known to the tuner in layer 1", graph::name(kind)));

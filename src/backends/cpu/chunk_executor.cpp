@@ -12,8 +12,13 @@ float* ChunkExecutor::tile(Slot slot, size_t index) const {
   return slots_[index_of(slot)] + index * strides_[index_of(slot)];
 }
 
+size_t ChunkExecutor::tile_width(Slot slot) const {
+  const bool one = slot == Slot::expert_gate || slot == Slot::expert_up;  // expert a tile
+  return one ? machine_.model.parameters.expert_ffn : machine_.model.width(slot);
+}
+
 kernels::ActivationTile ChunkExecutor::quantized(Slot slot, size_t index) const {
-  const size_t k = machine_.model.width(slot);
+  const size_t k = tile_width(slot);
   return kernels::activation_tile(
       machine_.gemm, quantized_[index_of(slot)] + index * kernels::activation_bytes(machine_.gemm, k), k);
 }
@@ -83,6 +88,9 @@ void ChunkExecutor::run_step(const Step& step, ThreadPool& pool) {
     case StepKind::linears:
       run_linears(step, pool, nullptr);
       break;
+    case StepKind::experts:
+      run_experts(step, pool);
+      break;
     case StepKind::attention:
       store_keys(step, pool);
       attend(step, pool);
@@ -108,15 +116,20 @@ void ChunkExecutor::copy_rows(Slot slot, size_t tokens, float* to) const {
 }
 
 void ChunkExecutor::run_floats(const Step& step, ThreadPool& pool) {
-  pool.run(tiles_, [&](size_t, size_t index) {
+  const graph::Op& first = step.ops.front().op;
+  const bool of_experts = is_expert(first.input) && first.kind != OpKind::combine;
+  pool.run(of_experts ? expert_tiles_.size() : tiles_, [&](size_t, size_t index) {
     for (const BoundOp& bound : step.ops) run_float_op(bound, index);
   });
+  if (first.kind == OpKind::route) group_by_expert(step);
 }
 
 void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
   const kernels::VectorKernels& v = machine_.vector;
   const graph::Op& op = bound.op;
-  const size_t width = machine_.model.width(op.input), all = width * tile_tokens_;
+  if (op.kind == OpKind::route) return route(bound, index);
+  if (op.kind == OpKind::combine) return combine(bound, index);
+  const size_t width = tile_width(op.input), all = width * tile_tokens_;
   float* in = tile(op.input, index);
   float* out = op.output == Slot::none ? in : tile(op.output, index);
   switch (op.kind) {
@@ -167,6 +180,9 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
       break;
     case OpKind::embed:
     case OpKind::linear:
+    case OpKind::expert_linear:
+    case OpKind::route:
+    case OpKind::combine:
     case OpKind::attention:
       break;  // steps of their own
   }
@@ -245,6 +261,7 @@ void ChunkExecutor::take_off_bias(uint32_t layer, size_t index) {
 void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
   const graph::HyperParameters& p = machine_.model.parameters;
   const kernels::AttentionShape shape = attention_shape(p, step.ops.front().op);
+  const float* sinks = step.ops.front().bias;
   const size_t head_floats = shape.head_size * tile_tokens_;
   const size_t together = query_tiles(shape), runs = (tiles_ + together - 1) / together;
   pool.run(runs * p.kv_heads, [&](size_t thread, size_t task) {
@@ -263,7 +280,8 @@ void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
         {shape, machine_.keys(*sequence_, step.layer, head), sequence_->values(step.layer, head),
          position_ + static_cast<uint32_t>(index * tile_tokens_),
          std::min(together * tile_tokens_, tokens_ - index * tile_tokens_), tile(Slot::query, index) + offset,
-         tile(Slot::context, index) + offset, strides_[index_of(Slot::query)]},
+         tile(Slot::context, index) + offset, strides_[index_of(Slot::query)],
+         sinks == nullptr ? nullptr : sinks + head * shape.group},
         threads_[thread].attention);
     rotate(Slot::context);
   });

@@ -61,13 +61,12 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
       most_tiles_((most_tokens + tile_tokens_ - 1) / tile_tokens_) {
   const auto lay_out = [&](Carver& carver) {
     const auto slot = [&](Slot s) {
-      const size_t width = machine_.model.width(s);
+      const size_t width = tile_width(s), tiles = is_expert(s) ? most_expert_tiles() : most_tiles_;
       // A product writes whole blocks of tile_rows rows.
       strides_[index_of(s)] = round_up(width, machine_.gemm.tile_rows) * tile_tokens_;
-      slots_[index_of(s)] = carver.take<float>(most_tiles_ * strides_[index_of(s)]);
+      slots_[index_of(s)] = carver.take<float>(tiles * strides_[index_of(s)]);
       if (!is_quantized(machine_.plan, s)) return;
-      quantized_[index_of(s)] =
-          carver.take<uint8_t>(kernels::activation_bytes(machine_.gemm, width) * most_tiles_);
+      quantized_[index_of(s)] = carver.take<uint8_t>(kernels::activation_bytes(machine_.gemm, width) * tiles);
     };
     for (const Slot s : {Slot::hidden, Slot::branch, Slot::branch2, Slot::normed}) {
       if (s != Slot::branch2 || uses(machine_.plan, s)) slot(s);
@@ -82,8 +81,16 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     for (const Slot s : {Slot::query, Slot::key, Slot::value, Slot::context}) slot(s);
     const size_t attention_end = carver.used();
     carver.rewind(shared);
-    for (const Slot s : {Slot::gate, Slot::up}) {
+    for (const Slot s : {Slot::gate, Slot::up, Slot::router, Slot::expert_gate, Slot::expert_up}) {
       if (uses(machine_.plan, s)) slot(s);
+    }
+    if (const graph::HyperParameters& p = machine_.model.parameters; p.experts != 0) {
+      const size_t pairs = most_tiles_ * tile_tokens_ * p.experts_used, k = p.embedding;
+      gathered_stride_ = is_quantized(machine_.plan, Slot::normed)
+                             ? kernels::activation_bytes(machine_.gemm, k)
+                             : round_up(k * tile_tokens_ * sizeof(float), 64);
+      gathered_ = carver.take<uint8_t>(most_expert_tiles() * gathered_stride_);
+      expert_rows_ = carver.take<float>(pairs * k);
     }
     carver.rewind(std::max(attention_end, carver.used()));
     if (const auto [k, floats] = widest_planes(machine_.plan); k > 0) {
@@ -100,11 +107,13 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
   Carver carver(memory_.as<char>());
   lay_out(carver);
 
+  chosen_.resize(most_tiles_ * tile_tokens_ * machine_.model.parameters.experts_used);
+  pairs_.resize(chosen_.size());
   size_t most_k = 0, most_values = 0, most_bytes = 0, most_rows = 0;
   bool any_float = false;
   for (const std::vector<Step>* steps : {&machine_.plan.layers, &machine_.plan.head}) {
     for (const Step& step : *steps) {
-      if (step.kind != StepKind::linears) continue;
+      if (step.kind != StepKind::linears && step.kind != StepKind::experts) continue;
       any_float |= !step.integer;
       for (const BoundOp& bound : step.ops) {
         const size_t k = bound.matrix.k, each = value_bytes(step, bound.matrix), rows = panel_rows(k, each);

@@ -31,16 +31,19 @@ void ChunkExecutor::run_linears(const Step& step, ThreadPool& pool, float* logit
   });
 }
 
+void ChunkExecutor::fill_panel(const Step& step, const Matrix& matrix, const std::byte* first, size_t rows,
+                               const ThreadScratch& t) const {
+  if (step.integer) return matrix.encoding->fill_panel(first, matrix.row_bytes, rows, matrix.k, t.panel);
+  for (size_t r = 0; r < rows; ++r)
+    matrix.encoding->dequantize(first + r * matrix.row_bytes, matrix.k, t.row + r * matrix.k);
+}
+
 void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
                              float* logits) {
   const ThreadScratch& t = threads_[thread];
   const Matrix& matrix = bound.matrix;
   const size_t k = matrix.k, padded = round_up(rows, machine_.gemm.tile_rows);
-  if (step.integer) {
-    matrix.encoding->fill_panel(matrix.row(row), matrix.row_bytes, rows, k, t.panel);
-  } else {
-    for (size_t r = 0; r < rows; ++r) matrix.encoding->dequantize(matrix.row(row + r), k, t.row + r * k);
-  }
+  fill_panel(step, matrix, matrix.row(row), rows, t);
   // Rows beyond the matrix's end multiply whatever the panel held before; their results are not read.
   const kernels::PanelForm form = matrix.encoding->form;
   for (size_t i = 0; i < tiles_; ++i) {

@@ -4,6 +4,8 @@
 #include <bit>
 #include <cmath>
 
+#include "base/error.hpp"
+
 namespace cairn::cpu {
 
 kernels::Unary unary(graph::Activation activation) {
@@ -12,6 +14,8 @@ kernels::Unary unary(graph::Activation activation) {
       return kernels::Unary::gelu_tanh;
     case graph::Activation::gelu_erf:
       return kernels::Unary::gelu_erf;
+    case graph::Activation::silu_clamped:
+      return kernels::Unary::silu_clamped;
     default:
       return kernels::Unary::silu;
   }
@@ -74,6 +78,12 @@ void rotate_heads(decltype(kernels::VectorKernels::token_hadamard) hadamard, flo
       at += block;
     }
   }
+}
+
+void fail_route(const Plan& plan, uint32_t layer, uint32_t position) {
+  fail(ErrorCode::numeric,
+       "{}: layer {}: the scores of the experts for the token at position {} are no numbers", plan.path(),
+       layer, position);
 }
 
 bool uses(const Plan& plan, graph::Slot slot) {

@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "backends/cpu/experts.hpp"
 #include "backends/cpu/key_biases.hpp"
 #include "backends/cpu/key_feedback.hpp"
 #include "backends/cpu/key_means.hpp"
@@ -65,6 +66,8 @@ kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters
 // cos and sin of one position for all pairs of a RoPE: [dims / 2] each, `stride` floats apart.
 void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint32_t position, size_t stride,
                 float* cosines, float* sines);
+// Error numeric: a token's router has scores that are no numbers.
+[[noreturn]] void fail_route(const Plan& plan, uint32_t layer, uint32_t position);
 // Whether any op of the model writes the slot.
 bool uses(const Plan& plan, graph::Slot slot);
 // Tiles of queries in one call: enough heads to be worth the keys' conversion, few enough to share among
@@ -105,7 +108,8 @@ class RowExecutor {
 
  private:
   static constexpr size_t kSlots = static_cast<size_t>(graph::Slot::count);
-  struct Part;  // of a row's attention
+  struct Part;         // of a row's attention
+  struct ExpertGroup;  // rows that have chosen the same expert
 
   void run_steps(std::span<const Step> steps);
   void run_heads(size_t rows);
@@ -121,12 +125,19 @@ class RowExecutor {
   kernels::PreparedBatch prepared(const kernels::EncodingKernels& encoding, size_t k, bool fine,
                                   size_t thread);
   void multiply(const Step& step, const BoundOp& bound, size_t first, size_t count, size_t thread);
+  void route(const BoundOp& bound, size_t row);
+  void check_routes(const Step& step) const;
+  void run_experts(const Step& step);
+  void multiply_expert(const Step& step, const BoundOp& bound, const ExpertGroup& group, size_t id,
+                       size_t first, size_t count, size_t thread);
+  void combine(const BoundOp& bound, size_t row);
+  void quantize_experts(graph::Slot slot, size_t row);
   void run_planes(const Step& step);
   void multiply_planes(const Step& step, size_t op, uint32_t group, const resident::Matrix* next,
                        size_t thread);
   void run_attention(const Step& step);
   void store_keys(const Step& step, size_t row);
-  void merge_parts(const kernels::AttentionShape& shape, size_t row, const Part* parts, size_t count);
+  void merge_parts(const BoundOp& bound, size_t row, const Part* parts, size_t count);
   void quantize(graph::Slot slot, size_t row);
   void quantize_residual(graph::Slot slot, size_t row);
   float* output(graph::Slot slot, size_t row) {
@@ -140,6 +151,9 @@ class RowExecutor {
   std::array<float*, kMostRows> slots_{};
   std::array<std::array<kernels::QuantizedVector, kSlots>, kMostRows> quantized_{};
   std::array<kernels::QuantizedVector, kMostRows> residual_{};  // of the head's input, which takes 16 bits
+  std::array<std::vector<uint32_t>, kMostRows> experts_;        // that each row has chosen, ascending
+  std::array<std::vector<kernels::QuantizedVector>, kMostRows> expert_input_;  // of each, their own inputs
+  std::array<bool, kMostRows> routed_{};                                       // whether it could choose
   std::array<std::vector<float*>, kMostRows> cosines_, sines_;
   std::array<PlanesInput, kMostRows> planes_;
   // A step's input, of the active rows one after the other.
@@ -198,6 +212,10 @@ class ChunkExecutor {
     size_t op, ops;
     uint32_t group, begin, end;
   };
+  // Tokens that have chosen an expert: pairs_[first, first + count).
+  struct ExpertTile {
+    uint32_t expert, first, count;
+  };
   kernels::ActivationTile quantized(graph::Slot slot, size_t index) const;
   void embed(std::span<const int32_t> tokens);
   void take_off_bias(uint32_t layer, size_t index);
@@ -209,6 +227,14 @@ class ChunkExecutor {
   void run_linears(const Step& step, ThreadPool& pool, float* logits);
   void multiply(const Step& step, const BoundOp& bound, size_t row, size_t rows, size_t thread,
                 float* logits);
+  size_t tile_width(graph::Slot slot) const;  // features of a tile
+  size_t most_expert_tiles() const;
+  void route(const BoundOp& bound, size_t index);
+  void group_by_expert(const Step& step);
+  void gather(const Step& step, size_t index);
+  uint8_t* gathered(size_t index) const { return gathered_ + index * gathered_stride_; }
+  void run_experts(const Step& step, ThreadPool& pool);
+  void combine(const BoundOp& bound, size_t index);
   void prepare_planes(const Step& step, ThreadPool& pool);
   void run_planes(const Step& step, ThreadPool& pool, float* logits);
   void multiply_planes(const Step& step, const PlanesTask& task, size_t thread, float* logits);
@@ -231,6 +257,13 @@ class ChunkExecutor {
   std::array<float*, static_cast<size_t>(graph::Slot::count)> slots_{};
   std::array<size_t, static_cast<size_t>(graph::Slot::count)> strides_{};      // floats a tile
   std::array<uint8_t*, static_cast<size_t>(graph::Slot::count)> quantized_{};  // tiles of activation_bytes
+  // Experts: of each token its own, ascending; pairs of them, token · used + which of its own, by expert;
+  // what they read, a tile each, as the steps' input is (see gather); and what they write, [pair][embedding].
+  std::vector<uint32_t> chosen_, pairs_, expert_ends_;
+  std::vector<ExpertTile> expert_tiles_;
+  uint8_t* gathered_ = nullptr;
+  size_t gathered_stride_ = 0;
+  float* expert_rows_ = nullptr;
   uint8_t* planes_values_ = nullptr;  // a step's input as planes read it: [tile][k / 4][tile_tokens][4]
   float* planes_scales_ = nullptr;    // [tile][tile_tokens]
   float* planes_rotated_ = nullptr;   // [tile][k][tile_tokens], for float products alone
@@ -248,6 +281,11 @@ class ChunkExecutor {
     float* mixing;    // [Plan::rotation_scratch()]
   };
   std::vector<ThreadScratch> threads_;
+  // Rows of weights from `first` on, as the step's products read them.
+  void fill_panel(const Step& step, const Matrix& matrix, const std::byte* first, size_t rows,
+                  const ThreadScratch& thread) const;
+  void multiply_expert(const Step& step, const BoundOp& bound, const ExpertTile& group, size_t index,
+                       size_t row, size_t rows, const ThreadScratch& thread);
 };
 
 }  // namespace cairn::cpu

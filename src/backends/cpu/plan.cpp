@@ -1,6 +1,7 @@
 #include "backends/cpu/plan.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.hpp"
 #include "kernels/kernel_set.hpp"
@@ -10,6 +11,7 @@ namespace {
 
 StepKind kind_of(const graph::Op& op) {
   if (op.kind == graph::OpKind::linear) return StepKind::linears;
+  if (op.kind == graph::OpKind::expert_linear) return StepKind::experts;
   if (op.kind == graph::OpKind::attention) return StepKind::attention;
   return StepKind::floats;
 }
@@ -43,12 +45,16 @@ std::vector<Step> Plan::steps(const std::vector<graph::Op>& ops, uint32_t layer)
     if (op.kind == graph::OpKind::quantize && only_planes_read(std::span(ops).subspan(i), op.input)) continue;
     const StepKind kind = kind_of(op);
     BoundOp bound = bind(op);
-    const bool integer = !float_only_ && kind == StepKind::linears && bound.matrix.k % kernels::kGroup == 0;
-    const bool joins = !result.empty() && result.back().kind == kind &&
-                       (kind == StepKind::floats ||
-                        (kind == StepKind::linears && result.back().ops.back().op.input == op.input &&
-                         result.back().planes == (bound.matrix.stack != nullptr) &&
-                         result.back().ops.back().matrix.rotation == bound.matrix.rotation));
+    const bool products = kind == StepKind::linears || kind == StepKind::experts;
+    // A router's scores decide between experts: they are worth all bits, and few.
+    const bool integer =
+        !float_only_ && products && op.output != graph::Slot::router && bound.matrix.k % kernels::kGroup == 0;
+    const bool joins =
+        !result.empty() && result.back().kind == kind &&
+        (kind == StepKind::floats ||
+         (products && result.back().ops.back().op.input == op.input && result.back().integer == integer &&
+          result.back().planes == (bound.matrix.stack != nullptr) &&
+          result.back().ops.back().matrix.rotation == bound.matrix.rotation));
     if (!joins) result.push_back({kind, layer, {}, integer, false, bound.matrix.stack != nullptr});
     result.back().ops.push_back(std::move(bound));
   }
@@ -67,6 +73,14 @@ BoundOp Plan::bind(const graph::Op& op) {
       bound.matrix.first_row = op.row_begin;
       bound.matrix.rows = op.rows;
       if (!op.bias.empty()) bound.bias = vector(op.bias)->data() + op.row_begin;
+      break;
+    case graph::OpKind::expert_linear:
+      bound.matrix = matrix(op.weight);
+      bound.matrix.rows = op.rows;
+      if (!op.bias.empty()) bound.bias = vector(op.bias)->data();
+      break;
+    case graph::OpKind::attention:
+      if (!op.weight.empty()) bound.bias = finite(op.weight).data();
       break;
     case graph::OpKind::norm_rms:
     case graph::OpKind::norm_layer:
@@ -134,6 +148,13 @@ bool Plan::only_planes_read(std::span<const graph::Op> ops, graph::Slot slot) co
     any = true;
   }
   return any;
+}
+
+const std::vector<float>& Plan::finite(const std::string& name) {
+  const std::vector<float>& values = *vector(name);
+  if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
+    fail(ErrorCode::numeric, "{}: tensor {} holds what is no number", file_.path(), name);
+  return values;
 }
 
 const std::vector<float>* Plan::vector(const std::string& name) {

@@ -30,19 +30,25 @@ struct Matrix {
 // An op with its weights found. Vectors (norms, biases, RoPE factors) are copied as floats: they are small.
 struct BoundOp {
   graph::Op op;
-  Matrix matrix{};                             // linear, embed
+  Matrix matrix{};                             // linear, expert_linear, embed
   const std::vector<float>* weight = nullptr;  // norms; rope: divisors of the frequencies, or null
-  const float* bias = nullptr;                 // norm_layer, linear; null if none
+  const float* bias = nullptr;                 // norm_layer, linears; attention: sinks; null if none
   uint32_t rope_table = 0;                     // rope: which of Plan::ropes
+
+  // expert_linear: `matrix` and `bias` are those of the first expert.
+  const std::byte* expert_row(size_t expert, size_t r) const { return matrix.row(expert * matrix.rows + r); }
+  const float* expert_bias(size_t expert) const {
+    return bias == nullptr ? nullptr : bias + expert * matrix.rows;
+  }
 };
 
 // Consecutive ops that run as one parallel region.
-enum class StepKind : uint8_t { floats, linears, attention };
+enum class StepKind : uint8_t { floats, linears, experts, attention };
 struct Step {
   StepKind kind;
   uint32_t layer;
   std::vector<BoundOp> ops;
-  bool integer = false;  // linears: 8-bit activations (else float)
+  bool integer = false;  // linears, experts: 8-bit activations (else float)
   // linears: 16-bit activations, as 8 bits and 8 more of what those left. The head's errors reach the logits
   // as they are, and its input is one vector.
   bool fine = false;
@@ -59,6 +65,7 @@ class Plan {
   // One subgraph's ops as steps.
   std::vector<Step> steps(const std::vector<graph::Op>& ops, uint32_t layer);
 
+  const std::string& path() const { return file_.path(); }
   kernels::Target target() const { return target_; }
   bool any_exact() const { return any_exact_; }  // whether the model is a stack that holds exact rows
   size_t rotation_scratch() const;               // floats that any of the matrices' rotations wants
@@ -73,6 +80,7 @@ class Plan {
  private:
   BoundOp bind(const graph::Op& op);
   const std::vector<float>* vector(const std::string& name);
+  const std::vector<float>& finite(const std::string& name);  // the same; Error numeric
   Matrix matrix(const std::string& name);
   Matrix stack_matrix(const resident::Matrix& found);
   bool only_planes_read(std::span<const graph::Op> ops, graph::Slot slot) const;

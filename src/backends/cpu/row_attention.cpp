@@ -89,17 +89,22 @@ void RowExecutor::run_attention(const Step& step) {
         attention_scratch_.data() + results + thread * scratch);
   });
   for (size_t i = 0; i < count_; ++i)
-    merge_parts(shape, active_[i], list.data() + first[i], (first[i + 1] - first[i]) / p.kv_heads);
+    merge_parts(step.ops.front(), active_[i], list.data() + first[i], (first[i + 1] - first[i]) / p.kv_heads);
 }
 
 // count: of each head's parts.
-void RowExecutor::merge_parts(const kernels::AttentionShape& shape, size_t row, const Part* parts,
-                              size_t count) {
+void RowExecutor::merge_parts(const BoundOp& bound, size_t row, const Part* parts, size_t count) {
+  const kernels::AttentionShape shape = attention_shape(machine_.model.parameters, bound.op);
   const size_t n = shape.head_size, group = shape.group;
   for (size_t head = 0; head < machine_.model.parameters.kv_heads; ++head, parts += count) {
     for (size_t q = 0; q < group; ++q) {
       float top = -INFINITY, total = 0;
       for (size_t i = 0; i < count; ++i) top = std::max(top, parts[i].out[group * n + q]);
+      if (bound.bias != nullptr) {
+        const float sink = bound.bias[head * group + q];
+        top = std::max(top, sink);
+        total = std::exp(sink - top);
+      }
       float* out = slot(Slot::context, row) + (head * group + q) * n;
       std::fill_n(out, n, 0.0f);
       for (size_t i = 0; i < count; ++i) {

@@ -38,8 +38,11 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
   for (size_t i = 0; i < kSlots; ++i) {
     at_[i] = floats;
     quantized_at[i] = floats += padded(width_of(i));
-    floats += quantized_floats(width_of(i));
+    if (!is_expert(static_cast<Slot>(i))) floats += quantized_floats(width_of(i));
   }
+  const graph::HyperParameters& p = machine.model.parameters;
+  const size_t experts_at = floats;
+  floats += p.experts_used * quantized_floats(p.expert_ffn);
   const size_t width = machine.model.width(Slot::normed), residual_at = floats;
   floats += quantized_floats(width);
   const size_t ropes_at = floats;
@@ -51,6 +54,11 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
     for (size_t i = 0; i < kSlots; ++i)
       quantized_[row][i] = quantized_vector(base + quantized_at[i], width_of(i));
     residual_[row] = quantized_vector(base + residual_at, width);
+    experts_[row].resize(p.experts_used);
+    for (size_t j = 0; j < p.experts_used; ++j) {
+      expert_input_[row].push_back(
+          quantized_vector(base + experts_at + j * quantized_floats(p.expert_ffn), p.expert_ffn));
+    }
     float* table = base + ropes_at;
     for (const graph::Rope& rope : machine.plan.ropes) {
       cosines_[row].push_back(table);
@@ -62,7 +70,7 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
   size_t widest = 0, prepared = 0;  // a row of float products, bytes of integer ones' inputs
   for (const std::vector<Step>* steps : {&machine.plan.layers, &machine.plan.head}) {
     for (const Step& step : *steps) {
-      if (step.kind != StepKind::linears) continue;
+      if (step.kind != StepKind::linears && step.kind != StepKind::experts) continue;
       if (!step.integer) {
         widest = std::max(widest, step.ops.front().matrix.k);
         continue;
@@ -148,6 +156,9 @@ void RowExecutor::run_steps(std::span<const Step> steps) {
       case StepKind::linears:
         step.planes ? run_planes(step) : run_linears(step);
         break;
+      case StepKind::experts:
+        run_experts(step);
+        break;
       case StepKind::attention:
         run_attention(step);
         break;
@@ -183,6 +194,7 @@ void RowExecutor::run_floats(const Step& step) {
   each_row([&](size_t row) {
     for (const BoundOp& bound : step.ops) run_float_op(bound, row);
   });
+  if (step.ops.front().op.kind == OpKind::route) check_routes(step);
 }
 
 void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
@@ -230,11 +242,22 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       v.token_hadamard(out, block, width / block);
       break;
     }
+    case OpKind::route:
+      route(bound, row);
+      break;
+    case OpKind::combine:
+      combine(bound, row);
+      break;
     case OpKind::quantize:
+      if (is_expert(op.input)) {
+        if (machine_.model.parameters.expert_ffn % kernels::kGroup == 0) quantize_experts(op.input, row);
+        break;
+      }
       if (width % kernels::kGroup == 0) quantize(op.input, row);
       break;
     case OpKind::embed:
     case OpKind::linear:
+    case OpKind::expert_linear:
     case OpKind::attention:
       break;  // steps of their own
   }

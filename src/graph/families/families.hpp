@@ -19,6 +19,9 @@ struct Family {
   // Completes what read_common() left open or set to the usual; errors as in read_hyper_parameters().
   void (*read)(const gguf::File& file, HyperParameters& parameters);
   Model (*build)(const HyperParameters& parameters);
+  bool mixture = false;  // of experts; the metadata must say of how many
+  bool whole_ramp =
+      false;  // YaRN's ramp begins and ends between pairs ("truncate" of the checkpoint is false)
 };
 
 const Family& llama_family();
@@ -34,6 +37,9 @@ const Family& olmo2_family();
 const Family& glm4_family();
 const Family& exaone4_family();
 const Family& granite_family();
+const Family& qwen3moe_family();
+const Family& granitemoe_family();
+const Family& gpt_oss_family();
 
 // Blocks that several families share: llama's, and olmo2's, which has norms on the branches instead of their
 // inputs.

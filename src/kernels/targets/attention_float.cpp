@@ -115,7 +115,10 @@ void attend_tile(const AttentionTiles& tile, float* scratch) {
   float* keep = scores + kKeys * kTile;
   float* maxima = keep + kTile;
   float* sums = maxima + shape.group * kTile;
-  for (size_t i = 0; i < shape.group * kTile; ++i) maxima[i] = kMasked, sums[i] = 0;
+  for (size_t i = 0; i < shape.group * kTile; ++i) {
+    maxima[i] = tile.sinks == nullptr ? kMasked : tile.sinks[i / kTile];
+    sums[i] = tile.sinks == nullptr ? 0.0f : 1.0f;
+  }
   for (size_t i = 0; i < shape.group * n * kTile; ++i) out[i] = 0;
 
   for (size_t begin = first_block(shape, first); begin < first + tokens; begin += kKeys) {

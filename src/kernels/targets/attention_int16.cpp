@@ -137,6 +137,14 @@ void attend_block(const AttentionShape& shape, const KeyBlock& block, uint32_t f
   for (; d < shape.head_size; ++d) accumulate<1>(block.rows, d, s, out);
 }
 
+// A tile's sinks, before any key.
+void add_sinks(const float* sinks, size_t group, size_t tile, const Scratch& s) {
+  for (size_t i = 0; i < group * kTile; ++i) {
+    s.maxima[tile * group * kTile + i] = sinks[i / kTile] * kLog2E;
+    s.sums[tile * group * kTile + i] += kWeightOne;
+  }
+}
+
 void attend_int16(const AttentionTiles& all_tiles, float* memory) {
   const AttentionShape& shape = all_tiles.shape;
   const uint32_t first = all_tiles.first;
@@ -148,6 +156,7 @@ void attend_int16(const AttentionTiles& all_tiles, float* memory) {
     for (size_t head = 0; head < shape.group; ++head)
       pack_queries(all_tiles.queries + tile * stride + head * head_floats, shape.head_size,
                    tile * shape.group + head, s);
+    if (all_tiles.sinks != nullptr) add_sinks(all_tiles.sinks, shape.group, tile, s);
     for (size_t i = 0; i < shape.group * head_floats; ++i) out[tile * stride + i] = 0;
   }
   for (size_t begin = first_block(shape, first); begin < end; begin += kKeys) {

@@ -16,6 +16,7 @@ constexpr DI16 di16;
 constexpr float kNorm = 32000;       // of queries and keys: (kNorm + √head_size / 2)² < 2^31
 constexpr float kValueNorm = 16000;  // of a column of values
 constexpr float kWeightBits = 14;    // weights ≤ 2^14, 64 of them: a norm ≤ 2^17
+constexpr float kWeightOne = 16384;  // 2^kWeightBits
 constexpr float kLog2E = 1.44269504f;
 constexpr float kRound = 12582912;  // 1.5 · 2^23: adding it leaves a float's nearest integer in its low bits
 constexpr float kTiny = 1e-30f;

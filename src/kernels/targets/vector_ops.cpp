@@ -31,6 +31,8 @@ HWY_INLINE VF apply(Unary unary, VF x) {
     }
     case Unary::gelu_erf:
       return hn::Mul(half_x, hn::Add(one, Erf(hn::Mul(x, hn::Set(df, 0.7071067812f)))));
+    case Unary::silu_clamped:
+      break;
   }
   return x;
 }
@@ -44,7 +46,28 @@ void scale(const float* a, float factor, size_t n, float* out) {
 void activate(Unary unary, const float* a, size_t n, float* out) {
   for_each(n, a, a, out, [=](VF x, VF) HWY_ATTR { return apply(unary, x); });
 }
+void add_scaled(const float* a, float factor, size_t n, float* out) {
+  for_each(n, a, out, out, [=](VF x, VF y) HWY_ATTR { return hn::MulAdd(x, hn::Set(df, factor), y); });
+}
+// A comparison keeps NaN, which Min and Max may drop.
+HWY_INLINE VF at_most(VF x, float limit) {
+  const VF most = hn::Set(df, limit);
+  return hn::IfThenElse(hn::Gt(x, most), most, x);
+}
+HWY_INLINE VF at_least(VF x, float limit) {
+  const VF least = hn::Set(df, limit);
+  return hn::IfThenElse(hn::Lt(x, least), least, x);
+}
 void gate(Unary unary, const float* a, const float* b, size_t n, float* out) {
+  if (unary == Unary::silu_clamped) {
+    constexpr float kLimit = 7, kSlope = 1.702f;
+    return for_each(n, a, b, out, [=](VF x, VF y) HWY_ATTR {
+      x = at_most(x, kLimit);
+      y = at_least(at_most(y, kLimit), -kLimit);
+      const VF opened = hn::Mul(x, Sigmoid(hn::Mul(hn::Set(df, kSlope), x)));
+      return hn::MulAdd(opened, y, opened);
+    });
+  }
   for_each(n, a, b, out, [=](VF x, VF y) HWY_ATTR { return hn::Mul(apply(unary, x), y); });
 }
 void softcap(const float* a, float cap, size_t n, float* out) {
@@ -221,6 +244,7 @@ void tile_hadamard(float* x, size_t n, size_t blocks) {
 const VectorKernels& vector_table() {
   static constexpr VectorKernels table{&add,
                                        &scale,
+                                       &add_scaled,
                                        &activate,
                                        &gate,
                                        &softcap,

@@ -1,0 +1,180 @@
+// Mixtures of experts: how a router chooses, and that nothing but the chosen experts is read.
+#include "backends/cpu/experts.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iterator>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "backends/cpu/engine.hpp"
+#include "base/expect_error.hpp"
+#include "base/temporary_folder.hpp"
+#include "engine/one_sequence.hpp"
+#include "graph/golden_models.hpp"
+#include "graph/reference_interpreter.hpp"
+
+namespace cairn::cpu {
+namespace {
+
+using engine::Logits;
+using engine::OneSequence;
+using testing::expect_error;
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+constexpr const char* kModel = "qwen3moe";  // eight experts, three for each token
+
+graph::Op routing(uint32_t experts, uint32_t used, bool normalise, float factor = 1) {
+  graph::Op op{.kind = graph::OpKind::route, .input = graph::Slot::router, .output = graph::Slot::router};
+  op.experts = experts, op.used = used, op.normalise = normalise, op.factor = factor;
+  return op;
+}
+
+TEST(Route, WeighsTheLargestScores) {
+  std::mt19937 random(1);
+  std::uniform_int_distribution<int> score(-6, 6);  // many are equal
+  for (int round = 0; round < 200; ++round) {
+    constexpr uint32_t kExperts = 12, kStride = 3;
+    const uint32_t used = 1 + static_cast<uint32_t>(round) % kExperts;
+    const bool normalise = round % 2 == 0;
+    std::vector<float> scores(kExperts * kStride, kNaN);
+    for (uint32_t e = 0; e < kExperts; ++e) scores[e * kStride] = 0.75F * static_cast<float>(score(random));
+    const std::vector<float> before = scores;
+    std::vector<uint32_t> chosen(used);
+    ASSERT_TRUE(route(routing(kExperts, used, normalise, 2.5F), scores.data(), kStride, chosen.data()));
+    EXPECT_TRUE(std::is_sorted(chosen.begin(), chosen.end()));
+    const auto is_chosen = [&](uint32_t e) { return std::count(chosen.begin(), chosen.end(), e) == 1; };
+    double sum = 0;
+    for (uint32_t e = 0; e < kExperts; ++e) {
+      uint32_t better = 0;  // as many beat it
+      for (uint32_t f = 0; f < kExperts; ++f) {
+        const float x = before[f * kStride], y = before[e * kStride];
+        if (x > y || (x == y && f < e)) ++better;
+      }
+      EXPECT_EQ(is_chosen(e), better < used) << e;
+      if (!normalise || better < used) sum += std::exp(static_cast<double>(before[e * kStride]));
+    }
+    for (uint32_t e = 0; e < kExperts; ++e) {
+      const double power = std::exp(static_cast<double>(before[e * kStride]));
+      EXPECT_NEAR(scores[e * kStride], is_chosen(e) ? 2.5 * power / sum : 0, 1e-6) << e;
+      EXPECT_TRUE(std::isnan(scores[e * kStride + 1]));
+    }
+  }
+}
+
+TEST(Route, RefusesWhatIsNoNumber) {
+  for (const float bad :
+       {kNaN, std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()}) {
+    std::vector<float> scores = {1, 2, bad, 4};
+    std::array<uint32_t, 2> chosen{};
+    EXPECT_FALSE(route(routing(4, 2, true), scores.data(), 1, chosen.data()));
+    EXPECT_EQ(scores[0], 1);
+  }
+}
+
+TEST(Route, LargeScoresDoNotOverflow) {
+  std::vector<float> scores = {-3e38F, 3e38F, 2.9e38F};
+  std::array<uint32_t, 2> chosen{};
+  ASSERT_TRUE(route(routing(3, 2, true), scores.data(), 1, chosen.data()));
+  EXPECT_EQ(scores, (std::vector<float>{0, 1, 0}));
+}
+
+class Experts : public ::testing::Test {
+ protected:
+  // A copy of the model with other bytes in a tensor.
+  std::string changed(
+      const std::vector<std::pair<std::string, std::function<void(std::span<char>)>>>& changes) {
+    const std::string path = folder_ / ("changed" + std::to_string(++copies_) + ".gguf");
+    const std::string source = graph::golden_model_path(kModel);
+    std::ifstream in(source, std::ios::binary);
+    std::string bytes{std::istreambuf_iterator<char>(in), {}};
+    const gguf::File file(source);
+    for (const auto& [name, change] : changes) {
+      const std::span<const std::byte> data = file.tensor(name).data;
+      const size_t at = bytes.find(std::string_view(reinterpret_cast<const char*>(data.data()), data.size()));
+      change(std::span(bytes).subspan(at, data.size()));
+    }
+    std::ofstream(path, std::ios::binary) << bytes;
+    return path;
+  }
+  static std::vector<int32_t> tokens(size_t count) {
+    std::vector<int32_t> result(count);
+    for (size_t i = 0; i < count; ++i) result[i] = static_cast<int32_t>((5 + i * i * 11) % 128);
+    return result;
+  }
+  // All logits, the first 20 tokens as a chunk, the others one by one.
+  static std::vector<float> forward(const std::string& path, engine::Precision precision) {
+    OneSequence run(make_engine(gguf::File(path), {.context = 64, .threads = 2, .precision = precision}));
+    const std::vector<int32_t> text = tokens(26);
+    std::vector<float> logits(text.size() * run.vocabulary());
+    run.run(std::span(text).first(20), 0, Logits::all, logits.data());
+    for (uint32_t i = 20; i < text.size(); ++i)
+      run.run({&text[i], 1}, i, Logits::all, logits.data() + i * run.vocabulary());
+    return logits;
+  }
+
+  const testing::TemporaryFolder folder_;
+  int copies_ = 0;
+};
+
+void fill(std::span<char> bytes, char value) {
+  std::fill(bytes.begin(), bytes.end(), value);
+}
+
+// A router of zeros leaves all scores equal: the first experts are everybody's.
+TEST_F(Experts, OfEqualScoresTheFirstAreChosen) {
+  const auto zero = [](std::span<char> bytes) { fill(bytes, 0); };
+  const std::string path =
+      changed({{"blk.0.ffn_gate_inp.weight", zero}, {"blk.1.ffn_gate_inp.weight", zero}});
+  const gguf::File file(path);
+  const std::vector<double> expected = graph::ReferenceInterpreter(file).run(tokens(26));
+  const std::vector<float> found = forward(path, engine::Precision::f32);
+  for (size_t i = 0; i < expected.size(); ++i) ASSERT_NEAR(found[i], expected[i], 1e-3) << i;
+}
+
+TEST_F(Experts, WhoIsNotChosenIsNotRead) {
+  const auto zero = [](std::span<char> bytes) { fill(bytes, 0); };
+  std::vector<std::pair<std::string, std::function<void(std::span<char>)>>> changes;
+  for (const std::string layer : {"blk.0.", "blk.1."})
+    changes.emplace_back(layer + "ffn_gate_inp.weight", zero);
+  const std::string clean = changed(changes);
+  for (const std::string layer : {"blk.0.", "blk.1."}) {
+    for (const char* part : {"ffn_gate_exps.weight", "ffn_up_exps.weight", "ffn_down_exps.weight"}) {
+      changes.emplace_back(layer + part, [](std::span<char> bytes) {
+        fill(bytes.subspan(bytes.size() / 8 * 3), '\xff');  // NaN in all but the first three
+      });
+    }
+  }
+  const std::string poisoned = changed(changes);
+  for (const auto precision : {engine::Precision::f32, engine::Precision::standard}) {
+    const std::vector<float> expected = forward(clean, precision);
+    EXPECT_TRUE(std::all_of(expected.begin(), expected.end(), [](float x) { return std::isfinite(x); }));
+    EXPECT_EQ(forward(poisoned, precision), expected);
+  }
+}
+
+TEST_F(Experts, ARouterWithoutNumbersIsAnError) {
+  const std::string path =
+      changed({{"blk.1.ffn_gate_inp.weight", [](std::span<char> bytes) {
+                  std::memcpy(bytes.data() + bytes.size() - sizeof kNaN, &kNaN, sizeof kNaN);
+                }}});
+  OneSequence run(make_engine(gguf::File(path), {.context = 64, .threads = 1}));
+  const std::vector<int32_t> text = tokens(20);
+  const std::string told =
+      path + ": layer 1: the scores of the experts for the token at position 0 are no numbers";
+  expect_error(ErrorCode::numeric, told, [&] { run.run(text, 0, Logits::none, nullptr); });
+  expect_error(ErrorCode::numeric, told,
+               [&] { run.run(std::span(text).first(3), 0, Logits::none, nullptr); });
+  EXPECT_EQ(run.length(), 0U);
+}
+
+}  // namespace
+}  // namespace cairn::cpu
