@@ -14,11 +14,14 @@
 
 #include <algorithm>
 #include <cstring>
+#include <mutex>
+#include <span>
 #include <vector>
 
 #include "base/buffer.hpp"
 #include "compare_with_one.hpp"
 #include "formats/encoding.hpp"
+#include "formats/random_blocks.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 
@@ -45,20 +48,18 @@ double cycles_per_second() {
   return best;
 }
 
-// Blocks whose scales are small and finite: a byte pattern below 0x3C on top of every half.
-std::vector<uint8_t> make_blocks(size_t bytes) {
-  std::vector<uint8_t> out(bytes);
-  uint32_t state = 1;
-  for (uint8_t& byte : out) {
-    state = state * 1664525 + 1013904223;
-    byte = static_cast<uint8_t>(state >> 24) & 0x3B;
+// One copy for all benchmarks, as random blocks of the encoding whose turn it is: what an index looks up
+// depends on its bits.
+const std::vector<uint8_t>& memory(const EncodingInfo& e) {
+  static std::vector<uint8_t> bytes(kMemoryBytes);
+  static const EncodingInfo* filled = nullptr;
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  if (filled != &e) {
+    const size_t whole = kMemoryBytes / e.block_bytes * e.block_bytes;
+    RandomBlocks(1).fill(e.encoding, std::as_writable_bytes(std::span(bytes).first(whole)));
+    filled = &e;
   }
-  return out;
-}
-
-// One copy for all benchmarks, in memory before they start.
-const std::vector<uint8_t>& memory() {
-  static const std::vector<uint8_t> bytes = make_blocks(kMemoryBytes);
   return bytes;
 }
 
@@ -105,7 +106,7 @@ void gemv(benchmark::State& state, const EncodingInfo& e, Target target, bool fr
   const size_t row_bytes = kColumns / e.block_elements * e.block_bytes;
   const size_t share = (from_memory ? kMemoryBytes : kCacheBytes) / static_cast<size_t>(state.threads());
   const size_t rows = share / row_bytes;
-  const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
+  const uint8_t* weights = memory(e).data() + static_cast<size_t>(state.thread_index()) * share;
   const Activations activations(kColumns);
   const Prepared x(kernels, activations, kColumns, 1);
   std::vector<float> y(rows);
@@ -137,7 +138,7 @@ void tokens(benchmark::State& state, const EncodingInfo& e, Target target, size_
   const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
   const size_t row_bytes = columns / e.block_elements * e.block_bytes;
   const size_t share = kMemoryBytes / static_cast<size_t>(state.threads()), rows = share / row_bytes;
-  const uint8_t* weights = memory().data() + static_cast<size_t>(state.thread_index()) * share;
+  const uint8_t* weights = memory(e).data() + static_cast<size_t>(state.thread_index()) * share;
   const Activations activations(columns);
   const auto count = static_cast<size_t>(state.range(0));
   const Prepared one(kernels, activations, columns, 1), all(kernels, activations, columns, count);
@@ -159,7 +160,7 @@ void tokens_in_cache(benchmark::State& state, const EncodingInfo& e, Target targ
   double seconds = 0;
   for (auto _ : state) {
     const double start = thread_seconds();
-    kernels.gemv(memory().data(), row_bytes, rows, columns, x.view(), y.data(), rows);
+    kernels.gemv(memory(e).data(), row_bytes, rows, columns, x.view(), y.data(), rows);
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);
@@ -180,7 +181,7 @@ void dequantize(benchmark::State& state, const EncodingInfo& e, Target target) {
   double seconds = 0;
   for (auto _ : state) {
     const double start = thread_seconds();
-    for (size_t i = 0; i < calls; ++i) kernels.dequantize(memory().data(), kColumns, out.data()->values);
+    for (size_t i = 0; i < calls; ++i) kernels.dequantize(memory(e).data(), kColumns, out.data()->values);
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);

@@ -19,6 +19,9 @@ constexpr double kRms6 = 18.48;         // 0 … 63 minus 32
 constexpr double kRms8 = 73.6;          // -127 … 127
 constexpr double kCentred2 = 1.118;     // 0 … 3 minus 1.5
 constexpr double kRmsNonlinear = 67.4;  // IQ4_NL's table
+// Those of whole blocks whose d is 1.
+constexpr double kRmsIq2Xxs = 53.4, kRmsIq2Xs = 55.9, kRmsIq2S = 56.4, kRmsIq3Xxs = 142.5, kRmsIq3S = 140.2;
+constexpr double kRmsIq1 = 7.2, kRmsTrits = 0.817;
 
 uint16_t load16(const std::byte* at) {
   uint16_t value;
@@ -40,6 +43,16 @@ float set_scale(std::byte* at, double value, bool random_sign) {
 }
 void set_half(std::byte* at, double value) {
   store16(at, to_half(static_cast<float>(value)));
+}
+
+// IQ1_M's, which lies in the upper four bits of four u16.
+void set_iq1_m_scale(std::byte* shorts) {
+  std::byte whole[2] = {shorts[0], shorts[2]};
+  set_scale(whole, kRms / kRmsIq1, true);
+  for (int i = 0; i < 4; ++i) {
+    const std::byte nibble = i % 2 == 0 ? whole[i / 2] << 4 : whole[i / 2] & std::byte{0xF0};
+    shorts[2 * i + 1] = (shorts[2 * i + 1] & std::byte{15}) | nibble;
+  }
 }
 
 // Q4_K's and Q5_K's eight 6-bit scales and minimums in 12 bytes: each minimum equals its scale, which lies in
@@ -98,6 +111,39 @@ void set_block_scales(Encoding encoding, std::byte* block) {
     case Encoding::q6_k:  // int8 scales
       set_scale(block + 208, kRms / (kRms8 * kRms6), true);
       return;
+    case Encoding::iq2_xxs:
+      set_scale(block, kRms / kRmsIq2Xxs, true);
+      return;
+    case Encoding::iq2_xs:
+      set_scale(block, kRms / kRmsIq2Xs, true);
+      return;
+    case Encoding::iq2_s:
+      set_scale(block, kRms / kRmsIq2S, true);
+      return;
+    case Encoding::iq3_xxs:
+      set_scale(block, kRms / kRmsIq3Xxs, true);
+      return;
+    case Encoding::iq3_s:
+      set_scale(block, kRms / kRmsIq3S, true);
+      return;
+    case Encoding::iq1_s:
+      set_scale(block, kRms / kRmsIq1, true);
+      return;
+    case Encoding::iq1_m:
+      set_iq1_m_scale(block + 48);
+      return;
+    case Encoding::tq1_0:
+      set_scale(block + 52, kRms / kRmsTrits, true);
+      return;
+    case Encoding::tq2_0: {
+      constexpr double kRms012 = 0.866;  // 0, 1, 2 and 2 minus 1: quantizers never write 3
+      for (int i = 0; i < 64; ++i) block[i] &= ~(block[i] & block[i] >> 1 & std::byte{0x55});
+      set_scale(block + 64, kRms / kRms012, true);
+      return;
+    }
+    case Encoding::q1_0:
+      set_scale(block, kRms, true);
+      return;
     case Encoding::iq4_nl:
       set_scale(block, kRms / kRmsNonlinear, true);
       return;
@@ -106,6 +152,10 @@ void set_block_scales(Encoding encoding, std::byte* block) {
       return;
     case Encoding::mxfp4:  // a power of two, 2^-8 or 2^-7, times values whose root mean square is 2.93
       block[0] = static_cast<std::byte>(119 + std::to_integer<int>(block[0] & std::byte{1}));
+      return;
+    case Encoding::nvfp4:  // 3 or 4 times 2^-10, times values whose root mean square is 5.85
+      for (int i = 0; i < 4; ++i)
+        block[i] = static_cast<std::byte>(3 + std::to_integer<int>(block[i] & std::byte{1}));
       return;
     case Encoding::f32:
     case Encoding::f16:

@@ -134,14 +134,36 @@ uint32_t file_type(Encoding encoding) {
       return 16;
     case Encoding::q6_k:
       return 18;
+    case Encoding::iq2_xxs:
+      return 19;
+    case Encoding::iq2_xs:
+      return 20;
+    case Encoding::iq3_xxs:
+      return 23;
+    case Encoding::iq1_s:
+      return 24;
     case Encoding::iq4_nl:
       return 25;
+    case Encoding::iq3_s:
+      return 26;
+    case Encoding::iq2_s:
+      return 28;
     case Encoding::iq4_xs:
       return 30;
+    case Encoding::iq1_m:
+      return 31;
     case Encoding::bf16:
       return 32;
+    case Encoding::tq1_0:
+      return 36;
+    case Encoding::tq2_0:
+      return 37;
     case Encoding::mxfp4:
       return 38;
+    case Encoding::nvfp4:
+      return 39;
+    case Encoding::q1_0:
+      return 40;
   }
   fail(ErrorCode::unsupported, "encoding {} is not known", static_cast<uint32_t>(encoding));
 }

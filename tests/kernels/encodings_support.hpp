@@ -43,9 +43,15 @@ inline std::vector<size_t> halves(Encoding encoding) {
       return {108};
     case Encoding::q6_k:
       return {208};
+    case Encoding::tq1_0:
+      return {52};
+    case Encoding::tq2_0:
+      return {64};
     case Encoding::f32:
     case Encoding::bf16:
     case Encoding::mxfp4:
+    case Encoding::nvfp4:
+    case Encoding::iq1_m:  // whose one is not in one piece
       return {};
     default:
       return {0};
@@ -59,6 +65,9 @@ inline void make_finite(const EncodingInfo& e, std::span<uint8_t> blocks) {
       uint8_t& high = blocks[block + at + 1];
       if ((high & 0x7C) == 0x7C) high &= 0xBF;
     }
+    if (e.encoding == Encoding::iq1_m && (blocks[block + 55] & 0x70) == 0x70 &&
+        (blocks[block + 53] & 0xC0) == 0xC0)
+      blocks[block + 55] &= 0xBF;
   }
 }
 

@@ -133,12 +133,13 @@ class Panels : public testing::TestWithParam<Case> {
     test::make_moderate(e, out);
     return out;
   }
-  // Whether every weight is kept as it is: floats are not, and scales for each 16 only where a form has them.
+  // Whether every weight is kept as it is: floats are not, and scales for each 16 only where a form has
+  // them for such codes.
   bool exact() const {
     using enum Encoding;
     const Encoding c = e.encoding;
-    if (c == f32 || c == f16 || c == bf16) return false;
-    return gemm.has_halves || (c != q6_k && c != q3_k && c != q2_k);
+    if (c == f32 || c == f16 || c == bf16 || c == iq2_xs || c == iq2_s) return false;
+    return gemm.has_halves || (c != q6_k && c != q3_k && c != q2_k && c != iq1_m && c != nvfp4);
   }
 };
 

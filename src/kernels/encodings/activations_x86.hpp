@@ -25,12 +25,13 @@ template <class E, class Body>
 HWY_INLINE void ForEachProductChunk(const uint8_t* row, size_t before, size_t groups, const Body& body) {
   constexpr size_t kWhole = kWholeChunk<E>;
   const size_t rest = groups % kWhole;
-  if (E::kGroups == 1 && (rest & (rest - 1)) != 0 && before + groups > kWhole) {
+  if (E::kGroups < kChunkGroups && (rest & (rest - 1)) != 0 && before + groups > kWhole) {
     size_t g = 0;
     for (; g + kWhole <= groups; g += kWhole)
-      body(row + g * E::kBytes, g, size_t{0}, Constant<kWholeChunk<E>>());
+      body(row + g / E::kGroups * E::kBytes, g, size_t{0}, Constant<kWholeChunk<E>>());
     const size_t back = kWhole - rest;
-    body(row + g * E::kBytes - back * E::kBytes, g - back, back, Constant<kWholeChunk<E>>());
+    body(row + g / E::kGroups * E::kBytes - back / E::kGroups * E::kBytes, g - back, back,
+         Constant<kWholeChunk<E>>());
     return;
   }
   ForEachChunk<E, kWholeChunk<E>>(row, groups, [&](const uint8_t* p, size_t g, auto count) CAIRN_LAMBDA {
@@ -96,7 +97,8 @@ struct Products {
   static constexpr bool kHalves = E::kSubscales == 2;
   // Without VNNI, sums of unsigned codes stay in 16 bits as long as Σ (code − centre) · x fits, over 16 codes
   // (8 in halves); on the way they may wrap around.
-  static constexpr bool kNarrow = !CAIRN_HAS_VNNI && !E::kSigned && !kFine;
+  static constexpr bool kNarrow =
+      !CAIRN_HAS_VNNI && !E::kSigned && E::kMostCode < (kHalves ? 64 : 32) && !kFine;
   using Sum = std::conditional_t<kNarrow, DI16, DI32>;
   using VSum = hn::Vec<Sum>;
   static constexpr int kSumLanes = static_cast<int>(kVectorBytes / sizeof(hn::TFromD<Sum>));
@@ -122,18 +124,12 @@ struct Products {
     return kHalves ? (4 * vector + set) * kPieces + piece : GroupOf<kCount>(set, piece);
   }
 
-  template <int kIndex, int kCount>
-  static HWY_INLINE VU8 Codes(const uint8_t* p) {
-    if constexpr (kCount > kChunkGroups) {
-      constexpr int kEight = kIndex / kCodes<kChunkGroups>;
-      return Codes<kIndex % kCodes<kChunkGroups>, kChunkGroups>(p + kEight * kChunkGroups / E::kGroups *
-                                                                        E::kBytes);
-    } else {
-      using Lanes =
-          std::conditional_t<kHalves, InOrder<kIndex, kCount>, Apart<kIndex / 2, kIndex % 2, kCount>>;
-      const VU8 codes = E::template Codes<Lanes>(p);
-      return kFlip ? hn::Xor(codes, hn::Set(DU8(), 0x80)) : codes;
-    }
+  // Of a chunk of up to eight groups, opened.
+  template <int kIndex, int kCount, class Opened>
+  static HWY_INLINE VU8 Codes(const Opened& chunk) {
+    using Lanes = std::conditional_t<kHalves, InOrder<kIndex, kCount>, Apart<kIndex / 2, kIndex % 2, kCount>>;
+    const VU8 codes = E::template Codes<Lanes>(chunk);
+    return kFlip ? hn::Xor(codes, hn::Set(DU8(), 0x80)) : codes;
   }
 
   // Vector kPart of the factors that codes become.

@@ -12,7 +12,7 @@ constexpr size_t kChunk = static_cast<size_t>(kChunkGroups) * kGroup;
 template <class E>
 constexpr PanelForm FormOf() {
   if (!kHasHalves) return E::kHasOffset && E::kSubscales == 1 ? PanelForm::codes4 : PanelForm::values8;
-  if (E::kSigned) return PanelForm::values8;
+  if (E::kSigned || E::kMostCode > 63) return PanelForm::values8;
   if (E::kSubscales == 2) return E::kHasOffset ? PanelForm::codes6_offset : PanelForm::codes6;
   if (E::kMostCode <= 15) return PanelForm::codes4;
   return E::kHasOffset ? PanelForm::codes5_offset : PanelForm::codes5;
@@ -61,10 +61,11 @@ HWY_INLINE void FillCodesChunk(const uint8_t* p, int8_t* HWY_RESTRICT codes, flo
       offset[i] = (E::kHasOffset ? offset[i] : 0) + OffsetShift<E>() * scale[i];
     __builtin_memcpy(offsets, offset, kScales * sizeof(float));
   }
+  const auto chunk = E::template Open<kCount>(p);
   Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
     constexpr int kStep = decltype(step)::value, kFirst = kStep * kStepCodes;
     constexpr int kRest = kCount * kGroupSize - kFirst;
-    StepCodes v = E::template Codes<InOrder<kStep, kCount>>(p);
+    StepCodes v = E::template Codes<InOrder<kStep, kCount>>(chunk);
     if constexpr (CodeShift<E>() != 0) {
 #if CAIRN_HAS_MADDUBS
       v = hn::Add(v, hn::Set(DU8(), CodeShift<E>()));
@@ -101,9 +102,10 @@ void FillValues8(const void* rows, size_t row_bytes, size_t count, size_t k, con
                       E::template Scales<kCount>(p, scale, offset);
                       const size_t at = r * k + g * kGroup;
                       __builtin_memcpy(panel.scales + at / kGroup, scale, kCount * sizeof(float));
+                      const auto chunk = E::template Open<kCount>(p);
                       Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
                         constexpr int kStep = decltype(step)::value;
-                        StoreValues<E, kCount, kStep>(p, values + kStep * kStepCodes);
+                        StoreValues<E, kCount, kStep>(chunk, values + kStep * kStepCodes);
                       });
                       store_values8(values, kCount * kGroup, panel, at);
                     });

@@ -23,8 +23,9 @@ HWY_INLINE void GemvChunk(const uint8_t* p, size_t group, const QuantizedVector*
   float scale[kChunkGroups * E::kSubscales], offset[kChunkGroups * E::kSubscales];
   E::template Scales<kCount>(p, scale, offset);
   int8_t values[kCount * kGroupSize];
+  const auto chunk = E::template Open<kCount>(p);
   Unroll<0, kCount>([&](auto step) CAIRN_LAMBDA {
-    StoreValues<E, kCount, decltype(step)::value>(p, values + decltype(step)::value * kStepCodes);
+    StoreValues<E, kCount, decltype(step)::value>(chunk, values + decltype(step)::value * kStepCodes);
   });
   for (size_t token = 0; token < tokens; ++token) {
     float sum = 0;

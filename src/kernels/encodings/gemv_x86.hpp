@@ -66,10 +66,15 @@ struct WeightChunk {
           offset[kIndex] = hn::MulAdd(in_order, hn::Set(DF32(), P::kMissing), offset[kIndex]);
       }
     });
+    constexpr int kOpen = kCount < kChunkGroups ? kCount : kChunkGroups;
+    const auto first = E::template Open<kOpen>(p);
+    const auto last = E::template Open<kOpen>(p + (kCount - kOpen) / E::kGroups * E::kBytes);
     Unroll<0, kCodes>([&](auto i) CAIRN_LAMBDA {
       constexpr int kIndex = decltype(i)::value;
-      if constexpr (kIndex < P::template kCodes<kCount>) {
-        codes[kIndex] = P::template Codes<kIndex, kCount>(p);
+      if constexpr (kIndex < P::template kCodes<kOpen>) {
+        codes[kIndex] = P::template Codes<kIndex, kOpen>(first);
+      } else if constexpr (kIndex < P::template kCodes<kCount>) {
+        codes[kIndex] = P::template Codes<kIndex - P::template kCodes<kOpen>, kOpen>(last);
       } else {
         codes[kIndex] = hn::Zero(DU8());
       }

@@ -11,11 +11,9 @@ struct IQ4_XS : Block<136, 8> {
   static constexpr bool kSigned = true;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
-    // Nibbles and pairs of bits spread to a byte each, the distance halved in each step.
-    uint64_t low = LoadScalar<uint32_t>(p + 4), high = LoadScalar<uint16_t>(p + 2);
-    low = (low | low << 16) & 0x0000FFFF0000FFFF;
-    low = (low | low << 8) & 0x00FF00FF00FF00FF;
-    low = (low | low << 4) & 0x0F0F0F0F0F0F0F0F;
+    // Pairs of bits are spread as nibbles are.
+    const uint64_t low = SpreadNibbles(LoadScalar<uint32_t>(p + 4));
+    uint64_t high = LoadScalar<uint16_t>(p + 2);
     high = (high | high << 24) & 0x000000FF000000FF;
     high = (high | high << 12) & 0x000F000F000F000F;
     high = (high | high << 6) & 0x0303030303030303;

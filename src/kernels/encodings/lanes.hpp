@@ -57,12 +57,17 @@ HWY_INLINE T LoadScalar(const uint8_t* p) {
 //   kSigned            codes are s8 (then kZero is 0) instead of u8 of at most 7 bits
 //   kHasOffset         Scales writes offsets too, one for each scale
 //   Scales<kCount>(p, scale, offset)   of kCount groups from block p on; room for 8 * kSubscales, the rest 0
-//   Codes<Lanes>(p)                    the codes of a step, say InOrder<kStep, kCount>
+//   Open<kCount>(p)                    what Codes reads, once for all steps of kCount groups from block p on:
+//   p Codes<Lanes>(opened)               the codes of a step, say InOrder<kStep, kCount>
 template <int kBlockBytes, int kBlockGroups = 1>
 struct Block {
   static constexpr int kBytes = kBlockBytes, kGroups = kBlockGroups;
   static constexpr int kSubscales = 1, kZero = 0, kMostCode = 15;
   static constexpr bool kSigned = false, kHasOffset = false, kIsFloat = false;
+  template <int kCount>
+  static HWY_INLINE const uint8_t* Open(const uint8_t* p) {
+    return p;
+  }
 };
 
 // Each byte, at most 127, less kValue, as int8.
@@ -70,6 +75,13 @@ template <uint8_t kValue>
 HWY_INLINE uint64_t SubtractFromBytes(uint64_t bytes) {
   constexpr uint64_t kOnes = 0x0101010101010101;
   return ((bytes | 0x80 * kOnes) - kValue * kOnes) ^ 0x80 * kOnes;  // the upper bits keep borrows apart
+}
+
+// Eight nibbles, lowest first, spread to a byte each, the distance halved in each step.
+HWY_INLINE uint64_t SpreadNibbles(uint64_t word) {
+  word = (word | word << 16) & 0x0000FFFF0000FFFF;
+  word = (word | word << 8) & 0x00FF00FF00FF00FF;
+  return (word | word << 4) & 0x0F0F0F0F0F0F0F0F;
 }
 
 // IEEE 754 binary16, exactly.
@@ -233,6 +245,14 @@ HWY_INLINE void ScaleBytes(uint64_t low, uint64_t high, float scale, float* HWY_
   __builtin_memcpy(bytes, words, 16);
   for (int i = 0; i < kCount; ++i) out[i] = scale * static_cast<float>(bytes[i]);
 #endif
+}
+
+// out[i] = step · (2 · nibble + 1) for kCount nibbles, 8 or 16, low ones first.
+template <int kCount>
+HWY_INLINE void ScaleNibbles(const uint8_t* p, float step, float* HWY_RESTRICT out) {
+  const auto odd = [](uint64_t word) CAIRN_LAMBDA { return SpreadNibbles(word) << 1 | 0x0101010101010101; };
+  const uint64_t high = kCount > 8 ? odd(LoadScalar<uint32_t>(p + 4)) : 0;
+  ScaleBytes<kCount, uint8_t>(odd(LoadScalar<uint32_t>(p)), high, step, out);
 }
 
 }  // namespace cairn::kernels::CAIRN_TARGET

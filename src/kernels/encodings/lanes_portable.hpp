@@ -59,6 +59,15 @@ HWY_INLINE StepCodes AddFifthBits(StepCodes codes, const uint8_t* first) {
   return codes;
 }
 
+template <int kStride, class Lanes>
+HWY_INLINE StepCodes LoadHalfNibbles(const uint8_t* first) {
+  const uint8_t* p = first + Lanes::Group(0) / 2 * kStride + Lanes::Group(0) % 2 * 16;
+  StepCodes out;
+  for (int i = 0; i < kGroupSize; ++i)
+    out.code[i] = static_cast<uint8_t>(p[i / 16 * 8 + i % 8] >> i % 16 / 8 * 4 & 15);
+  return out;
+}
+
 HWY_INLINE StepCodes LookUp(const int8_t* table, StepCodes codes) {
   for (uint8_t& code : codes.code) code = static_cast<uint8_t>(table[code]);
   return codes;

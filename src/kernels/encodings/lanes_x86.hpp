@@ -30,6 +30,17 @@ HWY_INLINE VU8 ShiftBytes(VU8 v) {
   }
 }
 
+// The pieces that piece(lane) makes, of 16 bytes, in a vector.
+template <class Piece>
+HWY_INLINE VU8 FromPieces(const Piece& piece) {
+  const __m256i low = _mm256_set_m128i(piece(1), piece(0));
+#if HWY_TARGET == HWY_AVX3
+  return VU8{_mm512_inserti64x4(_mm512_castsi256_si512(low), _mm256_set_m128i(piece(3), piece(2)), 1)};
+#else
+  return VU8{low};
+#endif
+}
+
 // Pieces of 16 bytes at p + kAt… in a vector.
 #if HWY_TARGET == HWY_AVX3
 template <int kAt, int kAt1, int kAt2, int kAt3>
@@ -207,6 +218,20 @@ HWY_INLINE VU8 AddFifthBits(VU8 codes, const uint8_t* first) {
   const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(byte, bit), bit);
   return VU8{_mm256_or_si256(codes.raw, _mm256_and_si256(set, _mm256_set1_epi8(16)))};
 #endif
+}
+
+// 4-bit codes of groups stored as two times 8 bytes each, 16 for each group in blocks of two that are kStride
+// apart: low nibbles are the first 8 codes of a half.
+template <int kStride, class Lanes>
+HWY_INLINE VU8 LoadHalfNibbles(const uint8_t* first) {
+  const hn::Repartition<uint64_t, DU8> d64;
+  alignas(16) static constexpr uint64_t kShifts[2] = {0, 4};
+  const VU8 pairs = FromPieces([&](int lane) CAIRN_LAMBDA {
+    const int g = Lanes::Group(lane);
+    return _mm_set1_epi64x(LoadScalar<int64_t>(first + g / 2 * kStride + g % 2 * 16 + Lanes::Half(lane) * 8));
+  });
+  const auto nibbles = hn::Shr(hn::BitCast(d64, pairs), hn::LoadDup128(d64, kShifts));
+  return hn::And(hn::BitCast(DU8(), nibbles), hn::Set(DU8(), 15));
 }
 
 // table[codes], codes in [0, 15]; the table has 16 bytes.

@@ -7,6 +7,9 @@
 HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
+// Twelve more than the doubled values of E2M1, so that they are unsigned.
+alignas(16) constexpr int8_t kE2M1[16] = {12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0};
+
 struct MXFP4 : Block<17> {
   static constexpr int kZero = 12, kMostCode = 24;
   template <int kCount>
@@ -30,10 +33,7 @@ struct MXFP4 : Block<17> {
   }
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
-    // Twelve more than the values, so that they are unsigned.
-    alignas(16) static constexpr int8_t kTable[16] = {12, 13, 14, 15, 16, 18, 20, 24,
-                                                      12, 11, 10, 9,  8,  6,  4,  0};
-    return LookUp(kTable, LoadNibbles<kBytes, Lanes>(p + 1));
+    return LookUp(kE2M1, LoadNibbles<kBytes, Lanes>(p + 1));
   }
 };
 

@@ -10,9 +10,9 @@ namespace cairn::kernels::CAIRN_TARGET {
 constexpr int kBlockChunk = CAIRN_HAS_MADDUBS ? kChunkGroups : 1;
 
 // Calls body(p, g, Constant<count>) for chunks of `count` groups of a row: whole ones of kWhole, then at most
-// one each of 8, 4, 2 and 1 (blocks of 256: of 8). p is the chunk's first byte in a row that starts at `row`,
-// g its first group.
-template <class E, int kWhole = E::kGroups == 1 ? kBlockChunk : kChunkGroups, class Body>
+// one each of 8, 4, 2 and 1 that holds whole blocks. p is the chunk's first byte in a row that starts at
+// `row`, g its first group.
+template <class E, int kWhole = (E::kGroups < kBlockChunk ? kBlockChunk : E::kGroups), class Body>
 HWY_INLINE void ForEachChunk(const uint8_t* row, size_t groups, const Body& body) {
   size_t g = 0;
   const auto next = [&](auto count) CAIRN_LAMBDA {
@@ -25,9 +25,13 @@ HWY_INLINE void ForEachChunk(const uint8_t* row, size_t groups, const Body& body
   if constexpr (kWhole > 8) {
     if (groups & 8) next(Constant<8>());
   }
-  if constexpr (E::kGroups == 1 && kWhole > 4) {
+  if constexpr (kWhole > 4 && E::kGroups <= 4) {
     if (groups & 4) next(Constant<4>());
+  }
+  if constexpr (kWhole > 2 && E::kGroups <= 2) {
     if (groups & 2) next(Constant<2>());
+  }
+  if constexpr (kWhole > 1 && E::kGroups == 1) {
     if (groups & 1) next(Constant<1>());
   }
 }
@@ -37,10 +41,10 @@ constexpr int Steps(int count) {
   return (count * kGroupSize + kStepCodes - 1) / kStepCodes;
 }
 
-// Codes of a step as signed values, kStepCodes of them.
-template <class E, int kCount, int kStep>
-HWY_INLINE void StoreValues(const uint8_t* p, int8_t* HWY_RESTRICT values) {
-  const StepCodes codes = E::template Codes<InOrder<kStep, kCount>>(p);
+// Codes of a step of an opened chunk as signed values, kStepCodes of them.
+template <class E, int kCount, int kStep, class Opened>
+HWY_INLINE void StoreValues(const Opened& chunk, int8_t* HWY_RESTRICT values) {
+  const StepCodes codes = E::template Codes<InOrder<kStep, kCount>>(chunk);
 #if CAIRN_HAS_MADDUBS
   hn::Store(hn::Sub(hn::BitCast(DI8(), codes), hn::Set(DI8(), E::kZero)), DI8(), values);
 #else
@@ -72,10 +76,11 @@ HWY_INLINE void DequantizeChunk(const uint8_t* p, float* HWY_RESTRICT out) {
   alignas(64) float scale[kChunkGroups * E::kSubscales];
   alignas(64) float offset[kChunkGroups * E::kSubscales];
   E::template Scales<kCount>(p, scale, offset);
+  const auto chunk = E::template Open<kCount>(p);
   Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
     constexpr int kStep = decltype(step)::value;
     alignas(64) int8_t values[kStepCodes];
-    StoreValues<E, kCount, kStep>(p, values);
+    StoreValues<E, kCount, kStep>(chunk, values);
     Unroll<0, kStepCodes / kLanes>([&](auto part) CAIRN_LAMBDA {
       constexpr int kPart = decltype(part)::value * kLanes, kElement = kStep * kStepCodes + kPart;
       if constexpr (kElement < kCount * kGroupSize) {

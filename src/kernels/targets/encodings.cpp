@@ -1,8 +1,8 @@
-// The table of encodings' kernels for the instruction set that this file is compiled for.
+// The table of encodings' kernels for the instruction set that this file is compiled for; encodings_iq.cpp
+// has the rest of it, so that two processors share the work of compiling it.
 #include "kernels/encodings/bf16.hpp"
 #include "kernels/encodings/f16.hpp"
 #include "kernels/encodings/f32.hpp"
-#include "kernels/encodings/fill_panel.hpp"
 #include "kernels/encodings/iq4_nl.hpp"
 #include "kernels/encodings/iq4_xs.hpp"
 #include "kernels/encodings/mxfp4.hpp"
@@ -16,47 +16,11 @@
 #include "kernels/encodings/q5_k.hpp"
 #include "kernels/encodings/q6_k.hpp"
 #include "kernels/encodings/q8_0.hpp"
+#include "kernels/encodings/table.hpp"
 #include "kernels/target_list.hpp"
-#if CAIRN_HAS_MADDUBS
-#include "kernels/encodings/gemv_x86.hpp"
-#else
-#include "kernels/encodings/gemv_portable.hpp"
-#endif
 
 HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
-namespace {
-
-template <class E>
-constexpr auto Fill() {
-  if constexpr (E::kIsFloat) {
-    return &FillRounded<E>;
-  } else if constexpr (TakesCodes<E>()) {
-    return &FillCodes<E>;
-  } else if constexpr (E::kSubscales == 1) {
-    return &FillValues8<E>;
-  } else {
-    return &FillRounded<E>;
-  }
-}
-
-#if CAIRN_HAS_MADDUBS
-template <class E>
-constexpr EncodingKernels kFloats = {DequantizeFloats<E>, PreparedFloatBytes, PrepareFloats,
-                                     GemvFloats<E>,       PanelForm::values8, Fill<E>()};
-template <class E>
-constexpr EncodingKernels kBlocks = {Dequantize<E>, PreparedBytes<E>, Prepare<E>,
-                                     Gemv<E>,       FormOf<E>(),      Fill<E>()};
-#else
-template <class E>
-constexpr EncodingKernels kFloats = {DequantizeFloats<E>, PreparedBytes,      Prepare,
-                                     GemvFloats<E>,       PanelForm::values8, Fill<E>()};
-template <class E>
-constexpr EncodingKernels kBlocks = {Dequantize<E>, PreparedBytes, Prepare, Gemv<E>, FormOf<E>(), Fill<E>()};
-#endif
-
-}  // namespace
-
 const EncodingKernels* encoding_kernels(Encoding encoding) {
   switch (encoding) {
     case Encoding::f32:
@@ -91,8 +55,9 @@ const EncodingKernels* encoding_kernels(Encoding encoding) {
       return &kBlocks<IQ4_XS>;
     case Encoding::mxfp4:
       return &kBlocks<MXFP4>;
+    default:
+      return iq_encoding_kernels(encoding);
   }
-  return nullptr;
 }
 
 }  // namespace cairn::kernels::CAIRN_TARGET
