@@ -2,7 +2,7 @@
 //
 //   bench_factors [THREADS] [WIDTH…]
 //
-// A line a width: seconds, and operations a second of the width's cube (factor, inverse and its factor).
+// A line a width: seconds, and operations a second of the width's cube (a third are multiplications).
 #include <fmt/format.h>
 
 #include <charconv>

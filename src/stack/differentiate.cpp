@@ -10,6 +10,7 @@
 #include "kernels/kernel_set.hpp"
 #include "stack/attention.hpp"
 #include "stack/float_ops.hpp"
+#include "stack/panels.hpp"
 #include "stack/trainable.hpp"
 
 namespace cairn::stack {
@@ -19,7 +20,9 @@ using graph::OpKind;
 using graph::Slot;
 
 constexpr size_t kStrip = kernels::kStripRows;
-constexpr size_t kOutputs = 96;  // of a product at a time: their weights stay in the second-level cache
+// Of a product at a time: their weights stay in the second-level cache.
+constexpr size_t kOutputs = 4 * kPanel, kDepth = 128;
+constexpr size_t kStrips = 4;  // that the same weights are multiplied with
 // What one layer leaves to the next.
 constexpr std::array<Slot, 3> kCarried = {Slot::hidden, Slot::branch, Slot::branch2};
 
@@ -84,14 +87,33 @@ void Differentiator::load(const std::string& name, size_t begin, size_t count, N
   });
 }
 
+// Weights and tokens lie far apart where a model is wide or tokens are many: what a product reads again and
+// again is copied together first.
 void Differentiator::product(size_t m, size_t k, const float* a, const float* x, size_t x_stride, float* y,
                              size_t y_stride, size_t tokens) {
   const auto& kernels = kernels::kernel_set(kernels::default_target()).encode;
-  const size_t strips = tokens / kStrip, parts = (m + kOutputs - 1) / kOutputs;
-  run_interruptible(pool_, parts * strips, [&](size_t, size_t task) {
-    const size_t first = task / strips * kOutputs, t = task % strips * kStrip;
-    kernels.multiply_add(std::min(kOutputs, m - first), k, 1, a + first, m, x + t, x_stride,
-                         y + first * y_stride + t, y_stride);
+  const size_t strips = tokens / kStrip, groups = (strips + kStrips - 1) / kStrips;
+  const size_t parts = (m + kOutputs - 1) / kOutputs;
+  std::vector<Panels> weights(pool_.threads(), Panels(kDepth, kOutputs));
+  std::vector<Buffer> inputs(pool_.threads(), Buffer(kDepth * kStrip));
+  run_interruptible(pool_, parts * groups, [&](size_t thread, size_t task) {
+    const size_t first = task / groups * kOutputs, outputs = std::min(kOutputs, m - first);
+    const size_t begin = task % groups * kStrips, end = std::min(strips, begin + kStrips);
+    Panels& w = weights[thread];
+    float* const in = inputs[thread].data();
+    for (size_t j = 0; j < k; j += kDepth) {
+      const size_t depth = std::min(kDepth, k - j);
+      for (size_t d = 0; d < depth; ++d) {
+        Panels::for_panels(0, outputs, [&](size_t from, size_t to) {
+          std::copy_n(a + (j + d) * m + first + from, to - from, &w.at(d, from));
+        });
+      }
+      for (size_t strip = begin; strip < end; ++strip) {
+        const size_t t = strip * kStrip;
+        for (size_t d = 0; d < depth; ++d) std::copy_n(x + (j + d) * x_stride + t, kStrip, in + d * kStrip);
+        w.multiply_add(kernels, 0, outputs, 0, depth, in, y + first * y_stride + t, y_stride);
+      }
+    }
   });
 }
 

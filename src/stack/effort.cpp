@@ -5,17 +5,27 @@
 
 #include "base/clock.hpp"
 #include "base/interrupt.hpp"
+#include "stack/table_samples.hpp"
 
 namespace cairn::stack {
 namespace {
 
 // What a multiplication costs, one of a forward pass as unit: of the passes for importance and tuning, of
-// moments, of codes (for each element and column of its row), of tables (for all codes together). Of what
-// docs/stack.md says of SmolLM2-135M at two efforts; what another machine makes of them shows while it runs.
-constexpr double kBackward = 10, kMoments = 1, kTables = 6, kTuning = 3, kDecomposition = 120;
+// moments, of codes; and the choice of a weight's code, in multiplications. Of an AVX2 machine; what another
+// one makes of them shows while it runs.
+constexpr double kBackward = 10, kMoments = 1, kProduct = 2, kChoice = 2400, kTuning = 3,
+                 kDecomposition = 120;
 
-double codes_cost(const FitOptions& fit) {  // by products with the moments: of a pass, of a sweep
-  return 0.86 * (9 * fit.passes + 15 * fit.sweeps);
+// Codes of a weight in a row of `width`, by products with the moments: to begin with, of a pass, of the first
+// sweep and of each.
+double codes_cost(double passes, double sweeps, double width) {
+  const double products = 0.5 + 3 * passes + (sweeps > 0 ? 7 : 0) + 6 * sweeps;
+  return kProduct * (products * width + (passes + sweeps) * kChoice);
+}
+
+// Of a weight that tables are fitted to: half of the rounds are passes, the others first sweeps.
+double tables_cost(double rounds, double width) {
+  return codes_cost(rounds / 2, 0, width) + rounds / 2 * codes_cost(0, 1, width);
 }
 
 }  // namespace
@@ -32,25 +42,31 @@ Effort::Effort(const EncodeOptions& options, std::span<const Source> sources, si
       windows_(text.windows),
       passes_(std::ceil(static_cast<double>(text.layers) / text.layers_of_pass)) {
   const auto tokens = static_cast<double>(options.window), windows = static_cast<double>(windows_);
-  double parameters = 0, moments = 0;
+  double parameters = 0, moments = 0, tables = 0;
   for (size_t i = 0; i < sources.size(); ++i) {
     const gguf::Tensor& tensor = *sources[i].tensor;
     const auto elements = static_cast<double>(tensor.elements());
     parameters += elements;
-    if (i < linears) linear_parameters_ += elements;
-    codes_.push_back(codes_.back() + elements * static_cast<double>(tensor.row_elements()));
+    const auto width = static_cast<double>(tensor.row_elements());
+    const auto sampled = static_cast<double>(std::min<uint64_t>(tensor.rows(), kSampledRows));
+    if (i < linears) {
+      linear_parameters_ += elements;
+      tables += sampled * width * tables_cost(options.fit.table_rounds, width);
+    }
+    codes_.push_back(codes_.back() + elements * codes_cost(options.fit.passes, options.fit.sweeps, width));
   }
   for (const uint32_t width : input_widths(sources)) moments += static_cast<double>(width) * width;
   moments *= static_cast<double>(text.layers);
   const size_t measured = std::min<size_t>(options.importance_windows, windows_);
   work_.expect("importance", kBackward * static_cast<double>(measured) * tokens * parameters);
-  const bool tables = fits_tables(options, windows_);
+  const bool fits = fits_tables(options, windows_);
+  const double share = std::min(1.0, static_cast<double>(kSampledLayers) / static_cast<double>(text.layers));
   work_.expect("moments for tables",
-               tables ? static_cast<double>(std::min(kTableWindows, windows_)) * tokens * parameters : 0);
-  work_.expect("tables", tables ? kTables * codes_.back() : 0);
+               fits ? static_cast<double>(std::min(kTableWindows, windows_)) * tokens * parameters : 0);
+  work_.expect("tables", fits ? tables * share : 0);
   work_.expect("second moments", windows * tokens * (parameters + kMoments * moments));
   const bool planes = options.codec == Codec::planes;
-  work_.expect("codes", planes ? codes_cost(options.fit) * codes_.back() : 0);
+  work_.expect("codes", planes ? codes_.back() : 0);
   work_.expect(
       "decomposition",
       planes ? 0 : kDecomposition * options.avd.levels * options.avd.iterations * kAvdRank * parameters);

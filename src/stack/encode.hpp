@@ -31,7 +31,7 @@ struct EncodeOptions {
   uint32_t windows = 128;  // most windows of text for second moments; 0: none, codes are rounded plainly
   uint32_t window = 512;   // tokens, a multiple of 64
   uint32_t importance_windows = 16;  // of them, for what an error of each row costs; 0: all rows alike
-  uint64_t moment_bytes = uint64_t{2} << 30;      // for the moments of the layers of one pass over the text
+  uint64_t moment_bytes = uint64_t{1280} << 20;   // for the moments of the layers of one pass over the text
   bool exact = false;                             // planes: a last level that restores the source
   Embeddings embeddings = Embeddings::automatic;  // planes
   std::function<void(double)> overall{};          // before each step: how much of everything is done, 0 to 1

@@ -11,9 +11,15 @@ namespace cairn::stack {
 namespace {
 
 constexpr size_t kStrip = kernels::kStripRows;
+constexpr size_t kDepth = 128;  // tokens of a product: what of them is in cache
 
-size_t stride_of(size_t width) {
-  return (width + kStrip - 1) / kStrip * kStrip;
+// Floats of the strips before this one, if all are whole.
+constexpr size_t offset_of(size_t strip) {
+  return kStrip * kStrip * strip * (strip + 1) / 2;
+}
+size_t floats_of(size_t width) {
+  const size_t whole = width / kStrip;
+  return offset_of(whole) + (width % kStrip == 0 ? 0 : kStrip * width);
 }
 
 }  // namespace
@@ -25,17 +31,15 @@ MomentCollector::MomentCollector(uint32_t first_layer, uint32_t layers,
       widths_(widths),
       pool_(pool),
       sums_(size_t{layers} * quantize::kInputs),
-      strips_(pool.threads()) {
+      scratch_(pool.threads()) {
   for (const uint32_t width : widths) rotations_.emplace_back(std::max(width, 1u));
-  for (size_t i = 0; i < sums_.size(); ++i) {
-    const size_t width = widths[i % quantize::kInputs];
-    sums_[i].upper.assign(width * stride_of(width), 0.0f);
-  }
+  for (size_t i = 0; i < sums_.size(); ++i)
+    sums_[i].upper.assign(floats_of(widths[i % quantize::kInputs]), 0.0f);
 }
 
 uint64_t MomentCollector::bytes(const std::array<uint32_t, quantize::kInputs>& widths) {
   uint64_t sum = 0;
-  for (const uint64_t width : widths) sum += width * stride_of(width) * sizeof(float);
+  for (const uint64_t width : widths) sum += floats_of(width) * sizeof(float);
   return sum;
 }
 
@@ -43,38 +47,46 @@ void MomentCollector::add(uint32_t layer, quantize::Input input, const float* ro
   const size_t index = static_cast<size_t>(input), width = widths_[index];
   if (layer < first_ || layer - first_ >= layers_ || width == 0) return;
   Sum& sum = sums_[(layer - first_) * quantize::kInputs + index];
-  rotated_.assign(rows, rows + tokens * width);
-  for (std::vector<float>& strip : strips_)
-    strip.resize(std::max(strip.size(), rotations_[index].scratch_floats()));
+  if (rotated_.rows() != tokens || rotated_.columns() != width) rotated_ = Panels(tokens, width);
+  const quantize::Rotation& rotation = rotations_[index];
+  for (std::vector<float>& scratch : scratch_)
+    scratch.resize(std::max(width + rotation.scratch_floats(), tokens * kStrip));
   run_interruptible(pool_, tokens, [&](size_t thread, size_t t) {
-    rotations_[index].apply(rotated_.data() + t * width, strips_[thread].data());
+    float* row = std::copy_n(rows + t * width, width, scratch_[thread].data()) - width;
+    rotation.apply(row, row + width);
+    for (size_t i = 0; i < width; ++i) rotated_.at(t, i) = row[i];
   });
-  const size_t stride = stride_of(width), strips = stride / kStrip;
+  const size_t strips = (width + kStrip - 1) / kStrip;
   const auto& kernels = kernels::kernel_set(kernels::default_target()).encode;
-  for (std::vector<float>& strip : strips_) strip.resize(tokens * kStrip);
   run_interruptible(pool_, strips, [&](size_t thread, size_t task) {
     const size_t strip = strips - 1 - task, begin = strip * kStrip;  // the longest first
-    const size_t count = std::min(kStrip, width - begin);
-    std::vector<float>& columns = strips_[thread];
-    std::fill(columns.begin(), columns.end(), 0.0f);
-    for (size_t t = 0; t < tokens; ++t)
-      std::copy_n(rotated_.data() + t * width + begin, count, columns.data() + t * kStrip);
-    kernels.multiply_add(begin + count, tokens, 1.0f, rotated_.data(), width, columns.data(), kStrip,
-                         sum.upper.data() + begin, stride);
+    const size_t end = std::min(begin + kStrip, width);
+    float* columns = scratch_[thread].data();
+    std::fill_n(columns, tokens * kStrip, 0.0f);
+    for (size_t t = 0; t < tokens; ++t) {
+      for (size_t i = begin; i < end; ++i) columns[t * kStrip + i - begin] = rotated_.at(t, i);
+    }
+    for (size_t t = 0; t < tokens; t += kDepth) {
+      rotated_.multiply_add(kernels, 0, end, t, std::min(tokens, t + kDepth), columns + t * kStrip,
+                            sum.upper.data() + offset_of(strip));
+    }
   });
   sum.tokens += tokens;
 }
 
 std::vector<float> MomentCollector::get(uint32_t layer, quantize::Input input) const {
-  const size_t index = static_cast<size_t>(input), width = widths_[index], stride = stride_of(width);
+  const size_t index = static_cast<size_t>(input), width = widths_[index];
   const Sum& sum = sums_[(layer - first_) * quantize::kInputs + index];
   std::vector<float> moments(width * width);
   const float share = 1 / static_cast<float>(std::max<uint64_t>(sum.tokens, 1));
-  for (size_t i = 0; i < width; ++i) {
-    for (size_t j = i; j < width; ++j) {
-      moments[i * width + j] = moments[j * width + i] = sum.upper[i * stride + j] * share;
+  run_interruptible(pool_, (width + kStrip - 1) / kStrip, [&](size_t, size_t strip) {
+    const size_t begin = strip * kStrip, end = std::min(begin + kStrip, width);
+    const float* row = sum.upper.data() + offset_of(strip);
+    for (size_t i = 0; i < end; ++i, row += kStrip) {
+      for (size_t j = std::max(i, begin); j < end; ++j)
+        moments[i * width + j] = moments[j * width + i] = row[j - begin] * share;
     }
-  }
+  });
   return moments;
 }
 

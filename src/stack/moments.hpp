@@ -6,6 +6,7 @@
 
 #include "base/thread_pool.hpp"
 #include "quantize/scheme.hpp"
+#include "stack/panels.hpp"
 
 namespace cairn::stack {
 
@@ -28,16 +29,17 @@ class MomentCollector {
 
  private:
   struct Sum {
-    std::vector<float> upper;  // [width][stride]: strips of columns, from row 0 to the strip's last
+    // Strips of kernels::kStripRows columns one after another, each of the rows [0, its last column].
+    std::vector<float> upper;
     uint64_t tokens = 0;
   };
   uint32_t first_, layers_;
   std::array<uint32_t, quantize::kInputs> widths_;
   ThreadPool& pool_;
   std::vector<quantize::Rotation> rotations_;
-  std::vector<Sum> sums_;  // [layer][input]
-  std::vector<float> rotated_;
-  std::vector<std::vector<float>> strips_;  // a thread's
+  std::vector<Sum> sums_;                    // [layer][input]
+  Panels rotated_;                           // [tokens][width]
+  std::vector<std::vector<float>> scratch_;  // a thread's
 };
 
 // E[x²] of each channel of the linear inputs as they are, of all layers.

@@ -32,45 +32,57 @@ class Strip {
 
   // weights: [rows][factors.width].
   void start(std::span<const float> weights, size_t rows);
-  // Codes of all levels and their scales, by GPTQ over the columns with a track of
-  // corrected weights for each level; refits: without, the scales stay, for who wants the sums alone
+  // Codes of all levels and their scales, by GPTQ over the columns with a track of what is fed back for each
+  // level; refits: without, the scales stay, for who wants the sums alone
   void feed_back(CodeSums* sums = nullptr, bool refits = true);
-  // and by one sweep of coordinate descent on Σ weight_k · e_k H e_kᵀ.
+  // and by one sweep of coordinate descent on Σ weight_k · e_k H e_kᵀ. Who wants sums is to change the
+  // tables.
   void descend(CodeSums* sums = nullptr, bool refits = true);
-  // The scale that minimises e H eᵀ for the codes at hand; leaves what is lost with it rounded to half.
-  void refit(unsigned level);
   void store(FittedMatrix& out, size_t first_row) const;
   // What rows' errors cost in CodeSums; 1 unless given.
   void set_importance(std::span<const float> importance);
 
  private:
   using Lane = std::array<float, kernels::kStripRows>;
+  using Lanes = std::array<Lane, kPlanes + 1>;  // [level]
+  // v H wᵀ and v H vᵀ of a level's values v in units of its scale, w the weights.
+  struct Products {
+    std::array<double, kernels::kStripRows> cross{}, square{};
+  };
 
   float* at(std::vector<float>& x, size_t column) { return x.data() + column * kernels::kStripRows; }
   unsigned shift(unsigned level) const { return kPlanes - level; }
-  void product(const std::vector<float>& x, std::vector<float>& y) const;  // y += H x
   float value(unsigned level, size_t column, size_t r) const {
-    return tables_.values[level][codes_[column * kernels::kStripRows + r] >> shift(level)] *
-           scales_[level][r];
+    return tables_.values[level][codes_[column * kernels::kStripRows + r] >> shift(level)];
   }
+  // y[i] += Σ_j matrix(j, i) · x[j] for columns i of [begin, end), rows j of [first, last).
+  void product(const Panels& matrix, size_t begin, size_t end, size_t first, size_t last,
+               const std::vector<float>& x, std::vector<float>& y) const;
+  void look_ahead();
+  void begin_descent();
+  // What rows [first, last) of the block that begins at `block` changed by reaches columns [begin, end).
+  void carry(const Panels& matrix, size_t block, size_t first, size_t last, size_t begin, size_t end);
   // The codes of a column for the given targets, in the tables' units.
-  void choose(const std::array<Lane, kPlanes + 1>& targets, size_t column);
-  void add(const std::array<Lane, kPlanes + 1>& targets, size_t column, float weight, CodeSums& sums) const;
-  void refit_all();
-  // What columns [first, last) of the block that begins at `block` changed by reaches tracks [last, end).
-  void carry(const float* matrix, unsigned level, size_t block, size_t first, size_t last, size_t end);
+  void choose(const Lanes& targets, size_t column);
+  void add(const Lanes& targets, size_t column, float weight, CodeSums& sums) const;
+  // The scale that minimises e H eᵀ for the codes at hand; leaves what is lost with it rounded to half.
+  void refit(unsigned level, const Products& products);
 
   size_t n_, rows_ = 0;
   const Factors& factors_;
   const Tables& tables_;
   const FitOptions& options_;
   const kernels::EncodeKernels& kernels_;
-  std::vector<float> weights_, target_;  // W and W H, transposed: [column][row]
-  std::vector<uint8_t> codes_;           // of kPlanes bits
+  // Transposed: [column][row]. W; W H; and of each column what error feedback would aim at if nothing before
+  // it were chosen, w[c] + Σ_j<c w[j] · feedback(j, c).
+  std::vector<float> weights_, target_, ahead_;
+  std::vector<uint8_t> codes_;  // of kPlanes bits
+  // Of each level, in units of its scale: what chosen values feed back or V H; what a block chose or changed.
   std::array<std::vector<float>, kPlanes + 1> tracks_, change_;
-  std::vector<float> values_, moments_;
+  bool descending_ = false;  // tracks_ are V H
   Lane deviation_{}, importance_{};
-  std::array<Lane, kPlanes + 1> scales_{}, losses_{};
+  Lanes scales_{}, inverse_{}, losses_{};            // inverse_: 1 / scale
+  std::array<double, kernels::kStripRows> whole_{};  // w H wᵀ
   std::array<std::array<uint16_t, kernels::kStripRows>, kPlanes + 1> half_{};
 };
 

@@ -12,8 +12,7 @@
 namespace cairn::stack {
 namespace {
 
-constexpr size_t kLayers = 3;
-constexpr uint64_t kBytes = uint64_t{1} << 30;
+constexpr uint64_t kBytes = uint64_t{640} << 20;  // of moments: their factors are then four times as large
 
 }  // namespace
 
@@ -24,7 +23,7 @@ std::vector<TableSample> table_samples(std::span<const Source> sources,
                                        const std::function<void(uint64_t done, uint64_t total)>& progress) {
   const auto widths = input_widths(sources);
   const uint64_t fit = kBytes / std::max<uint64_t>(MomentCollector::bytes(widths), 1);
-  const size_t count = std::clamp<uint64_t>(fit, 1, std::min(kLayers, layers));
+  const size_t count = std::clamp<uint64_t>(fit, 1, std::min(kSampledLayers, layers));
   std::map<uint32_t, MomentCollector> collectors;
   for (size_t i = 0; i < count; ++i) {
     const auto layer = static_cast<uint32_t>((2 * i + 1) * layers / (2 * count));

@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "kernels/encode.hpp"
 #include "stack/fit_tables.hpp"
 #include "stack/sources.hpp"
 
@@ -15,8 +16,11 @@ namespace cairn::stack {
 using ObserveInputs =
     std::function<void(uint32_t layer, quantize::Input input, const float* rows, size_t tokens)>;
 
+// Most layers, and rows of each of their matrices.
+constexpr size_t kSampledLayers = 3, kSampledRows = 2 * kernels::kStripRows;
+
 // Rows to fit tables to: two strips of each matrix of some layers spread over the model, so many that their
-// moments take 1 GiB at most. importance: [source][row]. observe: lets a text run through the model.
+// factors take 2.5 GiB at most. importance: [source][row]. observe: lets a text run through the model.
 // progress: of the moments' factors, after it.
 std::vector<TableSample> table_samples(std::span<const Source> sources,
                                        std::span<const std::vector<float>> importance, size_t layers,
