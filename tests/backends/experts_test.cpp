@@ -1,6 +1,7 @@
 // Mixtures of experts: how a router chooses, and that nothing but the chosen experts is read.
 #include "backends/cpu/experts.hpp"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,15 +13,20 @@
 #include <functional>
 #include <iterator>
 #include <limits>
+#include <numeric>
 #include <random>
 #include <vector>
 
 #include "backends/cpu/engine.hpp"
+#include "backends/cpu/expert_pages.hpp"
 #include "base/expect_error.hpp"
+#include "base/memory_pressure.hpp"
 #include "base/temporary_folder.hpp"
 #include "engine/one_sequence.hpp"
+#include "formats/gguf_writer.hpp"
 #include "graph/golden_models.hpp"
 #include "graph/reference_interpreter.hpp"
+#include "kernels/kernels.hpp"
 
 namespace cairn::cpu {
 namespace {
@@ -174,6 +180,119 @@ TEST_F(Experts, ARouterWithoutNumbersIsAnError) {
   expect_error(ErrorCode::numeric, told,
                [&] { run.run(std::span(text).first(3), 0, Logits::none, nullptr); });
   EXPECT_EQ(run.length(), 0U);
+}
+
+// A mixture whose experts are much larger than a page.
+class ExpertBudget : public ::testing::Test {
+ protected:
+  static constexpr uint32_t kWidth = 256, kExperts = 8;
+
+  ExpertBudget() {
+    gguf::Writer writer;
+    writer.set("general.architecture", std::string("qwen3moe"));
+    const auto set = [&](const char* key, auto value) { writer.set("qwen3moe." + std::string(key), value); };
+    set("block_count", uint32_t{2});
+    set("context_length", uint32_t{128});
+    set("embedding_length", kWidth);
+    set("feed_forward_length", kWidth);
+    set("attention.head_count", uint32_t{4});
+    set("attention.layer_norm_rms_epsilon", 1e-5F);
+    set("expert_count", kExperts);
+    set("expert_used_count", uint32_t{2});
+    std::vector<std::vector<uint64_t>> shapes;
+    const auto add = [&](const std::string& name, const std::vector<uint64_t>& shape) {
+      writer.add_tensor(name + ".weight", Encoding::f32, shape);
+      shapes.push_back(shape);
+    };
+    add("token_embd", {kWidth, 128});
+    add("output_norm", {kWidth});
+    for (const std::string blk : {"blk.0.", "blk.1."}) {
+      for (const char* part : {"attn_norm", "ffn_norm"}) add(blk + part, {kWidth});
+      for (const char* part : {"attn_q_norm", "attn_k_norm"}) add(blk + part, {kWidth / 4});
+      for (const char* part : {"attn_q", "attn_k", "attn_v", "attn_output"})
+        add(blk + part, {kWidth, kWidth});
+      add(blk + "ffn_gate_inp", {kWidth, kExperts});
+      for (const char* part : {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"})
+        add(blk + part, {kWidth, kWidth, kExperts});
+    }
+    std::mt19937 random(3);
+    std::normal_distribution<float> weight(0, 0.08F);
+    writer.write(path_, [&](size_t tensor, const gguf::Writer::Sink& sink) {
+      const std::vector<uint64_t>& shape = shapes[tensor];
+      const bool norm = shape.size() == 1;
+      std::vector<float> values(
+          std::accumulate(shape.begin(), shape.end(), uint64_t{1}, std::multiplies<>()));
+      for (float& v : values) v = norm ? 1 + weight(random) : weight(random);
+      sink(std::as_bytes(std::span(values)));
+    });
+  }
+
+  std::vector<float> forward(uint64_t memory) const {
+    OneSequence run(make_engine(
+        gguf::File(path_),
+        {.context = 64, .threads = 1, .chunk = 32, .precision = engine::Precision::f32, .memory = memory}));
+    std::vector<int32_t> text(60);
+    for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<int32_t>((5 + i * i * 11) % 128);
+    std::vector<float> logits(text.size() * run.vocabulary());
+    run.run(std::span(text).first(20), 0, Logits::all, logits.data());
+    for (uint32_t i = 20; i < text.size(); ++i)
+      run.run({&text[i], 1}, i, Logits::all, logits.data() + i * run.vocabulary());
+    return logits;
+  }
+
+  const testing::TemporaryFolder folder_;
+  const std::string path_ = folder_ / "mixture.gguf";
+};
+
+TEST_F(ExpertBudget, LetsGoOfThoseUsedLongestAgo) {
+  const gguf::File file(path_);
+  const graph::Model model = graph::load(file);
+  const Plan plan(file, model, kernels::default_target(), true);
+  const uint64_t each = uint64_t{3} * kWidth * kWidth * sizeof(float), all = 2 * kExperts * each;
+  const uint64_t before = resident_memory();
+  ExpertPages pages(plan, kExperts, before + all / 2);
+  EXPECT_EQ(pages.all_bytes(), all);
+  EXPECT_EQ(pages.layer_bytes(), all / 2);
+  const auto read = [&](uint32_t layer, uint32_t expert) {
+    pages.use(layer, expert);
+    uint64_t sum = 0;
+    for (const char* part : {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"}) {
+      const auto data = file.tensor(fmt::format("blk.{}.{}.weight", layer, part)).data;
+      const auto own = data.subspan(expert * (each / 3), each / 3);
+      for (size_t i = 0; i < own.size(); i += 512) sum += static_cast<uint64_t>(own[i]);
+    }
+    return sum;
+  };
+  uint64_t sum = 0;
+  for (uint32_t layer = 0; layer < 2; ++layer) {
+    for (uint32_t expert = 0; expert < kExperts; ++expert) sum += read(layer, expert);
+  }
+  EXPECT_GT(sum, 0U);
+  EXPECT_EQ(pages.bytes(), all);
+  read(0, 3);  // the last one used
+  constexpr uint64_t kSlack = 1 << 20;
+  EXPECT_GT(resident_memory() + kSlack, before + all);
+  pages.keep_within();
+  EXPECT_LE(resident_memory(), before + all / 2 + kSlack);
+  EXPECT_GE(pages.bytes(), all / 2 - each - kSlack);
+  const uint64_t kept = pages.bytes();
+  pages.use(0, 3);
+  pages.use(1, kExperts - 1);
+  EXPECT_EQ(pages.bytes(), kept);  // they have stayed
+  pages.use(0, 0);
+  EXPECT_EQ(pages.bytes(), kept + each);  // it had gone
+}
+
+TEST_F(ExpertBudget, ChangesNoBits) {
+  const std::vector<float> expected = forward(0);
+  const uint64_t weights = uint64_t{2} * kExperts * 3 * kWidth * kWidth * sizeof(float);
+  EXPECT_EQ(forward(resident_memory() + weights / 2 + (uint64_t{16} << 20)), expected);
+}
+
+TEST_F(ExpertBudget, ThatHasNoRoomForALayerIsRefused) {
+  expect_error(ErrorCode::out_of_memory,
+               path_ + ": a budget of 1.0 MiB is too small: with one layer's experts (6.0 MiB)",
+               [&] { forward(uint64_t{1} << 20); });
 }
 
 }  // namespace

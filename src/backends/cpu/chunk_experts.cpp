@@ -82,8 +82,11 @@ void ChunkExecutor::gather(const Step& step, size_t index) {
 }
 
 void ChunkExecutor::run_experts(const Step& step, ThreadPool& pool) {
-  if (!is_expert(step.ops.front().op.input))
-    pool.run(expert_tiles_.size(), [&](size_t, size_t index) { gather(step, index); });
+  const bool last = is_expert(step.ops.front().op.input);  // of the layer's products with experts
+  if (machine_.expert_pages != nullptr && !last) {
+    for (const ExpertTile& tile : expert_tiles_) machine_.expert_pages->use(step.layer, tile.expert);
+  }
+  if (!last) pool.run(expert_tiles_.size(), [&](size_t, size_t index) { gather(step, index); });
   struct Task {
     const BoundOp* bound;
     size_t begin, end;  // tiles of one expert
@@ -107,6 +110,7 @@ void ChunkExecutor::run_experts(const Step& step, ThreadPool& pool) {
     for (size_t i = task.begin; i < task.end; ++i)
       multiply_expert(step, bound, expert_tiles_[i], i, task.row, task.rows, t);
   });
+  if (machine_.expert_pages != nullptr && last) machine_.expert_pages->keep_within();
 }
 
 // The panel that lies ready, of the tile's expert from `row` on, times one tile.

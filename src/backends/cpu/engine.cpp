@@ -47,6 +47,14 @@ bool worth_copying(const gguf::File& file, const engine::Options& options) {
          !stack::is_stack(file) && file.file_bytes() <= MemoryPressure().read().available / 2;
 }
 
+// Whether experts come and go under a budget. Their file is mapped once more then: pages of a mapping that
+// somebody else copies into memory of our own would be lost.
+bool experts_move(const gguf::File& file, const engine::Options& options) {
+  if (options.memory == 0 || options.weights == engine::Weights::copied) return false;
+  const std::string architecture(file.text("general.architecture", ""));
+  return file.find(architecture + ".expert_used_count") != nullptr;
+}
+
 // Of keys and values that stay for the next text where nothing else is to be made room for.
 constexpr size_t kSpareBytes = size_t{32} << 20;
 
@@ -58,7 +66,7 @@ engine::Options in_rows(engine::Options options) {
 class CpuEngine final : public engine::Engine {
  public:
   CpuEngine(const gguf::File& file, const engine::Options& options)
-      : file_(file),
+      : file_(experts_move(file, options) ? gguf::File(file.path()) : file),
         model_(graph::load(file_, options.context)),
         target_(kernels::default_target()),
         options_(in_rows(options)),
@@ -67,7 +75,10 @@ class CpuEngine final : public engine::Engine {
                                                                                : options.threads)),
         set_(stack::is_stack(file_) ? std::make_shared<resident::Set>(file_) : nullptr),
         plan_(file_, model_, target_, options.precision == engine::Precision::f32, set_.get()),
-        sequences_(model_, kv_format(options), file_.path(), set_ ? 0 : kSpareBytes),
+        expert_pages_(experts_move(file, options)
+                          ? std::make_unique<ExpertPages>(plan_, model_.parameters.experts, options.memory)
+                          : nullptr),
+        sequences_(model_, kv_format(options), file_.path(), set_ || expert_pages_ ? 0 : kSpareBytes),
         machine_{model_,
                  plan_,
                  kernels::kernel_set(target_).gemm,
@@ -77,7 +88,8 @@ class CpuEngine final : public engine::Engine {
                  sequences_.format(),
                  options.context,
                  options_.observer ? &options_.observer : nullptr,
-                 [this] { engine::throw_if(*cancelled_); }},
+                 [this] { engine::throw_if(*cancelled_); },
+                 expert_pages_.get()},
         rows_(machine_),
         chunk_(machine_, options_.chunk) {
     if (set_) account_.join(set_);
@@ -206,6 +218,7 @@ class CpuEngine final : public engine::Engine {
   }
 
   void make_room(uint64_t pages, uint64_t scratch) {
+    if (expert_pages_) expert_pages_->make_room(pages + scratch, file_.path());
     const bool first = set_ && !opened_;
     // The tokenizer and whatever else was made meanwhile is in memory now: only now is it known what is left.
     if (first) choose_budget(pages + scratch);
@@ -279,7 +292,7 @@ class CpuEngine final : public engine::Engine {
     if (all != nullptr || slice.hidden != nullptr) chunk_.run_head(slice.tokens.size(), all, slice.hidden);
   }
 
-  gguf::File file_;  // shares the mapping
+  gguf::File file_;  // shares the mapping, unless experts move
   graph::Model model_;
   kernels::Target target_;
   engine::Options options_;
@@ -290,6 +303,7 @@ class CpuEngine final : public engine::Engine {
   bool chosen_ = false;          // a budget
   bool opened_ = false;          // the first step has waited for what it allows
   Plan plan_;
+  const std::unique_ptr<ExpertPages> expert_pages_;
   const Sequences sequences_;
   std::mutex one_step_;
   const engine::Cancelled never_{};
@@ -307,7 +321,7 @@ std::unique_ptr<engine::Engine> make_engine(const gguf::File& file, const engine
     fail(ErrorCode::invalid_argument, "context ({}) and chunk ({}) must be at least 1", options.context,
          options.chunk);
   }
-  engine::warn_of_fixed_memory(file, options);
+  if (!experts_move(file, options)) engine::warn_of_fixed_memory(file, options);
   engine::Options sensible = options;
   sensible.chunk = std::min(options.chunk, options.context);
   return std::make_unique<CpuEngine>(file, sensible);

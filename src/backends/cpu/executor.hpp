@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "backends/cpu/expert_pages.hpp"
 #include "backends/cpu/experts.hpp"
 #include "backends/cpu/key_biases.hpp"
 #include "backends/cpu/key_feedback.hpp"
@@ -36,6 +37,7 @@ struct Machine {
   uint32_t context;  // most positions of a sequence
   const engine::InputObserver* observer = nullptr;
   std::function<void()> between_steps{};  // of a chunk; may throw to leave it
+  ExpertPages* expert_pages = nullptr;    // under a budget for memory
   const kernels::PlaneKernels& planes = kernels::kernel_set(plan.target()).planes;
   const kernels::StaticKernels& exact = kernels::kernel_set(plan.target()).exact;
   std::shared_ptr<const KeyMeans> means = key_means(model, plan, kv);

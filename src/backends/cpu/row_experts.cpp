@@ -63,6 +63,10 @@ void RowExecutor::run_experts(const Step& step) {
     }
     groups.push_back(group);
   }
+  const bool last = is_expert(step.ops.front().op.input);  // of the layer's products with experts
+  if (machine_.expert_pages != nullptr && !last) {
+    for (const ExpertGroup& group : groups) machine_.expert_pages->use(step.layer, group.expert);
+  }
   struct Task {
     const BoundOp* bound;
     size_t group, row, rows;
@@ -83,6 +87,7 @@ void RowExecutor::run_experts(const Step& step) {
     multiply_expert(step, *task.bound, all[task.group], task.group, task.row, task.rows, thread);
   });
   gathered_ += groups.size();
+  if (machine_.expert_pages != nullptr && last) machine_.expert_pages->keep_within();
 }
 
 // Rows [first, first + count) of the group's expert. id: of the group, in this step.

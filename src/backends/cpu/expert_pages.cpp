@@ -1,0 +1,101 @@
+#include "backends/cpu/expert_pages.hpp"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <span>
+
+#include "base/byte_size.hpp"
+#include "base/error.hpp"
+#include "base/memory_pressure.hpp"
+
+namespace cairn::cpu {
+namespace {
+
+// The whole pages within [begin, end): those at the ends belong to neighbours too.
+std::span<std::byte> whole_pages(const std::byte* begin, const std::byte* end) {
+  static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
+  const uintptr_t last = reinterpret_cast<uintptr_t>(end) / page * page;
+  if (first >= last) return {};
+  return {reinterpret_cast<std::byte*>(first), last - first};
+}
+
+}  // namespace
+
+ExpertPages::ExpertPages(const Plan& plan, uint32_t experts, uint64_t memory)
+    : experts_(experts), memory_(memory) {
+  for (const std::vector<Step>* steps : {&plan.layers, &plan.head}) {
+    for (const Step& step : *steps) {
+      for (const BoundOp& bound : step.ops) {
+        if (step.kind == StepKind::linears) weights_ += bound.matrix.rows * bound.matrix.row_bytes;
+      }
+    }
+  }
+  for (const Step& step : plan.layers) {
+    if (step.kind != StepKind::experts) continue;
+    layers_.resize(step.layer + 1);
+    for (const BoundOp& bound : step.ops) layers_[step.layer].push_back(&bound);
+  }
+  entries_.resize(layers_.size() * experts_);
+  for (uint32_t layer = 0; layer < layers_.size(); ++layer) {
+    uint64_t of_layer = 0;
+    for (uint32_t expert = 0; expert < experts_; ++expert) {
+      Entry& entry = entries_[layer * experts_ + expert];
+      for (const BoundOp* bound : layers_[layer]) entry.bytes += bound->matrix.rows * bound->matrix.row_bytes;
+      of_layer += entry.bytes;
+    }
+    all_ += of_layer;
+    most_ = std::max(most_, of_layer);
+  }
+}
+
+void ExpertPages::advise(uint32_t entry, int advice) const {
+  const uint32_t expert = entry % experts_;
+  for (const BoundOp* bound : layers_[entry / experts_]) {
+    const auto pages = whole_pages(bound->expert_row(expert, 0), bound->expert_row(expert + size_t{1}, 0));
+    // Advice: where the system does not take it, pages come and go as it likes.
+    if (!pages.empty()) madvise(pages.data(), pages.size(), advice);
+  }
+}
+
+void ExpertPages::use(uint32_t layer, uint32_t expert) {
+  const uint32_t which = layer * experts_ + expert;
+  Entry& entry = entries_[which];
+  if (entry.resident) {
+    order_.splice(order_.begin(), order_, entry.at);
+    return;
+  }
+  advise(which, MADV_WILLNEED);
+  order_.push_front(which);
+  entry.at = order_.begin();
+  entry.resident = true;
+  bytes_ += entry.bytes;
+}
+
+void ExpertPages::make_room(uint64_t coming, const std::string& path) {
+  const uint64_t resident = resident_memory();
+  const uint64_t least = resident - std::min(resident, bytes_) + weights_ + coming + most_;
+  if (memory_ < least) {
+    fail(ErrorCode::out_of_memory,
+         "{}: a budget of {} is too small: with one layer's experts ({}) this process needs {}", path,
+         mebibytes(memory_), mebibytes(most_), mebibytes(least));
+  }
+  let_go(weights_ + coming);
+  weights_ = 0;  // the step that follows reads them
+}
+
+void ExpertPages::let_go(uint64_t coming) {
+  const uint64_t resident = resident_memory();
+  const uint64_t others = resident - std::min(resident, bytes_) + coming;
+  while (!order_.empty() && bytes_ + others > memory_) {
+    const uint32_t last = order_.back();
+    advise(last, MADV_DONTNEED);
+    entries_[last].resident = false;
+    bytes_ -= entries_[last].bytes;
+    order_.pop_back();
+  }
+}
+
+}  // namespace cairn::cpu
