@@ -15,7 +15,12 @@ struct Q1_0 : Block<18, 4> {
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     const float d = LoadHalf(p), next = kCount > kGroups ? LoadHalf(p + kBytes) : 0;
+#if CAIRN_HAS_MADDUBS
+    _mm256_storeu_ps(scale,
+                     _mm256_set_m128(_mm_set1_ps(next), _mm_set1_ps(d)));  // at once, as they are loaded
+#else
     for (int g = 0; g < kChunkGroups; ++g) scale[g] = g < kGroups ? d : next;
+#endif
   }
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const EightBytes& bits) {
