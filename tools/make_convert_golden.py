@@ -387,6 +387,28 @@ def listing(gguf, path, outtype):
     return {"type": outtype, "metadata": metadata, "tensors": tensors}
 
 
+# With what they have of parameters, in thousands; what is wrong about some is what files are called.
+NAMES = """Qwen/Qwen2.5-0.5B-Instruct 494000|meta-llama/Llama-3.2-1B-Instruct 1236000|google/gemma-3-270m-it 268000
+HuggingFaceTB/SmolLM2-135M-Instruct 135000|HuggingFaceTB/SmolLM3-3B 3075000|microsoft/Phi-3-mini-128k-instruct 3821000
+microsoft/phi-2 2780000|microsoft/Phi-4-mini-instruct 3836000|mistralai/Mistral-7B-Instruct-v0.3 7248000
+mistralai/Mistral-Small-3.1-24B-Instruct-2503 24011000|mistralai/Ministral-3-3B-Instruct-2512 3849000
+allenai/OLMo-2-0425-1B 1485000|allenai/Olmo-3-7B-Think 7298000|zai-org/GLM-4-9B-0414 9400000
+LGAI-EXAONE/EXAONE-4.0-1.2B 1279000|ibm-granite/granite-3.3-2b-instruct 2534000|TinyLlama/TinyLlama-1.1B-Chat-v1.0 1100000
+deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B 1777000|bigscience/bloom-7b1 7069000|google/gemma-2b 2506000
+NousResearch/Yarn-Llama-2-7b-128k 6738000|model 1000|my model of 7B 7000000|./checkpoint-500 494000|a--b-v2-F16 1000
+v1.0-7B 7000000|Mixtral-8x7B-Instruct-v0.1 46703000|llama-iter2-small-1B 1000000|llama-small 60000|x-q4_k-large-large 9""".replace("\n", "|").split("|")
+
+
+def write_names(gguf, path):
+    rows = []
+    for line in NAMES:
+        name, thousands = line.rsplit(" ", 1)
+        parts = gguf.Metadata.get_model_id_components(name, int(thousands) * 1000)
+        rows.append([name, int(thousands) * 1000, *parts, gguf.Metadata.id_to_title(parts[0]),
+                     gguf.size_label(int(thousands) * 1000, 0, 0, 0)])
+    path.write_text("[\n" + ",\n".join(json.dumps(row) for row in rows) + "\n]\n")
+
+
 def main():
     default = pathlib.Path(__file__).parent.parent / "tests" / "data" / "convert"
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -400,6 +422,7 @@ def main():
     import convert_hf_to_gguf
 
     logging.disable(logging.WARNING)
+    write_names(gguf, options.output.parent / "convert_names.json")
     for name, make, pre, outtype in cases():
         if options.names and name not in options.names:
             continue

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <array>
+#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "base/interrupt.hpp"
 #include "base/names.hpp"
@@ -28,8 +30,17 @@ struct Flags {
   bool json = false;
 };
 
+// Every file of a folder: none of them is to be written over.
+std::vector<std::string> files_in(const std::string& folder) {
+  std::vector<std::string> paths;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, none))
+    paths.push_back(entry.path().string());
+  return paths;
+}
+
 void run(const Flags& flags) {
-  flags.files.check({flags.output}, {});
+  flags.files.check({flags.output}, files_in(flags.source));
   const auto type = parse_name<convert::Type>(kTypes, flags.type, "a type");
   const std::string folder = is_hub_checkpoint(flags.source) ? pull_checkpoint(flags.source) : flags.source;
   convert::Report report;

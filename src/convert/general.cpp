@@ -130,8 +130,14 @@ void sampling_metadata(const std::string& folder, Metadata& out) {
   count("top_k", "top_k");
   number("top_p", {"top_p"});
   number("min_p", {"min_p"});
+  number("xtc_probability", {"xtc_probability"});
+  number("xtc_threshold", {"xtc_threshold"});
   number("temp", {"temperature"});
+  count("penalty_last_n", "penalty_last_n");
   number("penalty_repeat", {"penalty_repeat", "repetition_penalty"});
+  count("mirostat", "mirostat");
+  number("mirostat_tau", {"mirostat_tau"});
+  number("mirostat_eta", {"mirostat_eta"});
 }
 
 }  // namespace

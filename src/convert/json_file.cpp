@@ -12,12 +12,15 @@ namespace cairn::convert {
 namespace {
 
 constexpr size_t kMostJson = size_t{256} << 20;
+constexpr int kMostDepth = 64;  // copying and printing call themselves for each level
 
 }  // namespace
 
 Json parse_json(std::string_view text, const std::string& where, bool unique) {
   std::vector<std::set<std::string>> keys;
-  const auto watch = [&](int, Json::parse_event_t event, Json& parsed) {
+  const auto watch = [&](int depth, Json::parse_event_t event, Json& parsed) {
+    if (depth > kMostDepth) fail(ErrorCode::format, "{}: is nested more than {} deep", where, kMostDepth);
+    if (!unique) return true;
     if (event == Json::parse_event_t::object_start) keys.emplace_back();
     if (event == Json::parse_event_t::object_end) keys.pop_back();
     if (event == Json::parse_event_t::key && !keys.back().insert(parsed.get<std::string>()).second)
@@ -26,7 +29,7 @@ Json parse_json(std::string_view text, const std::string& where, bool unique) {
   };
   Json json;
   try {
-    json = unique ? Json::parse(text, watch) : Json::parse(text);
+    json = Json::parse(text, watch);
   } catch (const Json::parse_error& error) {
     fail(ErrorCode::format, "{}: byte {}: is not JSON", where, error.byte);
   } catch (const Json::exception&) {  // a number beyond a double's range

@@ -10,7 +10,7 @@ namespace cairn::convert {
 using Json = nlohmann::json;
 
 // Text as JSON whose outermost value is an object. Error format names `where`, the byte and the reason.
-// `unique`: a key that stands twice in one object is an error too.
+// So is nesting beyond 64 levels; `unique`: so is a key that stands twice in one object.
 Json parse_json(std::string_view text, const std::string& where, bool unique = false);
 
 // A file as text. Errors: not_found, io; format beyond `most` bytes.

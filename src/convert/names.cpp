@@ -95,6 +95,8 @@ TensorRule TensorPlan::layer_rule(uint32_t layer, std::string_view from, std::st
 
 void TensorPlan::set_layout(TensorRule& rule, std::string_view part) const {
   if (!permuted || (part != kQuery && part != kKey)) return;
+  if (head_size % 2 != 0)
+    config_.error("head_dim", fmt::format("is {}, but RoPE turns pairs of a head's elements", head_size));
   rule.layout = Layout::neighbours;
   rule.heads = static_cast<uint32_t>(part == kQuery ? heads : kv_heads);
 }

@@ -1,6 +1,7 @@
 // Every command that works with language models under every condition of conditions.hpp.
 #include "cli/conditions.hpp"
 
+#include <filesystem>
 #include <optional>
 
 #include "base/temporary_folder.hpp"
@@ -16,6 +17,7 @@ class Conditions : public ::testing::TestWithParam<Case> {
     folder_.emplace();
     write_small_llama(path("model.gguf"));
     llm::write_tiny_model(path("tiny.gguf"), {.context = 1 << 16});
+    std::filesystem::copy(std::string(CAIRN_TEST_DATA) + "/convert/qwen2/qwen2", path("checkpoint"));
     std::string text;
     for (int i = 0; i < 600; ++i)
       text += "stone " + std::to_string(i * 7919) + " lies on stone " + std::to_string(i) + ". ";
@@ -66,6 +68,9 @@ class Conditions : public ::testing::TestWithParam<Case> {
     if (name == "synth")
       return make({"synth", "--shape", "qwen1.5-1.8b", "--layers", "1", "--vocabulary", "300"}, {},
                   {"-o", out});
+    if (name == "convert")
+      return make({"convert", path("checkpoint")},
+                  {path("checkpoint/model.safetensors"), path("checkpoint/config.json")}, {"-o", out});
     if (name == "inspect_html") return make({"inspect", s}, {s}, {"--html", out});
     if (name == "logits") {
       return make({"eval", model, "--perplexity", text, "--context", "64", "--limit", "4", "--threads", "1"},
@@ -106,8 +111,8 @@ class Conditions : public ::testing::TestWithParam<Case> {
   static inline std::optional<TemporaryFolder> folder_;
 };
 
-constexpr const char* kWriters[] = {"stack",        "trim",   "restore",  "calibrate", "synth",
-                                    "inspect_html", "logits", "timeline", "trace"};
+constexpr const char* kWriters[] = {"stack", "convert",      "trim",   "restore",  "calibrate",
+                                    "synth", "inspect_html", "logits", "timeline", "trace"};
 constexpr const char* kOthers[] = {"run",    "run_stack", "chat", "eval",    "bench", "inspect",
                                    "verify", "tokenize",  "pull", "devices", "help",  "help_run"};
 INSTANTIATE_TEST_SUITE_P(Writers, Conditions,

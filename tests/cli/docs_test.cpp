@@ -16,7 +16,7 @@ TEST(Docs, HoldEveryCommandsHelp) {
        {"run",          "chat",          "bench",        "eval",          "calibrate",  "pull",
         "list",         "show",          "rm",           "stack",         "trim",       "verify",
         "inspect",      "tokenize",      "synth",        "devices",       "completion", "serve",
-        "video encode", "video inspect", "video decode", "video compare", "video play"}) {
+        "convert",      "video encode",  "video inspect", "video decode", "video compare", "video play"}) {
     std::vector<std::string> words = {"help"};
     std::istringstream parts(command);
     for (std::string word; parts >> word;) words.push_back(word);

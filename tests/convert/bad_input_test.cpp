@@ -83,6 +83,14 @@ TEST(BadCheckpoint, Config) {
   refuse_config(
       "architecture 'MambaForCausalLM' is not supported (known: LlamaForCausalLM",
       [](Json& j) { j["architectures"] = {"MambaForCausalLM"}; }, ErrorCode::unsupported);
+  refuse_config("is 15, no multiple of the 4 attention heads", [](Json& j) { j["hidden_size"] = 15; });
+  refuse_config(
+      "head_dim is 3, but RoPE turns pairs", [](Json& j) { j["head_dim"] = 3; }, ErrorCode::format, "llama3");
+  {
+    const CopiedCheckpoint deep("qwen2");
+    write_file(deep / "config.json", R"({"hidden_size": )" + std::string(1000000, '['));
+    refuse(ErrorCode::format, "config.json: is nested more than 64 deep", deep);
+  }
   refuse_config("hidden_size is missing", [](Json& j) { j.erase("hidden_size"); });
   refuse_config("hidden_size is 0, expected 1 to", [](Json& j) { j["hidden_size"] = 0; });
   refuse_config("hidden_size is '\"16\"', expected a whole number", [](Json& j) { j["hidden_size"] = "16"; });
