@@ -87,6 +87,7 @@ int run(int argc, char** argv) {
   add_serve(program);
   add_pull(program);
   add_models(program);
+  add_quantize(program);
   add_stack(program);
   add_trim(program);
   add_verify(program);
@@ -101,7 +102,7 @@ int run(int argc, char** argv) {
   add_completion(program);
   for (const auto& [group, names] :
        {std::pair<const char*, std::vector<const char*>>{"Talk", {"run", "chat", "serve"}},
-        {"Models", {"pull", "list", "show", "rm"}},
+        {"Models", {"pull", "list", "show", "rm", "quantize"}},
         {"Any size from one file", {"stack", "trim", "verify"}},
         {"Video", {"video"}},
         {"Measure and look inside",

@@ -14,8 +14,8 @@ namespace cairn::kernels {
 // writes, bit for bit; otherwise scales are searched for the least weighted squared error (docs/encode.md).
 using Quantize = void (*)(const float* x, const float* importance, size_t elements, void* blocks);
 
-// Null: cairn reads this encoding, but does not write it. Error unsupported: this build has no such instruction
-// set.
+// Null: cairn reads this encoding, but does not write it. Error unsupported: this build has no such
+// instruction set.
 Quantize find_quantizer(Encoding encoding, Target target);
 
 }  // namespace cairn::kernels

@@ -36,7 +36,8 @@ struct Listed {
 
 // The table of IQ4_NL and IQ4_XS (ggml's kvalues_iq4nl).
 struct NonLinearValues {
-  static constexpr float kValues[] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
+  static constexpr float kValues[] = {-127, -104, -83, -65, -49, -35, -22, -10,
+                                      1,    13,   25,  38,  53,  69,  89,  113};
 };
 using NonLinear = Listed<NonLinearValues>;
 

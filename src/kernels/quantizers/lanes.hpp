@@ -8,7 +8,8 @@
 #include <cstdint>
 
 #if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wpsabi"  // vectors wider than registers: nothing of these is called from afar
+#pragma GCC diagnostic ignored \
+    "-Wpsabi"  // vectors wider than registers: nothing of these is called from afar
 #endif
 
 namespace cairn::kernels::CAIRN_TARGET {

@@ -1,5 +1,6 @@
-// Blocks of 256 in groups whose scales (and offsets) are small integers times one half: first each group's own
-// fit, then the halves and integers that come nearest to it, each judged by the error that its codes have.
+// Blocks of 256 in groups whose scales (and offsets) are small integers times one half: first each group's
+// own fit, then the halves and integers that come nearest to it, each judged by the error that its codes
+// have.
 #pragma once
 
 #include "base/half.hpp"

@@ -1,6 +1,5 @@
 // The table of encodings' quantisers for the instruction set that this file is compiled for.
 #include "kernels/quantize.hpp"
-
 #include "kernels/quantizers/k_quants.hpp"
 
 namespace cairn::kernels::CAIRN_TARGET {
