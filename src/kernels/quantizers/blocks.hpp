@@ -51,6 +51,7 @@ HWY_INLINE void Codes(const float* x, float scale, float offset, int count, uint
 
 template <class Format>
 void QuantizeSigned(const float* x, const float* importance, size_t elements, void* blocks) {
+  const float variance = MeanSquare(x, elements);
   uint8_t* block = static_cast<uint8_t*>(blocks);
   for (size_t at = 0; at < elements; at += 32, block += Format::kBytes) {
     if constexpr (Format::kPlain) {
@@ -61,7 +62,7 @@ void QuantizeSigned(const float* x, const float* importance, size_t elements, vo
     }
     alignas(32) float w[32];
     alignas(32) uint8_t codes[32];
-    Weigh<32>(x + at, importance == nullptr ? nullptr : importance + at, w);
+    Weigh<32>(x + at, importance == nullptr ? nullptr : importance + at, variance, w);
     const uint16_t scale = to_half(FitScale<typename Format::Book, 32>(x + at, w));
     StoreScale(block, scale);
     Codes<typename Format::Book>(x + at, from_half(scale), 0, 32, codes);
@@ -71,6 +72,7 @@ void QuantizeSigned(const float* x, const float* importance, size_t elements, vo
 
 template <class Format>
 void QuantizeOffset(const float* x, const float* importance, size_t elements, void* blocks) {
+  const float variance = MeanSquare(x, elements);
   uint8_t* block = static_cast<uint8_t*>(blocks);
   for (size_t at = 0; at < elements; at += 32, block += Format::kBytes) {
     if (importance == nullptr) {
@@ -79,7 +81,7 @@ void QuantizeOffset(const float* x, const float* importance, size_t elements, vo
     }
     alignas(32) float w[32];
     alignas(32) uint8_t codes[32];
-    Weigh<32>(x + at, importance + at, w);
+    Weigh<32>(x + at, importance + at, variance, w);
     const Line line = FitLine<typename Format::Book, 32, true>(x + at, w);
     const uint16_t scale = to_half(line.scale), offset = to_half(line.offset);
     StoreScale(block, scale);
@@ -108,6 +110,7 @@ HWY_INLINE float E2M1Error(const float* x, const float* w, float d) {
 
 // The exponent that the largest number sets; with importance one more or less where that is better.
 inline void QuantizeMxfp4(const float* x, const float* importance, size_t elements, void* blocks) {
+  const float variance = MeanSquare(x, elements);
   uint8_t* block = static_cast<uint8_t*>(blocks);
   for (size_t at = 0; at < elements; at += 32, x += 32, block += 17) {
     F8 sizes{};
@@ -119,7 +122,7 @@ inline void QuantizeMxfp4(const float* x, const float* importance, size_t elemen
     int exponent = largest < 0 ? 0 : largest;
     if (importance != nullptr && exponent > 2) {
       alignas(32) float w[32];
-      Weigh<32>(x, importance + at, w);
+      Weigh<32>(x, importance + at, variance, w);
       float least = E2M1Error(x, w, HalfPower(exponent));
       const int middle = exponent;
       for (int other = middle - 1; other <= middle + 1; other += 2) {

@@ -7,10 +7,8 @@
 #include <cstddef>
 #include <cstdint>
 
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored \
-    "-Wpsabi"  // vectors wider than registers: nothing of these is called from afar
-#endif
+// Vectors wider than registers are passed to no function that is not inlined.
+#pragma GCC diagnostic ignored "-Wpsabi"
 
 namespace cairn::kernels::CAIRN_TARGET {
 

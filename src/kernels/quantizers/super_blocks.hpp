@@ -52,7 +52,7 @@ template <class Book, int kGroups, int kLeastScale>
 HWY_INLINE void FitScaledBlock(const float* x, const float* importance, ScaledBlock<kGroups>& out) {
   constexpr int N = kSuper / kGroups;
   alignas(32) float w[kSuper];
-  Weigh<kSuper>(x, importance, w);
+  Weigh<kSuper>(x, importance, MeanSquare(x, kSuper), w);
   float fits[kGroups], most = 0;
   for (int g = 0; g < kGroups; ++g) {
     fits[g] = FitScale<Book, N>(x + g * N, w + g * N);
@@ -100,7 +100,7 @@ template <class Book, int kGroups, int kMostScale>
 HWY_INLINE void FitOffsetBlock(const float* x, const float* importance, OffsetBlock<kGroups>& out) {
   constexpr int N = kSuper / kGroups;
   alignas(32) float w[kSuper];
-  Weigh<kSuper>(x, importance, w);
+  Weigh<kSuper>(x, importance, MeanSquare(x, kSuper), w);
   Line fits[kGroups];
   float most_scale = 0, most_min = 0, weight[kGroups], wx[kGroups];
   for (int g = 0; g < kGroups; ++g) {

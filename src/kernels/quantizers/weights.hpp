@@ -10,14 +10,17 @@ HWY_INLINE F8 Root(F8 v) {
   return v;
 }
 
-// importance · √(σ² + x²), σ² the block's mean square: columns that the activations are large in, and among
-// them numbers that are large themselves (llama.cpp's weighting). Scaled to a mean of 1, so that sums neither
-// overflow nor vanish.
-template <int N>
-HWY_INLINE void Weigh(const float* x, const float* importance, float* HWY_RESTRICT w) {
+HWY_INLINE float MeanSquare(const float* x, size_t count) {
   F8 squares{};
-  for (size_t i = 0; i < N; i += kF8) squares += Load(x + i) * Load(x + i);
-  const float variance = Sum(squares) / N;
+  for (size_t i = 0; i < count; i += kF8) squares += Load(x + i) * Load(x + i);
+  return Sum(squares) / static_cast<float>(count);
+}
+
+// importance · √(variance + x²): columns that the activations are large in, and among them numbers that are
+// large themselves (llama.cpp's weighting). variance: the mean square of what is around, a block of 256 or a
+// row of shorter ones. Scaled to a mean of 1, so that sums neither overflow nor vanish.
+template <int N>
+HWY_INLINE void Weigh(const float* x, const float* importance, float variance, float* HWY_RESTRICT w) {
   F8 all{};
   for (size_t i = 0; i < N; i += kF8) {
     F8 weight = Root(variance + Load(x + i) * Load(x + i));
