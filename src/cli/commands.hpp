@@ -17,6 +17,7 @@ void add_pull(CLI::App& program);
 void add_models(CLI::App& program);  // list, show, rm
 void add_convert(CLI::App& program);
 void add_inspect(CLI::App& program);
+void add_quantize(CLI::App& program);
 void add_stack(CLI::App& program);
 void add_trim(CLI::App& program);
 void add_verify(CLI::App& program);

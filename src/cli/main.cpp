@@ -88,6 +88,7 @@ int run(int argc, char** argv) {
   add_pull(program);
   add_models(program);
   add_convert(program);
+  add_quantize(program);
   add_stack(program);
   add_trim(program);
   add_verify(program);
@@ -102,7 +103,7 @@ int run(int argc, char** argv) {
   add_completion(program);
   for (const auto& [group, names] :
        {std::pair<const char*, std::vector<const char*>>{"Talk", {"run", "chat", "serve"}},
-        {"Models", {"pull", "list", "show", "rm", "convert"}},
+        {"Models", {"pull", "list", "show", "rm", "convert", "quantize"}},
         {"Any size from one file", {"stack", "trim", "verify"}},
         {"Video", {"video"}},
         {"Measure and look inside",

@@ -65,6 +65,10 @@ class Conditions : public ::testing::TestWithParam<Case> {
                    "--no-costs", "--no-times"},
                   {model, text}, {"-o", out});
     }
+    if (name == "quantize") {
+      return make({"quantize", model, "--type", "q4_0", "--text", text, "--chunks", "1", "--threads", "1"},
+                  {model, text}, {"-o", out});
+    }
     if (name == "synth")
       return make({"synth", "--shape", "qwen1.5-1.8b", "--layers", "1", "--vocabulary", "300"}, {},
                   {"-o", out});
@@ -111,8 +115,8 @@ class Conditions : public ::testing::TestWithParam<Case> {
   static inline std::optional<TemporaryFolder> folder_;
 };
 
-constexpr const char* kWriters[] = {"stack", "convert",      "trim",   "restore",  "calibrate",
-                                    "synth", "inspect_html", "logits", "timeline", "trace"};
+constexpr const char* kWriters[] = {"stack", "convert",      "quantize", "trim",     "restore", "calibrate",
+                                    "synth", "inspect_html", "logits",   "timeline", "trace"};
 constexpr const char* kOthers[] = {"run",    "run_stack", "chat", "eval",    "bench", "inspect",
                                    "verify", "tokenize",  "pull", "devices", "help",  "help_run"};
 INSTANTIATE_TEST_SUITE_P(Writers, Conditions,

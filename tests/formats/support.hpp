@@ -99,7 +99,7 @@ inline void expect_error(const std::function<void()>& action, ErrorCode code,
   } catch (const Error& error) {
     const std::string text = error.what();
     EXPECT_EQ(error.code(), code) << text;
-    for (const std::string& part : parts) EXPECT_THAT(text, testing::HasSubstr(part));
+    for (const std::string& part : parts) EXPECT_THAT(text, ::testing::HasSubstr(part));
     EXPECT_EQ(text.find('\n'), std::string::npos) << text;
   }
 }

@@ -1,0 +1,23 @@
+#include "kernels/quantize.hpp"
+
+#include "base/error.hpp"
+#include "kernels/target_list.hpp"
+
+namespace cairn::kernels {
+
+#define CAIRN_DECLARE_TARGET(target) \
+  namespace target {                 \
+  Quantize find_quantizer(Encoding); \
+  }
+CAIRN_FOR_EACH_TARGET(CAIRN_DECLARE_TARGET)
+#undef CAIRN_DECLARE_TARGET
+
+Quantize find_quantizer(Encoding encoding, Target target) {
+#define CAIRN_FIND(name) \
+  if (target == Target::name) return name::find_quantizer(encoding);
+  CAIRN_FOR_EACH_TARGET(CAIRN_FIND)
+#undef CAIRN_FIND
+  fail(ErrorCode::unsupported, "this build has no kernels for instruction set {}", name(target));
+}
+
+}  // namespace cairn::kernels
