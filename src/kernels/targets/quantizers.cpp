@@ -39,8 +39,9 @@ Quantize find_quantizer(Encoding encoding) {
       return QuantizeSuper<WriteIQ4_XS>;
     case Encoding::mxfp4:
       return QuantizeMxfp4;
+    default:  // read, and not written
+      return nullptr;
   }
-  return nullptr;
 }
 
 }  // namespace cairn::kernels::CAIRN_TARGET
