@@ -23,7 +23,7 @@ def read(path: pathlib.Path) -> dict:
     model, section = {"types": {}}, None
     for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("# n_embd"):
-            model |= {key[2:]: int(value) for key, value in re.findall(r"(n_\w+)=(\d+)", line)}
+            model |= {key: int(value) for key, value in re.findall(r"(n_\w+)=(\d+)", line)}
         elif line.startswith("["):
             name = line[1:line.index("]")]
             section = model["types"].setdefault(name.lower(), {}) if name in TYPES else None

@@ -50,7 +50,7 @@ void tell(const encode::EncodeReport& plan) {
   }
   if (!plan.unimportant.empty())
     log_line(LogLevel::info,
-             fmt::format("{} tensors have no importance, {} is one: their columns count alike",
+             fmt::format("{} tensors have no importance, {} among them: their columns count alike",
                          plan.unimportant.size(), plan.unimportant.front()));
 }
 

@@ -66,8 +66,9 @@ class Conditions : public ::testing::TestWithParam<Case> {
                   {model, text}, {"-o", out});
     }
     if (name == "quantize") {
-      return make({"quantize", model, "--type", "q4_0", "--text", text, "--chunks", "1", "--threads", "1"},
-                  {model, text}, {"-o", out});
+      return make(
+          {"quantize", model, "--type", "q4_0", "--text", text, "--chunks", "1", "--threads", "1", "--quiet"},
+          {model, text}, {"-o", out});
     }
     if (name == "synth")
       return make({"synth", "--shape", "qwen1.5-1.8b", "--layers", "1", "--vocabulary", "300"}, {},

@@ -49,8 +49,7 @@ class QuantizeCommand : public ::testing::Test {
   }
   double perplexity(const std::string& model) {
     return nlohmann::json::parse(
-               output({"eval", model, "--perplexity", text_, "--context", "128", "--json", "--threads", "1"})
-                   .out)
+               output({"eval", model, "--perplexity", text_, "--context", "128", "--json", "--threads", "1"}))
         .at("perplexity");
   }
 
