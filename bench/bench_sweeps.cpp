@@ -92,7 +92,7 @@ int main(int argc, char** argv) {
     const auto samples = cairn::samples(*model, text, windows, pool);
     const auto tables = cairn::stack::fit_tables(samples, cairn::stack::gaussian_tables(), {}, pool);
     for (const auto& [passes, sweeps] :
-         {std::pair{1u, 0u}, {2u, 0u}, {3u, 0u}, {1u, 1u}, {1u, 2u}, {1u, 4u}, {1u, 8u}, {2u, 8u}})
+         {std::pair{1u, 0u}, {2u, 0u}, {3u, 0u}, {1u, 1u}, {1u, 2u}, {2u, 4u}, {2u, 8u}})
       cairn::run(samples, tables, passes, sweeps, pool);
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
