@@ -1,7 +1,6 @@
 """The checkpoints of tests/data/convert: tiny, random, each in a way in which published ones differ."""
+import io
 import json
-import pathlib
-import tempfile
 
 import sentencepiece
 import torch
@@ -52,14 +51,11 @@ def bpe(folder, pre_tokenizer, special, bos=None, ignore_merges=False, nfc=False
 
 def sentencepiece_model(folder, config=None, json_too=False, keep_model=True, added=()):
     """tokenizer.model of BPE with byte fallback; the same as tokenizer.json."""
-    with tempfile.TemporaryDirectory() as work:
-        text = pathlib.Path(work) / "text"
-        text.write_text(TEXT)
-        sentencepiece.SentencePieceTrainer.train(
-            input=str(text), model_prefix=f"{work}/sp", vocab_size=310, model_type="bpe", byte_fallback=True,
-            pad_id=-1, user_defined_symbols=["<kept>"], num_threads=1, minloglevel=2,
-            normalization_rule_name="identity")
-        model = pathlib.Path(work, "sp.model").read_bytes()
+    out = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(TEXT.splitlines()), model_writer=out, vocab_size=310, model_type="bpe", byte_fallback=True,
+        pad_id=-1, user_defined_symbols=["<kept>"], num_threads=1, minloglevel=2, normalization_rule_name="identity")
+    model = out.getvalue()
     if keep_model:
         (folder / "tokenizer.model").write_bytes(model)
     if json_too:
