@@ -153,6 +153,7 @@ void tokens_in_cache(benchmark::State& state, const EncodingInfo& e, Target targ
   const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
   const size_t row_bytes = columns / e.block_elements * e.block_bytes;
   const size_t rows = std::max<size_t>(8, (96 << 10) / row_bytes / 8 * 8);
+  const uint8_t* weights = memory(e).data();
   const Activations activations(columns);
   const auto count = static_cast<size_t>(state.range(0));
   const Prepared x(kernels, activations, columns, count);
@@ -160,7 +161,7 @@ void tokens_in_cache(benchmark::State& state, const EncodingInfo& e, Target targ
   double seconds = 0;
   for (auto _ : state) {
     const double start = thread_seconds();
-    kernels.gemv(memory(e).data(), row_bytes, rows, columns, x.view(), y.data(), rows);
+    kernels.gemv(weights, row_bytes, rows, columns, x.view(), y.data(), rows);
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);
@@ -177,11 +178,12 @@ void dequantize(benchmark::State& state, const EncodingInfo& e, Target target) {
     float values[16];
   };
   std::vector<Line> out(kColumns / 16);
+  const uint8_t* blocks = memory(e).data();
   const size_t calls = 100;
   double seconds = 0;
   for (auto _ : state) {
     const double start = thread_seconds();
-    for (size_t i = 0; i < calls; ++i) kernels.dequantize(memory(e).data(), kColumns, out.data()->values);
+    for (size_t i = 0; i < calls; ++i) kernels.dequantize(blocks, kColumns, out.data()->values);
     const double elapsed = thread_seconds() - start;
     seconds += elapsed;
     state.SetIterationTime(elapsed);
