@@ -65,10 +65,9 @@ Report convert(const std::string& folder, Type type, const std::string& path, co
   for (const PlannedTensor& t : tensors) {
     check_scale(t, block, checkpoint.file_of(*t.source));
     encodings.push_back(is_matrix(t) ? encoding : Encoding::f32);
-    writer.add_tensor(t.rule->to, encodings.back(), target_shape(t));
-    uint64_t elements = 1;
-    for (const uint64_t length : target_shape(t)) elements *= length;
-    report.parameters += elements;
+    const std::vector<uint64_t>& shape = t.source->shape;
+    writer.add_tensor(t.rule->to, encodings.back(), {shape.rbegin(), shape.rend()});
+    report.parameters += t.source->elements();
   }
   general_metadata(checkpoint.folder(), config, report.parameters, metadata);
   family.metadata(config, model);

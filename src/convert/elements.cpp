@@ -98,18 +98,16 @@ class ElementWriter {
   }
 
   void run(const std::function<void(std::span<const std::byte>)>& sink) {
-    const uint64_t all = rows_of(t_);
-    const bool halved = rule_.layout == Layout::first_half || rule_.layout == Layout::second_half;
-    const uint64_t begin = rule_.layout == Layout::second_half ? all / 2 : 0, count = halved ? all / 2 : all;
+    const uint64_t count = rows_of(t_);
     const uint64_t row_bytes = columns_ * t_.element_bytes;
     const uint64_t step = std::max<uint64_t>(1, kPieceBytes / std::max<uint64_t>(1, row_bytes));
     for (uint64_t row = 0; row < count; row += step) {
       const uint64_t rows = std::min(step, count - row);
-      const auto piece = gather(begin + row, rows, row_bytes);
+      const auto piece = gather(row, rows, row_bytes);
       if (same(t_.dtype, encoding_) && rule_.layout != Layout::plus_one) {
         sink(piece);
       } else {
-        sink(converted(piece, begin + row));
+        sink(converted(piece, row));
       }
     }
   }
@@ -207,14 +205,6 @@ void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std
     return;
   fail(ErrorCode::format, "{}: tensor {} of shape {} has scales of shape {}, which fit it in no known way",
        file, quote(t.name), shape_text(t.shape), shape_text(scale.shape));
-}
-
-std::vector<uint64_t> target_shape(const PlannedTensor& tensor) {
-  std::vector<uint64_t> shape = tensor.source->shape;
-  const Layout layout = tensor.rule->layout;
-  if (layout == Layout::first_half || layout == Layout::second_half) shape[0] /= 2;
-  std::ranges::reverse(shape);
-  return shape;
 }
 
 void write_elements(const PlannedTensor& tensor, const ScaleBlock& block, Encoding encoding,

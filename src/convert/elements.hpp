@@ -21,9 +21,6 @@ ScaleBlock scale_block(const Config& config);
 // Error format when a tensor's scale has a shape that scales it in no known way.
 void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std::string& file);
 
-// Rows and elements of a row in the GGUF file, fastest-running dimension first.
-std::vector<uint64_t> target_shape(const PlannedTensor& tensor);
-
 // Hands a tensor's values to `sink` in the target's layout and encoding (f32, f16, bf16; nearest, ties to
 // even), in pieces of a few MiB. Memory: two pieces.
 void write_elements(const PlannedTensor& tensor, const ScaleBlock& block, Encoding encoding,

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <filesystem>
 #include <regex>
+#include <utility>
 #include <vector>
 
 #include "base/error.hpp"
@@ -22,8 +23,14 @@ bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
 
-bool matches(const std::string& text, const char* expression) {
-  return std::regex_match(text, std::regex(expression, std::regex::icase));
+// What is longer matches nothing: std::regex calls itself for every character, and config.json's name may be
+// of any length. No folder's name is longer.
+constexpr size_t kLongest = 255;
+
+bool matches(const std::string& text, const char* expression, bool any_case = true) {
+  return text.size() <= kLongest &&
+         std::regex_match(text, std::regex(expression, any_case ? std::regex::ECMAScript | std::regex::icase
+                                                                : std::regex::ECMAScript));
 }
 
 std::vector<std::string> split(const std::string& text, char at) {
@@ -124,8 +131,10 @@ void sampling_metadata(const std::string& folder, Metadata& out) {
   };
   const auto count = [&](const char* key, const char* name) {
     const Json* value = member(*file, name);
-    if (value && value->is_number_integer())
-      out.set(std::string("general.sampling.") + key, static_cast<int32_t>(value->get<int64_t>()));
+    if (!value || !value->is_number_integer()) return;
+    const auto whole = value->get<int64_t>();  // of more than int64_t holds: less than 0
+    if (std::in_range<int32_t>(whole) && (whole >= 0 || !value->is_number_unsigned()))
+      out.set(std::string("general.sampling.") + key, static_cast<int32_t>(whole));
   };
   count("top_k", "top_k");
   number("top_p", {"top_p"});
@@ -173,7 +182,7 @@ std::string name_title(const std::string& name) {
       return std::ranges::any_of(word, [&](char c) { return kind(static_cast<unsigned char>(c)) != 0; });
     };
     if (has(std::islower) && !has(std::isupper) && !is_digit(word[0]) &&
-        !std::regex_match(word, std::regex(R"(v\d+(\.\d+)*)"))) {
+        !matches(word, R"(v\d+(\.\d+)*)", false)) {
       bool inside = false;
       for (char& c : word) {
         const bool letter = std::isalpha(static_cast<unsigned char>(c)) != 0;

@@ -16,9 +16,7 @@ enum class Layout : uint8_t {
   plain,
   // Rows of q or k, of `heads` heads: RoPE's pairs (i, i + d/2) of a head become neighbours (2i, 2i + 1).
   neighbours,
-  plus_one,    // gemma's norms multiply by 1 + weight; files hold the sum
-  first_half,  // of the rows
-  second_half,
+  plus_one,  // gemma's norms multiply by 1 + weight; files hold the sum
 };
 
 struct TensorRule {
