@@ -34,7 +34,7 @@ const std::vector<float>* importance_of(const gguf::File& file, const gguf::Tens
                                         const Importance* importance) {
   const std::vector<float>* columns = importance == nullptr ? nullptr : importance->find(tensor.name);
   if (columns == nullptr) return nullptr;
-  const uint64_t experts = tensor.shape.size() > 2 ? tensor.shape[2] : 1;
+  const uint64_t experts = tensor.shape.size() > 2 ? tensor.rows() / tensor.shape[1] : 1;
   if (columns->size() == tensor.row_elements() * experts) return columns;
   fail(ErrorCode::invalid_argument,
        "{}: tensor '{}' has {} columns for {} experts, the importance of it {} values", file.path(),
