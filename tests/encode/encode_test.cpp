@@ -203,6 +203,8 @@ TEST(ImportanceFile, DividesEachExpertsSums) {
   expect_error([&] { read_importance(path); }, ErrorCode::format, {path, "m.in_sum2", "-4"});
   write({2, NAN}, {1});
   expect_error([&] { read_importance(path); }, ErrorCode::format, {path, "m.in_sum2"});
+  write({2, 1e30F}, {1e-30F});
+  expect_error([&] { read_importance(path); }, ErrorCode::format, {path, "m.in_sum2", "1e+30", "1e-30"});
   const std::string model = folder / "model.gguf";
   testing::write_small_llama(model);
   expect_error([&] { read_importance(model); }, ErrorCode::format, {model, "in_sum2"});
