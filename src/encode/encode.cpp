@@ -192,6 +192,7 @@ EncodeReport encode(const gguf::File& file, const EncodeOptions& options, const 
   uint64_t done = 0;
   const auto advance = [&](uint64_t elements) {
     throw_if_interrupted();
+    file.require_whole();  // or zeros in place of what was cut would be written
     done += elements;
     if (progress) progress(done, report.parameters);
   };
