@@ -34,7 +34,7 @@ const std::vector<float>* importance_of(const gguf::File& file, const gguf::Tens
                                         const Importance* importance) {
   const std::vector<float>* columns = importance == nullptr ? nullptr : importance->find(tensor.name);
   if (columns == nullptr) return nullptr;
-  const uint64_t experts = tensor.shape.size() > 2 ? tensor.shape[2] : 1;
+  const uint64_t experts = tensor.shape.size() > 2 ? tensor.rows() / tensor.shape[1] : 1;
   if (columns->size() == tensor.row_elements() * experts) return columns;
   fail(ErrorCode::invalid_argument,
        "{}: tensor '{}' has {} columns for {} experts, the importance of it {} values", file.path(),
@@ -192,6 +192,7 @@ EncodeReport encode(const gguf::File& file, const EncodeOptions& options, const 
   uint64_t done = 0;
   const auto advance = [&](uint64_t elements) {
     throw_if_interrupted();
+    file.require_whole();  // or zeros in place of what was cut would be written
     done += elements;
     if (progress) progress(done, report.parameters);
   };

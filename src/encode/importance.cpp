@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 
 #include "base/error.hpp"
 #include "formats/gguf.hpp"
@@ -13,12 +14,20 @@ namespace {
 
 constexpr std::string_view kSums = ".in_sum2", kCounts = ".counts";
 
+uint32_t number(const gguf::File& file, std::string_view key) {
+  const uint64_t value = file.integer(key, 0);
+  if (value > std::numeric_limits<uint32_t>::max())
+    fail(ErrorCode::format, "{}: {} is {}, more than 32 bits hold", file.path(), key, value);
+  return static_cast<uint32_t>(value);
+}
+
 std::vector<float> floats(const gguf::File& file, const gguf::Tensor& tensor) {
   if (tensor.encoding != Encoding::f32)
     fail(ErrorCode::format, "{}: tensor '{}' is {}, not f32", file.path(), tensor.name,
          info(tensor.encoding).name);
   std::vector<float> values(tensor.elements());
   std::memcpy(values.data(), tensor.data.data(), tensor.data.size());
+  file.require_whole();
   for (const float value : values)
     if (!std::isfinite(value) || value < 0)
       fail(ErrorCode::format, "{}: tensor '{}' holds {}", file.path(), tensor.name, value);
@@ -38,8 +47,8 @@ Importance read_importance(const std::string& path) {
   importance.file = std::filesystem::path(path).filename().string();
   const std::vector<std::string_view> datasets = file.texts("imatrix.datasets");
   if (!datasets.empty()) importance.dataset = datasets.front();
-  importance.chunks = static_cast<uint32_t>(file.integer("imatrix.chunk_count", 0));
-  importance.chunk_tokens = static_cast<uint32_t>(file.integer("imatrix.chunk_size", 0));
+  importance.chunks = number(file, "imatrix.chunk_count");
+  importance.chunk_tokens = number(file, "imatrix.chunk_size");
   for (const gguf::Tensor& tensor : file.tensors()) {
     if (!tensor.name.ends_with(kSums)) continue;
     const std::string name(tensor.name.substr(0, tensor.name.size() - kSums.size()));
@@ -49,8 +58,13 @@ Importance read_importance(const std::string& path) {
     if (width * counts.size() != sums.size())
       fail(ErrorCode::format, "{}: tensor '{}' has {} values for {} counts", path, tensor.name, sums.size(),
            counts.size());
-    for (size_t i = 0; i < sums.size(); ++i)
-      sums[i] = counts[i / width] > 0 ? sums[i] / counts[i / width] : 1;
+    for (size_t i = 0; i < sums.size(); ++i) {
+      const float count = counts[i / width], mean = count > 0 ? sums[i] / count : 1;
+      if (!std::isfinite(mean))
+        fail(ErrorCode::format, "{}: tensor '{}' holds {} for a count of {}", path, tensor.name, sums[i],
+             count);
+      sums[i] = mean;
+    }
     importance.columns.emplace(name, std::move(sums));
   }
   if (importance.columns.empty())

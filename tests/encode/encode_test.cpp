@@ -135,6 +135,23 @@ TEST_F(Encode, TakesImportanceAndTellsWhereItIsMissing) {
                {source_, name, "256 columns", "255"});
 }
 
+// Of four dimensions the last two count experts: importance for the third alone is too short.
+TEST_F(Encode, TakesImportanceOfEveryMatrixOfFourDimensions) {
+  gguf::Writer writer;
+  writer.add_tensor("some.weight", Encoding::f32, {32, 2, 3, 4});
+  const std::string path = folder_ / "deep.gguf";
+  const std::vector<float> ones(32 * 2 * 3 * 4, 1);
+  writer.write(path,
+               [&](size_t, const gguf::Writer::Sink& sink) { sink(std::as_bytes(std::span(ones))); });
+  Importance importance;
+  std::vector<float>& columns = importance.columns["some.weight"];
+  columns.assign(32 * 3 * 4, 1);
+  EXPECT_EQ(run(path, "q4_0", &importance).encodings.at(Encoding::q4_0), 1U);
+  columns.resize(32 * 3);
+  expect_error([&] { run(path, "q4_0", &importance); }, ErrorCode::invalid_argument,
+               {path, "some.weight", "12 experts", "96"});
+}
+
 TEST_F(Encode, NamesTheNumberThatIsNone) {
   for (const float bad : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     for (const char* type : {"q8_0", "f16", "f32"})
@@ -186,6 +203,8 @@ TEST(ImportanceFile, DividesEachExpertsSums) {
   expect_error([&] { read_importance(path); }, ErrorCode::format, {path, "m.in_sum2", "-4"});
   write({2, NAN}, {1});
   expect_error([&] { read_importance(path); }, ErrorCode::format, {path, "m.in_sum2"});
+  write({2, 1e30F}, {1e-30F});
+  expect_error([&] { read_importance(path); }, ErrorCode::format, {path, "m.in_sum2", "1e+30", "1e-30"});
   const std::string model = folder / "model.gguf";
   testing::write_small_llama(model);
   expect_error([&] { read_importance(model); }, ErrorCode::format, {model, "in_sum2"});
