@@ -50,6 +50,20 @@ TEST(HyperParameters, GptOss) {
   EXPECT_FLOAT_EQ(rope.attention_factor, 1.3465735902799727F);
 }
 
+// llama.cpp's tools write a tensor's dimensions up to the last that is not 1.
+TEST(Load, OfASingleExpertTheThirdDimensionMayBeLeftOut) {
+  ModelFile file = ModelFile::mixture();
+  for (const char* key : {"qwen3moe.expert_count", "qwen3moe.expert_used_count"})
+    file.metadata[key] = uint32_t{1};
+  for (const std::string prefix : {"blk.0.", "blk.1."}) {
+    file.tensors[prefix + "ffn_gate_inp.weight"] = {32};
+    file.tensors[prefix + "ffn_gate_exps.weight"] = {32, 16};
+    file.tensors[prefix + "ffn_up_exps.weight"] = {32, 16, 1};
+    file.tensors[prefix + "ffn_down_exps.weight"] = {16, 32};
+  }
+  EXPECT_EQ(load(file.open()).parameters.experts, 1U);
+}
+
 struct Mistake {
   const char* name;
   std::function<void(ModelFile&)> make;  // in ModelFile::mixture()
