@@ -30,6 +30,11 @@ TEST(HyperParameters, Mixtures) {
   ModelFile scaled = ModelFile::mixture();
   scaled.metadata["qwen3moe.expert_weights_scale"] = 2.5F;
   EXPECT_FLOAT_EQ(read_hyper_parameters(scaled.open()).expert_scale, 2.5F);
+  ModelFile gated = ModelFile::mixture();
+  gated.metadata["qwen3moe.expert_weights_norm"] = false;
+  EXPECT_FALSE(read_hyper_parameters(gated.open()).normalise_experts);
+  gated.metadata["qwen3moe.expert_gating_func"] = uint32_t{3};  // a softmax of the chosen has the sum of 1
+  EXPECT_TRUE(read_hyper_parameters(gated.open()).normalise_experts);
 }
 
 TEST(HyperParameters, GptOss) {
