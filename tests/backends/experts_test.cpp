@@ -25,6 +25,7 @@
 #include "engine/one_sequence.hpp"
 #include "formats/gguf_writer.hpp"
 #include "graph/golden_models.hpp"
+#include "graph/model_file.hpp"
 #include "graph/reference_interpreter.hpp"
 #include "kernels/kernels.hpp"
 
@@ -293,6 +294,19 @@ TEST_F(ExpertBudget, ThatHasNoRoomForALayerIsRefused) {
   expect_error(ErrorCode::out_of_memory,
                path_ + ": a budget of 1.0 MiB is too small: with one layer's experts (6.0 MiB)",
                [&] { forward(uint64_t{1} << 20); });
+}
+
+// Granite 4's dense files, and others, name a count of 0.
+TEST_F(ExpertBudget, IsNotOfFilesWithoutExperts) {
+  graph::ModelFile dense;
+  for (const char* key : {"llama.expert_count", "llama.expert_used_count"}) dense.metadata[key] = uint32_t{0};
+  std::string warning;
+  engine::Options options{.context = 64, .threads = 1, .memory = uint64_t{1} << 20};
+  options.warn = [&](const std::string& told) { warning = told; };
+  OneSequence run(make_engine(dense.open(), options));
+  const std::vector<int32_t> text = {1, 2, 3};
+  run.run(text, 0, Logits::none, nullptr);
+  EXPECT_NE(warning.find("--memory changes nothing"), std::string::npos) << warning;
 }
 
 }  // namespace
