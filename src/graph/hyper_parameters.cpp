@@ -144,11 +144,12 @@ void read_experts(const gguf::File& file, const Metadata& in, const Family& fami
   }
   // 1 is the softmax that all of these families have, 3 the same over the chosen alone; 0 leaves it to the
   // architecture.
-  if (const uint64_t gating = file.integer(in.key("expert_gating_func"), 0); gating > 1 && gating != 3) {
+  const uint64_t gating = file.integer(in.key("expert_gating_func"), 0);
+  if (gating > 1 && gating != 3) {
     fail(ErrorCode::unsupported, "{}: {} is {}, but experts are chosen by softmax alone (1)", file.path(),
          in.key("expert_gating_func"), gating);
   }
-  p.normalise_experts = file.boolean(in.key("expert_weights_norm"), true);
+  p.normalise_experts = file.boolean(in.key("expert_weights_norm"), true) || gating == 3;
   // Some files say 0 for "none".
   if (in.number("expert_weights_scale", 0) != 0) p.expert_scale = in.positive("expert_weights_scale");
 }

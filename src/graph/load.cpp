@@ -117,9 +117,13 @@ class WeightCheck {
   }
 
   void shape(const std::string& name, const std::vector<uint64_t>& expected) {
-    std::vector<uint64_t> found = used(name).shape;
-    while (found.size() > expected.size() && found.back() == 1) found.pop_back();
-    if (found != expected) {
+    // Some writers leave dimensions of 1 at the end out.
+    const auto without_ones = [](std::vector<uint64_t> lengths) {
+      while (!lengths.empty() && lengths.back() == 1) lengths.pop_back();
+      return lengths;
+    };
+    const std::vector<uint64_t>& found = used(name).shape;
+    if (without_ones(found) != without_ones(expected)) {
       fail(ErrorCode::format, "{}: tensor {} is {}, expected {}", file_.path(), name, fmt::join(found, " × "),
            fmt::join(expected, " × "));
     }

@@ -25,6 +25,7 @@
 #include "engine/one_sequence.hpp"
 #include "formats/gguf_writer.hpp"
 #include "graph/golden_models.hpp"
+#include "graph/model_file.hpp"
 #include "graph/reference_interpreter.hpp"
 #include "kernels/kernels.hpp"
 
@@ -187,17 +188,19 @@ class ExpertBudget : public ::testing::Test {
  protected:
   static constexpr uint32_t kWidth = 256, kExperts = 8;
 
-  ExpertBudget() {
+  ExpertBudget() { write(path_, kExperts, kWidth); }
+
+  static void write(const std::string& path, uint32_t experts, uint32_t ffn) {
     gguf::Writer writer;
     writer.set("general.architecture", std::string("qwen3moe"));
     const auto set = [&](const char* key, auto value) { writer.set("qwen3moe." + std::string(key), value); };
     set("block_count", uint32_t{2});
     set("context_length", uint32_t{128});
     set("embedding_length", kWidth);
-    set("feed_forward_length", kWidth);
+    set("feed_forward_length", ffn);
     set("attention.head_count", uint32_t{4});
     set("attention.layer_norm_rms_epsilon", 1e-5F);
-    set("expert_count", kExperts);
+    set("expert_count", experts);
     set("expert_used_count", uint32_t{2});
     std::vector<std::vector<uint64_t>> shapes;
     const auto add = [&](const std::string& name, const std::vector<uint64_t>& shape) {
@@ -211,13 +214,13 @@ class ExpertBudget : public ::testing::Test {
       for (const char* part : {"attn_q_norm", "attn_k_norm"}) add(blk + part, {kWidth / 4});
       for (const char* part : {"attn_q", "attn_k", "attn_v", "attn_output"})
         add(blk + part, {kWidth, kWidth});
-      add(blk + "ffn_gate_inp", {kWidth, kExperts});
-      for (const char* part : {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"})
-        add(blk + part, {kWidth, kWidth, kExperts});
+      add(blk + "ffn_gate_inp", {kWidth, experts});
+      for (const char* part : {"ffn_gate_exps", "ffn_up_exps"}) add(blk + part, {kWidth, ffn, experts});
+      add(blk + "ffn_down_exps", {ffn, kWidth, experts});
     }
     std::mt19937 random(3);
     std::normal_distribution<float> weight(0, 0.08F);
-    writer.write(path_, [&](size_t tensor, const gguf::Writer::Sink& sink) {
+    writer.write(path, [&](size_t tensor, const gguf::Writer::Sink& sink) {
       const std::vector<uint64_t>& shape = shapes[tensor];
       const bool norm = shape.size() == 1;
       std::vector<float> values(
@@ -283,6 +286,31 @@ TEST_F(ExpertBudget, LetsGoOfThoseUsedLongestAgo) {
   EXPECT_EQ(pages.bytes(), kept + each);  // it had gone
 }
 
+// Experts of a page and a quarter: most pages are two experts'.
+TEST_F(ExpertBudget, LetsGoOfSharedPagesToo) {
+  constexpr uint32_t kMany = 1024, kNarrow = 5;
+  const std::string path = folder_ / "narrow.gguf";
+  write(path, kMany, kNarrow);
+  const gguf::File file(path);
+  const graph::Model model = graph::load(file);
+  const Plan plan(file, model, kernels::default_target(), true);
+  const uint64_t before = resident_memory();
+  ExpertPages pages(plan, kMany, 0);
+  uint64_t sum = 0;
+  for (uint32_t layer = 0; layer < 2; ++layer) {
+    for (const char* part : {"ffn_gate_exps", "ffn_up_exps", "ffn_down_exps"}) {
+      const auto data = file.tensor(fmt::format("blk.{}.{}.weight", layer, part)).data;
+      for (size_t i = 0; i < data.size(); i += 512) sum += static_cast<uint64_t>(data[i]);
+    }
+    for (uint32_t expert = 0; expert < kMany; ++expert) pages.use(layer, expert);
+  }
+  EXPECT_GT(sum, 0U);
+  EXPECT_GT(resident_memory(), before + pages.all_bytes() * 3 / 4);
+  pages.keep_within();
+  EXPECT_EQ(pages.bytes(), 0U);
+  EXPECT_LE(resident_memory(), before + pages.all_bytes() / 8);
+}
+
 TEST_F(ExpertBudget, ChangesNoBits) {
   const std::vector<float> expected = forward(0);
   const uint64_t weights = uint64_t{2} * kExperts * 3 * kWidth * kWidth * sizeof(float);
@@ -293,6 +321,19 @@ TEST_F(ExpertBudget, ThatHasNoRoomForALayerIsRefused) {
   expect_error(ErrorCode::out_of_memory,
                path_ + ": a budget of 1.0 MiB is too small: with one layer's experts (6.0 MiB)",
                [&] { forward(uint64_t{1} << 20); });
+}
+
+// Granite 4's dense files, and others, name a count of 0.
+TEST_F(ExpertBudget, IsNotOfFilesWithoutExperts) {
+  graph::ModelFile dense;
+  for (const char* key : {"llama.expert_count", "llama.expert_used_count"}) dense.metadata[key] = uint32_t{0};
+  std::string warning;
+  engine::Options options{.context = 64, .threads = 1, .memory = uint64_t{1} << 20};
+  options.warn = [&](const std::string& told) { warning = told; };
+  OneSequence run(make_engine(dense.open(), options));
+  const std::vector<int32_t> text = {1, 2, 3};
+  run.run(text, 0, Logits::none, nullptr);
+  EXPECT_NE(warning.find("--memory changes nothing"), std::string::npos) << warning;
 }
 
 }  // namespace

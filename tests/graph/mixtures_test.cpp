@@ -30,6 +30,11 @@ TEST(HyperParameters, Mixtures) {
   ModelFile scaled = ModelFile::mixture();
   scaled.metadata["qwen3moe.expert_weights_scale"] = 2.5F;
   EXPECT_FLOAT_EQ(read_hyper_parameters(scaled.open()).expert_scale, 2.5F);
+  ModelFile gated = ModelFile::mixture();
+  gated.metadata["qwen3moe.expert_weights_norm"] = false;
+  EXPECT_FALSE(read_hyper_parameters(gated.open()).normalise_experts);
+  gated.metadata["qwen3moe.expert_gating_func"] = uint32_t{3};  // a softmax of the chosen has the sum of 1
+  EXPECT_TRUE(read_hyper_parameters(gated.open()).normalise_experts);
 }
 
 TEST(HyperParameters, GptOss) {
@@ -48,6 +53,20 @@ TEST(HyperParameters, GptOss) {
   EXPECT_NEAR(rope.ramp_begin, 8.0927791F, 1e-5F);
   EXPECT_NEAR(rope.ramp_end, 17.3980245F, 1e-5F);
   EXPECT_FLOAT_EQ(rope.attention_factor, 1.3465735902799727F);
+}
+
+// llama.cpp's tools write a tensor's dimensions up to the last that is not 1.
+TEST(Load, OfASingleExpertTheThirdDimensionMayBeLeftOut) {
+  ModelFile file = ModelFile::mixture();
+  for (const char* key : {"qwen3moe.expert_count", "qwen3moe.expert_used_count"})
+    file.metadata[key] = uint32_t{1};
+  for (const std::string prefix : {"blk.0.", "blk.1."}) {
+    file.tensors[prefix + "ffn_gate_inp.weight"] = {32};
+    file.tensors[prefix + "ffn_gate_exps.weight"] = {32, 16};
+    file.tensors[prefix + "ffn_up_exps.weight"] = {32, 16, 1};
+    file.tensors[prefix + "ffn_down_exps.weight"] = {16, 32};
+  }
+  EXPECT_EQ(load(file.open()).parameters.experts, 1U);
 }
 
 struct Mistake {

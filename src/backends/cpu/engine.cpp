@@ -52,7 +52,7 @@ bool worth_copying(const gguf::File& file, const engine::Options& options) {
 bool experts_move(const gguf::File& file, const engine::Options& options) {
   if (options.memory == 0 || options.weights == engine::Weights::copied) return false;
   const std::string architecture(file.text("general.architecture", ""));
-  return file.find(architecture + ".expert_used_count") != nullptr;
+  return file.integer(architecture + ".expert_count", 0) != 0;  // dense files of some families say 0
 }
 
 // Of keys and values that stay for the next text where nothing else is to be made room for.

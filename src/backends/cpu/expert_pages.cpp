@@ -13,11 +13,11 @@
 namespace cairn::cpu {
 namespace {
 
-// The whole pages within [begin, end): those at the ends belong to neighbours too.
-std::span<std::byte> whole_pages(const std::byte* begin, const std::byte* end) {
+// The pages of [begin, end). Those at the ends belong to neighbours too; whether they are among them.
+std::span<std::byte> pages_of(const std::byte* begin, const std::byte* end, bool with_first, bool with_last) {
   static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + page - 1) / page * page;
-  const uintptr_t last = reinterpret_cast<uintptr_t>(end) / page * page;
+  const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + (with_first ? 0 : page - 1)) / page * page;
+  const uintptr_t last = (reinterpret_cast<uintptr_t>(end) + (with_last ? page - 1 : 0)) / page * page;
   if (first >= last) return {};
   return {reinterpret_cast<std::byte*>(first), last - first};
 }
@@ -53,8 +53,13 @@ ExpertPages::ExpertPages(const Plan& plan, uint32_t experts, uint64_t memory)
 
 void ExpertPages::advise(uint32_t entry, int advice) const {
   const uint32_t expert = entry % experts_;
+  // A page that two experts share goes with the second: what stayed would add up to a page for each, and
+  // nobody would count it.
+  const bool first = expert > 0 && !entries_[entry - 1].resident;
+  const bool last = expert + 1 < experts_ && !entries_[entry + 1].resident;
   for (const BoundOp* bound : layers_[entry / experts_]) {
-    const auto pages = whole_pages(bound->expert_row(expert, 0), bound->expert_row(expert + size_t{1}, 0));
+    const auto pages =
+        pages_of(bound->expert_row(expert, 0), bound->expert_row(expert + size_t{1}, 0), first, last);
     // Advice: where the system does not take it, pages come and go as it likes.
     if (!pages.empty()) madvise(pages.data(), pages.size(), advice);
   }
