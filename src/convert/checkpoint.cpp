@@ -33,11 +33,13 @@ std::map<std::string, std::string> read_index(const std::string& path) {
 std::vector<std::string> files_without_index(const std::string& folder) {
   std::vector<std::string> names;
   bool pickled = false;
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    const std::string name = entry.path().filename().string();
+  std::error_code error;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+    const std::string name = at->path().filename().string();
     if (name.starts_with("model") && name.ends_with(".safetensors")) names.push_back(name);
     pickled |= name.starts_with("pytorch_model") && name.ends_with(".bin");
   }
+  if (error) fail(ErrorCode::io, "{}: cannot read the folder: {}", folder, error.message());
   if (names.empty() && pickled)
     fail(ErrorCode::unsupported, "{}: holds pytorch_model.bin, which is not read; safetensors are", folder);
   if (names.empty()) fail(ErrorCode::not_found, "{}: holds no model.safetensors", folder);

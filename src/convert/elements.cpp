@@ -186,15 +186,20 @@ ScaleBlock scale_block(const Config& config) {
          "{}: weights quantized by {} are not read (fp8, compressed-tensors and modelopt are)", config.path(),
          quote(method));
   }
-  if (!sizes) return {};
-  const bool pair = sizes->is_array() && sizes->size() == 2 && (*sizes)[0].is_number_unsigned() &&
-                    (*sizes)[1].is_number_unsigned() && (*sizes)[0] != 0 && (*sizes)[1] != 0;
-  if (!pair) config.error("quantization_config", "has a block size that is not two whole numbers");
-  return {(*sizes)[0].get<uint64_t>(), (*sizes)[1].get<uint64_t>()};
+  if (!sizes) return {0, 0, true};
+  const auto is_size = [](const Json& n) { return n.is_number_unsigned() && n > 0U && n <= UINT32_MAX; };
+  if (!sizes->is_array() || sizes->size() != 2 || !is_size((*sizes)[0]) || !is_size((*sizes)[1]))
+    config.error("quantization_config", "has a block size that is not two whole numbers");
+  return {(*sizes)[0].get<uint64_t>(), (*sizes)[1].get<uint64_t>(), true};
 }
 
 void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std::string& file) {
-  if (!tensor.scale) return;
+  if (!tensor.scale) {
+    if (block.scaled && tensor.source->dtype == Dtype::f8_e4m3)
+      fail(ErrorCode::format, "{}: tensor {} has no scale, but config.json says that weights are quantized",
+           file, quote(tensor.source->name));
+    return;
+  }
   const SourceTensor &t = *tensor.source, &scale = *tensor.scale;
   const uint64_t rows = rows_of(t), columns = columns_of(t);
   if (scale.elements() == 1) return;

@@ -14,11 +14,12 @@ namespace cairn::convert {
 // row).
 struct ScaleBlock {
   uint64_t rows = 0, columns = 0;
+  bool scaled = false;  // the config has weights quantized: none of fp8 is without a scale
 };
 // What config.json's quantization_config says. Error unsupported names a way of quantization that is not
 // read.
 ScaleBlock scale_block(const Config& config);
-// Error format when a tensor's scale has a shape that scales it in no known way.
+// Error format when a tensor's scale has a shape that scales it in no known way, or is missing.
 void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std::string& file);
 
 // Hands a tensor's values to `sink` in the target's layout and encoding (f32, f16, bf16; nearest, ties to

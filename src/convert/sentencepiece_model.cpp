@@ -32,6 +32,7 @@ class Message {
         number = varint();
         break;
       case 1:
+        if (in_.remaining() < 8) broken();
         number = in_.read<uint64_t>("a number");
         break;
       case 2: {

@@ -156,6 +156,14 @@ TEST(BadCheckpoint, Numbers) {
   refuse(ErrorCode::format, "which fit it in no known way", scaled);
   scaled.edit("config.json", [](Json& j) { j["quantization_config"]["weight_block_size"] = {0, 4}; });
   refuse(ErrorCode::format, "has a block size that is not two whole numbers", scaled);
+  // Rounding up to whole blocks must not overflow.
+  scaled.edit("config.json", [](Json& j) {
+    j["quantization_config"]["weight_block_size"] = {UINT64_MAX, 4};
+  });
+  refuse(ErrorCode::format, "has a block size that is not two whole numbers", scaled);
+  const CopiedCheckpoint bare("qwen3-fp8");
+  bare.rename("model.layers.0.mlp.down_proj.weight_scale_inv", "model.rotary_emb.inv_freq");
+  refuse(ErrorCode::format, "'model.layers.0.mlp.down_proj.weight' has no scale", bare);
 }
 
 TEST(BadCheckpoint, Tokenizer) {
