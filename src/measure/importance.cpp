@@ -1,7 +1,7 @@
 #include "measure/importance.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -34,13 +34,14 @@ class Squares {
     });
   }
 
-  std::vector<float> means(size_t layer, size_t input, uint64_t tokens) const {
+  std::vector<float> means(const std::string& path, size_t layer, size_t input, uint64_t tokens) const {
     std::vector<float> means;
     for (const double sum : sums_[layer * quantize::kInputs + input]) {
-      if (!std::isfinite(sum))
-        fail(ErrorCode::numeric, "layer {}, {}: the activations hold NaN or infinity", layer,
-             name(static_cast<quantize::Input>(input)));
-      means.push_back(static_cast<float>(sum / static_cast<double>(tokens)));
+      const double mean = sum / static_cast<double>(tokens);
+      if (!(mean <= static_cast<double>(std::numeric_limits<float>::max())))
+        fail(ErrorCode::numeric, "{}: layer {}, {}: the activations' mean square is {}", path, layer,
+             name(static_cast<quantize::Input>(input)), mean);
+      means.push_back(static_cast<float>(mean));
     }
     return means;
   }
@@ -84,7 +85,7 @@ encode::Importance measure_importance(const llm::Model& model, std::string_view 
     const auto linears = quantize::input_linears(graph.layers[layer]);
     for (size_t input = 0; input < quantize::kInputs; ++input) {
       for (const graph::Op* op : linears[input])
-        importance.columns[op->weight] = squares.means(layer, input, uint64_t{chunk} * chunks.size());
+        importance.columns[op->weight] = squares.means(model.file().path(), layer, input, uint64_t{chunk} * chunks.size());
     }
   }
   return importance;
