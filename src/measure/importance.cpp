@@ -66,8 +66,15 @@ encode::Importance measure_importance(const llm::Model& model, std::string_view 
       std::make_shared<ThreadPool>(options.threads == 0 ? usable_processors() : options.threads);
   Squares squares(graph.layers.size(), *engine_options.pool);
   quantize::InputOrder order;
-  engine_options.observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens,
-                                size_t width) { squares.add(layer, order.next(slot), rows, tokens, width); };
+  engine_options.observer = [&, last = quantize::Input::count](uint32_t layer, graph::Slot slot,
+                                                               const float* rows, size_t tokens,
+                                                               size_t width) mutable {
+    // The expert that all tokens share reads what the router has read: not the next layer's input.
+    if (graph.parameters.shared_expert && slot == graph::Slot::normed && last == quantize::Input::gate_up)
+      return;
+    last = order.next(slot);
+    squares.add(layer, last, rows, tokens, width);
+  };
   const auto engine = model.make_engine(engine_options);
   const auto sequence = engine->make_sequence();
   for (size_t i = 0; i < chunks.size(); ++i) {
