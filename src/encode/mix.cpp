@@ -95,6 +95,8 @@ int layer_of(std::string_view name) {
   return layer;
 }
 
+constexpr uint64_t kMostLayers = 1 << 20;  // a file may claim more: what is seven times as large fits an int
+
 // What rules look at.
 struct Place {
   int index = 0,
@@ -241,7 +243,7 @@ std::vector<Choice> choose_encodings(const gguf::File& file, const FileType& typ
       choices[i] = {tensor.encoding, std::nullopt, true};
       continue;
     }
-    place.count = part == Part::value ? values : static_cast<int>(layers);
+    place.count = part == Part::value ? values : static_cast<int>(std::min(layers, kMostLayers));
     place.index = part == Part::value                        ? seen_values
                   : part == Part::down && place.experts <= 1 ? seen_down
                                                              : layer_of(tensor.name);

@@ -1,7 +1,7 @@
 #include "measure/importance.hpp"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -34,13 +34,14 @@ class Squares {
     });
   }
 
-  std::vector<float> means(size_t layer, size_t input, uint64_t tokens) const {
+  std::vector<float> means(const std::string& path, size_t layer, size_t input, uint64_t tokens) const {
     std::vector<float> means;
     for (const double sum : sums_[layer * quantize::kInputs + input]) {
-      if (!std::isfinite(sum))
-        fail(ErrorCode::numeric, "layer {}, {}: the activations hold NaN or infinity", layer,
-             name(static_cast<quantize::Input>(input)));
-      means.push_back(static_cast<float>(sum / static_cast<double>(tokens)));
+      const double mean = sum / static_cast<double>(tokens);
+      if (!(mean <= static_cast<double>(std::numeric_limits<float>::max())))
+        fail(ErrorCode::numeric, "{}: layer {}, {}: the activations' mean square is {}", path, layer,
+             name(static_cast<quantize::Input>(input)), mean);
+      means.push_back(static_cast<float>(mean));
     }
     return means;
   }
@@ -65,8 +66,15 @@ encode::Importance measure_importance(const llm::Model& model, std::string_view 
       std::make_shared<ThreadPool>(options.threads == 0 ? usable_processors() : options.threads);
   Squares squares(graph.layers.size(), *engine_options.pool);
   quantize::InputOrder order;
-  engine_options.observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens,
-                                size_t width) { squares.add(layer, order.next(slot), rows, tokens, width); };
+  engine_options.observer = [&, last = quantize::Input::count](uint32_t layer, graph::Slot slot,
+                                                               const float* rows, size_t tokens,
+                                                               size_t width) mutable {
+    // The expert that all tokens share reads what the router has read: not the next layer's input.
+    if (graph.parameters.shared_expert && slot == graph::Slot::normed && last == quantize::Input::gate_up)
+      return;
+    last = order.next(slot);
+    squares.add(layer, last, rows, tokens, width);
+  };
   const auto engine = model.make_engine(engine_options);
   const auto sequence = engine->make_sequence();
   for (size_t i = 0; i < chunks.size(); ++i) {
@@ -84,7 +92,7 @@ encode::Importance measure_importance(const llm::Model& model, std::string_view 
     const auto linears = quantize::input_linears(graph.layers[layer]);
     for (size_t input = 0; input < quantize::kInputs; ++input) {
       for (const graph::Op* op : linears[input])
-        importance.columns[op->weight] = squares.means(layer, input, uint64_t{chunk} * chunks.size());
+        importance.columns[op->weight] = squares.means(model.file().path(), layer, input, uint64_t{chunk} * chunks.size());
     }
   }
   return importance;
