@@ -5,13 +5,12 @@
 // A line a width: seconds, and operations a second of the width's cube (a third are multiplications).
 #include <fmt/format.h>
 
-#include <charconv>
 #include <chrono>
-#include <cstring>
 #include <exception>
 #include <utility>
 #include <vector>
 
+#include "arguments.hpp"
 #include "base/machine.hpp"
 #include "base/random.hpp"
 #include "base/thread_pool.hpp"
@@ -44,24 +43,13 @@ void run(ThreadPool& pool, size_t width) {
              1e-9 * size * size * size / seconds);
 }
 
-size_t number(const char* text) {
-  size_t value = 0;
-  std::from_chars(text, text + std::strlen(text), value);
-  return value;
-}
-
 }  // namespace
 }  // namespace cairn
 
 int main(int argc, char** argv) {
   try {
-    cairn::ThreadPool pool(argc > 1 ? cairn::number(argv[1]) : cairn::usable_processors());
-    std::vector<size_t> widths = {1536, 4864, 8960};
-    if (argc > 2) {
-      widths.clear();
-      for (int i = 2; i < argc; ++i) widths.push_back(cairn::number(argv[i]));
-    }
-    for (const size_t width : widths) cairn::run(pool, width);
+    cairn::ThreadPool pool(cairn::number(argc, argv, 1, cairn::usable_processors()));
+    for (const size_t width : cairn::numbers(argc, argv, 2, {1536, 4864, 8960})) cairn::run(pool, width);
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

@@ -6,14 +6,13 @@
 // each level (of what they are).
 #include <fmt/format.h>
 
-#include <charconv>
 #include <cmath>
-#include <cstring>
 #include <ctime>
 #include <exception>
 #include <utility>
 #include <vector>
 
+#include "arguments.hpp"
 #include "base/random.hpp"
 #include "base/thread_pool.hpp"
 #include "stack/factors.hpp"
@@ -80,25 +79,14 @@ void run(size_t rows, unsigned sweeps, size_t width) {
   fmt::print("\n");
 }
 
-size_t number(const char* text) {
-  size_t value = 0;
-  std::from_chars(text, text + std::strlen(text), value);
-  return value;
-}
-
 }  // namespace
 }  // namespace cairn
 
 int main(int argc, char** argv) {
   try {
-    const size_t rows = argc > 1 ? cairn::number(argv[1]) : 64;
-    const auto sweeps = static_cast<unsigned>(argc > 2 ? cairn::number(argv[2]) : 8);
-    std::vector<size_t> widths = {576, 1536};
-    if (argc > 3) {
-      widths.clear();
-      for (int i = 3; i < argc; ++i) widths.push_back(cairn::number(argv[i]));
-    }
-    for (const size_t width : widths) cairn::run(rows, sweeps, width);
+    const size_t rows = cairn::number(argc, argv, 1, 64);
+    const auto sweeps = static_cast<unsigned>(cairn::number(argc, argv, 2, 8));
+    for (const size_t width : cairn::numbers(argc, argv, 3, {576, 1536})) cairn::run(rows, sweeps, width);
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 1;

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "arguments.hpp"
 #include "base/mapped_file.hpp"
 #include "graph/graph.hpp"
 #include "llm/model.hpp"
@@ -86,7 +87,7 @@ int main(int argc, char** argv) {
     if (argc < 3) throw std::runtime_error("bench_sweeps MODEL TEXT [WINDOWS]");
     const auto model = cairn::llm::Model::load(argv[1]);
     const cairn::MappedFile file(argv[2]);
-    const auto windows = static_cast<uint32_t>(argc > 3 ? std::stoul(argv[3]) : 8);
+    const auto windows = static_cast<uint32_t>(cairn::number(argc, argv, 3, 8));
     cairn::ThreadPool pool(cairn::usable_processors(), cairn::ThreadPool::Idle::sleep);
     const std::string_view text(reinterpret_cast<const char*>(file.bytes().data()), file.bytes().size());
     const auto samples = cairn::samples(*model, text, windows, pool);
