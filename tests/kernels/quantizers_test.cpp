@@ -114,7 +114,8 @@ TEST_P(Quantizers, WriteTheSameBytesOnEveryInstructionSet) {
   }
 }
 
-// Zeros, a number alone, all alike, the largest and the smallest that halves hold, importance of nothing.
+// Zeros, a number alone, all alike, the largest and the smallest that halves hold, importance of nothing or
+// next to it.
 TEST_P(Quantizers, StayNearNumbersAtTheLimits) {
   std::vector<std::vector<float>> rows(8, std::vector<float>(256, 0.0F));
   rows[1][100] = 3;
@@ -124,12 +125,12 @@ TEST_P(Quantizers, StayNearNumbersAtTheLimits) {
   rows[5].assign(256, 6e-8F);
   rows[6].assign(256, 1e-30F);
   for (size_t i = 0; i < 256; ++i) rows[7][i] = static_cast<float>(i) - 10;
-  const std::vector<float> nothing(256, 0.0F), huge(256, 3e38F);
+  const std::vector<float> nothing(256, 0.0F), tiny(256, 1e-38F), huge(256, 3e38F);
   const std::vector<float>& one = rows[1];
   for (const EncodingInfo& e : encodings()) {
     if (find_quantizer(e.encoding, GetParam()) == nullptr) continue;
     for (const float* w :
-         std::initializer_list<const float*>{nullptr, nothing.data(), one.data(), huge.data()}) {
+         std::initializer_list<const float*>{nullptr, nothing.data(), tiny.data(), one.data(), huge.data()}) {
       for (size_t row = 0; row < rows.size(); ++row) {
         const std::vector<float> back =
             dequantize(e.encoding, quantize(e.encoding, GetParam(), rows[row], w, rows[row].size()));

@@ -29,7 +29,7 @@ HWY_INLINE void Weigh(const float* x, const float* importance, float variance, f
     __builtin_memcpy(w + i, &weight, sizeof weight);
   }
   const float sum = Sum(all);
-  const bool usable = sum > 0 && sum < 3e38f;
+  const bool usable = sum > 1e-30f && sum < 3e38f;  // and its inverse
   for (size_t i = 0; i < N; ++i) w[i] = usable ? w[i] * (N / sum) : 1;
 }
 
