@@ -101,7 +101,9 @@ void run(const Flags& flags) {
   const encode::EncodeReport done =
       encode::encode(file, options, flags.output, pool,
                      [&](uint64_t weights, uint64_t all) { stages.update("weights", weights, all); });
-  if (flags.json) return write_out(report(flags, done).dump() + "\n");
+  if (flags.json)
+    return write_out(
+        report(flags, done).dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
   std::string encodings;
   for (const auto& [encoding, count] : done.encodings)
     encodings += fmt::format("{}{} {}", encodings.empty() ? "" : ", ", count, name(encoding));
