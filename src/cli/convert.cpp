@@ -34,8 +34,9 @@ struct Flags {
 std::vector<std::string> files_in(const std::string& folder) {
   std::vector<std::string> paths;
   std::error_code none;
-  for (const auto& entry : std::filesystem::directory_iterator(folder, none))
-    paths.push_back(entry.path().string());
+  std::filesystem::directory_iterator at(folder, none);
+  for (; !none && at != std::filesystem::directory_iterator(); at.increment(none))
+    paths.push_back(at->path().string());
   return paths;
 }
 

@@ -43,7 +43,8 @@ Report convert(const std::string& folder, Type type, const std::string& path, co
   const Config config(checkpoint.folder());
   const Family& family = find_family(config);
   const ScaleBlock block = scale_block(config);
-  const bool multimodal = config.architecture().ends_with("ForConditionalGeneration");
+  const bool multimodal = config.architecture().ends_with("ForConditionalGeneration") ||
+                          member(config.file(), "text_config") != nullptr;
 
   Metadata metadata;
   metadata.set("general.architecture", std::string(family.architecture));

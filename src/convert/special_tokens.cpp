@@ -172,9 +172,11 @@ void SpecialTokens::read_chat_template(const TokenizerFiles& files) {
     std::error_code none;
     std::vector<std::filesystem::path> others;
     if (std::filesystem::is_directory(more, none)) {
-      for (const auto& entry : std::filesystem::directory_iterator(more)) {
-        if (entry.path().extension() == ".jinja") others.push_back(entry.path());
+      std::filesystem::directory_iterator at(more, none);
+      for (; !none && at != std::filesystem::directory_iterator(); at.increment(none)) {
+        if (at->path().extension() == ".jinja") others.push_back(at->path());
       }
+      if (none) fail(ErrorCode::io, "{}: cannot read the folder: {}", more.string(), none.message());
     }
     std::ranges::sort(others);
     if (!others.empty()) found = Json::array({{{"name", "default"}, {"template", found}}});

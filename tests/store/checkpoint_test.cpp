@@ -93,8 +93,12 @@ TEST_F(PullCheckpoint, RefusesWhatIsNone) {
 }
 
 TEST_F(PullCheckpoint, NamesOfShardsLeadNowhereElse) {
-  files_["model.safetensors.index.json"] = R"({"weight_map": {"a": "../../evil.safetensors"}})";
-  expect_error(ErrorCode::format, "no file's name", [&] { pull_checkpoint(source_); });
+  for (const char* index : {R"({"weight_map": {"a": "../../evil.safetensors"}})",
+                            R"({"weight_map": {"a": "config.json.sha256"}})"}) {
+    files_["model.safetensors.index.json"] = index;
+    expect_error(ErrorCode::format, "no file's name", [&] { pull_checkpoint(source_); });
+    std::filesystem::remove_all(folder_);
+  }
 }
 
 }  // namespace

@@ -79,7 +79,8 @@ std::set<std::string> shards(const std::string& index) {
     fail(ErrorCode::format, "{}: has no weight_map", index);
   for (const auto& shard : *map) {
     const std::string name = shard.is_string() ? shard.get<std::string>() : std::string();
-    if (!is_plain_name(name)) fail(ErrorCode::format, "{}: names a shard that is no file's name", index);
+    if (!is_plain_name(name) || !name.ends_with(".safetensors"))
+      fail(ErrorCode::format, "{}: names a shard that is no file's name ending in .safetensors", index);
     names.insert(name);
   }
   return names;
