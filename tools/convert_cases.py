@@ -117,7 +117,7 @@ num_key_value_heads head_dim max_position_embeddings rms_norm_eps layer_norm_eps
 rope_local_base_freq sliding_window sliding_window_pattern layer_types tie_word_embeddings bos_token_id eos_token_id
 pad_token_id attention_bias partial_rotary_factor original_max_position_embeddings attention_multiplier
 embedding_multiplier residual_multiplier logits_scaling use_sliding_window no_rope_layers attention_dropout
-query_pre_attn_scalar hidden_act text_config quantization_config torch_dtype dtype""".split())
+type_vocab_size position_embedding_type query_pre_attn_scalar hidden_act text_config quantization_config torch_dtype dtype""".split())
 
 
 def llama3_tokenizer(folder, bos="<|begin_of_text|>", **more):
@@ -164,6 +164,41 @@ def nested(prefix_of, inner_type, outer_type):
 
 def edit(**changes):
     return lambda config, state: {k: v for k, v in (config | changes).items() if v is not ...}
+
+
+def without_kv(arguments):
+    return {k: v for k, v in arguments.items() if k not in ("num_key_value_heads", "bos_token_id", "eos_token_id", "pad_token_id")}
+
+
+def with_positions(state):
+    return state | {"embeddings.position_ids": torch.arange(128)[None]}
+
+
+def word_pieces(folder, lowercase=True, truncate=None, **config):
+    """BERT's tokenizer."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(TEXT.splitlines(), trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False))
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+                                                             special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    if truncate:
+        tokenizer.enable_truncation(truncate)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "unk_token": "[UNK]", "sep_token": "[SEP]",
+                                                  "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
+                                                  "do_lower_case": lowercase} | config)
+
+
+def sentence_transformer(folder, **pooling):
+    """What sentence-transformers write beside a model."""
+    kind = "sentence_transformers.models."
+    write_json(folder / "modules.json", [{"idx": i, "name": str(i), "path": path, "type": kind + name} for i, (path, name) in
+                                         enumerate([("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")])])
+    (folder / "1_Pooling").mkdir()
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": 16} | pooling)
 
 
 def cases():
@@ -347,3 +382,21 @@ def cases():
             **small(pad_token_id=0), attention_multiplier=0.0625, embedding_multiplier=12.0, residual_multiplier=0.22,
             logits_scaling=8.0, attention_bias=True, mlp_bias=True, tie_word_embeddings=True), seed=24)
     yield "granite", granite, "refact", "auto"
+
+    def bert(d):
+        word_pieces(d)
+        sentence_transformer(d, pooling_mode_cls_token=False, pooling_mode_mean_tokens=True)
+        model = tf.BertModel(tf.BertConfig(**without_kv(small())))
+        checkpoint(d, "BertModel", model.config, torch.float32, seed=40, state=with_positions(model.state_dict()))
+    yield "bert", bert, "bert-bge", "auto"
+
+    # As the first BERTs were saved: gamma and beta, what it was trained with, a prefix.
+    def bert_masked(d):
+        word_pieces(d, lowercase=False, truncate=128)
+        sentence_transformer(d, pooling_mode_cls_token=True, pooling_mode_mean_tokens=False)
+        model = tf.BertForMaskedLM(tf.BertConfig(**without_kv(small()), layer_norm_eps=1e-5))
+        old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        state = {next((k.replace(a, b) for a, b in old.items() if a in k), k): v for k, v in model.state_dict().items()}
+        checkpoint(d, "BertForMaskedLM", model.config, torch.float16, seed=41,
+                   state={k: v for k, v in state.items() if not k.startswith("cls.predictions.decoder")})
+    yield "bert-masked", bert_masked, "jina-v2-en", "auto"

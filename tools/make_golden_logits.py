@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import transformers as tf
 
+import golden_embedders
 import golden_mixtures
 
 TOKENS = 40
@@ -365,6 +366,7 @@ def main():
     older_models(options.output, wanted)
     newer_models(options.output, wanted)
     golden_mixtures.models(options.output, wanted, small)
+    golden_embedders.models(options.output, lambda name: not options.names or name in options.names, finish)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _KV = {"f16": 0, "i8": 1, "q4": 2}
 _WEIGHTS = {"auto": 0, "on": 1, "off": 2}
 _PRECISION = {"standard": 0, "f32": 1}
-_POOLING = {"mean": 1, "last": 2}
+_POOLING = {"mean": 1, "last": 2, "first": 3}
 
 
 def _choice(name: str, value: str, values: Mapping[str, int]) -> int:
@@ -210,7 +210,7 @@ class Model:
         dimensions: int = 0,
         normalize: bool = True,
     ) -> list[float] | list[list[float]]:
-        """A text as one vector, or several texts. pooling: of the tokens' hidden states by "mean" or "last"; None: as the file
+        """A text as one vector, or several texts. pooling: of the tokens' hidden states by "mean", "first" or "last"; None: as the file
         asks, the mean if it does not say. dimensions: the first so many; 0: all. normalize: of length 1."""
         if isinstance(text, str):
             return self.embed_tokens(self.tokenize(text), pooling=pooling, dimensions=dimensions, normalize=normalize)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 #: A prompt: a text, or its tokens.
 Prompt = Union[str, Sequence[int]]
 Finish = Literal["stop", "length", "cancelled"]
-Pooling = Literal["mean", "last"]
+Pooling = Literal["mean", "first", "last"]
 Speculation = Literal["none", "lookup", "draft", "self", "auto"]
 
 

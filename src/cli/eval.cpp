@@ -55,6 +55,7 @@ size_t threads(const Flags& flags) {
 // The model as the flags want it run: as usual, or all of it through a scheme's int8 products.
 std::shared_ptr<engine::Engine> make_engine(const Flags& flags, const llm::Model& model,
                                             const quantize::Scheme* scheme, const engine::Options& options) {
+  graph::require_head(model.parameters(), model.file().path());
   if (scheme == nullptr) return model.make_engine(options);
   offload::PrefillOptions prefill;
   prefill.engine = options;

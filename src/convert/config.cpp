@@ -15,7 +15,10 @@ struct Defaults {
 };
 // What transformers 4.57.6 (each model's configuration_….py) takes for what config.json leaves out. Sizes
 // that every file states are not here.
-constexpr std::array<Defaults, 16> kDefaults{{
+constexpr std::array<Defaults, 17> kDefaults{{
+    {"bert", R"({"hidden_act": "gelu", "hidden_size": 768, "intermediate_size": 3072, "layer_norm_eps": 1e-12,
+                 "max_position_embeddings": 512, "num_attention_heads": 12, "num_hidden_layers": 12,
+                 "position_embedding_type": "absolute", "type_vocab_size": 2, "vocab_size": 30522})"},
     {"llama", R"({"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
                   "tie_word_embeddings": false})"},
     {"mistral", R"({"max_position_embeddings": 131072, "num_key_value_heads": 8, "rms_norm_eps": 1e-6,

@@ -179,7 +179,8 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
     if (multimodal && is_of_pictures(t->name)) continue;
     if (checkpoint.find(scaled_weight(t->name))) continue;
     const std::string& file = checkpoint.file_of(*t);
-    const std::string name = plain_name(t->name);
+    const std::string name = plan.rename ? plan.rename(t->name) : plain_name(t->name);
+    if (name.empty()) continue;
     const auto [first, last] = rules.equal_range(name);
     if (first == last)
       fail(ErrorCode::format, "{}: tensor {} has no place in a model of {} layers of architecture '{}'", file,

@@ -35,6 +35,8 @@ class TensorPlan {
 
   // Rows of q and k as Layout::neighbours; norms as Layout::plus_one.
   bool permuted = false, norms_plus_one = false;
+  // A tensor's name as the rules have it, where that is not the checkpoint's; empty: it is passed over.
+  std::string (*rename)(std::string name) = nullptr;
 
   void add(TensorRule rule) { rules_.push_back(std::move(rule)); }
   // "model.layers.N.FROM.weight" → "blk.N.TO.weight" (or .bias), for every layer.

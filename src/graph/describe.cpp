@@ -81,6 +81,7 @@ Json to_json(const Op& op) {
   field("factor", op.factor, kDefault.factor);
   field("softcap", op.softcap, kDefault.softcap);
   field("window", op.window, kDefault.window);
+  if (!op.causal) json["both_ways"] = true;
   field("heads", op.heads, kDefault.heads);
   field("block", op.block, kDefault.block);
   field("experts", op.experts, kDefault.experts);

@@ -56,6 +56,11 @@ Model build(const HyperParameters& parameters) {
 }
 
 void refuse_mixture(const Model& model, const std::string& path, const char* who) {
+  if (!model.parameters.causal) {
+    fail(ErrorCode::unsupported,
+         "{}: {} not know attention to what lies behind: architecture '{}' makes embeddings", path, who,
+         model.parameters.architecture);
+  }
   for (const Layer& layer : model.layers) {
     for (const OpList& ops : layer) {
       for (const Op& op : ops) {
@@ -67,10 +72,20 @@ void refuse_mixture(const Model& model, const std::string& path, const char* who
   }
 }
 
+void require_head(const HyperParameters& parameters, const std::string& path) {
+  if (parameters.causal) return;
+  fail(ErrorCode::unsupported, "{}: architecture '{}' makes embeddings, no text (see `cairn embed`)", path,
+       parameters.architecture);
+}
+
 const char* name(OpKind kind) {
   switch (kind) {
     case OpKind::embed:
       return "embed";
+    case OpKind::add_position:
+      return "add_position";
+    case OpKind::add_row:
+      return "add_row";
     case OpKind::scale:
       return "scale";
     case OpKind::norm_rms:

@@ -37,6 +37,10 @@ enum class Slot : uint8_t {
 
 enum class OpKind : uint8_t {
   embed,       // tokens → out: rows of `weight`
+  // out = input + a row of `weight`, which has `rows`: add_position that of the token's position (learned
+  // positions), add_row row `row_begin` for every token (bert's type of the one text that there is).
+  add_position,
+  add_row,
   scale,       // out = input * factor (gemma's sqrt(embedding) after embed)
   norm_rms,    // out = input / sqrt(mean(input²) + epsilon) * weight; per head when `heads` > 0 (q/k norms)
   norm_layer,  // out = (input − mean) / sqrt(var + epsilon) * weight + bias
@@ -98,12 +102,14 @@ struct Op {
   std::string weight{};  // tensor names in the model file; attention: of a score for each head that takes
                          // part in the softmax and in nothing else (a sink), or empty
   std::string bias{};
-  uint32_t row_begin = 0;  // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor)
+  // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor); see add_row
+  uint32_t row_begin = 0;
   uint32_t rows = 0;
   float epsilon = 0;
   float factor = 1;     // scale, attention (1/sqrt(head_size) or its like), softcap, route
   float softcap = 0;    // attention: cap of the scores, 0 = none
   uint32_t window = 0;  // attention: sees only the last `window` positions (itself included); 0 = all
+  bool causal = true;   // attention: sees no position behind its own; else all of the step's, no others
   uint32_t heads = 0;   // norm_rms and rope: heads in the slot
   uint32_t block = 0;   // rotate
   uint32_t experts = 0, used = 0;  // route, expert_linear, combine: how many there are, and a token has
@@ -157,6 +163,11 @@ struct HyperParameters {
   bool expert_bias = false;       // of router and experts
   bool sinks = false;             // of attention, a score for each head
 
+  // Tokens see those behind them too: a text is read in one step, and what comes of it is its hidden states;
+  // there is no head.
+  bool causal = true;
+  uint32_t token_types = 0;  // of learned ones, added to the embedding (bert)
+
   bool is_local(uint32_t layer) const;  // whether its attention sees the window alone
   bool has_rope(uint32_t layer) const;
 };
@@ -178,9 +189,12 @@ Model build(const HyperParameters& parameters);
 // with, by which LongRoPE's divisors are chosen.
 Model load(const gguf::File& file, uint32_t context = 0);
 
-// For those who do not know the ops of mixtures of experts. Error unsupported where the model is one: `path`
-// is its file's, `who` the one that does not know them.
+// For those who do not know the ops of mixtures of experts, nor of models that make embeddings. Error
+// unsupported where the model is one: `path` is its file's, `who` the one that does not know them.
 void refuse_mixture(const Model& model, const std::string& path, const char* who);
+
+// For those who want text of a model. Error unsupported where it makes embeddings.
+void require_head(const HyperParameters& parameters, const std::string& path);
 
 const char* name(OpKind kind);
 const char* name(Slot slot);

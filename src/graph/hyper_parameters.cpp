@@ -44,6 +44,7 @@ void read_attention(const gguf::File& file, const Metadata& in, HyperParameters&
     fail(ErrorCode::format, "{}: {} heads of {} are {} wide, expected at most {}", file.path(), p.heads,
          p.head_size, width, kMaxSize);
   }
+  p.causal = file.boolean(in.key("attention.causal"), true);
   p.attention_scale = in.positive("attention.scale", 1 / std::sqrt(static_cast<double>(p.head_size)));
   if (in.has("attention.sliding_window") && file.integer(in.key("attention.sliding_window")) != 0) {
     p.window = in.size("attention.sliding_window", kMaxContext);
@@ -203,6 +204,10 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
   read_rope(file, in, family, p);
   read_tensors(file, p);
   family.read(file, p);
+  if (p.causal != family.causal) {
+    fail(ErrorCode::unsupported, "{}: {} is {}, which architecture '{}' is not known for", file.path(),
+         in.key("attention.causal"), p.causal, p.architecture);
+  }
   return p;
 }
 

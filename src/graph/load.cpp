@@ -41,6 +41,10 @@ class WeightCheck {
         case OpKind::embed:
           matrix(op.weight, model_.width(op.output), model_.parameters.vocabulary);
           break;
+        case OpKind::add_position:
+        case OpKind::add_row:
+          matrix(op.weight, model_.width(op.output), op.rows);
+          break;
         case OpKind::norm_rms:
         case OpKind::norm_layer: {
           const uint64_t width = model_.width(op.input);

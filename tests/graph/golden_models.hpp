@@ -25,6 +25,8 @@ inline constexpr auto kGoldenModels = [] {
             std::copy(kDenseModels.begin(), kDenseModels.end(), all.begin()));
   return all;
 }();
+// Whose tokens see the whole text, and which have no head (tools/golden_embedders.py).
+inline constexpr std::array kEmbedders = {"bert", "bert_first"};
 // Positions that they are run with: LongRoPE's divisors depend on it (phi3_long's are the long ones).
 constexpr uint32_t kGoldenContext = 64;
 
@@ -56,6 +58,19 @@ struct Golden {
   std::vector<int32_t> positions;
   std::vector<float> logits;  // [positions, vocabulary]
   size_t vocabulary;
+};
+
+// Of kEmbedders.
+struct GoldenStates {
+  explicit GoldenStates(const std::string& name) {
+    const gguf::File file(std::string(CAIRN_TEST_DATA) + "/golden_models/" + name + ".golden.gguf");
+    tokens = golden_integers(file, "golden.tokens");
+    states = golden_floats(file, "states");
+    embedding = golden_floats(file, "embedding");
+  }
+  std::vector<int32_t> tokens;
+  std::vector<float> states;     // [tokens, width]
+  std::vector<float> embedding;  // [width], pooled as the file says, of length 1
 };
 
 }  // namespace cairn::graph

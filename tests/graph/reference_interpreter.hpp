@@ -26,7 +26,8 @@ class ReferenceInterpreter {
 
   const Model& model() const { return model_; }
 
-  // Logits [tokens, vocabulary] of tokens at positions 0, 1, ...
+  // Logits [tokens, vocabulary] of tokens at positions 0, 1, ...; of a model without a head what it would
+  // multiply, [tokens, embedding].
   std::vector<double> run(std::span<const int32_t> tokens) {
     tokens_ = tokens;
     for (size_t i = 0; i < slots_.size(); ++i) {
@@ -37,7 +38,7 @@ class ReferenceInterpreter {
       for (const OpList& ops : layer) run(ops);
     }
     run(model_.head);
-    return slot(Slot::logits);
+    return slot(model_.parameters.causal ? Slot::logits : Slot::normed);
   }
 
  private:
@@ -90,6 +91,9 @@ class ReferenceInterpreter {
     switch (op.kind) {
       case OpKind::embed:
         return embed(op);
+      case OpKind::add_position:
+      case OpKind::add_row:
+        return add_rows(op);
       case OpKind::scale:
         return map(op, [&](double x) { return x * op.factor; });
       case OpKind::norm_rms:
@@ -161,6 +165,15 @@ class ReferenceInterpreter {
     for (size_t t = 0; t < tokens_.size(); ++t) {
       std::copy_n(table.begin() + static_cast<ptrdiff_t>(tokens_[t] * width), width,
                   slot(op.output).begin() + static_cast<ptrdiff_t>(t * width));
+    }
+  }
+
+  void add_rows(const Op& op) {
+    const std::vector<double> table = weights(op.weight);
+    const size_t width = model_.width(op.output);
+    for (size_t i = 0; i < slot(op.output).size(); ++i) {
+      const size_t row = op.kind == OpKind::add_position ? i / width : op.row_begin;
+      slot(op.output)[i] += table[row * width + i % width];
     }
   }
 
@@ -298,7 +311,8 @@ class ReferenceInterpreter {
           return rows.data() + (s * p.kv_heads + head / group) * size;
         };
         std::vector<double> scores;
-        for (size_t s = first; s <= t; ++s) {
+        const size_t end = op.causal ? t + 1 : tokens_.size();
+        for (size_t s = first; s < end; ++s) {
           double score = 0;
           for (size_t i = 0; i < size; ++i) score += q[i] * row(key, s)[i];
           score *= op.factor;
@@ -309,7 +323,7 @@ class ReferenceInterpreter {
         double sum = sinks.empty() ? 0 : std::exp(sinks[head] - most);
         for (double& score : scores) sum += score = std::exp(score - most);
         std::fill_n(result, size, 0);
-        for (size_t s = first; s <= t; ++s) {
+        for (size_t s = first; s < end; ++s) {
           for (size_t i = 0; i < size; ++i) result[i] += scores[s - first] / sum * row(value, s)[i];
         }
       }

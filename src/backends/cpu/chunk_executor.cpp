@@ -49,7 +49,7 @@ void ChunkExecutor::embed(std::span<const int32_t> tokens) {
       }
     }
     for (const BoundOp& bound : machine_.plan.embed) {
-      if (bound.op.kind != OpKind::embed) {
+      if (bound.matrix.encoding == nullptr) {
         run_float_op(bound, index);
         continue;
       }
@@ -59,9 +59,13 @@ void ChunkExecutor::embed(std::span<const int32_t> tokens) {
       for (size_t lane = 0; lane < tile_tokens_; ++lane) {
         // Lanes past the end repeat the last token: finite numbers that nobody reads.
         const size_t token = std::min(index * tile_tokens_ + lane, tokens.size() - 1);
-        read_row(machine_.plan, machine_.planes, matrix, static_cast<uint32_t>(tokens[token]),
+        const uint32_t at = position_ + static_cast<uint32_t>(token);
+        read_row(machine_.plan, machine_.planes, matrix, row_of(bound.op, tokens[token], at),
                  threads_[thread].mixing, row);
-        for (size_t f = 0; f < matrix.k; ++f) out[f * tile_tokens_ + lane] = row[f];
+        for (size_t f = 0; f < matrix.k; ++f) {
+          float& value = out[f * tile_tokens_ + lane];
+          value = bound.op.kind == OpKind::embed ? row[f] : value + row[f];
+        }
       }
     }
   });
@@ -179,6 +183,8 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
       }
       break;
     case OpKind::embed:
+    case OpKind::add_position:
+    case OpKind::add_row:
     case OpKind::linear:
     case OpKind::expert_linear:
     case OpKind::route:
@@ -262,6 +268,7 @@ void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
   const graph::HyperParameters& p = machine_.model.parameters;
   const kernels::AttentionShape shape = attention_shape(p, step.ops.front().op);
   const float* sinks = step.ops.front().bias;
+  const bool causal = step.ops.front().op.causal;
   const size_t head_floats = shape.head_size * tile_tokens_;
   const size_t together = query_tiles(shape), runs = (tiles_ + together - 1) / together;
   pool.run(runs * p.kv_heads, [&](size_t thread, size_t task) {
@@ -281,7 +288,8 @@ void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
          position_ + static_cast<uint32_t>(index * tile_tokens_),
          std::min(together * tile_tokens_, tokens_ - index * tile_tokens_), tile(Slot::query, index) + offset,
          tile(Slot::context, index) + offset, strides_[index_of(Slot::query)],
-         sinks == nullptr ? nullptr : sinks + head * shape.group},
+         sinks == nullptr ? nullptr : sinks + head * shape.group,
+         causal ? 0 : position_ + static_cast<uint32_t>(tokens_)},
         threads_[thread].attention);
     rotate(Slot::context);
   });

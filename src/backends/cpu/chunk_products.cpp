@@ -120,6 +120,8 @@ void ChunkExecutor::run_head(size_t tokens, float* logits, float* hidden) {
       run_floats(step, machine_.pool);
     }
   }
+  // A model that makes embeddings has nothing to multiply it with.
+  if (hidden != nullptr) copy_rows(Slot::normed, tokens, hidden);
 }
 
 }  // namespace cairn::cpu

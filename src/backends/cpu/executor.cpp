@@ -95,6 +95,11 @@ bool uses(const Plan& plan, graph::Slot slot) {
   return false;
 }
 
+uint32_t row_of(const graph::Op& op, int32_t token, uint32_t position) {
+  if (op.kind == graph::OpKind::add_position) return position;
+  return op.kind == graph::OpKind::add_row ? op.row_begin : static_cast<uint32_t>(token);
+}
+
 size_t query_tiles(const kernels::AttentionShape& shape) {
   return std::clamp<size_t>(6 / shape.group, 1, kernels::kMostQueryTiles);
 }

@@ -77,6 +77,9 @@ bool uses(const Plan& plan, graph::Slot slot);
 // change with it.
 size_t query_tiles(const kernels::AttentionShape& shape);
 
+// The row of its matrix that an op of the embedding takes.
+uint32_t row_of(const graph::Op& op, int32_t token, uint32_t position);
+
 constexpr size_t index_of(graph::Slot slot) {
   return static_cast<size_t>(slot);
 }

@@ -65,6 +65,8 @@ BoundOp Plan::bind(const graph::Op& op) {
   BoundOp bound{.op = op};
   switch (op.kind) {
     case graph::OpKind::embed:
+    case graph::OpKind::add_position:
+    case graph::OpKind::add_row:
       bound.matrix = matrix(op.weight);
       break;
     case graph::OpKind::linear:

@@ -99,12 +99,17 @@ void RowExecutor::run(std::span<const Row> rows, bool draft) {
                  cosines_[row][i], sines_[row][i]);
     }
     for (const BoundOp& bound : machine_.plan.embed) {
-      if (bound.op.kind == OpKind::embed) {
-        read_row(machine_.plan, machine_.planes, bound.matrix, static_cast<uint32_t>(rows_[row].token),
-                 planes_[row].scratch, slot(bound.op.output, row));
-      } else {
+      if (bound.matrix.encoding == nullptr) {
         run_float_op(bound, row);
+        continue;
       }
+      const bool adds = bound.op.kind != OpKind::embed;
+      std::vector<float> more(adds ? bound.matrix.k : 0);
+      float* out = slot(bound.op.output, row);
+      read_row(machine_.plan, machine_.planes, bound.matrix,
+               row_of(bound.op, rows_[row].token, rows_[row].position), planes_[row].scratch,
+               adds ? more.data() : out);
+      if (adds) machine_.vector.add(out, more.data(), more.size(), out);
     }
   });
   run_steps(machine_.plan.layers);
@@ -256,6 +261,8 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       if (width % kernels::kGroup == 0) quantize(op.input, row);
       break;
     case OpKind::embed:
+    case OpKind::add_position:
+    case OpKind::add_row:
     case OpKind::linear:
     case OpKind::expert_linear:
     case OpKind::attention:

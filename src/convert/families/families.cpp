@@ -16,6 +16,7 @@ std::span<const Family> families() {
     add_gemma_families(out);
     add_phi_families(out);
     add_branch_families(out);
+    add_bert_families(out);
     return out;
   }();
   return all;
