@@ -400,3 +400,21 @@ def cases():
         checkpoint(d, "BertForMaskedLM", model.config, torch.float16, seed=41,
                    state={k: v for k, v in state.items() if not k.startswith("cls.predictions.decoder")})
     yield "bert-masked", bert_masked, "jina-v2-en", "auto"
+
+    # Qwen3-Embedding: tensors without "model.", EOS behind each text, another token than ends turns.
+    def qwen3_embedding(d):
+        qwen_tokenizer(d)
+        tokenizer = json.loads((d / "tokenizer.json").read_text())
+        end = {"id": "<|endoftext|>", "ids": [290], "tokens": ["<|endoftext|>"]}
+        step = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}},
+                                                         {"SpecialToken": {"id": end["id"], "type_id": 0}}],
+                "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": end["id"], "type_id": 0}},
+                         {"Sequence": {"id": "B", "type_id": 0}}, {"SpecialToken": {"id": end["id"], "type_id": 0}}],
+                "special_tokens": {end["id"]: end}}
+        tokenizer["post_processor"] = {"type": "Sequence", "processors": [tokenizer["post_processor"], step]}
+        write_json(d / "tokenizer.json", tokenizer)
+        sentence_transformer(d, pooling_mode_cls_token=False, pooling_mode_mean_tokens=False, pooling_mode_lasttoken=True)
+        model = tf.Qwen3ForCausalLM(tf.Qwen3Config(**small(), head_dim=8, tie_word_embeddings=True, rope_theta=1e6))
+        state = {k.removeprefix("model."): v for k, v in model.state_dict().items() if k != "lm_head.weight"}
+        checkpoint(d, "Qwen3ForCausalLM", model.config, seed=42, state=state)
+    yield "qwen3-embedding", qwen3_embedding, "qwen2", "auto"
