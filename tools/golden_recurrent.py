@@ -110,4 +110,4 @@ def models(folder, write, small):
         **delta | dict(linear_num_value_heads=2, linear_key_head_dim=24, linear_value_head_dim=24)))), seed=43)
     write(folder, "qwen35moe", "qwen35moe", lambda: tf.Qwen3_5MoeForCausalLM(tf.Qwen3_5MoeTextConfig(**small(
         num_hidden_layers=2, full_attention_interval=2, moe_intermediate_size=32, shared_expert_intermediate_size=64,
-        num_experts=8, num_experts_per_tok=3, tie_word_embeddings=False, **delta))), seed=44)
+        num_experts=8, num_experts_per_tok=3, tie_word_embeddings=False, **delta))), seed=44, spread=1.0)
