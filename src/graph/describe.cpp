@@ -27,6 +27,8 @@ const char* name(Activation activation) {
       return "gelu_erf";
     case Activation::silu_clamped:
       return "silu_clamped";
+    case Activation::sigmoid:
+      return "sigmoid";
   }
   return "unknown";
 }
@@ -83,6 +85,7 @@ Json to_json(const Op& op) {
   field("window", op.window, kDefault.window);
   if (!op.causal) json["both_ways"] = true;
   field("heads", op.heads, kDefault.heads);
+  field("key_heads", op.key_heads, kDefault.key_heads);
   field("block", op.block, kDefault.block);
   field("experts", op.experts, kDefault.experts);
   field("used", op.used, kDefault.used);
@@ -205,6 +208,15 @@ Json to_json(const Model& model) {
     json["parameters"]["experts"] = p.experts;
     json["parameters"]["experts_used"] = p.experts_used;
     json["parameters"]["expert_ffn"] = p.expert_ffn;
+  }
+  if (has_state(model)) {
+    json["parameters"]["conv_window"] = p.conv_window;
+    json["parameters"]["conv_channels"] = p.conv_channels;
+  }
+  if (p.delta_heads != 0) {
+    json["parameters"]["delta_heads"] = p.delta_heads;
+    json["parameters"]["delta_key_heads"] = p.delta_key_heads;
+    json["parameters"]["delta_size"] = p.delta_size;
   }
   json["embed"] = to_json(model.embed);
   Json& layers = json["layers"] = Json::array();

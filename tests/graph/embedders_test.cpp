@@ -42,7 +42,7 @@ TEST(Embedders, AreRefusedByThoseWhoWantTextOrDoNotKnowTheirAttention) {
   const Model model = load(gguf::File(golden_model_path("bert")));
   EXPECT_EQ(refusal([&] { require_head(model.parameters, "m.gguf"); }),
             "m.gguf: architecture 'bert' makes embeddings, no text (see `cairn embed`)");
-  EXPECT_EQ(refusal([&] { refuse_mixture(model, "m.gguf", "stacks do"); }),
+  EXPECT_EQ(refusal([&] { require_plain(model, "m.gguf", "stacks do"); }),
             "m.gguf: stacks do not know attention to what lies behind: architecture 'bert' makes embeddings");
 }
 

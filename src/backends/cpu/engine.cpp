@@ -84,7 +84,8 @@ class CpuEngine final : public engine::Engine {
         expert_pages_(experts_move(file, options)
                           ? std::make_unique<ExpertPages>(plan_, model_.parameters.experts, options.memory)
                           : nullptr),
-        sequences_(model_, kv_format(options_), file_.path(), set_ || expert_pages_ ? 0 : kSpareBytes),
+        sequences_(model_, kv_format(options_), file_.path(), set_ || expert_pages_ ? 0 : kSpareBytes,
+                   options.observer ? 0 : rows()),
         machine_{model_,
                  plan_,
                  kernels::kernel_set(target_).gemm,
@@ -149,6 +150,7 @@ class CpuEngine final : public engine::Engine {
   }
 
   engine::Blocks blocks() const override {
+    if (sequences_.has_state()) return {};  // a block of keys and values is of no use without the state there
     return {kernels::kPagePositions, sequences_.block_bytes(),
             fmt::format("cpu 1 {} {} kv {}{}{}{}", kernels::name(target_),
                         options_.precision == engine::Precision::f32 ? "f32" : "standard",
@@ -156,6 +158,7 @@ class CpuEngine final : public engine::Engine {
                         options_.repeatable ? " rows" : "", model_.parameters.rope.is_long() ? " long" : "")};
   }
   void append_block(engine::Sequence& sequence, std::span<const std::byte> block) override {
+    if (sequences_.has_state()) return Engine::append_block(sequence, block);
     sequences_.check_block(sequence, block.size(), options_.context);
     reserve(sequence, kernels::kPagePositions);
     const std::lock_guard lock(one_step_);

@@ -13,6 +13,7 @@ StepKind kind_of(const graph::Op& op) {
   if (op.kind == graph::OpKind::linear) return StepKind::linears;
   if (op.kind == graph::OpKind::expert_linear) return StepKind::experts;
   if (op.kind == graph::OpKind::attention) return StepKind::attention;
+  if (op.kind == graph::OpKind::convolve || op.kind == graph::OpKind::delta_rule) return StepKind::recurrent;
   return StepKind::floats;
 }
 
@@ -46,9 +47,11 @@ std::vector<Step> Plan::steps(const std::vector<graph::Op>& ops, uint32_t layer)
     const StepKind kind = kind_of(op);
     BoundOp bound = bind(op);
     const bool products = kind == StepKind::linears || kind == StepKind::experts;
-    // A router's scores decide between experts: they are worth all bits, and few.
-    const bool integer =
-        !float_only_ && products && op.output != graph::Slot::router && bound.matrix.k % kernels::kGroup == 0;
+    // A router's scores decide between experts, and decays act on whatever was there: they are worth all bits,
+    // and few.
+    const bool few = op.output == graph::Slot::router || op.output == graph::Slot::shared_gate ||
+                     op.output == graph::Slot::alpha || op.output == graph::Slot::beta;
+    const bool integer = !float_only_ && products && !few && bound.matrix.k % kernels::kGroup == 0;
     const bool joins =
         !result.empty() && result.back().kind == kind &&
         (kind == StepKind::floats ||
@@ -83,6 +86,13 @@ BoundOp Plan::bind(const graph::Op& op) {
       break;
     case graph::OpKind::attention:
       if (!op.weight.empty()) bound.bias = finite(op.weight).data();
+      break;
+    case graph::OpKind::convolve:
+      bound.weight = transposed(op.weight);
+      break;
+    case graph::OpKind::delta_rule:
+      bound.weight = vector(op.weight);
+      bound.bias = vector(op.bias)->data();
       break;
     case graph::OpKind::norm_rms:
     case graph::OpKind::norm_layer:
@@ -150,6 +160,17 @@ bool Plan::only_planes_read(std::span<const graph::Op> ops, graph::Slot slot) co
     any = true;
   }
   return any;
+}
+
+const std::vector<float>* Plan::transposed(const std::string& name) {
+  auto [it, added] = transposed_.try_emplace(name);
+  if (added) {
+    const std::vector<float>& values = *vector(name);
+    const size_t width = file_.tensor(name).row_elements(), rows = values.size() / width;
+    it->second.resize(values.size());
+    for (size_t i = 0; i < values.size(); ++i) it->second[i % width * rows + i / width] = values[i];
+  }
+  return &it->second;
 }
 
 const std::vector<float>& Plan::finite(const std::string& name) {

@@ -31,8 +31,9 @@ struct Matrix {
 struct BoundOp {
   graph::Op op;
   Matrix matrix{};                             // linear, expert_linear, embed
-  const std::vector<float>* weight = nullptr;  // norms; rope: divisors of the frequencies, or null
-  const float* bias = nullptr;                 // norm_layer, linears; attention: sinks; null if none
+  // Norms, delta_rule; convolve: [window][channels]; rope: divisors of the frequencies, or null.
+  const std::vector<float>* weight = nullptr;
+  const float* bias = nullptr;  // norm_layer, linears, delta_rule; attention: sinks; null if none
   uint32_t rope_table = 0;                     // rope: which of Plan::ropes
 
   // expert_linear: `matrix` and `bias` are those of the first expert.
@@ -43,7 +44,7 @@ struct BoundOp {
 };
 
 // Consecutive ops that run as one parallel region.
-enum class StepKind : uint8_t { floats, linears, experts, attention };
+enum class StepKind : uint8_t { floats, linears, experts, attention, recurrent };
 struct Step {
   StepKind kind;
   uint32_t layer;
@@ -80,6 +81,7 @@ class Plan {
  private:
   BoundOp bind(const graph::Op& op);
   const std::vector<float>* vector(const std::string& name);
+  const std::vector<float>* transposed(const std::string& name);
   const std::vector<float>& finite(const std::string& name);  // the same; Error numeric
   Matrix matrix(const std::string& name);
   Matrix stack_matrix(const resident::Matrix& found);
@@ -89,7 +91,7 @@ class Plan {
   kernels::Target target_;
   bool float_only_;
   bool any_exact_ = false;  // whether the stack holds exact rows
-  std::unordered_map<std::string, std::vector<float>> vectors_;
+  std::unordered_map<std::string, std::vector<float>> vectors_, transposed_;
   std::map<uint32_t, quantize::Rotation> rotations_;  // by width
 };
 

@@ -84,6 +84,9 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
   prepared_.resize(machine.pool.threads());
   for (Prepared& own : prepared_) own.memory = Buffer(prepared);
   dequantized_.assign(machine.pool.threads(), std::vector<float>(widest));
+  if (const size_t size = largest_delta(machine.plan); size > 0) {
+    for (size_t i = 0; i < machine.pool.threads(); ++i) delta_.emplace_back(kMostRows, size);
+  }
 }
 
 void RowExecutor::run(std::span<const Row> rows, bool draft) {
@@ -167,6 +170,9 @@ void RowExecutor::run_steps(std::span<const Step> steps) {
       case StepKind::attention:
         run_attention(step);
         break;
+      case StepKind::recurrent:
+        run_recurrent(step);
+        break;
     }
   }
 }
@@ -230,8 +236,17 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       break;
     }
     case OpKind::gate:
-      v.gate(unary(op.activation), in, slot(op.input2, row), width, out);
+      run_gate(machine_, op.activation, in, slot(op.input2, row), width, out);
       break;
+    case OpKind::weigh:
+      v.scale(slot(op.input2, row), step_size(in[0]), machine_.model.width(op.output), out);
+      break;
+    case OpKind::part: {
+      const size_t each = width / op.heads / 2;
+      for (size_t h = 0; h < op.heads; ++h)
+        std::copy_n(in + (2 * h + op.row_begin) * each, each, out + h * each);
+      break;
+    }
     case OpKind::activate:
       v.activate(unary(op.activation), in, width, out);
       break;
@@ -266,6 +281,8 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
     case OpKind::linear:
     case OpKind::expert_linear:
     case OpKind::attention:
+    case OpKind::convolve:
+    case OpKind::delta_rule:
       break;  // steps of their own
   }
 }
