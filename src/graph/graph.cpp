@@ -19,10 +19,17 @@ uint32_t Model::width(Slot slot) const {
       return p.embedding;
     case Slot::query:
     case Slot::context:
-      return p.heads * p.head_size;
+      return p.heads * std::max(p.head_size, p.local_head_size);
     case Slot::key:
-    case Slot::value:
-      return p.kv_heads * p.head_size;
+    case Slot::value: {
+      const uint32_t local_heads = p.local_kv_heads == 0 ? p.kv_heads : p.local_kv_heads;
+      return std::max(p.kv_heads * p.head_size, p.local_head_size == 0 ? 0 : local_heads * p.local_head_size);
+    }
+    case Slot::layer_tokens:
+    case Slot::layer_inputs:
+      return p.layers * p.layer_width;
+    case Slot::layer_gate:
+      return p.layer_width;
     case Slot::query_gate:
       return p.output_gate ? 2 * p.heads * p.head_size : 0;
     case Slot::context_gate:
@@ -65,6 +72,22 @@ bool HyperParameters::is_local(uint32_t layer) const {
   return window_pattern == 0 || (layer + 1) % window_pattern != 0;
 }
 
+uint32_t HyperParameters::head_size_of(uint32_t layer) const {
+  return local_head_size != 0 && is_local(layer) ? local_head_size : head_size;
+}
+
+uint32_t HyperParameters::kv_heads_of(uint32_t layer) const {
+  return local_kv_heads != 0 && is_local(layer) ? local_kv_heads : kv_heads;
+}
+
+uint32_t HyperParameters::shared_distance(uint32_t layer) const {
+  const uint32_t own = layers - shared_layers;
+  if (layer < own) return 0;
+  uint32_t at = own;
+  while (at > 0 && is_local(at - 1) != is_local(layer)) --at;
+  return at == 0 ? 0 : layer - (at - 1);
+}
+
 bool HyperParameters::has_rope(uint32_t layer) const {
   if (no_rope_step != 0 && (layer + 1) % no_rope_step == 0) return false;
   return global_rope || window == 0 || is_local(layer);
@@ -86,6 +109,8 @@ void require_plain(const Model& model, const std::string& path, const char* who)
         const char* what = op.kind == OpKind::route      ? "is a mixture of experts"
                            : op.kind == OpKind::convolve ? "has a recurrent state"
                            : op.kind == OpKind::part     ? "gates attention's result"
+                           : op.shared != 0              ? "shares keys and values between layers"
+                           : op.head_size != 0           ? "has heads of several sizes"
                                                          : nullptr;
         if (what == nullptr) continue;
         fail(ErrorCode::unsupported, "{}: {} not know the op '{}': architecture '{}' {}", path, who,
@@ -198,6 +223,12 @@ const char* name(Slot slot) {
       return "delta_gate";
     case Slot::shared_gate:
       return "shared_gate";
+    case Slot::layer_tokens:
+      return "layer_tokens";
+    case Slot::layer_inputs:
+      return "layer_inputs";
+    case Slot::layer_gate:
+      return "layer_gate";
     case Slot::gate:
       return "gate";
     case Slot::up:

@@ -38,9 +38,14 @@ uint32_t read_kv_heads(const Metadata& in, HyperParameters& p) {
 
 void read_attention(const gguf::File& file, const Metadata& in, const Family& family, HyperParameters& p) {
   p.heads = in.size("attention.head_count");
-  p.kv_heads = family.recurrent && in.is_list("attention.head_count_kv")
-                   ? read_kv_heads(in, p)
+  const bool listed = in.is_list("attention.head_count_kv");
+  p.kv_heads = family.recurrent && listed ? read_kv_heads(in, p)
+               : family.layers_differ && listed
+                   ? in.list("attention.head_count_kv", p.layers, kMaxSize).back()  // the others are its own to read
                    : in.size("attention.head_count_kv", p.heads, kMaxSize);
+  if (p.kv_heads == 0) {
+    fail(ErrorCode::format, "{}: {} is 0 for the last layer", file.path(), in.key("attention.head_count_kv"));
+  }
   if (p.heads % p.kv_heads != 0) {
     fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", file.path(),
          in.key("attention.head_count"), p.heads, in.key("attention.head_count_kv"), p.kv_heads);
@@ -214,8 +219,15 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
   const Metadata in(file);
   p.layers = in.size("block_count", kMaxLayers);
   p.embedding = in.size("embedding_length");
+  if (family.layers_differ && in.is_list("feed_forward_length")) {
+    p.ffns = in.list("feed_forward_length", p.layers, kMaxSize);
+    p.ffn = *std::max_element(p.ffns.begin(), p.ffns.end());
+    if (*std::min_element(p.ffns.begin(), p.ffns.end()) == 0)
+      fail(ErrorCode::format, "{}: {} holds a 0", file.path(), in.key("feed_forward_length"));
+  }
   // Where all layers have experts, some files give their width alone.
-  p.ffn = in.size(family.mixture && !in.has("feed_forward_length") ? "expert_feed_forward_length"
+  if (p.ffns.empty())
+    p.ffn = in.size(family.mixture && !in.has("feed_forward_length") ? "expert_feed_forward_length"
                                                                   : "feed_forward_length");
   p.context = in.size("context_length", kMaxContext);
   read_experts(file, in, family, p);

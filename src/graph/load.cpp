@@ -48,14 +48,17 @@ class WeightCheck {
           break;
         case OpKind::norm_rms:
         case OpKind::norm_layer: {
-          const uint64_t width = model_.width(op.input);
-          vector(op.weight, op.heads > 0 ? width / op.heads : width);
+          const uint64_t width = width_of(op);
+          if (!op.weight.empty()) vector(op.weight, op.heads > 0 ? width / op.heads : width);
           if (!op.bias.empty()) vector(op.bias, width);
           break;
         }
         case OpKind::linear:
-          matrix(op.weight, model_.width(op.input), uint64_t{op.row_begin} + op.rows);
+          matrix(op.weight, width_of(op), uint64_t{op.row_begin} + op.rows);
           bias(op);
+          break;
+        case OpKind::scale:
+          if (!op.weight.empty()) vector(op.weight, 1);
           break;
         case OpKind::expert_linear:
           experts(op);
@@ -80,6 +83,8 @@ class WeightCheck {
       }
     }
   }
+
+  uint64_t width_of(const Op& op) const { return op.width != 0 ? op.width : model_.width(op.input); }
 
   const gguf::Tensor& used(const std::string& name) {
     const gguf::Tensor& tensor = file_.tensor(name);

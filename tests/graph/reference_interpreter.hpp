@@ -34,8 +34,11 @@ class ReferenceInterpreter {
       slots_[i].assign(tokens.size() * model_.width(static_cast<Slot>(i)), 0);
     }
     run(model_.embed);
+    keys_.clear(), values_.clear();
     for (const Layer& layer : model_.layers) {
       for (const OpList& ops : layer) run(ops);
+      keys_.push_back(slot(Slot::key));
+      values_.push_back(slot(Slot::value));
     }
     run(model_.head);
     return slot(model_.parameters.causal ? Slot::logits : Slot::normed);
@@ -95,7 +98,9 @@ class ReferenceInterpreter {
       case OpKind::add_row:
         return add_rows(op);
       case OpKind::scale:
-        return map(op, [&](double x) { return x * op.factor; });
+        return map(op, [&, factor = op.weight.empty() ? 1.0 : weights(op.weight)[0]](double x) {
+          return x * op.factor * factor;
+        });
       case OpKind::norm_rms:
       case OpKind::norm_layer:
         return norm(op);
@@ -110,7 +115,7 @@ class ReferenceInterpreter {
       case OpKind::attention:
         return attention(op);
       case OpKind::gate:
-        return zip(op, [&](double x, double y) { return gated(op.activation, x, y); });
+        return gate(op);
       case OpKind::route:
         return route(op);
       case OpKind::expert_linear:
@@ -170,6 +175,19 @@ class ReferenceInterpreter {
                    slot(op.output).begin(), function);
   }
 
+  // Features of an op's input.
+  size_t width_of(const Op& op) const { return op.width != 0 ? op.width : model_.width(op.input); }
+
+  void gate(const Op& op) {
+    if (model_.width(op.input) == model_.width(op.input2))
+      return zip(op, [&](double x, double y) { return gated(op.activation, x, y); });
+    const size_t width = width_of(op), other = model_.width(op.input2);
+    for (size_t i = 0; i < tokens_.size() * width; ++i) {
+      slot(op.output)[i] = gated(op.activation, slot(op.input)[i],
+                                 slot(op.input2)[i / width * other + op.offset + i % width]);
+    }
+  }
+
   void embed(const Op& op) {
     const std::vector<double> table = weights(op.weight);
     const size_t width = model_.width(op.output);
@@ -189,7 +207,8 @@ class ReferenceInterpreter {
   }
 
   void norm(const Op& op) {
-    const std::vector<double> weight = weights(op.weight);
+    const std::vector<double> weight =
+        op.weight.empty() ? std::vector<double>(width_of(op) / std::max(1U, op.heads), 1) : weights(op.weight);
     const std::vector<double> bias = op.bias.empty() ? std::vector<double>(weight.size()) : weights(op.bias);
     const size_t width = weight.size();
     const std::vector<double> in = slot(op.input);
@@ -211,7 +230,7 @@ class ReferenceInterpreter {
   void linear(const Op& op) {
     const std::vector<double> weight = weights(op.weight);
     const std::vector<double> bias = op.bias.empty() ? std::vector<double>() : weights(op.bias);
-    const size_t width = model_.width(op.input);
+    const size_t width = width_of(op);
     const std::vector<double> in = slot(op.input);
     std::vector<double>& out = slot(op.output);
     for (size_t t = 0; t < tokens_.size(); ++t) {
@@ -331,7 +350,7 @@ class ReferenceInterpreter {
 
   void rope(const Op& op) {
     const Rope& rope = op.rope;
-    const size_t half = rope.dims / 2, head_size = model_.width(op.input) / op.heads;
+    const size_t half = rope.dims / 2, head_size = width_of(op) / op.heads;
     const std::vector<double> divisors =
         rope.factors.empty() ? std::vector<double>(half, 1) : weights(rope.factors);
     std::vector<double>& x = slot(op.input);
@@ -364,9 +383,11 @@ class ReferenceInterpreter {
 
   void attention(const Op& op) {
     const HyperParameters& p = model_.parameters;
-    const size_t size = p.head_size, group = p.heads / p.kv_heads;
+    const size_t size = op.head_size != 0 ? op.head_size : p.head_size;
+    const size_t kv_heads = op.kv_heads != 0 ? op.kv_heads : p.kv_heads, group = p.heads / kv_heads;
     const std::vector<double>& query = slot(Slot::query);
-    const std::vector<double>&key = slot(Slot::key), &value = slot(Slot::value);
+    const std::vector<double>& key = op.shared != 0 ? keys_[keys_.size() - op.shared] : slot(Slot::key);
+    const std::vector<double>& value = op.shared != 0 ? values_[values_.size() - op.shared] : slot(Slot::value);
     const std::vector<double> sinks = op.weight.empty() ? std::vector<double>() : weights(op.weight);
     std::vector<double>& out = slot(op.output);
     for (size_t t = 0; t < tokens_.size(); ++t) {
@@ -375,7 +396,7 @@ class ReferenceInterpreter {
         const double* q = query.data() + (t * p.heads + head) * size;
         double* result = out.data() + (t * p.heads + head) * size;
         const auto row = [&](const std::vector<double>& rows, size_t s) {
-          return rows.data() + (s * p.kv_heads + head / group) * size;
+          return rows.data() + (s * kv_heads + head / group) * size;
         };
         std::vector<double> scores;
         const size_t end = op.causal ? t + 1 : tokens_.size();
@@ -399,6 +420,7 @@ class ReferenceInterpreter {
 
   const gguf::File& file_;
   Model model_;
+  std::vector<std::vector<double>> keys_{}, values_{};  // of the layers so far
   std::span<const int32_t> tokens_;
   std::vector<std::vector<uint32_t>> chosen_{};  // experts of each token, ascending
   std::array<std::vector<double>, static_cast<size_t>(Slot::count)> slots_;

@@ -45,8 +45,10 @@ struct Machine {
   std::shared_ptr<const KeyMeans> means = key_means(model, plan, kv);
   std::shared_ptr<const KeyBiases> biases =
       kv == kernels::KvFormat::q4 ? std::make_shared<const KeyBiases>(model, plan, context) : nullptr;
-  std::shared_ptr<const KeyFeedback> feedback =
-      kv == kernels::KvFormat::q4 ? std::make_shared<const KeyFeedback>(model, plan, pool) : nullptr;
+  // Of heads of one size alone.
+  std::shared_ptr<const KeyFeedback> feedback = kv == kernels::KvFormat::q4 && model.parameters.local_head_size == 0
+                                                    ? std::make_shared<const KeyFeedback>(model, plan, pool)
+                                                    : nullptr;
 
   // 4-bit keys, values and queries are rotated, a head at a time, so that no element is far larger than the
   // others; and what attention sums up of the values is rotated back.
@@ -69,7 +71,11 @@ kernels::Unary unary(graph::Activation activation);
 // out = activation(gate) · x
 void run_gate(const Machine& machine, graph::Activation activation, const float* gate, const float* x, size_t n,
               float* out);
+uint32_t kv_heads_of(const graph::HyperParameters& parameters, const graph::Op& op);
 kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters, const graph::Op& op);
+// Of AttentionKernels::tiles, for any layer.
+size_t most_attention_floats(const Plan& plan, const graph::HyperParameters& parameters,
+                             const kernels::AttentionKernels& kernels);
 // cos and sin of one position for all pairs of a RoPE: [dims / 2] each, `stride` floats apart.
 void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint32_t position, size_t stride,
                 float* cosines, float* sines);
@@ -152,7 +158,7 @@ class RowExecutor {
   void run_attention(const Step& step);
   void store_keys(const Step& step, size_t row);
   void merge_parts(const BoundOp& bound, size_t row, const Part* parts, size_t count);
-  void quantize(graph::Slot slot, size_t row);
+  void quantize(graph::Slot slot, size_t row, size_t width);
   void quantize_residual(graph::Slot slot, size_t row);
   float* output(graph::Slot slot, size_t row) {
     return slot == graph::Slot::logits ? rows_[row].logits : this->slot(slot, row);
@@ -231,10 +237,11 @@ class ChunkExecutor {
   struct ExpertTile {
     uint32_t expert, first, count;
   };
-  kernels::ActivationTile quantized(graph::Slot slot, size_t index) const;
+  // k: of the slot's features, the first so many.
+  kernels::ActivationTile quantized(graph::Slot slot, size_t index, size_t k) const;
   void embed(std::span<const int32_t> tokens);
   void take_off_bias(uint32_t layer, size_t index);
-  void store_fed_back(const float* keys, size_t lane, size_t count, const float* feedback,
+  void store_fed_back(size_t n, const float* keys, size_t lane, size_t count, const float* feedback,
                       const PagedSequence::Place& place);
   void run_steps(std::span<const Step> steps, float* logits);
   void run_floats(const Step& step, ThreadPool& pool);

@@ -177,9 +177,9 @@ void RowExecutor::run_steps(std::span<const Step> steps) {
   }
 }
 
-void RowExecutor::quantize(Slot which, size_t row) {
+void RowExecutor::quantize(Slot which, size_t row, size_t width) {
   const kernels::QuantizedVector& q = quantized_[row][index_of(which)];
-  machine_.vector.token_quantize(slot(which, row), machine_.model.width(which), const_cast<int8_t*>(q.values),
+  machine_.vector.token_quantize(slot(which, row), width, const_cast<int8_t*>(q.values),
                                  const_cast<float*>(q.scales), const_cast<float*>(q.sums));
 }
 
@@ -213,7 +213,7 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
   const graph::Op& op = bound.op;
   float* in = output(op.input, row);
   float* out = output(op.output, row);
-  const size_t width = machine_.model.width(op.input);
+  const size_t width = op.width != 0 ? op.width : machine_.model.width(op.input);
   switch (op.kind) {
     case OpKind::scale:
       v.scale(in, op.factor, width, out);
@@ -236,7 +236,7 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       break;
     }
     case OpKind::gate:
-      run_gate(machine_, op.activation, in, slot(op.input2, row), width, out);
+      run_gate(machine_, op.activation, in, slot(op.input2, row) + op.offset, width, out);
       break;
     case OpKind::weigh:
       v.scale(slot(op.input2, row), step_size(in[0]), machine_.model.width(op.output), out);
@@ -273,7 +273,7 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
         if (machine_.model.parameters.expert_ffn % kernels::kGroup == 0) quantize_experts(op.input, row);
         break;
       }
-      if (width % kernels::kGroup == 0) quantize(op.input, row);
+      if (width % kernels::kGroup == 0) quantize(op.input, row, width);
       break;
     case OpKind::embed:
     case OpKind::add_position:

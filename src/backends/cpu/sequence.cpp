@@ -134,14 +134,14 @@ void PagedSequence::write_block(std::span<const std::byte> from) {
 }
 
 kernels::KvRows PagedSequence::rows(uint32_t layer, uint32_t index) const {
-  return {layout_->format(index), tables_[layer].data(), layout_->rows(index), layout_->scales(index)};
+  return {layout_->format(index), tables_[layer].data(), layout_->rows(layer, index), layout_->scales(layer, index)};
 }
 
 PagedSequence::Place PagedSequence::place(uint32_t layer, uint32_t index, uint32_t position) const {
   std::byte* page = pages_[layer][position / kPage].get();
   const size_t row = position % kPage;
-  return {page + layout_->rows(index) + row * layout_->row_bytes(index),
-          page + layout_->scales(index) + row * layout_->scale_bytes(), layout_->format(index)};
+  return {page + layout_->rows(layer, index) + row * layout_->row_bytes(layer, index),
+          page + layout_->scales(layer, index) + row * layout_->scale_bytes(layer), layout_->format(index)};
 }
 
 Sequences::Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner, size_t spare,
