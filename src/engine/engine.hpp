@@ -64,8 +64,9 @@ class Sequence {
   virtual ~Sequence() = default;
   virtual uint32_t length() const = 0;  // tokens read
   // Forgets all but the first `length` tokens. Returns what is left: less where a layer's window has let go
-  // of what the next token would look at (docs/engine.md), down to nothing. Error invalid_argument (longer
-  // than it is).
+  // of what the next token would look at, or a recurrent state goes back to a checkpoint (docs/engine.md),
+  // down to nothing. Tokens of the last step of up to Engine::rows() are taken back one by one always. Error
+  // invalid_argument (longer than it is).
   virtual uint32_t truncate(uint32_t length) = 0;
   // Another sequence of the same tokens. Pages are shared until one of the two writes to them.
   virtual std::unique_ptr<Sequence> fork() const = 0;

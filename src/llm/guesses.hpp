@@ -69,9 +69,10 @@ class Lookup {
   std::unordered_map<uint64_t, uint32_t> follower_[kLongest + 1];  // by n: where the last one's follower is
 };
 
-// What a small model has read of a text; null: nothing yet.
+// What a small model has read of a text; null: nothing yet. before: of one with a recurrent state, which does
+// not go back a few steps, what it had read before it guessed.
 struct DraftText {
-  std::unique_ptr<engine::Sequence> sequence{};
+  std::unique_ptr<engine::Sequence> sequence{}, before{};
   std::vector<Token> read{};
 };
 

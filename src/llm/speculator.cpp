@@ -241,14 +241,16 @@ void Speculator::draft(Draft& with, std::span<Choice*> choices, size_t& rows, do
 // A small model's sequence reads what it is behind in, but for the last tokens, which are rows of the first
 // round. False: it is not there yet.
 bool Speculator::catch_up(Draft& with, Choice& choice, uint32_t& piece, const engine::Cancelled& cancelled) {
-  auto& [sequence, read] = choice.text->guesses->draft_text_;
+  auto& [sequence, before, read] = choice.text->guesses->draft_text_;
   const std::span<const Token> tokens = choice.text->tokens;
   try {
     if (!sequence) sequence = with.engine->make_sequence();
     const size_t comparable = std::min(read.size(), tokens.size() - 1);
     const auto differs =
         std::mismatch(tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(comparable), read.begin());
-    read.resize(sequence->truncate(static_cast<uint32_t>(differs.first - tokens.begin())));
+    const auto right = static_cast<uint32_t>(differs.first - tokens.begin());
+    if (before && before->length() <= right && right < sequence->length()) sequence = std::move(before);
+    read.resize(sequence->truncate(std::min(right, sequence->length())));
     while (tokens.size() - read.size() > with.engine->rows()) {
       const auto size = static_cast<uint32_t>(
           std::min<size_t>({tokens.size() - 1 - read.size(), piece, with.engine->chunk()}));
@@ -258,6 +260,7 @@ bool Speculator::catch_up(Draft& with, Choice& choice, uint32_t& piece, const en
       read.insert(read.end(), part.begin(), part.end());
       piece -= size;
     }
+    if (graph::has_state(with.engine->model())) before = sequence->fork();
     return true;
   } catch (const Error& error) {
     choice.text->guesses->broken_ = error.code() != ErrorCode::cancelled;

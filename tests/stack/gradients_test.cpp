@@ -173,6 +173,8 @@ TEST(Differentiator, AnUnknownOpIsNamed) {
   };
   for (const graph::OpKind kind : {graph::OpKind::rotate, graph::OpKind::softcap, graph::OpKind::embed,
                                    graph::OpKind::route, graph::OpKind::expert_linear, graph::OpKind::combine,
+                                   graph::OpKind::weigh, graph::OpKind::part, graph::OpKind::convolve,
+                                   graph::OpKind::delta_rule,
                                    graph::OpKind::activate /* without an activation */})
     expect_refused(nullptr, op(kind, graph::Slot::normed),
                    fmt::format("op '{}' of normed is not known to the tuner in layer 1", graph::name(kind)));
