@@ -65,10 +65,10 @@ TEST_P(Embedder, StatesAreTransformersOnEveryInstructionSet) {
     EXPECT_EQ(exact->chunk(), 64u);
     EXPECT_LT(largest_difference(states(*exact, golden_.tokens), golden_.states), 2e-5)
         << kernels::name(target);
+    // Whatever is asked for: products are of floats, and keys and values there for the step alone.
     for (const engine::KvType kv : {engine::KvType::f16, engine::KvType::i8, engine::KvType::q4}) {
       const auto usual = engine(Precision::standard, 2, kv);
-      EXPECT_LT(largest_difference(states(*usual, golden_.tokens), golden_.states), 0.1)
-          << kernels::name(target);
+      EXPECT_EQ(states(*usual, golden_.tokens), states(*exact, golden_.tokens)) << kernels::name(target);
     }
   }
 }

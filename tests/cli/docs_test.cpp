@@ -15,7 +15,7 @@ TEST(Docs, HoldEveryCommandsHelp) {
   for (const std::string command :
        {"run",           "chat",         "bench",         "eval",      "calibrate",  "pull",  "list",
         "show",          "rm",           "convert",       "quantize",  "stack",      "trim",  "verify",
-        "inspect",       "tokenize",     "synth",         "devices",   "completion", "serve", "video encode",
+        "inspect",       "tokenize",     "synth",         "devices",   "completion", "serve", "embed", "video encode",
         "video inspect", "video decode", "video compare", "video play"}) {
     std::vector<std::string> words = {"help"};
     std::istringstream parts(command);

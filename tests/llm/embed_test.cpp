@@ -107,8 +107,8 @@ TEST(RealModelEmbeddings, AreThoseOfSentenceTransformers) {
   }
   RecordProperty("f32", fmt::format("{:.1e}", most_exact));
   RecordProperty("standard", fmt::format("{:.1e}", most_usual));
-  EXPECT_LT(most_exact, 1e-4);
-  EXPECT_LT(most_usual, 1e-3);
+  EXPECT_LT(most_exact, 2e-4);  // matrices are rounded to f16
+  EXPECT_EQ(most_usual, most_exact);
 }
 
 }  // namespace

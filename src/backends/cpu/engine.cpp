@@ -60,9 +60,11 @@ constexpr size_t kSpareBytes = size_t{32} << 20;
 
 engine::Options fitted(engine::Options options, const graph::HyperParameters& model) {
   if (!model.causal) {
-    // A text is read in one step, and nothing of it is kept.
+    // A text is read in one step, and nothing of it is kept. A vector has no second token to make up for the
+    // noise of 8-bit inputs: 1 % of its length with all-MiniLM.
     options.chunk = options.context = std::min(options.context, model.context);
     options.kv = engine::KvType::f16;
+    options.precision = engine::Precision::f32;
     return options;
   }
   if (options.repeatable) options.chunk = std::min<uint32_t>(options.chunk, RowExecutor::kMostRows);
@@ -80,7 +82,7 @@ class CpuEngine final : public engine::Engine {
                            : std::make_shared<ThreadPool>(options.threads == 0 ? usable_processors()
                                                                                : options.threads)),
         set_(stack::is_stack(file_) ? std::make_shared<resident::Set>(file_) : nullptr),
-        plan_(file_, model_, target_, options.precision == engine::Precision::f32, set_.get()),
+        plan_(file_, model_, target_, options_.precision == engine::Precision::f32, set_.get()),
         expert_pages_(experts_move(file, options)
                           ? std::make_unique<ExpertPages>(plan_, model_.parameters.experts, options.memory)
                           : nullptr),
