@@ -418,3 +418,29 @@ def cases():
         state = {k.removeprefix("model."): v for k, v in model.state_dict().items() if k != "lm_head.weight"}
         checkpoint(d, "Qwen3ForCausalLM", model.config, seed=42, state=state)
     yield "qwen3-embedding", qwen3_embedding, "qwen2", "auto"
+
+    def gemma4(d, **more):
+        sentencepiece_model(d, {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>"}, json_too=True, keep_model=False,
+                            added=[("<pad>", True), ("<|channel>", True), ("<table>", False)])
+        tokenizer = json.loads((d / "tokenizer.json").read_text())  # Gemma 4's has neither a template nor a blank in front
+        tokenizer["post_processor"] = None
+        tokenizer["normalizer"] = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+        write_json(d / "tokenizer.json", tokenizer)
+        local, whole = "sliding_attention", "full_attention"
+        config = tf.Gemma4TextConfig(**small(vocab_size=313, num_hidden_layers=4) | dict(
+            head_dim=8, global_head_dim=16, vocab_size_per_layer_input=313, sliding_window=8, final_logit_softcapping=30.0,
+            rope_parameters={whole: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
+                             local: {"rope_type": "default", "rope_theta": 1e4}}) | more)
+        state = {k: v for k, v in tf.Gemma4ForCausalLM(config).state_dict().items() if k != "lm_head.weight"}
+        written = {k: v for k, v in json.loads(config.to_json_string(use_diff=False)).items() if k != "per_layer_config" and k[0] != "_"}
+        written |= dict(architectures=["Gemma4ForCausalLM"], head_dim=8, global_head_dim=16, num_key_value_heads=2,
+                        num_global_key_value_heads=more.get("num_global_key_value_heads"))
+        torch.manual_seed(43)
+        write_json(d / "config.json", written)
+        save_file({k: (torch.randn(v.shape) * 0.7).to(torch.bfloat16) for k, v in state.items()}, d / "model.safetensors",
+                  metadata={"format": "pt"})
+    kinds = ["sliding_attention", "full_attention"] * 2
+    yield "gemma4", lambda d: gemma4(d, hidden_size_per_layer_input=8, num_kv_shared_layers=2, use_double_wide_mlp=True,
+                                     layer_types=kinds), None, "auto"
+    yield "gemma4-large", lambda d: gemma4(d, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1,
+                                           layer_types=kinds), None, "f32"

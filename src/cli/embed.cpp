@@ -79,20 +79,26 @@ void run(const Flags& flags) {
          flags.dimensions, width);
   llm::Session session = model->make_session(flags.engine);
   warn_of(*model->tokenizer());
-  Json data = Json::array();
+  // All are looked at before the first is read: half of an answer is none.
+  const uint32_t context = session.engine().context();
+  std::vector<std::vector<llm::Token>> tokens;
   for (const Named& text : texts) {
     throw_if_interrupted();
-    const std::vector<llm::Token> tokens = model->tokenizer()->encode(text.text, {.parse_special = true});
-    const uint32_t context = session.engine().context();
-    if (tokens.empty()) fail(ErrorCode::invalid_argument, "{}: an empty text has no embedding", text.name);
-    if (tokens.size() > context) {
-      fail(ErrorCode::invalid_argument, "{}: has {} tokens, the context holds {}", text.name, tokens.size(),
-           context);
+    tokens.push_back(model->tokenizer()->encode(text.text, {.parse_special = true}));
+    if (tokens.back().empty())
+      fail(ErrorCode::invalid_argument, "{}: an empty text has no embedding", text.name);
+    if (tokens.back().size() > context) {
+      fail(ErrorCode::invalid_argument, "{}: has {} tokens, the context holds {}", text.name,
+           tokens.back().size(), context);
     }
+  }
+  Json data = Json::array();
+  for (const std::vector<llm::Token>& text : tokens) {
+    throw_if_interrupted();
     const std::vector<float> vector =
-        llm::embed(session, tokens, pooling, flags.dimensions, !flags.no_normalize, [] { return interrupted(); });
+        llm::embed(session, text, pooling, flags.dimensions, !flags.no_normalize, interrupted);
     if (flags.json) {
-      data.push_back({{"tokens", tokens.size()}, {"embedding", vector}});
+      data.push_back({{"tokens", text.size()}, {"embedding", vector}});
     } else {
       write_out(Json(vector).dump() + "\n");
     }

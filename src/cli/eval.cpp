@@ -55,7 +55,6 @@ size_t threads(const Flags& flags) {
 // The model as the flags want it run: as usual, or all of it through a scheme's int8 products.
 std::shared_ptr<engine::Engine> make_engine(const Flags& flags, const llm::Model& model,
                                             const quantize::Scheme* scheme, const engine::Options& options) {
-  graph::require_head(model.parameters(), model.file().path());
   if (scheme == nullptr) return model.make_engine(options);
   offload::PrefillOptions prefill;
   prefill.engine = options;
@@ -174,6 +173,7 @@ void eval(Flags& flags) {
   flags.files.check({flags.logits},
                     model_inputs(flags.model, {flags.perplexity, flags.lambada, flags.quantize.calibration}));
   const auto model = llm::Model::load(resolve_model(flags.model));
+  graph::require_head(model->parameters(), model->file().path());
   std::optional<quantize::Scheme> scheme;
   if (flags.quantize.given()) scheme = make_scheme(flags.quantize, model->file(), model->parameters().layers);
   warn_of(*model->tokenizer());

@@ -33,6 +33,7 @@ void add_gemma_families(std::vector<Family>& out);   // gemma, gemma3
 void add_phi_families(std::vector<Family>& out);     // phi2, phi3
 void add_branch_families(std::vector<Family>& out);  // norms on the branches: olmo2, exaone4, glm4
 void add_bert_families(std::vector<Family>& out);    // bert
+void add_gemma4_families(std::vector<Family>& out);
 
 std::span<const Family> families();
 // Error unsupported names the file, the architecture and those that are known.

@@ -207,7 +207,7 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
   for (const TensorRule* rule : used) ++kinds[kind_of(*rule)];
   for (const TensorRule& rule : plan.rules()) {
     if (used.contains(&rule)) continue;
-    if (rule.optional && kinds[kind_of(rule)] == 0) continue;
+    if (rule.optional && (rule.single || kinds[kind_of(rule)] == 0)) continue;
     fail(ErrorCode::format, "{}: tensor '{}' is missing{}", checkpoint.folder(), rule.from,
          rule.optional ? ", which other layers have" : "");
   }

@@ -24,7 +24,8 @@ struct TensorRule {
   std::vector<uint64_t> shape;  // in the checkpoint, slowest-running first
   Layout layout = Layout::plain;
   uint32_t heads = 0;
-  bool optional = false;
+  bool optional = false;  // in all layers, or in none
+  bool single = false;    // optional by itself
 };
 
 // Which tensors a checkpoint of a family must hold, and what they become. Names are those of transformers'

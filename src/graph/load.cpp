@@ -168,7 +168,9 @@ class WeightCheck {
   // wrong.
   void check_nothing_left_over() const {
     for (const gguf::Tensor& tensor : file_.tensors()) {
-      if (used_.contains(tensor.name) || is_derived(tensor.name) || is_of_drafts(tensor.name)) continue;
+      if (used_.contains(tensor.name) || is_derived(tensor.name) || is_of_drafts(tensor.name) ||
+          is_shared(tensor.name))
+        continue;
       fail(ErrorCode::unsupported, "{}: tensor {} has no place in architecture '{}'", file_.path(),
            tensor.name, model_.parameters.architecture);
     }
@@ -190,6 +192,17 @@ class WeightCheck {
   bool is_of_drafts(std::string_view name) const {
     for (uint32_t i = 0; i < model_.parameters.draft_layers; ++i) {
       if (name.starts_with(layer_tensor(model_.parameters.layers + i, ""))) return true;
+    }
+    return false;
+  }
+
+  // Keys and values that a layer does not use, as it reads those of an earlier one: some checkpoints have them.
+  bool is_shared(std::string_view name) const {
+    const HyperParameters& p = model_.parameters;
+    for (uint32_t i = p.layers - p.shared_layers; i < p.layers; ++i) {
+      for (const char* part : {"attn_k.weight", "attn_v.weight", "attn_k_norm.weight"}) {
+        if (name == fmt::format("blk.{}.{}", i, part)) return true;
+      }
     }
     return false;
   }

@@ -59,6 +59,11 @@ encode::Importance measure_importance(const llm::Model& model, std::string_view 
   const uint32_t chunk = std::min(options.chunk, model.parameters().context);
   const auto chunks = evaluation_windows(*model.tokenizer(), text, chunk, options.chunks);
   const graph::Model graph = graph::load(model.file());
+  if (graph.parameters.local_head_size != 0) {
+    fail(ErrorCode::unsupported,
+         "{}: the importance of columns is not measured where layers differ in heads (architecture '{}')",
+         model.file().path(), graph.parameters.architecture);
+  }
   engine::Options engine_options;
   engine_options.context = chunk;
   engine_options.chunk = chunk;

@@ -64,6 +64,8 @@ std::string WordPieceNormalizer::normalized(std::string_view text) const {
     if (lowercase && c == kDottedCapitalI) {  // the only one that becomes two
       append(out, 'i');
       c = kDotAbove;
+    } else if (const char32_t small = lowercase && c >= 0x80 ? bert::newer_small(c) : 0; small != 0) {
+      c = small;
     } else if (lowercase) {
       c = static_cast<char32_t>(utf8proc_tolower(static_cast<utf8proc_int32_t>(c)));
     }

@@ -40,9 +40,12 @@ class WordPieceTokenizer final : public VocabularyTokenizer {
       const std::string_view text = vocabulary_.text(token);
       longest_ = std::max(longest_, text.size());
       const TokenType type = vocabulary_.type(token);
-      if (type == TokenType::user_defined) user_.add(text, token);
-      if (type == TokenType::user_defined || type == TokenType::control || type == TokenType::unknown)
-        all_.add(text, token);
+      if (type == TokenType::user_defined) {  // stands anywhere, though it is written as if it began a word
+        const std::string_view plain = text.starts_with(kBlank) ? text.substr(kBlank.size()) : text;
+        user_.add(plain, token);
+        all_.add(plain, token);
+      }
+      if (type == TokenType::control || type == TokenType::unknown) all_.add(text, token);
     }
     user_.finish();
     all_.finish();

@@ -33,6 +33,7 @@ double largest_difference(const Vector& a, const Vector& b) {
 std::string run(std::vector<std::string> arguments, const std::string& input = {}) {
   Program program(std::move(arguments));
   program.write(input);
+  program.close_input();
   EXPECT_EQ(program.status(), 0) << program.err;
   return program.out;
 }
@@ -71,7 +72,7 @@ TEST(Embed, TakesLinesAndWordsAndCuts) {
 
 void refuse(std::vector<std::string> arguments, const std::string& line, int status = 1) {
   Program program(std::move(arguments));
-  program.write("");
+  program.close_input();
   EXPECT_EQ(program.status(), status) << program.err;
   EXPECT_EQ(program.out, "");
   EXPECT_THAT(program.err, HasSubstr(line));
@@ -84,7 +85,7 @@ TEST(Embed, RefusesInOneLine) {
   refuse({"embed", kBert, "a", long_text}, "text 2: has 65 tokens, the context holds 64", 2);
   refuse({"embed", kBert, "a", "--dimensions", "33"}, "--dimensions 33 is more than the 32", 2);
   refuse({"embed", kBert, "a", "-f", "x"}, "texts are given twice: 'a', and by -f", 2);
-  refuse({"embed", kBert, "-f", "nowhere"}, "nowhere: No such file");
+  refuse({"embed", kBert, "-f", "nowhere"}, "nowhere: No such file", 1);
 }
 
 TEST(Embed, WhoWantsTextOfSuchAModelIsRefused) {

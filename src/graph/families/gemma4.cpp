@@ -79,6 +79,7 @@ class LayerOps {
       : p_(p),
         layer_(layer),
         own_(p.shared_distance(layer) == 0),
+        values_are_keys_(!p.values_are_keys.empty() && p.values_are_keys[layer]),
         size_(p.head_size_of(layer)),
         kv_heads_(p.kv_heads_of(layer)),
         query_(p.heads * size_),
@@ -88,12 +89,12 @@ class LayerOps {
     ops.push_back(linear_op(Slot::normed, Slot::query, tensor("attn_q.weight"), "", query_));
     if (!own_) return;
     ops.push_back(linear_op(Slot::normed, Slot::key, tensor("attn_k.weight"), "", key_));
-    if (!p_.values_are_keys[layer_])
+    if (!values_are_keys_)
       ops.push_back(linear_op(Slot::normed, Slot::value, tensor("attn_v.weight"), "", key_));
   }
 
   void attention(OpList& ops) const {
-    if (own_ && p_.values_are_keys[layer_]) ops.push_back(narrow(copy_op(Slot::key, Slot::value), key_));
+    if (own_ && values_are_keys_) ops.push_back(narrow(copy_op(Slot::key, Slot::value), key_));
     const auto norm = [&](Slot slot, const std::string& weight, uint32_t heads) {
       ops.push_back(narrow(norm_rms_op(slot, slot, weight, p_.norm_epsilon, heads), heads * size_));
     };
@@ -171,7 +172,7 @@ class LayerOps {
 
   const HyperParameters& p_;
   const uint32_t layer_;
-  const bool own_;  // keys and values
+  const bool own_, values_are_keys_;  // own: keys and values
   const uint32_t size_, kv_heads_, query_, key_;
 };
 

