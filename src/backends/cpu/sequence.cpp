@@ -118,18 +118,25 @@ void PagedSequence::commit(uint32_t tokens) {
 
 bool PagedSequence::read_block(uint32_t index, std::span<std::byte> to) const {
   const size_t bytes = layout_->bytes();
-  if (index >= length_ / kPage || to.size() != pages_.size() * bytes) return false;
+  if (index >= length_ / kPage || to.size() != layout_->attending() * bytes) return false;
+  std::byte* at = to.data();
   for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
+    if (!layout_->attends(layer)) continue;
     if (index < gone_[layer]) return false;
-    std::memcpy(to.data() + layer * bytes, tables_[layer][index], bytes);
+    std::memcpy(at, tables_[layer][index], bytes);
+    at += bytes;
   }
   return true;
 }
 
 void PagedSequence::write_block(std::span<const std::byte> from) {
   const size_t bytes = layout_->bytes();
-  for (uint32_t layer = 0; layer < pages_.size(); ++layer)
-    std::memcpy(pages_[layer][length_ / kPage].get(), from.data() + layer * bytes, bytes);
+  const std::byte* at = from.data();
+  for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
+    if (!layout_->attends(layer)) continue;
+    std::memcpy(pages_[layer][length_ / kPage].get(), at, bytes);
+    at += bytes;
+  }
   commit(kPage);
 }
 
