@@ -44,6 +44,11 @@ PageLayout::PageLayout(const graph::Model& model, kernels::KvFormat format) : fo
       }
     }
   }
+  if (!model.draft.empty()) {
+    draft_ = layers();
+    windows_.push_back(0);
+    attends_.push_back(true);
+  }
   const size_t rows = product({p.kv_heads, kernels::kPagePositions});
   key_bytes_ = kernels::kv_row_bytes(key_format(), p.head_size);
   value_bytes_ = kernels::kv_row_bytes(format, p.head_size);
