@@ -5,6 +5,7 @@
 #include "base/error.hpp"
 #include "convert/checkpoint.hpp"
 #include "convert/elements.hpp"
+#include "convert/experts.hpp"
 #include "convert/families.hpp"
 #include "convert/general.hpp"
 #include "formats/gguf_writer.hpp"
@@ -13,7 +14,7 @@ namespace cairn::convert {
 namespace {
 
 // llama.cpp's numbers of files' types (LlamaFileType), and of the way its blocks are laid out.
-constexpr uint32_t kAllF32 = 0, kMostlyF16 = 1, kMostlyBf16 = 32, kQuantizationVersion = 2;
+constexpr uint32_t kAllF32 = 0, kMostlyF16 = 1, kMostlyBf16 = 32, kMostlyMxfp4 = 38, kQuantizationVersion = 2;
 
 Encoding matrix_encoding(Type type, const std::vector<PlannedTensor>& tensors) {
   if (type == Type::f32) return Encoding::f32;
@@ -32,8 +33,27 @@ bool is_matrix(const PlannedTensor& t) {
          !t.rule->to.ends_with("_norm.weight");
 }
 
+// Routers keep their precision: which experts are chosen hangs on small differences.
+bool is_router(const PlannedTensor& t) {
+  return t.rule->to.ends_with(".ffn_gate_inp.weight");
+}
+
+Encoding encoding_of(const PlannedTensor& t, Encoding matrices) {
+  if (t.rule->layout == Layout::mxfp4) return Encoding::mxfp4;
+  return is_matrix(t) && !is_router(t) ? matrices : Encoding::f32;
+}
+
 uint32_t file_type(Encoding encoding) {
   return encoding == Encoding::f32 ? kAllF32 : encoding == Encoding::f16 ? kMostlyF16 : kMostlyBf16;
+}
+
+// As the converter counts: a mixture's experts are told apart by their tensors' names.
+void count(const PlannedTensor& t, const std::vector<uint64_t>& shape, ParameterCount& out) {
+  uint64_t elements = 1;
+  for (const uint64_t length : shape) elements *= length;
+  const bool of_experts = shape.size() > 2 && t.rule->to.find("_exps.") != std::string::npos;
+  (of_experts ? out.routed : out.shared) += elements;
+  if (of_experts) out.experts = shape[0];
 }
 
 }  // namespace
@@ -42,6 +62,9 @@ Report convert(const std::string& folder, Type type, const std::string& path, co
   const Checkpoint checkpoint(folder);
   const Config config(checkpoint.folder());
   const Family& family = find_family(config);
+  if (!family.mixture && expert_count(config).value_or(0) != 0)
+    fail(ErrorCode::unsupported, "{}: {} with experts is not supported", config.path(),
+         config.architecture());
   const ScaleBlock block = scale_block(config);
   const bool multimodal = config.architecture().ends_with("ForConditionalGeneration") ||
                           member(config.file(), "text_config") != nullptr;
@@ -59,20 +82,23 @@ Report convert(const std::string& folder, Type type, const std::string& path, co
   Report report;
   const Encoding encoding = matrix_encoding(type, tensors);
   std::vector<Encoding> encodings;
+  ParameterCount parameters;
   for (const DerivedTensor& t : derived) {
     writer.add_tensor(t.name, Encoding::f32, {t.values.size()});
-    report.parameters += t.values.size();
+    parameters.shared += t.values.size();
   }
   for (const PlannedTensor& t : tensors) {
     check_scale(t, block, checkpoint.file_of(*t.source));
-    encodings.push_back(is_matrix(t) ? encoding : Encoding::f32);
-    const std::vector<uint64_t>& shape = t.source->shape;
+    encodings.push_back(encoding_of(t, encoding));
+    const std::vector<uint64_t> shape = t.shape();
     writer.add_tensor(t.rule->to, encodings.back(), {shape.rbegin(), shape.rend()});
-    report.parameters += t.source->elements();
+    count(t, shape, parameters);
   }
-  general_metadata(checkpoint.folder(), config, report.parameters, metadata);
+  report.parameters = parameters.total();
+  general_metadata(checkpoint.folder(), config, parameters, metadata);
   family.metadata(config, model);
-  metadata.set("general.file_type", file_type(encoding));
+  const bool mxfp4 = std::ranges::find(encodings, Encoding::mxfp4) != encodings.end();
+  metadata.set("general.file_type", mxfp4 ? kMostlyMxfp4 : file_type(encoding));
   metadata.set("general.quantization_version", kQuantizationVersion);
   family.vocabulary(checkpoint, config, metadata);
   for (const auto& [key, value] : metadata.all()) writer.set(key, value);

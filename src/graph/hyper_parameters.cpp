@@ -19,9 +19,25 @@ namespace {
 
 constexpr uint64_t kMaxLayers = 10'000, kMaxExperts = 100'000;
 
+// A number, or one a layer, as files of Granite 4 have it, all the same.
+uint32_t read_kv_heads(const gguf::File& file, const Metadata& in, uint32_t heads) {
+  const char* const kKey = "attention.head_count_kv";
+  const gguf::Value* value = file.find(in.key(kKey));
+  const bool list = value && (std::holds_alternative<std::vector<int64_t>>(*value) ||
+                              std::holds_alternative<std::vector<uint64_t>>(*value));
+  if (!list) return in.size(kKey, heads, kMaxSize);
+  const std::vector<int64_t> counts = file.integers(in.key(kKey));
+  for (const int64_t count : counts) {
+    if (count != counts.front() || count < 1 || static_cast<uint64_t>(count) > kMaxSize)
+      fail(ErrorCode::unsupported, "{}: metadata: '{}' holds {} and {}: layers that differ are not supported",
+           file.path(), in.key(kKey), counts.front(), count);
+  }
+  return counts.empty() ? heads : static_cast<uint32_t>(counts.front());
+}
+
 void read_attention(const gguf::File& file, const Metadata& in, HyperParameters& p) {
   p.heads = in.size("attention.head_count");
-  p.kv_heads = in.size("attention.head_count_kv", p.heads, kMaxSize);
+  p.kv_heads = read_kv_heads(file, in, p.heads);
   if (p.heads % p.kv_heads != 0) {
     fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", file.path(),
          in.key("attention.head_count"), p.heads, in.key("attention.head_count_kv"), p.kv_heads);
