@@ -121,8 +121,8 @@ run_mode() {
 
 run_fuzzers() {
   local fuzzer name corpora dictionary
-  build fuzz fuzz_gguf fuzz_model fuzz_template fuzz_attachment
-  for fuzzer in build/fuzz/fuzz/fuzz_{gguf,model,template,attachment}; do
+  build fuzz fuzz_gguf fuzz_model fuzz_template fuzz_checkpoint fuzz_attachment
+  for fuzzer in build/fuzz/fuzz/fuzz_{gguf,model,template,checkpoint,attachment}; do
     name=$(basename "$fuzzer")
     name=${name#fuzz_}
     corpora=("build/fuzz/found/$name")  # what this run finds is added to the first

@@ -231,6 +231,14 @@ void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std
        file, quote(t.name), shape_text(t.shape), shape_text(scale.shape));
 }
 
+bool keeps_bytes(const PlannedTensor& tensor, Encoding encoding) {
+  constexpr uintptr_t kAlignment = 8;  // the least that GGUF has
+  const SourceTensor& t = *tensor.source;
+  return same(t.dtype, encoding) && !tensor.scale && tensor.experts.empty() &&
+         tensor.rule->layout == Layout::plain && !is_reshaped(*tensor.rule) &&
+         reinterpret_cast<uintptr_t>(t.data.data()) % kAlignment == 0;
+}
+
 void write_elements(const PlannedTensor& tensor, const ScaleBlock& block, Encoding encoding,
                     const std::function<void(std::span<const std::byte>)>& sink) {
   if (tensor.rule->layout == Layout::mxfp4) return write_mxfp4(tensor, sink);
