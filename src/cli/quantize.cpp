@@ -84,7 +84,9 @@ void run(const Flags& flags) {
   options.type = &type;
   options.pure = flags.pure;
   const gguf::File file = open_source(flags.model, flags.output);
+  options.importance_follows = !flags.text.empty() || !flags.imatrix.empty();
   encode::plan(file, options);  // complains before text is read for minutes
+  options.importance_follows = false;
   if (!flags.imatrix.empty()) importance = encode::read_importance(flags.imatrix);
   if (!flags.text.empty()) {
     importance = measure::measure_importance(
