@@ -18,16 +18,18 @@ constexpr const char* kTokenizer =
     R"({"added_tokens": [], "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false},
   "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}})";
 
-// In memory where the system has such a folder.
+std::string new_folder() {
+  struct stat shared {};
+  std::string name =
+      (stat("/dev/shm", &shared) == 0 ? "/dev/shm" : "/tmp") + std::string("/cairn-fuzz-XXXXXX");
+  if (!mkdtemp(name.data())) std::abort();
+  std::ofstream(name + "/tokenizer.json") << kTokenizer;
+  return name;
+}
+
+// In memory where the system has such a folder. Never destroyed: clear() needs it at the end.
 const std::string& folder() {
-  static const std::string path = [] {
-    struct stat shared {};
-    std::string name =
-        (stat("/dev/shm", &shared) == 0 ? "/dev/shm" : "/tmp") + std::string("/cairn-fuzz-XXXXXX");
-    if (!mkdtemp(name.data())) std::abort();
-    std::ofstream(name + "/tokenizer.json") << kTokenizer;
-    return name;
-  }();
+  static const std::string& path = *new std::string(new_folder());
   return path;
 }
 
