@@ -444,3 +444,5 @@ def cases():
                                      layer_types=kinds), None, "auto"
     yield "gemma4-large", lambda d: gemma4(d, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1,
                                            layer_types=kinds), None, "f32"
+    from convert_cases_mixtures import mixtures  # which takes its tools from here
+    yield from mixtures()

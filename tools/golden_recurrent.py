@@ -15,6 +15,8 @@ NAMES = {
     "linear_attn.conv1d": "ssm_conv1d", "linear_attn.norm": "ssm_norm", "linear_attn.out_proj": "ssm_out",
     "mlp.shared_expert.gate_proj": "ffn_gate_shexp", "mlp.shared_expert.up_proj": "ffn_up_shexp",
     "mlp.shared_expert.down_proj": "ffn_down_shexp", "mlp.shared_expert_gate": "ffn_gate_inp_shexp",
+    "eh_proj": "nextn.eh_proj", "enorm": "nextn.enorm", "hnorm": "nextn.hnorm",
+    "shared_head_norm": "nextn.shared_head_norm",
 }
 NORMS = {"post_attention_layernorm": "post_attention_norm"}
 
@@ -77,8 +79,50 @@ def add_metadata(writer, config, architecture):
     writer.add_ssm_time_step_rank(config.linear_num_value_heads)
     writer.add_ssm_inner_size(config.linear_value_head_dim * config.linear_num_value_heads)
     writer.add_full_attention_interval(config.layer_types.index("full_attention") + 1)
+    if len(config.layer_types) > config.num_hidden_layers:
+        writer.add_nextn_predict_layers(1)
     writer.add_rope_dimension_sections([11, 11, 10, 0])
     writer.add_rope_dimension_count(int(config.head_dim * config.rope_parameters["partial_rotary_factor"]))
+
+
+def with_draft(model, own_norm=True):
+    """Makes the last layer one that predicts the token behind the next one, as checkpoints' "mtp.*" have it and
+    llama.cpp runs it: of a token's embedding and what the head multiplies for the token before it. transformers has
+    no code for it but its layer's."""
+    config, layer = model.config, model.model.layers[-1]
+    norm = type(layer.input_layernorm)
+    layer.enorm, layer.hnorm = (norm(config.hidden_size, eps=config.rms_norm_eps) for _ in range(2))
+    if own_norm:
+        layer.shared_head_norm = norm(config.hidden_size, eps=config.rms_norm_eps)
+    layer.eh_proj = torch.nn.Linear(2 * config.hidden_size, config.hidden_size, bias=False)
+    config.num_hidden_layers -= 1  # which the model's own forward() goes by
+    return model
+
+
+def draft_logits(model, tokens):
+    """What that layer says of all tokens behind the first, and, chained once, of the greedy guess behind each: two
+    arrays [tokens - 1, vocabulary]; None where there is no such layer."""
+    layer = model.model.layers[-1]
+    if not hasattr(layer, "eh_proj"):
+        return None
+    norm = getattr(layer, "shared_head_norm", model.model.norm)
+    hidden = model.model(tokens).last_hidden_state
+
+    def run(ids, before):
+        x = layer.eh_proj(torch.cat([layer.enorm(model.model.embed_tokens(ids)), layer.hnorm(before)], -1))
+        count = ids.shape[1]
+        positions = model.model.rotary_emb(x, torch.arange(count).view(1, 1, -1).expand(3, 1, -1))
+        mask = torch.full((count, count), float("-inf")).triu(1)[None, None]
+        x = layer(x, position_embeddings=positions, attention_mask=mask)
+        return norm(x[0] if isinstance(x, tuple) else x)
+
+    first = run(tokens[:, 1:], hidden[:, :-1])
+    guesses = model.lm_head(first).argmax(-1)
+    second = []
+    for end in range(1, tokens.shape[1]):  # a guess behind each beginning of the text
+        ids = torch.cat([tokens[:, 1:end + 1], guesses[:, end - 1:end]], 1)
+        second.append(run(ids, torch.cat([hidden[:, :end], first[:, end - 1:end]], 1))[:, -1:])
+    return [model.lm_head(x)[0].numpy() for x in (first, torch.cat(second, 1))]
 
 
 def kv_heads(config):
@@ -108,6 +152,11 @@ def models(folder, write, small):
     write(folder, "qwen35_equal", "qwen35", lambda: tf.Qwen3_5ForCausalLM(tf.Qwen3_5TextConfig(**small(
         num_hidden_layers=2, full_attention_interval=2, tie_word_embeddings=False, linear_conv_kernel_dim=3,
         **delta | dict(linear_num_value_heads=2, linear_key_head_dim=24, linear_value_head_dim=24)))), seed=43)
-    write(folder, "qwen35moe", "qwen35moe", lambda: tf.Qwen3_5MoeForCausalLM(tf.Qwen3_5MoeTextConfig(**small(
-        num_hidden_layers=2, full_attention_interval=2, moe_intermediate_size=32, shared_expert_intermediate_size=64,
-        num_experts=8, num_experts_per_tok=3, tie_word_embeddings=False, **delta))), seed=44, spread=1.0)
+    # With a layer that drafts.
+    write(folder, "qwen35_draft", "qwen35", lambda: with_draft(tf.Qwen3_5ForCausalLM(tf.Qwen3_5TextConfig(**small(
+        num_hidden_layers=3, layer_types=["linear_attention", "full_attention", "full_attention"],
+        tie_word_embeddings=True, **delta)))), seed=45)
+    write(folder, "qwen35moe", "qwen35moe", lambda: with_draft(tf.Qwen3_5MoeForCausalLM(tf.Qwen3_5MoeTextConfig(**small(
+        num_hidden_layers=3, layer_types=["linear_attention", "full_attention", "full_attention"], moe_intermediate_size=32, shared_expert_intermediate_size=64,
+        num_experts=8, num_experts_per_tok=3, tie_word_embeddings=False, **delta))),
+        own_norm=False), seed=44, spread=1.0)

@@ -167,7 +167,7 @@ def add_byte_tokenizer(writer, vocabulary):
 def add_metadata(writer, config, architecture):
     rope = config.rope_parameters
     local, rope = rope.get("sliding_attention"), rope.get("full_attention") or rope
-    writer.add_block_count(config.num_hidden_layers)
+    writer.add_block_count(len(getattr(config, "layer_types", None) or range(config.num_hidden_layers)))
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     if architecture != "qwen35moe":
@@ -243,6 +243,7 @@ def write(folder, name, architecture, model, seed, fuse=False, half=True, tokeni
     tokens = torch.randint(3, config.vocab_size, (1, TOKENS), generator=generator)
     with torch.no_grad():
         logits = model(tokens).logits[0].float().numpy()
+        drafts = golden_recurrent.draft_logits(model, tokens) if architecture in golden_recurrent.ARCHITECTURES else None
 
     writer = gguf.GGUFWriter(folder / f"{name}.gguf", architecture)
     add_metadata(writer, config, architecture)
@@ -262,6 +263,8 @@ def write(folder, name, architecture, model, seed, fuse=False, half=True, tokeni
     writer.add_array("golden.tokens", tokens[0].tolist())
     writer.add_array("golden.positions", POSITIONS)
     writer.add_tensor("logits", np.ascontiguousarray(logits[POSITIONS], np.float32))
+    for name_of, values in zip(("draft", "draft.next"), drafts or ()):
+        writer.add_tensor(name_of, np.ascontiguousarray(values, np.float32))
     finish(writer)
     print(f"{name}: logits {logits.min():.2f} to {logits.max():.2f}, deviation {logits.std():.2f}")
 

@@ -15,7 +15,7 @@ struct Defaults {
 };
 // What transformers 4.57.6 (each model's configuration_….py) takes for what config.json leaves out. Sizes
 // that every file states are not here.
-constexpr std::array<Defaults, 19> kDefaults{{
+constexpr std::array<Defaults, 23> kDefaults{{
     {"bert", R"({"hidden_act": "gelu", "hidden_size": 768, "intermediate_size": 3072, "layer_norm_eps": 1e-12,
                  "max_position_embeddings": 512, "num_attention_heads": 12, "num_hidden_layers": 12,
                  "position_embedding_type": "absolute", "type_vocab_size": 2, "vocab_size": 30522})"},
@@ -61,6 +61,24 @@ constexpr std::array<Defaults, 19> kDefaults{{
                         "sliding_window": 512, "tie_word_embeddings": true, "use_double_wide_mlp": false,
                         "vocab_size": 262144, "vocab_size_per_layer_input": 262144})"},
     {"gemma4", R"({"text_config": {"model_type": "gemma4_text"}})"},
+    {"qwen3_moe",
+     R"({"decoder_sparse_step": 1, "max_position_embeddings": 32768, "moe_intermediate_size": 768,
+                      "num_experts": 128, "num_experts_per_tok": 8, "num_key_value_heads": 4,
+                      "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": false})"},
+    {"gpt_oss", R"({"head_dim": 64, "max_position_embeddings": 131072, "num_experts_per_tok": 4,
+                    "num_key_value_heads": 8, "num_local_experts": 128, "rms_norm_eps": 1e-5,
+                    "rope_scaling": {"beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0,
+                                     "original_max_position_embeddings": 4096, "rope_type": "yarn"},
+                    "rope_theta": 150000.0, "sliding_window": 128, "tie_word_embeddings": false})"},
+    {"granitemoe", R"({"attention_multiplier": 1.0, "embedding_multiplier": 1.0, "logits_scaling": 1.0,
+                       "max_position_embeddings": 2048, "num_experts_per_tok": 2, "num_local_experts": 8,
+                       "residual_multiplier": 1.0, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+                       "tie_word_embeddings": false})"},
+    {"granitemoeshared", R"({"attention_multiplier": 1.0, "embedding_multiplier": 1.0, "logits_scaling": 1.0,
+                             "max_position_embeddings": 2048, "num_experts_per_tok": 2,
+                             "num_local_experts": 8, "residual_multiplier": 1.0, "rms_norm_eps": 1e-6,
+                             "rope_theta": 10000.0, "shared_intermediate_size": 0,
+                             "tie_word_embeddings": false})"},
     {"gemma3", R"({"text_config": {"model_type": "gemma3_text"}})"},
     {"mistral3", R"({"text_config": {"model_type": "mistral"}})"},
 }};

@@ -7,6 +7,7 @@
 
 #include "base/error.hpp"
 #include "base/half.hpp"
+#include "convert/experts.hpp"
 #include "formats/byte_reader.hpp"
 
 namespace cairn::convert {
@@ -91,18 +92,24 @@ class ElementWriter {
         rule_(*tensor.rule),
         block_(block),
         encoding_(encoding),
+        reshaped_(is_reshaped(*tensor.rule)),
+        rows_(rows_of(t_)),
         columns_(columns_of(t_)) {
+    if (reshaped_) {
+      const OutputShape shape = output_shape(t_, rule_);
+      rows_ = shape.experts * shape.rows;
+      columns_ = shape.columns;
+    }
     if (!tensor.scale) return;
     decode(tensor.scale->dtype, tensor.scale->data, scales_);
     if (tensor.scale->shape.size() == 2) scale_columns_ = tensor.scale->shape[1];
   }
 
   void run(const std::function<void(std::span<const std::byte>)>& sink) {
-    const uint64_t count = rows_of(t_);
     const uint64_t row_bytes = columns_ * t_.element_bytes;
     const uint64_t step = std::max<uint64_t>(1, kPieceBytes / std::max<uint64_t>(1, row_bytes));
-    for (uint64_t row = 0; row < count; row += step) {
-      const uint64_t rows = std::min(step, count - row);
+    for (uint64_t row = 0; row < rows_; row += step) {
+      const uint64_t rows = std::min(step, rows_ - row);
       const auto piece = gather(row, rows, row_bytes);
       if (same(t_.dtype, encoding_) && rule_.layout != Layout::plus_one) {
         sink(piece);
@@ -121,11 +128,16 @@ class ElementWriter {
   }
 
   std::span<const std::byte> gather(uint64_t row, uint64_t rows, uint64_t row_bytes) {
+    if (reshaped_) {
+      gather_outputs(t_, rule_, row, rows, gathered_);
+      return gathered_;
+    }
     if (rule_.layout != Layout::neighbours) return t_.data.subspan(row * row_bytes, rows * row_bytes);
-    rows_.resize(rows * row_bytes);
+    gathered_.resize(rows * row_bytes);
     for (uint64_t i = 0; i < rows; ++i)
-      std::memcpy(rows_.data() + i * row_bytes, t_.data.data() + source_row(row + i) * row_bytes, row_bytes);
-    return rows_;
+      std::memcpy(gathered_.data() + i * row_bytes, t_.data.data() + source_row(row + i) * row_bytes,
+                  row_bytes);
+    return gathered_;
   }
 
   std::span<const std::byte> converted(std::span<const std::byte> piece, uint64_t row) {
@@ -159,9 +171,10 @@ class ElementWriter {
   const TensorRule& rule_;
   ScaleBlock block_;
   Encoding encoding_;
-  uint64_t columns_, scale_columns_ = 1;
+  bool reshaped_;
+  uint64_t rows_, columns_, scale_columns_ = 1;
   std::vector<float> scales_, values_;
-  std::vector<std::byte> rows_;
+  std::vector<std::byte> gathered_;
   std::vector<uint16_t> halves_;
 };
 
@@ -171,6 +184,7 @@ ScaleBlock scale_block(const Config& config) {
   const Json* how = config.find("quantization_config");
   if (!how) return {};
   const std::string method = text_of(*how, "quant_method");
+  if (method == "mxfp4" && config.architecture() == "GptOssForCausalLM") return {};  // experts alone are
   const Json* sizes = member(*how, "weight_block_size");
   if (method == "compressed-tensors") {
     const std::string format = text_of(*how, "format");
@@ -194,6 +208,9 @@ ScaleBlock scale_block(const Config& config) {
 }
 
 void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std::string& file) {
+  if (tensor.rule->layout == Layout::mxfp4) return;  // match_tensors() has
+  for (const PlannedTensor& expert : tensor.experts) check_scale(expert, block, file);
+  if (!tensor.experts.empty()) return;
   if (!tensor.scale) {
     if (block.scaled && tensor.source->dtype == Dtype::f8_e4m3)
       fail(ErrorCode::format, "{}: tensor {} has no scale, but config.json says that weights are quantized",
@@ -203,18 +220,30 @@ void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std
   const SourceTensor &t = *tensor.source, &scale = *tensor.scale;
   const uint64_t rows = rows_of(t), columns = columns_of(t);
   if (scale.elements() == 1) return;
-  using Shape = std::vector<uint64_t>;
-  if (block.rows == 0 && (scale.shape == Shape{rows} || scale.shape == Shape{rows, 1})) return;
-  if (block.rows != 0 && scale.shape == Shape{(rows + block.rows - 1) / block.rows,
-                                              (columns + block.columns - 1) / block.columns})
-    return;
+  if (!is_reshaped(*tensor.rule)) {
+    using Shape = std::vector<uint64_t>;
+    if (block.rows == 0 && (scale.shape == Shape{rows} || scale.shape == Shape{rows, 1})) return;
+    if (block.rows != 0 && scale.shape == Shape{(rows + block.rows - 1) / block.rows,
+                                                (columns + block.columns - 1) / block.columns})
+      return;
+  }
   fail(ErrorCode::format, "{}: tensor {} of shape {} has scales of shape {}, which fit it in no known way",
        file, quote(t.name), shape_text(t.shape), shape_text(scale.shape));
 }
 
+bool keeps_bytes(const PlannedTensor& tensor, Encoding encoding) {
+  constexpr uintptr_t kAlignment = 8;  // the least that GGUF has
+  const SourceTensor& t = *tensor.source;
+  return same(t.dtype, encoding) && !tensor.scale && tensor.experts.empty() &&
+         tensor.rule->layout == Layout::plain && !is_reshaped(*tensor.rule) &&
+         reinterpret_cast<uintptr_t>(t.data.data()) % kAlignment == 0;
+}
+
 void write_elements(const PlannedTensor& tensor, const ScaleBlock& block, Encoding encoding,
                     const std::function<void(std::span<const std::byte>)>& sink) {
-  ElementWriter(tensor, block, encoding).run(sink);
+  if (tensor.rule->layout == Layout::mxfp4) return write_mxfp4(tensor, sink);
+  for (const PlannedTensor& expert : tensor.experts) ElementWriter(expert, block, encoding).run(sink);
+  if (tensor.experts.empty()) ElementWriter(tensor, block, encoding).run(sink);
 }
 
 }  // namespace cairn::convert

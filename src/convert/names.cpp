@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "convert/experts.hpp"
 #include "formats/byte_reader.hpp"
 
 namespace cairn::convert {
@@ -171,20 +172,23 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
   std::map<std::string, const SourceTensor*> scales;
   for (const SourceTensor* t : checkpoint.tensors()) {
     if (const std::string weight = scaled_weight(t->name); checkpoint.find(weight)) scales.emplace(weight, t);
+    if (const std::string codes = mxfp4_codes(t->name); checkpoint.find(codes)) scales.emplace(codes, t);
   }
   std::set<const TensorRule*> used;
   std::vector<PlannedTensor> out;
   for (const SourceTensor* t : checkpoint.tensors()) {
     if (is_derived(t->name) || is_unused_scale(t->name)) continue;
     if (multimodal && is_of_pictures(t->name)) continue;
-    if (checkpoint.find(scaled_weight(t->name))) continue;
+    if (checkpoint.find(scaled_weight(t->name)) || checkpoint.find(mxfp4_codes(t->name))) continue;
     const std::string& file = checkpoint.file_of(*t);
     const std::string name = plan.rename ? plan.rename(t->name) : plain_name(t->name);
     if (name.empty()) continue;
     const auto [first, last] = rules.equal_range(name);
     if (first == last)
-      fail(ErrorCode::format, "{}: tensor {} has no place in a model of {} layers of architecture '{}'", file,
-           quote(t->name), plan.layers, architecture);
+      fail(ErrorCode::format, "{}: tensor {} has no place in a model of {} layers{} of architecture '{}'",
+           file, quote(t->name), plan.layers,
+           plan.experts == 0 ? std::string() : fmt::format(", each with {} experts,", plan.experts),
+           architecture);
     for (auto at = first; at != last; ++at) {
       const TensorRule& rule = *at->second;
       if (t->shape != rule.shape)
@@ -192,7 +196,11 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
              shape_text(t->shape), plan.config().path(), shape_text(rule.shape));
       const auto scale = scales.find(t->name);
       PlannedTensor planned{t, scale == scales.end() ? nullptr : scale->second, &rule};
-      check_numbers(file, *t, planned.scale);
+      if (rule.layout == Layout::mxfp4) {
+        check_mxfp4(file, planned);
+      } else {
+        check_numbers(file, *t, planned.scale);
+      }
       if (!used.insert(&rule).second)
         fail(ErrorCode::format, "{}: tensor {} is there twice, under two names", file, quote(name));
       out.push_back(planned);
@@ -211,7 +219,7 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
     fail(ErrorCode::format, "{}: tensor '{}' is missing{}", checkpoint.folder(), rule.from,
          rule.optional ? ", which other layers have" : "");
   }
-  return out;
+  return stack_experts(std::move(out));
 }
 
 }  // namespace cairn::convert

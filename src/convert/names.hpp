@@ -17,7 +17,16 @@ enum class Layout : uint8_t {
   // Rows of q or k, of `heads` heads: RoPE's pairs (i, i + d/2) of a head become neighbours (2i, 2i + 1).
   neighbours,
   plus_one,  // gemma's norms multiply by 1 + weight; files hold the sum
+  // Of experts. Columns become rows: [experts, inputs, outputs], or biases [experts, outputs].
+  transposed,
+  // MXFP4's codes [experts, outputs, blocks, 16], two of neighbouring inputs a byte; their scales, a byte a
+  // block, are a tensor of their own. GGUF's blocks hold both.
+  mxfp4,
 };
+
+// Which of an expert's outputs (of a matrix without experts: of its rows). Checkpoints have gate and up in
+// one.
+enum class Outputs : uint8_t { all, first_half, second_half, even, odd };
 
 struct TensorRule {
   std::string from, to;         // names in the checkpoint, in the GGUF file
@@ -26,6 +35,9 @@ struct TensorRule {
   uint32_t heads = 0;
   bool optional = false;  // in all layers, or in none
   bool single = false;    // optional by itself
+  Outputs outputs = Outputs::all;
+  // Not 0: the matrix of one expert of so many; the file stacks them (experts.hpp).
+  uint32_t experts = 0, expert = 0;
 };
 
 // Which tensors a checkpoint of a family must hold, and what they become. Names are those of transformers'
@@ -36,6 +48,7 @@ class TensorPlan {
 
   // Rows of q and k as Layout::neighbours; norms as Layout::plus_one.
   bool permuted = false, norms_plus_one = false;
+  uint64_t experts = 0;  // of each layer, in a mixture; what errors name
   // A tensor's name as the rules have it, where that is not the checkpoint's; empty: it is passed over.
   std::string (*rename)(std::string name) = nullptr;
 
@@ -67,8 +80,11 @@ class TensorPlan {
 // A tensor to be written.
 struct PlannedTensor {
   const SourceTensor* source;
-  const SourceTensor* scale = nullptr;  // of fp8
+  const SourceTensor* scale = nullptr;  // of fp8 and MXFP4
   const TensorRule* rule;
+  std::vector<PlannedTensor> experts = {};  // by number, where the file stacks them; `source` is the first's
+
+  std::vector<uint64_t> shape() const;  // in the file, slowest-running first
 };
 
 // The checkpoint's tensors in its order, each with its rule. Tensors of pictures and sound are passed over

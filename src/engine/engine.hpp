@@ -124,11 +124,18 @@ class Engine {
   // throws, every sequence is as long as it was.
   virtual void step(std::span<const Slice> slices, const Cancelled& cancelled = {}) = 0;
   void step(const Slice& slice, const Cancelled& cancelled = {}) { step({&slice, 1}, cancelled); }
-  // A stack guesses: step() with fewer of its bits, those that the file's first so many bits a weight hold
+  // A model guesses for itself.
+  // A stack: step() with fewer of its bits, those that the file's first so many bits a weight hold
   // and that are in memory. What the tokens leave in the sequences is as rough as their logits: whoever wants
   // to keep them truncates to what was there before and steps over them again. Slices of at most rows()
-  // tokens. Errors: unsupported (the model is no stack), as step().
+  // tokens.
+  // A model that predicts(): slices of the one token that goes behind the sequence, or behind what was guessed
+  // before; `bits` means nothing. The sequence stays as long as it is, and forgets the guesses when it is
+  // truncated or stepped.
+  // Errors: unsupported (neither), as step().
   virtual void draft(std::span<const Slice> slices, double bits, const Cancelled& cancelled = {});
+  // Whether the model has a layer that predicts further tokens (graph::Draft), and drafts with it.
+  virtual bool predicts() const { return false; }
   // Takes the pages for so many more tokens, so that step() finds them; who cannot get them is told alone.
   // Error out_of_memory (the system has none, or the budget leaves no room for them).
   virtual void reserve(Sequence& sequence, uint32_t tokens) = 0;

@@ -192,7 +192,12 @@ std::string describe(const Model& model) {
   std::string out = "graph\n  embed\n" + describe(model.embed);
   for (const auto& [text, layers] : distinct)
     out += fmt::format("\nlayer{} {}\n{}", layers.size() == 1 ? "" : "s", ranges(layers), text);
-  return out + "\n  head\n" + describe(model.head);
+  out += "\n  head\n" + describe(model.head);
+  if (model.draft.empty()) return out;
+  out += "\ndraft\n";
+  for (const OpList* ops : {&model.draft.embed, &model.draft.keys, &model.draft.rest, &model.draft.head})
+    out += describe(*ops);
+  return out;
 }
 
 Json to_json(const Model& model) {
@@ -232,6 +237,12 @@ Json to_json(const Model& model) {
     layers.push_back(std::move(subgraphs));
   }
   json["head"] = to_json(model.head);
+  if (!model.draft.empty()) {
+    json["draft"] = {{"embed", to_json(model.draft.embed)},
+                     {"keys", to_json(model.draft.keys)},
+                     {"rest", to_json(model.draft.rest)},
+                     {"head", to_json(model.draft.head)}};
+  }
   return json;
 }
 

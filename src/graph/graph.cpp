@@ -47,6 +47,10 @@ uint32_t Model::width(Slot slot) const {
       return p.delta_heads * p.delta_size;
     case Slot::shared_gate:
       return p.shared_gate ? 1 : 0;
+    case Slot::draft_hidden:
+      return draft.empty() ? 0 : p.embedding;
+    case Slot::draft_input:
+      return draft.empty() ? 0 : 2 * p.embedding;
     case Slot::gate:
     case Slot::up:
       return p.ffn;
@@ -171,6 +175,8 @@ const char* name(OpKind kind) {
       return "combine";
     case OpKind::weigh:
       return "weigh";
+    case OpKind::join:
+      return "join";
     case OpKind::part:
       return "part";
     case OpKind::convolve:
@@ -229,6 +235,10 @@ const char* name(Slot slot) {
       return "layer_inputs";
     case Slot::layer_gate:
       return "layer_gate";
+    case Slot::draft_hidden:
+      return "draft_hidden";
+    case Slot::draft_input:
+      return "draft_input";
     case Slot::gate:
       return "gate";
     case Slot::up:

@@ -43,6 +43,9 @@ enum class Slot : uint8_t {
   layer_gate,    // [layer_width]
   router,   // scores of the experts, then their weights, [experts]
   shared_gate,  // of the expert that all tokens share, [1]
+  // Of the layer that drafts, see Draft:
+  draft_hidden,  // [embedding]
+  draft_input,   // the token's embedding and that, [2 * embedding]
   // What a token's experts compute, in ascending order of the experts (see OpKind::route):
   expert_gate,  // [experts_used * expert_ffn]
   expert_up,    // [experts_used * expert_ffn]
@@ -78,6 +81,7 @@ enum class OpKind : uint8_t {
   expert_linear,
   combine,  // out = Σ_j input2[e_j] * input[j]: what the experts wrote, by the weights of the router
   weigh,    // out = activation(input) * input2; input is one number
+  join,     // out = input, input2 one behind the other
   part,     // out = of each of `heads` equal parts of the input the one half: the second if row_begin is 1
   // Recurrent states. convolve: of each channel c, out[c] = Σ_i weight[c][i] * (what the input was `window` −
   // 1 − i positions before)[c]; zeros before the text; in place. `weight` is [window, channels].
@@ -213,14 +217,17 @@ struct HyperParameters {
   bool layer_scale = false;     // a factor behind each layer
   uint32_t layer_width = 0;     // of what each layer gets of a token beside the residual stream
   std::vector<uint32_t> ffns{};  // of each layer, where they differ; `ffn` is the widest
-  uint32_t draft_layers = 0;  // behind the model's own, for predicting further tokens; nothing reads them
 
   // Tokens see those behind them too: a text is read in one step, and what comes of it is its hidden states;
   // there is no head.
   bool causal = true;
   uint32_t token_types = 0;  // of learned ones, added to the embedding (bert)
+  // Layers behind the model's own that predict further tokens; a single one is known, see Draft. Whether it
+  // has these for itself.
+  uint32_t draft_layers = 0;
+  bool draft_embedding = false, draft_norm = false, draft_head = false;
 
-  bool is_recurrent(uint32_t layer) const { return !recurrent.empty() && recurrent[layer]; }
+  bool is_recurrent(uint32_t layer) const { return layer < recurrent.size() && recurrent[layer]; }
   uint32_t head_size_of(uint32_t layer) const;
   uint32_t kv_heads_of(uint32_t layer) const;
   uint32_t ffn_of(uint32_t layer) const { return ffns.empty() ? ffn : ffns[layer]; }
@@ -230,11 +237,23 @@ struct HyperParameters {
   bool has_rope(uint32_t layer) const;
 };
 
+// A layer that predicts the token behind the next one (multi-token prediction; DeepSeek-V3, arXiv 2412.19437,
+// section 2.2): of a token and what the head multiplied for the one before it (draft_hidden) it makes its
+// hidden state, attends to those of all tokens before, and has a head. Layer `parameters.layers` of caches.
+struct Draft {
+  OpList embed;  // tokens → hidden
+  OpList keys;   // hidden, draft_hidden → hidden, normed, key, value
+  OpList rest;   // … → hidden and pending branches
+  OpList head;   // → normed, which is draft_hidden for a further token, and logits
+  bool empty() const { return embed.empty(); }
+};
+
 struct Model {
   HyperParameters parameters;
   OpList embed;  // tokens → hidden
   std::vector<Layer> layers;
   OpList head;                      // hidden → logits (final add, norm, linear)
+  Draft draft{};                    // empty: none
   uint32_t width(Slot slot) const;  // floats a token
 };
 

@@ -21,7 +21,7 @@ constexpr uint64_t kMaxLayers = 10'000, kMaxExperts = 100'000;
 
 // Of families whose layers have either attention or a recurrent state: which have no kv heads, and how many
 // the others have.
-uint32_t read_kv_heads(const Metadata& in, HyperParameters& p) {
+uint32_t read_attending(const Metadata& in, HyperParameters& p) {
   constexpr const char* kKey = "attention.head_count_kv";
   uint32_t heads = 0;
   for (const uint32_t n : in.list(kKey, p.layers, kMaxSize)) {
@@ -36,13 +36,26 @@ uint32_t read_kv_heads(const Metadata& in, HyperParameters& p) {
   return heads;
 }
 
+// A number, or one a layer, as files of Granite 4 have it, all the same.
+uint32_t read_kv_heads(const gguf::File& file, const Metadata& in, uint32_t heads) {
+  const char* const kKey = "attention.head_count_kv";
+  if (!in.is_list(kKey)) return in.size(kKey, heads, kMaxSize);
+  const std::vector<int64_t> counts = file.integers(in.key(kKey));
+  for (const int64_t count : counts) {
+    if (count != counts.front() || count < 1 || static_cast<uint64_t>(count) > kMaxSize)
+      fail(ErrorCode::unsupported, "{}: metadata: '{}' holds {} and {}: layers that differ are not supported",
+           file.path(), in.key(kKey), counts.front(), count);
+  }
+  return counts.empty() ? heads : static_cast<uint32_t>(counts.front());
+}
+
 void read_attention(const gguf::File& file, const Metadata& in, const Family& family, HyperParameters& p) {
   p.heads = in.size("attention.head_count");
   const bool listed = in.is_list("attention.head_count_kv");
-  p.kv_heads = family.recurrent && listed ? read_kv_heads(in, p)
+  p.kv_heads = family.recurrent && listed ? read_attending(in, p)
                : family.layers_differ && listed
-                   ? in.list("attention.head_count_kv", p.layers, kMaxSize).back()  // the others are its own to read
-                   : in.size("attention.head_count_kv", p.heads, kMaxSize);
+                   ? in.list("attention.head_count_kv", p.layers, kMaxSize).back()  // a global layer's
+                   : read_kv_heads(file, in, p.heads);
   if (p.kv_heads == 0) {
     fail(ErrorCode::format, "{}: {} is 0 for the last layer", file.path(), in.key("attention.head_count_kv"));
   }

@@ -31,6 +31,8 @@ class WeightCheck {
       for (const OpList& ops : layer) check(ops);
     }
     check(model_.head);
+    const Draft& draft = model_.draft;
+    for (const OpList* ops : {&draft.embed, &draft.keys, &draft.rest, &draft.head}) check(*ops);
     check_row_counts();
     check_nothing_left_over();
   }
@@ -188,8 +190,9 @@ class WeightCheck {
            name.ends_with("attn_rot_embd.weight");
   }
 
-  // Layers behind the model's own, which predict further tokens.
+  // Layers behind the model's own, which predict further tokens, where there are too many of them.
   bool is_of_drafts(std::string_view name) const {
+    if (!model_.draft.empty()) return false;
     for (uint32_t i = 0; i < model_.parameters.draft_layers; ++i) {
       if (name.starts_with(layer_tensor(model_.parameters.layers + i, ""))) return true;
     }

@@ -221,6 +221,20 @@ void add_experts(OpList& ops, const HyperParameters& p, uint32_t layer, Activati
   ops.push_back(weigh);
 }
 
+void add_ffn(OpList& ffn, const HyperParameters& p, uint32_t layer, Activation activation) {
+  const char* gate = p.fused_gate_up ? "ffn_up" : "ffn_gate";
+  const auto add_linear = [&](Slot slot, const std::string& part, uint32_t first) {
+    ffn.push_back(linear_op(Slot::normed, slot, layer_tensor(layer, (part + ".weight").c_str()),
+                            bias_if(p.ffn_bias, layer, (part + ".bias").c_str()), p.ffn, first));
+  };
+  add_linear(Slot::gate, gate, 0);
+  add_linear(Slot::up, "ffn_up", p.fused_gate_up ? p.ffn : 0);
+  ffn.push_back(gate_op(activation));
+  ffn.push_back(quantize_op(Slot::gate));
+  ffn.push_back(linear_op(Slot::gate, Slot::branch, layer_tensor(layer, "ffn_down.weight"),
+                          bias_if(p.ffn_bias, layer, "ffn_down.bias"), p.embedding));
+}
+
 Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
   Model model;
   model.parameters = p;
@@ -277,19 +291,9 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
     OpList& ffn = subgraph(layer, SubgraphKind::ffn);
     if (p.experts != 0) {
       add_experts(ffn, p, i, style.activation);
-      continue;
+    } else {
+      add_ffn(ffn, p, i, style.activation);
     }
-    const char* gate = p.fused_gate_up ? "ffn_up" : "ffn_gate";
-    const auto add_linear = [&](Slot slot, const std::string& part, uint32_t first) {
-      ffn.push_back(linear_op(Slot::normed, slot, layer_tensor(i, (part + ".weight").c_str()),
-                              bias_if(p.ffn_bias, i, (part + ".bias").c_str()), p.ffn, first));
-    };
-    add_linear(Slot::gate, gate, 0);
-    add_linear(Slot::up, "ffn_up", p.fused_gate_up ? p.ffn : 0);
-    ffn.push_back(gate_op(style.activation));
-    ffn.push_back(quantize_op(Slot::gate));
-    ffn.push_back(linear_op(Slot::gate, Slot::branch, layer_tensor(i, "ffn_down.weight"),
-                            bias_if(p.ffn_bias, i, "ffn_down.bias"), p.embedding));
   }
 
   add_ffn_branch(model.head, p.layers - 1);

@@ -47,6 +47,9 @@ void add_experts(OpList& ops, const HyperParameters& parameters, uint32_t layer,
 // hidden → logits after the last branches are added: linear and, where the model has one, the soft cap.
 void add_output(OpList& ops, const HyperParameters& parameters);
 
+// The usual ffn: normed → branch.
+void add_ffn(OpList& ops, const HyperParameters& parameters, uint32_t layer, Activation activation);
+
 // What distinguishes the families whose attention and ffn come one after the other.
 struct SequentialStyle {
   Activation activation = Activation::silu;
@@ -61,5 +64,7 @@ struct SequentialStyle {
 
 // RMS norm → attention → add → RMS norm → gated ffn → add.
 Model build_sequential(const HyperParameters& parameters, const SequentialStyle& style);
+// Its layer that drafts, of a block as build_sequential() makes with attention.
+Draft build_draft(const HyperParameters& parameters, const SequentialStyle& style);
 
 }  // namespace cairn::graph

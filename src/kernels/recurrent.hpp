@@ -14,7 +14,7 @@ constexpr size_t kDeltaBlock = 32;  // columns that are computed together
 // Tokens of one head: what they change a state by, and what they read of it. A matrix's rows are `columns`
 // floats apart.
 struct DeltaTokens {
-  size_t count;
+  size_t count;  // at least 1
   const float *queries, *keys;  // [count][keys of the state], `columns` apart
   const float* values;          // [count][columns]
   const float *decays, *steps;  // [count]

@@ -22,8 +22,8 @@ enum class Speculation : uint8_t {
   none,
   lookup,     // what followed the same tokens earlier in the text
   draft,      // a small model's most likely tokens
-  self,       // a stack's own, computed with fewer of its bits
-  automatic,  // lookup where it finds something, else the draft or the stack where there is one
+  self,       // the model's own: a stack's with fewer of its bits, or those of a layer that predicts further
+  automatic,  // lookup where it finds something, else the draft or the model itself where it can
 };
 
 // A share that is being counted: of the last `memory` events or so, after some that are supposed.

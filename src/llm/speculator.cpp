@@ -63,6 +63,7 @@ Speculator::Speculator(std::shared_ptr<engine::Engine> engine, size_t sampled)
 void Speculator::set_draft(std::shared_ptr<engine::Engine> draft) {
   drafts_.clear();
   if (draft) drafts_.emplace_back(std::move(draft), 0, 0.35, 0.8);
+  if (engine_->predicts()) drafts_.emplace_back(engine_, 1, 0.15, 0.75);  // a layer, and the head
   if (!engine_->elastic()) return;
   for (const double bits : kBits)
     drafts_.emplace_back(engine_, bits, 0.2 + 0.8 * bits / 6.2, 0.55 + 0.1 * (bits - 2) + 0.15 * (bits > 2));
@@ -73,10 +74,10 @@ void Speculator::check(Speculation kind) const {
   if (kind == Speculation::draft && !model)
     fail(ErrorCode::invalid_argument,
          "speculation by a draft needs a small model that drafts: there is none");
-  if (kind == Speculation::self && !engine_->elastic()) {
+  if (kind == Speculation::self && !engine_->elastic() && !engine_->predicts()) {
     fail(ErrorCode::invalid_argument,
          "the model cannot draft for itself: it is no stack, whose first bits are a model (see `cairn "
-         "stack`)");
+         "stack`), and has no layer that predicts further tokens");
   }
 }
 

@@ -213,6 +213,7 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
     case OpKind::expert_linear:
     case OpKind::combine:
     case OpKind::weigh:
+    case OpKind::join:
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:
@@ -295,6 +296,7 @@ void Differentiator::backward(uint32_t layer, const graph::Op& op, Saved& saved,
     case OpKind::expert_linear:
     case OpKind::combine:
     case OpKind::weigh:
+    case OpKind::join:
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:

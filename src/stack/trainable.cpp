@@ -41,6 +41,7 @@ bool is_known(const graph::Op& op, Place place) {
     case OpKind::expert_linear:
     case OpKind::combine:
     case OpKind::weigh:
+    case OpKind::join:
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:

@@ -132,6 +132,7 @@ void Ops::run(const graph::Op& op, Slots& slots, const Product& product) {
     case OpKind::expert_linear:
     case OpKind::combine:
     case OpKind::weigh:
+    case OpKind::join:
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:

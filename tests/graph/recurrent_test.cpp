@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -89,15 +90,27 @@ TEST(HyperParameters, DeltaNets) {
   EXPECT_FALSE(load(listed.open()).parameters.is_recurrent(1));
 }
 
-// Layers behind the model's own are passed over.
+// A layer behind the model's own drafts; several are passed over.
 TEST(HyperParameters, DraftLayersAreNoneOfTheModels) {
   ModelFile model = qwen35();
-  model.metadata["qwen35.block_count"] = uint32_t{3};
-  model.metadata["qwen35.nextn_predict_layers"] = uint32_t{1};
-  model.tensors["blk.2.nextn.eh_proj.weight"] = {64, 32};
-  const Model loaded = load(model.open());
-  EXPECT_EQ(loaded.layers.size(), 2U);
-  EXPECT_EQ(loaded.parameters.draft_layers, 1U);
+  for (uint32_t layers : {1U, 2U}) {
+    const std::string prefix = "blk." + std::to_string(1 + layers) + ".";
+    model.metadata["qwen35.block_count"] = 2 + layers;
+    model.metadata["qwen35.nextn_predict_layers"] = layers;
+    for (const auto& [name, shape] : std::map(model.tensors)) {
+      if (name.starts_with("blk.1.")) model.tensors[prefix + name.substr(6)] = shape;
+    }
+    model.tensors[prefix + "nextn.eh_proj.weight"] = {64, 32};
+    model.tensors[prefix + "nextn.enorm.weight"] = model.tensors[prefix + "nextn.hnorm.weight"] = {32};
+    const Model loaded = load(model.open());
+    EXPECT_EQ(loaded.layers.size(), 2U);
+    EXPECT_EQ(loaded.parameters.draft_layers, layers);
+    EXPECT_EQ(loaded.draft.empty(), layers == 2);
+  }
+  ModelFile lacking = qwen35();
+  lacking.metadata["qwen35.block_count"] = uint32_t{3};
+  lacking.metadata["qwen35.nextn_predict_layers"] = uint32_t{1};
+  EXPECT_THROW(load(lacking.open()), Error);
 }
 
 struct Mistake {

@@ -106,6 +106,8 @@ class ReferenceInterpreter {
         return norm(op);
       case OpKind::rotate:
         throw std::invalid_argument("no family rotates");
+      case OpKind::join:
+        throw std::invalid_argument("only layers that draft join");
       case OpKind::quantize:
         return;
       case OpKind::linear:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <list>
 #include <memory>
 #include <mutex>
 
@@ -129,7 +130,10 @@ class CpuEngine final : public engine::Engine {
     });
   }
 
+  bool predicts() const override { return !model_.draft.empty(); }
+
   void draft(std::span<const Slice> slices, double bits, const engine::Cancelled& cancelled) override {
+    if (predicts()) return predict(slices, cancelled);
     if (!set_) return Engine::draft(slices, bits, cancelled);
     for (const Slice& slice : slices) {
       if (slice.tokens.size() > rows())
@@ -278,6 +282,92 @@ class CpuEngine final : public engine::Engine {
     chosen_ = true;
   }
 
+  // The layer that drafts takes the next token behind each sequence, or behind its guesses.
+  void predict(std::span<const Slice> slices, const engine::Cancelled& cancelled) {
+    const std::lock_guard lock(one_step_);
+    cancelled_ = &cancelled;
+    engine::check_slices(*this, slices);
+    for (const Slice& slice : slices) {
+      const PagedSequence& sequence = sequences_.own(*slice.sequence);
+      if (slice.tokens.size() == 1 && sequence.length() > 0) continue;
+      fail(ErrorCode::invalid_argument, "a draft takes 1 token behind a text, not {} behind {}",
+           slice.tokens.size(), sequence.length());
+    }
+    uint64_t coming = 0;
+    for (const Slice& slice : slices) {
+      const PagedSequence& sequence = sequences_.own(*slice.sequence);
+      coming += sequence.coming(sequence.guesses() + 1);
+    }
+    make_room(coming, 0);
+    for (const Slice& slice : slices)
+      sequences_.extend(*slice.sequence, sequences_.own(*slice.sequence).guesses() + 1);
+    const Reading reading(file_);
+    for (size_t at = 0; at < slices.size(); at += RowExecutor::kMostRows)
+      predict_rows(slices.subspan(at, std::min(RowExecutor::kMostRows, slices.size() - at)));
+    reading.check();
+  }
+
+  void predict_rows(std::span<const Slice> slices) {
+    std::vector<Row> rows;
+    std::vector<const float*> before;
+    for (const Slice& slice : slices) {
+      PagedSequence& sequence = sequences_.own(*slice.sequence);
+      const uint32_t length = sequence.length();
+      std::vector<float>& guessed = sequence.guessed();
+      guessed.resize(model_.parameters.embedding);
+      if (sequence.guesses() == 0) {
+        const float* last = input_before(sequence.state().now(), sequence.state().layout().hidden(), length, 1);
+        std::copy_n(last, guessed.size(), guessed.begin());
+      }
+      before.push_back(guessed.data());
+      rows.push_back({&sequence, length - 1 + sequence.guesses(), slice.tokens[0],
+                      slice.wanted == Logits::none ? nullptr : slice.logits,
+                      slice.enough == 0 ? SIZE_MAX : slice.enough, guessed.data()});
+    }
+    rows_.run_draft(rows, before, true);
+    for (const Slice& slice : slices) sequences_.own(*slice.sequence).guess();
+  }
+
+  // The layer that drafts reads on, behind a step: the slice's tokens with what the head multiplied for those
+  // before them. hidden: [tokens][embedding], of the slice's.
+  void follow(const Slice& slice, const float* hidden) {
+    PagedSequence& sequence = sequences_.own(*slice.sequence);
+    const RecurrentState& state = sequence.state();
+    const ConvPart& part = state.layout().hidden();
+    const uint32_t length = sequence.length();
+    const size_t width = part.channels, count = slice.tokens.size();
+    std::vector<float> last(width);
+    if (length > 0) std::copy_n(input_before(state.now(), part, length, 1), width, last.begin());
+    std::vector<Row> rows;
+    std::vector<const float*> before;
+    for (size_t i = length > 0 ? 0 : 1; i < count; ++i) {
+      rows.push_back({&sequence, length + static_cast<uint32_t>(i) - 1, slice.tokens[i], nullptr});
+      before.push_back(i == 0 ? last.data() : hidden + (i - 1) * width);
+      if (rows.size() < RowExecutor::kMostRows && i + 1 < count) continue;
+      rows_.run_draft(rows, before, false);
+      rows.clear();
+      before.clear();
+    }
+    if (is_short(slice)) {
+      std::copy_n(last.begin(), width, state.now().window(part));
+      std::copy_n(hidden, count * width, state.now().journal(part));
+      state.now().position(part.number) = length;
+      return;
+    }
+    std::copy_n(hidden + (count - 1) * width, width, state.next().window(part));
+    state.next().position(part.number) = length + static_cast<uint32_t>(count);
+    if (state.mark().page == nullptr) return;
+    std::copy_n(hidden + (state.mark_position() - length - 1) * width, width, state.mark().window(part));
+    state.mark().position(part.number) = state.mark_position();
+  }
+
+  // Where a slice's hidden states go: where the caller wants them, else where follow() finds them.
+  float* hidden_of(const Slice& slice) {
+    if (slice.hidden != nullptr || !predicts()) return slice.hidden;
+    std::vector<float>& own = hidden_.emplace_back(slice.tokens.size() * model_.parameters.embedding);
+    return own.data();
+  }
+
   // bits: of a draft; 0: it is none.
   void run(std::span<const Slice> slices, double bits = 0) {
     const Reading reading(file_);
@@ -285,7 +375,11 @@ class CpuEngine final : public engine::Engine {
     if (bits > 0) set_->set_draft(bits);
     const size_t vocabulary = model_.parameters.vocabulary, width = model_.parameters.embedding;
     std::vector<Row> rows;
-    for (const Slice& slice : slices) {
+    std::vector<float*> hidden;
+    hidden_.clear();
+    for (const Slice& slice : slices) hidden.push_back(hidden_of(slice));
+    for (size_t s = 0; s < slices.size(); ++s) {
+      const Slice& slice = slices[s];
       if (!is_short(slice)) continue;
       PagedSequence& sequence = sequences_.own(*slice.sequence);
       for (size_t i = 0; i < slice.tokens.size(); ++i) {
@@ -295,20 +389,21 @@ class CpuEngine final : public engine::Engine {
                                                             : nullptr;
         rows.push_back({&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i], out,
                         slice.enough == 0 ? SIZE_MAX : slice.enough,
-                        slice.hidden == nullptr ? nullptr : slice.hidden + i * width});
+                        hidden[s] == nullptr ? nullptr : hidden[s] + i * width});
       }
     }
     for (size_t at = 0; at < rows.size(); at += RowExecutor::kMostRows) {
       if (at > 0) engine::throw_if(*cancelled_);
       rows_.run(std::span(rows).subspan(at, std::min(RowExecutor::kMostRows, rows.size() - at)), bits > 0);
     }
-    for (const Slice& slice : slices) {
-      if (!is_short(slice)) run_long(slice);
+    for (size_t s = 0; s < slices.size(); ++s) {
+      if (!is_short(slices[s])) run_long(slices[s], hidden[s]);
+      if (predicts()) follow(slices[s], hidden[s]);
     }
     reading.check();
   }
 
-  void run_long(const Slice& slice) {
+  void run_long(const Slice& slice, float* hidden) {
     PagedSequence& sequence = sequences_.own(*slice.sequence);
     chunk_.run(sequence, slice.tokens, sequence.length());
     if (slice.wanted == Logits::last) {
@@ -316,7 +411,7 @@ class CpuEngine final : public engine::Engine {
       rows_.run_head(slice.logits);
     }
     float* const all = slice.wanted == Logits::all ? slice.logits : nullptr;
-    if (all != nullptr || slice.hidden != nullptr) chunk_.run_head(slice.tokens.size(), all, slice.hidden);
+    if (all != nullptr || hidden != nullptr) chunk_.run_head(slice.tokens.size(), all, hidden);
   }
 
   gguf::File file_;  // shares the mapping, unless experts move
@@ -339,6 +434,7 @@ class CpuEngine final : public engine::Engine {
   RowExecutor rows_;
   ChunkExecutor chunk_;
   uint64_t scratch_touched_ = 0;  // bytes that have been in use
+  std::list<std::vector<float>> hidden_;  // of a step's slices, for the layer that drafts
 };
 
 }  // namespace

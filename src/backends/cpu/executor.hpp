@@ -117,6 +117,10 @@ class RowExecutor {
   // want logits or what it multiplies. Rows of one sequence may see each other: a row's keys are there before
   // any row looks. draft: with fewer of a stack's bits (resident::Set::set_draft).
   void run(std::span<const Row> rows, bool draft = false);
+  // The layer that drafts, on 1 … kMostRows rows of a token and what the head multiplied for the one before
+  // it, [embedding] each; a row's position is that one's. Writes keys and values; guess: makes logits, and
+  // what a further guess takes in hidden's place, too.
+  void run_draft(std::span<const Row> rows, std::span<const float* const> before, bool guess);
   // Runs the head alone on the slots that another executor filled.
   void run_head(float* logits);
   float* slot(graph::Slot slot, size_t row = 0) { return slots_[row] + at_[index_of(slot)]; }
@@ -129,7 +133,9 @@ class RowExecutor {
   struct ExpertGroup;  // rows that have chosen the same expert
 
   void run_steps(std::span<const Step> steps);
-  void run_heads(size_t rows);
+  void run_heads(std::span<const Step> steps, size_t rows);
+  void begin(std::span<const Row> rows);
+  void embed(std::span<const BoundOp> ops, size_t row);
   template <class Body>
   void each_row(const Body& body) {
     if (count_ == 1) return body(active_[0]);

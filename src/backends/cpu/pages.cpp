@@ -54,6 +54,12 @@ PageLayout::PageLayout(const graph::Model& model, kernels::KvFormat format) : fo
     if (attends_.back())
       bytes_ = std::max(bytes_, round_up(heads.scales + product({2, rows, heads.scale_bytes}), 64));
   }
+  if (!model.draft.empty()) {
+    draft_ = layers();
+    windows_.push_back(0);
+    attends_.push_back(true);
+    heads_.push_back(heads_.back());
+  }
 }
 
 PagePool::PagePool(size_t page_bytes, size_t spare)

@@ -32,6 +32,8 @@ class PageLayout {
   uint32_t layers() const { return static_cast<uint32_t>(windows_.size()); }
   uint32_t window(uint32_t layer) const { return windows_[layer]; }  // positions; 0: all
   bool attends(uint32_t layer) const { return attends_[layer]; }     // else the layer has no pages
+  // The layer that drafts, behind the model's own, is written one position late: it waits for the next token.
+  uint32_t lag(uint32_t layer) const { return layer == draft_ ? 1 : 0; }
   uint32_t attending() const { return static_cast<uint32_t>(std::count(attends_.begin(), attends_.end(), true)); }
   // Of a kv head: index 2 · head for keys, 2 · head + 1 for values.
   size_t row_bytes(uint32_t layer, uint32_t index) const {
@@ -57,6 +59,7 @@ class PageLayout {
   };
   std::vector<Heads> heads_;  // of each layer
   size_t bytes_ = 0;          // of the largest layer's page
+  uint32_t draft_ = UINT32_MAX;
 };
 
 // A page that gives itself back to its pool, which it keeps alive.

@@ -34,6 +34,11 @@ Plan::Plan(const gguf::File& file, const graph::Model& model, kernels::Target ta
     for (Step& step : steps(ops, layer)) layers.push_back(std::move(step));
   }
   head = steps(model.head, 0);
+  const auto draft_layer = static_cast<uint32_t>(model.layers.size());
+  for (const graph::Op& op : model.draft.embed) draft_embed.push_back(bind(op));
+  draft_keys = steps(model.draft.keys, draft_layer);
+  draft_rest = steps(model.draft.rest, draft_layer);
+  draft_head = steps(model.draft.head, draft_layer);
   // A rotated input loses less to 8 bits: planes do without.
   for (Step& step : head) step.fine = step.integer && !step.planes;
 }

@@ -74,6 +74,9 @@ class Plan {
   std::vector<BoundOp> embed;
   std::vector<Step> layers;  // of all layers, one after the other
   std::vector<Step> head;
+  // Of graph::Draft; empty: the model has none.
+  std::vector<BoundOp> draft_embed;
+  std::vector<Step> draft_keys, draft_rest, draft_head;
   std::vector<graph::Rope> ropes;                       // the different ones
   std::vector<const std::vector<float>*> rope_factors;  // null: none
   resident::Set* const set;

@@ -68,7 +68,9 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
     planes_[row] = PlanesInput(machine.plan);
   }
   size_t widest = 0, prepared = 0;  // a row of float products, bytes of integer ones' inputs
-  for (const std::vector<Step>* steps : {&machine.plan.layers, &machine.plan.head}) {
+  const Plan& plan = machine.plan;
+  for (const std::vector<Step>* steps :
+       {&plan.layers, &plan.head, &plan.draft_keys, &plan.draft_rest, &plan.draft_head}) {
     for (const Step& step : *steps) {
       if (step.kind != StepKind::linears && step.kind != StepKind::experts) continue;
       if (!step.integer) {
@@ -89,39 +91,63 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
   }
 }
 
-void RowExecutor::run(std::span<const Row> rows, bool draft) {
-  draft_ = draft;
+void RowExecutor::begin(std::span<const Row> rows) {
   count_ = rows.size();
   for (size_t i = 0; i < count_; ++i) {
     rows_[i] = rows[i];
     active_[i] = i;
   }
-  each_row([&](size_t row) {
-    for (size_t i = 0; i < machine_.plan.ropes.size(); ++i) {
-      rope_table(machine_.plan.ropes[i], machine_.plan.rope_factors[i], rows_[row].position, 1,
-                 cosines_[row][i], sines_[row][i]);
+}
+
+void RowExecutor::embed(std::span<const BoundOp> ops, size_t row) {
+  for (size_t i = 0; i < machine_.plan.ropes.size(); ++i) {
+    rope_table(machine_.plan.ropes[i], machine_.plan.rope_factors[i], rows_[row].position, 1,
+               cosines_[row][i], sines_[row][i]);
+  }
+  for (const BoundOp& bound : ops) {
+    if (bound.matrix.encoding == nullptr) {
+      run_float_op(bound, row);
+      continue;
     }
-    for (const BoundOp& bound : machine_.plan.embed) {
-      if (bound.matrix.encoding == nullptr) {
-        run_float_op(bound, row);
-        continue;
-      }
-      const bool adds = bound.op.kind != OpKind::embed;
-      std::vector<float> more(adds ? bound.matrix.k : 0);
-      float* out = slot(bound.op.output, row);
-      read_row(machine_.plan, machine_.planes, bound.matrix,
-               row_of(bound.op, rows_[row].token, rows_[row].position), planes_[row].scratch,
-               adds ? more.data() : out);
-      if (adds) machine_.vector.add(out, more.data(), more.size(), out);
-    }
-  });
+    const bool adds = bound.op.kind != OpKind::embed;
+    std::vector<float> more(adds ? bound.matrix.k : 0);
+    float* out = slot(bound.op.output, row);
+    read_row(machine_.plan, machine_.planes, bound.matrix,
+             row_of(bound.op, rows_[row].token, rows_[row].position), planes_[row].scratch,
+             adds ? more.data() : out);
+    if (adds) machine_.vector.add(out, more.data(), more.size(), out);
+  }
+}
+
+void RowExecutor::run(std::span<const Row> rows, bool draft) {
+  draft_ = draft;
+  begin(rows);
+  each_row([&](size_t row) { embed(machine_.plan.embed, row); });
   run_steps(machine_.plan.layers);
-  run_heads(rows.size());
+  run_heads(machine_.plan.head, rows.size());
+}
+
+void RowExecutor::run_draft(std::span<const Row> rows, std::span<const float* const> before, bool guess) {
+  draft_ = false;
+  begin(rows);
+  const Plan& plan = machine_.plan;
+  each_row([&](size_t row) {
+    embed(plan.draft_embed, row);
+    std::copy_n(before[row], machine_.model.width(Slot::draft_hidden), slot(Slot::draft_hidden, row));
+  });
+  run_steps(plan.draft_keys);
+  if (guess) {
+    run_steps(plan.draft_rest);
+    return run_heads(plan.draft_head, rows.size());
+  }
+  for (const Step& step : plan.draft_rest) {
+    if (step.kind != StepKind::attention) continue;
+    for (size_t i = 0; i < count_; ++i) store_keys(step, active_[i]);
+  }
 }
 
 // Its first steps make what it multiplies.
-void RowExecutor::run_heads(size_t rows) {
-  const std::span<const Step> steps = machine_.plan.head;
+void RowExecutor::run_heads(std::span<const Step> steps, size_t rows) {
   const auto products = static_cast<size_t>(
       std::find_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == StepKind::linears; }) -
       steps.begin());
@@ -240,6 +266,10 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       break;
     case OpKind::weigh:
       v.scale(slot(op.input2, row), step_size(in[0]), machine_.model.width(op.output), out);
+      break;
+    case OpKind::join:
+      std::copy_n(in, width, out);
+      std::copy_n(slot(op.input2, row), width, out + width);
       break;
     case OpKind::part: {
       const size_t each = width / op.heads / 2;

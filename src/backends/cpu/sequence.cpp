@@ -44,6 +44,7 @@ void PagedSequence::keep(uint32_t positions) {
 void PagedSequence::trim() {
   keep(length_);
   state_.trim();
+  guesses_ = 0;
 }
 
 uint32_t PagedSequence::truncate(uint32_t length) {
@@ -81,7 +82,8 @@ uint64_t PagedSequence::coming(uint32_t tokens) const {
     const std::vector<Page>& layer = pages_[i];
     if (!layout_->attends(i)) continue;
     count += pages - std::min(pages, layer.size());
-    if (length_ % kPage != 0 && layer[length_ / kPage].use_count() > 1) ++count;
+    const size_t at = first_written(i) / kPage;
+    if (at < layer.size() && layer[at].use_count() > 1) ++count;
   }
   return count * layout_->bytes() + state_.coming(length_, tokens, tokens <= most_rows_);
 }
@@ -89,9 +91,9 @@ uint64_t PagedSequence::coming(uint32_t tokens) const {
 void PagedSequence::extend(uint32_t tokens) {
   const size_t pages = pages_for(uint64_t{length_} + tokens);
   for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
-    const size_t at = length_ / kPage;
     if (!layout_->attends(layer)) continue;
-    if (length_ % kPage != 0 && pages_[layer][at].use_count() > 1) {
+    const size_t at = first_written(layer) / kPage;
+    if (at < pages_[layer].size() && pages_[layer][at].use_count() > 1) {
       Page own = pool_->take();
       std::memcpy(own.get(), tables_[layer][at], layout_->bytes());
       put(layer, at, std::move(own));
@@ -107,6 +109,7 @@ void PagedSequence::extend(uint32_t tokens) {
 
 void PagedSequence::commit(uint32_t tokens) {
   length_ += tokens;
+  guesses_ = 0;
   state_.commit(length_);
   for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
     const uint32_t window = layout_->window(layer);

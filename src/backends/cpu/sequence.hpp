@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -39,6 +40,11 @@ class PagedSequence final : public engine::Sequence {
   void trim();
 
   const RecurrentState& state() const { return state_; }
+  // Tokens that were guessed behind the text by the layer that drafts, and what it made of the last one,
+  // [embedding]. Forgotten by whatever changes the sequence.
+  uint32_t guesses() const { return guesses_; }
+  std::vector<float>& guessed() { return guessed_; }
+  void guess() { ++guesses_; }
 
   kernels::KvRows keys(uint32_t layer, uint32_t head) const { return rows(layer, 2 * head); }
   kernels::KvRows values(uint32_t layer, uint32_t head) const { return rows(layer, 2 * head + 1); }
@@ -60,6 +66,7 @@ class PagedSequence final : public engine::Sequence {
   Place place(uint32_t layer, uint32_t index, uint32_t position) const;
   void put(uint32_t layer, size_t at, Page page);
   void keep(uint32_t positions);  // pages of the first so many
+  uint32_t first_written(uint32_t layer) const { return length_ - std::min(length_, layout_->lag(layer)); }
 
   std::shared_ptr<const PageLayout> layout_;
   std::shared_ptr<PagePool> pool_;
@@ -68,7 +75,8 @@ class PagedSequence final : public engine::Sequence {
   std::vector<uint32_t> gone_;                           // [layer]: pages let go of
   RecurrentState state_;
   uint32_t most_rows_;
-  uint32_t length_ = 0;
+  uint32_t length_ = 0, guesses_ = 0;
+  std::vector<float> guessed_{};
 
   friend class Sequences;
 };

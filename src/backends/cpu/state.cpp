@@ -16,6 +16,7 @@ StateLayout::StateLayout(const graph::Model& model) : conv_(model.layers.size())
         parts_ += op.kind == graph::OpKind::convolve || op.kind == graph::OpKind::delta_rule ? 1 : 0;
     }
   }
+  if (!model.draft.empty()) ++parts_;
   size_t at = round_up(parts_, 16), part = 0;
   const auto take = [&](size_t floats) {
     const size_t begin = at;
@@ -37,6 +38,10 @@ StateLayout::StateLayout(const graph::Model& model) : conv_(model.layers.size())
         }
       }
     }
+  }
+  if (!model.draft.empty()) {
+    hidden_ = {static_cast<uint32_t>(part), 0, 1, model.parameters.embedding};
+    hidden_.at = take((hidden_.kept + kJournal) * hidden_.channels);
   }
   bytes_ = parts_ == 0 ? 0 : round_up(at * sizeof(float), 64);
 }

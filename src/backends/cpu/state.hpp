@@ -40,12 +40,15 @@ class StateLayout {
   uint32_t parts() const { return parts_; }
   const ConvPart& conv(uint32_t layer) const { return conv_[layer]; }
   const DeltaPart& delta(uint32_t layer) const { return delta_[layer]; }
+  // Of the layer that drafts: what the head multiplied for the last token, as a convolution keeps its inputs.
+  const ConvPart& hidden() const { return hidden_; }
 
  private:
   uint32_t parts_ = 0;
   size_t bytes_ = 0;
   std::vector<ConvPart> conv_;
   std::vector<DeltaPart> delta_;
+  ConvPart hidden_{};
 };
 
 // A page as its parts.

@@ -41,6 +41,12 @@ void read(const gguf::File& file, HyperParameters& p) {
   }
   p.draft_layers = static_cast<uint32_t>(drafts);
   p.layers -= p.draft_layers;
+  const auto drafts_with = [&](const char* part) {
+    return file.find_tensor(layer_tensor(p.layers, part)) != nullptr;
+  };
+  p.draft_embedding = drafts_with("nextn.embed_tokens.weight");
+  p.draft_norm = drafts_with("nextn.shared_head_norm.weight");
+  p.draft_head = drafts_with("nextn.shared_head_head.weight");
   p.recurrent = in.flags("attention.recurrent_layers", p.layers + p.draft_layers);
   const uint32_t interval = in.size("full_attention_interval", kDefaultInterval, kMaxSize);
   for (uint32_t i = static_cast<uint32_t>(p.recurrent.size()); i < p.layers; ++i)
@@ -53,7 +59,10 @@ void read(const gguf::File& file, HyperParameters& p) {
 }
 
 Model build_qwen35(const HyperParameters& p) {
-  return build_sequential(p, {.ffn_norm = "post_attention_norm.weight", .recurrent = add_delta_net});
+  const SequentialStyle style{.ffn_norm = "post_attention_norm.weight", .recurrent = add_delta_net};
+  Model model = build_sequential(p, style);
+  if (p.draft_layers == 1) model.draft = build_draft(p, style);
+  return model;
 }
 
 }  // namespace

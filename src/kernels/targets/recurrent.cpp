@@ -126,6 +126,25 @@ HWY_INLINE void update(size_t keys, const float* query, const float* key, const 
   CAIRN_UNROLL(Vectors, v, hn::StoreU(sum[v], df, out + v * kLanes));
 }
 
+// update() of one token and find_delta() of the next in one pass over the block: the same arithmetic.
+template <size_t Vectors>
+HWY_INLINE void update_and_find(size_t keys, const float* query, const float* key, const float* next_key,
+                                const float* next_value, float next_decay, float next_step, VF* delta,
+                                float* block, float* out) {
+  VF sum[Vectors], known[Vectors];
+  CAIRN_UNROLL(Vectors, v, sum[v] = known[v] = hn::Zero(df));
+  const VF e = hn::Set(df, next_decay);
+  for (size_t i = 0; i < keys; ++i) {
+    const VF k = hn::Set(df, key[i]), q = hn::Set(df, query[i]), next = hn::Set(df, next_key[i]);
+    CAIRN_UNROLL(Vectors, v, float* s = block + (i * Vectors + v) * kLanes;
+                 const VF now = hn::MulAdd(k, delta[v], hn::LoadU(df, s)); sum[v] = hn::MulAdd(q, now, sum[v]);
+                 const VF decayed = hn::Mul(now, e); hn::StoreU(decayed, df, s);
+                 known[v] = hn::MulAdd(next, decayed, known[v]));
+  }
+  CAIRN_UNROLL(Vectors, v, hn::StoreU(sum[v], df, out + v * kLanes); delta[v] = hn::Mul(
+                               hn::Sub(hn::LoadU(df, next_value + v * kLanes), known[v]), hn::Set(df, next_step)));
+}
+
 template <size_t Vectors>
 HWY_INLINE void delta_columns(const DeltaState& state, const DeltaPast& past, const DeltaTokens& tokens,
                               size_t column, float* block) {
@@ -136,15 +155,21 @@ HWY_INLINE void delta_columns(const DeltaState& state, const DeltaPast& past, co
   }
   if (state.past != nullptr && (past.count > 0 || state.past != state.from))
     store_block<Vectors>(state, column, block, state.past);
+  VF delta[Vectors];
+  find_delta<Vectors>(state.keys, tokens.keys, tokens.values + column, tokens.decays[0], tokens.steps[0], block,
+                      delta);
   for (size_t t = 0; t < tokens.count; ++t) {
-    const size_t row = t * state.columns;
-    VF delta[Vectors];
-    find_delta<Vectors>(state.keys, tokens.keys + row, tokens.values + row + column, tokens.decays[t],
-                        tokens.steps[t], block, delta);
+    const size_t row = t * state.columns, next = row + state.columns;
     if (tokens.deltas != nullptr)
       CAIRN_UNROLL(Vectors, v, hn::StoreU(delta[v], df, tokens.deltas + row + column + v * kLanes));
-    update<Vectors>(state.keys, tokens.queries + row, tokens.keys + row, delta, block,
-                    tokens.out + row + column);
+    if (t + 1 == tokens.count) {
+      update<Vectors>(state.keys, tokens.queries + row, tokens.keys + row, delta, block,
+                      tokens.out + row + column);
+    } else {
+      update_and_find<Vectors>(state.keys, tokens.queries + row, tokens.keys + row, tokens.keys + next,
+                               tokens.values + next + column, tokens.decays[t + 1], tokens.steps[t + 1], delta,
+                               block, tokens.out + row + column);
+    }
   }
   if (state.to != nullptr) store_block<Vectors>(state, column, block, state.to);
 }
