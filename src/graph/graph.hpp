@@ -28,15 +28,16 @@ enum class Slot : uint8_t {
   query_gate,    // [2 * heads * head_size]
   context_gate,  // [heads * head_size]
   // Layers with a recurrent state, see HyperParameters:
-  conv,           // what a short convolution reads and leaves, [conv_channels]
-  conv_in,        // factors in front of it (lfm2), [conv_channels]
-  conv_out,       // … and behind it, [conv_channels]
-  alpha, beta,    // the gated delta rule's decays and steps, before their functions, [delta_heads]
-  delta,          // its result, [delta_heads * delta_size]
-  delta_gate,     // [delta_heads * delta_size]
-  gate,     // [ffn]
-  up,       // [ffn]
-  router,   // scores of the experts, then their weights, [experts]
+  conv,      // what a short convolution reads and leaves, [conv_channels]
+  conv_in,   // factors in front of it (lfm2), [conv_channels]
+  conv_out,  // … and behind it, [conv_channels]
+  alpha,
+  beta,         // the gated delta rule's decays and steps, before their functions, [delta_heads]
+  delta,        // its result, [delta_heads * delta_size]
+  delta_gate,   // [delta_heads * delta_size]
+  gate,         // [ffn]
+  up,           // [ffn]
+  router,       // scores of the experts, then their weights, [experts]
   shared_gate,  // of the expert that all tokens share, [1]
   // Of the layer that drafts, see Draft:
   draft_hidden,  // [embedding]
@@ -130,13 +131,13 @@ struct Op {
   uint32_t row_begin = 0;  // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor)
   uint32_t rows = 0;
   float epsilon = 0;
-  float factor = 1;     // scale, attention (1/sqrt(head_size) or its like), softcap, route
-  float softcap = 0;    // attention: cap of the scores, 0 = none
+  float factor = 1;   // scale, attention (1/sqrt(head_size) or its like), softcap, route
+  float softcap = 0;  // attention: cap of the scores, 0 = none
   // attention, convolve: sees only the last `window` positions (itself included); attention: 0 = all
   uint32_t window = 0;
-  uint32_t heads = 0;      // norm_rms, rope, part, delta_rule: heads in the slot
-  uint32_t key_heads = 0;  // delta_rule: of queries and keys
-  uint32_t block = 0;      // rotate; delta_rule: size of a head
+  uint32_t heads = 0;              // norm_rms, rope, part, delta_rule: heads in the slot
+  uint32_t key_heads = 0;          // delta_rule: of queries and keys
+  uint32_t block = 0;              // rotate; delta_rule: size of a head
   uint32_t experts = 0, used = 0;  // route, expert_linear, combine: how many there are, and a token has
   bool normalise = false;          // route
   Activation activation = Activation::none;

@@ -51,9 +51,8 @@ uint32_t read_kv_heads(const gguf::File& file, const Metadata& in, uint32_t head
 
 void read_attention(const gguf::File& file, const Metadata& in, const Family& family, HyperParameters& p) {
   p.heads = in.size("attention.head_count");
-  p.kv_heads = family.recurrent && in.is_list("attention.head_count_kv")
-                   ? read_attending(in, p)
-                   : read_kv_heads(file, in, p.heads);
+  p.kv_heads = family.recurrent && in.is_list("attention.head_count_kv") ? read_attending(in, p)
+                                                                         : read_kv_heads(file, in, p.heads);
   if (p.heads % p.kv_heads != 0) {
     fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", file.path(),
          in.key("attention.head_count"), p.heads, in.key("attention.head_count_kv"), p.kv_heads);
@@ -228,7 +227,7 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
   p.embedding = in.size("embedding_length");
   // Where all layers have experts, some files give their width alone.
   p.ffn = in.size(family.mixture && !in.has("feed_forward_length") ? "expert_feed_forward_length"
-                                                                  : "feed_forward_length");
+                                                                   : "feed_forward_length");
   p.context = in.size("context_length", kMaxContext);
   read_experts(file, in, family, p);
   p.norm_epsilon = in.positive(in.has("attention.layer_norm_rms_epsilon") ? "attention.layer_norm_rms_epsilon"

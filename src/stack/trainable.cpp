@@ -33,7 +33,8 @@ bool is_known(const graph::Op& op, Place place) {
       return place == Place::layer && op.weight.empty();
     case OpKind::gate:
     case OpKind::activate:
-      return inside && op.activation != graph::Activation::none && op.activation != graph::Activation::sigmoid;
+      return inside && op.activation != graph::Activation::none &&
+             op.activation != graph::Activation::sigmoid;
     case OpKind::rotate:
     case OpKind::route:
     case OpKind::expert_linear:

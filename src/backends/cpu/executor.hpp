@@ -67,8 +67,8 @@ void rotate_heads(decltype(kernels::VectorKernels::token_hadamard) hadamard, flo
 
 kernels::Unary unary(graph::Activation activation);
 // out = activation(gate) · x
-void run_gate(const Machine& machine, graph::Activation activation, const float* gate, const float* x, size_t n,
-              float* out);
+void run_gate(const Machine& machine, graph::Activation activation, const float* gate, const float* x,
+              size_t n, float* out);
 kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters, const graph::Op& op);
 // cos and sin of one position for all pairs of a RoPE: [dims / 2] each, `stride` floats apart.
 void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint32_t position, size_t stride,
