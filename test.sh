@@ -131,7 +131,7 @@ fuzz() {
 
 # As many at once as there are processors.
 run_fuzzers() {
-  local fuzzers=(gguf model template attachment) name first here
+  local fuzzers=(gguf model template checkpoint attachment) name first here
   build fuzz "${fuzzers[@]/#/fuzz_}"
   mkdir -p build/fuzz/found
   for ((first = 0; first < ${#fuzzers[@]}; first += jobs)); do

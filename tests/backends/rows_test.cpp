@@ -210,7 +210,8 @@ TEST_F(EngineRows, RepeatableWhateverWasReadBefore) {
     const auto engine = make_engine(file, options);
     engine::Options usual = options;
     usual.repeatable = false;
-    EXPECT_NE(engine->blocks().format, make_engine(file, usual)->blocks().format);
+    const bool state = graph::has_state(engine->model());
+    if (!state) EXPECT_NE(engine->blocks().format, make_engine(file, usual)->blocks().format);
     ASSERT_EQ(engine->chunk(), engine->rows());
     const size_t vocabulary = engine->model().parameters.vocabulary;
     const auto read = [&](Sequence& sequence, size_t piece) {
@@ -226,7 +227,7 @@ TEST_F(EngineRows, RepeatableWhateverWasReadBefore) {
     const Rows expected = read(*whole, engine->chunk());
     EXPECT_EQ(read(*single, 1), expected);
     read(*cut, 5);
-    ASSERT_EQ(cut->truncate(37), 37u);
+    ASSERT_EQ(cut->truncate(37), state ? 0 : 37);  // the one of 64 tokens lies behind
     EXPECT_EQ(read(*cut, 3), expected);
   }
 }
