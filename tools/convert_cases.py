@@ -446,3 +446,5 @@ def cases():
                                            layer_types=kinds), None, "f32"
     from convert_cases_mixtures import mixtures  # which takes its tools from here
     yield from mixtures()
+    from convert_cases_recurrent import recurrent
+    yield from recurrent()

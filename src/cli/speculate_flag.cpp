@@ -35,7 +35,8 @@ void add_speculate_flag(CLI::App& command, SpeculateFlag& flag) {
           "--speculate", [&flag](const std::string& text) { parse(text, flag); },
           "guess the next tokens and check them in one step, for the same text sooner: what followed the "
           "same words before (lookup), what a small model of the same vocabulary would write (draft:MODEL), "
-          "what the model itself would, a stack with fewer bits or a layer made for it (self), whichever pays at the moment (auto, auto:MODEL), or "
+          "what the model itself would, a stack with fewer bits or a layer made for it (self), whichever "
+          "pays at the moment (auto, auto:MODEL), or "
           "nothing (none, if not given)")
       ->type_name("KIND");
 }

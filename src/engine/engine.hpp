@@ -129,10 +129,9 @@ class Engine {
   // and that are in memory. What the tokens leave in the sequences is as rough as their logits: whoever wants
   // to keep them truncates to what was there before and steps over them again. Slices of at most rows()
   // tokens.
-  // A model that predicts(): slices of the one token that goes behind the sequence, or behind what was guessed
-  // before; `bits` means nothing. The sequence stays as long as it is, and forgets the guesses when it is
-  // truncated or stepped.
-  // Errors: unsupported (neither), as step().
+  // A model that predicts(): slices of the one token that goes behind the sequence, or behind what was
+  // guessed before; `bits` means nothing. The sequence stays as long as it is, and forgets the guesses when
+  // it is truncated or stepped. Errors: unsupported (neither), as step().
   virtual void draft(std::span<const Slice> slices, double bits, const Cancelled& cancelled = {});
   // Whether the model has a layer that predicts further tokens (graph::Draft), and drafts with it.
   virtual bool predicts() const { return false; }
@@ -145,8 +144,10 @@ class Engine {
   // then. Errors: as reserve(), invalid_argument (another length or size, beyond the context), unsupported.
   virtual void append_block(Sequence& sequence, std::span<const std::byte> block);
 
-  virtual uint64_t kv_bytes() const = 0;               // of pages in use, each once
-  virtual uint64_t spare_kv_bytes() const { return 0; }  // of pages given back that stay for the next sequence
+  virtual uint64_t kv_bytes() const = 0;  // of pages in use, each once
+  virtual uint64_t spare_kv_bytes() const {
+    return 0;
+  }                                                    // of pages given back that stay for the next sequence
   virtual uint64_t scratch_bytes() const = 0;          // of what sequences do not have for themselves
   virtual ThreadUse thread_use() const { return {}; }  // of the pool so far
 

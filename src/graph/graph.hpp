@@ -28,20 +28,22 @@ enum class Slot : uint8_t {
   query_gate,    // [2 * heads * head_size]
   context_gate,  // [heads * head_size]
   // Layers with a recurrent state, see HyperParameters:
-  conv,           // what a short convolution reads and leaves, [conv_channels]
-  conv_in,        // factors in front of it (lfm2), [conv_channels]
-  conv_out,       // … and behind it, [conv_channels]
-  alpha, beta,    // the gated delta rule's decays and steps, before their functions, [delta_heads]
-  delta,          // its result, [delta_heads * delta_size]
-  delta_gate,     // [delta_heads * delta_size]
+  conv,      // what a short convolution reads and leaves, [conv_channels]
+  conv_in,   // factors in front of it (lfm2), [conv_channels]
+  conv_out,  // … and behind it, [conv_channels]
+  alpha,
+  beta,         // the gated delta rule's decays and steps, before their functions, [delta_heads]
+  delta,        // its result, [delta_heads * delta_size]
+  delta_gate,   // [delta_heads * delta_size]
+  gate,         // [ffn], of the widest layer
+  up,           // [ffn]
   gate,     // [ffn], of the widest layer
-  up,       // [ffn]
   // What each layer gets of a token beside the residual stream (gemma4): its own embeddings; these and a
   // projection of the usual one; what a layer makes of its part.
   layer_tokens,  // [layers * layer_width]
   layer_inputs,  // [layers * layer_width]
   layer_gate,    // [layer_width]
-  router,   // scores of the experts, then their weights, [experts]
+  router,       // scores of the experts, then their weights, [experts]
   shared_gate,  // of the expert that all tokens share, [1]
   // Of the layer that drafts, see Draft:
   draft_hidden,  // [embedding]
@@ -140,14 +142,14 @@ struct Op {
   uint32_t row_begin = 0;
   uint32_t rows = 0;
   float epsilon = 0;
-  float factor = 1;     // scale, attention (1/sqrt(head_size) or its like), softcap, route
-  float softcap = 0;    // attention: cap of the scores, 0 = none
+  float factor = 1;   // scale, attention (1/sqrt(head_size) or its like), softcap, route
+  float softcap = 0;  // attention: cap of the scores, 0 = none
   // attention, convolve: sees only the last `window` positions (itself included); attention: 0 = all
   uint32_t window = 0;
   bool causal = true;   // attention: sees no position behind its own; else all of the step's, no others
-  uint32_t heads = 0;      // norm_rms, rope, part, delta_rule: heads in the slot
-  uint32_t key_heads = 0;  // delta_rule: of queries and keys
-  uint32_t block = 0;      // rotate; delta_rule: size of a head
+  uint32_t heads = 0;              // norm_rms, rope, part, delta_rule: heads in the slot
+  uint32_t key_heads = 0;          // delta_rule: of queries and keys
+  uint32_t block = 0;              // rotate; delta_rule: size of a head
   // Features of the input, where layers differ: the slot's first; 0 = all that it has.
   uint32_t width = 0;
   uint32_t offset = 0;                  // gate

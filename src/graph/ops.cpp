@@ -163,8 +163,7 @@ void add_attention(OpList& ops, const HyperParameters& p, uint32_t layer) {
   attention.causal = p.causal;
   if (p.sinks) attention.weight = layer_tensor(layer, "attn_sinks.weight");
   ops.push_back(attention);
-  if (p.output_gate)
-    ops.push_back(gate_values_op(Activation::sigmoid, Slot::context_gate, Slot::context));
+  if (p.output_gate) ops.push_back(gate_values_op(Activation::sigmoid, Slot::context_gate, Slot::context));
   ops.push_back(quantize_op(Slot::context));
 }
 
@@ -216,7 +215,8 @@ void add_experts(OpList& ops, const HyperParameters& p, uint32_t layer, Activati
   ops.push_back(linear_op(Slot::gate, Slot::branch2, tensor("ffn_down_shexp.weight"), "", p.embedding));
   if (!p.shared_gate) return;
   ops.push_back(linear_op(Slot::normed, Slot::shared_gate, tensor("ffn_gate_inp_shexp.weight"), "", 1));
-  Op weigh{.kind = OpKind::weigh, .input = Slot::shared_gate, .input2 = Slot::branch2, .output = Slot::branch2};
+  Op weigh{
+      .kind = OpKind::weigh, .input = Slot::shared_gate, .input2 = Slot::branch2, .output = Slot::branch2};
   weigh.activation = Activation::sigmoid;
   ops.push_back(weigh);
 }

@@ -14,7 +14,7 @@ constexpr size_t kDeltaBlock = 32;  // columns that are computed together
 // Tokens of one head: what they change a state by, and what they read of it. A matrix's rows are `columns`
 // floats apart.
 struct DeltaTokens {
-  size_t count;  // at least 1
+  size_t count;                 // at least 1
   const float *queries, *keys;  // [count][keys of the state], `columns` apart
   const float* values;          // [count][columns]
   const float *decays, *steps;  // [count]
@@ -37,7 +37,7 @@ struct DeltaState {
 };
 
 struct RecurrentKernels {
-  void (*multiply)(const float* a, const float* b, size_t n, float* out);  // a · b
+  void (*multiply)(const float* a, const float* b, size_t n, float* out);      // a · b
   void (*gate_sigmoid)(const float* a, const float* b, size_t n, float* out);  // σ(a) · b
   // out[c] = Σ_i weights[i][c] · inputs[i][c] over `window` inputs and `channels` channels; out may be one of
   // the inputs.

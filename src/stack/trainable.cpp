@@ -33,7 +33,8 @@ bool is_known(const graph::Op& op, Place place) {
       return place == Place::layer && op.weight.empty() && op.causal && op.shared == 0 && op.head_size == 0;
     case OpKind::gate:
     case OpKind::activate:
-      return inside && op.activation != graph::Activation::none && op.activation != graph::Activation::sigmoid;
+      return inside && op.activation != graph::Activation::none &&
+             op.activation != graph::Activation::sigmoid;
     case OpKind::add_position:
     case OpKind::add_row:
     case OpKind::rotate:

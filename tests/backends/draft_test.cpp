@@ -1,5 +1,5 @@
-// The layer that predicts the token behind the next one: its logits are those of the same layer in transformers,
-// however the text was read, and what it guesses leaves nothing behind.
+// The layer that predicts the token behind the next one: its logits are those of the same layer in
+// transformers, however the text was read, and what it guesses leaves nothing behind.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -33,7 +33,8 @@ class Drafts : public testing::TestWithParam<const char*> {
     engine.draft({&slice, 1}, 1);
     return logits;
   }
-  static void read(Engine& engine, Sequence& sequence, std::span<const int32_t> tokens, size_t end, size_t piece) {
+  static void read(Engine& engine, Sequence& sequence, std::span<const int32_t> tokens, size_t end,
+                   size_t piece) {
     while (sequence.length() < end) {
       const size_t size = std::min(piece, end - sequence.length());
       engine.step({&sequence, tokens.subspan(sequence.length(), size)});
@@ -43,7 +44,8 @@ class Drafts : public testing::TestWithParam<const char*> {
   void expect_golden(const std::vector<float>& found, const std::vector<float>& golden, size_t length) const {
     const auto [least, most] = std::minmax_element(golden.begin(), golden.end());
     for (size_t v = 0; v < golden_.vocabulary; ++v)
-      ASSERT_NEAR(found[v], golden[(length - 1) * golden_.vocabulary + v], 2e-4F * (*most - *least)) << length;
+      ASSERT_NEAR(found[v], golden[(length - 1) * golden_.vocabulary + v], 2e-4F * (*most - *least))
+          << length;
   }
   void expect_drafts(Engine& engine, Sequence& sequence) const {
     const size_t length = sequence.length();
@@ -57,7 +59,8 @@ class Drafts : public testing::TestWithParam<const char*> {
 
   const gguf::File file_{graph::golden_model_path(GetParam())};
   const Golden golden_{GetParam()};
-  const gguf::File golden_file_{std::string(CAIRN_TEST_DATA) + "/golden_models/" + GetParam() + ".golden.gguf"};
+  const gguf::File golden_file_{std::string(CAIRN_TEST_DATA) + "/golden_models/" + GetParam() +
+                                ".golden.gguf"};
   const std::vector<float> first_ = graph::golden_floats(golden_file_, "draft");
   const std::vector<float> next_ = graph::golden_floats(golden_file_, "draft.next");
 };

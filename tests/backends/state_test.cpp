@@ -33,7 +33,8 @@ std::vector<int32_t> text(size_t which, size_t length) {
 class State : public testing::TestWithParam<const char*> {
  protected:
   std::unique_ptr<Engine> make(Precision precision = Precision::f32, uint32_t threads = 1) const {
-    return make_engine(file_, {.context = kContext, .threads = threads, .chunk = kChunk, .precision = precision});
+    return make_engine(file_,
+                       {.context = kContext, .threads = threads, .chunk = kChunk, .precision = precision});
   }
   // Reads on to `end`, at most `piece` tokens at a time; the logits of the last token.
   static std::vector<float> read(Engine& engine, Sequence& sequence, const std::vector<int32_t>& tokens,
@@ -41,7 +42,8 @@ class State : public testing::TestWithParam<const char*> {
     std::vector<float> logits(kVocabulary);
     while (sequence.length() < end) {
       const size_t size = std::min(piece, end - sequence.length());
-      engine.step({&sequence, std::span(tokens).subspan(sequence.length(), size), Logits::last, logits.data()});
+      engine.step(
+          {&sequence, std::span(tokens).subspan(sequence.length(), size), Logits::last, logits.data()});
     }
     return logits;
   }
@@ -70,7 +72,8 @@ TEST_P(State, GoesBackToACheckpoint) {
       const std::vector<float> logits = read(*engine, *sequence, tokens, back + 1, piece);
       const auto [least, most] = std::minmax_element(expected.begin(), expected.end());
       for (size_t v = 0; v < kVocabulary; ++v)
-        ASSERT_NEAR(logits[v], expected[back * kVocabulary + v], 2e-4 * (*most - *least)) << back << ' ' << piece;
+        ASSERT_NEAR(logits[v], expected[back * kVocabulary + v], 2e-4 * (*most - *least))
+            << back << ' ' << piece;
     }
   }
 }
@@ -135,7 +138,8 @@ TEST_P(State, RowsOverSeveralRuns) {
       }
       ASSERT_EQ(sequences[s]->truncate(21 + kept), 21 + kept);
       for (uint32_t end = 22 + kept; end <= 32; ++end)
-        ASSERT_EQ(read(*engine, *sequences[s], tokens[s], end, 1), alone[s * 13 + end - 20]) << s << ' ' << end;
+        ASSERT_EQ(read(*engine, *sequences[s], tokens[s], end, 1), alone[s * 13 + end - 20])
+            << s << ' ' << end;
     }
   }
 }
@@ -173,7 +177,8 @@ TEST_P(State, StepsThatFailChangeNothing) {
   const std::vector<int32_t> wrong = {1, static_cast<int32_t>(kVocabulary)};
   const auto other = engine->make_sequence();
   ASSERT_EQ(expected->truncate(103), 103u);
-  const std::vector<Slice> slices = {{expected.get(), std::span(tokens).subspan(103, 1)}, {other.get(), wrong}};
+  const std::vector<Slice> slices = {{expected.get(), std::span(tokens).subspan(103, 1)},
+                                     {other.get(), wrong}};
   EXPECT_THROW(engine->step(slices), Error);
   EXPECT_EQ(read(*engine, *expected, tokens, 104, 1), logits);
 }
@@ -207,7 +212,8 @@ INSTANTIATE_TEST_SUITE_P(Models, State, testing::ValuesIn(graph::kRecurrentModel
 
 // Blocks of keys and values alone would be half of what a text needs.
 TEST(States, AreNotKeptInBlocks) {
-  const auto engine = make_engine(gguf::File(graph::golden_model_path("lfm2")), {.context = 128, .threads = 1});
+  const auto engine =
+      make_engine(gguf::File(graph::golden_model_path("lfm2")), {.context = 128, .threads = 1});
   EXPECT_EQ(engine->blocks().positions, 0u);
   const auto sequence = engine->make_sequence();
   EXPECT_THROW(engine->append_block(*sequence, {}), Error);

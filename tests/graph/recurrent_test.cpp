@@ -34,7 +34,9 @@ ModelFile lfm2() {
 // A delta net of 4 heads of 8 on 2 key heads in layer 0, attention in layer 1.
 ModelFile qwen35() {
   ModelFile model("qwen35");
-  const auto set = [&](const char* key, uint32_t value) { model.metadata[std::string("qwen35.") + key] = value; };
+  const auto set = [&](const char* key, uint32_t value) {
+    model.metadata[std::string("qwen35.") + key] = value;
+  };
   set("ssm.conv_kernel", 4);
   set("ssm.state_size", 8);
   set("ssm.group_count", 2);
@@ -142,15 +144,21 @@ const std::vector<Mistake> kMistakes = {
      ErrorCode::format,
      {"lfm2.attention.head_count_kv has 1 entries for 2 layers"}},
     {"lfm2_different_kv_heads",
-     [](ModelFile& m) { m.metadata["lfm2.attention.head_count_kv"] = std::vector<int32_t>{1, 2}; },
+     [](ModelFile& m) {
+       m.metadata["lfm2.attention.head_count_kv"] = std::vector<int32_t>{1, 2};
+     },
      ErrorCode::unsupported,
      {"lfm2.attention.head_count_kv has 1 and 2"}},
     {"lfm2_negative_kv_heads",
-     [](ModelFile& m) { m.metadata["lfm2.attention.head_count_kv"] = std::vector<int32_t>{0, -2}; },
+     [](ModelFile& m) {
+       m.metadata["lfm2.attention.head_count_kv"] = std::vector<int32_t>{0, -2};
+     },
      ErrorCode::format,
      {"-2 in layer 1"}},
     {"lfm2_no_attention",
-     [](ModelFile& m) { m.metadata["lfm2.attention.head_count_kv"] = std::vector<int32_t>{0, 0}; },
+     [](ModelFile& m) {
+       m.metadata["lfm2.attention.head_count_kv"] = std::vector<int32_t>{0, 0};
+     },
      ErrorCode::unsupported,
      {"no layer has attention"}},
     {"lfm2_no_window",
@@ -190,7 +198,9 @@ const std::vector<Mistake> kMistakes = {
      ErrorCode::unsupported,
      {"qwen35.ssm.inner_size is 64, expected 4 heads of 8"}},
     {"qwen35_flags_of_more_layers",
-     [](ModelFile& m) { m.metadata["qwen35.attention.recurrent_layers"] = std::vector<bool>{true, true, false}; },
+     [](ModelFile& m) {
+       m.metadata["qwen35.attention.recurrent_layers"] = std::vector<bool>{true, true, false};
+     },
      ErrorCode::format,
      {"qwen35.attention.recurrent_layers is no list of 2 flags"}},
     {"qwen35_all_layers_draft",
@@ -198,9 +208,7 @@ const std::vector<Mistake> kMistakes = {
      ErrorCode::format,
      {"qwen35.nextn_predict_layers is 2 of 2 layers"}},
     {"qwen35_decays",
-     [](ModelFile& m) {
-       m.tensors["blk.0.ssm_a"] = {3};
-     },
+     [](ModelFile& m) { m.tensors["blk.0.ssm_a"] = {3}; },
      ErrorCode::format,
      {"blk.0.ssm_a has 3 elements"}},
     {"qwen35_queries_without_gates",
@@ -225,8 +233,9 @@ TEST(Load, RecurrentStatesAreRefusedByThoseWhoDoNotKnowThem) {
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unsupported);
-    EXPECT_STREQ(error.what(),
-                 "conv.gguf: stacks do not know the op 'convolve': architecture 'lfm2' has a recurrent state");
+    EXPECT_STREQ(
+        error.what(),
+        "conv.gguf: stacks do not know the op 'convolve': architecture 'lfm2' has a recurrent state");
   }
 }
 

@@ -333,7 +333,8 @@ class ReferenceInterpreter {
       std::vector<double> state(n * n);  // [key][value]
       for (size_t t = 0; t < tokens_.size(); ++t) {
         const double* x = slot(op.input).data() + t * width;
-        const double *value = x + (2 * op.key_heads + h) * n, *keys = x + (op.key_heads + h % op.key_heads) * n;
+        const double *value = x + (2 * op.key_heads + h) * n,
+                     *keys = x + (op.key_heads + h % op.key_heads) * n;
         const std::vector<double> q = unit(x + h % op.key_heads * n, 1 / std::sqrt(static_cast<double>(n)));
         const std::vector<double> k = unit(keys, 1);
         const double alpha = slot(op.input2)[t * op.heads + h] + bias[h];

@@ -45,7 +45,8 @@ TEST_P(Recurrent, Convolutions) {
     const auto expected = [&](size_t t, size_t c) {
       double sum = 0;
       for (size_t i = 0; i < kWindow; ++i)
-        sum += static_cast<double>(weights[i * channels + c]) * static_cast<double>(x[(t + i) * channels + c]);
+        sum +=
+            static_cast<double>(weights[i * channels + c]) * static_cast<double>(x[(t + i) * channels + c]);
       return sum;
     };
     for (size_t t = 0; t < kTokens; ++t) {
@@ -116,8 +117,8 @@ TEST_P(Recurrent, DeltaRuleIsItsDefinition) {
       for (size_t j = 0; j < n; ++j) {
         double known = 0, result = 0;
         for (size_t i = 0; i < n; ++i) known += static_cast<double>(k[i]) * s[i * n + j];
-        const double delta =
-            (static_cast<double>(head.values[t * head.columns + j]) - known) * static_cast<double>(head.steps[t]);
+        const double delta = (static_cast<double>(head.values[t * head.columns + j]) - known) *
+                             static_cast<double>(head.steps[t]);
         for (size_t i = 0; i < n; ++i) s[i * n + j] += static_cast<double>(k[i]) * delta;
         for (size_t i = 0; i < n; ++i) result += static_cast<double>(q[i]) * s[i * n + j];
         EXPECT_NEAR(head.out[t * head.columns + j], result, 2e-5) << n << ' ' << t;
@@ -149,15 +150,16 @@ TEST_P(Recurrent, DeltaRuleOfAPastIsTheSame) {
     kernels_.delta_rule({n, cut.columns, base.data(), base.data(), nullptr}, cut.past(0, 5), cut.tokens(5, 3),
                         cut.scratch.data());
     std::vector<float> other(base.size());
-    kernels_.delta_rule({n, cut.columns, base.data(), nullptr, other.data()}, cut.past(5, 3), cut.tokens(8, 4),
-                        cut.scratch.data());
+    kernels_.delta_rule({n, cut.columns, base.data(), nullptr, other.data()}, cut.past(5, 3),
+                        cut.tokens(8, 4), cut.scratch.data());
     EXPECT_EQ(cut.out, whole.out);
     EXPECT_EQ(cut.deltas, whole.deltas);
     EXPECT_EQ(other, state);
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Recurrent, testing::ValuesIn(available_targets().begin(), available_targets().end()),
+INSTANTIATE_TEST_SUITE_P(Targets, Recurrent,
+                         testing::ValuesIn(available_targets().begin(), available_targets().end()),
                          [](const auto& tested) { return std::string(name(tested.param)); });
 
 }  // namespace

@@ -89,7 +89,8 @@ TEST_P(RecurrentModel, AWrongGuessLeavesNothing) {
         EXPECT_GE(10 * result.statistics.accepted_tokens, 8 * result.statistics.guessed_tokens);
       session.clear();  // few tokens read again are rows, which round otherwise (docs/engine.md)
     }
-    EXPECT_GT(checked, kind == Speculation::draft || kind == Speculation::self ? 5U : 0U) << static_cast<int>(kind);
+    EXPECT_GT(checked, kind == Speculation::draft || kind == Speculation::self ? 5U : 0U)
+        << static_cast<int>(kind);
   }
   // Guesses of another model are wrong most of the time.
   Session session(engine(), tokenizer_);

@@ -208,7 +208,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
     case OpKind::convolve:
     case OpKind::delta_rule:
     case OpKind::join:  // of rows alone
-      break;  // steps of their own
+      break;            // steps of their own
   }
 }
 

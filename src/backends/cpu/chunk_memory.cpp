@@ -88,8 +88,8 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     }
     const size_t attention_end = carver.used();
     carver.rewind(shared);
-    for (const Slot s : {Slot::gate, Slot::up, Slot::router, Slot::shared_gate, Slot::expert_gate,
-                         Slot::expert_up}) {
+    for (const Slot s :
+         {Slot::gate, Slot::up, Slot::router, Slot::shared_gate, Slot::expert_gate, Slot::expert_up}) {
       if (uses(machine_.plan, s)) slot(s);
     }
     if (const graph::HyperParameters& p = machine_.model.parameters; p.experts != 0) {

@@ -54,7 +54,8 @@ void ChunkExecutor::convolve(const BoundOp& bound, const ConvPart& part, size_t 
   }
 }
 
-void ChunkExecutor::delta_rule(const BoundOp& bound, const DeltaPart& part, size_t head, const DeltaScratch& s) {
+void ChunkExecutor::delta_rule(const BoundOp& bound, const DeltaPart& part, size_t head,
+                               const DeltaScratch& s) {
   const graph::Op& op = bound.op;
   const RecurrentState& state = sequence_->state();
   const StateView now = state.now();
@@ -83,9 +84,9 @@ void ChunkExecutor::delta_rule(const BoundOp& bound, const DeltaPart& part, size
     if (first)
       past = {position_ - now.position(part.number), now.keys(part, head), now.deltas(part, head),
               now.decays(part, head)};
-    machine_.recurrent.delta_rule({n, columns, first ? now.matrix(part, head) : next, nullptr, next}, past,
-                                  {end - begin, s.queries, s.keys, s.values, s.decays, s.steps, s.out, nullptr},
-                                  s.block);
+    machine_.recurrent.delta_rule(
+        {n, columns, first ? now.matrix(part, head) : next, nullptr, next}, past,
+        {end - begin, s.queries, s.keys, s.values, s.decays, s.steps, s.out, nullptr}, s.block);
     for (size_t t = begin; t < end; ++t) {
       float* to = tile(op.output, t / tile_tokens_) + head * n * tile_tokens_ + t % tile_tokens_;
       for (size_t f = 0; f < n; ++f) to[f * tile_tokens_] = s.out[(t - begin) * columns + f];

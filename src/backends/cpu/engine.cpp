@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <list>
 #include <memory>
 #include <mutex>
 
+#include "backends/cpu/drafter.hpp"
 #include "backends/cpu/executor.hpp"
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
@@ -101,7 +101,8 @@ class CpuEngine final : public engine::Engine {
                  [this] { engine::throw_if(*cancelled_); },
                  expert_pages_.get()},
         rows_(machine_),
-        chunk_(machine_, options_.chunk) {
+        chunk_(machine_, options_.chunk),
+        drafter_(model_, sequences_, rows_) {
     if (set_) account_.join(set_);
     if (worth_copying(file_, options)) file_.own(*pool_);
   }
@@ -287,12 +288,7 @@ class CpuEngine final : public engine::Engine {
     const std::lock_guard lock(one_step_);
     cancelled_ = &cancelled;
     engine::check_slices(*this, slices);
-    for (const Slice& slice : slices) {
-      const PagedSequence& sequence = sequences_.own(*slice.sequence);
-      if (slice.tokens.size() == 1 && sequence.length() > 0) continue;
-      fail(ErrorCode::invalid_argument, "a draft takes 1 token behind a text, not {} behind {}",
-           slice.tokens.size(), sequence.length());
-    }
+    drafter_.check(slices);
     uint64_t coming = 0;
     for (const Slice& slice : slices) {
       const PagedSequence& sequence = sequences_.own(*slice.sequence);
@@ -302,70 +298,8 @@ class CpuEngine final : public engine::Engine {
     for (const Slice& slice : slices)
       sequences_.extend(*slice.sequence, sequences_.own(*slice.sequence).guesses() + 1);
     const Reading reading(file_);
-    for (size_t at = 0; at < slices.size(); at += RowExecutor::kMostRows)
-      predict_rows(slices.subspan(at, std::min(RowExecutor::kMostRows, slices.size() - at)));
+    drafter_.guess(slices);
     reading.check();
-  }
-
-  void predict_rows(std::span<const Slice> slices) {
-    std::vector<Row> rows;
-    std::vector<const float*> before;
-    for (const Slice& slice : slices) {
-      PagedSequence& sequence = sequences_.own(*slice.sequence);
-      const uint32_t length = sequence.length();
-      std::vector<float>& guessed = sequence.guessed();
-      guessed.resize(model_.parameters.embedding);
-      if (sequence.guesses() == 0) {
-        const float* last = input_before(sequence.state().now(), sequence.state().layout().hidden(), length, 1);
-        std::copy_n(last, guessed.size(), guessed.begin());
-      }
-      before.push_back(guessed.data());
-      rows.push_back({&sequence, length - 1 + sequence.guesses(), slice.tokens[0],
-                      slice.wanted == Logits::none ? nullptr : slice.logits,
-                      slice.enough == 0 ? SIZE_MAX : slice.enough, guessed.data()});
-    }
-    rows_.run_draft(rows, before, true);
-    for (const Slice& slice : slices) sequences_.own(*slice.sequence).guess();
-  }
-
-  // The layer that drafts reads on, behind a step: the slice's tokens with what the head multiplied for those
-  // before them. hidden: [tokens][embedding], of the slice's.
-  void follow(const Slice& slice, const float* hidden) {
-    PagedSequence& sequence = sequences_.own(*slice.sequence);
-    const RecurrentState& state = sequence.state();
-    const ConvPart& part = state.layout().hidden();
-    const uint32_t length = sequence.length();
-    const size_t width = part.channels, count = slice.tokens.size();
-    std::vector<float> last(width);
-    if (length > 0) std::copy_n(input_before(state.now(), part, length, 1), width, last.begin());
-    std::vector<Row> rows;
-    std::vector<const float*> before;
-    for (size_t i = length > 0 ? 0 : 1; i < count; ++i) {
-      rows.push_back({&sequence, length + static_cast<uint32_t>(i) - 1, slice.tokens[i], nullptr});
-      before.push_back(i == 0 ? last.data() : hidden + (i - 1) * width);
-      if (rows.size() < RowExecutor::kMostRows && i + 1 < count) continue;
-      rows_.run_draft(rows, before, false);
-      rows.clear();
-      before.clear();
-    }
-    if (is_short(slice)) {
-      std::copy_n(last.begin(), width, state.now().window(part));
-      std::copy_n(hidden, count * width, state.now().journal(part));
-      state.now().position(part.number) = length;
-      return;
-    }
-    std::copy_n(hidden + (count - 1) * width, width, state.next().window(part));
-    state.next().position(part.number) = length + static_cast<uint32_t>(count);
-    if (state.mark().page == nullptr) return;
-    std::copy_n(hidden + (state.mark_position() - length - 1) * width, width, state.mark().window(part));
-    state.mark().position(part.number) = state.mark_position();
-  }
-
-  // Where a slice's hidden states go: where the caller wants them, else where follow() finds them.
-  float* hidden_of(const Slice& slice) {
-    if (slice.hidden != nullptr || !predicts()) return slice.hidden;
-    std::vector<float>& own = hidden_.emplace_back(slice.tokens.size() * model_.parameters.embedding);
-    return own.data();
   }
 
   // bits: of a draft; 0: it is none.
@@ -375,9 +309,7 @@ class CpuEngine final : public engine::Engine {
     if (bits > 0) set_->set_draft(bits);
     const size_t vocabulary = model_.parameters.vocabulary, width = model_.parameters.embedding;
     std::vector<Row> rows;
-    std::vector<float*> hidden;
-    hidden_.clear();
-    for (const Slice& slice : slices) hidden.push_back(hidden_of(slice));
+    const std::vector<float*> hidden = drafter_.hidden(slices);
     for (size_t s = 0; s < slices.size(); ++s) {
       const Slice& slice = slices[s];
       if (!is_short(slice)) continue;
@@ -398,7 +330,7 @@ class CpuEngine final : public engine::Engine {
     }
     for (size_t s = 0; s < slices.size(); ++s) {
       if (!is_short(slices[s])) run_long(slices[s], hidden[s]);
-      if (predicts()) follow(slices[s], hidden[s]);
+      if (predicts()) drafter_.follow(slices[s], hidden[s], is_short(slices[s]));
     }
     reading.check();
   }
@@ -433,8 +365,8 @@ class CpuEngine final : public engine::Engine {
   Machine machine_;
   RowExecutor rows_;
   ChunkExecutor chunk_;
+  Drafter drafter_;
   uint64_t scratch_touched_ = 0;  // bytes that have been in use
-  std::list<std::vector<float>> hidden_;  // of a step's slices, for the layer that drafts
 };
 
 }  // namespace

@@ -21,8 +21,8 @@ kernels::Unary unary(graph::Activation activation) {
   }
 }
 
-void run_gate(const Machine& machine, graph::Activation activation, const float* gate, const float* x, size_t n,
-              float* out) {
+void run_gate(const Machine& machine, graph::Activation activation, const float* gate, const float* x,
+              size_t n, float* out) {
   switch (activation) {
     case graph::Activation::none:
       return machine.recurrent.multiply(gate, x, n, out);

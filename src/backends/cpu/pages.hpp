@@ -34,7 +34,9 @@ class PageLayout {
   bool attends(uint32_t layer) const { return attends_[layer]; }     // else the layer has no pages
   // The layer that drafts, behind the model's own, is written one position late: it waits for the next token.
   uint32_t lag(uint32_t layer) const { return layer == draft_ ? 1 : 0; }
-  uint32_t attending() const { return static_cast<uint32_t>(std::count(attends_.begin(), attends_.end(), true)); }
+  uint32_t attending() const {
+    return static_cast<uint32_t>(std::count(attends_.begin(), attends_.end(), true));
+  }
   // Of a kv head: index 2 · head for keys, 2 · head + 1 for values.
   size_t row_bytes(uint32_t layer, uint32_t index) const {
     return index % 2 == 0 ? heads_[layer].key_bytes : heads_[layer].value_bytes;

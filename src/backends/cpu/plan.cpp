@@ -52,8 +52,8 @@ std::vector<Step> Plan::steps(const std::vector<graph::Op>& ops, uint32_t layer)
     const StepKind kind = kind_of(op);
     BoundOp bound = bind(op);
     const bool products = kind == StepKind::linears || kind == StepKind::experts;
-    // A router's scores decide between experts, and decays act on whatever was there: they are worth all bits,
-    // and few.
+    // A router's scores decide between experts, and decays act on whatever was there: they are worth all
+    // bits, and few.
     const bool few = op.output == graph::Slot::router || op.output == graph::Slot::shared_gate ||
                      op.output == graph::Slot::alpha || op.output == graph::Slot::beta;
     const bool integer = !float_only_ && products && !few && bound.matrix.k % kernels::kGroup == 0;

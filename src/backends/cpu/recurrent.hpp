@@ -13,8 +13,8 @@ namespace cairn::cpu {
 
 struct Machine;
 
-// One head's tokens, as kernels::DeltaTokens has them, and what its kernel works in. Columns beyond the head's
-// size stay zero.
+// One head's tokens, as kernels::DeltaTokens has them, and what its kernel works in. Columns beyond the
+// head's size stay zero.
 struct DeltaScratch {
   DeltaScratch() = default;
   DeltaScratch(size_t tokens, size_t size);

@@ -47,7 +47,8 @@ void RowExecutor::convolve(const BoundOp& bound, uint32_t layer, const Run& run)
   const uint32_t length = first.sequence->length();
   if (state.position(part.number) != length) {
     for (size_t i = 0; i < part.kept; ++i)
-      std::memmove(state.window(part) + i * channels, input_before(state, part, length, part.kept - i), bytes);
+      std::memmove(state.window(part) + i * channels, input_before(state, part, length, part.kept - i),
+                   bytes);
     state.position(part.number) = length;
   }
   const size_t done = first.position - length;  // rows of this step that ran before
@@ -57,12 +58,14 @@ void RowExecutor::convolve(const BoundOp& bound, uint32_t layer, const Run& run)
     std::memcpy(state.journal(part) + now * channels, x, bytes);
     const auto length_now = static_cast<uint32_t>(length + now + 1);
     std::array<const float*, graph::kMostConvWindow> inputs;
-    for (size_t w = 0; w <= part.kept; ++w) inputs[w] = input_before(state, part, length_now, part.kept + 1 - w);
+    for (size_t w = 0; w <= part.kept; ++w)
+      inputs[w] = input_before(state, part, length_now, part.kept + 1 - w);
     machine_.recurrent.convolve_token(inputs.data(), bound.weight->data(), part.kept + 1, channels, x);
   }
 }
 
-void RowExecutor::delta_rule(const BoundOp& bound, uint32_t layer, const Run& run, size_t head, size_t thread) {
+void RowExecutor::delta_rule(const BoundOp& bound, uint32_t layer, const Run& run, size_t head,
+                             size_t thread) {
   const graph::Op& op = bound.op;
   const Row& first = rows_[active_[run.first]];
   const DeltaPart& part = first.sequence->state().layout().delta(layer);

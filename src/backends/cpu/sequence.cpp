@@ -164,7 +164,8 @@ Sequences::Sequences(const graph::Model& model, kernels::KvFormat format, std::s
       owner_(std::move(owner)) {}
 
 std::unique_ptr<engine::Sequence> Sequences::make() const {
-  RecurrentState state(state_layout_, states_, RecurrentState::kStep / kPage * layout_->attending() * layout_->bytes());
+  RecurrentState state(state_layout_, states_,
+                       RecurrentState::kStep / kPage * layout_->attending() * layout_->bytes());
   return std::make_unique<PagedSequence>(layout_, pool_, std::move(state), most_rows_);
 }
 

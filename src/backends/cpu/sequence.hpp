@@ -20,8 +20,8 @@ class PagedSequence final : public engine::Sequence {
   static constexpr uint32_t kRollBack = 512;  // how far truncate() goes back whatever the windows
 
   // most_rows: slices of so many tokens or fewer are rows.
-  PagedSequence(std::shared_ptr<const PageLayout> layout, std::shared_ptr<PagePool> pool, RecurrentState state,
-                uint32_t most_rows);
+  PagedSequence(std::shared_ptr<const PageLayout> layout, std::shared_ptr<PagePool> pool,
+                RecurrentState state, uint32_t most_rows);
   uint32_t length() const override { return length_; }
   uint32_t truncate(uint32_t length) override;
   std::unique_ptr<engine::Sequence> fork() const override;

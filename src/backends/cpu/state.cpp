@@ -9,7 +9,8 @@
 
 namespace cairn::cpu {
 
-StateLayout::StateLayout(const graph::Model& model) : conv_(model.layers.size()), delta_(model.layers.size()) {
+StateLayout::StateLayout(const graph::Model& model)
+    : conv_(model.layers.size()), delta_(model.layers.size()) {
   for (const graph::Layer& layer : model.layers) {
     for (const graph::OpList& ops : layer) {
       for (const graph::Op& op : ops)
@@ -21,7 +22,8 @@ StateLayout::StateLayout(const graph::Model& model) : conv_(model.layers.size())
   const auto take = [&](size_t floats) {
     const size_t begin = at;
     at = round_up(at + floats, 16);
-    if (at > SIZE_MAX / 16) fail(ErrorCode::out_of_memory, "a recurrent state has more bytes than there are addresses");
+    if (at > SIZE_MAX / 16)
+      fail(ErrorCode::out_of_memory, "a recurrent state has more bytes than there are addresses");
     return begin;
   };
   for (size_t layer = 0; layer < model.layers.size(); ++layer) {
@@ -33,7 +35,8 @@ StateLayout::StateLayout(const graph::Model& model) : conv_(model.layers.size())
           p.at = take((p.kept + kJournal) * p.channels);
         } else if (op.kind == graph::OpKind::delta_rule) {
           DeltaPart& p = delta_[layer];
-          p = {static_cast<uint32_t>(part++), 0, op.heads, op.block, round_up(op.block, kernels::kDeltaColumns)};
+          p = {static_cast<uint32_t>(part++), 0, op.heads, op.block,
+               round_up(op.block, kernels::kDeltaColumns)};
           p.at = take(p.heads * StateView::head_floats(p));
         }
       }

@@ -25,9 +25,9 @@ struct DeltaPart {
 };
 
 // One page holds the state of all layers. Few tokens at a time (rows) leave a part's state as it was before
-// them, and write down beside it what they change it by: a journal, of which truncate() drops what was read in
-// vain. The next rows take it into the state when they read it anyway. So a part has a position of its own,
-// from which its journal goes on.
+// them, and write down beside it what they change it by: a journal, of which truncate() drops what was read
+// in vain. The next rows take it into the state when they read it anyway. So a part has a position of its
+// own, from which its journal goes on.
 class StateLayout {
  public:
   static constexpr uint32_t kJournal = 8;  // tokens
@@ -60,7 +60,9 @@ struct StateView {
   float* floats(size_t at) const { return reinterpret_cast<float*>(page) + at; }
 
   float* window(const ConvPart& p) const { return floats(p.at); }  // [kept][channels]
-  float* journal(const ConvPart& p) const { return floats(p.at + p.kept * p.channels); }  // [kJournal][channels]
+  float* journal(const ConvPart& p) const {
+    return floats(p.at + p.kept * p.channels);
+  }  // [kJournal][channels]
 
   static size_t head_floats(const DeltaPart& p) {
     return p.keys * p.columns + 2 * StateLayout::kJournal * p.columns + round_up(StateLayout::kJournal, 16);

@@ -15,8 +15,9 @@ void read(const gguf::File& file, HyperParameters& p) {
   p.conv_window = in.size("shortconv.l_cache", kMostConvWindow);
   p.conv_channels = p.embedding;
   if (!file.boolean(in.key("attention.causal"), true)) {
-    fail(ErrorCode::unsupported, "{}: {} is false: attention and convolutions that see what follows are not supported",
-         in.path(), in.key("attention.causal"));
+    fail(ErrorCode::unsupported,
+         "{}: {} is false: attention and convolutions that see what follows are not supported", in.path(),
+         in.key("attention.causal"));
   }
 }
 
@@ -28,7 +29,8 @@ Model build_lfm2(const HyperParameters& p) {
 }  // namespace
 
 const Family& lfm2_family() {
-  static constexpr Family family{.architecture = "lfm2", .read = read, .build = build_lfm2, .recurrent = true};
+  static constexpr Family family{
+      .architecture = "lfm2", .read = read, .build = build_lfm2, .recurrent = true};
   return family;
 }
 

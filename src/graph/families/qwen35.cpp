@@ -19,8 +19,8 @@ void read_delta(const Metadata& in, HyperParameters& p) {
   p.delta_key_heads = in.size("ssm.group_count", kMaxDeltaHeads);
   const uint32_t width = in.size("ssm.inner_size");
   if (p.delta_heads % p.delta_key_heads != 0) {
-    fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", in.path(), in.key("ssm.time_step_rank"),
-         p.delta_heads, in.key("ssm.group_count"), p.delta_key_heads);
+    fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", in.path(),
+         in.key("ssm.time_step_rank"), p.delta_heads, in.key("ssm.group_count"), p.delta_key_heads);
   }
   if (width != p.delta_heads * p.delta_size) {
     fail(ErrorCode::unsupported, "{}: {} is {}, expected {} heads of {}", in.path(), in.key("ssm.inner_size"),
@@ -68,7 +68,8 @@ Model build_qwen35(const HyperParameters& p) {
 }  // namespace
 
 const Family& qwen35_family() {
-  static constexpr Family family{.architecture = "qwen35", .read = read, .build = build_qwen35, .recurrent = true};
+  static constexpr Family family{
+      .architecture = "qwen35", .read = read, .build = build_qwen35, .recurrent = true};
   return family;
 }
 

@@ -137,12 +137,13 @@ HWY_INLINE void update_and_find(size_t keys, const float* query, const float* ke
   for (size_t i = 0; i < keys; ++i) {
     const VF k = hn::Set(df, key[i]), q = hn::Set(df, query[i]), next = hn::Set(df, next_key[i]);
     CAIRN_UNROLL(Vectors, v, float* s = block + (i * Vectors + v) * kLanes;
-                 const VF now = hn::MulAdd(k, delta[v], hn::LoadU(df, s)); sum[v] = hn::MulAdd(q, now, sum[v]);
-                 const VF decayed = hn::Mul(now, e); hn::StoreU(decayed, df, s);
-                 known[v] = hn::MulAdd(next, decayed, known[v]));
+                 const VF now = hn::MulAdd(k, delta[v], hn::LoadU(df, s));
+                 sum[v] = hn::MulAdd(q, now, sum[v]); const VF decayed = hn::Mul(now, e);
+                 hn::StoreU(decayed, df, s); known[v] = hn::MulAdd(next, decayed, known[v]));
   }
-  CAIRN_UNROLL(Vectors, v, hn::StoreU(sum[v], df, out + v * kLanes); delta[v] = hn::Mul(
-                               hn::Sub(hn::LoadU(df, next_value + v * kLanes), known[v]), hn::Set(df, next_step)));
+  CAIRN_UNROLL(
+      Vectors, v, hn::StoreU(sum[v], df, out + v * kLanes);
+      delta[v] = hn::Mul(hn::Sub(hn::LoadU(df, next_value + v * kLanes), known[v]), hn::Set(df, next_step)));
 }
 
 template <size_t Vectors>
@@ -156,8 +157,8 @@ HWY_INLINE void delta_columns(const DeltaState& state, const DeltaPast& past, co
   if (state.past != nullptr && (past.count > 0 || state.past != state.from))
     store_block<Vectors>(state, column, block, state.past);
   VF delta[Vectors];
-  find_delta<Vectors>(state.keys, tokens.keys, tokens.values + column, tokens.decays[0], tokens.steps[0], block,
-                      delta);
+  find_delta<Vectors>(state.keys, tokens.keys, tokens.values + column, tokens.decays[0], tokens.steps[0],
+                      block, delta);
   for (size_t t = 0; t < tokens.count; ++t) {
     const size_t row = t * state.columns, next = row + state.columns;
     if (tokens.deltas != nullptr)
@@ -167,8 +168,8 @@ HWY_INLINE void delta_columns(const DeltaState& state, const DeltaPast& past, co
                       tokens.out + row + column);
     } else {
       update_and_find<Vectors>(state.keys, tokens.queries + row, tokens.keys + row, tokens.keys + next,
-                               tokens.values + next + column, tokens.decays[t + 1], tokens.steps[t + 1], delta,
-                               block, tokens.out + row + column);
+                               tokens.values + next + column, tokens.decays[t + 1], tokens.steps[t + 1],
+                               delta, block, tokens.out + row + column);
     }
   }
   if (state.to != nullptr) store_block<Vectors>(state, column, block, state.to);
@@ -185,7 +186,8 @@ void delta_rule(const DeltaState& state, const DeltaPast& past, const DeltaToken
 }  // namespace
 
 const RecurrentKernels& recurrent_table() {
-  static constexpr RecurrentKernels table{multiply, gate_sigmoid, convolve_token, convolve_channel, delta_rule};
+  static constexpr RecurrentKernels table{multiply, gate_sigmoid, convolve_token, convolve_channel,
+                                          delta_rule};
   return table;
 }
 
