@@ -20,7 +20,8 @@ llm::Pooling pooling_of(const Model& model, int32_t wanted) {
     fail(ErrorCode::invalid_argument, "pooling: {} is none of 0 to {}", wanted, CAIRN_POOLING_FIRST);
   const auto told = llm::pooling_of(model.model->file());
   if (!told)
-    fail(ErrorCode::unsupported, "{}: it asks for another pooling than by mean, first or last token", model.path);
+    fail(ErrorCode::unsupported, "{}: it asks for another pooling than by mean, first or last token",
+         model.path);
   return *told;
 }
 

@@ -54,7 +54,8 @@ void add_pull(CLI::App& program) {
     flags->request.check = check_model;
     flags->request.check_part = [](const std::string& path) { gguf::read_part(path); };
     flags->request.convert = [](const std::string& folder, const std::string& path) {
-      convert::convert(folder, convert::Type::automatic, path, [](uint64_t, uint64_t) { throw_if_interrupted(); });
+      convert::convert(folder, convert::Type::automatic, path,
+                       [](uint64_t, uint64_t) { throw_if_interrupted(); });
     };
     fmt::print("{}\n", pull(flags->request));
   });

@@ -10,8 +10,8 @@ namespace cairn::convert {
 namespace {
 
 // What chats' readers look for is shown, though the checkpoint calls it special.
-constexpr std::array<std::string_view, 7> kVisible = {"<|channel>",       "<channel|>", "<|tool_call>",
-                                                      "<tool_call|>",     "<|\"|>",     "<|tool_response>",
+constexpr std::array<std::string_view, 7> kVisible = {"<|channel>",      "<channel|>", "<|tool_call>",
+                                                      "<tool_call|>",    "<|\"|>",     "<|tool_response>",
                                                       "<tool_response|>"};
 
 }  // namespace

@@ -18,7 +18,8 @@ const Json& word_piece_model(const TokenizerFiles& files) {
   // Files of before 2021 leave it unsaid.
   const std::string type = text_of(*model, "type");
   const bool known = type == "WordPiece" || (type.empty() && model->contains("max_input_chars_per_word"));
-  if (!known) fail(ErrorCode::unsupported, "{}: BERT's tokenizer is {}, expected WordPiece", path, quote(type));
+  if (!known)
+    fail(ErrorCode::unsupported, "{}: BERT's tokenizer is {}, expected WordPiece", path, quote(type));
   if (const std::string prefix = text_of(*model, "continuing_subword_prefix"); prefix != kContinues)
     fail(ErrorCode::unsupported, "{}: continuing_subword_prefix {} is not supported ('{}' is)", path,
          quote(prefix), kContinues);

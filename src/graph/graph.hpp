@@ -32,19 +32,18 @@ enum class Slot : uint8_t {
   conv_in,   // factors in front of it (lfm2), [conv_channels]
   conv_out,  // … and behind it, [conv_channels]
   alpha,
-  beta,         // the gated delta rule's decays and steps, before their functions, [delta_heads]
-  delta,        // its result, [delta_heads * delta_size]
-  delta_gate,   // [delta_heads * delta_size]
-  gate,         // [ffn], of the widest layer
-  up,           // [ffn]
-  gate,     // [ffn], of the widest layer
+  beta,        // the gated delta rule's decays and steps, before their functions, [delta_heads]
+  delta,       // its result, [delta_heads * delta_size]
+  delta_gate,  // [delta_heads * delta_size]
+  gate,        // [ffn], of the widest layer
+  up,          // [ffn]
   // What each layer gets of a token beside the residual stream (gemma4): its own embeddings; these and a
   // projection of the usual one; what a layer makes of its part.
   layer_tokens,  // [layers * layer_width]
   layer_inputs,  // [layers * layer_width]
   layer_gate,    // [layer_width]
-  router,       // scores of the experts, then their weights, [experts]
-  shared_gate,  // of the expert that all tokens share, [1]
+  router,        // scores of the experts, then their weights, [experts]
+  shared_gate,   // of the expert that all tokens share, [1]
   // Of the layer that drafts, see Draft:
   draft_hidden,  // [embedding]
   draft_input,   // the token's embedding and that, [2 * embedding]
@@ -57,12 +56,12 @@ enum class Slot : uint8_t {
 };
 
 enum class OpKind : uint8_t {
-  embed,       // tokens → out: rows of `weight`
+  embed,  // tokens → out: rows of `weight`
   // out = input + a row of `weight`, which has `rows`: add_position that of the token's position (learned
   // positions), add_row row `row_begin` for every token (bert's type of the one text that there is).
   add_position,
   add_row,
-  scale,       // out = input * factor (gemma's sqrt(embedding) after embed), times `weight` if there, one number
+  scale,  // out = input * factor (gemma's sqrt(embedding) after embed), times `weight` if there, one number
   norm_rms,    // out = input / sqrt(mean(input²) + epsilon) * weight (1 without); per head when `heads` > 0
   norm_layer,  // out = (input − mean) / sqrt(var + epsilon) * weight + bias
   rotate,      // out = input · R, an orthogonal block-Hadamard over the whole width or each block of `block`
@@ -146,13 +145,13 @@ struct Op {
   float softcap = 0;  // attention: cap of the scores, 0 = none
   // attention, convolve: sees only the last `window` positions (itself included); attention: 0 = all
   uint32_t window = 0;
-  bool causal = true;   // attention: sees no position behind its own; else all of the step's, no others
-  uint32_t heads = 0;              // norm_rms, rope, part, delta_rule: heads in the slot
-  uint32_t key_heads = 0;          // delta_rule: of queries and keys
-  uint32_t block = 0;              // rotate; delta_rule: size of a head
+  bool causal = true;      // attention: sees no position behind its own; else all of the step's, no others
+  uint32_t heads = 0;      // norm_rms, rope, part, delta_rule: heads in the slot
+  uint32_t key_heads = 0;  // delta_rule: of queries and keys
+  uint32_t block = 0;      // rotate; delta_rule: size of a head
   // Features of the input, where layers differ: the slot's first; 0 = all that it has.
   uint32_t width = 0;
-  uint32_t offset = 0;                  // gate
+  uint32_t offset = 0;                   // gate
   uint32_t head_size = 0, kv_heads = 0;  // attention, where layers differ; 0 = the model's
   uint32_t shared = 0;  // attention: reads keys and values of so many layers before and stores none; 0 = own
   uint32_t experts = 0, used = 0;  // route, expert_linear, combine: how many there are, and a token has
@@ -214,11 +213,11 @@ struct HyperParameters {
   uint32_t delta_heads = 0, delta_key_heads = 0, delta_size = 0;
   // Of layers with a window, where they differ from the others (gemma4); 0: they do not.
   uint32_t local_head_size = 0, local_kv_heads = 0;
-  uint32_t shared_layers = 0;   // the last so many read keys and values of earlier ones
+  uint32_t shared_layers = 0;           // the last so many read keys and values of earlier ones
   std::vector<bool> values_are_keys{};  // of each layer: before norms and RoPE
-  bool layer_scale = false;     // a factor behind each layer
-  uint32_t layer_width = 0;     // of what each layer gets of a token beside the residual stream
-  std::vector<uint32_t> ffns{};  // of each layer, where they differ; `ffn` is the widest
+  bool layer_scale = false;             // a factor behind each layer
+  uint32_t layer_width = 0;             // of what each layer gets of a token beside the residual stream
+  std::vector<uint32_t> ffns{};         // of each layer, where they differ; `ffn` is the widest
 
   // Tokens see those behind them too: a text is read in one step, and what comes of it is its hidden states;
   // there is no head.
@@ -269,7 +268,8 @@ Model build(const HyperParameters& parameters);
 Model load(const gguf::File& file, uint32_t context = 0);
 
 // For those who know neither the ops of mixtures of experts nor those of recurrent states, nor of models
-// that make embeddings. Error unsupported where the model has some: `path` is its file's, `who` the one that does not know them ("stacks do").
+// that make embeddings. Error unsupported where the model has some: `path` is its file's, `who` the one that
+// does not know them ("stacks do").
 void require_plain(const Model& model, const std::string& path, const char* who);
 bool has_state(const Model& model);  // a recurrent one
 

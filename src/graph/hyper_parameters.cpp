@@ -241,7 +241,7 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
   // Where all layers have experts, some files give their width alone.
   if (p.ffns.empty())
     p.ffn = in.size(family.mixture && !in.has("feed_forward_length") ? "expert_feed_forward_length"
-                                                                  : "feed_forward_length");
+                                                                     : "feed_forward_length");
   p.context = in.size("context_length", kMaxContext);
   read_experts(file, in, family, p);
   p.norm_epsilon = in.positive(in.has("attention.layer_norm_rms_epsilon") ? "attention.layer_norm_rms_epsilon"

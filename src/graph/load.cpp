@@ -199,7 +199,8 @@ class WeightCheck {
     return false;
   }
 
-  // Keys and values that a layer does not use, as it reads those of an earlier one: some checkpoints have them.
+  // Keys and values that a layer does not use, as it reads those of an earlier one: some checkpoints have
+  // them.
   bool is_shared(std::string_view name) const {
     const HyperParameters& p = model_.parameters;
     for (uint32_t i = p.layers - p.shared_layers; i < p.layers; ++i) {

@@ -97,7 +97,8 @@ encode::Importance measure_importance(const llm::Model& model, std::string_view 
     const auto linears = quantize::input_linears(graph.layers[layer]);
     for (size_t input = 0; input < quantize::kInputs; ++input) {
       for (const graph::Op* op : linears[input])
-        importance.columns[op->weight] = squares.means(model.file().path(), layer, input, uint64_t{chunk} * chunks.size());
+        importance.columns[op->weight] =
+            squares.means(model.file().path(), layer, input, uint64_t{chunk} * chunks.size());
     }
   }
   return importance;

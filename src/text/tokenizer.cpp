@@ -24,8 +24,8 @@ std::unique_ptr<Tokenizer> make_tokenizer(const gguf::File& file) {
   if (model == "gpt2") return make_bpe_tokenizer(file);
   if (model == "llama" || model == "gemma4") return make_sentencepiece_tokenizer(file);
   if (model == "bert") return make_word_piece_tokenizer(file);
-  fail(ErrorCode::unsupported, "{}: the tokenizer model '{}' is not known (gpt2, llama, bert and gemma4 are)", file.path(),
-       model);
+  fail(ErrorCode::unsupported, "{}: the tokenizer model '{}' is not known (gpt2, llama, bert and gemma4 are)",
+       file.path(), model);
 }
 
 }  // namespace cairn::text

@@ -5,9 +5,9 @@
 
 namespace cairn::text {
 
-// BERT's normaliser and cutter of words, as `tokenizers` has them (BertNormalizer, BertPreTokenizer): controls
-// go, Chinese ideographs and punctuation are words of their own, accents are taken off by form D, letters
-// become small.
+// BERT's normaliser and cutter of words, as `tokenizers` has them (BertNormalizer, BertPreTokenizer):
+// controls go, Chinese ideographs and punctuation are words of their own, accents are taken off by form D,
+// letters become small.
 struct WordPieceNormalizer {
   bool lowercase = true, strip_accents = true;
 

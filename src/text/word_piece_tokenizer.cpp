@@ -22,9 +22,9 @@ Vocabulary::Defaults defaults() {
   return result;
 }
 
-// BERT's WordPiece ("bert"): each word is cut into the longest tokens that it begins with, and is unknown as a
-// whole where it cannot be. llama.cpp's converter writes U+2581 before what begins a word, and goes on without
-// BERT's own "##" where it is continued.
+// BERT's WordPiece ("bert"): each word is cut into the longest tokens that it begins with, and is unknown as
+// a whole where it cannot be. llama.cpp's converter writes U+2581 before what begins a word, and goes on
+// without BERT's own "##" where it is continued.
 class WordPieceTokenizer final : public VocabularyTokenizer {
  public:
   explicit WordPieceTokenizer(const gguf::File& file) : VocabularyTokenizer(file, defaults()) {
@@ -60,8 +60,7 @@ class WordPieceTokenizer final : public VocabularyTokenizer {
     added.split(
         valid_utf8(text, buffer), options.plain,
         [&](std::string_view plain) {
-          normalizer_.words(plain,
-                            [&](std::string_view word) { encode_word(word, word_buffer, out); });
+          normalizer_.words(plain, [&](std::string_view word) { encode_word(word, word_buffer, out); });
         },
         [&](Token token) { out.push_back(token); });
     if (options.add_eos && vocabulary_.add_eos) out.push_back(*vocabulary_.eos);

@@ -33,8 +33,8 @@ class Embedder : public ::testing::TestWithParam<const char*> {
   std::shared_ptr<engine::Engine> engine(Precision precision, uint32_t threads = 2,
                                          engine::KvType kv = engine::KvType::f16) const {
     // The chunk is as long as the context, whatever is asked for, and the context as the learned positions.
-    return make_engine(
-        file_, {.context = 4096, .threads = threads, .chunk = 16, .precision = precision, .kv = kv});
+    return make_engine(file_,
+                       {.context = 4096, .threads = threads, .chunk = 16, .precision = precision, .kv = kv});
   }
 
   std::vector<float> states(engine::Engine& engine, std::span<const int32_t> tokens) const {
@@ -91,7 +91,8 @@ TEST_P(Embedder, TextsBesideEachOtherAreAsAlone) {
   for (const Precision precision : {Precision::f32, Precision::standard}) {
     const auto one = engine(precision, 1), many = engine(precision, 3);
     std::vector<std::vector<int32_t>> texts;
-    for (size_t i = 1; i < 12; ++i) texts.emplace_back(golden_.tokens.begin(), golden_.tokens.begin() + i * 3);
+    for (size_t i = 1; i < 12; ++i)
+      texts.emplace_back(golden_.tokens.begin(), golden_.tokens.begin() + i * 3);
     std::vector<std::unique_ptr<engine::Sequence>> sequences;
     std::vector<std::vector<float>> found;
     std::vector<engine::Slice> slices;
@@ -111,11 +112,15 @@ TEST_P(Embedder, RefusesWhatItCannotDo) {
   std::vector<float> logits(128 * 64);
   const std::span<const int32_t> tokens = golden_.tokens;
   const std::string name = file_.path();
-  EXPECT_EQ(refusal([&] { run->step({sequence.get(), tokens, Logits::last, logits.data()}); }),
+  EXPECT_EQ(refusal([&] {
+              run->step({sequence.get(), tokens, Logits::last, logits.data()});
+            }),
             name + ": architecture 'bert' makes embeddings, no text (see `cairn embed`)");
   EXPECT_EQ(sequence->length(), 0u);
   run->step({sequence.get(), tokens.first(10), Logits::none, nullptr});
-  EXPECT_EQ(refusal([&] { run->step({sequence.get(), tokens.first(3), Logits::none, nullptr}); }),
+  EXPECT_EQ(refusal([&] {
+              run->step({sequence.get(), tokens.first(3), Logits::none, nullptr});
+            }),
             name + ": architecture 'bert' reads a text in one step: 3 tokens do not go behind 10");
   EXPECT_EQ(sequence->length(), 10u);
   EXPECT_EQ(sequence->truncate(0), 0u);

@@ -20,7 +20,8 @@ class SharedKeys : public ::testing::TestWithParam<const char*> {
 
   static Tokens text(size_t length, int32_t seed) {
     Tokens out;
-    for (size_t i = 0; i < length; ++i) out.push_back(static_cast<int32_t>(3 + (i * i * 7 + seed * 31 + i) % 120));
+    for (size_t i = 0; i < length; ++i)
+      out.push_back(static_cast<int32_t>(3 + (i * i * 7 + seed * 31 + i) % 120));
     return out;
   }
   void expect_reference(const Tokens& all, std::span<const float> last) {
@@ -38,8 +39,8 @@ class SharedKeys : public ::testing::TestWithParam<const char*> {
 
   const gguf::File file_{graph::golden_model_path(GetParam())};
   graph::ReferenceInterpreter reference_{file_, 1024};
-  const std::unique_ptr<engine::Engine> engine_ = make_engine(
-      file_, {.context = 1024, .threads = 2, .chunk = 64, .precision = engine::Precision::f32});
+  const std::unique_ptr<engine::Engine> engine_ =
+      make_engine(file_, {.context = 1024, .threads = 2, .chunk = 64, .precision = engine::Precision::f32});
 };
 
 TEST_P(SharedKeys, ForksGoTheirOwnWays) {

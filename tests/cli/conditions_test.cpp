@@ -34,9 +34,7 @@ class Conditions : public ::testing::TestWithParam<Case> {
   static void TearDownTestSuite() { folder_.reset(); }
 
   static std::string path(const std::string& name) { return *folder_ / name; }
-  static std::string golden_embedder() {
-    return std::string(CAIRN_TEST_DATA) + "/golden_models/bert.gguf";
-  }
+  static std::string golden_embedder() { return std::string(CAIRN_TEST_DATA) + "/golden_models/bert.gguf"; }
   static std::string golden() { return std::string(CAIRN_TEST_DATA) + "/golden_models/llama.gguf"; }
 
   static std::vector<std::string> stack(const std::string& output) {
@@ -127,8 +125,8 @@ class Conditions : public ::testing::TestWithParam<Case> {
 
 constexpr const char* kWriters[] = {"stack", "convert",      "quantize", "trim",     "restore", "calibrate",
                                     "synth", "inspect_html", "logits",   "timeline", "trace"};
-constexpr const char* kOthers[] = {"run",    "run_stack", "chat", "eval",    "bench", "inspect",
-                                   "verify", "tokenize",  "embed", "pull", "devices", "help",  "help_run"};
+constexpr const char* kOthers[] = {"run",      "run_stack", "chat", "eval",    "bench", "inspect", "verify",
+                                   "tokenize", "embed",     "pull", "devices", "help",  "help_run"};
 INSTANTIATE_TEST_SUITE_P(Writers, Conditions,
                          ::testing::Combine(::testing::ValuesIn(kWriters),
                                             ::testing::ValuesIn(kConditionsOfWriters)),

@@ -261,9 +261,11 @@ TEST(BadCheckpoint, Embedders) {
   config("hidden_act 'relu' is not supported ('gelu' is)", [](Json& j) { j["hidden_act"] = "relu"; });
   config("position_embedding_type 'relative_key' is not supported",
          [](Json& j) { j["position_embedding_type"] = "relative_key"; });
-  refuse_config("config.json says [64, 16]", [](Json& j) { j["max_position_embeddings"] = 64; },
-                ErrorCode::format, "bert");
-  const auto tokenizer = [](ErrorCode code, const std::string& part, const std::function<void(Json&)>& change) {
+  refuse_config(
+      "config.json says [64, 16]", [](Json& j) { j["max_position_embeddings"] = 64; }, ErrorCode::format,
+      "bert");
+  const auto tokenizer = [](ErrorCode code, const std::string& part,
+                            const std::function<void(Json&)>& change) {
     refuse_file(part, "tokenizer.json", change, code, "bert");
   };
   tokenizer(ErrorCode::unsupported, "BERT's tokenizer is 'Unigram', expected WordPiece",
@@ -271,7 +273,9 @@ TEST(BadCheckpoint, Embedders) {
   tokenizer(ErrorCode::unsupported, "continuing_subword_prefix '@@' is not supported ('##' is)",
             [](Json& j) { j["model"]["continuing_subword_prefix"] = "@@"; });
   tokenizer(ErrorCode::unsupported, "normalizer 'NFC' is not supported with WordPiece (BertNormalizer is)",
-            [](Json& j) { j["normalizer"] = {{"type", "NFC"}}; });
+            [](Json& j) {
+              j["normalizer"] = {{"type", "NFC"}};
+            });
   tokenizer(ErrorCode::unsupported, "a normalizer without clean_text is not supported",
             [](Json& j) { j["normalizer"]["clean_text"] = false; });
   tokenizer(ErrorCode::unsupported, "pre_tokenizer '' is not supported",
@@ -285,7 +289,8 @@ TEST(BadCheckpoint, Embedders) {
     refuse(code, part, checkpoint);
   };
   modules(ErrorCode::format, "modules.json: is no list", "{}");
-  modules(ErrorCode::format, "'../1_Pooling' is no folder's name", R"([{"type": "x.Pooling", "path": "../1_Pooling"}])");
+  modules(ErrorCode::format, "'../1_Pooling' is no folder's name",
+          R"([{"type": "x.Pooling", "path": "../1_Pooling"}])");
   modules(ErrorCode::not_found, "2_Pooling/config.json", R"([{"type": "x.Pooling", "path": "2_Pooling"}])");
   refuse_file(
       "pools in another way than by mean, [CLS] or last token", "1_Pooling/config.json",

@@ -55,8 +55,9 @@ TEST(Embedders, OtherArchitecturesAreNotReadAsSuch) {
   }
   file.metadata["qwen3.attention.causal"] = false;
   const gguf::File open = file.open();
-  EXPECT_THAT(refusal([&] { load(open); }),
-              testing::HasSubstr("qwen3.attention.causal is false, which architecture 'qwen3' is not known for"));
+  EXPECT_THAT(
+      refusal([&] { load(open); }),
+      testing::HasSubstr("qwen3.attention.causal is false, which architecture 'qwen3' is not known for"));
 }
 
 }  // namespace

@@ -33,9 +33,12 @@ ModelFile gemma4() {
   set("attention.shared_kv_layers", uint32_t{2});
   set("embedding_length_per_layer_input", uint32_t{8});
   m.tensors.clear();
-  m.tensors = {{"token_embd.weight", {32, 100}},         {"output_norm.weight", {32}},
-               {"rope_freqs.weight", {8}},               {"per_layer_token_embd.weight", {32, 100}},
-               {"per_layer_model_proj.weight", {32, 32}}, {"per_layer_proj_norm.weight", {8}}};
+  m.tensors = {{"token_embd.weight", {32, 100}},
+               {"output_norm.weight", {32}},
+               {"rope_freqs.weight", {8}},
+               {"per_layer_token_embd.weight", {32, 100}},
+               {"per_layer_model_proj.weight", {32, 32}},
+               {"per_layer_proj_norm.weight", {8}}};
   for (uint64_t i = 0; i < 4; ++i) {
     const std::string at = "blk." + std::to_string(i) + ".";
     const uint64_t head = i % 2 == 0 ? 8 : 16, kv = i % 2 == 0 ? 16 : 16, ffn = i < 2 ? 64 : 128;
@@ -90,8 +93,9 @@ TEST(Gemma4, SomeDoNotKnowItsOps) {
     require_plain(load(gemma4().open()), "m.gguf", "stacks do");
     FAIL() << "accepted";
   } catch (const Error& error) {
-    EXPECT_STREQ(error.what(),
-                 "m.gguf: stacks do not know the op 'attention': architecture 'gemma4' has heads of several sizes");
+    EXPECT_STREQ(
+        error.what(),
+        "m.gguf: stacks do not know the op 'attention': architecture 'gemma4' has heads of several sizes");
   }
 }
 
@@ -109,18 +113,23 @@ TEST(Gemma4, RefusesMistakesWithAReason) {
   const auto wrong = [&](const char* key, gguf::WriterValue value, const char* told) {
     refuse(told, [&](ModelFile& m) { m.metadata[std::string("gemma4.") + key] = value; });
   };
-  wrong("attention.shared_kv_layers", uint32_t{4}, "gemma4.attention.shared_kv_layers is 4, but there are 4 layers");
+  wrong("attention.shared_kv_layers", uint32_t{4},
+        "gemma4.attention.shared_kv_layers is 4, but there are 4 layers");
   wrong("attention.shared_kv_layers", uint32_t{3},
         "layer 1 reads keys of an earlier layer with no window, and there is none");
-  wrong("attention.value_length_swa", uint32_t{4}, "gemma4.attention.value_length_swa = 4 differs from the key's 8");
+  wrong("attention.value_length_swa", uint32_t{4},
+        "gemma4.attention.value_length_swa = 4 differs from the key's 8");
   wrong("attention.sliding_window_pattern", std::vector<bool>{true, false}, "has 2 entries for 4 layers");
-  wrong("attention.head_count_kv", std::vector<int32_t>{2, 1, 1, 1}, "head_count_kv is 1 for layer 2, expected 2");
+  wrong("attention.head_count_kv", std::vector<int32_t>{2, 1, 1, 1},
+        "head_count_kv is 1 for layer 2, expected 2");
   wrong("attention.head_count_kv", std::vector<int32_t>{3, 1, 3, 1}, "head_count_kv is 3 for layer 0");
   wrong("attention.head_count_kv", std::vector<int32_t>{2, 1, 2, 0}, "head_count_kv is 0 for the last layer");
   wrong("feed_forward_length", std::vector<int32_t>{64, 64, 0, 128}, "gemma4.feed_forward_length holds a 0");
-  wrong("rope.dimension_count_swa", uint32_t{9}, "gemma4.rope.dimension_count_swa is 9, expected an even number");
+  wrong("rope.dimension_count_swa", uint32_t{9},
+        "gemma4.rope.dimension_count_swa is 9, expected an even number");
   wrong("expert_count", uint32_t{8}, "mixtures of experts are not supported in architecture 'gemma4'");
-  refuse("sliding_window_pattern", [](ModelFile& m) { m.metadata.erase("gemma4.attention.sliding_window_pattern"); });
+  refuse("sliding_window_pattern",
+         [](ModelFile& m) { m.metadata.erase("gemma4.attention.sliding_window_pattern"); });
   refuse("blk.1.attn_k.weight", [](ModelFile& m) { m.tensors.erase("blk.1.attn_k.weight"); });
   refuse("blk.3.layer_output_scale.weight",
          [](ModelFile& m) { m.tensors["blk.3.layer_output_scale.weight"] = {2}; });

@@ -185,8 +185,8 @@ class ReferenceInterpreter {
       return zip(op, [&](double x, double y) { return gated(op.activation, x, y); });
     const size_t width = width_of(op), other = model_.width(op.input2);
     for (size_t i = 0; i < tokens_.size() * width; ++i) {
-      slot(op.output)[i] = gated(op.activation, slot(op.input)[i],
-                                 slot(op.input2)[i / width * other + op.offset + i % width]);
+      slot(op.output)[i] =
+          gated(op.activation, slot(op.input)[i], slot(op.input2)[i / width * other + op.offset + i % width]);
     }
   }
 
@@ -209,8 +209,9 @@ class ReferenceInterpreter {
   }
 
   void norm(const Op& op) {
-    const std::vector<double> weight =
-        op.weight.empty() ? std::vector<double>(width_of(op) / std::max(1U, op.heads), 1) : weights(op.weight);
+    const std::vector<double> weight = op.weight.empty()
+                                           ? std::vector<double>(width_of(op) / std::max(1U, op.heads), 1)
+                                           : weights(op.weight);
     const std::vector<double> bias = op.bias.empty() ? std::vector<double>(weight.size()) : weights(op.bias);
     const size_t width = weight.size();
     const std::vector<double> in = slot(op.input);
@@ -390,7 +391,8 @@ class ReferenceInterpreter {
     const size_t kv_heads = op.kv_heads != 0 ? op.kv_heads : p.kv_heads, group = p.heads / kv_heads;
     const std::vector<double>& query = slot(Slot::query);
     const std::vector<double>& key = op.shared != 0 ? keys_[keys_.size() - op.shared] : slot(Slot::key);
-    const std::vector<double>& value = op.shared != 0 ? values_[values_.size() - op.shared] : slot(Slot::value);
+    const std::vector<double>& value =
+        op.shared != 0 ? values_[values_.size() - op.shared] : slot(Slot::value);
     const std::vector<double> sinks = op.weight.empty() ? std::vector<double>() : weights(op.weight);
     std::vector<double>& out = slot(op.output);
     for (size_t t = 0; t < tokens_.size(); ++t) {

@@ -182,7 +182,8 @@ TEST_P(Attention, TilesOfATextSeeAllOfIt) {
         const size_t tokens = std::min(positions, tiles * lanes_), stride = group * n * lanes_;
         const std::vector<float> queries = random_floats(tiles * stride, 11);
         std::vector<float> scratch(attention_.tiles_scratch(shape, tiles)), out(queries.size(), NAN);
-        AttentionTiles whole{shape, keys.rows(), values.rows(), 0, tokens, queries.data(), out.data(), stride};
+        AttentionTiles whole{shape,  keys.rows(),    values.rows(), 0,
+                             tokens, queries.data(), out.data(),    stride};
         whole.end = static_cast<uint32_t>(positions);
         attention_.tiles(whole, scratch.data());
         double worst = 0;

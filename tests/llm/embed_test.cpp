@@ -69,7 +69,8 @@ TEST(Embed, FromASchedulerIsTheSame) {
   std::vector<std::vector<Token>> texts;
   for (size_t length : {3, 64, 40, 1, 63, 17, 64, 9, 30, 64, 2, 50}) {
     texts.emplace_back();
-    for (size_t i = 0; i < length; ++i) texts.back().push_back(static_cast<Token>(5 + (i * 31 + length) % 120));
+    for (size_t i = 0; i < length; ++i)
+      texts.back().push_back(static_cast<Token>(5 + (i * 31 + length) % 120));
   }
   std::vector<Pool> pools(texts.size(), Pool(Pooling::mean, 32));
   std::vector<Scheduler::Ticket> tickets;

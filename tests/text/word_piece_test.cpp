@@ -94,7 +94,8 @@ std::vector<std::string> words(const WordPieceNormalizer& normalizer, std::strin
 TEST(WordPieceNormalizer, CutsWords) {
   using ::testing::ElementsAre;
   EXPECT_THAT(words({}, "Don't  stop\tÉCOLE."), ElementsAre("don", "'", "t", "stop", "ecole", "."));
-  EXPECT_THAT(words({.lowercase = false, .strip_accents = false}, "École中文"), ElementsAre("École", "中", "文"));
+  EXPECT_THAT(words({.lowercase = false, .strip_accents = false}, "École中文"),
+              ElementsAre("École", "中", "文"));
   EXPECT_THAT(words({}, std::string_view("a\0b\u200bc", 7)), ElementsAre("abc"));
   EXPECT_THAT(words({}, " \n "), ElementsAre());
 }
@@ -116,7 +117,8 @@ TEST_F(MiniLm, HardCases) {
   const auto cases = all_cases(golden("word_piece.json"));
   ASSERT_EQ(golden_["special"].size(), cases.size());
   for (size_t i = 0; i < cases.size(); ++i) {
-    EXPECT_EQ(tokenizer_->encode(cases[i].bytes, kSpecial), golden_["special"][i].get<Ids>()) << cases[i].text;
+    EXPECT_EQ(tokenizer_->encode(cases[i].bytes, kSpecial), golden_["special"][i].get<Ids>())
+        << cases[i].text;
     EXPECT_EQ(tokenizer_->encode(cases[i].bytes, kPlain), expected(golden_["special"], golden_["plain"], i))
         << cases[i].text;
   }

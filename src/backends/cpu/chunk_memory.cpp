@@ -142,7 +142,8 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
   if (const size_t size = largest_delta(machine_.plan); size > 0) {
     for (size_t i = 0; i < machine_.pool.threads(); ++i) delta_.emplace_back(kDeltaTokens, size);
   }
-  const size_t attention = most_attention_floats(machine_.plan, machine_.model.parameters, machine_.attention);
+  const size_t attention =
+      most_attention_floats(machine_.plan, machine_.model.parameters, machine_.attention);
   threads_.resize(machine_.pool.threads());
   for (ThreadScratch& t : threads_) {
     const auto lay_out_thread = [&](Carver& c) {

@@ -46,9 +46,10 @@ struct Machine {
   std::shared_ptr<const KeyBiases> biases =
       kv == kernels::KvFormat::q4 ? std::make_shared<const KeyBiases>(model, plan, context) : nullptr;
   // Of heads of one size alone.
-  std::shared_ptr<const KeyFeedback> feedback = kv == kernels::KvFormat::q4 && model.parameters.local_head_size == 0
-                                                    ? std::make_shared<const KeyFeedback>(model, plan, pool)
-                                                    : nullptr;
+  std::shared_ptr<const KeyFeedback> feedback =
+      kv == kernels::KvFormat::q4 && model.parameters.local_head_size == 0
+          ? std::make_shared<const KeyFeedback>(model, plan, pool)
+          : nullptr;
 
   // 4-bit keys, values and queries are rotated, a head at a time, so that no element is far larger than the
   // others; and what attention sums up of the values is rotated back.

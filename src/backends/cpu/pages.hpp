@@ -28,7 +28,7 @@ class PageLayout {
   kernels::KvFormat key_format() const {
     return format_ == kernels::KvFormat::q4 ? kernels::KvFormat::q5 : format_;
   }
-  size_t bytes() const { return bytes_; }              // whole lines of the processor's cache
+  size_t bytes() const { return bytes_; }  // whole lines of the processor's cache
   uint32_t layers() const { return static_cast<uint32_t>(windows_.size()); }
   uint32_t window(uint32_t layer) const { return windows_[layer]; }  // positions; 0: all
   bool attends(uint32_t layer) const { return attends_[layer]; }     // else the layer has no pages

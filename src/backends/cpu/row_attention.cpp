@@ -26,8 +26,7 @@ void RowExecutor::store_keys(const Step& step, size_t row) {
   const graph::Op& op = step.ops.front().op;
   const size_t n = attention_shape(p, op).head_size;
   const uint32_t kv_heads = kv_heads_of(p, op);
-  if (machine_.rotates())
-    rotate_heads(machine_.vector.token_hadamard, slot(Slot::query, row), n, p.heads, 1);
+  if (machine_.rotates()) rotate_heads(machine_.vector.token_hadamard, slot(Slot::query, row), n, p.heads, 1);
   if (op.shared != 0) return;
   float* keys = slot(Slot::key, row);
   float* values = slot(Slot::value, row);
@@ -88,9 +87,9 @@ void RowExecutor::run_attention(const Step& step) {
     const Part& part = list[index];
     const PagedSequence& sequence = *rows_[part.row].sequence;
     machine_.attention.token(
-        {shape, machine_.keys(sequence, layer, part.head), sequence.values(layer, part.head),
-         part.begin, part.end, slot(Slot::query, part.row) + part.head * group * n, part.out,
-         part.out + group * n, part.out + group * (n + 1)},
+        {shape, machine_.keys(sequence, layer, part.head), sequence.values(layer, part.head), part.begin,
+         part.end, slot(Slot::query, part.row) + part.head * group * n, part.out, part.out + group * n,
+         part.out + group * (n + 1)},
         attention_scratch_.data() + results + thread * scratch);
   });
   for (size_t i = 0; i < count_; ++i)

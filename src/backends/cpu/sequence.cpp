@@ -144,7 +144,8 @@ void PagedSequence::write_block(std::span<const std::byte> from) {
 }
 
 kernels::KvRows PagedSequence::rows(uint32_t layer, uint32_t index) const {
-  return {layout_->format(index), tables_[layer].data(), layout_->rows(layer, index), layout_->scales(layer, index)};
+  return {layout_->format(index), tables_[layer].data(), layout_->rows(layer, index),
+          layout_->scales(layer, index)};
 }
 
 PagedSequence::Place PagedSequence::place(uint32_t layer, uint32_t index, uint32_t position) const {

@@ -9,7 +9,8 @@ namespace cairn::convert {
 namespace {
 
 void bert_metadata(const Config& config, ModelMetadata& out) {
-  for (const auto& [key, wanted] : {std::pair{"hidden_act", "gelu"}, {"position_embedding_type", "absolute"}}) {
+  for (const auto& [key, wanted] :
+       {std::pair{"hidden_act", "gelu"}, {"position_embedding_type", "absolute"}}) {
     if (const std::string found = config.text(key); !found.empty() && found != wanted)
       fail(ErrorCode::unsupported, "{}: {} {} is not supported ('{}' is)", config.path(), key, quote(found),
            wanted);

@@ -124,10 +124,12 @@ void layer_tensors(TensorPlan& plan, const Sizes& sizes, uint32_t i, uint32_t la
   const std::string from = fmt::format("model.layers.{}.", i), to = fmt::format("blk.{}.", i);
   const auto add = [&](const char* source, const char* target, std::vector<uint64_t> shape,
                        bool optional = false) {
-    plan.add({from + source + ".weight", to + target + ".weight", std::move(shape), Layout::plain, 0, optional, optional});
+    plan.add({from + source + ".weight", to + target + ".weight", std::move(shape), Layout::plain, 0,
+              optional, optional});
   };
   const uint64_t head = sizes.local[i] ? sizes.head : sizes.global_head;
-  const uint64_t kv = head * (sizes.local[i] ? sizes.kv_heads : sizes.global_kv_heads.value_or(sizes.kv_heads));
+  const uint64_t kv =
+      head * (sizes.local[i] ? sizes.kv_heads : sizes.global_kv_heads.value_or(sizes.kv_heads));
   const uint64_t query = plan.heads * head, ffn = sizes.is_wide(i) ? 2 * plan.ffn : plan.ffn;
   add("input_layernorm", "attn_norm", {plan.hidden});
   add("self_attn.q_proj", "attn_q", {query, plan.hidden});

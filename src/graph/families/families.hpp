@@ -22,8 +22,8 @@ struct Family {
   bool mixture = false;  // of experts; the metadata must say of how many
   bool whole_ramp =
       false;  // YaRN's ramp begins and ends between pairs ("truncate" of the checkpoint is false)
-  bool recurrent = false;  // layers without kv heads have a recurrent state
-  bool causal = true;  // see HyperParameters
+  bool recurrent = false;      // layers without kv heads have a recurrent state
+  bool causal = true;          // see HyperParameters
   bool layers_differ = false;  // in kv heads and widths, which the metadata may list
 };
 

@@ -1,7 +1,7 @@
-// gemma4: Gemma 4 (text, dense: E2B, E4B, 12B, 31B): gemma3's block; queries and keys normed so that scores need
-// no factor, values normed too; global layers with larger heads, in some fewer of them, whose values may be
-// their keys; the last layers may read keys and values of earlier ones; in the small ones each layer gets an
-// embedding of the token of its own; a factor behind each layer. Source: transformers' modeling_gemma4.py.
+// gemma4: Gemma 4 (text, dense: E2B, E4B, 12B, 31B): gemma3's block; queries and keys normed so that scores
+// need no factor, values normed too; global layers with larger heads, in some fewer of them, whose values may
+// be their keys; the last layers may read keys and values of earlier ones; in the small ones each layer gets
+// an embedding of the token of its own; a factor behind each layer. Source: transformers' modeling_gemma4.py.
 #include <cmath>
 
 #include "base/error.hpp"
@@ -63,8 +63,8 @@ void read(const gguf::File& file, HyperParameters& p) {
   if (file.integer(in.key("embedding_length_per_layer_input"), 0) != 0)
     p.layer_width = in.size("embedding_length_per_layer_input");
   if (const uint64_t all = uint64_t{p.layer_width} * p.layers; all > kMaxSize)
-    fail(ErrorCode::format, "{}: {} layers' inputs of {} are {} wide, expected at most {}", in.path(), p.layers,
-         p.layer_width, all, kMaxSize);
+    fail(ErrorCode::format, "{}: {} layers' inputs of {} are {} wide, expected at most {}", in.path(),
+         p.layers, p.layer_width, all, kMaxSize);
   p.layer_scale = file.find_tensor("blk.0.layer_output_scale.weight") != nullptr;
   for (uint32_t i = 0; i < p.layers; ++i) {
     const bool own = p.shared_distance(i) == 0;
@@ -138,8 +138,7 @@ class LayerOps {
   void end(OpList& ops) const {
     if (p_.layer_width != 0) {
       ops.push_back(quantize_op(Slot::hidden));
-      ops.push_back(
-          linear_op(Slot::hidden, Slot::layer_gate, tensor("inp_gate.weight"), "", p_.layer_width));
+      ops.push_back(linear_op(Slot::hidden, Slot::layer_gate, tensor("inp_gate.weight"), "", p_.layer_width));
       Op gate = gate_op(Activation::gelu_tanh, Slot::layer_gate, Slot::layer_inputs);
       gate.offset = layer_ * p_.layer_width;
       ops.push_back(gate);
