@@ -350,3 +350,5 @@ def cases():
 
     from convert_cases_mixtures import mixtures  # which takes its tools from here
     yield from mixtures()
+    from convert_cases_recurrent import recurrent
+    yield from recurrent()

@@ -28,14 +28,16 @@ bool is_matrix(const PlannedTensor& t) {
          !t.rule->to.ends_with("_norm.weight");
 }
 
-// Routers keep their precision: which experts are chosen hangs on small differences.
-bool is_router(const PlannedTensor& t) {
-  return t.rule->to.ends_with(".ffn_gate_inp.weight");
+// Routers keep their precision: which experts are chosen hangs on small differences. So do convolutions.
+bool stays_float(const PlannedTensor& t) {
+  const std::string& to = t.rule->to;
+  return to.ends_with(".ffn_gate_inp.weight") || to.ends_with(".ffn_gate_inp_shexp.weight") ||
+         to.ends_with(".ssm_conv1d.weight") || to.ends_with(".shortconv.conv.weight");
 }
 
 Encoding encoding_of(const PlannedTensor& t, Encoding matrices) {
   if (t.rule->layout == Layout::mxfp4) return Encoding::mxfp4;
-  return is_matrix(t) && !is_router(t) ? matrices : Encoding::f32;
+  return is_matrix(t) && !stays_float(t) ? matrices : Encoding::f32;
 }
 
 uint32_t file_type(Encoding encoding) {

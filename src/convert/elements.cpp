@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "base/error.hpp"
@@ -111,7 +112,8 @@ class ElementWriter {
     for (uint64_t row = 0; row < rows_; row += step) {
       const uint64_t rows = std::min(step, rows_ - row);
       const auto piece = gather(row, rows, row_bytes);
-      if (same(t_.dtype, encoding_) && rule_.layout != Layout::plus_one) {
+      if (same(t_.dtype, encoding_) && rule_.layout != Layout::plus_one &&
+          rule_.layout != Layout::minus_exp) {
         sink(piece);
       } else {
         sink(converted(piece, row));
@@ -122,6 +124,7 @@ class ElementWriter {
  private:
   // The checkpoint's row that becomes `row`.
   uint64_t source_row(uint64_t row) const {
+    if (rule_.turns.any()) return rule_.turns.columns ? row : rule_.turns.source(row);
     if (rule_.layout != Layout::neighbours) return row;
     const uint64_t size = rows_of(t_) / rule_.heads, in_head = row % size;
     return row - in_head + in_head % 2 * (size / 2) + in_head / 2;
@@ -132,12 +135,27 @@ class ElementWriter {
       gather_outputs(t_, rule_, row, rows, gathered_);
       return gathered_;
     }
-    if (rule_.layout != Layout::neighbours) return t_.data.subspan(row * row_bytes, rows * row_bytes);
+    if (rule_.layout != Layout::neighbours && !rule_.turns.any())
+      return t_.data.subspan(row * row_bytes, rows * row_bytes);
     gathered_.resize(rows * row_bytes);
+    if (rule_.turns.any() && rule_.turns.columns) {
+      gather_columns(row, rows, row_bytes);
+      return gathered_;
+    }
     for (uint64_t i = 0; i < rows; ++i)
       std::memcpy(gathered_.data() + i * row_bytes, t_.data.data() + source_row(row + i) * row_bytes,
                   row_bytes);
     return gathered_;
+  }
+
+  void gather_columns(uint64_t row, uint64_t rows, uint64_t row_bytes) {
+    const size_t each = t_.element_bytes;
+    for (uint64_t i = 0; i < rows; ++i) {
+      const std::byte* from = t_.data.data() + (row + i) * row_bytes;
+      std::byte* to = gathered_.data() + i * row_bytes;
+      for (uint64_t c = 0; c < columns_; ++c)
+        std::memcpy(to + c * each, from + rule_.turns.source(c) * each, each);
+    }
   }
 
   std::span<const std::byte> converted(std::span<const std::byte> piece, uint64_t row) {
@@ -146,6 +164,12 @@ class ElementWriter {
     if (rule_.layout == Layout::plus_one) {
       // The converter adds in the checkpoint's precision where that is f16.
       for (float& value : values_) value = t_.dtype == Dtype::f16 ? round_to_half(value + 1) : value + 1;
+    }
+    if (rule_.layout == Layout::minus_exp) {
+      for (float& value : values_) {
+        const float decay = -std::exp(value);
+        value = t_.dtype == Dtype::f16 ? round_to_half(decay) : decay;
+      }
     }
     if (encoding_ == Encoding::f32) return std::as_bytes(std::span(values_));
     halves_.resize(values_.size());
@@ -159,7 +183,8 @@ class ElementWriter {
       const uint64_t at = source_row(row + i / columns_);
       size_t which = 0;
       if (block_.rows != 0 && scales_.size() > 1) {
-        which = at / block_.rows * scale_columns_ + i % columns_ / block_.columns;
+        const uint64_t column = rule_.turns.columns ? rule_.turns.source(i % columns_) : i % columns_;
+        which = at / block_.rows * scale_columns_ + column / block_.columns;
       } else if (scales_.size() > 1) {
         which = at;
       }
@@ -235,7 +260,7 @@ bool keeps_bytes(const PlannedTensor& tensor, Encoding encoding) {
   constexpr uintptr_t kAlignment = 8;  // the least that GGUF has
   const SourceTensor& t = *tensor.source;
   return same(t.dtype, encoding) && !tensor.scale && tensor.experts.empty() &&
-         tensor.rule->layout == Layout::plain && !is_reshaped(*tensor.rule) &&
+         tensor.rule->layout == Layout::plain && !is_reshaped(*tensor.rule) && !tensor.rule->turns.any() &&
          reinterpret_cast<uintptr_t>(t.data.data()) % kAlignment == 0;
 }
 

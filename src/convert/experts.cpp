@@ -128,6 +128,7 @@ OutputShape output_shape(const SourceTensor& source, const TensorRule& rule) {
 
 std::vector<uint64_t> PlannedTensor::shape() const {
   std::vector<uint64_t> out = source->shape;
+  if (rule->squeezed) out.erase(out.begin() + 1);
   if (rule->layout == Layout::mxfp4 || is_reshaped(*rule)) {
     const OutputShape shape = output_shape(*source, *rule);
     if (out.size() == 2 && rule->layout == Layout::transposed) return {shape.experts, shape.rows};

@@ -38,6 +38,8 @@ void add_branch_families(std::vector<Family>& out);  // norms on the branches: o
 void add_mixture_families(
     std::vector<Family>& out);  // qwen3moe, gpt-oss, granitemoe; granite 4 without Mamba
 
+void add_recurrent_families(std::vector<Family>& out);  // lfm2, qwen35, qwen35moe
+
 std::span<const Family> families();
 // Error unsupported names the file, the architecture and those that are known.
 const Family& find_family(const Config& config);

@@ -57,7 +57,8 @@ void common_metadata(const Config& config, ModelMetadata& out) {
   out.size("block_count", config.layers());
   out.size("context_length", config.integer("max_position_embeddings"));
   out.size("embedding_length", config.size("hidden_size"));
-  out.size("feed_forward_length", config.size("intermediate_size"));
+  if (config.find("intermediate_size") || !config.find("moe_intermediate_size"))
+    out.size("feed_forward_length", config.size("intermediate_size"));
   out.size("attention.head_count", config.heads());
   out.size("attention.head_count_kv", config.kv_heads());
   expert_metadata(config, out);

@@ -69,9 +69,15 @@ void check_numbers(const std::string& file, const SourceTensor& t, const SourceT
 
 }  // namespace
 
+uint64_t Turns::source(uint64_t at) const {
+  if (!any() || at < first) return at;
+  const uint64_t head = (at - first) / size;
+  return first + (head % groups * each + head / groups) * size + (at - first) % size;
+}
+
 TensorPlan::TensorPlan(const Config& config)
     : hidden(config.size("hidden_size")),
-      ffn(config.size("intermediate_size")),
+      ffn(config.size(ffn_key(config))),
       heads(config.heads()),
       kv_heads(config.kv_heads()),
       head_size(config.head_size()),
@@ -130,10 +136,10 @@ void TensorPlan::norm(std::string_view from, std::string_view to, uint64_t width
   }
 }
 
-void TensorPlan::outer(std::string_view last_norm) {
+void TensorPlan::outer(std::string_view last_norm, std::string_view in_file) {
   add({"model.embed_tokens.weight", "token_embd.weight", {vocabulary, hidden}});
   add({fmt::format("model.{}.weight", last_norm),
-       "output_norm.weight",
+       fmt::format("{}.weight", in_file),
        {hidden},
        norms_plus_one ? Layout::plus_one : Layout::plain});
   add({"lm_head.weight",
