@@ -186,7 +186,6 @@ class Model:
         self,
         messages: str | Sequence[Message],
         *,
-        tools: Sequence[Any] | None = None,
         variables: Mapping[str, Any] | None = None,
         **options: Unpack[Options],
     ) -> Stream:
@@ -194,9 +193,8 @@ class Model:
         read before is not read again. tools: functions that it may call, unless ``tool_choice`` is "none"; the result has
         the calls."""
         turns: Sequence[Message] = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
-        told = None if options.get("tool_choice") == "none" else tools
-        prompt = self.tokenize_messages(turns, tools=told, variables=variables)
-        return self._shared().generate(prompt, **{**options, "tools": tools})
+        tools = None if options.get("tool_choice") == "none" else options.get("tools")
+        return self._shared().generate(self.tokenize_messages(turns, tools=tools, variables=variables), **options)
 
     # Embeddings
 

@@ -119,11 +119,9 @@ class Writer:
                 yield self._chunk(self._before, self._before_logprobs and self._before_logprobs(stream.prompt_logprobs()))
             for event in stream.events():
                 logprobs = self._logprobs.write([event.logprobs]) if self._logprobs and event.logprobs else None
-                deltas = [self._delta(piece) for piece in event.pieces]
-                if not self._tools and event.text:
+                deltas: list[Any] = [self._delta(piece) for piece in event.pieces]
+                if not deltas and (logprobs or (event.text and not self._tools)):
                     deltas = [{"content": event.text} if self._chat else event.text]
-                if logprobs and not deltas:
-                    deltas = [{"content": ""} if self._chat else ""]
                 for delta in deltas:
                     yield self._chunk(delta, logprobs)
                     logprobs = None
@@ -159,8 +157,10 @@ def usage(prompt: int, completion: int) -> dict[str, int]:
 
 def _with_function_call(result: Result) -> dict[str, Any]:
     """The message, where it has one call with OpenAI's older form of it beside."""
-    calls = result.tool_calls
-    return {**(result.message or {}), **({"function_call": calls[0]["function"]} if len(calls) == 1 else {})}
+    message: dict[str, Any] = dict(result.message or {})
+    if len(result.tool_calls) == 1:
+        message["function_call"] = result.tool_calls[0]["function"]
+    return message
 
 
 def plain_messages(messages: Any) -> list[Any]:

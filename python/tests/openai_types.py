@@ -18,7 +18,7 @@ MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 
 def main() -> None:
     template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]"
-    llm = Llama(model_path=str(LLAMA), n_ctx=128, n_threads=2, verbose=False, chat_template=template)
+    llm = Llama(model_path=str(LLAMA), n_ctx=512, n_threads=2, verbose=False, chat_template=template)
     for more in ({}, {"logprobs": True, "top_logprobs": 2}, {"tools": [TOOL], "tool_choice": TOOL}, {"tools": [TOOL]}):
         asked: dict[str, Any] = {"max_tokens": 4, **more}
         ChatCompletion.model_validate(llm.create_chat_completion(MESSAGES, **asked), strict=True)
@@ -29,7 +29,6 @@ def main() -> None:
         assert chunks[-1].choices[0].finish_reason == "length", chunks[-1]
     for logprobs in (None, 2):
         Completion.model_validate(llm("a", max_tokens=4, logprobs=logprobs), strict=True)
-        Completion.model_validate(llm("a stone", max_tokens=4, logprobs=logprobs, echo=True))  # null is what OpenAI's API has, not its types
     print("as it should be")
 
 

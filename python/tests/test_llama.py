@@ -131,7 +131,8 @@ def test_echoed_logprobs(llm: Llama, model: cairn.Model, served: Callable[[str, 
     for name, offset in zip(told["tokens"], told["text_offset"]):
         assert whole["text"][offset:].startswith(name)
     llm.reset()
-    chunks: list[Any] = [chunk["choices"][0] for chunk in llm(prompt, stream=True, **common)]
+    answers: list[Any] = list(llm(prompt, stream=True, **common))
+    chunks = [answer["choices"][0] for answer in answers]
     assert chunks[0]["text"] == prompt
     assert len(chunks[0]["logprobs"]["tokens"]) == len(written)
     for field, values in told.items():
