@@ -116,9 +116,10 @@ def streamed(port, body):
                      f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode() + body)
         while more := link.recv(1 << 16):
             pieces.append((time.perf_counter(), more))
-    times = []
+    times, rest = [], b""
     for when, piece in pieces:
-        for line in piece.split(b"\n"):
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
             if line.startswith(b"data: {"):
                 times += [when for choice in json.loads(line[6:]).get("choices", []) if choice.get("text")]
     return (len(times) - 1) / (times[-1] - times[0])
