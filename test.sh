@@ -119,23 +119,38 @@ run_mode() {
   esac
 }
 
+# fuzz NAME: what it finds is added to build/fuzz/found/NAME.
+fuzz() {
+  local name=$1 corpora=("build/fuzz/found/$1") dictionary=()
+  mkdir -p "${corpora[0]}"
+  [ ! -d "fuzz/corpus/$name" ] || corpora+=("fuzz/corpus/$name")
+  [ ! -f "fuzz/$name.dict" ] || dictionary=("-dict=fuzz/$name.dict")
+  "build/fuzz/fuzz/fuzz_$name" -max_total_time="$fuzz_seconds" -timeout=25 -rss_limit_mb=2048 \
+    -artifact_prefix="build/fuzz/found/" "${dictionary[@]}" "${corpora[@]}" >"build/fuzz/found/$name.log" 2>&1
+}
+
+# As many at once as there are processors.
 run_fuzzers() {
-  local fuzzer name corpora dictionary
-  build fuzz fuzz_gguf fuzz_model fuzz_template fuzz_attachment
-  for fuzzer in build/fuzz/fuzz/fuzz_{gguf,model,template,attachment}; do
-    name=$(basename "$fuzzer")
-    name=${name#fuzz_}
-    corpora=("build/fuzz/found/$name")  # what this run finds is added to the first
-    mkdir -p "${corpora[0]}"
-    [ ! -d "fuzz/corpus/$name" ] || corpora+=("fuzz/corpus/$name")
-    dictionary=()
-    [ ! -f "fuzz/$name.dict" ] || dictionary=("-dict=fuzz/$name.dict")
-    if quietly "Fuzzing $name" "$fuzzer" -max_total_time="$fuzz_seconds" \
-      -timeout=25 -rss_limit_mb=2048 -artifact_prefix="build/fuzz/found/" "${dictionary[@]}" "${corpora[@]}"; then
-      passed=$((passed + 1))
-    else
-      failed=$((failed + 1))
-    fi
+  local fuzzers=(gguf model template checkpoint attachment) name first here
+  build fuzz "${fuzzers[@]/#/fuzz_}"
+  mkdir -p build/fuzz/found
+  for ((first = 0; first < ${#fuzzers[@]}; first += jobs)); do
+    here=("${fuzzers[@]:first:jobs}")
+    local -A running=()
+    for name in "${here[@]}"; do
+      fuzz "$name" </dev/null &
+      running[$name]=$!
+    done
+    echo "Fuzzing ${here[*]} for $fuzz_seconds s"
+    for name in "${here[@]}"; do
+      if wait "${running[$name]}"; then
+        passed=$((passed + 1))
+      else
+        failed=$((failed + 1))
+        echo "$name: failed; the last lines of build/fuzz/found/$name.log:"
+        tail -n 60 "build/fuzz/found/$name.log"
+      fi
+    done
   done
 }
 

@@ -73,6 +73,7 @@ def make(folder):
         header[name] = {"dtype": "BF16", "shape": shape, "data_offsets": [at, at + size]}
         at += size
     text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # as the safetensors library does, so that numbers are aligned
     # Numbers of about 1/64: the upper byte says so, with either sign.
     block = bytes(b for _ in range(1 << 19) for b in (generator.getrandbits(8), 0x3C | generator.getrandbits(1) << 7))
     with open(folder / "model.safetensors", "wb") as file:

@@ -11,7 +11,7 @@
       LOGITS is what `cairn eval MODEL --perplexity TEXT --context 2048 --limit 1 --logits LOGITS` wrote.
       Prints the mean KL divergence and the agreement of the most probable token.
 
-Needs torch, transformers, gguf, numpy. Families: llama, gemma3.
+Needs torch, transformers, gguf, numpy. Families: llama, qwen2, gemma3.
 """
 import sys
 
@@ -33,7 +33,7 @@ class Model:
         self.meta = {key: field.contents() for key, field in reader.fields.items()}
         self.arch = self.meta["general.architecture"]
         tensors = {t.name: t for t in reader.tensors}
-        model = {"llama": self.llama, "gemma3": self.gemma3}[self.arch]()
+        model = {"llama": self.llama, "qwen2": self.qwen2, "gemma3": self.gemma3}[self.arch]()
         state = model.state_dict()
         for name in state:
             tensor = tensors.get(self.gguf_name(name)) or tensors["token_embd.weight"]  # tied output
@@ -60,6 +60,10 @@ class Model:
         rope = {"rope_type": "default", "rope_theta": self.key("rope.freq_base")}
         return tf.LlamaForCausalLM(tf.LlamaConfig(**self.common(), rope_parameters=rope))
 
+    def qwen2(self):
+        rope = {"rope_type": "default", "rope_theta": self.key("rope.freq_base")}
+        return tf.Qwen2ForCausalLM(tf.Qwen2Config(**self.common(), rope_parameters=rope))
+
     def gemma3(self):
         head = self.key("attention.key_length")
         local = {"rope_type": "default", "rope_theta": 10000.0}
@@ -74,7 +78,7 @@ class Model:
                  "self_attn.o_proj": "attn_output", "self_attn.q_norm": "attn_q_norm",
                  "self_attn.k_norm": "attn_k_norm", "input_layernorm": "attn_norm", "mlp.gate_proj": "ffn_gate",
                  "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down"}
-        parts |= {"post_attention_layernorm": "ffn_norm"} if self.arch == "llama" else {
+        parts |= {"post_attention_layernorm": "ffn_norm"} if self.arch != "gemma3" else {
             "post_attention_layernorm": "post_attention_norm", "pre_feedforward_layernorm": "ffn_norm",
             "post_feedforward_layernorm": "post_ffw_norm"}
         top = {"model.embed_tokens": "token_embd", "model.norm": "output_norm", "lm_head": "output"}

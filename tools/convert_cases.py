@@ -347,3 +347,8 @@ def cases():
             **small(pad_token_id=0), attention_multiplier=0.0625, embedding_multiplier=12.0, residual_multiplier=0.22,
             logits_scaling=8.0, attention_bias=True, mlp_bias=True, tie_word_embeddings=True), seed=24)
     yield "granite", granite, "refact", "auto"
+
+    from convert_cases_mixtures import mixtures  # which takes its tools from here
+    yield from mixtures()
+    from convert_cases_recurrent import recurrent
+    yield from recurrent()

@@ -54,8 +54,11 @@ def expert_tensors(model, name, values):
 def add_metadata(writer, config, architecture):
     writer.add_expert_count(getattr(config, "num_local_experts", None) or config.num_experts)
     writer.add_expert_used_count(config.num_experts_per_tok)
-    if architecture == "qwen3moe":
+    if architecture in ("qwen3moe", "qwen35moe"):
         writer.add_expert_feed_forward_length(config.moe_intermediate_size)
+    if architecture == "qwen35moe":
+        writer.add_expert_shared_feed_forward_length(config.shared_expert_intermediate_size)
+    if architecture == "qwen3moe":
         if not config.norm_topk_prob:  # which no published model leaves out
             writer.add_expert_weights_norm(False)
     if architecture == "gpt-oss":

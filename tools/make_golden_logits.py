@@ -18,6 +18,7 @@ import torch
 import transformers as tf
 
 import golden_mixtures
+import golden_recurrent
 
 TOKENS = 40
 POSITIONS = [0, 1, 2, 3, 5, 7, 8, 9, 12, 16, 20, 25, 30, 35, 38, 39]
@@ -30,7 +31,9 @@ def randomise(model, seed, spread):
     with torch.no_grad():
         for name, parameter in model.named_parameters():
             values = torch.randn(parameter.shape, generator=generator)
-            if name.endswith("embed_tokens.weight"):
+            if (special := golden_recurrent.random_values(model, name, values, spread)) is not None:
+                values = special
+            elif name.endswith("embed_tokens.weight"):
                 values *= 0.5
             elif name.endswith("bias"):
                 values *= 0.3
@@ -87,6 +90,8 @@ SANDWICH_NORMS = {"post_attention_layernorm": "post_attention_norm", "pre_feedfo
                   "post_feedforward_layernorm": "post_ffw_norm"}
 GLM_NORMS = PLAIN_NORMS | {"post_self_attn_layernorm": "post_attention_norm", "post_mlp_layernorm": "post_ffw_norm"}
 NORMS = {"gpt-oss": {"post_attention_layernorm": "post_attention_norm"}, "gemma3": SANDWICH_NORMS, "olmo2": SANDWICH_NORMS, "exaone4": SANDWICH_NORMS, "glm4": GLM_NORMS}
+NAMES |= golden_recurrent.NAMES
+NORMS |= {family: golden_recurrent.NORMS for family in ("qwen35", "qwen35moe")}
 # Whose converter permutes q and k.
 PERMUTED = ("llama", "mistral3", "smollm3", "granite", "granitemoe")
 
@@ -107,6 +112,13 @@ def converted(model, architecture, fuse):
         values = parameter.detach().numpy()
         if of_experts := golden_mixtures.expert_tensors(model, name, values):
             tensors |= of_experts
+            continue
+        target = None
+        if architecture in golden_recurrent.ARCHITECTURES:
+            values, target = golden_recurrent.converted(config, name, values)
+        if target is not None:
+            layer = name.removeprefix("model.layers.").split(".", 1)[0]
+            tensors[f"blk.{layer}.{target}"] = values
             continue
         target = gguf_name(name, architecture)
         if architecture in PERMUTED and ".attn_q." in target:
@@ -153,12 +165,13 @@ def add_byte_tokenizer(writer, vocabulary):
 def add_metadata(writer, config, architecture):
     rope = config.rope_parameters
     local, rope = rope.get("sliding_attention"), rope.get("full_attention") or rope
-    writer.add_block_count(config.num_hidden_layers)
+    writer.add_block_count(len(getattr(config, "layer_types", None) or range(config.num_hidden_layers)))
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
-    writer.add_feed_forward_length(config.intermediate_size)
+    if architecture != "qwen35moe":
+        writer.add_feed_forward_length(config.intermediate_size)
     writer.add_head_count(config.num_attention_heads)
-    writer.add_head_count_kv(config.num_key_value_heads)
+    writer.add_head_count_kv(golden_recurrent.kv_heads(config))
     writer.add_rope_freq_base(rope["rope_theta"])
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     if head_size * config.num_attention_heads != config.hidden_size:
@@ -168,7 +181,7 @@ def add_metadata(writer, config, architecture):
         writer.add_layer_norm_eps(config.layer_norm_eps)
         writer.add_rope_dimension_count(int(head_size * rope["partial_rotary_factor"]))
     else:
-        writer.add_layer_norm_rms_eps(config.rms_norm_eps)
+        writer.add_layer_norm_rms_eps(config.norm_eps if architecture == "lfm2" else config.rms_norm_eps)
     if architecture in ("exaone4", "granite", "granitemoe", "mistral3", "smollm3"):
         writer.add_vocab_size(config.vocab_size)
     if architecture in PERMUTED:
@@ -193,6 +206,8 @@ def add_metadata(writer, config, architecture):
             writer.add_rope_freq_base_swa(local["rope_theta"])
         if architecture in ("olmo2", "exaone4"):
             writer.add_sliding_window_pattern([kind == "sliding_attention" for kind in config.layer_types])
+    if architecture in golden_recurrent.ARCHITECTURES:
+        golden_recurrent.add_metadata(writer, config, architecture)
     if hasattr(config, "num_experts_per_tok"):
         golden_mixtures.add_metadata(writer, config, architecture)
     if architecture in ("granite", "granitemoe"):
@@ -226,13 +241,15 @@ def write(folder, name, architecture, model, seed, fuse=False, half=True, tokeni
     tokens = torch.randint(3, config.vocab_size, (1, TOKENS), generator=generator)
     with torch.no_grad():
         logits = model(tokens).logits[0].float().numpy()
+        drafts = golden_recurrent.draft_logits(model, tokens) if architecture in golden_recurrent.ARCHITECTURES else None
 
     writer = gguf.GGUFWriter(folder / f"{name}.gguf", architecture)
     add_metadata(writer, config, architecture)
     if tokenizer:
         add_byte_tokenizer(writer, config.vocab_size)
     for target, values in converted(model, architecture, fuse).items():
-        matrix = values.ndim >= 2 and not target.endswith("bias") and "ffn_gate_inp" not in target
+        matrix = (values.ndim >= 2 and not target.endswith("bias")
+                  and not any(part in target for part in ("ffn_gate_inp", "conv1d", "shortconv.conv.")))
         if mxfp4 and target.endswith("_exps.weight"):
             blocks = gguf.quants.quantize(np.ascontiguousarray(values, np.float32), gguf.GGMLQuantizationType.MXFP4)
             writer.add_tensor(target, blocks, raw_dtype=gguf.GGMLQuantizationType.MXFP4)
@@ -244,6 +261,8 @@ def write(folder, name, architecture, model, seed, fuse=False, half=True, tokeni
     writer.add_array("golden.tokens", tokens[0].tolist())
     writer.add_array("golden.positions", POSITIONS)
     writer.add_tensor("logits", np.ascontiguousarray(logits[POSITIONS], np.float32))
+    for name_of, values in zip(("draft", "draft.next"), drafts or ()):
+        writer.add_tensor(name_of, np.ascontiguousarray(values, np.float32))
     finish(writer)
     print(f"{name}: logits {logits.min():.2f} to {logits.max():.2f}, deviation {logits.std():.2f}")
 
@@ -365,6 +384,7 @@ def main():
     older_models(options.output, wanted)
     newer_models(options.output, wanted)
     golden_mixtures.models(options.output, wanted, small)
+    golden_recurrent.models(options.output, wanted, small)
 
 
 if __name__ == "__main__":

@@ -21,7 +21,9 @@ from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
 from gguf.quants import dequantize, quantize
 
 ROWS, COLUMNS = 64, 1024
-OURS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4"]
+OURS = ["Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4",
+        "IQ1_S", "IQ1_M", "IQ2_XXS", "IQ2_XS", "IQ2_S", "IQ3_XXS", "IQ3_S"]
+NEED_IMPORTANCE = ["IQ1_S", "IQ2_XXS", "IQ2_XS"]  # given ones where there is none
 
 
 def words(seed: int, count: int) -> np.ndarray:
@@ -43,7 +45,7 @@ def main() -> None:
     x = numbers()
     importance = (1 + (words(2, COLUMNS) >> np.uint64(56)).astype(np.float32) ** 2) / np.float32(64)
     hashes = {}
-    for name in ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4"]:
+    for name in ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4", "TQ1_0", "TQ2_0"]:
         blocks = quantize(x, GGMLQuantizationType[name])
         hashes[name.lower()] = hashlib.sha256(np.ascontiguousarray(blocks).tobytes()).hexdigest()
     ggml = ctypes.CDLL(sys.argv[1])
@@ -54,7 +56,7 @@ def main() -> None:
         kind = GGMLQuantizationType[name]
         elements, size = GGML_QUANT_SIZES[kind]
         pair = []
-        for weights in (None, importance):
+        for weights in (np.ones_like(importance) if name in NEED_IMPORTANCE else None, importance):
             blocks = np.zeros((ROWS, COLUMNS // elements * size), dtype=np.uint8)
             ggml.ggml_quantize_chunk(
                 ctypes.c_int(int(kind)), pointer(x.ctypes.data), pointer(blocks.ctypes.data), ctypes.c_int64(0),

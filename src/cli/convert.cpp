@@ -3,15 +3,14 @@
 #include <fmt/format.h>
 
 #include <array>
-#include <filesystem>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
 #include "base/interrupt.hpp"
 #include "base/names.hpp"
 #include "base/progress.hpp"
+#include "cli/checkpoint_source.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/parser/values.hpp"
@@ -29,16 +28,6 @@ struct Flags {
   OutputFlags files;
   bool json = false;
 };
-
-// Every file of a folder: none of them is to be written over.
-std::vector<std::string> files_in(const std::string& folder) {
-  std::vector<std::string> paths;
-  std::error_code none;
-  std::filesystem::directory_iterator at(folder, none);
-  for (; !none && at != std::filesystem::directory_iterator(); at.increment(none))
-    paths.push_back(at->path().string());
-  return paths;
-}
 
 void run(const Flags& flags) {
   flags.files.check({flags.output}, files_in(flags.source));

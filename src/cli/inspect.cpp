@@ -34,7 +34,7 @@ struct Graphs {
 // Without a profile of the device's own, the simulated phone's times choose the chunk.
 Graphs plan_graphs(const gguf::File& file, const Options& options) {
   const graph::Model model = graph::load(file);
-  graph::refuse_mixture(model, file.path(), "prefill with an accelerator does");
+  graph::require_plain(model, file.path(), "prefill with an accelerator does");
   const offload::ModelSizes sizes(model);
   const auto& phone = *offload::simulated::find_phone("snapdragon-8gen3");
   const measure::SimulateOptions defaults;

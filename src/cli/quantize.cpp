@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "base/log.hpp"
+#include "cli/checkpoint_source.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/parser/values.hpp"
@@ -16,7 +17,6 @@
 #include "cli/standard_io.hpp"
 #include "encode/encode.hpp"
 #include "measure/importance.hpp"
-#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -77,19 +77,20 @@ nlohmann::ordered_json report(const Flags& flags, const encode::EncodeReport& re
 void run(const Flags& flags) {
   const encode::FileType& type = encode::parse_file_type(flags.type);
   flags.files.check({flags.output, flags.save_imatrix},
-                    model_inputs(flags.model, {flags.text, flags.imatrix}));
-  const std::string path = resolve_model(flags.model);
+                    source_inputs(flags.model, {flags.text, flags.imatrix}));
   Stages stages("quantize");
   std::optional<encode::Importance> importance;
   encode::EncodeOptions options;
   options.type = &type;
   options.pure = flags.pure;
-  const gguf::File file(path);
+  const gguf::File file = open_source(flags.model, flags.output);
+  options.importance_follows = !flags.text.empty() || !flags.imatrix.empty();
   encode::plan(file, options);  // complains before text is read for minutes
+  options.importance_follows = false;
   if (!flags.imatrix.empty()) importance = encode::read_importance(flags.imatrix);
   if (!flags.text.empty()) {
     importance = measure::measure_importance(
-        *llm::Model::load(path), read_text(flags.text), flags.importance,
+        *llm::Model::load(file), read_text(flags.text), flags.importance,
         [&](uint64_t done, uint64_t total) { stages.update("importance", done, total); });
     if (flags.text != "-") importance->dataset = std::filesystem::path(flags.text).filename().string();
     if (!flags.save_imatrix.empty()) encode::write_importance(*importance, flags.save_imatrix);
@@ -125,7 +126,7 @@ std::string type_names() {
 void add_quantize(CLI::App& program) {
   const auto flags = std::make_shared<Flags>();
   CLI::App* command = program.add_subcommand("quantize", "write a model in another, mostly smaller encoding");
-  add_model(*command, flags->model);
+  add_source(*command, flags->model);
   command->add_option("--type", flags->type, "what to write, by llama.cpp's names: " + type_names())
       ->required()
       ->type_name("TYPE");

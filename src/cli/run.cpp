@@ -69,7 +69,10 @@ void run(Flags& flags, bool prompt_given) {
   if (draft) session.set_draft(draft);
   const auto prompt = llm::encode_prompt(*model, flags.prompt, flags.system, flags.raw, flags.sanitize);
 
-  if (flags.keep_prefix) session.keep_prefixes(prefix_files(*model, session.engine()));
+  if (flags.keep_prefix) {
+    llm::check_prefixes(model->file(), session.engine());
+    session.keep_prefixes(prefix_files(*model, session.engine()));
+  }
   warn_of(*model->tokenizer());
 
   std::optional<Progress> progress;

@@ -73,7 +73,10 @@ std::shared_ptr<server::ServedModel> load(const server::ModelSource& source, con
   served->defaults.speculation = flags.speculate.kind;
   llm::SchedulerOptions scheduler = flags.scheduler;
   scheduler.draft = make_draft(flags.speculate, *model, flags.engine);
-  if (flags.keep_prefix) scheduler.files = prefix_files(*model, *served->engine);
+  if (flags.keep_prefix) {
+    llm::check_prefixes(model->file(), *served->engine);
+    scheduler.files = prefix_files(*model, *served->engine);
+  }
   // A stack's blocks are read at the first step; whoever asks first need not wait for that.
   if (served->engine->elastic()) served->engine->reserve(*served->engine->make_sequence(), 1);
   served->scheduler =

@@ -35,7 +35,8 @@ void add_speculate_flag(CLI::App& command, SpeculateFlag& flag) {
           "--speculate", [&flag](const std::string& text) { parse(text, flag); },
           "guess the next tokens and check them in one step, for the same text sooner: what followed the "
           "same words before (lookup), what a small model of the same vocabulary would write (draft:MODEL), "
-          "what a stack would with fewer bits (self), whichever pays at the moment (auto, auto:MODEL), or "
+          "what the model itself would, a stack with fewer bits or a layer made for it (self), whichever "
+          "pays at the moment (auto, auto:MODEL), or "
           "nothing (none, if not given)")
       ->type_name("KIND");
 }
@@ -48,9 +49,11 @@ void share_threads(const SpeculateFlag& flag, engine::Options& options, bool sev
 
 std::shared_ptr<engine::Engine> make_draft(const SpeculateFlag& flag, const llm::Model& model,
                                            const engine::Options& options) {
-  if (flag.kind == llm::Speculation::self && !stack::is_stack(model.file())) {
+  if (flag.kind == llm::Speculation::self && !stack::is_stack(model.file()) &&
+      model.parameters().draft_layers != 1) {
     fail(ErrorCode::invalid_argument,
-         "--speculate self: {} is no stack, whose first bits are a model too (see `cairn stack`)",
+         "--speculate self: {} is no stack, whose first bits are a model too (see `cairn stack`), and has no "
+         "layer that predicts further tokens",
          model.file().path());
   }
   if (flag.draft.empty()) return nullptr;

@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "base/names.hpp"
+#include "cli/checkpoint_source.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/parser/values.hpp"
@@ -15,7 +16,6 @@
 #include "cli/stages.hpp"
 #include "cli/standard_io.hpp"
 #include "stack/encode.hpp"
-#include "store/model_store.hpp"
 
 namespace cairn::cli {
 namespace {
@@ -34,10 +34,10 @@ struct Flags {
 };
 
 void run(Flags flags) {
-  flags.files.check({flags.output}, model_inputs(flags.model, {flags.text}));
+  flags.files.check({flags.output}, source_inputs(flags.model, {flags.text}));
   llm::ModelOptions model_options;
   model_options.tokenizer_ahead = !flags.text.empty();
-  const auto model = llm::Model::load(resolve_model(flags.model), model_options);
+  const auto model = llm::Model::load(open_source(flags.model, flags.output), model_options);
   if (flags.text.empty()) flags.options.windows = 0;
   flags.options.codec = parse_name<stack::Codec>(kCodecs, flags.codec, "a codec");
   if (flags.tune) flags.options.tune.steps = flags.tune_steps;
@@ -78,7 +78,7 @@ void add_stack(CLI::App& program) {
   stack::EncodeOptions& options = flags->options;
   CLI::App* command =
       program.add_subcommand("stack", "sort a model's weights into a file that fits any memory");
-  add_model(*command, flags->model);
+  add_source(*command, flags->model);
   command->add_option("-o,--output", flags->output, "the stack to write")->required()->type_name("FILE");
   add_output_flags(*command, flags->files);
   command->add_option("--text", flags->text, "text like what the model will read; - is standard input")
@@ -126,9 +126,10 @@ void add_stack(CLI::App& program) {
                    "of them, to measure what an error of each row costs; 0: all rows alike")
       ->capture_default_str();
   command
-      ->add_option("--sweeps", options.fit.sweeps,
-                   "planes: passes of coordinate descent over all codes; with 0 codes take a tenth of the time "
-                   "and lose a third more at 1 to 5 bits")
+      ->add_option(
+          "--sweeps", options.fit.sweeps,
+          "planes: passes of coordinate descent over all codes; with 0 codes take a tenth of the time "
+          "and lose a third more at 1 to 5 bits")
       ->capture_default_str()
       ->check(between(0u, 64u));
   add_threads(*command, options.threads);

@@ -103,8 +103,14 @@ const std::string& Checkpoint::file_of(const SourceTensor& tensor) const {
   return shards_[by_name_.find(tensor.name)->second.second].path();
 }
 
+std::vector<std::shared_ptr<const MappedFile>> Checkpoint::files() const {
+  std::vector<std::shared_ptr<const MappedFile>> out;
+  for (const Safetensors& shard : shards_) out.push_back(shard.file());
+  return out;
+}
+
 void Checkpoint::require_whole() const {
-  for (const Safetensors& shard : shards_) shard.file().require_whole();
+  for (const Safetensors& shard : shards_) shard.file()->require_whole();
 }
 
 }  // namespace cairn::convert

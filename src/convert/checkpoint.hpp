@@ -24,6 +24,7 @@ class Checkpoint {
   const SourceTensor* find(std::string_view name) const noexcept;  // nullptr if absent
   const std::string& file_of(const SourceTensor& tensor) const;
   void require_whole() const;  // see MappedFile
+  std::vector<std::shared_ptr<const MappedFile>> files() const;
 
  private:
   std::string folder_;

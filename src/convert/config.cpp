@@ -15,7 +15,7 @@ struct Defaults {
 };
 // What transformers 4.57.6 (each model's configuration_….py) takes for what config.json leaves out. Sizes
 // that every file states are not here.
-constexpr std::array<Defaults, 16> kDefaults{{
+constexpr std::array<Defaults, 21> kDefaults{{
     {"llama", R"({"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
                   "tie_word_embeddings": false})"},
     {"mistral", R"({"max_position_embeddings": 131072, "num_key_value_heads": 8, "rms_norm_eps": 1e-6,
@@ -51,6 +51,27 @@ constexpr std::array<Defaults, 16> kDefaults{{
     {"granite", R"({"attention_multiplier": 1.0, "embedding_multiplier": 1.0, "logits_scaling": 1.0,
                     "max_position_embeddings": 2048, "residual_multiplier": 1.0, "rms_norm_eps": 1e-6,
                     "rope_theta": 10000.0, "tie_word_embeddings": false})"},
+    {"qwen3_moe",
+     R"({"decoder_sparse_step": 1, "max_position_embeddings": 32768, "moe_intermediate_size": 768,
+                      "num_experts": 128, "num_experts_per_tok": 8, "num_key_value_heads": 4,
+                      "rms_norm_eps": 1e-6, "rope_theta": 10000.0, "tie_word_embeddings": false})"},
+    {"gpt_oss", R"({"head_dim": 64, "max_position_embeddings": 131072, "num_experts_per_tok": 4,
+                    "num_key_value_heads": 8, "num_local_experts": 128, "rms_norm_eps": 1e-5,
+                    "rope_scaling": {"beta_fast": 32.0, "beta_slow": 1.0, "factor": 32.0,
+                                     "original_max_position_embeddings": 4096, "rope_type": "yarn"},
+                    "rope_theta": 150000.0, "sliding_window": 128, "tie_word_embeddings": false})"},
+    {"granitemoe", R"({"attention_multiplier": 1.0, "embedding_multiplier": 1.0, "logits_scaling": 1.0,
+                       "max_position_embeddings": 2048, "num_experts_per_tok": 2, "num_local_experts": 8,
+                       "residual_multiplier": 1.0, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+                       "tie_word_embeddings": false})"},
+    {"granitemoeshared", R"({"attention_multiplier": 1.0, "embedding_multiplier": 1.0, "logits_scaling": 1.0,
+                             "max_position_embeddings": 2048, "num_experts_per_tok": 2,
+                             "num_local_experts": 8, "residual_multiplier": 1.0, "rms_norm_eps": 1e-6,
+                             "rope_theta": 10000.0, "shared_intermediate_size": 0,
+                             "tie_word_embeddings": false})"},
+    {"lfm2", R"({"block_auto_adjust_ff_dim": true, "block_ffn_dim_multiplier": 1.0, "block_multiple_of": 256,
+                 "conv_L_cache": 3, "max_position_embeddings": 128000, "norm_eps": 1e-5,
+                 "num_key_value_heads": 8, "rope_theta": 1000000.0, "tie_word_embeddings": true})"},
     {"gemma3", R"({"text_config": {"model_type": "gemma3_text"}})"},
     {"mistral3", R"({"text_config": {"model_type": "mistral"}})"},
 }};
@@ -200,6 +221,24 @@ void Config::read_rope() {
   add("rope_type", member(rope_, "type"));
   add("partial_rotary_factor", find("partial_rotary_factor"));
   add("original_max_position_embeddings", find("original_max_position_embeddings"));
+}
+
+std::optional<std::vector<int32_t>> Config::rope_sections() const {
+  const Json* value = member(rope_, "mrope_section");
+  if (!value) return std::nullopt;
+  if (!value->is_array() || value->empty() || value->size() > 4)
+    error("mrope_section", fmt::format("is {}, expected up to four numbers", shown(*value)));
+  std::vector<int32_t> out;
+  for (const Json& n : *value)
+    out.push_back(
+        static_cast<int32_t>(whole_number(n, std::numeric_limits<int32_t>::max(), path_, "mrope_section")));
+  out.resize(4);
+  return out;
+}
+
+const char* ffn_key(const Config& config) {
+  return !config.find("intermediate_size") && config.find("moe_intermediate_size") ? "moe_intermediate_size"
+                                                                                   : "intermediate_size";
 }
 
 std::optional<double> Config::rope_number(std::string_view key) const {

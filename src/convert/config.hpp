@@ -50,6 +50,8 @@ class Config {
   std::optional<double> local_rope_theta() const { return local_rope_theta_; }
   // Of rope().
   std::string rope_type() const { return text_of(rope_, "rope_type"); }
+  // How many pairs turn by the place in time, height and width of a picture, filled up to four.
+  std::optional<std::vector<int32_t>> rope_sections() const;
   std::optional<double> rope_number(std::string_view key) const;
   double need_rope_number(std::string_view key) const;
 
@@ -63,5 +65,8 @@ class Config {
   Json file_, values_, rope_;
   std::optional<double> local_rope_theta_;
 };
+
+// "intermediate_size"; of a mixture that has none, its experts'.
+const char* ffn_key(const Config& config);
 
 }  // namespace cairn::convert

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <array>
 #include <bit>
+#include <cmath>
 #include <cstring>
 
 #include "base/error.hpp"
 #include "base/half.hpp"
+#include "convert/experts.hpp"
 #include "formats/byte_reader.hpp"
 
 namespace cairn::convert {
@@ -91,20 +93,27 @@ class ElementWriter {
         rule_(*tensor.rule),
         block_(block),
         encoding_(encoding),
+        reshaped_(is_reshaped(*tensor.rule)),
+        rows_(rows_of(t_)),
         columns_(columns_of(t_)) {
+    if (reshaped_) {
+      const OutputShape shape = output_shape(t_, rule_);
+      rows_ = shape.experts * shape.rows;
+      columns_ = shape.columns;
+    }
     if (!tensor.scale) return;
     decode(tensor.scale->dtype, tensor.scale->data, scales_);
     if (tensor.scale->shape.size() == 2) scale_columns_ = tensor.scale->shape[1];
   }
 
   void run(const std::function<void(std::span<const std::byte>)>& sink) {
-    const uint64_t count = rows_of(t_);
     const uint64_t row_bytes = columns_ * t_.element_bytes;
     const uint64_t step = std::max<uint64_t>(1, kPieceBytes / std::max<uint64_t>(1, row_bytes));
-    for (uint64_t row = 0; row < count; row += step) {
-      const uint64_t rows = std::min(step, count - row);
+    for (uint64_t row = 0; row < rows_; row += step) {
+      const uint64_t rows = std::min(step, rows_ - row);
       const auto piece = gather(row, rows, row_bytes);
-      if (same(t_.dtype, encoding_) && rule_.layout != Layout::plus_one) {
+      if (same(t_.dtype, encoding_) && rule_.layout != Layout::plus_one &&
+          rule_.layout != Layout::minus_exp) {
         sink(piece);
       } else {
         sink(converted(piece, row));
@@ -115,17 +124,38 @@ class ElementWriter {
  private:
   // The checkpoint's row that becomes `row`.
   uint64_t source_row(uint64_t row) const {
+    if (rule_.turns.any()) return rule_.turns.columns ? row : rule_.turns.source(row);
     if (rule_.layout != Layout::neighbours) return row;
     const uint64_t size = rows_of(t_) / rule_.heads, in_head = row % size;
     return row - in_head + in_head % 2 * (size / 2) + in_head / 2;
   }
 
   std::span<const std::byte> gather(uint64_t row, uint64_t rows, uint64_t row_bytes) {
-    if (rule_.layout != Layout::neighbours) return t_.data.subspan(row * row_bytes, rows * row_bytes);
-    rows_.resize(rows * row_bytes);
+    if (reshaped_) {
+      gather_outputs(t_, rule_, row, rows, gathered_);
+      return gathered_;
+    }
+    if (rule_.layout != Layout::neighbours && !rule_.turns.any())
+      return t_.data.subspan(row * row_bytes, rows * row_bytes);
+    gathered_.resize(rows * row_bytes);
+    if (rule_.turns.any() && rule_.turns.columns) {
+      gather_columns(row, rows, row_bytes);
+      return gathered_;
+    }
     for (uint64_t i = 0; i < rows; ++i)
-      std::memcpy(rows_.data() + i * row_bytes, t_.data.data() + source_row(row + i) * row_bytes, row_bytes);
-    return rows_;
+      std::memcpy(gathered_.data() + i * row_bytes, t_.data.data() + source_row(row + i) * row_bytes,
+                  row_bytes);
+    return gathered_;
+  }
+
+  void gather_columns(uint64_t row, uint64_t rows, uint64_t row_bytes) {
+    const size_t each = t_.element_bytes;
+    for (uint64_t i = 0; i < rows; ++i) {
+      const std::byte* from = t_.data.data() + (row + i) * row_bytes;
+      std::byte* to = gathered_.data() + i * row_bytes;
+      for (uint64_t c = 0; c < columns_; ++c)
+        std::memcpy(to + c * each, from + rule_.turns.source(c) * each, each);
+    }
   }
 
   std::span<const std::byte> converted(std::span<const std::byte> piece, uint64_t row) {
@@ -134,6 +164,12 @@ class ElementWriter {
     if (rule_.layout == Layout::plus_one) {
       // The converter adds in the checkpoint's precision where that is f16.
       for (float& value : values_) value = t_.dtype == Dtype::f16 ? round_to_half(value + 1) : value + 1;
+    }
+    if (rule_.layout == Layout::minus_exp) {
+      for (float& value : values_) {
+        const float decay = -std::exp(value);
+        value = t_.dtype == Dtype::f16 ? round_to_half(decay) : decay;
+      }
     }
     if (encoding_ == Encoding::f32) return std::as_bytes(std::span(values_));
     halves_.resize(values_.size());
@@ -147,7 +183,8 @@ class ElementWriter {
       const uint64_t at = source_row(row + i / columns_);
       size_t which = 0;
       if (block_.rows != 0 && scales_.size() > 1) {
-        which = at / block_.rows * scale_columns_ + i % columns_ / block_.columns;
+        const uint64_t column = rule_.turns.columns ? rule_.turns.source(i % columns_) : i % columns_;
+        which = at / block_.rows * scale_columns_ + column / block_.columns;
       } else if (scales_.size() > 1) {
         which = at;
       }
@@ -159,9 +196,10 @@ class ElementWriter {
   const TensorRule& rule_;
   ScaleBlock block_;
   Encoding encoding_;
-  uint64_t columns_, scale_columns_ = 1;
+  bool reshaped_;
+  uint64_t rows_, columns_, scale_columns_ = 1;
   std::vector<float> scales_, values_;
-  std::vector<std::byte> rows_;
+  std::vector<std::byte> gathered_;
   std::vector<uint16_t> halves_;
 };
 
@@ -171,6 +209,7 @@ ScaleBlock scale_block(const Config& config) {
   const Json* how = config.find("quantization_config");
   if (!how) return {};
   const std::string method = text_of(*how, "quant_method");
+  if (method == "mxfp4" && config.architecture() == "GptOssForCausalLM") return {};  // experts alone are
   const Json* sizes = member(*how, "weight_block_size");
   if (method == "compressed-tensors") {
     const std::string format = text_of(*how, "format");
@@ -194,6 +233,9 @@ ScaleBlock scale_block(const Config& config) {
 }
 
 void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std::string& file) {
+  if (tensor.rule->layout == Layout::mxfp4) return;  // match_tensors() has
+  for (const PlannedTensor& expert : tensor.experts) check_scale(expert, block, file);
+  if (!tensor.experts.empty()) return;
   if (!tensor.scale) {
     if (block.scaled && tensor.source->dtype == Dtype::f8_e4m3)
       fail(ErrorCode::format, "{}: tensor {} has no scale, but config.json says that weights are quantized",
@@ -203,18 +245,30 @@ void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std
   const SourceTensor &t = *tensor.source, &scale = *tensor.scale;
   const uint64_t rows = rows_of(t), columns = columns_of(t);
   if (scale.elements() == 1) return;
-  using Shape = std::vector<uint64_t>;
-  if (block.rows == 0 && (scale.shape == Shape{rows} || scale.shape == Shape{rows, 1})) return;
-  if (block.rows != 0 && scale.shape == Shape{(rows + block.rows - 1) / block.rows,
-                                              (columns + block.columns - 1) / block.columns})
-    return;
+  if (!is_reshaped(*tensor.rule)) {
+    using Shape = std::vector<uint64_t>;
+    if (block.rows == 0 && (scale.shape == Shape{rows} || scale.shape == Shape{rows, 1})) return;
+    if (block.rows != 0 && scale.shape == Shape{(rows + block.rows - 1) / block.rows,
+                                                (columns + block.columns - 1) / block.columns})
+      return;
+  }
   fail(ErrorCode::format, "{}: tensor {} of shape {} has scales of shape {}, which fit it in no known way",
        file, quote(t.name), shape_text(t.shape), shape_text(scale.shape));
 }
 
+bool keeps_bytes(const PlannedTensor& tensor, Encoding encoding) {
+  constexpr uintptr_t kAlignment = 8;  // the least that GGUF has
+  const SourceTensor& t = *tensor.source;
+  return same(t.dtype, encoding) && !tensor.scale && tensor.experts.empty() &&
+         tensor.rule->layout == Layout::plain && !is_reshaped(*tensor.rule) && !tensor.rule->turns.any() &&
+         reinterpret_cast<uintptr_t>(t.data.data()) % kAlignment == 0;
+}
+
 void write_elements(const PlannedTensor& tensor, const ScaleBlock& block, Encoding encoding,
                     const std::function<void(std::span<const std::byte>)>& sink) {
-  ElementWriter(tensor, block, encoding).run(sink);
+  if (tensor.rule->layout == Layout::mxfp4) return write_mxfp4(tensor, sink);
+  for (const PlannedTensor& expert : tensor.experts) ElementWriter(expert, block, encoding).run(sink);
+  if (tensor.experts.empty()) ElementWriter(tensor, block, encoding).run(sink);
 }
 
 }  // namespace cairn::convert

@@ -22,6 +22,9 @@ ScaleBlock scale_block(const Config& config);
 // Error format when a tensor's scale has a shape that scales it in no known way, or is missing.
 void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std::string& file);
 
+// Whether the file holds the checkpoint's bytes as they are, at an address that GGUF allows.
+bool keeps_bytes(const PlannedTensor& tensor, Encoding encoding);
+
 // Hands a tensor's values to `sink` in the target's layout and encoding (f32, f16, bf16; nearest, ties to
 // even), in pieces of a few MiB. Memory: two pieces.
 void write_elements(const PlannedTensor& tensor, const ScaleBlock& block, Encoding encoding,

@@ -25,6 +25,9 @@ struct Family {
   void (*vocabulary)(const Checkpoint& checkpoint, const Config& config, Metadata& out);
   void (*tensors)(TensorPlan& plan);
   std::vector<DerivedTensor> (*derived)(const Config& config, ModelMetadata& out) = nullptr;
+  bool mixture = false;  // has experts; of others they are refused
+  // Of several families of one class, the first whose config it is.
+  bool (*fits)(const Config& config) = nullptr;
 };
 
 void add_llama_families(std::vector<Family>& out);   // llama, mistral3, smollm3, granite
@@ -32,10 +35,17 @@ void add_qwen_families(std::vector<Family>& out);    // qwen2, qwen3
 void add_gemma_families(std::vector<Family>& out);   // gemma, gemma3
 void add_phi_families(std::vector<Family>& out);     // phi2, phi3
 void add_branch_families(std::vector<Family>& out);  // norms on the branches: olmo2, exaone4, glm4
+void add_mixture_families(
+    std::vector<Family>& out);  // qwen3moe, gpt-oss, granitemoe; granite 4 without Mamba
+
+void add_recurrent_families(std::vector<Family>& out);  // lfm2, qwen35, qwen35moe
 
 std::span<const Family> families();
 // Error unsupported names the file, the architecture and those that are known.
 const Family& find_family(const Config& config);
+
+// granite's factors, as Granite's mixtures have them too.
+void granite_metadata(const Config& config, ModelMetadata& out);
 
 // Llama 3's divisors of RoPE's frequencies ("rope_freqs.weight"), where the config's scaling is of that type.
 // `factor`: what the family's converter takes where the config has none.

@@ -207,7 +207,14 @@ std::string size_label(uint64_t parameters) {
   return fmt::format("{:.{}f}{}", scaled, digits, unit);
 }
 
-void general_metadata(const std::string& folder, const Config& config, uint64_t parameters, Metadata& out) {
+std::string size_label(const ParameterCount& parameters) {
+  if (parameters.experts == 0) return size_label(parameters.total());
+  return fmt::format("{}x{}", parameters.experts,
+                     size_label(parameters.shared + parameters.routed / parameters.experts));
+}
+
+void general_metadata(const std::string& folder, const Config& config, const ParameterCount& parameters,
+                      Metadata& out) {
   out.set("general.type", std::string("model"));
   sampling_metadata(folder, out);
   NameParts parts;
@@ -223,10 +230,11 @@ void general_metadata(const std::string& folder, const Config& config, uint64_t 
     fill(parts.size, more.size);
   };
   const std::string trained = text_of(config.file(), "_name_or_path");
-  if (!trained.empty() && std::ranges::count(trained, '/') <= 1) merge(name_parts(trained, parameters));
+  if (!trained.empty() && std::ranges::count(trained, '/') <= 1)
+    merge(name_parts(trained, parameters.total()));
   std::error_code none;
   const std::filesystem::path real = std::filesystem::canonical(folder, none);
-  merge(name_parts(none ? folder : real.filename().string(), parameters));
+  merge(name_parts(none ? folder : real.filename().string(), parameters.total()));
   out.set("general.name", parts.full);
   for (const auto& [key, value] : {std::pair{"version", parts.version},
                                    {"organization", parts.organization},

@@ -22,7 +22,16 @@ std::string name_title(const std::string& name);
 // "494M", "1.5B"
 std::string size_label(uint64_t parameters);
 
+struct ParameterCount {
+  uint64_t shared = 0, routed = 0;  // those of every token, those of all experts of all layers
+  uint64_t experts = 0;             // of each layer
+  uint64_t total() const noexcept { return shared + routed; }
+};
+// As size_label(); of a mixture "8x1.5B": experts, and what a model with one of them would have.
+std::string size_label(const ParameterCount& parameters);
+
 // general.*: type, sampling (generation_config.json of `folder`), name and its parts, size.
-void general_metadata(const std::string& folder, const Config& config, uint64_t parameters, Metadata& out);
+void general_metadata(const std::string& folder, const Config& config, const ParameterCount& parameters,
+                      Metadata& out);
 
 }  // namespace cairn::convert

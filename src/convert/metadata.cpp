@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.hpp"
+#include "convert/experts.hpp"
 #include "formats/byte_reader.hpp"
 
 namespace cairn::convert {
@@ -36,6 +37,11 @@ void scaling_metadata(const Config& config, ModelMetadata& out) {
   copy("rope.scaling.yarn_beta_slow", {"beta_slow"});
 }
 
+void expert_metadata(const Config& config, ModelMetadata& out) {
+  if (const auto count = expert_count(config)) out.size("expert_count", *count);
+  if (const auto used = config.find_integer("num_experts_per_tok")) out.size("expert_used_count", *used);
+}
+
 }  // namespace
 
 void Metadata::set(const std::string& key, gguf::WriterValue value) {
@@ -48,16 +54,14 @@ void Metadata::set(const std::string& key, gguf::WriterValue value) {
 }
 
 void common_metadata(const Config& config, ModelMetadata& out) {
-  for (const char* key : {"num_local_experts", "num_experts", "n_routed_experts"}) {
-    if (config.find_integer(key).value_or(0) != 0)
-      fail(ErrorCode::unsupported, "{}: {}: mixtures of experts are not supported", config.path(), key);
-  }
   out.size("block_count", config.layers());
   out.size("context_length", config.integer("max_position_embeddings"));
   out.size("embedding_length", config.size("hidden_size"));
-  out.size("feed_forward_length", config.size("intermediate_size"));
+  if (config.find("intermediate_size") || !config.find("moe_intermediate_size"))
+    out.size("feed_forward_length", config.size("intermediate_size"));
   out.size("attention.head_count", config.heads());
   out.size("attention.head_count_kv", config.kv_heads());
+  expert_metadata(config, out);
   scaling_metadata(config, out);
   if (const auto base = config.rope_number("rope_theta")) out.number("rope.freq_base", *base);
   if (const auto base = config.local_rope_theta()) out.number("rope.freq_base_swa", *base);

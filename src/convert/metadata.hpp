@@ -27,6 +27,8 @@ class ModelMetadata {
   void size(const char* key, uint32_t value) { out_.set(prefix_ + key, value); }
   void number(const char* key, double value) { out_.set(prefix_ + key, static_cast<float>(value)); }
   void text(const char* key, const char* value) { out_.set(prefix_ + key, std::string(value)); }
+  void flag(const char* key, bool value) { out_.set(prefix_ + key, value); }
+  void sizes(const char* key, std::vector<int32_t> values) { out_.set(prefix_ + key, std::move(values)); }
   void flags(const char* key, std::vector<bool> values) { out_.set(prefix_ + key, std::move(values)); }
   Metadata& all() { return out_; }
 

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/error.hpp"
+#include "convert/experts.hpp"
 #include "formats/byte_reader.hpp"
 
 namespace cairn::convert {
@@ -68,9 +69,15 @@ void check_numbers(const std::string& file, const SourceTensor& t, const SourceT
 
 }  // namespace
 
+uint64_t Turns::source(uint64_t at) const {
+  if (!any() || at < first) return at;
+  const uint64_t head = (at - first) / size;
+  return first + (head % groups * each + head / groups) * size + (at - first) % size;
+}
+
 TensorPlan::TensorPlan(const Config& config)
     : hidden(config.size("hidden_size")),
-      ffn(config.size("intermediate_size")),
+      ffn(config.size(ffn_key(config))),
       heads(config.heads()),
       kv_heads(config.kv_heads()),
       head_size(config.head_size()),
@@ -129,10 +136,10 @@ void TensorPlan::norm(std::string_view from, std::string_view to, uint64_t width
   }
 }
 
-void TensorPlan::outer(std::string_view last_norm) {
+void TensorPlan::outer(std::string_view last_norm, std::string_view in_file) {
   add({"model.embed_tokens.weight", "token_embd.weight", {vocabulary, hidden}});
   add({fmt::format("model.{}.weight", last_norm),
-       "output_norm.weight",
+       fmt::format("{}.weight", in_file),
        {hidden},
        norms_plus_one ? Layout::plus_one : Layout::plain});
   add({"lm_head.weight",
@@ -171,19 +178,22 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
   std::map<std::string, const SourceTensor*> scales;
   for (const SourceTensor* t : checkpoint.tensors()) {
     if (const std::string weight = scaled_weight(t->name); checkpoint.find(weight)) scales.emplace(weight, t);
+    if (const std::string codes = mxfp4_codes(t->name); checkpoint.find(codes)) scales.emplace(codes, t);
   }
   std::set<const TensorRule*> used;
   std::vector<PlannedTensor> out;
   for (const SourceTensor* t : checkpoint.tensors()) {
     if (is_derived(t->name) || is_unused_scale(t->name)) continue;
     if (multimodal && is_of_pictures(t->name)) continue;
-    if (checkpoint.find(scaled_weight(t->name))) continue;
+    if (checkpoint.find(scaled_weight(t->name)) || checkpoint.find(mxfp4_codes(t->name))) continue;
     const std::string& file = checkpoint.file_of(*t);
     const std::string name = plain_name(t->name);
     const auto [first, last] = rules.equal_range(name);
     if (first == last)
-      fail(ErrorCode::format, "{}: tensor {} has no place in a model of {} layers of architecture '{}'", file,
-           quote(t->name), plan.layers, architecture);
+      fail(ErrorCode::format, "{}: tensor {} has no place in a model of {} layers{} of architecture '{}'",
+           file, quote(t->name), plan.layers,
+           plan.experts == 0 ? std::string() : fmt::format(", each with {} experts,", plan.experts),
+           architecture);
     for (auto at = first; at != last; ++at) {
       const TensorRule& rule = *at->second;
       if (t->shape != rule.shape)
@@ -191,7 +201,11 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
              shape_text(t->shape), plan.config().path(), shape_text(rule.shape));
       const auto scale = scales.find(t->name);
       PlannedTensor planned{t, scale == scales.end() ? nullptr : scale->second, &rule};
-      check_numbers(file, *t, planned.scale);
+      if (rule.layout == Layout::mxfp4) {
+        check_mxfp4(file, planned);
+      } else {
+        check_numbers(file, *t, planned.scale);
+      }
       if (!used.insert(&rule).second)
         fail(ErrorCode::format, "{}: tensor {} is there twice, under two names", file, quote(name));
       out.push_back(planned);
@@ -210,7 +224,7 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
     fail(ErrorCode::format, "{}: tensor '{}' is missing{}", checkpoint.folder(), rule.from,
          rule.optional ? ", which other layers have" : "");
   }
-  return out;
+  return stack_experts(std::move(out));
 }
 
 }  // namespace cairn::convert

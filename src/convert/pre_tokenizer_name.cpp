@@ -18,9 +18,10 @@ std::vector<std::string_view> candidates(std::string_view architecture, bool add
   if (architecture == "phi2") out = {"phi-2"};
   if (architecture == "glm4") out = {"glm4"};
   if (architecture == "exaone4") out = {"exaone4"};
-  if (architecture == "granite") out = {"refact"};
-  if (architecture == "phi3" || architecture == "olmo2" || architecture == "granite")
-    out.emplace_back("dbrx");
+  if (architecture == "lfm2") out = {"lfm2"};
+  const bool granite = architecture == "granite" || architecture == "granitemoe";
+  if (granite) out = {"refact"};
+  if (architecture == "phi3" || architecture == "olmo2" || granite) out.emplace_back("dbrx");
   out.emplace_back(adds_bos ? "llama-bpe" : "smaug-bpe");
   for (const char* name : {"smollm", "tekken", "qwen2", "stablelm2", "qwen35", "gpt-2", "gpt-4o",
                            "deepseek-coder", "deepseek-v3"})

@@ -37,7 +37,7 @@ class Safetensors {
 
   const std::string& path() const noexcept { return file_->path(); }
   const std::vector<SourceTensor>& tensors() const noexcept { return tensors_; }  // by name
-  const MappedFile& file() const noexcept { return *file_; }
+  const std::shared_ptr<const MappedFile>& file() const noexcept { return file_; }
 
  private:
   std::shared_ptr<const MappedFile> file_;

@@ -156,9 +156,12 @@ EncodeReport plan(const gguf::File& file, const EncodeOptions& options) {
       choose_encodings(file, *options.type, options.importance != nullptr, options.pure);
   EncodeReport report;
   report.tensors = choices.size();
+  uint64_t needing = 0;
+  size_t first_needing = 0;
   for (size_t i = 0; i < choices.size(); ++i) {
     const gguf::Tensor& tensor = file.tensors()[i];
-    const auto& [encoding, wanted, kept] = choices[i];
+    const Encoding encoding = choices[i].encoding;
+    const std::optional<Encoding> wanted = choices[i].wanted;
     const EncodingInfo& e = info(encoding);
     report.parameters += tensor.elements();
     report.bytes += tensor.elements() / e.block_elements * e.block_bytes;
@@ -171,10 +174,17 @@ EncodeReport plan(const gguf::File& file, const EncodeOptions& options) {
       fail(ErrorCode::unsupported, "{}: tensor '{}': cairn reads {}, but does not write it", file.path(),
            tensor.name, e.name);
     if (!is_float(tensor.encoding)) ++report.requantized;
-    if (options.importance != nullptr && !is_float(encoding) &&
-        importance_of(file, tensor, options.importance) == nullptr)
+    const bool important = importance_of(file, tensor, options.importance) != nullptr;
+    if (!important && choices[i].needs_importance && needing++ == 0) first_needing = i;
+    if (options.importance != nullptr && !is_float(encoding) && !important)
       report.unimportant.emplace_back(tensor.name);
   }
+  if (needing > 0 && !options.importance_follows)
+    fail(ErrorCode::invalid_argument,
+         "{}: {} needs importance (--text or --imatrix){}: tensor '{}' would be {}, {} more alike",
+         file.path(), options.type->name,
+         options.importance == nullptr ? "" : ", and what is given lacks some",
+         file.tensors()[first_needing].name, info(choices[first_needing].encoding).name, needing - 1);
   return report;
 }
 

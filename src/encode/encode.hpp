@@ -17,6 +17,7 @@ struct EncodeOptions {
   const FileType* type = nullptr;
   const Importance* importance = nullptr;  // null: all columns alike
   bool pure = false;                       // one encoding for all that is quantised
+  bool importance_follows = false;         // plan(): it will be there, but is not measured yet
 };
 
 struct EncodeReport {
@@ -40,7 +41,8 @@ EncodeReport plan(const gguf::File& file, const EncodeOptions& options);
 // Writes the model in other encodings to `path`, which is whole or not there. Metadata is kept, but for
 // general.file_type, general.quantization_version and quantize.imatrix.*, and split.*: the result is one
 // file. Takes memory for a few rows a thread. Errors: unsupported (a stack; an encoding that cairn does not
-// write), invalid_argument (importance of another width; tensor named), numeric (NaN, infinity, or a number
+// write), invalid_argument (importance of another width, or none for an encoding that is not written without;
+// tensor named), numeric (NaN, infinity, or a number
 // beyond what the encoding's halves hold: tensor, row and column), io, cancelled (after an interrupt).
 EncodeReport encode(const gguf::File& file, const EncodeOptions& options, const std::string& path,
                     ThreadPool& pool,

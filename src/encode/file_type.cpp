@@ -13,7 +13,11 @@ namespace {
 
 // Names and numbers as in llama.cpp's llama.h (llama_ftype); pure "mxfp4" is our own, with the number of the
 // mix.
-constexpr std::array<FileType, 22> kTypes{{
+constexpr std::array<FileType, 34> kTypes{{
+    {"iq1_s", 24, Encoding::iq1_s},     {"tq1_0", 36, Encoding::tq1_0},   {"iq1_m", 31, Encoding::iq1_m},
+    {"iq2_xxs", 19, Encoding::iq2_xxs}, {"tq2_0", 37, Encoding::tq2_0},   {"iq2_xs", 20, Encoding::iq2_xs},
+    {"iq2_s", 28, Encoding::iq2_xs},    {"iq2_m", 29, Encoding::iq2_s},   {"iq3_xxs", 23, Encoding::iq3_xxs},
+    {"iq3_xs", 22, Encoding::iq3_s},    {"iq3_s", 26, Encoding::iq3_s},   {"iq3_m", 27, Encoding::iq3_s},
     {"q2_k_s", 21, Encoding::q2_k},     {"q2_k", 10, Encoding::q2_k},     {"q3_k_s", 11, Encoding::q3_k},
     {"q3_k_m", 12, Encoding::q3_k},     {"q3_k_l", 13, Encoding::q3_k},   {"mxfp4", 38, Encoding::mxfp4},
     {"mxfp4_moe", 38, Encoding::mxfp4}, {"iq4_xs", 30, Encoding::iq4_xs}, {"q4_0", 2, Encoding::q4_0},

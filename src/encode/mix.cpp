@@ -122,17 +122,40 @@ constexpr auto kShared = [](const Place& p) { return p.shared; };
 constexpr auto kSensitive = [](const Place& p) { return p.sensitive(); };
 constexpr auto kFirstEighth = [](const Place& p) { return p.first(8); };
 constexpr auto kFalcon = [](const Place& p) { return p.falcon; };
+constexpr auto kLarge = [](const Place& p) { return p.large; };
+constexpr auto kUnimportant = [](const Place& p) { return !p.importance; };
+constexpr auto kInner = [](const Place& p) { return p.index >= p.count / 8 && p.index < 7 * p.count / 8; };
+constexpr auto kOrdinary = [](const Place& p) { return !p.falcon && p.experts != 8; };
 constexpr auto kEightExperts = [](const Place& p) { return p.experts == 8; };
 
 // The first rule that holds counts; where none does, the type's own encoding.
 const Rule kRules[] = {
+    // The smallest have rules of their own.
+    {Part::value,
+     {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m"},
+     [](const Place& p) { return p.shared || p.experts >= 4; },
+     q4_k},
+    {Part::value, {"iq2_s", "iq2_m"}, kAlways, iq3_s},
+    {Part::value, {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs"}, kAlways, q2_k},
+    {Part::key, {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m"}, kEightExperts, q4_k},
+    {Part::down, {"iq2_s", "iq2_m"}, kFirstEighth, iq3_s},
+    {Part::down, {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs"}, kFirstEighth, q2_k},
+    {Part::attention_output, {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m"}, kEightExperts, q5_k},
+    {Part::attention_output, {"iq1_s", "iq1_m"}, kAlways, iq2_xxs},
+    {Part::attention_output, {"iq2_s", "iq2_m"}, kAlways, iq3_s},
+    // The embedding, where it is not the output as well.
+    {Part::embedding, {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs"}, kAlways, q2_k},
+    {Part::embedding, {"iq2_s", "iq2_m", "iq3_xxs"}, kAlways, iq3_s},
+    {Part::embedding, {"tq1_0", "tq2_0"}, kAlways, q4_k},
     {Part::value, {}, kEightExperts, q8_0},
     {Part::value, {"q3_k_m"}, [](const Place& p) { return p.index < 2; }, q5_k},
-    {Part::value,
-     {"q3_k_m", "q2_k", "q2_k_s", "q3_k_s", "q4_k_s"},
-     [](const Place& p) { return p.large; },
-     q5_k},
+    {Part::value, {"q3_k_m", "q2_k", "q2_k_s", "q3_k_s", "q4_k_s"}, kLarge, q5_k},
     {Part::value, {"q4_k_m"}, [](const Place& p) { return p.large && !p.sensitive(); }, q5_k},
+    {Part::value, {"iq3_m"}, kLarge, q5_k},
+    {Part::value, {"iq3_xxs", "iq3_xs", "iq3_s"}, [](const Place& p) { return p.large && p.shared; }, q5_k},
+    {Part::value, {"iq3_m"}, kAlways, q4_k},
+    {Part::value, {"iq3_xxs", "iq3_xs", "iq3_s"}, kShared, q4_k},
+    {Part::value, {"iq3_xxs"}, kUnimportant, iq3_s},
     {Part::value, {"q2_k", "q2_k_s"}, kShared, q4_k},
     {Part::value, {"q2_k"}, kAlways, q3_k},
     {Part::value, {"q3_k_m"}, kAlways, q4_k},
@@ -141,6 +164,18 @@ const Rule kRules[] = {
     {Part::value, {"q4_k_m", "q5_k_m"}, kSensitive, q6_k},
     {Part::value, {"q4_k_s"}, [](const Place& p) { return p.index < 4; }, q5_k},
     {Part::key, {}, kEightExperts, q8_0},
+    {Part::key, {"iq3_xs"}, kAlways, iq3_xxs},
+    {Part::key, {"iq3_xxs"}, kAlways, iq2_s},
+    {Part::query, {"iq3_xs"}, kAlways, iq3_xxs},
+    {Part::query, {"iq3_xxs"}, kAlways, iq2_s},
+    {Part::gate, {"iq3_xs"}, kInner, iq3_xxs},
+    {Part::up, {"iq3_xs"}, kInner, iq3_xxs},
+    {Part::down, {"iq3_xxs"}, [](const Place& p) { return !p.importance && p.first(8); }, q4_k},
+    {Part::down, {"iq3_xxs"}, kUnimportant, q3_k},
+    {Part::down,
+     {"iq3_m"},
+     [](const Place& p) { return p.first(8) || (p.experts == 8 && p.sensitive()); },
+     q4_k},
     {Part::down, {"q2_k"}, kAlways, q3_k},
     {Part::down, {"q2_k_s"}, kFirstEighth, q4_k},
     {Part::down, {"q3_k_m"}, [](const Place& p) { return p.first(16); }, q5_k},
@@ -156,14 +191,22 @@ const Rule kRules[] = {
     {Part::down, {"q4_0"}, [](const Place& p) { return p.importance && p.first(8); }, q4_1},
     {Part::down, {"q5_0"}, [](const Place& p) { return p.importance && p.first(8); }, q5_1},
     {Part::attention_output,
-     {"q2_k", "q3_k_s", "q3_k_m", "iq4_nl", "q4_k_s", "q4_k_m", "iq4_xs"},
+     {"q2_k", "q3_k_s", "q3_k_m", "iq4_nl", "q4_k_s", "q4_k_m", "iq4_xs", "iq3_xxs", "iq3_xs", "iq3_s",
+      "iq3_m"},
      [](const Place& p) { return !p.falcon && p.experts == 8; },
      q5_k},
     {Part::attention_output, {"q3_k_l"}, kFalcon, q4_k},
-    {Part::attention_output, {"q2_k"}, [](const Place& p) { return !p.falcon && p.experts != 8; }, q3_k},
-    {Part::attention_output, {"q3_k_m"}, [](const Place& p) { return !p.falcon && p.experts != 8; }, q4_k},
-    {Part::attention_output, {"q3_k_l"}, [](const Place& p) { return !p.falcon && p.experts != 8; }, q5_k},
+    {Part::attention_output, {"q2_k"}, kOrdinary, q3_k},
+    {Part::attention_output, {"iq3_xxs"}, kOrdinary, iq3_s},
+    {Part::attention_output, {"q3_k_m", "iq3_m"}, kOrdinary, q4_k},
+    {Part::attention_output, {"q3_k_l"}, kOrdinary, q5_k},
 };
+
+// Those whose rules come first, and count differently.
+bool is_smallest(const FileType& type) {
+  constexpr std::string_view kNames[] = {"iq1_s", "iq1_m", "iq2_xxs", "iq2_xs", "iq2_s", "iq2_m"};
+  return std::find(std::begin(kNames), std::end(kNames), type.name) != std::end(kNames);
+}
 
 bool fits(const gguf::Tensor& tensor, Encoding encoding) {
   return tensor.row_elements() % info(encoding).block_elements == 0;
@@ -174,7 +217,8 @@ Encoding by_rules(const gguf::Tensor& tensor, Part part, const FileType& type, c
   const bool experts = type.name == "mxfp4_moe";
   if (part == Part::output || (part == Part::embedding && tied)) {
     if (type.encoding == mxfp4 || place.falcon || !fits(tensor, type.encoding)) return q8_0;
-    return type.encoding == q8_0 ? q8_0 : q6_k;
+    if (type.encoding == q8_0) return q8_0;
+    return is_smallest(type) || type.name == "iq3_xxs" ? q5_k : q6_k;
   }
   if (experts) return tensor.shape.size() > 2 && tensor.shape[2] > 1 ? mxfp4 : q8_0;
   for (const Rule& rule : kRules) {
@@ -187,12 +231,15 @@ Encoding by_rules(const gguf::Tensor& tensor, Part part, const FileType& type, c
 
 Encoding fallback(const gguf::Tensor& tensor, Encoding wanted) {
   if (fits(tensor, wanted)) return wanted;
-  const Encoding smaller = wanted == iq4_xs                   ? iq4_nl
-                           : wanted == q2_k || wanted == q3_k ? q4_0
-                           : wanted == q4_k                   ? q5_0
-                           : wanted == q5_k                   ? q5_1
-                           : wanted == q6_k                   ? q8_0
-                                                              : wanted;
+  const auto one_of = [&](std::initializer_list<Encoding> some) {
+    return std::find(some.begin(), some.end(), wanted) != some.end();
+  };
+  const Encoding smaller = one_of({iq1_s, iq1_m, iq2_xxs, iq2_xs, iq2_s, iq3_xxs, iq3_s, iq4_xs}) ? iq4_nl
+                           : one_of({q2_k, q3_k, tq1_0, tq2_0})                                   ? q4_0
+                           : wanted == q4_k                                                       ? q5_0
+                           : wanted == q5_k                                                       ? q5_1
+                           : wanted == q6_k                                                       ? q8_0
+                                                                                                  : wanted;
   return fits(tensor, smaller) ? smaller : f16;
 }
 
@@ -206,6 +253,21 @@ uint64_t parameter(const gguf::File& file, std::string_view architecture, std::s
     return file.integer(key);
   const std::vector<int64_t> each = file.integers(key);
   return each.empty() || each.front() < 0 ? otherwise : static_cast<uint64_t>(each.front());
+}
+
+bool needs(const gguf::Tensor& tensor, Encoding encoding, const FileType& type) {
+  if (tensor.name == "token_embd.weight" || tensor.name == "output.weight") return false;
+  switch (encoding) {
+    case iq1_s:
+    case iq1_m:
+    case iq2_xxs:
+    case iq2_xs:
+    case iq2_s:
+    case iq3_xxs:
+      return true;
+    default:
+      return encoding == q2_k && type.name == "q2_k_s";
+  }
 }
 
 }  // namespace
@@ -240,16 +302,17 @@ std::vector<Choice> choose_encodings(const gguf::File& file, const FileType& typ
     const gguf::Tensor& tensor = tensors[i];
     const Part part = part_of(tensor.name);
     if (is_kept(tensor)) {
-      choices[i] = {tensor.encoding, std::nullopt, true};
+      choices[i] = {tensor.encoding, std::nullopt, true, false};
       continue;
     }
     place.count = part == Part::value ? values : static_cast<int>(std::min(layers, kMostLayers));
-    place.index = part == Part::value                        ? seen_values
-                  : part == Part::down && place.experts <= 1 ? seen_down
-                                                             : layer_of(tensor.name);
+    place.index = part == Part::value                                               ? seen_values
+                  : part == Part::down && (place.experts <= 1 || is_smallest(type)) ? seen_down
+                                                                                    : layer_of(tensor.name);
     const Encoding wanted = floats || pure ? type.encoding : by_rules(tensor, part, type, place, tied);
     const Encoding encoding = fallback(tensor, wanted);
-    choices[i] = {encoding, encoding == wanted ? std::nullopt : std::optional(wanted), false};
+    choices[i] = {encoding, encoding == wanted ? std::nullopt : std::optional(wanted), false,
+                  needs(tensor, encoding, type)};
     seen_values += part == Part::value ? 1 : 0;
     seen_down += part == Part::down ? 1 : 0;
   }

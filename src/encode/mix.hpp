@@ -12,7 +12,8 @@ struct Choice {
   Encoding encoding;
   // Where the mix's own encoding does not divide the tensor's rows into blocks: that one.
   std::optional<Encoding> wanted{};
-  bool kept = false;  // small or sensitive: stays as it is in any type
+  bool kept = false;              // small or sensitive: stays as it is in any type
+  bool needs_importance = false;  // is not written without
 };
 
 // An encoding for each tensor, in file order: what llama.cpp takes (src/llama-quant.cpp,

@@ -64,8 +64,9 @@ class Sequence {
   virtual ~Sequence() = default;
   virtual uint32_t length() const = 0;  // tokens read
   // Forgets all but the first `length` tokens. Returns what is left: less where a layer's window has let go
-  // of what the next token would look at (docs/engine.md), down to nothing. Error invalid_argument (longer
-  // than it is).
+  // of what the next token would look at, or a recurrent state goes back to a checkpoint (docs/engine.md),
+  // down to nothing. Tokens of the last step of up to Engine::rows() are taken back one by one always. Error
+  // invalid_argument (longer than it is).
   virtual uint32_t truncate(uint32_t length) = 0;
   // Another sequence of the same tokens. Pages are shared until one of the two writes to them.
   virtual std::unique_ptr<Sequence> fork() const = 0;
@@ -122,11 +123,17 @@ class Engine {
   // throws, every sequence is as long as it was.
   virtual void step(std::span<const Slice> slices, const Cancelled& cancelled = {}) = 0;
   void step(const Slice& slice, const Cancelled& cancelled = {}) { step({&slice, 1}, cancelled); }
-  // A stack guesses: step() with fewer of its bits, those that the file's first so many bits a weight hold
+  // A model guesses for itself.
+  // A stack: step() with fewer of its bits, those that the file's first so many bits a weight hold
   // and that are in memory. What the tokens leave in the sequences is as rough as their logits: whoever wants
   // to keep them truncates to what was there before and steps over them again. Slices of at most rows()
-  // tokens. Errors: unsupported (the model is no stack), as step().
+  // tokens.
+  // A model that predicts(): slices of the one token that goes behind the sequence, or behind what was
+  // guessed before; `bits` means nothing. The sequence stays as long as it is, and forgets the guesses when
+  // it is truncated or stepped. Errors: unsupported (neither), as step().
   virtual void draft(std::span<const Slice> slices, double bits, const Cancelled& cancelled = {});
+  // Whether the model has a layer that predicts further tokens (graph::Draft), and drafts with it.
+  virtual bool predicts() const { return false; }
   // Takes the pages for so many more tokens, so that step() finds them; who cannot get them is told alone.
   // Error out_of_memory (the system has none, or the budget leaves no room for them).
   virtual void reserve(Sequence& sequence, uint32_t tokens) = 0;
@@ -136,8 +143,10 @@ class Engine {
   // then. Errors: as reserve(), invalid_argument (another length or size, beyond the context), unsupported.
   virtual void append_block(Sequence& sequence, std::span<const std::byte> block);
 
-  virtual uint64_t kv_bytes() const = 0;               // of pages in use, each once
-  virtual uint64_t spare_kv_bytes() const { return 0; }  // of pages given back that stay for the next sequence
+  virtual uint64_t kv_bytes() const = 0;  // of pages in use, each once
+  virtual uint64_t spare_kv_bytes() const {
+    return 0;
+  }                                                    // of pages given back that stay for the next sequence
   virtual uint64_t scratch_bytes() const = 0;          // of what sequences do not have for themselves
   virtual ThreadUse thread_use() const { return {}; }  // of the pool so far
 

@@ -123,6 +123,17 @@ struct File::State {
   std::map<std::string_view, size_t> index;
   uint64_t bytes = 0;
   mutable std::mutex owning;
+  // Of an assembled file.
+  std::shared_ptr<const State> head;
+  std::vector<Outside> outside;
+  std::vector<std::shared_ptr<const MappedFile>> others;
+
+  const std::vector<Part>& head_parts() const noexcept { return head ? head->parts : parts; }
+  template <class Action>
+  void each_file(const Action& action) const {
+    for (const Part& part : head_parts()) action(part.file);
+    for (const auto& file : others) action(*file);
+  }
 };
 
 File::File(const std::string& path) {
@@ -142,37 +153,53 @@ File::File(const std::string& path) {
   state_ = std::move(state);
 }
 
+File File::assemble(std::string path, const File& head, std::vector<Outside> tensors,
+                    std::vector<std::shared_ptr<const MappedFile>> others, uint64_t bytes) {
+  auto state = std::make_shared<State>();
+  state->path = std::move(path);
+  state->head = head.state_;
+  state->outside = std::move(tensors);
+  state->others = std::move(others);
+  state->bytes = bytes;
+  for (const Outside& t : state->outside) {
+    const auto data = t.data.empty() ? head.tensor(t.name).data : t.data;
+    state->index.emplace(t.name, state->tensors.size());
+    state->tensors.push_back({t.name, t.encoding, t.shape, data});
+  }
+  return File(std::move(state));
+}
+
 const std::string& File::path() const noexcept {
   return state_->path;
 }
 uint32_t File::version() const noexcept {
-  return state_->parts[0].version;
+  return state_->head_parts()[0].version;
 }
 uint64_t File::file_bytes() const noexcept {
   return state_->bytes;
 }
 void File::require_whole() const {
-  for (const Part& part : state_->parts) part.file.require_whole();
+  state_->each_file([](const MappedFile& file) { file.require_whole(); });
 }
 void File::tolerate_losses(bool on) const noexcept {
-  for (const Part& part : state_->parts) part.file.tolerate_losses(on);
+  state_->each_file([on](const MappedFile& file) { file.tolerate_losses(on); });
 }
 void File::require_read() const {
-  for (const Part& part : state_->parts) part.file.require_read();
+  state_->each_file([](const MappedFile& file) { file.require_read(); });
 }
 void File::own(ThreadPool& pool) const {
   const std::lock_guard lock(state_->owning);
-  for (const Part& part : state_->parts) part.file.own(pool);
+  state_->each_file([&pool](const MappedFile& file) { file.own(pool); });
 }
 const Metadata& File::metadata() const noexcept {
-  return state_->parts[0].metadata;
+  return state_->head_parts()[0].metadata;
 }
 const std::vector<std::pair<std::string_view, std::span<const std::byte>>>& File::raw_metadata()
     const noexcept {
-  return state_->parts[0].raw_metadata;
+  return state_->head_parts()[0].raw_metadata;
 }
 const std::optional<StackRegion>& File::stack_region() const noexcept {
-  return state_->parts[0].stack;
+  return state_->head_parts()[0].stack;
 }
 const std::vector<Tensor>& File::tensors() const noexcept {
   return state_->tensors;

@@ -52,6 +52,18 @@ class File {
  public:
   explicit File(const std::string& path);
 
+  // A tensor of an assembled file whose data lie elsewhere.
+  struct Outside {
+    std::string name;
+    Encoding encoding;
+    std::vector<uint64_t> shape;
+    std::span<const std::byte> data;  // empty: the tensor of that name in `head`
+  };
+  // A model of which `head` holds the metadata and some of the tensors, and `others` the rest. `path` is what
+  // errors name, `bytes` what one file of it all would take.
+  static File assemble(std::string path, const File& head, std::vector<Outside> tensors,
+                       std::vector<std::shared_ptr<const MappedFile>> others, uint64_t bytes);
+
   const std::string& path() const noexcept;
   uint32_t version() const noexcept;
   uint64_t file_bytes() const noexcept;  // all splits together
@@ -86,6 +98,7 @@ class File {
 
  private:
   struct State;
+  explicit File(std::shared_ptr<const State> state) : state_(std::move(state)) {}
   std::shared_ptr<const State> state_;
 };
 

@@ -166,7 +166,8 @@ Entry read_tensor(ByteReader& reader, uint64_t alignment, Tensor& tensor) {
     return entry;
   }
   const EncodingInfo* encoding = find_encoding(type);
-  if (!encoding) refuse(ErrorCode::unsupported, fmt::format("encoding {} is not known", unread_encoding(type)));
+  if (!encoding)
+    refuse(ErrorCode::unsupported, fmt::format("encoding {} is not known", unread_encoding(type)));
   tensor.encoding = encoding->encoding;
   if (tensor.shape[0] % encoding->block_elements != 0)
     refuse(ErrorCode::format, fmt::format("a row of {} elements is not a whole number of {} blocks of {}",

@@ -33,10 +33,10 @@ uint64_t padding(uint64_t offset) {
 // Counts what it writes: the data's start follows from the header's length.
 class Output {
  public:
-  explicit Output(AtomicFile& file) : file_(file) {}
+  explicit Output(const Writer::Sink& sink) : sink_(sink) {}
 
   void bytes(std::span<const std::byte> data) {
-    file_.write(data);
+    sink_(data);
     offset_ += data.size();
   }
   void pad() {
@@ -71,7 +71,7 @@ class Output {
   }
   void kind_and_value(const RawValue& raw) { bytes(raw.bytes); }
 
-  AtomicFile& file_;
+  const Writer::Sink& sink_;
   uint64_t offset_ = 0;
 };
 
@@ -110,9 +110,20 @@ void Writer::add_tensor(std::string name, Encoding encoding, std::vector<uint64_
   data_bytes_ += bytes + padding(bytes);
 }
 
+uint64_t Writer::bytes() const {
+  uint64_t head = 0;
+  write_head([&](std::span<const std::byte> data) { head += data.size(); });
+  return head + data_bytes_;
+}
+
 void Writer::write(const std::string& path, const Fill& fill) const {
   AtomicFile file(path);
-  Output out(file);
+  write([&](std::span<const std::byte> data) { file.write(data); }, fill);
+  file.commit();
+}
+
+void Writer::write_head(const Sink& sink) const {
+  Output out(sink);
   out.bytes(std::as_bytes(std::span(std::string_view("GGUF"))));
   out.put(uint32_t{3});
   out.put(uint64_t{tensors_.size()});
@@ -129,6 +140,11 @@ void Writer::write(const std::string& path, const Fill& fill) const {
     out.put(t.offset);
   }
   out.pad();
+}
+
+void Writer::write(const Sink& sink, const Fill& fill) const {
+  write_head(sink);
+  Output out(sink);  // what is written is a whole number of alignments long
   for (size_t i = 0; i < tensors_.size(); ++i) {
     uint64_t written = 0;
     fill(i, [&](std::span<const std::byte> piece) {
@@ -140,7 +156,6 @@ void Writer::write(const std::string& path, const Fill& fill) const {
            tensors_[i].bytes, written);
     out.pad();
   }
-  file.commit();
 }
 
 }  // namespace cairn::gguf

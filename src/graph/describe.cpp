@@ -27,6 +27,8 @@ const char* name(Activation activation) {
       return "gelu_erf";
     case Activation::silu_clamped:
       return "silu_clamped";
+    case Activation::sigmoid:
+      return "sigmoid";
   }
   return "unknown";
 }
@@ -82,6 +84,7 @@ Json to_json(const Op& op) {
   field("softcap", op.softcap, kDefault.softcap);
   field("window", op.window, kDefault.window);
   field("heads", op.heads, kDefault.heads);
+  field("key_heads", op.key_heads, kDefault.key_heads);
   field("block", op.block, kDefault.block);
   field("experts", op.experts, kDefault.experts);
   field("used", op.used, kDefault.used);
@@ -183,7 +186,12 @@ std::string describe(const Model& model) {
   std::string out = "graph\n  embed\n" + describe(model.embed);
   for (const auto& [text, layers] : distinct)
     out += fmt::format("\nlayer{} {}\n{}", layers.size() == 1 ? "" : "s", ranges(layers), text);
-  return out + "\n  head\n" + describe(model.head);
+  out += "\n  head\n" + describe(model.head);
+  if (model.draft.empty()) return out;
+  out += "\ndraft\n";
+  for (const OpList* ops : {&model.draft.embed, &model.draft.keys, &model.draft.rest, &model.draft.head})
+    out += describe(*ops);
+  return out;
 }
 
 Json to_json(const Model& model) {
@@ -205,6 +213,15 @@ Json to_json(const Model& model) {
     json["parameters"]["experts_used"] = p.experts_used;
     json["parameters"]["expert_ffn"] = p.expert_ffn;
   }
+  if (has_state(model)) {
+    json["parameters"]["conv_window"] = p.conv_window;
+    json["parameters"]["conv_channels"] = p.conv_channels;
+  }
+  if (p.delta_heads != 0) {
+    json["parameters"]["delta_heads"] = p.delta_heads;
+    json["parameters"]["delta_key_heads"] = p.delta_key_heads;
+    json["parameters"]["delta_size"] = p.delta_size;
+  }
   json["embed"] = to_json(model.embed);
   Json& layers = json["layers"] = Json::array();
   for (const Layer& layer : model.layers) {
@@ -214,6 +231,12 @@ Json to_json(const Model& model) {
     layers.push_back(std::move(subgraphs));
   }
   json["head"] = to_json(model.head);
+  if (!model.draft.empty()) {
+    json["draft"] = {{"embed", to_json(model.draft.embed)},
+                     {"keys", to_json(model.draft.keys)},
+                     {"rest", to_json(model.draft.rest)},
+                     {"head", to_json(model.draft.head)}};
+  }
   return json;
 }
 

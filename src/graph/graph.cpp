@@ -1,5 +1,7 @@
 #include "graph/graph.hpp"
 
+#include <algorithm>
+
 #include "base/error.hpp"
 #include "graph/families/families.hpp"
 
@@ -21,6 +23,27 @@ uint32_t Model::width(Slot slot) const {
     case Slot::key:
     case Slot::value:
       return p.kv_heads * p.head_size;
+    case Slot::query_gate:
+      return p.output_gate ? 2 * p.heads * p.head_size : 0;
+    case Slot::context_gate:
+      return p.output_gate ? p.heads * p.head_size : 0;
+    case Slot::conv:
+      return p.conv_channels;
+    case Slot::conv_in:
+    case Slot::conv_out:
+      return p.delta_heads == 0 ? p.conv_channels : 0;
+    case Slot::alpha:
+    case Slot::beta:
+      return p.delta_heads;
+    case Slot::delta:
+    case Slot::delta_gate:
+      return p.delta_heads * p.delta_size;
+    case Slot::shared_gate:
+      return p.shared_gate ? 1 : 0;
+    case Slot::draft_hidden:
+      return draft.empty() ? 0 : p.embedding;
+    case Slot::draft_input:
+      return draft.empty() ? 0 : 2 * p.embedding;
     case Slot::gate:
     case Slot::up:
       return p.ffn;
@@ -55,16 +78,25 @@ Model build(const HyperParameters& parameters) {
   return find_family(parameters.architecture, "").build(parameters);
 }
 
-void refuse_mixture(const Model& model, const std::string& path, const char* who) {
+void require_plain(const Model& model, const std::string& path, const char* who) {
   for (const Layer& layer : model.layers) {
     for (const OpList& ops : layer) {
       for (const Op& op : ops) {
-        if (op.kind != OpKind::route) continue;
-        fail(ErrorCode::unsupported, "{}: {} not know the op '{}': architecture '{}' is a mixture of experts",
-             path, who, name(op.kind), model.parameters.architecture);
+        const char* what = op.kind == OpKind::route      ? "is a mixture of experts"
+                           : op.kind == OpKind::convolve ? "has a recurrent state"
+                           : op.kind == OpKind::part     ? "gates attention's result"
+                                                         : nullptr;
+        if (what == nullptr) continue;
+        fail(ErrorCode::unsupported, "{}: {} not know the op '{}': architecture '{}' {}", path, who,
+             name(op.kind), model.parameters.architecture, what);
       }
     }
   }
+}
+
+bool has_state(const Model& model) {
+  const std::vector<bool>& recurrent = model.parameters.recurrent;
+  return std::find(recurrent.begin(), recurrent.end(), true) != recurrent.end();
 }
 
 const char* name(OpKind kind) {
@@ -101,6 +133,16 @@ const char* name(OpKind kind) {
       return "expert_linear";
     case OpKind::combine:
       return "combine";
+    case OpKind::weigh:
+      return "weigh";
+    case OpKind::join:
+      return "join";
+    case OpKind::part:
+      return "part";
+    case OpKind::convolve:
+      return "convolve";
+    case OpKind::delta_rule:
+      return "delta_rule";
   }
   return "?";
 }
@@ -127,6 +169,30 @@ const char* name(Slot slot) {
       return "value";
     case Slot::context:
       return "context";
+    case Slot::query_gate:
+      return "query_gate";
+    case Slot::context_gate:
+      return "context_gate";
+    case Slot::conv:
+      return "conv";
+    case Slot::conv_in:
+      return "conv_in";
+    case Slot::conv_out:
+      return "conv_out";
+    case Slot::alpha:
+      return "alpha";
+    case Slot::beta:
+      return "beta";
+    case Slot::delta:
+      return "delta";
+    case Slot::delta_gate:
+      return "delta_gate";
+    case Slot::shared_gate:
+      return "shared_gate";
+    case Slot::draft_hidden:
+      return "draft_hidden";
+    case Slot::draft_input:
+      return "draft_input";
     case Slot::gate:
       return "gate";
     case Slot::up:

@@ -24,9 +24,24 @@ enum class Slot : uint8_t {
   key,      // [kv_heads * head_size]
   value,    // [kv_heads * head_size]
   context,  // attention's result, [heads * head_size]
-  gate,     // [ffn]
-  up,       // [ffn]
-  router,   // scores of the experts, then their weights, [experts]
+  // Of attention with a gate behind it: queries and gates, a head's one behind the other; the gates alone.
+  query_gate,    // [2 * heads * head_size]
+  context_gate,  // [heads * head_size]
+  // Layers with a recurrent state, see HyperParameters:
+  conv,      // what a short convolution reads and leaves, [conv_channels]
+  conv_in,   // factors in front of it (lfm2), [conv_channels]
+  conv_out,  // … and behind it, [conv_channels]
+  alpha,
+  beta,         // the gated delta rule's decays and steps, before their functions, [delta_heads]
+  delta,        // its result, [delta_heads * delta_size]
+  delta_gate,   // [delta_heads * delta_size]
+  gate,         // [ffn]
+  up,           // [ffn]
+  router,       // scores of the experts, then their weights, [experts]
+  shared_gate,  // of the expert that all tokens share, [1]
+  // Of the layer that drafts, see Draft:
+  draft_hidden,  // [embedding]
+  draft_input,   // the token's embedding and that, [2 * embedding]
   // What a token's experts compute, in ascending order of the experts (see OpKind::route):
   expert_gate,  // [experts_used * expert_ffn]
   expert_up,    // [experts_used * expert_ffn]
@@ -57,6 +72,18 @@ enum class OpKind : uint8_t {
   // part j where it is an expert slot. `weight` is [input, rows, experts], `bias` [rows, experts].
   expert_linear,
   combine,  // out = Σ_j input2[e_j] * input[j]: what the experts wrote, by the weights of the router
+  weigh,    // out = activation(input) * input2; input is one number
+  join,     // out = input, input2 one behind the other
+  part,     // out = of each of `heads` equal parts of the input the one half: the second if row_begin is 1
+  // Recurrent states. convolve: of each channel c, out[c] = Σ_i weight[c][i] * (what the input was `window` −
+  // 1 − i positions before)[c]; zeros before the text; in place. `weight` is [window, channels].
+  convolve,
+  // Gated delta rule (Yang, Kautz, Hatamizadeh 2024, arXiv 2412.06464, equation 10), in float. The input is
+  // [q, k: key_heads * block; v: heads * block]; head h of `heads` has q and k of head h mod key_heads, each
+  // divided by sqrt(Σ x² + epsilon), q by sqrt(block) too. With g = weight[h] * softplus(input2[h] + bias[h])
+  // and s = sigmoid(beta[h]), the state S, [block, block], zeros before the text, becomes
+  // e^g S + k (s (v − kᵀ e^g S)), and out = qᵀ S.
+  delta_rule,
 };
 
 enum class Activation : uint8_t {
@@ -65,6 +92,7 @@ enum class Activation : uint8_t {
   gelu_tanh,
   gelu_erf,
   silu_clamped,  // gpt-oss's, of gates alone: x · σ(1.702 · x) · (y + 1), x at most 7, y between −7 and 7
+  sigmoid,       // of gates and weights
 };
 
 struct Rope {
@@ -89,6 +117,8 @@ struct Rope {
   bool is_long() const { return !long_factors.empty() && factors == long_factors; }
 };
 
+constexpr uint32_t kMostConvWindow = 64;  // positions of a convolution
+
 // One op. Fields that a kind does not use keep their defaults.
 struct Op {
   OpKind kind;
@@ -101,11 +131,13 @@ struct Op {
   uint32_t row_begin = 0;  // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor)
   uint32_t rows = 0;
   float epsilon = 0;
-  float factor = 1;     // scale, attention (1/sqrt(head_size) or its like), softcap, route
-  float softcap = 0;    // attention: cap of the scores, 0 = none
-  uint32_t window = 0;  // attention: sees only the last `window` positions (itself included); 0 = all
-  uint32_t heads = 0;   // norm_rms and rope: heads in the slot
-  uint32_t block = 0;   // rotate
+  float factor = 1;   // scale, attention (1/sqrt(head_size) or its like), softcap, route
+  float softcap = 0;  // attention: cap of the scores, 0 = none
+  // attention, convolve: sees only the last `window` positions (itself included); attention: 0 = all
+  uint32_t window = 0;
+  uint32_t heads = 0;              // norm_rms, rope, part, delta_rule: heads in the slot
+  uint32_t key_heads = 0;          // delta_rule: of queries and keys
+  uint32_t block = 0;              // rotate; delta_rule: size of a head
   uint32_t experts = 0, used = 0;  // route, expert_linear, combine: how many there are, and a token has
   bool normalise = false;          // route
   Activation activation = Activation::none;
@@ -156,9 +188,32 @@ struct HyperParameters {
   float expert_scale = 1;         // of the weights
   bool expert_bias = false;       // of router and experts
   bool sinks = false;             // of attention, a score for each head
+  bool shared_gate = false;       // the expert that all share has a weight of its own for each token
+  bool output_gate = false;       // attn_q holds queries and what gates attention's result, head by head
+  // Layers with a recurrent state instead of attention; empty: none. Their convolution sees so many positions
+  // of so many channels; the gated delta rule's heads, where they have one, are of one size.
+  std::vector<bool> recurrent{};
+  uint32_t conv_window = 0, conv_channels = 0;
+  uint32_t delta_heads = 0, delta_key_heads = 0, delta_size = 0;
+  // Layers behind the model's own that predict further tokens; a single one is known, see Draft. Whether it
+  // has these for itself.
+  uint32_t draft_layers = 0;
+  bool draft_embedding = false, draft_norm = false, draft_head = false;
 
+  bool is_recurrent(uint32_t layer) const { return layer < recurrent.size() && recurrent[layer]; }
   bool is_local(uint32_t layer) const;  // whether its attention sees the window alone
   bool has_rope(uint32_t layer) const;
+};
+
+// A layer that predicts the token behind the next one (multi-token prediction; DeepSeek-V3, arXiv 2412.19437,
+// section 2.2): of a token and what the head multiplied for the one before it (draft_hidden) it makes its
+// hidden state, attends to those of all tokens before, and has a head. Layer `parameters.layers` of caches.
+struct Draft {
+  OpList embed;  // tokens → hidden
+  OpList keys;   // hidden, draft_hidden → hidden, normed, key, value
+  OpList rest;   // … → hidden and pending branches
+  OpList head;   // → normed, which is draft_hidden for a further token, and logits
+  bool empty() const { return embed.empty(); }
 };
 
 struct Model {
@@ -166,6 +221,7 @@ struct Model {
   OpList embed;  // tokens → hidden
   std::vector<Layer> layers;
   OpList head;                      // hidden → logits (final add, norm, linear)
+  Draft draft{};                    // empty: none
   uint32_t width(Slot slot) const;  // floats a token
 };
 
@@ -178,9 +234,10 @@ Model build(const HyperParameters& parameters);
 // with, by which LongRoPE's divisors are chosen.
 Model load(const gguf::File& file, uint32_t context = 0);
 
-// For those who do not know the ops of mixtures of experts. Error unsupported where the model is one: `path`
-// is its file's, `who` the one that does not know them.
-void refuse_mixture(const Model& model, const std::string& path, const char* who);
+// For those who know neither the ops of mixtures of experts nor those of recurrent states. Error unsupported
+// where the model has some: `path` is its file's, `who` the one that does not know them ("stacks do").
+void require_plain(const Model& model, const std::string& path, const char* who);
+bool has_state(const Model& model);  // a recurrent one
 
 const char* name(OpKind kind);
 const char* name(Slot slot);

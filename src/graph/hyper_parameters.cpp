@@ -19,9 +19,40 @@ namespace {
 
 constexpr uint64_t kMaxLayers = 10'000, kMaxExperts = 100'000;
 
-void read_attention(const gguf::File& file, const Metadata& in, HyperParameters& p) {
+// Of families whose layers have either attention or a recurrent state: which have no kv heads, and how many
+// the others have.
+uint32_t read_attending(const Metadata& in, HyperParameters& p) {
+  constexpr const char* kKey = "attention.head_count_kv";
+  uint32_t heads = 0;
+  for (const uint32_t n : in.list(kKey, p.layers, kMaxSize)) {
+    p.recurrent.push_back(n == 0);
+    if (n != 0 && heads != 0 && n != heads) {
+      fail(ErrorCode::unsupported, "{}: {} has {} and {}: layers with different kv heads are not supported",
+           in.path(), in.key(kKey), heads, n);
+    }
+    heads = std::max(heads, n);
+  }
+  if (heads == 0) fail(ErrorCode::unsupported, "{}: {}: no layer has attention", in.path(), in.key(kKey));
+  return heads;
+}
+
+// A number, or one a layer, as files of Granite 4 have it, all the same.
+uint32_t read_kv_heads(const gguf::File& file, const Metadata& in, uint32_t heads) {
+  const char* const kKey = "attention.head_count_kv";
+  if (!in.is_list(kKey)) return in.size(kKey, heads, kMaxSize);
+  const std::vector<int64_t> counts = file.integers(in.key(kKey));
+  for (const int64_t count : counts) {
+    if (count != counts.front() || count < 1 || static_cast<uint64_t>(count) > kMaxSize)
+      fail(ErrorCode::unsupported, "{}: metadata: '{}' holds {} and {}: layers that differ are not supported",
+           file.path(), in.key(kKey), counts.front(), count);
+  }
+  return counts.empty() ? heads : static_cast<uint32_t>(counts.front());
+}
+
+void read_attention(const gguf::File& file, const Metadata& in, const Family& family, HyperParameters& p) {
   p.heads = in.size("attention.head_count");
-  p.kv_heads = in.size("attention.head_count_kv", p.heads, kMaxSize);
+  p.kv_heads = family.recurrent && in.is_list("attention.head_count_kv") ? read_attending(in, p)
+                                                                         : read_kv_heads(file, in, p.heads);
   if (p.heads % p.kv_heads != 0) {
     fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", file.path(),
          in.key("attention.head_count"), p.heads, in.key("attention.head_count_kv"), p.kv_heads);
@@ -194,12 +225,14 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
   const Metadata in(file);
   p.layers = in.size("block_count", kMaxLayers);
   p.embedding = in.size("embedding_length");
-  p.ffn = in.size("feed_forward_length");
+  // Where all layers have experts, some files give their width alone.
+  p.ffn = in.size(family.mixture && !in.has("feed_forward_length") ? "expert_feed_forward_length"
+                                                                   : "feed_forward_length");
   p.context = in.size("context_length", kMaxContext);
   read_experts(file, in, family, p);
   p.norm_epsilon = in.positive(in.has("attention.layer_norm_rms_epsilon") ? "attention.layer_norm_rms_epsilon"
                                                                           : "attention.layer_norm_epsilon");
-  read_attention(file, in, p);
+  read_attention(file, in, family, p);
   read_rope(file, in, family, p);
   read_tensors(file, p);
   family.read(file, p);

@@ -13,6 +13,7 @@
 #include "formats/gguf.hpp"
 #include "formats/stack_file.hpp"
 #include "graph/graph.hpp"
+#include "graph/ops.hpp"
 
 namespace cairn::graph {
 namespace {
@@ -30,6 +31,8 @@ class WeightCheck {
       for (const OpList& ops : layer) check(ops);
     }
     check(model_.head);
+    const Draft& draft = model_.draft;
+    for (const OpList* ops : {&draft.embed, &draft.keys, &draft.rest, &draft.head}) check(*ops);
     check_row_counts();
     check_nothing_left_over();
   }
@@ -54,6 +57,13 @@ class WeightCheck {
           break;
         case OpKind::expert_linear:
           experts(op);
+          break;
+        case OpKind::convolve:
+          shape(op.weight, {op.window, model_.width(op.input)});
+          break;
+        case OpKind::delta_rule:
+          vector(op.weight, op.heads);
+          vector(op.bias, op.heads);
           break;
         case OpKind::attention:
           if (!op.weight.empty()) vector(op.weight, model_.parameters.heads);
@@ -151,7 +161,7 @@ class WeightCheck {
   // wrong.
   void check_nothing_left_over() const {
     for (const gguf::Tensor& tensor : file_.tensors()) {
-      if (used_.contains(tensor.name) || is_derived(tensor.name)) continue;
+      if (used_.contains(tensor.name) || is_derived(tensor.name) || is_of_drafts(tensor.name)) continue;
       fail(ErrorCode::unsupported, "{}: tensor {} has no place in architecture '{}'", file_.path(),
            tensor.name, model_.parameters.architecture);
     }
@@ -167,6 +177,15 @@ class WeightCheck {
   static bool is_derived(std::string_view name) {
     return name.ends_with("attn_rot_embd") || name.ends_with("rotary_emb.inv_freq") ||
            name.ends_with("attn_rot_embd.weight");
+  }
+
+  // Layers behind the model's own, which predict further tokens, where there are too many of them.
+  bool is_of_drafts(std::string_view name) const {
+    if (!model_.draft.empty()) return false;
+    for (uint32_t i = 0; i < model_.parameters.draft_layers; ++i) {
+      if (name.starts_with(layer_tensor(model_.parameters.layers + i, ""))) return true;
+    }
+    return false;
   }
 
   struct Stacked {

@@ -65,6 +65,38 @@ std::vector<bool> Metadata::windows(uint32_t layers) const {
   return *list;
 }
 
+std::vector<bool> Metadata::flags(const char* suffix, uint32_t layers) const {
+  const gguf::Value* value = file_.find(key(suffix));
+  if (value == nullptr) return {};
+  const auto* list = std::get_if<std::vector<bool>>(value);
+  if (list == nullptr || list->size() != layers) {
+    fail(ErrorCode::format, "{}: {} is no list of {} flags, one for each layer", path(), key(suffix), layers);
+  }
+  return *list;
+}
+
+bool Metadata::is_list(const char* suffix) const {
+  const gguf::Value* value = file_.find(key(suffix));
+  return value != nullptr && (std::holds_alternative<std::vector<int64_t>>(*value) ||
+                              std::holds_alternative<std::vector<uint64_t>>(*value));
+}
+
+std::vector<uint32_t> Metadata::list(const char* suffix, uint32_t layers, uint64_t most) const {
+  const std::vector<int64_t> found = file_.integers(key(suffix));
+  if (found.size() != layers) {
+    fail(ErrorCode::format, "{}: {} has {} entries for {} layers", path(), key(suffix), found.size(), layers);
+  }
+  std::vector<uint32_t> result;
+  for (const int64_t n : found) {
+    if (n < 0 || static_cast<uint64_t>(n) > most) {
+      fail(ErrorCode::format, "{}: {} has {} in layer {}, expected 0 to {}", path(), key(suffix), n,
+           result.size(), most);
+    }
+    result.push_back(static_cast<uint32_t>(n));
+  }
+  return result;
+}
+
 uint32_t Metadata::window_pattern(uint32_t otherwise) const {
   const gguf::Value* value = file_.find(key(kPattern));
   if (value == nullptr || std::holds_alternative<std::vector<bool>>(*value)) return otherwise;

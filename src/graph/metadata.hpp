@@ -13,6 +13,7 @@ namespace cairn::graph {
 // Far above any model, and low enough that products of two sizes fit into 64 bits with room to spare.
 constexpr uint64_t kMaxSize = uint64_t{1} << 24;
 constexpr uint64_t kMaxContext = uint64_t{1} << 31;
+constexpr uint64_t kMaxDeltaSize = 1024, kMaxDeltaHeads = 4096;
 
 class Metadata {
  public:
@@ -34,6 +35,11 @@ class Metadata {
   std::vector<bool> windows(uint32_t layers) const;
   // The same key where it says that every n-th layer is global; else `otherwise`.
   uint32_t window_pattern(uint32_t otherwise) const;
+  // A flag for each layer; empty where the key is not there.
+  std::vector<bool> flags(const char* suffix, uint32_t layers) const;
+  // Whether the value is a list, and this list, an integer of up to `most` for each layer.
+  bool is_list(const char* suffix) const;
+  std::vector<uint32_t> list(const char* suffix, uint32_t layers, uint64_t most) const;
 
  private:
   uint32_t checked(const char* suffix, uint64_t value, uint64_t most) const;

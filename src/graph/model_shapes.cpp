@@ -6,11 +6,12 @@
 namespace cairn::graph {
 namespace {
 
-// From the config.json of Qwen1.5-1.8B, Qwen3-0.6B, gemma-2b, phi-2, Llama-2-7b, Mistral-7B-v0.2 and
-// Qwen3-30B-A3B.
-constexpr std::array<ModelShape, 7> kShapes{{
+// From the config.json of Qwen1.5-1.8B, Qwen3-0.6B, gemma-2b, phi-2, Llama-2-7b, Mistral-7B-v0.2,
+// Qwen3-30B-A3B and Qwen3.5-0.8B (its text part without the layer that drafts).
+constexpr std::array<ModelShape, 8> kShapes{{
     // name, architecture, pre-tokenizer, layers, context, embedding, ffn, heads, kv heads, head size,
-    // vocabulary, rope dims, rope base, epsilon, tied, experts, experts of a token, width of each
+    // vocabulary, rope dims, rope base, epsilon, tied, experts, experts of a token, width of each; layers to
+    // one with attention, heads of delta nets, of their keys, size of a head, positions of a convolution
     {"qwen1.5-1.8b", "qwen2", "qwen2", 24, 32768, 2048, 5504, 16, 16, 128, 151936, 128, 1e6F, 1e-6F, false},
     {"qwen3-0.6b", "qwen3", "qwen2", 28, 40960, 1024, 3072, 16, 8, 128, 151936, 128, 1e6F, 1e-6F, true},
     {"gemma-2b", "gemma", "gpt-2", 18, 8192, 2048, 16384, 8, 1, 256, 256000, 256, 1e4F, 1e-6F, true},
@@ -19,6 +20,8 @@ constexpr std::array<ModelShape, 7> kShapes{{
     {"mistral-7b", "llama", "gpt-2", 32, 32768, 4096, 14336, 32, 8, 128, 32000, 128, 1e6F, 1e-5F, false},
     {"qwen3-30b-a3b", "qwen3moe", "qwen2", 48, 40960, 2048, 6144, 32, 4, 128, 151936, 128, 1e6F, 1e-6F, false,
      128, 8, 768},
+    {"qwen3.5-0.8b", "qwen35", "qwen35", 24, 262144, 1024, 3584, 8,  2,  256, 248320, 64,
+     1e7F,           1e-6F,    true,     0,  0,      0,    4,    16, 16, 128, 4},
 }};
 
 }  // namespace

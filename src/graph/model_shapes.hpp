@@ -15,6 +15,8 @@ struct ModelShape {
   bool tied;  // the output head is the embedding
   // Mixtures: see graph::HyperParameters.
   uint32_t experts = 0, experts_used = 0, expert_ffn = 0;
+  // Gated delta nets: of so many layers the last has attention, the others a delta net; 0: it has none.
+  uint32_t attention_interval = 0, delta_heads = 0, delta_key_heads = 0, delta_size = 0, conv_window = 0;
 };
 
 std::span<const ModelShape> model_shapes();

@@ -74,6 +74,12 @@ Op gate_op(Activation activation, Slot gate, Slot up) {
   return op;
 }
 
+Op gate_values_op(Activation activation, Slot gate, Slot values) {
+  Op op = gate_op(activation, gate, values);
+  op.output = values;
+  return op;
+}
+
 Op activate_op(Slot slot, Activation activation) {
   Op op{.kind = OpKind::activate, .input = slot, .output = slot};
   op.activation = activation;
@@ -102,13 +108,24 @@ void add_qkv(OpList& ops, const HyperParameters& p, uint32_t layer) {
     ops.push_back(
         linear_op(Slot::normed, slot, layer_tensor(layer, weight), bias_if(p.qkv_bias, layer, bias), rows));
   };
-  add(Slot::query, "attn_q.weight", "attn_q.bias", q_rows);
+  if (p.output_gate) {
+    add(Slot::query_gate, "attn_q.weight", "attn_q.bias", 2 * q_rows);
+  } else {
+    add(Slot::query, "attn_q.weight", "attn_q.bias", q_rows);
+  }
   add(Slot::key, "attn_k.weight", "attn_k.bias", kv_rows);
   add(Slot::value, "attn_v.weight", "attn_v.bias", kv_rows);
 }
 
 void add_attention(OpList& ops, const HyperParameters& p, uint32_t layer) {
   const bool local = p.is_local(layer);
+  for (uint32_t half = 0; half < 2 && p.output_gate; ++half) {
+    Op part{.kind = OpKind::part, .input = Slot::query_gate};
+    part.output = half == 0 ? Slot::query : Slot::context_gate;
+    part.row_begin = half;
+    part.heads = p.heads;
+    ops.push_back(part);
+  }
   if (p.qk_norm) {
     const auto norm = [&](Slot slot, const char* weight, uint32_t heads) {
       ops.push_back(
@@ -131,6 +148,7 @@ void add_attention(OpList& ops, const HyperParameters& p, uint32_t layer) {
   attention.window = local ? p.window : 0;
   if (p.sinks) attention.weight = layer_tensor(layer, "attn_sinks.weight");
   ops.push_back(attention);
+  if (p.output_gate) ops.push_back(gate_values_op(Activation::sigmoid, Slot::context_gate, Slot::context));
   ops.push_back(quantize_op(Slot::context));
 }
 
@@ -180,6 +198,26 @@ void add_experts(OpList& ops, const HyperParameters& p, uint32_t layer, Activati
   ops.push_back(gate_op(activation));
   ops.push_back(quantize_op(Slot::gate));
   ops.push_back(linear_op(Slot::gate, Slot::branch2, tensor("ffn_down_shexp.weight"), "", p.embedding));
+  if (!p.shared_gate) return;
+  ops.push_back(linear_op(Slot::normed, Slot::shared_gate, tensor("ffn_gate_inp_shexp.weight"), "", 1));
+  Op weigh{
+      .kind = OpKind::weigh, .input = Slot::shared_gate, .input2 = Slot::branch2, .output = Slot::branch2};
+  weigh.activation = Activation::sigmoid;
+  ops.push_back(weigh);
+}
+
+void add_ffn(OpList& ffn, const HyperParameters& p, uint32_t layer, Activation activation) {
+  const char* gate = p.fused_gate_up ? "ffn_up" : "ffn_gate";
+  const auto add_linear = [&](Slot slot, const std::string& part, uint32_t first) {
+    ffn.push_back(linear_op(Slot::normed, slot, layer_tensor(layer, (part + ".weight").c_str()),
+                            bias_if(p.ffn_bias, layer, (part + ".bias").c_str()), p.ffn, first));
+  };
+  add_linear(Slot::gate, gate, 0);
+  add_linear(Slot::up, "ffn_up", p.fused_gate_up ? p.ffn : 0);
+  ffn.push_back(gate_op(activation));
+  ffn.push_back(quantize_op(Slot::gate));
+  ffn.push_back(linear_op(Slot::gate, Slot::branch, layer_tensor(layer, "ffn_down.weight"),
+                          bias_if(p.ffn_bias, layer, "ffn_down.bias"), p.embedding));
 }
 
 Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
@@ -221,12 +259,15 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
     if (i > 0) add_ffn_branch(attention_input, i - 1);
     add_input(attention_input, i, "attn_norm.weight");
 
-    add_qkv(subgraph(layer, SubgraphKind::qkv), p, i);
-    add_attention(subgraph(layer, SubgraphKind::attention), p, i);
-
-    subgraph(layer, SubgraphKind::attention_output)
-        .push_back(linear_op(Slot::context, Slot::branch, layer_tensor(i, "attn_output.weight"),
-                             bias_if(p.attention_output_bias, i, "attn_output.bias"), p.embedding));
+    if (p.is_recurrent(i)) {
+      style.recurrent(layer, p, i);
+    } else {
+      add_qkv(subgraph(layer, SubgraphKind::qkv), p, i);
+      add_attention(subgraph(layer, SubgraphKind::attention), p, i);
+      subgraph(layer, SubgraphKind::attention_output)
+          .push_back(linear_op(Slot::context, Slot::branch, layer_tensor(i, "attn_output.weight"),
+                               bias_if(p.attention_output_bias, i, "attn_output.bias"), p.embedding));
+    }
 
     OpList& ffn_input = subgraph(layer, SubgraphKind::ffn_input);
     add_branch(ffn_input, i, "post_attention_norm.weight");
@@ -235,23 +276,13 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
     OpList& ffn = subgraph(layer, SubgraphKind::ffn);
     if (p.experts != 0) {
       add_experts(ffn, p, i, style.activation);
-      continue;
+    } else {
+      add_ffn(ffn, p, i, style.activation);
     }
-    const char* gate = p.fused_gate_up ? "ffn_up" : "ffn_gate";
-    const auto add_linear = [&](Slot slot, const std::string& part, uint32_t first) {
-      ffn.push_back(linear_op(Slot::normed, slot, layer_tensor(i, (part + ".weight").c_str()),
-                              bias_if(p.ffn_bias, i, (part + ".bias").c_str()), p.ffn, first));
-    };
-    add_linear(Slot::gate, gate, 0);
-    add_linear(Slot::up, "ffn_up", p.fused_gate_up ? p.ffn : 0);
-    ffn.push_back(gate_op(style.activation));
-    ffn.push_back(quantize_op(Slot::gate));
-    ffn.push_back(linear_op(Slot::gate, Slot::branch, layer_tensor(i, "ffn_down.weight"),
-                            bias_if(p.ffn_bias, i, "ffn_down.bias"), p.embedding));
   }
 
   add_ffn_branch(model.head, p.layers - 1);
-  model.head.push_back(norm_rms_op(Slot::hidden, Slot::normed, "output_norm.weight", p.norm_epsilon));
+  model.head.push_back(norm_rms_op(Slot::hidden, Slot::normed, style.output_norm, p.norm_epsilon));
   add_output(model.head, p);
   return model;
 }

@@ -21,6 +21,8 @@ Op linear_op(Slot input, Slot output, std::string weight, std::string bias, uint
 Op rope_op(Slot slot, uint32_t heads, const Rope& rope);
 // gate = activation(gate) * up
 Op gate_op(Activation activation, Slot gate = Slot::gate, Slot up = Slot::up);
+// values = activation(gate) * values
+Op gate_values_op(Activation activation, Slot gate, Slot values);
 Op activate_op(Slot slot, Activation activation);
 Op add_op(Slot branch);  // hidden += branch
 
@@ -33,10 +35,18 @@ std::string bias_if(bool present, uint32_t layer, const char* part);
 void add_qkv(OpList& ops, const HyperParameters& parameters, uint32_t layer);
 // q/k norms, RoPE, attention; the context is marked for the output projection.
 void add_attention(OpList& ops, const HyperParameters& parameters, uint32_t layer);
+// A layer with a recurrent state: normed → branch by a short convolution between two gates, as
+// shortconv.in_proj and shortconv.out_proj have them (lfm2).
+void add_short_convolution(Layer& layer, const HyperParameters& parameters, uint32_t index);
+// normed → branch by a short convolution and the gated delta rule behind it (qwen35).
+void add_delta_net(Layer& layer, const HyperParameters& parameters, uint32_t index);
 // normed → branch by the experts of each token, and → branch2 by the one that all share, where there is one.
 void add_experts(OpList& ops, const HyperParameters& parameters, uint32_t layer, Activation activation);
 // hidden → logits after the last branches are added: linear and, where the model has one, the soft cap.
 void add_output(OpList& ops, const HyperParameters& parameters);
+
+// The usual ffn: normed → branch.
+void add_ffn(OpList& ops, const HyperParameters& parameters, uint32_t layer, Activation activation);
 
 // What distinguishes the families whose attention and ffn come one after the other.
 struct SequentialStyle {
@@ -45,9 +55,14 @@ struct SequentialStyle {
   bool input_norms = true;                   // a norm on what attention and ffn read
   bool post_norms = false;                   // a norm on each branch before it is added
   const char* ffn_norm = "ffn_norm.weight";  // the one on what the ffn reads
+  const char* output_norm = "output_norm.weight";
+  // Of layers with a recurrent state: what stands in place of attention.
+  void (*recurrent)(Layer& layer, const HyperParameters& parameters, uint32_t index) = nullptr;
 };
 
 // RMS norm → attention → add → RMS norm → gated ffn → add.
 Model build_sequential(const HyperParameters& parameters, const SequentialStyle& style);
+// Its layer that drafts, of a block as build_sequential() makes with attention.
+Draft build_draft(const HyperParameters& parameters, const SequentialStyle& style);
 
 }  // namespace cairn::graph

@@ -8,7 +8,7 @@
 #include "base/error.hpp"
 #include "kernels/target_list.hpp"
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(CAIRN_PORTABLE_KERNELS)
 #include <cpuid.h>
 #endif
 
@@ -18,7 +18,7 @@ namespace {
 constexpr std::array<const char*, static_cast<size_t>(Target::count)> kNames = {"portable", "avx2", "avxvnni",
                                                                                 "avx512", "avx512vnni"};
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(CAIRN_PORTABLE_KERNELS)
 struct Registers {
   uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
 };

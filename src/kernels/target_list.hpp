@@ -4,7 +4,8 @@
 #include "kernels/kernel_set.hpp"
 
 // CAIRN_FOR_EACH_TARGET(X) expands X(name) for each; the names are those of Target and of the namespaces.
-#if defined(__x86_64__)
+// CAIRN_PORTABLE_KERNELS: a build that has those alone.
+#if defined(__x86_64__) && !defined(CAIRN_PORTABLE_KERNELS)
 #define CAIRN_FOR_EACH_TARGET(X) X(portable) X(avx2) X(avxvnni) X(avx512) X(avx512vnni)
 #else
 #define CAIRN_FOR_EACH_TARGET(X) X(portable)

@@ -22,8 +22,8 @@ enum class Speculation : uint8_t {
   none,
   lookup,     // what followed the same tokens earlier in the text
   draft,      // a small model's most likely tokens
-  self,       // a stack's own, computed with fewer of its bits
-  automatic,  // lookup where it finds something, else the draft or the stack where there is one
+  self,       // the model's own: a stack's with fewer of its bits, or those of a layer that predicts further
+  automatic,  // lookup where it finds something, else the draft or the model itself where it can
 };
 
 // A share that is being counted: of the last `memory` events or so, after some that are supposed.
@@ -69,9 +69,10 @@ class Lookup {
   std::unordered_map<uint64_t, uint32_t> follower_[kLongest + 1];  // by n: where the last one's follower is
 };
 
-// What a small model has read of a text; null: nothing yet.
+// What a small model has read of a text; null: nothing yet. before: of one with a recurrent state, which does
+// not go back a few steps, what it had read before it guessed.
 struct DraftText {
-  std::unique_ptr<engine::Sequence> sequence{};
+  std::unique_ptr<engine::Sequence> sequence{}, before{};
   std::vector<Token> read{};
 };
 

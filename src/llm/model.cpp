@@ -10,11 +10,17 @@ namespace cairn::llm {
 
 std::shared_ptr<const Model> Model::load(const std::string& path, const ModelOptions& options) {
   open_standard_descriptors();
-  return std::shared_ptr<const Model>(new Model(path, options));
+  return load(gguf::File(path), options);
 }
 
-Model::Model(const std::string& path, const ModelOptions& options)
-    : file_(path), parameters_(graph::read_hyper_parameters(file_)), own_template_(options.chat_template) {
+std::shared_ptr<const Model> Model::load(gguf::File file, const ModelOptions& options) {
+  return std::shared_ptr<const Model>(new Model(std::move(file), options));
+}
+
+Model::Model(gguf::File file, const ModelOptions& options)
+    : file_(std::move(file)),
+      parameters_(graph::read_hyper_parameters(file_)),
+      own_template_(options.chat_template) {
   const auto make = [this]() -> std::shared_ptr<const text::Tokenizer> {
     return text::make_tokenizer(file_);
   };

@@ -31,6 +31,7 @@ class Model {
   // Maps the file and reads its hyper-parameters; weights are read when an engine touches them.
   // Errors: as gguf::File and graph::read_hyper_parameters.
   static std::shared_ptr<const Model> load(const std::string& path, const ModelOptions& options = {});
+  static std::shared_ptr<const Model> load(gguf::File file, const ModelOptions& options = {});
 
   const gguf::File& file() const noexcept { return file_; }
   const graph::HyperParameters& parameters() const noexcept { return parameters_; }
@@ -57,7 +58,7 @@ class Model {
   Session make_session(const engine::Options& options) const { return make_session(make_engine(options)); }
 
  private:
-  Model(const std::string& path, const ModelOptions& options);
+  Model(gguf::File file, const ModelOptions& options);
 
   gguf::File file_;
   graph::HyperParameters parameters_;

@@ -49,7 +49,9 @@ std::unique_ptr<engine::Sequence> PrefixCache::find(std::span<const Token> promp
     const uint32_t take = usable_prefix(common(prompt, at->tokens), size, chunk);
     if (take == 0 || (best && take <= best->length())) continue;
     auto fork = at->sequence->fork();
-    if (fork->truncate(take) < take) continue;  // a window has let go of them
+    // Of a recurrent state there is the last checkpoint; 0: a window has let go of them.
+    const uint32_t left = fork->truncate(take);
+    if (left == 0 || (best && left <= best->length())) continue;
     best = std::move(fork);
     from = at;
   }

@@ -42,7 +42,8 @@ class PrefixCache final : private resident::Spare {
   PrefixCache(const PrefixCache&) = delete;
   PrefixCache& operator=(const PrefixCache&) = delete;
 
-  // A fork of the one that begins with most of the prompt's tokens, cut to usable_prefix; null: none.
+  // A fork of the one that begins with most of the prompt's tokens, cut to usable_prefix, or to where a
+  // recurrent state can go back to, which is at the end of a block as well; null: none.
   std::unique_ptr<engine::Sequence> find(std::span<const Token> prompt, uint32_t chunk,
                                          Reader reader = Reader::model);
   // Keeps the whole blocks of a sequence that has read those tokens. One that it begins with is replaced. A

@@ -59,6 +59,13 @@ std::string default_folder() {
 
 }  // namespace
 
+void check_prefixes(const gguf::File& model, const engine::Engine& engine) {
+  if (!graph::has_state(engine.model())) return;
+  fail(ErrorCode::unsupported,
+       "{}: prefixes are not kept on disk: layers of architecture '{}' have a recurrent state", model.path(),
+       engine.model().parameters.architecture);
+}
+
 PrefixFiles::PrefixFiles(const gguf::File& model, const engine::Engine& engine, PrefixFilesOptions options)
     : options_(std::move(options)), blocks_(engine.blocks()) {
   if (options_.folder.empty()) options_.folder = default_folder();

@@ -18,6 +18,9 @@ struct PrefixFilesOptions {
   std::function<void(const std::string&)> warn{};  // gets one line for each kind of trouble
 };
 
+// Error unsupported: the model's layers have a recurrent state, which is not kept on disk.
+void check_prefixes(const gguf::File& model, const engine::Engine& engine);
+
 // Blocks of sequences on disk, one a file, named by the hash of the model, the engine's format and all tokens
 // up to the block's end. A file is there whole or not at all. Nothing that is wrong with the folder or a file
 // is an error: it is told once, and the prompt is read as if there was nothing. Not thread-safe; several

@@ -63,6 +63,7 @@ Speculator::Speculator(std::shared_ptr<engine::Engine> engine, size_t sampled)
 void Speculator::set_draft(std::shared_ptr<engine::Engine> draft) {
   drafts_.clear();
   if (draft) drafts_.emplace_back(std::move(draft), 0, 0.35, 0.8);
+  if (engine_->predicts()) drafts_.emplace_back(engine_, 1, 0.15, 0.75);  // a layer, and the head
   if (!engine_->elastic()) return;
   for (const double bits : kBits)
     drafts_.emplace_back(engine_, bits, 0.2 + 0.8 * bits / 6.2, 0.55 + 0.1 * (bits - 2) + 0.15 * (bits > 2));
@@ -73,10 +74,10 @@ void Speculator::check(Speculation kind) const {
   if (kind == Speculation::draft && !model)
     fail(ErrorCode::invalid_argument,
          "speculation by a draft needs a small model that drafts: there is none");
-  if (kind == Speculation::self && !engine_->elastic()) {
+  if (kind == Speculation::self && !engine_->elastic() && !engine_->predicts()) {
     fail(ErrorCode::invalid_argument,
          "the model cannot draft for itself: it is no stack, whose first bits are a model (see `cairn "
-         "stack`)");
+         "stack`), and has no layer that predicts further tokens");
   }
 }
 
@@ -241,14 +242,16 @@ void Speculator::draft(Draft& with, std::span<Choice*> choices, size_t& rows, do
 // A small model's sequence reads what it is behind in, but for the last tokens, which are rows of the first
 // round. False: it is not there yet.
 bool Speculator::catch_up(Draft& with, Choice& choice, uint32_t& piece, const engine::Cancelled& cancelled) {
-  auto& [sequence, read] = choice.text->guesses->draft_text_;
+  auto& [sequence, before, read] = choice.text->guesses->draft_text_;
   const std::span<const Token> tokens = choice.text->tokens;
   try {
     if (!sequence) sequence = with.engine->make_sequence();
     const size_t comparable = std::min(read.size(), tokens.size() - 1);
     const auto differs =
         std::mismatch(tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(comparable), read.begin());
-    read.resize(sequence->truncate(static_cast<uint32_t>(differs.first - tokens.begin())));
+    const auto right = static_cast<uint32_t>(differs.first - tokens.begin());
+    if (before && before->length() <= right && right < sequence->length()) sequence = std::move(before);
+    read.resize(sequence->truncate(std::min(right, sequence->length())));
     while (tokens.size() - read.size() > with.engine->rows()) {
       const auto size = static_cast<uint32_t>(
           std::min<size_t>({tokens.size() - 1 - read.size(), piece, with.engine->chunk()}));
@@ -258,6 +261,7 @@ bool Speculator::catch_up(Draft& with, Choice& choice, uint32_t& piece, const en
       read.insert(read.end(), part.begin(), part.end());
       piece -= size;
     }
+    if (graph::has_state(with.engine->model())) before = sequence->fork();
     return true;
   } catch (const Error& error) {
     choice.text->guesses->broken_ = error.code() != ErrorCode::cancelled;

@@ -73,6 +73,7 @@ RestartResult run_restart(const std::string& model_path, const BenchmarkOptions&
       const Stopwatch watch;
       llm::PrefixFilesOptions files{.folder = folder.path()};
       files.warn = [](const std::string& line) { fail(ErrorCode::io, "{}", line); };
+      llm::check_prefixes(model->file(), session.engine());
       session.keep_prefixes(std::make_shared<llm::PrefixFiles>(model->file(), session.engine(), files));
       const double before = watch.seconds();
       const llm::Result answer = session.generate(prompt, generate);

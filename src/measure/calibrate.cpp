@@ -111,7 +111,7 @@ class Calibrator {
   // An empty calibration of the model's shape.
   void begin() {
     graph_ = graph::load(model_.file());
-    graph::refuse_mixture(graph_, model_.file().path(), "calibration does");
+    graph::require_plain(graph_, model_.file().path(), "calibration does");
     state_ = {};
     Calibration& c = state_.calibration;
     c.fingerprint = quantize::model_fingerprint(model_.file());

@@ -18,6 +18,9 @@ SimulateResult simulate_prefill(const SimulateOptions& options) {
   if (shape->experts != 0)
     fail(ErrorCode::unsupported, "{} is a mixture of experts, which simulated prefill does not know",
          shape->name);
+  if (shape->delta_heads != 0)
+    fail(ErrorCode::unsupported, "{} has a recurrent state, which simulated prefill does not know",
+         shape->name);
   if (options.prompt == 0 || options.prompt > shape->context)
     fail(ErrorCode::invalid_argument, "a prompt of {} tokens: {} takes 1 to {}", options.prompt, shape->name,
          shape->context);

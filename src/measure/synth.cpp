@@ -18,7 +18,7 @@ namespace {
 
 using graph::ModelShape;
 
-enum class Role { matrix, router, norm, bias };
+enum class Role { matrix, plain, norm, bias, decay };  // plain: stays float
 
 struct Planned {
   std::string name;
@@ -67,26 +67,41 @@ std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
   for (uint32_t layer = 0; layer < s.layers; ++layer) {
     const std::string block = fmt::format("blk.{}.", layer);
     norm(block + "attn_norm");
-    if (phi) {  // queries, keys and values are one matrix
+    const bool delta = s.delta_heads != 0 && (layer + 1) % s.attention_interval != 0;
+    if (delta) {
+      const uint64_t width = uint64_t{s.delta_heads} * s.delta_size;
+      const uint64_t channels = width + uint64_t{2} * s.delta_key_heads * s.delta_size;
+      matrix(block + "attn_qkv", s.embedding, channels, false);
+      matrix(block + "attn_gate", s.embedding, width, false);
+      matrix(block + "ssm_alpha", s.embedding, s.delta_heads, false);
+      matrix(block + "ssm_beta", s.embedding, s.delta_heads, false);
+      tensors.push_back({block + "ssm_conv1d.weight", Role::plain, {s.conv_window, channels}, Encoding::f32});
+      tensors.push_back({block + "ssm_a", Role::decay, {s.delta_heads}, Encoding::f32});
+      tensors.push_back({block + "ssm_dt.bias", Role::bias, {s.delta_heads}, Encoding::f32});
+      norm_of(block + "ssm_norm", s.delta_size);
+      matrix(block + "ssm_out", width, s.embedding, false);
+    } else if (phi) {  // queries, keys and values are one matrix
       matrix(block + "attn_qkv", s.embedding, query + 2 * kv, true);
     } else {
       const bool bias = s.architecture == "qwen2";
-      matrix(block + "attn_q", s.embedding, query, bias);
+      matrix(block + "attn_q", s.embedding, s.delta_heads != 0 ? 2 * query : query, bias);  // gates beside
       matrix(block + "attn_k", s.embedding, kv, bias);
       matrix(block + "attn_v", s.embedding, kv, bias);
     }
-    if (s.architecture.starts_with("qwen3")) {  // of each head
-      norm_of(block + "attn_q_norm", s.head_size);
-      norm_of(block + "attn_k_norm", s.head_size);
+    if (!delta) {
+      if (s.architecture.starts_with("qwen3")) {  // of each head
+        norm_of(block + "attn_q_norm", s.head_size);
+        norm_of(block + "attn_k_norm", s.head_size);
+      }
+      matrix(block + "attn_output", query, s.embedding, phi);
     }
-    matrix(block + "attn_output", query, s.embedding, phi);
     if (!phi) {  // phi-2's attention and ffn share a norm, and its ffn has no gate
-      norm(block + "ffn_norm");
+      norm(block + (s.delta_heads != 0 ? "post_attention_norm" : "ffn_norm"));
     }
     if (s.experts != 0) {
       // Converters keep routers as they are.
       tensors.push_back(
-          {block + "ffn_gate_inp.weight", Role::router, {s.embedding, s.experts}, Encoding::f32});
+          {block + "ffn_gate_inp.weight", Role::plain, {s.embedding, s.experts}, Encoding::f32});
       const auto experts = [&](const char* name, uint64_t k, uint64_t rows) {
         matrix(block + name, k, rows, false);
         tensors.back().shape.push_back(s.experts);
@@ -193,6 +208,14 @@ void set_hyper_parameters(gguf::Writer& writer, const ModelShape& s, Encoding en
     writer.set(key("expert_used_count"), s.experts_used);
     writer.set(key("expert_feed_forward_length"), s.expert_ffn);
   }
+  if (s.delta_heads != 0) {
+    writer.set(key("full_attention_interval"), s.attention_interval);
+    writer.set(key("ssm.conv_kernel"), s.conv_window);
+    writer.set(key("ssm.state_size"), s.delta_size);
+    writer.set(key("ssm.group_count"), s.delta_key_heads);
+    writer.set(key("ssm.time_step_rank"), s.delta_heads);
+    writer.set(key("ssm.inner_size"), s.delta_heads * s.delta_size);
+  }
   if (s.architecture == "llama") writer.set("llama.vocab_size", s.vocabulary);
 }
 
@@ -247,9 +270,10 @@ SynthReport synthesize(const SynthOptions& options, const std::string& path,
       written += bytes.size();
       progress(written, report.bytes);
     };
-    if (t.role == Role::norm || t.role == Role::bias) {
+    if (t.role == Role::norm || t.role == Role::bias || t.role == Role::decay) {
       std::vector<float> values(t.shape[0]);
-      for (float& v : values) v = random.normal(t.role == Role::norm ? 1 : 0, RandomBlocks::kDeviation);
+      const double mean = t.role == Role::norm ? 1 : t.role == Role::decay ? -0.1 : 0;
+      for (float& v : values) v = random.normal(mean, RandomBlocks::kDeviation);
       return emit(std::as_bytes(std::span(values)));
     }
     const uint64_t most = uint64_t{4096} * info(t.encoding).block_bytes;  // a piece stays in the cache

@@ -41,7 +41,7 @@ uint32_t thread_count(const engine::Options& options) {
 
 graph::Model dense_model(const gguf::File& file, uint32_t context) {
   graph::Model model = graph::load(file, context);
-  graph::refuse_mixture(model, file.path(), "prefill with an accelerator does");
+  graph::require_plain(model, file.path(), "prefill with an accelerator does");
   return model;
 }
 
@@ -60,7 +60,7 @@ class Prefill final : public PrefillEngine {
         cpu_pool_(std::min<size_t>(shares_.cpu, pool_.threads()), idle(traits_)),
         plan_(file_, model_, target_, false),
         float_plan_(file_, model_, target_, true),
-        sequences_(model_, cpu::kv_format(options.engine), file_.path(), 0),
+        sequences_(model_, cpu::kv_format(options.engine), file_.path(), 0, 0),
         machine_{model_,
                  plan_,
                  kernels::kernel_set(target_).gemm,

@@ -94,7 +94,7 @@ void read_header(const Reader& in, const gguf::File& model, Calibration& c) {
 
 void read_shape(const Reader& in, const gguf::File& model, Calibration& c) {
   const graph::Model graph = graph::load(model);
-  graph::refuse_mixture(graph, model.path(), "calibration does");
+  graph::require_plain(graph, model.path(), "calibration does");
   const InputShape shape = input_shape(graph);
   const uint32_t layers = in.small("calibration.layers", 1u << 20);
   if (layers != graph.layers.size()) {

@@ -210,6 +210,11 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
     case OpKind::route:
     case OpKind::expert_linear:
     case OpKind::combine:
+    case OpKind::weigh:
+    case OpKind::join:
+    case OpKind::part:
+    case OpKind::convolve:
+    case OpKind::delta_rule:
       break;  // check_trainable() lets none through
   }
   if (tape != nullptr) tape->push_back(std::move(saved));
@@ -286,6 +291,11 @@ void Differentiator::backward(uint32_t layer, const graph::Op& op, Saved& saved,
     case OpKind::route:
     case OpKind::expert_linear:
     case OpKind::combine:
+    case OpKind::weigh:
+    case OpKind::join:
+    case OpKind::part:
+    case OpKind::convolve:
+    case OpKind::delta_rule:
       break;  // check_trainable() lets none through
   }
   saved = {};

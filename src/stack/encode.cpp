@@ -135,7 +135,7 @@ class Encoder {
   static graph::Model checked_graph(const gguf::File& file) {
     if (is_stack(file)) fail(ErrorCode::invalid_argument, "{}: is a stack already", file.path());
     graph::Model graph = graph::load(file);
-    graph::refuse_mixture(graph, file.path(), "stacks do");
+    graph::require_plain(graph, file.path(), "stacks do");
     return graph;
   }
 

@@ -29,6 +29,7 @@ ValueAndSlope activation(graph::Activation kind, float x) {
     }
     case graph::Activation::none:
     case graph::Activation::silu_clamped:  // of mixtures, which the tuner does not see
+    case graph::Activation::sigmoid:
       break;
   }
   return {x, 1};

@@ -33,11 +33,17 @@ bool is_known(const graph::Op& op, Place place) {
       return place == Place::layer && op.weight.empty();
     case OpKind::gate:
     case OpKind::activate:
-      return inside && op.activation != graph::Activation::none;
+      return inside && op.activation != graph::Activation::none &&
+             op.activation != graph::Activation::sigmoid;
     case OpKind::rotate:
     case OpKind::route:
     case OpKind::expert_linear:
     case OpKind::combine:
+    case OpKind::weigh:
+    case OpKind::join:
+    case OpKind::part:
+    case OpKind::convolve:
+    case OpKind::delta_rule:
       return false;
   }
   return false;

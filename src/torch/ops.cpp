@@ -20,6 +20,7 @@ at::Tensor activated(graph::Activation activation, const at::Tensor& x) {
       return x * at::sigmoid(x);
     case graph::Activation::none:
     case graph::Activation::silu_clamped:  // of mixtures, which the tuner does not see
+    case graph::Activation::sigmoid:
       break;
   }
   return x;
@@ -128,6 +129,11 @@ void Ops::run(const graph::Op& op, Slots& slots, const Product& product) {
     case OpKind::route:
     case OpKind::expert_linear:
     case OpKind::combine:
+    case OpKind::weigh:
+    case OpKind::join:
+    case OpKind::part:
+    case OpKind::convolve:
+    case OpKind::delta_rule:
       throw std::runtime_error(std::string("op '") + graph::name(op.kind) +
                                "' is not known to libtorch's tuner");
   }

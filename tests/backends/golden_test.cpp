@@ -157,11 +157,18 @@ TEST_P(GoldenModel, LastAndNoneGiveTheSameAsAll) {
 TEST_P(GoldenModel, ForgetsWhatLiesBehindAnEarlierPosition) {
   const auto r = engine(Precision::f32);
   const std::vector<float> whole = forward(*r, golden_.tokens, 64);
-  // Other tokens from position 10 on, then the old ones again.
+  // Other tokens from position 10 on, then the old ones again. Recurrent states are read anew.
   const auto tokens = std::span<const int32_t>(golden_.tokens);
+  const auto go_back = [&] {
+    const uint32_t left = r->sequence->truncate(10);
+    EXPECT_TRUE(left == 10 || (left == 0 && graph::has_state(r->engine->model())));
+    if (left < 10) r->run(tokens.first(10), 0, Logits::none, nullptr);
+  };
   std::vector<int32_t> reversed(tokens.rbegin(), tokens.rend() - 10);
+  go_back();
   forward(*r, reversed, 64, 10);
   EXPECT_EQ(r->length(), golden_.tokens.size());
+  go_back();
   const std::vector<float> again = forward(*r, tokens.subspan(10, 5), 64, 10);
   EXPECT_EQ(r->length(), 15U);
   const auto expected = std::span<const float>(whole).subspan(10 * golden_.vocabulary, again.size());
@@ -202,7 +209,8 @@ INSTANTIATE_TEST_SUITE_P(, GoldenModel, testing::ValuesIn(graph::kGoldenModels),
 TEST(Engine, AgreesWithTheReferenceOnALongText) {
   for (const char* name :
        {"gemma3", "mistral_window", "llama3_rope", "qwen3_yarn", "phi3_short", "mistral3", "smollm3",
-        "olmo2_window", "exaone4_window", "qwen3moe_unnormed", "granitemoe_shared", "gpt_oss"}) {
+        "olmo2_window", "exaone4_window", "qwen3moe_unnormed", "granitemoe_shared", "gpt_oss", "lfm2",
+        "lfm2_wide", "qwen35", "qwen35_equal", "qwen35moe"}) {
     const gguf::File file(graph::golden_model_path(name));
     graph::ReferenceInterpreter reference(file, 128);
     std::vector<int32_t> tokens(120);

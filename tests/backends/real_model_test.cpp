@@ -1,9 +1,10 @@
-// The two real models against transformers on the same dequantised weights: one window of 2,048 tokens of
+// Real models against transformers on the same dequantised weights: one window of 2,048 tokens of
 // WikiText-2 (tools/compare_real_model.py). Models: as `cairn pull` put them.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <memory>
 #include <vector>
 
@@ -131,10 +132,37 @@ TEST_P(RealModel, AShortTextIsClose) {
 
 std::string test_name(const testing::TestParamInfo<const char*>& tested) {
   std::string name = tested.param;
-  std::replace(name.begin(), name.end(), '-', '_');
+  std::ranges::replace_if(name, [](char c) { return c == '-' || c == '.'; }, '_');
   return name;
 }
 INSTANTIATE_TEST_SUITE_P(, RealModel, testing::Values("smollm2-135m", "gemma3-270m"), test_name);
+
+// Larger ones, of those that are here.
+class LargeRealModel : public testing::TestWithParam<const char*> {};
+
+TEST_P(LargeRealModel, F32AgreesWithTransformers) {
+  const Agreement found = compare(GetParam(), Precision::f32, KvType::f16, 256);
+  EXPECT_LE(std::abs(found.mean_kl), 1e-4);
+  EXPECT_GE(found.top1, 0.995);
+  EXPECT_LE(found.loss_error, 0.01);
+}
+
+TEST_P(LargeRealModel, StandardPrecisionIsClose) {
+  const Agreement found = compare(GetParam(), Precision::standard, KvType::f16);
+  EXPECT_GE(found.top1, 0.96);
+  EXPECT_LE(found.mean_kl, 6e-3);
+  EXPECT_NEAR(found.perplexity / found.reference_perplexity, 1, 0.012);
+}
+
+std::vector<const char*> large_models_here() {
+  std::vector<const char*> here;
+  for (const char* name : {"qwen2.5-coder-0.5b", "qwen2.5-coder-1.5b"}) {
+    if (std::filesystem::exists(stored_model_path(name))) here.push_back(name);
+  }
+  return here;
+}
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(LargeRealModel);
+INSTANTIATE_TEST_SUITE_P(, LargeRealModel, testing::ValuesIn(large_models_here()), test_name);
 
 }  // namespace
 }  // namespace cairn::cpu

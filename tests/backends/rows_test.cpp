@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <tuple>
@@ -51,10 +52,14 @@ class Rig {
             {.context = 128, .threads = threads, .chunk = 128, .precision = precision, .kv = kv})),
         vocabulary_(engine_->model().parameters.vocabulary) {}
 
+  // Its prompt is read once: the kernels of some instruction sets are slow.
   std::unique_ptr<Sequence> prompted(size_t which) {
-    auto sequence = engine_->make_sequence();
-    engine_->step({sequence.get(), tokens(which, 0, prompt_length(which))});
-    return sequence;
+    std::unique_ptr<Sequence>& read = prompts_[which];
+    if (!read) {
+      read = engine_->make_sequence();
+      engine_->step({read.get(), tokens(which, 0, prompt_length(which))});
+    }
+    return read->fork();
   }
   // Everything decoded by itself, one token after the other.
   Rows alone(size_t which) {
@@ -88,7 +93,7 @@ class Rig {
     Rows rows(kDecoded * vocabulary_), other(4 * vocabulary_);
     for (size_t i = 0; i < kDecoded; i += 4) {
       const auto four = tokens(which, prompt_length(which) + i, 4), more = tokens(5, 0, 3),
-                 long_one = tokens(2, 0, 40);
+                 long_one = tokens(2, 0, 12);
       const auto prompt = engine_->make_sequence();
       const std::vector<Slice> slices = {{one.get(), std::span(more).first(1), Logits::last, other.data()},
                                          {prompt.get(), long_one, Logits::none, nullptr},
@@ -146,6 +151,7 @@ class Rig {
  private:
   std::unique_ptr<engine::Engine> engine_;
   size_t vocabulary_;
+  std::map<size_t, std::unique_ptr<Sequence>> prompts_{};
 };
 
 void expect_equal_bits(const std::string& path, Precision precision, KvType kv) {
@@ -204,7 +210,8 @@ TEST_F(EngineRows, RepeatableWhateverWasReadBefore) {
     const auto engine = make_engine(file, options);
     engine::Options usual = options;
     usual.repeatable = false;
-    EXPECT_NE(engine->blocks().format, make_engine(file, usual)->blocks().format);
+    const bool state = graph::has_state(engine->model());
+    if (!state) EXPECT_NE(engine->blocks().format, make_engine(file, usual)->blocks().format);
     ASSERT_EQ(engine->chunk(), engine->rows());
     const size_t vocabulary = engine->model().parameters.vocabulary;
     const auto read = [&](Sequence& sequence, size_t piece) {
@@ -220,7 +227,7 @@ TEST_F(EngineRows, RepeatableWhateverWasReadBefore) {
     const Rows expected = read(*whole, engine->chunk());
     EXPECT_EQ(read(*single, 1), expected);
     read(*cut, 5);
-    ASSERT_EQ(cut->truncate(37), 37u);
+    ASSERT_EQ(cut->truncate(37), state ? 0 : 37);  // the one of 64 tokens lies behind
     EXPECT_EQ(read(*cut, 3), expected);
   }
 }

@@ -110,7 +110,12 @@ TEST(BadCheckpoint, Config) {
   });
   refuse_config("rope_parameters is no object", [](Json& j) { j["rope_scaling"] = 4; });
   refuse_config(
-      "mixtures of experts are not supported", [](Json& j) { j["num_experts"] = 8; }, ErrorCode::unsupported);
+      "Qwen2ForCausalLM with experts is not supported",
+      [](Json& j) {
+        j["num_experts"] = 8;
+        j["num_experts_per_tok"] = 2;
+      },
+      ErrorCode::unsupported);
   refuse_config(
       "weights quantized by 'awq' are not read",
       [](Json& j) {

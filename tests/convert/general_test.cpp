@@ -51,7 +51,7 @@ TEST(Sampling, CountsThatDoNotFitArePassedOver) {
       folder / "generation_config.json",
       R"({"top_k": 4294967296, "penalty_last_n": -1, "mirostat": 18446744073709551615})");
   Metadata out;
-  general_metadata(folder.path(), Config(folder.path()), 1000, out);
+  general_metadata(folder.path(), Config(folder.path()), {1000}, out);
   const auto find = [&](const char* key) -> const gguf::WriterValue* {
     for (const auto& [name, value] : out.all()) {
       if (name == std::string("general.sampling.") + key) return &value;

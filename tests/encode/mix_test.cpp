@@ -89,7 +89,7 @@ TEST(Mix, IsLlamaCpps) {
     const std::string path = folder / "model.gguf";
     write_model(path, model);
     const gguf::File file(path);
-    EXPECT_GE(model.at("types").size(), 20U);
+    EXPECT_EQ(model.at("types").size(), 33U);
     for (const auto& [type_name, overrides] : model.at("types").items()) {
       const FileType& type = parse_file_type(type_name);
       const std::vector<Choice> choices = choose_encodings(file, type, false);
@@ -136,8 +136,31 @@ TEST(Mix, LooksAtWhetherThereIsImportance) {
   };
   EXPECT_EQ(encoding("q4_0", true), Encoding::q4_1);
   EXPECT_EQ(encoding("q5_0", true), Encoding::q5_1);
+  EXPECT_EQ(encoding("iq3_xxs", true), Encoding::iq3_xxs);
+  EXPECT_EQ(encoding("iq3_xxs", false), Encoding::q4_k);
   EXPECT_EQ(encoding("iq4_xs", true), Encoding::iq4_xs);
   EXPECT_EQ(encoding("iq4_xs", false), Encoding::q5_k);
+}
+
+// As llama.cpp: but for the vocabulary's, which no importance is measured for.
+TEST(Mix, SaysWhatIsNotWrittenWithoutImportance) {
+  const test::TemporaryFolder folder;
+  const std::string path = folder / "model.gguf";
+  write_model(path, golden().at("qwen3-0.6b"));
+  const gguf::File file(path);
+  const auto count = [&](const char* type) {
+    size_t needing = 0;
+    for (const Choice& choice : choose_encodings(file, parse_file_type(type), true)) {
+      needing += choice.needs_importance ? 1 : 0;
+      if (choice.needs_importance) EXPECT_FALSE(choice.kept);
+    }
+    return needing;
+  };
+  for (const char* type : {"q2_k", "iq3_s", "iq3_m", "iq4_xs", "q4_0", "tq1_0", "tq2_0"})
+    EXPECT_EQ(count(type), 0U);
+  EXPECT_EQ(count("iq3_xs"), 28U * 2 + 42);  // queries, keys, gate and up of the layers between
+  EXPECT_EQ(count("q2_k_s"), 28U * 7 - 3);   // all but the first layers' down
+  EXPECT_EQ(count("iq2_xxs"), 28U * 6 - 3);  // nor values
 }
 
 TEST(FileTypes, HaveNamesInEitherCase) {

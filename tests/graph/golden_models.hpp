@@ -19,10 +19,16 @@ inline constexpr std::array kDenseModels = {
     "glm4",       "glm4_plain",  "exaone4",           "exaone4_window", "granite",    "granite_bias"};
 inline constexpr std::array kMixtures = {"qwen3moe",          "qwen3moe_unnormed", "granitemoe",
                                          "granitemoe_shared", "gpt_oss",           "gpt_oss_mxfp4"};
+// With a recurrent state.
+inline constexpr std::array kRecurrentModels = {"lfm2",         "lfm2_wide",    "qwen35",
+                                                "qwen35_equal", "qwen35_draft", "qwen35moe"};
+// … of which these have a layer that drafts.
+inline constexpr std::array kDraftingModels = {"qwen35_draft", "qwen35moe"};
 inline constexpr auto kGoldenModels = [] {
-  std::array<const char*, kDenseModels.size() + kMixtures.size()> all{};
-  std::copy(kMixtures.begin(), kMixtures.end(),
-            std::copy(kDenseModels.begin(), kDenseModels.end(), all.begin()));
+  std::array<const char*, kDenseModels.size() + kMixtures.size() + kRecurrentModels.size()> all{};
+  auto end = std::copy(kDenseModels.begin(), kDenseModels.end(), all.begin());
+  end = std::copy(kMixtures.begin(), kMixtures.end(), end);
+  std::copy(kRecurrentModels.begin(), kRecurrentModels.end(), end);
   return all;
 }();
 // Positions that they are run with: LongRoPE's divisors depend on it (phi3_long's are the long ones).

@@ -225,6 +225,14 @@ const std::vector<Mistake> kMistakes = {
      with("llama.attention.head_count_kv", uint32_t{3}),
      ErrorCode::format,
      {"is 4", "= 3"}},
+    {"heads_that_differ",
+     with("llama.attention.head_count_kv", std::vector<int32_t>{2, 1}),
+     ErrorCode::unsupported,
+     {"llama.attention.head_count_kv", "2 and 1"}},
+    {"heads_of_none",
+     with("llama.attention.head_count_kv", std::vector<int32_t>{0, 0}),
+     ErrorCode::unsupported,
+     {"llama.attention.head_count_kv", "0 and 0"}},
     {"heads_not_a_divisor",
      [](ModelFile& m) {
        set(m, "llama.attention.head_count", uint32_t{5});

@@ -187,9 +187,9 @@ INSTANTIATE_TEST_SUITE_P(, BadMixture, testing::ValuesIn(kMistakes),
                          [](const auto& tested) { return std::string(tested.param.name); });
 
 TEST(Load, MixturesAreRefusedByThoseWhoDoNotKnowThem) {
-  refuse_mixture(load(ModelFile().open()), "dense.gguf", "stacks do");
+  require_plain(load(ModelFile().open()), "dense.gguf", "stacks do");
   try {
-    refuse_mixture(load(ModelFile::mixture().open()), "mixture.gguf", "stacks do");
+    require_plain(load(ModelFile::mixture().open()), "mixture.gguf", "stacks do");
     FAIL() << "accepted";
   } catch (const Error& error) {
     EXPECT_EQ(error.code(), ErrorCode::unsupported);

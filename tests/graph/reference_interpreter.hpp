@@ -97,6 +97,8 @@ class ReferenceInterpreter {
         return norm(op);
       case OpKind::rotate:
         throw std::invalid_argument("no family rotates");
+      case OpKind::join:
+        throw std::invalid_argument("only layers that draft join");
       case OpKind::quantize:
         return;
       case OpKind::linear:
@@ -113,6 +115,14 @@ class ReferenceInterpreter {
         return expert_linear(op);
       case OpKind::combine:
         return combine(op);
+      case OpKind::weigh:
+        return weigh(op);
+      case OpKind::part:
+        return part(op);
+      case OpKind::convolve:
+        return convolve(op);
+      case OpKind::delta_rule:
+        return delta_rule(op);
       case OpKind::activate:
         return map(op, [&](double x) { return activation(op.activation, x); });
       case OpKind::add:
@@ -132,6 +142,8 @@ class ReferenceInterpreter {
         return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
       case Activation::gelu_erf:
         return x / 2 * (1 + std::erf(x / std::sqrt(2)));
+      case Activation::sigmoid:
+        return 1 / (1 + std::exp(-x));
       case Activation::silu_clamped:
         break;
     }
@@ -139,6 +151,7 @@ class ReferenceInterpreter {
   }
 
   static double gated(Activation kind, double x, double y) {
+    if (kind == Activation::none) return x * y;
     if (kind != Activation::silu_clamped) return activation(kind, x) * y;
     x = std::min(x, 7.0);
     return x / (1 + std::exp(-1.702 * x)) * (std::clamp(y, -7.0, 7.0) + 1);
@@ -246,6 +259,63 @@ class ReferenceInterpreter {
                slot(op.input)[(t * op.used + j) * width + i % width];
       }
       slot(op.output)[i] = sum;
+    }
+  }
+
+  void weigh(const Op& op) {
+    const size_t width = model_.width(op.output);
+    for (size_t i = 0; i < tokens_.size() * width; ++i)
+      slot(op.output)[i] = gated(op.activation, slot(op.input)[i / width], slot(op.input2)[i]);
+  }
+
+  void part(const Op& op) {
+    const size_t size = model_.width(op.output) / op.heads;
+    for (size_t i = 0; i < tokens_.size() * op.heads * size; ++i)
+      slot(op.output)[i] = slot(op.input)[(i / size * 2 + op.row_begin) * size + i % size];
+  }
+
+  void convolve(const Op& op) {
+    const std::vector<double> weight = weights(op.weight), in = slot(op.input);
+    const size_t channels = model_.width(op.input);
+    for (size_t t = 0; t < tokens_.size(); ++t) {
+      for (size_t c = 0; c < channels; ++c) {
+        double sum = 0;
+        for (size_t back = 0; back < op.window && back <= t; ++back)
+          sum += weight[c * op.window + op.window - 1 - back] * in[(t - back) * channels + c];
+        slot(op.output)[t * channels + c] = sum;
+      }
+    }
+  }
+
+  void delta_rule(const Op& op) {
+    const std::vector<double> rate = weights(op.weight), bias = weights(op.bias);
+    const size_t n = op.block, width = model_.width(op.input);
+    const auto unit = [&](const double* x, double scale) {
+      double sum = static_cast<double>(op.epsilon);
+      for (size_t i = 0; i < n; ++i) sum += x[i] * x[i];
+      std::vector<double> result(x, x + n);
+      for (double& v : result) v *= scale / std::sqrt(sum);
+      return result;
+    };
+    for (size_t h = 0; h < op.heads; ++h) {
+      std::vector<double> state(n * n);  // [key][value]
+      for (size_t t = 0; t < tokens_.size(); ++t) {
+        const double* x = slot(op.input).data() + t * width;
+        const double *value = x + (2 * op.key_heads + h) * n,
+                     *keys = x + (op.key_heads + h % op.key_heads) * n;
+        const std::vector<double> q = unit(x + h % op.key_heads * n, 1 / std::sqrt(static_cast<double>(n)));
+        const std::vector<double> k = unit(keys, 1);
+        const double alpha = slot(op.input2)[t * op.heads + h] + bias[h];
+        const double step = 1 / (1 + std::exp(-slot(Slot::beta)[t * op.heads + h]));
+        for (double& s : state) s *= std::exp(rate[h] * std::log1p(std::exp(alpha)));
+        for (size_t j = 0; j < n; ++j) {
+          double known = 0, result = 0;
+          for (size_t i = 0; i < n; ++i) known += k[i] * state[i * n + j];
+          for (size_t i = 0; i < n; ++i) state[i * n + j] += k[i] * step * (value[j] - known);
+          for (size_t i = 0; i < n; ++i) result += q[i] * state[i * n + j];
+          slot(op.output)[(t * op.heads + h) * n + j] = result;
+        }
+      }
     }
   }
 

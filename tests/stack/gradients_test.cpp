@@ -171,9 +171,11 @@ TEST(Differentiator, AnUnknownOpIsNamed) {
   const auto op = [](graph::OpKind kind, graph::Slot slot) {
     return graph::Op{.kind = kind, .input = slot, .output = slot};
   };
-  for (const graph::OpKind kind : {graph::OpKind::rotate, graph::OpKind::softcap, graph::OpKind::embed,
-                                   graph::OpKind::route, graph::OpKind::expert_linear, graph::OpKind::combine,
-                                   graph::OpKind::activate /* without an activation */})
+  for (const graph::OpKind kind :
+       {graph::OpKind::rotate, graph::OpKind::softcap, graph::OpKind::embed, graph::OpKind::route,
+        graph::OpKind::expert_linear, graph::OpKind::combine, graph::OpKind::weigh, graph::OpKind::part,
+        graph::OpKind::convolve, graph::OpKind::delta_rule,
+        graph::OpKind::activate /* without an activation */})
     expect_refused(nullptr, op(kind, graph::Slot::normed),
                    fmt::format("op '{}' of normed is not known to the tuner in layer 1", graph::name(kind)));
   expect_refused(&graph::Model::embed, op(graph::OpKind::norm_rms, graph::Slot::hidden),

@@ -95,6 +95,9 @@ void ChunkExecutor::run_step(const Step& step, ThreadPool& pool) {
       store_keys(step, pool);
       attend(step, pool);
       break;
+    case StepKind::recurrent:
+      run_recurrent(step, pool);
+      break;
   }
 }
 
@@ -156,8 +159,21 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
       break;
     }
     case OpKind::gate:
-      v.gate(unary(op.activation), in, tile(op.input2, index), all, out);
+      run_gate(machine_, op.activation, in, tile(op.input2, index), all, out);
       break;
+    case OpKind::weigh:
+      for (size_t lane = 0; lane < tile_tokens_; ++lane) {
+        const float weight = step_size(in[lane]), *from = tile(op.input2, index) + lane;
+        for (size_t f = 0; f < machine_.model.width(op.output); ++f)
+          out[f * tile_tokens_ + lane] = from[f * tile_tokens_] * weight;
+      }
+      break;
+    case OpKind::part: {
+      const size_t each = all / op.heads / 2;
+      for (size_t h = 0; h < op.heads; ++h)
+        std::copy_n(in + (2 * h + op.row_begin) * each, each, out + h * each);
+      break;
+    }
     case OpKind::activate:
       v.activate(unary(op.activation), in, all, out);
       break;
@@ -184,7 +200,10 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
     case OpKind::route:
     case OpKind::combine:
     case OpKind::attention:
-      break;  // steps of their own
+    case OpKind::convolve:
+    case OpKind::delta_rule:
+    case OpKind::join:  // of rows alone
+      break;            // steps of their own
   }
 }
 

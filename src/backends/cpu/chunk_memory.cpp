@@ -79,9 +79,14 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     // Attention is over before the feed-forward part begins: both use the same memory.
     const size_t shared = carver.used();
     for (const Slot s : {Slot::query, Slot::key, Slot::value, Slot::context}) slot(s);
+    for (const Slot s : {Slot::query_gate, Slot::context_gate, Slot::conv, Slot::conv_in, Slot::conv_out,
+                         Slot::alpha, Slot::beta, Slot::delta, Slot::delta_gate}) {
+      if (uses(machine_.plan, s)) slot(s);
+    }
     const size_t attention_end = carver.used();
     carver.rewind(shared);
-    for (const Slot s : {Slot::gate, Slot::up, Slot::router, Slot::expert_gate, Slot::expert_up}) {
+    for (const Slot s :
+         {Slot::gate, Slot::up, Slot::router, Slot::shared_gate, Slot::expert_gate, Slot::expert_up}) {
       if (uses(machine_.plan, s)) slot(s);
     }
     if (const graph::HyperParameters& p = machine_.model.parameters; p.experts != 0) {
@@ -130,6 +135,9 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     most_values = std::max(most_values, rows * most_k);
     most_bytes = std::max(most_bytes, rows * most_k * machine_.gemm.values8_bytes);
   }
+  if (const size_t size = largest_delta(machine_.plan); size > 0) {
+    for (size_t i = 0; i < machine_.pool.threads(); ++i) delta_.emplace_back(kDeltaTokens, size);
+  }
   const kernels::AttentionShape shape = attention_shape(machine_.model.parameters, graph::Op{});
   threads_.resize(machine_.pool.threads());
   for (ThreadScratch& t : threads_) {
@@ -161,6 +169,7 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
 uint64_t ChunkExecutor::scratch_bytes() const {
   uint64_t total = memory_.bytes();
   for (const ThreadScratch& t : threads_) total += t.memory.bytes();
+  for (const DeltaScratch& scratch : delta_) total += scratch.memory.bytes();
   return total;
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 
+#include "backends/cpu/drafter.hpp"
 #include "backends/cpu/executor.hpp"
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
@@ -78,7 +79,8 @@ class CpuEngine final : public engine::Engine {
         expert_pages_(experts_move(file, options)
                           ? std::make_unique<ExpertPages>(plan_, model_.parameters.experts, options.memory)
                           : nullptr),
-        sequences_(model_, kv_format(options), file_.path(), set_ || expert_pages_ ? 0 : kSpareBytes),
+        sequences_(model_, kv_format(options), file_.path(), set_ || expert_pages_ ? 0 : kSpareBytes,
+                   options.observer ? 0 : rows()),
         machine_{model_,
                  plan_,
                  kernels::kernel_set(target_).gemm,
@@ -91,7 +93,8 @@ class CpuEngine final : public engine::Engine {
                  [this] { engine::throw_if(*cancelled_); },
                  expert_pages_.get()},
         rows_(machine_),
-        chunk_(machine_, options_.chunk) {
+        chunk_(machine_, options_.chunk),
+        drafter_(model_, sequences_, rows_) {
     if (set_) account_.join(set_);
     if (worth_copying(file_, options)) file_.own(*pool_);
   }
@@ -119,7 +122,10 @@ class CpuEngine final : public engine::Engine {
     });
   }
 
+  bool predicts() const override { return !model_.draft.empty(); }
+
   void draft(std::span<const Slice> slices, double bits, const engine::Cancelled& cancelled) override {
+    if (predicts()) return predict(slices, cancelled);
     if (!set_) return Engine::draft(slices, bits, cancelled);
     for (const Slice& slice : slices) {
       if (slice.tokens.size() > rows())
@@ -142,6 +148,7 @@ class CpuEngine final : public engine::Engine {
   }
 
   engine::Blocks blocks() const override {
+    if (sequences_.has_state()) return {};  // a block of keys and values is of no use without the state there
     return {kernels::kPagePositions, sequences_.block_bytes(),
             fmt::format("cpu 1 {} {} kv {}{}{}{}", kernels::name(target_),
                         options_.precision == engine::Precision::f32 ? "f32" : "standard",
@@ -149,6 +156,7 @@ class CpuEngine final : public engine::Engine {
                         options_.repeatable ? " rows" : "", model_.parameters.rope.is_long() ? " long" : "")};
   }
   void append_block(engine::Sequence& sequence, std::span<const std::byte> block) override {
+    if (sequences_.has_state()) return Engine::append_block(sequence, block);
     sequences_.check_block(sequence, block.size(), options_.context);
     reserve(sequence, kernels::kPagePositions);
     const std::lock_guard lock(one_step_);
@@ -251,6 +259,25 @@ class CpuEngine final : public engine::Engine {
     chosen_ = true;
   }
 
+  // The layer that drafts takes the next token behind each sequence, or behind its guesses.
+  void predict(std::span<const Slice> slices, const engine::Cancelled& cancelled) {
+    const std::lock_guard lock(one_step_);
+    cancelled_ = &cancelled;
+    engine::check_slices(*this, slices);
+    drafter_.check(slices);
+    uint64_t coming = 0;
+    for (const Slice& slice : slices) {
+      const PagedSequence& sequence = sequences_.own(*slice.sequence);
+      coming += sequence.coming(sequence.guesses() + 1);
+    }
+    make_room(coming, 0);
+    for (const Slice& slice : slices)
+      sequences_.extend(*slice.sequence, sequences_.own(*slice.sequence).guesses() + 1);
+    const Reading reading(file_);
+    drafter_.guess(slices);
+    reading.check();
+  }
+
   // bits: of a draft; 0: it is none.
   void run(std::span<const Slice> slices, double bits = 0) {
     const Reading reading(file_);
@@ -258,7 +285,9 @@ class CpuEngine final : public engine::Engine {
     if (bits > 0) set_->set_draft(bits);
     const size_t vocabulary = model_.parameters.vocabulary, width = model_.parameters.embedding;
     std::vector<Row> rows;
-    for (const Slice& slice : slices) {
+    const std::vector<float*> hidden = drafter_.hidden(slices);
+    for (size_t s = 0; s < slices.size(); ++s) {
+      const Slice& slice = slices[s];
       if (!is_short(slice)) continue;
       PagedSequence& sequence = sequences_.own(*slice.sequence);
       for (size_t i = 0; i < slice.tokens.size(); ++i) {
@@ -268,20 +297,21 @@ class CpuEngine final : public engine::Engine {
                                                             : nullptr;
         rows.push_back({&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i], out,
                         slice.enough == 0 ? SIZE_MAX : slice.enough,
-                        slice.hidden == nullptr ? nullptr : slice.hidden + i * width});
+                        hidden[s] == nullptr ? nullptr : hidden[s] + i * width});
       }
     }
     for (size_t at = 0; at < rows.size(); at += RowExecutor::kMostRows) {
       if (at > 0) engine::throw_if(*cancelled_);
       rows_.run(std::span(rows).subspan(at, std::min(RowExecutor::kMostRows, rows.size() - at)), bits > 0);
     }
-    for (const Slice& slice : slices) {
-      if (!is_short(slice)) run_long(slice);
+    for (size_t s = 0; s < slices.size(); ++s) {
+      if (!is_short(slices[s])) run_long(slices[s], hidden[s]);
+      if (predicts()) drafter_.follow(slices[s], hidden[s], is_short(slices[s]));
     }
     reading.check();
   }
 
-  void run_long(const Slice& slice) {
+  void run_long(const Slice& slice, float* hidden) {
     PagedSequence& sequence = sequences_.own(*slice.sequence);
     chunk_.run(sequence, slice.tokens, sequence.length());
     if (slice.wanted == Logits::last) {
@@ -289,7 +319,7 @@ class CpuEngine final : public engine::Engine {
       rows_.run_head(slice.logits);
     }
     float* const all = slice.wanted == Logits::all ? slice.logits : nullptr;
-    if (all != nullptr || slice.hidden != nullptr) chunk_.run_head(slice.tokens.size(), all, slice.hidden);
+    if (all != nullptr || hidden != nullptr) chunk_.run_head(slice.tokens.size(), all, hidden);
   }
 
   gguf::File file_;  // shares the mapping, unless experts move
@@ -311,6 +341,7 @@ class CpuEngine final : public engine::Engine {
   Machine machine_;
   RowExecutor rows_;
   ChunkExecutor chunk_;
+  Drafter drafter_;
   uint64_t scratch_touched_ = 0;  // bytes that have been in use
 };
 

@@ -21,6 +21,18 @@ kernels::Unary unary(graph::Activation activation) {
   }
 }
 
+void run_gate(const Machine& machine, graph::Activation activation, const float* gate, const float* x,
+              size_t n, float* out) {
+  switch (activation) {
+    case graph::Activation::none:
+      return machine.recurrent.multiply(gate, x, n, out);
+    case graph::Activation::sigmoid:
+      return machine.recurrent.gate_sigmoid(gate, x, n, out);
+    default:
+      return machine.vector.gate(unary(activation), gate, x, n, out);
+  }
+}
+
 kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters, const graph::Op& op) {
   return {parameters.head_size, parameters.heads / parameters.kv_heads, op.factor, op.softcap, op.window};
 }

@@ -14,6 +14,7 @@
 #include "backends/cpu/key_means.hpp"
 #include "backends/cpu/plan.hpp"
 #include "backends/cpu/planes.hpp"
+#include "backends/cpu/recurrent.hpp"
 #include "backends/cpu/sequence.hpp"
 #include "base/buffer.hpp"
 #include "base/thread_pool.hpp"
@@ -39,6 +40,7 @@ struct Machine {
   std::function<void()> between_steps{};  // of a chunk; may throw to leave it
   ExpertPages* expert_pages = nullptr;    // under a budget for memory
   const kernels::PlaneKernels& planes = kernels::kernel_set(plan.target()).planes;
+  const kernels::RecurrentKernels& recurrent = kernels::recurrent_kernels(plan.target());
   const kernels::StaticKernels& exact = kernels::kernel_set(plan.target()).exact;
   std::shared_ptr<const KeyMeans> means = key_means(model, plan, kv);
   std::shared_ptr<const KeyBiases> biases =
@@ -64,6 +66,9 @@ void rotate_heads(decltype(kernels::VectorKernels::token_hadamard) hadamard, flo
                   size_t heads, size_t width);
 
 kernels::Unary unary(graph::Activation activation);
+// out = activation(gate) · x
+void run_gate(const Machine& machine, graph::Activation activation, const float* gate, const float* x,
+              size_t n, float* out);
 kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters, const graph::Op& op);
 // cos and sin of one position for all pairs of a RoPE: [dims / 2] each, `stride` floats apart.
 void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint32_t position, size_t stride,
@@ -103,6 +108,10 @@ class RowExecutor {
   // want logits or what it multiplies. Rows of one sequence may see each other: a row's keys are there before
   // any row looks. draft: with fewer of a stack's bits (resident::Set::set_draft).
   void run(std::span<const Row> rows, bool draft = false);
+  // The layer that drafts, on 1 … kMostRows rows of a token and what the head multiplied for the one before
+  // it, [embedding] each; a row's position is that one's. Writes keys and values; guess: makes logits, and
+  // what a further guess takes in hidden's place, too.
+  void run_draft(std::span<const Row> rows, std::span<const float* const> before, bool guess);
   // Runs the head alone on the slots that another executor filled.
   void run_head(float* logits);
   float* slot(graph::Slot slot, size_t row = 0) { return slots_[row] + at_[index_of(slot)]; }
@@ -111,10 +120,13 @@ class RowExecutor {
  private:
   static constexpr size_t kSlots = static_cast<size_t>(graph::Slot::count);
   struct Part;         // of a row's attention
+  struct Run;          // rows of one sequence
   struct ExpertGroup;  // rows that have chosen the same expert
 
   void run_steps(std::span<const Step> steps);
-  void run_heads(size_t rows);
+  void run_heads(std::span<const Step> steps, size_t rows);
+  void begin(std::span<const Row> rows);
+  void embed(std::span<const BoundOp> ops, size_t row);
   template <class Body>
   void each_row(const Body& body) {
     if (count_ == 1) return body(active_[0]);
@@ -137,6 +149,9 @@ class RowExecutor {
   void run_planes(const Step& step);
   void multiply_planes(const Step& step, size_t op, uint32_t group, const resident::Matrix* next,
                        size_t thread);
+  void run_recurrent(const Step& step);
+  void convolve(const BoundOp& bound, uint32_t layer, const Run& run);
+  void delta_rule(const BoundOp& bound, uint32_t layer, const Run& run, size_t head, size_t thread);
   void run_attention(const Step& step);
   void store_keys(const Step& step, size_t row);
   void merge_parts(const BoundOp& bound, size_t row, const Part* parts, size_t count);
@@ -172,6 +187,7 @@ class RowExecutor {
   uint64_t gathered_ = 0;                        // inputs so far
   std::vector<std::vector<float>> dequantized_;  // a thread's row, for float products
   std::vector<float> attention_scratch_;
+  std::vector<DeltaScratch> delta_;  // a thread's
 
   std::array<Row, kMostRows> rows_{};
   std::array<size_t, kMostRows> active_{};  // the rows that the steps are run on
@@ -237,6 +253,10 @@ class ChunkExecutor {
   uint8_t* gathered(size_t index) const { return gathered_ + index * gathered_stride_; }
   void run_experts(const Step& step, ThreadPool& pool);
   void combine(const BoundOp& bound, size_t index);
+  static constexpr size_t kDeltaTokens = 64;  // that a head's state stays in the cache for
+  void run_recurrent(const Step& step, ThreadPool& pool);
+  void convolve(const BoundOp& bound, const ConvPart& part, size_t begin, size_t end);
+  void delta_rule(const BoundOp& bound, const DeltaPart& part, size_t head, const DeltaScratch& scratch);
   void prepare_planes(const Step& step, ThreadPool& pool);
   void run_planes(const Step& step, ThreadPool& pool, float* logits);
   void multiply_planes(const Step& step, const PlanesTask& task, size_t thread, float* logits);
@@ -283,6 +303,7 @@ class ChunkExecutor {
     float* mixing;    // [Plan::rotation_scratch()]
   };
   std::vector<ThreadScratch> threads_;
+  std::vector<DeltaScratch> delta_;  // a thread's
   // Rows of weights from `first` on, as the step's products read them.
   void fill_panel(const Step& step, const Matrix& matrix, const std::byte* first, size_t rows,
                   const ThreadScratch& thread) const;

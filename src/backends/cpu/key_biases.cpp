@@ -19,7 +19,7 @@ std::vector<float> angles(const graph::Rope& rope, const std::vector<float>* fac
 }  // namespace
 
 KeyBiases::KeyBiases(const graph::Model& model, const Plan& plan, uint32_t positions)
-    : head_size_(model.parameters.head_size), layers_(model.layers.size()), angles_(plan.ropes.size()) {
+    : head_size_(model.parameters.head_size), layers_(model.layers.size() + 1), angles_(plan.ropes.size()) {
   for (const Step& step : plan.layers) {
     for (const BoundOp& bound : step.ops) {
       if (step.layer >= layers_.size()) continue;

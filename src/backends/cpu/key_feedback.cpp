@@ -184,7 +184,7 @@ void decompose(size_t n, size_t stride, Work& work, float* out) {
 
 KeyFeedback::KeyFeedback(const graph::Model& model, const Plan& plan, ThreadPool& pool)
     : each_(model.parameters.head_size * kernels::fed_back_stride(model.parameters.head_size)),
-      layers_(model.layers.size()) {
+      layers_(model.layers.size() + 1) {
   const graph::HyperParameters& p = model.parameters;
   const size_t n = p.head_size, group = p.heads / p.kv_heads;
   if (n > kernels::kMostFedBack) return;

@@ -39,7 +39,7 @@ std::vector<float> mean_over_positions(const std::vector<float>& bias, const Bou
 
 std::shared_ptr<const KeyMeans> key_means(const graph::Model& model, const Plan& plan, kernels::KvFormat kv) {
   if (kv != kernels::KvFormat::i8 || model.parameters.attention_softcap != 0) return nullptr;
-  KeyMeans means(model.layers.size());
+  KeyMeans means(model.layers.size() + 1);  // the last for a layer that drafts
   bool any = false;
   for (const Step& step : plan.layers) {
     for (const BoundOp& bound : step.ops) {

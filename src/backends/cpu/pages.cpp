@@ -35,11 +35,19 @@ PageLayout::PageLayout(const graph::Model& model, kernels::KvFormat format) : fo
   const graph::HyperParameters& p = model.parameters;
   for (const graph::Layer& layer : model.layers) {
     windows_.push_back(0);
+    attends_.push_back(false);
     for (const graph::OpList& ops : layer) {
       for (const graph::Op& op : ops) {
-        if (op.kind == graph::OpKind::attention) windows_.back() = op.window;
+        if (op.kind != graph::OpKind::attention) continue;
+        windows_.back() = op.window;
+        attends_.back() = true;
       }
     }
+  }
+  if (!model.draft.empty()) {
+    draft_ = layers();
+    windows_.push_back(0);
+    attends_.push_back(true);
   }
   const size_t rows = product({p.kv_heads, kernels::kPagePositions});
   key_bytes_ = kernels::kv_row_bytes(key_format(), p.head_size);

@@ -1,6 +1,7 @@
 // Keys and values in pages.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -31,6 +32,12 @@ class PageLayout {
   size_t scale_bytes() const { return scale_bytes_; }  // of a row
   uint32_t layers() const { return static_cast<uint32_t>(windows_.size()); }
   uint32_t window(uint32_t layer) const { return windows_[layer]; }  // positions; 0: all
+  bool attends(uint32_t layer) const { return attends_[layer]; }     // else the layer has no pages
+  // The layer that drafts, behind the model's own, is written one position late: it waits for the next token.
+  uint32_t lag(uint32_t layer) const { return layer == draft_ ? 1 : 0; }
+  uint32_t attending() const {
+    return static_cast<uint32_t>(std::count(attends_.begin(), attends_.end(), true));
+  }
   // Of a kv head: index 2 · head for keys, 2 · head + 1 for values.
   size_t row_bytes(uint32_t index) const { return index % 2 == 0 ? key_bytes_ : value_bytes_; }
   kernels::KvFormat format(uint32_t index) const { return index % 2 == 0 ? key_format() : format_; }
@@ -43,6 +50,8 @@ class PageLayout {
  private:
   kernels::KvFormat format_;
   std::vector<uint32_t> windows_;
+  std::vector<bool> attends_;
+  uint32_t draft_ = UINT32_MAX;
   size_t key_bytes_, value_bytes_, scale_bytes_, scales_, bytes_;
 };
 

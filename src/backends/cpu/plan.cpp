@@ -13,6 +13,7 @@ StepKind kind_of(const graph::Op& op) {
   if (op.kind == graph::OpKind::linear) return StepKind::linears;
   if (op.kind == graph::OpKind::expert_linear) return StepKind::experts;
   if (op.kind == graph::OpKind::attention) return StepKind::attention;
+  if (op.kind == graph::OpKind::convolve || op.kind == graph::OpKind::delta_rule) return StepKind::recurrent;
   return StepKind::floats;
 }
 
@@ -33,6 +34,11 @@ Plan::Plan(const gguf::File& file, const graph::Model& model, kernels::Target ta
     for (Step& step : steps(ops, layer)) layers.push_back(std::move(step));
   }
   head = steps(model.head, 0);
+  const auto draft_layer = static_cast<uint32_t>(model.layers.size());
+  for (const graph::Op& op : model.draft.embed) draft_embed.push_back(bind(op));
+  draft_keys = steps(model.draft.keys, draft_layer);
+  draft_rest = steps(model.draft.rest, draft_layer);
+  draft_head = steps(model.draft.head, draft_layer);
   // A rotated input loses less to 8 bits: planes do without.
   for (Step& step : head) step.fine = step.integer && !step.planes;
 }
@@ -46,9 +52,11 @@ std::vector<Step> Plan::steps(const std::vector<graph::Op>& ops, uint32_t layer)
     const StepKind kind = kind_of(op);
     BoundOp bound = bind(op);
     const bool products = kind == StepKind::linears || kind == StepKind::experts;
-    // A router's scores decide between experts: they are worth all bits, and few.
-    const bool integer =
-        !float_only_ && products && op.output != graph::Slot::router && bound.matrix.k % kernels::kGroup == 0;
+    // A router's scores decide between experts, and decays act on whatever was there: they are worth all
+    // bits, and few.
+    const bool few = op.output == graph::Slot::router || op.output == graph::Slot::shared_gate ||
+                     op.output == graph::Slot::alpha || op.output == graph::Slot::beta;
+    const bool integer = !float_only_ && products && !few && bound.matrix.k % kernels::kGroup == 0;
     const bool joins =
         !result.empty() && result.back().kind == kind &&
         (kind == StepKind::floats ||
@@ -81,6 +89,13 @@ BoundOp Plan::bind(const graph::Op& op) {
       break;
     case graph::OpKind::attention:
       if (!op.weight.empty()) bound.bias = finite(op.weight).data();
+      break;
+    case graph::OpKind::convolve:
+      bound.weight = transposed(op.weight);
+      break;
+    case graph::OpKind::delta_rule:
+      bound.weight = vector(op.weight);
+      bound.bias = vector(op.bias)->data();
       break;
     case graph::OpKind::norm_rms:
     case graph::OpKind::norm_layer:
@@ -148,6 +163,17 @@ bool Plan::only_planes_read(std::span<const graph::Op> ops, graph::Slot slot) co
     any = true;
   }
   return any;
+}
+
+const std::vector<float>* Plan::transposed(const std::string& name) {
+  auto [it, added] = transposed_.try_emplace(name);
+  if (added) {
+    const std::vector<float>& values = *vector(name);
+    const size_t width = file_.tensor(name).row_elements(), rows = values.size() / width;
+    it->second.resize(values.size());
+    for (size_t i = 0; i < values.size(); ++i) it->second[i % width * rows + i / width] = values[i];
+  }
+  return &it->second;
 }
 
 const std::vector<float>& Plan::finite(const std::string& name) {

@@ -30,10 +30,11 @@ struct Matrix {
 // An op with its weights found. Vectors (norms, biases, RoPE factors) are copied as floats: they are small.
 struct BoundOp {
   graph::Op op;
-  Matrix matrix{};                             // linear, expert_linear, embed
-  const std::vector<float>* weight = nullptr;  // norms; rope: divisors of the frequencies, or null
-  const float* bias = nullptr;                 // norm_layer, linears; attention: sinks; null if none
-  uint32_t rope_table = 0;                     // rope: which of Plan::ropes
+  Matrix matrix{};  // linear, expert_linear, embed
+  // Norms, delta_rule; convolve: [window][channels]; rope: divisors of the frequencies, or null.
+  const std::vector<float>* weight = nullptr;
+  const float* bias = nullptr;  // norm_layer, linears, delta_rule; attention: sinks; null if none
+  uint32_t rope_table = 0;      // rope: which of Plan::ropes
 
   // expert_linear: `matrix` and `bias` are those of the first expert.
   const std::byte* expert_row(size_t expert, size_t r) const { return matrix.row(expert * matrix.rows + r); }
@@ -43,7 +44,7 @@ struct BoundOp {
 };
 
 // Consecutive ops that run as one parallel region.
-enum class StepKind : uint8_t { floats, linears, experts, attention };
+enum class StepKind : uint8_t { floats, linears, experts, attention, recurrent };
 struct Step {
   StepKind kind;
   uint32_t layer;
@@ -73,6 +74,9 @@ class Plan {
   std::vector<BoundOp> embed;
   std::vector<Step> layers;  // of all layers, one after the other
   std::vector<Step> head;
+  // Of graph::Draft; empty: the model has none.
+  std::vector<BoundOp> draft_embed;
+  std::vector<Step> draft_keys, draft_rest, draft_head;
   std::vector<graph::Rope> ropes;                       // the different ones
   std::vector<const std::vector<float>*> rope_factors;  // null: none
   resident::Set* const set;
@@ -80,6 +84,7 @@ class Plan {
  private:
   BoundOp bind(const graph::Op& op);
   const std::vector<float>* vector(const std::string& name);
+  const std::vector<float>* transposed(const std::string& name);
   const std::vector<float>& finite(const std::string& name);  // the same; Error numeric
   Matrix matrix(const std::string& name);
   Matrix stack_matrix(const resident::Matrix& found);
@@ -89,7 +94,7 @@ class Plan {
   kernels::Target target_;
   bool float_only_;
   bool any_exact_ = false;  // whether the stack holds exact rows
-  std::unordered_map<std::string, std::vector<float>> vectors_;
+  std::unordered_map<std::string, std::vector<float>> vectors_, transposed_;
   std::map<uint32_t, quantize::Rotation> rotations_;  // by width
 };
 

@@ -68,7 +68,9 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
     planes_[row] = PlanesInput(machine.plan);
   }
   size_t widest = 0, prepared = 0;  // a row of float products, bytes of integer ones' inputs
-  for (const std::vector<Step>* steps : {&machine.plan.layers, &machine.plan.head}) {
+  const Plan& plan = machine.plan;
+  for (const std::vector<Step>* steps :
+       {&plan.layers, &plan.head, &plan.draft_keys, &plan.draft_rest, &plan.draft_head}) {
     for (const Step& step : *steps) {
       if (step.kind != StepKind::linears && step.kind != StepKind::experts) continue;
       if (!step.integer) {
@@ -84,36 +86,63 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
   prepared_.resize(machine.pool.threads());
   for (Prepared& own : prepared_) own.memory = Buffer(prepared);
   dequantized_.assign(machine.pool.threads(), std::vector<float>(widest));
+  if (const size_t size = largest_delta(machine.plan); size > 0) {
+    for (size_t i = 0; i < machine.pool.threads(); ++i) delta_.emplace_back(kMostRows, size);
+  }
 }
 
-void RowExecutor::run(std::span<const Row> rows, bool draft) {
-  draft_ = draft;
+void RowExecutor::begin(std::span<const Row> rows) {
   count_ = rows.size();
   for (size_t i = 0; i < count_; ++i) {
     rows_[i] = rows[i];
     active_[i] = i;
   }
-  each_row([&](size_t row) {
-    for (size_t i = 0; i < machine_.plan.ropes.size(); ++i) {
-      rope_table(machine_.plan.ropes[i], machine_.plan.rope_factors[i], rows_[row].position, 1,
-                 cosines_[row][i], sines_[row][i]);
+}
+
+void RowExecutor::embed(std::span<const BoundOp> ops, size_t row) {
+  for (size_t i = 0; i < machine_.plan.ropes.size(); ++i) {
+    rope_table(machine_.plan.ropes[i], machine_.plan.rope_factors[i], rows_[row].position, 1,
+               cosines_[row][i], sines_[row][i]);
+  }
+  for (const BoundOp& bound : ops) {
+    if (bound.op.kind == OpKind::embed) {
+      read_row(machine_.plan, machine_.planes, bound.matrix, static_cast<uint32_t>(rows_[row].token),
+               planes_[row].scratch, slot(bound.op.output, row));
+    } else {
+      run_float_op(bound, row);
     }
-    for (const BoundOp& bound : machine_.plan.embed) {
-      if (bound.op.kind == OpKind::embed) {
-        read_row(machine_.plan, machine_.planes, bound.matrix, static_cast<uint32_t>(rows_[row].token),
-                 planes_[row].scratch, slot(bound.op.output, row));
-      } else {
-        run_float_op(bound, row);
-      }
-    }
-  });
+  }
+}
+
+void RowExecutor::run(std::span<const Row> rows, bool draft) {
+  draft_ = draft;
+  begin(rows);
+  each_row([&](size_t row) { embed(machine_.plan.embed, row); });
   run_steps(machine_.plan.layers);
-  run_heads(rows.size());
+  run_heads(machine_.plan.head, rows.size());
+}
+
+void RowExecutor::run_draft(std::span<const Row> rows, std::span<const float* const> before, bool guess) {
+  draft_ = false;
+  begin(rows);
+  const Plan& plan = machine_.plan;
+  each_row([&](size_t row) {
+    embed(plan.draft_embed, row);
+    std::copy_n(before[row], machine_.model.width(Slot::draft_hidden), slot(Slot::draft_hidden, row));
+  });
+  run_steps(plan.draft_keys);
+  if (guess) {
+    run_steps(plan.draft_rest);
+    return run_heads(plan.draft_head, rows.size());
+  }
+  for (const Step& step : plan.draft_rest) {
+    if (step.kind != StepKind::attention) continue;
+    for (size_t i = 0; i < count_; ++i) store_keys(step, active_[i]);
+  }
 }
 
 // Its first steps make what it multiplies.
-void RowExecutor::run_heads(size_t rows) {
-  const std::span<const Step> steps = machine_.plan.head;
+void RowExecutor::run_heads(std::span<const Step> steps, size_t rows) {
   const auto products = static_cast<size_t>(
       std::find_if(steps.begin(), steps.end(), [](const Step& s) { return s.kind == StepKind::linears; }) -
       steps.begin());
@@ -161,6 +190,9 @@ void RowExecutor::run_steps(std::span<const Step> steps) {
         break;
       case StepKind::attention:
         run_attention(step);
+        break;
+      case StepKind::recurrent:
+        run_recurrent(step);
         break;
     }
   }
@@ -225,8 +257,21 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       break;
     }
     case OpKind::gate:
-      v.gate(unary(op.activation), in, slot(op.input2, row), width, out);
+      run_gate(machine_, op.activation, in, slot(op.input2, row), width, out);
       break;
+    case OpKind::weigh:
+      v.scale(slot(op.input2, row), step_size(in[0]), machine_.model.width(op.output), out);
+      break;
+    case OpKind::join:
+      std::copy_n(in, width, out);
+      std::copy_n(slot(op.input2, row), width, out + width);
+      break;
+    case OpKind::part: {
+      const size_t each = width / op.heads / 2;
+      for (size_t h = 0; h < op.heads; ++h)
+        std::copy_n(in + (2 * h + op.row_begin) * each, each, out + h * each);
+      break;
+    }
     case OpKind::activate:
       v.activate(unary(op.activation), in, width, out);
       break;
@@ -259,6 +304,8 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
     case OpKind::linear:
     case OpKind::expert_linear:
     case OpKind::attention:
+    case OpKind::convolve:
+    case OpKind::delta_rule:
       break;  // steps of their own
   }
 }

@@ -17,12 +17,15 @@ size_t pages_for(uint64_t positions) {
 
 }  // namespace
 
-PagedSequence::PagedSequence(std::shared_ptr<const PageLayout> layout, std::shared_ptr<PagePool> pool)
+PagedSequence::PagedSequence(std::shared_ptr<const PageLayout> layout, std::shared_ptr<PagePool> pool,
+                             RecurrentState state, uint32_t most_rows)
     : layout_(std::move(layout)),
       pool_(std::move(pool)),
       pages_(layout_->layers()),
       tables_(layout_->layers()),
-      gone_(layout_->layers()) {}
+      gone_(layout_->layers()),
+      state_(std::move(state)),
+      most_rows_(most_rows) {}
 
 void PagedSequence::put(uint32_t layer, size_t at, Page page) {
   tables_[layer][at] = page.get();
@@ -40,11 +43,14 @@ void PagedSequence::keep(uint32_t positions) {
 
 void PagedSequence::trim() {
   keep(length_);
+  state_.trim();
+  guesses_ = 0;
 }
 
 uint32_t PagedSequence::truncate(uint32_t length) {
   if (length > length_)
     fail(ErrorCode::invalid_argument, "a sequence of {} tokens has no first {}", length_, length);
+  length = state_.reachable(length);
   for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
     const uint32_t window = layout_->window(layer);
     const uint32_t first = window != 0 && length + 1 > window ? length + 1 - window : 0;
@@ -52,6 +58,7 @@ uint32_t PagedSequence::truncate(uint32_t length) {
   }
   if (length == 0) std::fill(gone_.begin(), gone_.end(), 0U);
   length_ = length;
+  state_.truncate(length_);
   trim();
   return length_;
 }
@@ -65,24 +72,28 @@ std::unique_ptr<engine::Sequence> PagedSequence::fork() const {
 uint64_t PagedSequence::bytes() const {
   uint64_t pages = 0;
   for (uint32_t layer = 0; layer < pages_.size(); ++layer) pages += pages_[layer].size() - gone_[layer];
-  return pages * layout_->bytes();
+  return pages * layout_->bytes() + state_.bytes();
 }
 
 uint64_t PagedSequence::coming(uint32_t tokens) const {
   const size_t pages = pages_for(uint64_t{length_} + tokens);
   uint64_t count = 0;
-  for (const std::vector<Page>& layer : pages_) {
+  for (uint32_t i = 0; i < pages_.size(); ++i) {
+    const std::vector<Page>& layer = pages_[i];
+    if (!layout_->attends(i)) continue;
     count += pages - std::min(pages, layer.size());
-    if (length_ % kPage != 0 && layer[length_ / kPage].use_count() > 1) ++count;
+    const size_t at = first_written(i) / kPage;
+    if (at < layer.size() && layer[at].use_count() > 1) ++count;
   }
-  return count * layout_->bytes();
+  return count * layout_->bytes() + state_.coming(length_, tokens, tokens <= most_rows_);
 }
 
 void PagedSequence::extend(uint32_t tokens) {
   const size_t pages = pages_for(uint64_t{length_} + tokens);
   for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
-    const size_t at = length_ / kPage;
-    if (length_ % kPage != 0 && pages_[layer][at].use_count() > 1) {
+    if (!layout_->attends(layer)) continue;
+    const size_t at = first_written(layer) / kPage;
+    if (at < pages_[layer].size() && pages_[layer][at].use_count() > 1) {
       Page own = pool_->take();
       std::memcpy(own.get(), tables_[layer][at], layout_->bytes());
       put(layer, at, std::move(own));
@@ -93,10 +104,13 @@ void PagedSequence::extend(uint32_t tokens) {
       pages_[layer].push_back(std::move(page));
     }
   }
+  state_.extend(length_, tokens, tokens <= most_rows_);
 }
 
 void PagedSequence::commit(uint32_t tokens) {
   length_ += tokens;
+  guesses_ = 0;
+  state_.commit(length_);
   for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
     const uint32_t window = layout_->window(layer);
     if (window == 0 || length_ <= window + kRollBack) continue;
@@ -133,13 +147,19 @@ PagedSequence::Place PagedSequence::place(uint32_t layer, uint32_t index, uint32
           page + layout_->scales(index) + row * layout_->scale_bytes(), layout_->format(index)};
 }
 
-Sequences::Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner, size_t spare)
+Sequences::Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner, size_t spare,
+                     uint32_t most_rows)
     : layout_(std::make_shared<PageLayout>(model, format)),
       pool_(std::make_shared<PagePool>(layout_->bytes(), spare)),
+      state_layout_(std::make_shared<StateLayout>(model)),
+      states_(state_layout_->empty() ? nullptr : std::make_shared<PagePool>(state_layout_->bytes(), spare)),
+      most_rows_(most_rows),
       owner_(std::move(owner)) {}
 
 std::unique_ptr<engine::Sequence> Sequences::make() const {
-  return std::make_unique<PagedSequence>(layout_, pool_);
+  RecurrentState state(state_layout_, states_,
+                       RecurrentState::kStep / kPage * layout_->attending() * layout_->bytes());
+  return std::make_unique<PagedSequence>(layout_, pool_, std::move(state), most_rows_);
 }
 
 PagedSequence& Sequences::own(engine::Sequence& sequence) const {

@@ -16,6 +16,8 @@ std::span<const Family> families() {
     add_gemma_families(out);
     add_phi_families(out);
     add_branch_families(out);
+    add_mixture_families(out);
+    add_recurrent_families(out);
     return out;
   }();
   return all;
@@ -25,7 +27,8 @@ const Family& find_family(const Config& config) {
   std::string known;
   for (const Family& family : families()) {
     for (const std::string_view name : family.classes) {
-      if (name == config.architecture()) return family;
+      if (name == config.architecture() && (!family.fits || family.fits(config))) return family;
+      if (family.fits && known.ends_with(name)) continue;  // several of one class
       known += known.empty() ? "" : ", ";
       known += name;
     }

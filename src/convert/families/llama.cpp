@@ -23,6 +23,12 @@ void mistral3_metadata(const Config& config, ModelMetadata& out) {
   out.number("attention.temperature_scale", config.need_rope_number("llama_4_scaling_beta"));
 }
 
+std::vector<DerivedTensor> divisors(const Config& config, ModelMetadata&) {
+  return llama3_divisors(config, 8);
+}
+
+}  // namespace
+
 void granite_metadata(const Config& config, ModelMetadata& out) {
   llama_metadata(config, out);
   for (const auto& [key, name] : {std::pair{"attention.scale", "attention_multiplier"},
@@ -32,12 +38,6 @@ void granite_metadata(const Config& config, ModelMetadata& out) {
     if (const double value = config.find(name) ? config.number(name) : 0; value != 0) out.number(key, value);
   }
 }
-
-std::vector<DerivedTensor> divisors(const Config& config, ModelMetadata&) {
-  return llama3_divisors(config, 8);
-}
-
-}  // namespace
 
 void add_llama_families(std::vector<Family>& out) {
   out.push_back({"llama",

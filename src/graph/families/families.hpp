@@ -22,6 +22,7 @@ struct Family {
   bool mixture = false;  // of experts; the metadata must say of how many
   bool whole_ramp =
       false;  // YaRN's ramp begins and ends between pairs ("truncate" of the checkpoint is false)
+  bool recurrent = false;  // layers without kv heads have a recurrent state
 };
 
 const Family& llama_family();
@@ -40,6 +41,9 @@ const Family& granite_family();
 const Family& qwen3moe_family();
 const Family& granitemoe_family();
 const Family& gpt_oss_family();
+const Family& lfm2_family();
+const Family& qwen35_family();
+const Family& qwen35moe_family();  // the same with experts
 
 // Blocks that several families share: llama's, and olmo2's, which has norms on the branches instead of their
 // inputs.

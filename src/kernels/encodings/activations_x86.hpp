@@ -90,28 +90,30 @@ HWY_INLINE void TransposeWords(VU8& a, VU8& b, VU8& c, VU8& d) {
   d = hn::BitCast(DU8(), hn::InterleaveUpper(d64, ab_high, cd_high));
 }
 
-// How an encoding's codes are multiplied and summed. kFine: by activations of 16 bits, for which codes are
-// widened: of each pair the even one, then the odd one, so that a vector's sums stay where they are.
-template <class E, bool kFine>
+// What a product needs to know of an encoding besides its codes; encodings that agree in it share the code
+// that knows no more. kShortCodes: their sums may stay in 16 bits. kCentred: something is subtracted from
+// codes. kFine: by activations of 16 bits.
+template <int kScalesOfGroup, bool kSignedCodes, bool kShort, bool kCentre, bool kOffset, bool kFineValues>
+struct Layout {
+  static constexpr int kSubscales = kScalesOfGroup;
+  static constexpr bool kSigned = kSignedCodes, kShortCodes = kShort, kCentred = kCentre;
+  static constexpr bool kHasOffset = kOffset, kFine = kFineValues;
+};
+
+// How codes are multiplied and summed. For activations of 16 bits they are widened: of each pair the even
+// one, then the odd one, so that a vector's sums stay where they are.
+template <class L>
 struct Products {
-  static constexpr bool kHalves = E::kSubscales == 2;
+  static constexpr bool kHalves = L::kSubscales == 2, kFine = L::kFine;
   // Without VNNI, sums of unsigned codes stay in 16 bits as long as Σ (code − centre) · x fits, over 16 codes
   // (8 in halves); on the way they may wrap around.
-  static constexpr bool kNarrow =
-      !CAIRN_HAS_VNNI && !E::kSigned && E::kMostCode < (kHalves ? 64 : 32) && !kFine;
+  static constexpr bool kNarrow = L::kShortCodes;
   using Sum = std::conditional_t<kNarrow, DI16, DI32>;
   using VSum = hn::Vec<Sum>;
   static constexpr int kSumLanes = static_cast<int>(kVectorBytes / sizeof(hn::TFromD<Sum>));
-  // Signed codes become unsigned for VNNI, 128 more.
-  static constexpr bool kFlip = E::kSigned && CAIRN_HAS_VNNI && !kFine;
-  // What is subtracted from codes.
-  static constexpr int kCentre = E::kSigned                                            ? (kFlip ? 128 : 0)
-                                 : kNarrow && !kHalves && E::kMostCode - E::kZero > 16 ? 16
-                                                                                       : E::kZero;
-  static constexpr int kMissing = E::kSigned ? 0 : kCentre - E::kZero;  // what the sums lack of codes
   // Vectors of a whole chunk's sums and codes, and of the codes that a chunk of kCount groups has.
-  static constexpr int kSums = kWholeChunk<E> * E::kSubscales * 4 / static_cast<int>(kVectorBytes);
-  static constexpr int kAllCodes = kWholeChunk<E> * kGroupSize / kStepCodes;
+  static constexpr int kSums = kWholeChunk<L> * L::kSubscales * 4 / static_cast<int>(kVectorBytes);
+  static constexpr int kAllCodes = kWholeChunk<L> * kGroupSize / kStepCodes;
   static constexpr int kFactors = kFine ? 2 : 1;  // vectors of factors for one of codes
   template <int kCount>
   static constexpr int kCodes = kHalves ? Steps(kCount) : 2 * kSets<kCount>*(kCount > kChunkGroups ? 2 : 1);
@@ -124,21 +126,13 @@ struct Products {
     return kHalves ? (4 * vector + set) * kPieces + piece : GroupOf<kCount>(set, piece);
   }
 
-  // Of a chunk of up to eight groups, opened.
-  template <int kIndex, int kCount, class Opened>
-  static HWY_INLINE VU8 Codes(const Opened& chunk) {
-    using Lanes = std::conditional_t<kHalves, InOrder<kIndex, kCount>, Apart<kIndex / 2, kIndex % 2, kCount>>;
-    const VU8 codes = E::template Codes<Lanes>(chunk);
-    return kFlip ? hn::Xor(codes, hn::Set(DU8(), 0x80)) : codes;
-  }
-
   // Vector kPart of the factors that codes become.
   template <int kPart>
   static HWY_INLINE VU8 Factor(VU8 codes) {
     const DI16 d16;
     if constexpr (!kFine) {
       return codes;
-    } else if constexpr (!E::kSigned) {
+    } else if constexpr (!L::kSigned) {
       const VU16 pairs = hn::BitCast(DU16(), codes);
       return hn::BitCast(DU8(),
                          kPart == 0 ? hn::And(pairs, hn::Set(DU16(), 0xFF)) : hn::ShiftRight<8>(pairs));
@@ -154,42 +148,39 @@ struct Products {
       return DotPairs(sum, hn::BitCast(DI16(), factors), hn::BitCast(DI16(), x));
     } else if constexpr (kNarrow) {
       return hn::Add(sum, Dot2(factors, x));
-    } else if constexpr (!E::kSigned || CAIRN_HAS_VNNI) {
+    } else if constexpr (!L::kSigned || CAIRN_HAS_VNNI) {
       return Dot4(sum, factors, x);
     } else {
       return Dot4Signed(sum, hn::BitCast(DI8(), factors), x);
     }
   }
 
-  // start + vector kIndex of a chunk's sums of codes · x; codes(Constant<i>()) is vector i of the codes.
-  // kWords: vectors of codes and values are those of InWords.
-  template <int kIndex, int kCount, bool kWords, class Codes>
-  static HWY_INLINE VSum Sums(VSum start, const Codes& codes, const int8_t* values) {
-    const auto add = [&](VSum sum, auto i) CAIRN_LAMBDA {
-      constexpr int kAt = decltype(i)::value;
-      if constexpr (kWords || kAt < kCodes<kCount>) {
-        const VU8 v = codes(i);
-        Unroll<0, kFactors>([&](auto part) CAIRN_LAMBDA {
-          constexpr int kPart = decltype(part)::value;
-          sum = Add(sum, Factor<kPart>(v), hn::Load(DI8(), values + (kAt * kFactors + kPart) * kStepCodes));
-        });
-      }
-      return sum;
-    };
+  // sum + Σ codes · x for vector kAt of the codes.
+  template <int kAt>
+  static HWY_INLINE VSum AddCodes(VSum sum, const VU8* codes, const int8_t* values) {
+    const int8_t* x = values + kAt * kFactors * kStepCodes;
+    sum = Add(sum, Factor<0>(codes[kAt]), hn::Load(DI8(), x));
+    if constexpr (kFine) sum = Add(sum, Factor<1>(codes[kAt]), hn::Load(DI8(), x + kStepCodes));
+    return sum;
+  }
+
+  // start + vector kIndex of a chunk's sums of codes · x. kWords: vectors of codes and values are those of
+  // InWords.
+  template <int kIndex, int kCount, bool kWords>
+  static HWY_INLINE VSum Sums(VSum start, const VU8* codes, const int8_t* values) {
     if constexpr (kWords) {
       constexpr int kEach = kAllCodes / kSums;
-      Unroll<kIndex * kEach, (kIndex + 1) * kEach>([&](auto i) CAIRN_LAMBDA { start = add(start, i); });
+      Unroll<kIndex * kEach, (kIndex + 1) * kEach>(
+          [&](auto i) CAIRN_LAMBDA { start = AddCodes<decltype(i)::value>(start, codes, values); });
       return start;
     } else {
       VSum sums[4];
       Unroll<0, 4>([&](auto i) CAIRN_LAMBDA {
-        constexpr int kPart = 4 * kIndex + decltype(i)::value;
-        const VSum zero = hn::Zero(Sum());
-        if constexpr (kHalves) {
-          sums[i.value] = add(zero, Constant<kPart>());
-        } else {
-          sums[i.value] = add(add(zero, Constant<2 * kPart>()), Constant<2 * kPart + 1>());
-        }
+        constexpr int kPart = 4 * kIndex + decltype(i)::value, kFirst = kHalves ? kPart : 2 * kPart;
+        VSum sum = hn::Zero(Sum());
+        if constexpr (kFirst < kCodes<kCount>) sum = AddCodes<kFirst>(sum, codes, values);
+        if constexpr (!kHalves && kFirst + 1 < kCodes<kCount>) sum = AddCodes<kFirst + 1>(sum, codes, values);
+        sums[i.value] = sum;
       });
       return hn::Add(start, AddAcross(Sum(), sums[0], sums[1], sums[2], sums[3]));
     }
@@ -218,16 +209,43 @@ struct Products {
   }
 };
 
+// Of an encoding: what its codes become.
+template <class E, bool kFineValues>
+struct CodesOf {
+  static constexpr bool kHalves = E::kSubscales == 2;
+  static constexpr bool kShort =
+      !CAIRN_HAS_VNNI && !E::kSigned && E::kMostCode < (kHalves ? 64 : 32) && !kFineValues;
+  // Signed codes become unsigned for VNNI, 128 more.
+  static constexpr bool kFlip = E::kSigned && CAIRN_HAS_VNNI && !kFineValues;
+  // What is subtracted from codes.
+  static constexpr int kCentre = E::kSigned                                           ? (kFlip ? 128 : 0)
+                                 : kShort && !kHalves && E::kMostCode - E::kZero > 16 ? 16
+                                                                                      : E::kZero;
+  static constexpr int kMissing = E::kSigned ? 0 : kCentre - E::kZero;  // what the sums lack of codes
+  using L = Layout<E::kSubscales, E::kSigned, kShort, kCentre != 0, E::kHasOffset, kFineValues>;
+
+  // Of a chunk of up to eight groups, opened.
+  template <int kIndex, int kCount, class Opened>
+  static HWY_INLINE VU8 Codes(const Opened& chunk) {
+    using Lanes = std::conditional_t<kHalves, InOrder<kIndex, kCount>, Apart<kIndex / 2, kIndex % 2, kCount>>;
+    const VU8 codes = E::template Codes<Lanes>(chunk);
+    return kFlip ? hn::Xor(codes, hn::Set(DU8(), 0x80)) : codes;
+  }
+};
+
 // A chunk of a token's activations. Scales are in the order of the sums' lanes; each of a group's halves has
 // one.
-template <class E, bool kFine>
+template <class L>
 struct InputChunk {
-  using P = Products<E, kFine>;
-  static constexpr int kScales = kWholeChunk<E> * E::kSubscales;
+  using P = Products<L>;
+  static constexpr bool kFine = L::kFine;
+  static constexpr int kScales = kWholeChunk<L> * L::kSubscales;
 
-  // Of the groups from `group` on, zeros for the first `skip`; rest: what rounding x left, where kFine.
+  // Of the groups from `group` on, zeros for the first `skip`; rest: what rounding x left, where kFine;
+  // centre: what is subtracted from codes.
   template <int kCount, bool kWords>
-  HWY_INLINE void Fill(const QuantizedVector& x, const QuantizedVector* rest, size_t group, size_t skip) {
+  HWY_INLINE void Fill(const QuantizedVector& x, const QuantizedVector* rest, size_t group, size_t skip,
+                       int centre) {
     const int8_t* from = x.values + group * kGroupSize;
     if constexpr (kFine) {
       alignas(64) int8_t coarse[P::kAllCodes * kStepCodes], fine[P::kAllCodes * kStepCodes];
@@ -250,13 +268,13 @@ struct InputChunk {
     const float* steps = kFine ? rest->scales : x.scales;
     for (int lane = 0; lane < kScales; ++lane) {
       const int at = P::template ScaleOf<kCount>(lane);
-      const int g = at < 0 ? kCount : at / E::kSubscales;
+      const int g = at < 0 ? kCount : at / L::kSubscales;
       scales[lane] = g >= static_cast<int>(skip) && g < kCount ? steps[group + static_cast<size_t>(g)] : 0;
     }
-    if constexpr (E::kHasOffset) {
+    if constexpr (L::kHasOffset) {
       for (int i = 0; i < kScales; ++i) {
-        const size_t at = group + static_cast<size_t>(i / E::kSubscales);
-        if (i / E::kSubscales >= kCount || i / E::kSubscales < static_cast<int>(skip)) {
+        const size_t at = group + static_cast<size_t>(i / L::kSubscales);
+        if (i / L::kSubscales >= kCount || i / L::kSubscales < static_cast<int>(skip)) {
           sums[i] = 0;
         } else if constexpr (!P::kHalves) {
           sums[i] = kFine ? x.sums[at] + rest->sums[at] : x.sums[at];
@@ -273,10 +291,10 @@ struct InputChunk {
         }
       }
     }
-    if constexpr (P::kCentre != 0) {
+    if constexpr (L::kCentred) {
       const typename P::Sum d;
-      const VU8 centre = hn::Set(DU8(), static_cast<uint8_t>(P::kCentre));
-      const auto codes = [&](auto) CAIRN_LAMBDA { return centre; };
+      VU8 codes[P::kAllCodes];
+      for (VU8& code : codes) code = hn::Set(DU8(), static_cast<uint8_t>(centre));
       Unroll<0, P::kSums>([&](auto i) CAIRN_LAMBDA {
         const auto sum = P::template Sums<decltype(i)::value, kCount, kWords>(hn::Zero(d), codes, values);
         hn::Store(hn::Neg(sum), d, starts + i.value * P::kSumLanes);
@@ -300,11 +318,9 @@ struct InputChunk {
     if constexpr (kWords) {
       VU8 v[P::kAllCodes];
       auto* bytes = reinterpret_cast<uint8_t*>(to);
-      Unroll<0, P::kAllCodes>(
-          [&](auto i) CAIRN_LAMBDA { v[i.value] = hn::Load(DU8(), bytes + i.value * kStepCodes); });
+      for (int i = 0; i < P::kAllCodes; ++i) v[i] = hn::Load(DU8(), bytes + i * kStepCodes);
       P::InWords(v);
-      Unroll<0, P::kAllCodes>(
-          [&](auto i) CAIRN_LAMBDA { hn::Store(v[i.value], DU8(), bytes + i.value * kStepCodes); });
+      for (int i = 0; i < P::kAllCodes; ++i) hn::Store(v[i], DU8(), bytes + i * kStepCodes);
     }
   }
 
@@ -313,25 +329,24 @@ struct InputChunk {
   HWY_INLINE VF32 AddScaled(VF32 sum, typename P::VSum dots, VF32 scale, VF32 offset) const {
     const DF32 df;
     constexpr int kAt = kIndex * static_cast<int>(kVectorBytes) / 4;
-    if constexpr (E::kHasOffset) sum = hn::MulAdd(offset, hn::Load(df, sums + kAt), sum);
+    if constexpr (L::kHasOffset) sum = hn::MulAdd(offset, hn::Load(df, sums + kAt), sum);
     return hn::MulAdd(hn::ConvertTo(df, P::Widen(dots)), hn::Mul(scale, hn::Load(df, scales + kAt)), sum);
   }
 
   template <int kIndex>
   HWY_INLINE typename P::VSum Start() const {
-    if constexpr (P::kCentre != 0) return hn::Load(typename P::Sum(), starts + kIndex * P::kSumLanes);
+    if constexpr (L::kCentred) return hn::Load(typename P::Sum(), starts + kIndex * P::kSumLanes);
     return hn::Zero(typename P::Sum());
   }
 
   alignas(
       kVectorBytes) int8_t values[P::kAllCodes * P::kFactors * kStepCodes];  // in the order of the factors
   // −centre · Σ x for each of the sums' lanes
-  alignas(P::kCentre != 0
-              ? kVectorBytes
-              : 4) hn::TFromD<typename P::Sum> starts[P::kCentre != 0 ? P::kSums * P::kSumLanes : 1];
+  alignas(L::kCentred ? kVectorBytes
+                      : 4) hn::TFromD<typename P::Sum> starts[L::kCentred ? P::kSums * P::kSumLanes : 1];
   alignas(kVectorBytes) float scales[kScales];
-  alignas(E::kHasOffset ? kVectorBytes
-                        : 4) float sums[E::kHasOffset ? kScales : 1];  // scale · Σ x, in the groups' order
+  alignas(L::kHasOffset ? kVectorBytes
+                        : 4) float sums[L::kHasOffset ? kScales : 1];  // scale · Σ x, in the groups' order
 };
 
 }  // namespace cairn::kernels::CAIRN_TARGET

@@ -43,7 +43,8 @@ HWY_INLINE void StoreSums(const float* HWY_RESTRICT lanes, size_t stride, size_t
 // A chunk of a row: what every token's product with it shares.
 template <class E, bool kFine, int kCount, bool kWords>
 struct WeightChunk {
-  using P = Products<E, kFine>;
+  using Of = CodesOf<E, kFine>;
+  using P = Products<typename Of::L>;
   static constexpr int kScales = kWholeChunk<E> * E::kSubscales;
   static constexpr int kCodes = kWords ? P::kAllCodes : P::template kCodes<kCount>;
   static constexpr int kLanes = static_cast<int>(kVectorBytes) / 4;
@@ -62,8 +63,8 @@ struct WeightChunk {
       scale[kIndex] = InLaneOrder<kIndex>(in_order);
       if constexpr (E::kHasOffset) {
         offset[kIndex] = Whole(offsets + kIndex * kLanes);
-        if constexpr (P::kMissing != 0)
-          offset[kIndex] = hn::MulAdd(in_order, hn::Set(DF32(), P::kMissing), offset[kIndex]);
+        if constexpr (Of::kMissing != 0)
+          offset[kIndex] = hn::MulAdd(in_order, hn::Set(DF32(), Of::kMissing), offset[kIndex]);
       }
     });
     constexpr int kOpen = kCount < kChunkGroups ? kCount : kChunkGroups;
@@ -72,9 +73,9 @@ struct WeightChunk {
     Unroll<0, kCodes>([&](auto i) CAIRN_LAMBDA {
       constexpr int kIndex = decltype(i)::value;
       if constexpr (kIndex < P::template kCodes<kOpen>) {
-        codes[kIndex] = P::template Codes<kIndex, kOpen>(first);
+        codes[kIndex] = Of::template Codes<kIndex, kOpen>(first);
       } else if constexpr (kIndex < P::template kCodes<kCount>) {
-        codes[kIndex] = P::template Codes<kIndex - P::template kCodes<kOpen>, kOpen>(last);
+        codes[kIndex] = Of::template Codes<kIndex - P::template kCodes<kOpen>, kOpen>(last);
       } else {
         codes[kIndex] = hn::Zero(DU8());
       }
@@ -118,12 +119,10 @@ struct WeightChunk {
   }
 
   // sum + the product with a token's activations.
-  HWY_INLINE VF32 Add(VF32 sum, const InputChunk<E, kFine>& x) const {
-    const auto vectors = [&](auto i) CAIRN_LAMBDA { return codes[decltype(i)::value]; };
+  HWY_INLINE VF32 Add(VF32 sum, const InputChunk<typename Of::L>& x) const {
     Unroll<0, P::kSums>([&](auto i) CAIRN_LAMBDA {
       constexpr int kIndex = decltype(i)::value;
-      const auto dots =
-          P::template Sums<kIndex, kCount, kWords>(x.template Start<kIndex>(), vectors, x.values);
+      const auto dots = P::template Sums<kIndex, kCount, kWords>(x.template Start<kIndex>(), codes, x.values);
       sum = x.template AddScaled<kIndex>(sum, dots, scale[kIndex], offset[E::kHasOffset ? kIndex : 0]);
     });
     return sum;
@@ -138,8 +137,8 @@ constexpr int kTileRows = 4, kTileTokens = 2;  // of a tile, whose sums of integ
 constexpr size_t kGroupRows = 16;              // whose sums wait in the first-level cache,
 constexpr size_t kSliceBytes = 20 << 10;       // beside so many bytes of activations
 // So many tokens' sums stay in registers: adding each token's lanes across is cheaper than tiles.
-template <class E>
-constexpr size_t kFewTokens = Products<E, false>::kSums > 1 ? 1 : 2;
+template <class L>
+constexpr size_t kFewTokens = Products<L>::kSums > 1 ? 1 : 2;
 
 // Chunks of a row of so many groups.
 template <class E>
@@ -150,35 +149,38 @@ HWY_INLINE size_t ChunksOf(size_t groups) {
   return chunks;
 }
 
-// A chunk of kTileRows rows, unpacked.
 template <class E, bool kFine>
+using InputsOf = InputChunk<typename CodesOf<E, kFine>::L>;
+
+// A chunk of kTileRows rows, unpacked.
+template <class L>
 struct WeightTile {
-  using P = Products<E, kFine>;
+  using P = Products<L>;
   static constexpr int kLanes = static_cast<int>(kVectorBytes) / 4;
-  static constexpr int kOffsets = E::kHasOffset ? P::kSums : 1, kAll = P::kAllCodes * P::kFactors;
+  static constexpr int kOffsets = L::kHasOffset ? P::kSums : 1, kAll = P::kAllCodes * P::kFactors;
 
   // Row r's chunk begins at p + places[r].
-  template <int kCount>
+  template <class E, int kCount>
   HWY_INLINE void Unpack(const uint8_t* HWY_RESTRICT p, const size_t (&places)[kTileRows]) {
     for (int r = 0; r < kTileRows; ++r) {
-      const WeightChunk<E, kFine, kCount, true> chunk(p + places[r]);
-      Unroll<0, kAll>([&](auto i) CAIRN_LAMBDA {
-        constexpr int kAt = decltype(i)::value;
-        hn::Store(P::template Factor<kAt % P::kFactors>(chunk.codes[kAt / P::kFactors]), DU8(),
-                  factors[kAt][r]);
-      });
+      const WeightChunk<E, L::kFine, kCount, true> chunk(p + places[r]);
+      for (int i = 0; i < P::kAllCodes; ++i) {
+        uint8_t(*to)[kTileRows][kStepCodes] = factors + i * P::kFactors;
+        hn::Store(P::template Factor<0>(chunk.codes[i]), DU8(), to[0][r]);
+        if constexpr (L::kFine) hn::Store(P::template Factor<1>(chunk.codes[i]), DU8(), to[1][r]);
+      }
       Unroll<0, P::kSums>([&](auto i) CAIRN_LAMBDA {
         hn::Store(chunk.scale[i.value], DF32(), scales[i.value][r]);
-        if constexpr (E::kHasOffset) hn::Store(chunk.offset[i.value], DF32(), offsets[i.value][r]);
+        if constexpr (L::kHasOffset) hn::Store(chunk.offset[i.value], DF32(), offsets[i.value][r]);
       });
     }
   }
 
   // sums[row][token] += the product with two tokens.
-  HWY_INLINE void Add(const InputChunk<E, kFine>& first, const InputChunk<E, kFine>& second,
+  HWY_INLINE void Add(const InputChunk<L>& first, const InputChunk<L>& second,
                       float* HWY_RESTRICT sums) const {
     constexpr int kTokens = kTileTokens, kRows = kTileRows;
-    const InputChunk<E, kFine>* const x[kTokens] = {&first, &second};
+    const InputChunk<L>* const x[kTokens] = {&first, &second};
     Unroll<0, P::kSums>([&](auto index) CAIRN_LAMBDA {
       constexpr int kIndex = decltype(index)::value, kEach = kAll / P::kSums;
       typename P::VSum dots[kRows][kTokens];
@@ -207,7 +209,7 @@ struct WeightTile {
       Unroll<0, kRows>([&](auto row) CAIRN_LAMBDA {
         constexpr int kRow = decltype(row)::value;
         const VF32 scale = hn::Load(DF32(), scales[kIndex][kRow]);
-        const VF32 offset = hn::Load(DF32(), offsets[E::kHasOffset ? kIndex : 0][kRow]);
+        const VF32 offset = hn::Load(DF32(), offsets[L::kHasOffset ? kIndex : 0][kRow]);
         Unroll<0, kTokens>([&](auto token) CAIRN_LAMBDA {
           constexpr int kToken = decltype(token)::value;
           float* to = sums + (kRow * kMostTokens + kToken) * kLanes;
@@ -224,14 +226,21 @@ struct WeightTile {
   alignas(64) float offsets[kOffsets][kTileRows][kLanes];
 };
 
+// The same for all tokens; of an odd number the last goes twice: the second sum is nobody's.
+template <class L>
+HWY_NOINLINE void AddTokens(const WeightTile<L>& tile, const InputChunk<L>* inputs, size_t tokens,
+                            float* HWY_RESTRICT sums) {
+  for (size_t i = 0; i < tokens; i += kTileTokens)
+    tile.Add(inputs[i], inputs[i + 1 < tokens ? i + 1 : i], sums + i * WeightTile<L>::kLanes);
+}
+
 // sums[row][token] += `rows` rows · tokens, over some chunks. As many bytes are fetched on the way, from
 // `fetch` on.
 template <class E, bool kFine>
 HWY_INLINE void AddTile(const uint8_t* weights, size_t row_bytes, size_t rows, size_t before, size_t groups,
-                        const InputChunk<E, kFine>* inputs, size_t tokens, const uint8_t*& fetch,
-                        float* sums) {
-  constexpr size_t kLanes = kVectorBytes / 4;
-  WeightTile<E, kFine> tile;
+                        const InputsOf<E, kFine>* inputs, size_t tokens, const uint8_t*& fetch, float* sums) {
+  using L = typename CodesOf<E, kFine>::L;
+  WeightTile<L> tile;
   size_t places[kTileRows];  // beyond `rows` the last one again
   for (size_t r = 0; r < kTileRows; ++r) places[r] = (r < rows ? r : rows - 1) * row_bytes;
   ForEachProductChunk<E>(
@@ -239,15 +248,8 @@ HWY_INLINE void AddTile(const uint8_t* weights, size_t row_bytes, size_t rows, s
         constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
         for (int i = 0; i < kTileRows * kBytes; i += 64) __builtin_prefetch(fetch + i, 0, 2);
         fetch += kTileRows * kBytes;
-        tile.template Unpack<kCount>(p, places);
-        WeightTile<E, kFine>* unpacked = &tile;
-        __asm__(""
-                : "+r"(unpacked)
-                :
-                : "memory");  // what was stored is not kept in registers, which are too few
-        // An odd last token goes twice: the second sum is nobody's.
-        for (size_t i = 0; i < tokens; i += kTileTokens)
-          unpacked->Add(inputs[i], inputs[i + 1 < tokens ? i + 1 : i], sums + i * kLanes);
+        tile.template Unpack<E, kCount>(p, places);
+        AddTokens(tile, inputs, tokens, sums);
         inputs += tokens;
       });
 }
@@ -256,9 +258,9 @@ HWY_INLINE void AddTile(const uint8_t* weights, size_t row_bytes, size_t rows, s
 // activations stay in the first-level cache for kGroupRows rows.
 template <class E, bool kFine>
 HWY_NOINLINE void GemvMany(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups,
-                           const InputChunk<E, kFine>* inputs, size_t tokens, float* y, size_t stride) {
+                           const InputsOf<E, kFine>* inputs, size_t tokens, float* y, size_t stride) {
   constexpr size_t kLanes = kVectorBytes / 4, kWhole = kWholeChunk<E>;
-  const size_t chunk_bytes = tokens * sizeof(InputChunk<E, kFine>), chunks = (groups + kWhole - 1) / kWhole;
+  const size_t chunk_bytes = tokens * sizeof(InputsOf<E, kFine>), chunks = (groups + kWhole - 1) / kWhole;
   const size_t slices = (chunks * chunk_bytes + kSliceBytes - 1) / kSliceBytes;
   const size_t slice_groups = (chunks + slices - 1) / slices * kWhole;
   alignas(64) float sums[kGroupRows][kMostTokens][kLanes];
@@ -271,7 +273,7 @@ HWY_NOINLINE void GemvMany(const uint8_t* weights, size_t row_bytes, size_t rows
     for (size_t begin = 0; begin < groups; begin += slice_groups) {
       const size_t part = groups - begin < slice_groups ? groups - begin : slice_groups;
       const uint8_t* p = weights + first * row_bytes + begin / E::kGroups * E::kBytes;
-      const InputChunk<E, kFine>* x = inputs + begin / kWhole * tokens;
+      const InputsOf<E, kFine>* x = inputs + begin / kWhole * tokens;
       for (size_t r = 0; r < count; r += kTileRows)
         AddTile<E, kFine>(p + r * row_bytes, row_bytes, count - r, begin, part, x, tokens, fetch, sums[r][0]);
     }
@@ -286,13 +288,13 @@ HWY_NOINLINE void GemvMany(const uint8_t* weights, size_t row_bytes, size_t rows
 // Few tokens, whose sums stay in registers, a row after the other.
 template <class E, bool kFine, int kTokens>
 HWY_NOINLINE void GemvFew(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups,
-                          const InputChunk<E, kFine>* inputs, float* y, size_t stride) {
+                          const InputsOf<E, kFine>* inputs, float* y, size_t stride) {
   constexpr size_t kLanes = kVectorBytes / 4;
   alignas(64) float lanes[kTokens][kRowsTogether * kLanes] = {};
   for (size_t r = 0; r < rows; ++r) {
     VF32 sums[kTokens];
     for (VF32& sum : sums) sum = hn::Zero(DF32());
-    const InputChunk<E, kFine>* x = inputs;
+    const InputsOf<E, kFine>* x = inputs;
     ForEachProductChunk<E>(
         weights + r * row_bytes, 0, groups, [&](const uint8_t* p, size_t, size_t, auto count) CAIRN_LAMBDA {
           constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
@@ -310,52 +312,62 @@ HWY_NOINLINE void GemvFew(const uint8_t* weights, size_t row_bytes, size_t rows,
   }
 }
 
+template <class L, int kBlockGroups>
+struct BlocksOf : L {
+  static constexpr int kGroups = kBlockGroups, kBytes = 0;
+};
+
 // What the product reads: [eight tokens][chunk][token].
-template <class E, bool kFine, bool kWords>
-void FillInputs(const VectorBatch& x, size_t groups, InputChunk<E, kFine>* to) {
-  ForEachProductChunk<E>(
+template <class L, int kBlockGroups, bool kWords>
+void FillInputs(const VectorBatch& x, size_t groups, int centre, InputChunk<L>* to) {
+  ForEachProductChunk<BlocksOf<L, kBlockGroups>>(
       nullptr, 0, groups, [&](const uint8_t*, size_t g, size_t skip, auto count) CAIRN_LAMBDA {
         for (size_t i = 0; i < x.count; ++i)
-          to++->template Fill<decltype(count)::value, kWords>(x.x[i], kFine ? x.rest + i : nullptr, g, skip);
+          to++->template Fill<decltype(count)::value, kWords>(x.x[i], L::kFine ? x.rest + i : nullptr, g,
+                                                              skip, centre);
       });
 }
 
 template <class E>
 size_t PreparedBytes(size_t k, size_t count, bool fine) {
   return ChunksOf<E>(k / kGroupSize) * count *
-         (fine ? sizeof(InputChunk<E, true>) : sizeof(InputChunk<E, false>));
+         (fine ? sizeof(InputsOf<E, true>) : sizeof(InputsOf<E, false>));
 }
 
 template <class E, bool kFine>
-void PrepareInputs(const VectorBatch& x, size_t k, InputChunk<E, kFine>* to) {
+void PrepareInputs(const VectorBatch& x, size_t k, void* prepared) {
+  using Of = CodesOf<E, kFine>;
+  using L = typename Of::L;
+  auto* to = static_cast<InputChunk<L>*>(prepared);
   const size_t groups = k / kGroupSize, chunks = ChunksOf<E>(groups);
   for (size_t i = 0; i < x.count; i += kMostTokens) {
     const size_t left = x.count - i;
     const VectorBatch part{x.x + i, kFine ? x.rest + i : nullptr, left < kMostTokens ? left : kMostTokens};
-    (part.count > kFewTokens<E> ? FillInputs<E, kFine, true> : FillInputs<E, kFine, false>)(part, groups, to);
+    (part.count > kFewTokens<L> ? FillInputs<L, E::kGroups, true>
+                                : FillInputs<L, E::kGroups, false>)(part, groups, Of::kCentre, to);
     to += chunks * part.count;
   }
 }
 
 template <class E>
 void Prepare(const VectorBatch& x, size_t k, void* prepared) {
-  if (x.rest != nullptr) return PrepareInputs(x, k, static_cast<InputChunk<E, true>*>(prepared));
-  PrepareInputs(x, k, static_cast<InputChunk<E, false>*>(prepared));
+  (x.rest != nullptr ? PrepareInputs<E, true> : PrepareInputs<E, false>)(x, k, prepared);
 }
 
 template <class E, bool kFine>
 void GemvInputs(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups, const PreparedBatch& x,
                 float* y, size_t stride) {
-  const auto* inputs = static_cast<const InputChunk<E, kFine>*>(x.data);
+  const auto* inputs = static_cast<const InputsOf<E, kFine>*>(x.data);
+  constexpr size_t kFew = kFewTokens<typename CodesOf<E, kFine>::L>;
   const size_t chunks = ChunksOf<E>(groups);
   for (size_t i = 0; i < x.count; i += kMostTokens) {
     const size_t tokens = x.count - i < kMostTokens ? x.count - i : kMostTokens;
-    if (tokens == 1)
-      GemvFew<E, kFine, 1>(weights, row_bytes, rows, groups, inputs, y, stride);
-    else if (tokens <= kFewTokens<E>)
-      GemvFew<E, kFine, 2>(weights, row_bytes, rows, groups, inputs, y, stride);
-    else
+    if (tokens > kFew)
       GemvMany<E, kFine>(weights, row_bytes, rows, groups, inputs, tokens, y, stride);
+    else if (tokens == kFew)
+      GemvFew<E, kFine, kFew>(weights, row_bytes, rows, groups, inputs, y, stride);
+    else
+      GemvFew<E, kFine, 1>(weights, row_bytes, rows, groups, inputs, y, stride);
     inputs += chunks * tokens;
     y += tokens * stride;
   }

@@ -5,6 +5,8 @@
 // (lanes_x86.hpp), elsewhere a group (lanes_portable.hpp).
 #pragma once
 
+#include <utility>
+
 #include "kernels/dot.hpp"
 #include "kernels/kernels.hpp"
 
@@ -19,14 +21,15 @@ struct Constant {
   static constexpr int value = kValue;
 };
 
-// Calls body(Constant<0>()) … body(Constant<kCount − 1>()): g++ 12 keeps arrays of vectors in registers only
-// when no loop is left.
-template <int kBegin, int kCount, class Body>
+// Calls body(Constant<kBegin>()) … body(Constant<kEnd − 1>()): g++ 12 keeps arrays of vectors in registers
+// only when no loop is left.
+template <int kBegin, class Body, int... kSteps>
+HWY_INLINE void UnrollSteps(std::integer_sequence<int, kSteps...>, const Body& body) {
+  (body(Constant<kBegin + kSteps>()), ...);
+}
+template <int kBegin, int kEnd, class Body>
 HWY_INLINE void Unroll(const Body& body) {
-  if constexpr (kBegin < kCount) {
-    body(Constant<kBegin>());
-    Unroll<kBegin + 1, kCount>(body);
-  }
+  if constexpr (kBegin < kEnd) UnrollSteps<kBegin>(std::make_integer_sequence<int, kEnd - kBegin>(), body);
 }
 #define CAIRN_LAMBDA HWY_ATTR __attribute__((always_inline))
 

@@ -81,14 +81,12 @@ HWY_INLINE void DequantizeChunk(const uint8_t* p, float* HWY_RESTRICT out) {
     constexpr int kStep = decltype(step)::value;
     alignas(64) int8_t values[kStepCodes];
     StoreValues<E, kCount, kStep>(chunk, values);
-    Unroll<0, kStepCodes / kLanes>([&](auto part) CAIRN_LAMBDA {
-      constexpr int kPart = decltype(part)::value * kLanes, kElement = kStep * kStepCodes + kPart;
-      if constexpr (kElement < kCount * kGroupSize) {
-        constexpr int kScale = kElement * E::kSubscales / kGroupSize;
-        StoreScaled<E::kHasOffset, kLanes>(values + kPart, scale[kScale], E::kHasOffset ? offset[kScale] : 0,
-                                           out + kElement);
-      }
-    });
+    constexpr int kRest = kCount * kGroupSize - kStep * kStepCodes;
+    for (int part = 0; part < (kRest < kStepCodes ? kRest : kStepCodes); part += kLanes) {
+      const int element = kStep * kStepCodes + part, at = element * E::kSubscales / kGroupSize;
+      StoreScaled<E::kHasOffset, kLanes>(values + part, scale[at], E::kHasOffset ? offset[at] : 0,
+                                         out + element);
+    }
   });
 }
 

@@ -1,0 +1,123 @@
+// What can be wrong about a mixture's experts: each is one line that names the file, the place and the
+// reason.
+#include <gtest/gtest.h>
+
+#include "base/expect_error.hpp"
+#include "convert/convert.hpp"
+#include "copied_checkpoint.hpp"
+
+namespace cairn::convert {
+namespace {
+
+using cairn::testing::CopiedCheckpoint;
+using cairn::testing::TemporaryFolder;
+using Json = nlohmann::json;
+
+void refuse(const std::string& part, const CopiedCheckpoint& checkpoint, ErrorCode code = ErrorCode::format) {
+  const TemporaryFolder out;
+  cairn::testing::expect_error(code, part, [&] {
+    convert(checkpoint.path(), Type::automatic, out / "out.gguf", [](uint64_t, uint64_t) {});
+  });
+  EXPECT_EQ(out.entries(), 0u);
+}
+
+void refuse_config(const std::string& part, const char* name, const std::function<void(Json&)>& change,
+                   ErrorCode code = ErrorCode::format) {
+  const CopiedCheckpoint checkpoint(name);
+  checkpoint.edit("config.json", change);
+  refuse(part, checkpoint, code);
+}
+
+constexpr const char* kQwen = "Qwen3-30B-A3B";
+// A table that is passed over, so that what bore its name is missing.
+constexpr const char* kIgnored = "model.rotary_emb.inv_freq";
+
+TEST(BadMixture, ExpertsMoreThanThereAre) {
+  const std::string fifth = "model.layers.0.mlp.experts.4.down_proj.weight";
+  refuse_config("tensor '" + fifth + "' has no place in a model of 2 layers, each with 4 experts,", kQwen,
+                [](Json& j) { j["num_experts"] = 4; });
+  refuse_config("tensor 'model.layers.0.mlp.gate.weight' has shape [5, 16], ", kQwen,
+                [](Json& j) { j["num_experts"] = 6; });
+  refuse_config("tensor 'model.layers.0.mlp.experts.down_proj_bias' has shape [3, 32], ", "gpt-oss",
+                [](Json& j) { j["num_local_experts"] = 4; });
+  refuse_config("input_linear.weight' has shape [4, 48, 16], ", "granitemoe",
+                [](Json& j) { j["num_local_experts"] = 5; });
+  refuse_config("num_experts_per_tok is 6, but there are 5 experts", kQwen,
+                [](Json& j) { j["num_experts_per_tok"] = 6; });
+  refuse_config("num_experts_per_tok is 0, but there are 5 experts", kQwen,
+                [](Json& j) { j["num_experts_per_tok"] = 0; });
+  refuse_config("num_experts is 1000000, more than 4096", kQwen, [](Json& j) { j["num_experts"] = 1000000; });
+  refuse_config("num_experts is 4096 in 4096 layers, more than any model has", kQwen, [](Json& j) {
+    j["num_experts"] = 4096;
+    j["num_hidden_layers"] = 4096;
+  });
+  refuse_config("num_experts is missing or 0 in a mixture", kQwen, [](Json& j) { j["num_experts"] = 0; });
+}
+
+TEST(BadMixture, ExpertsThatAreMissing) {
+  const auto renamed = [](const std::string& part, const char* name, const std::string& from,
+                          const std::string& to) {
+    const CopiedCheckpoint checkpoint(name);
+    checkpoint.rename(from, to);
+    refuse(part, checkpoint);
+  };
+  const std::string last = "model.layers.1.mlp.experts.4.up_proj.weight";
+  const CopiedCheckpoint one(kQwen);
+  one.rename(last, kIgnored);
+  one.rename(last + "_scale_inv", "ignored.input_scale");
+  refuse("tensor '" + last + "' is missing", one);
+  renamed("has no scale, but config.json says that weights are quantized", kQwen, last + "_scale_inv",
+          kIgnored);
+  const std::string down = "model.layers.1.mlp.experts.down_proj_";
+  renamed("tensor '" + down + "blocks' has no scales", "gpt-oss", down + "scales", kIgnored);
+  renamed("tensor '" + down + "scales' has no place", "gpt-oss", down + "blocks", kIgnored);
+  renamed("tensor '" + down + "bias' is missing", "gpt-oss", down + "bias", kIgnored);
+  const std::string router = "model.layers.0.block_sparse_moe.router.layer.weight";
+  renamed("tensor '" + router + "' is missing", "granitemoe", router, kIgnored);
+}
+
+TEST(BadMixture, Mxfp4) {
+  const std::string down = "model.layers.1.mlp.experts.down_proj_";
+  const CopiedCheckpoint shape("gpt-oss");
+  shape.edit_header([&](Json& header) { header[down + "scales"]["shape"] = {3, 64, 1}; });
+  refuse("tensor '" + down + "scales' has shape [3, 64, 1], its blocks' says [3, 32, 2]", shape);
+  const CopiedCheckpoint kind("gpt-oss");
+  kind.edit_header([&](Json& header) { header[down + "blocks"]["dtype"] = "I8"; });
+  refuse("tensor '" + down + "blocks': MXFP4 of kind I8 is not read", kind, ErrorCode::unsupported);
+  refuse_config("hidden_size or intermediate_size is 48, no multiple of MXFP4's 32", "gpt-oss",
+                [](Json& j) { j["intermediate_size"] = 48; });
+  // Blocks where the config has none, and the other way round.
+  refuse_config("down_proj_blocks' has no place", "gpt-oss", [](Json& j) { j.erase("quantization_config"); });
+  refuse_config("down_proj' has no place", "gpt-oss-plain", [](Json& j) {
+    j["quantization_config"] = {{"quant_method", "mxfp4"}};
+  });
+  refuse_config(
+      "weights quantized by 'mxfp4' are not read", kQwen,
+      [](Json& j) {
+        j["quantization_config"] = {{"quant_method", "mxfp4"}};
+      },
+      ErrorCode::unsupported);
+}
+
+TEST(BadMixture, WhatIsNotSupportedIsNamed) {
+  refuse_config(
+      "layers of kind 'mamba' are not supported (attention is)", "granite4",
+      [](Json& j) {
+        j["layer_types"] = {"attention", "mamba"};
+      },
+      ErrorCode::unsupported);
+  refuse_config("layer_types does not list 2 layers", "granite4", [](Json& j) { j.erase("layer_types"); });
+  refuse_config(
+      "attention layers alone without RoPE are not supported", "granite4-mixture",
+      [](Json& j) { j["position_embedding_type"] = "nope"; }, ErrorCode::unsupported);
+  refuse_config("num_experts_per_tok is 0, but there are 4 experts", "granite4-mixture",
+                [](Json& j) { j["num_experts_per_tok"] = 0; });
+  for (const char* key : {"mlp_only_layers", "decoder_sparse_step"}) {
+    refuse_config(
+        "layers without experts", kQwen, [&](Json& j) { j[key] = key[0] == 'm' ? Json{1} : Json(2); },
+        ErrorCode::unsupported);
+  }
+}
+
+}  // namespace
+}  // namespace cairn::convert
