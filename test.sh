@@ -86,7 +86,7 @@ tell_what_is_not_here() {
 
 pull_models() {
   local model
-  for model in smollm2-135m gemma3-270m; do
+  for model in smollm2-135m gemma3-270m all-minilm-l6-v2; do
     quietly "Pulling $model" "$1/cairn" pull "$model"
   done
 }

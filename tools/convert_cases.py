@@ -117,7 +117,7 @@ num_key_value_heads head_dim max_position_embeddings rms_norm_eps layer_norm_eps
 rope_local_base_freq sliding_window sliding_window_pattern layer_types tie_word_embeddings bos_token_id eos_token_id
 pad_token_id attention_bias partial_rotary_factor original_max_position_embeddings attention_multiplier
 embedding_multiplier residual_multiplier logits_scaling use_sliding_window no_rope_layers attention_dropout
-query_pre_attn_scalar hidden_act text_config quantization_config torch_dtype dtype""".split())
+type_vocab_size position_embedding_type query_pre_attn_scalar hidden_act text_config quantization_config torch_dtype dtype""".split())
 
 
 def llama3_tokenizer(folder, bos="<|begin_of_text|>", **more):
@@ -164,6 +164,41 @@ def nested(prefix_of, inner_type, outer_type):
 
 def edit(**changes):
     return lambda config, state: {k: v for k, v in (config | changes).items() if v is not ...}
+
+
+def without_kv(arguments):
+    return {k: v for k, v in arguments.items() if k not in ("num_key_value_heads", "bos_token_id", "eos_token_id", "pad_token_id")}
+
+
+def with_positions(state):
+    return state | {"embeddings.position_ids": torch.arange(128)[None]}
+
+
+def word_pieces(folder, lowercase=True, truncate=None, **config):
+    """BERT's tokenizer."""
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(TEXT.splitlines(), trainers.WordPieceTrainer(vocab_size=300, special_tokens=special, show_progress=False))
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+                                                             special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    if truncate:
+        tokenizer.enable_truncation(truncate)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "BertTokenizer", "unk_token": "[UNK]", "sep_token": "[SEP]",
+                                                  "pad_token": "[PAD]", "cls_token": "[CLS]", "mask_token": "[MASK]",
+                                                  "do_lower_case": lowercase} | config)
+
+
+def sentence_transformer(folder, **pooling):
+    """What sentence-transformers write beside a model."""
+    kind = "sentence_transformers.models."
+    write_json(folder / "modules.json", [{"idx": i, "name": str(i), "path": path, "type": kind + name} for i, (path, name) in
+                                         enumerate([("", "Transformer"), ("1_Pooling", "Pooling"), ("2_Normalize", "Normalize")])])
+    (folder / "1_Pooling").mkdir()
+    write_json(folder / "1_Pooling" / "config.json", {"word_embedding_dimension": 16} | pooling)
 
 
 def cases():
@@ -348,6 +383,67 @@ def cases():
             logits_scaling=8.0, attention_bias=True, mlp_bias=True, tie_word_embeddings=True), seed=24)
     yield "granite", granite, "refact", "auto"
 
+    def bert(d):
+        word_pieces(d)
+        sentence_transformer(d, pooling_mode_cls_token=False, pooling_mode_mean_tokens=True)
+        model = tf.BertModel(tf.BertConfig(**without_kv(small())))
+        checkpoint(d, "BertModel", model.config, torch.float32, seed=40, state=with_positions(model.state_dict()))
+    yield "bert", bert, "bert-bge", "auto"
+
+    # As the first BERTs were saved: gamma and beta, what it was trained with, a prefix.
+    def bert_masked(d):
+        word_pieces(d, lowercase=False, truncate=128)
+        sentence_transformer(d, pooling_mode_cls_token=True, pooling_mode_mean_tokens=False)
+        model = tf.BertForMaskedLM(tf.BertConfig(**without_kv(small()), layer_norm_eps=1e-5))
+        old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+        state = {next((k.replace(a, b) for a, b in old.items() if a in k), k): v for k, v in model.state_dict().items()}
+        checkpoint(d, "BertForMaskedLM", model.config, torch.float16, seed=41,
+                   state={k: v for k, v in state.items() if not k.startswith("cls.predictions.decoder")})
+    yield "bert-masked", bert_masked, "jina-v2-en", "auto"
+
+    # Qwen3-Embedding: tensors without "model.", EOS behind each text, another token than ends turns.
+    def qwen3_embedding(d):
+        qwen_tokenizer(d)
+        tokenizer = json.loads((d / "tokenizer.json").read_text())
+        end = {"id": "<|endoftext|>", "ids": [290], "tokens": ["<|endoftext|>"]}
+        step = {"type": "TemplateProcessing", "single": [{"Sequence": {"id": "A", "type_id": 0}},
+                                                         {"SpecialToken": {"id": end["id"], "type_id": 0}}],
+                "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"SpecialToken": {"id": end["id"], "type_id": 0}},
+                         {"Sequence": {"id": "B", "type_id": 0}}, {"SpecialToken": {"id": end["id"], "type_id": 0}}],
+                "special_tokens": {end["id"]: end}}
+        tokenizer["post_processor"] = {"type": "Sequence", "processors": [tokenizer["post_processor"], step]}
+        write_json(d / "tokenizer.json", tokenizer)
+        sentence_transformer(d, pooling_mode_cls_token=False, pooling_mode_mean_tokens=False, pooling_mode_lasttoken=True)
+        model = tf.Qwen3ForCausalLM(tf.Qwen3Config(**small(), head_dim=8, tie_word_embeddings=True, rope_theta=1e6))
+        state = {k.removeprefix("model."): v for k, v in model.state_dict().items() if k != "lm_head.weight"}
+        checkpoint(d, "Qwen3ForCausalLM", model.config, seed=42, state=state)
+    yield "qwen3-embedding", qwen3_embedding, "qwen2", "auto"
+
+    def gemma4(d, **more):
+        sentencepiece_model(d, {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>"}, json_too=True, keep_model=False,
+                            added=[("<pad>", True), ("<|channel>", True), ("<table>", False)])
+        tokenizer = json.loads((d / "tokenizer.json").read_text())  # Gemma 4's has neither a template nor a blank in front
+        tokenizer["post_processor"] = None
+        tokenizer["normalizer"] = {"type": "Replace", "pattern": {"String": " "}, "content": "\u2581"}
+        write_json(d / "tokenizer.json", tokenizer)
+        local, whole = "sliding_attention", "full_attention"
+        config = tf.Gemma4TextConfig(**small(vocab_size=313, num_hidden_layers=4) | dict(
+            head_dim=8, global_head_dim=16, vocab_size_per_layer_input=313, sliding_window=8, final_logit_softcapping=30.0,
+            rope_parameters={whole: {"rope_type": "proportional", "partial_rotary_factor": 0.25, "rope_theta": 1e6},
+                             local: {"rope_type": "default", "rope_theta": 1e4}}) | more)
+        state = {k: v for k, v in tf.Gemma4ForCausalLM(config).state_dict().items() if k != "lm_head.weight"}
+        written = {k: v for k, v in json.loads(config.to_json_string(use_diff=False)).items() if k != "per_layer_config" and k[0] != "_"}
+        written |= dict(architectures=["Gemma4ForCausalLM"], head_dim=8, global_head_dim=16, num_key_value_heads=2,
+                        num_global_key_value_heads=more.get("num_global_key_value_heads"))
+        torch.manual_seed(43)
+        write_json(d / "config.json", written)
+        save_file({k: (torch.randn(v.shape) * 0.7).to(torch.bfloat16) for k, v in state.items()}, d / "model.safetensors",
+                  metadata={"format": "pt"})
+    kinds = ["sliding_attention", "full_attention"] * 2
+    yield "gemma4", lambda d: gemma4(d, hidden_size_per_layer_input=8, num_kv_shared_layers=2, use_double_wide_mlp=True,
+                                     layer_types=kinds), None, "auto"
+    yield "gemma4-large", lambda d: gemma4(d, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1,
+                                           layer_types=kinds), None, "f32"
     from convert_cases_mixtures import mixtures  # which takes its tools from here
     yield from mixtures()
     from convert_cases_recurrent import recurrent

@@ -61,6 +61,21 @@ def listing(gguf, path, outtype):
     return {"type": outtype, "metadata": metadata, "tensors": tensors}
 
 
+def embedding(folder):
+    """What transformers make of a text: its tokens, and the states pooled as the checkpoint says, of length 1."""
+    import torch
+    import transformers
+
+    text = "The cairn stands where 2 paths meet; whoever passes lays a stone on it."
+    ids = transformers.PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"))(text)["input_ids"]
+    model = transformers.AutoModel.from_pretrained(folder, dtype=torch.float32, attn_implementation="eager").eval()
+    with torch.no_grad():
+        states = model(torch.tensor([ids])).last_hidden_state[0].double()
+    how = json.loads((folder / "1_Pooling" / "config.json").read_text())
+    vector = (states[0] if how.get("pooling_mode_cls_token") else states[-1] if how.get("pooling_mode_lasttoken") else states.mean(0))
+    return {"text": text, "tokens": len(ids), "embedding": (vector / vector.norm()).tolist()}
+
+
 def main():
     default = pathlib.Path(__file__).parent.parent / "tests" / "data" / "convert"
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -90,6 +105,8 @@ def main():
             expected = listing(gguf, out, outtype)
         lines = json.dumps(expected, ensure_ascii=False).replace('], "', '],\n "').replace("], [\"", "],\n [\"")
         (folder.parent / "expected.json").write_text(lines + "\n")
+        if (folder / "modules.json").exists():
+            (folder.parent / "embedding.json").write_text(json.dumps(embedding(folder)) + "\n")
         print(f"{name}: {len(expected['metadata'])} keys, {len(expected['tensors'])} tensors")
 
 

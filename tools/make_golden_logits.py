@@ -17,6 +17,8 @@ import numpy as np
 import torch
 import transformers as tf
 
+import golden_embedders
+import golden_gemma4
 import golden_mixtures
 import golden_recurrent
 
@@ -385,6 +387,9 @@ def main():
     newer_models(options.output, wanted)
     golden_mixtures.models(options.output, wanted, small)
     golden_recurrent.models(options.output, wanted, small)
+    named = lambda name: not options.names or name in options.names  # noqa: E731
+    golden_embedders.models(options.output, named, finish)
+    golden_gemma4.models(options.output, named, POSITIONS, finish)
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ class Batch {
     c.user = held.get();
     if (c.on_token != nullptr) c.on_token = token;
     if (c.on_progress != nullptr) c.on_progress = progress;
+    if (c.on_prompt != nullptr) c.on_prompt = prompt_read;
     c.is_cancelled = cancelled;
     cairn_request* request = nullptr;
     std::shared_ptr<detail::Calls> calls = held->calls;
@@ -80,6 +81,10 @@ class Batch {
   }
   static void progress(void* user, std::uint32_t done, std::uint32_t total) {
     of(user).on_progress(of(user).user, done, total);
+  }
+  static void prompt_read(void* user, std::uint32_t first, const cairn_prompt_token* tokens,
+                          std::size_t count) {
+    of(user).on_prompt(of(user).user, first, tokens, count);
   }
   static int cancelled(void* user) { return of(user).is_cancelled(of(user).user); }
   static void end(void* user) noexcept {

@@ -9,8 +9,8 @@ extern "C" {
 #endif
 
 /* How the hidden states of a text's tokens, behind the output norm, become one vector. MODEL: what the file
-   asks for, the mean if it does not say. */
-enum { CAIRN_POOLING_MODEL = 0, CAIRN_POOLING_MEAN = 1, CAIRN_POOLING_LAST = 2 };
+   asks for, the mean if it does not say. FIRST: that of BERT's [CLS]. */
+enum { CAIRN_POOLING_MODEL = 0, CAIRN_POOLING_MEAN = 1, CAIRN_POOLING_LAST = 2, CAIRN_POOLING_FIRST = 3 };
 
 typedef struct cairn_embed_options {
   size_t size;

@@ -35,11 +35,32 @@ struct TokenLogprobs {
   std::vector<cairn_token_logprob> top;
 };
 
+enum class PieceKind {
+  text = CAIRN_PIECE_TEXT,
+  reasoning = CAIRN_PIECE_REASONING,
+  call = CAIRN_PIECE_CALL,  // a function's name, whose arguments follow
+  arguments = CAIRN_PIECE_ARGUMENTS
+};
+
+// A part of an answer with tools (cairn_piece).
+struct Piece {
+  PieceKind kind;
+  std::string_view text;
+  std::string_view id;  // of a call
+};
+
+struct ToolCall {
+  std::string id, name;
+  std::string arguments;  // JSON as the model wrote it: an object, unless the answer was cut
+};
+
 // One step of an answer; what it refers to lives as long as the callback runs.
 struct TokenEvent {
   std::int32_t token;
   std::string_view text;
   const TokenLogprobs* logprobs = nullptr;  // with GenerateOptions::logprobs; not of token −1
+  std::vector<Piece> pieces{};              // with GenerateOptions::tools
+  const std::vector<TokenLogprobs>* prompt_logprobs = nullptr;  // with GenerateOptions::prompt_logprobs
 };
 
 // What cairn_generate_options has. What callbacks throw ends the answer and is thrown by the call, of a batch
@@ -71,6 +92,11 @@ struct GenerateOptions {
   Speculation speculation = Speculation::none;
   std::optional<std::string> json_schema, regex, grammar;  // what the answer must match; at most one
   std::optional<std::uint32_t> logprobs;  // of each token, with those of so many of the likeliest ones
+  // Functions that the answer may call, a JSON array; TemplateOptions::tools tells the model of them.
+  std::optional<std::string> tools;
+  std::string tool_choice;       // "auto" or empty, "none", "required", or JSON that names a function
+  bool one_call = false;         // at most one where calls are required
+  bool prompt_logprobs = false;  // Result has those of the prompt too; with `logprobs`
   std::function<bool(const TokenEvent&)> on_token;                           // false stops
   std::function<void(std::uint32_t done, std::uint32_t total)> on_progress;  // tokens of the prompt
   std::function<bool()> is_cancelled;                                        // true stops
@@ -79,8 +105,11 @@ struct GenerateOptions {
 struct Result {
   std::string text;
   std::vector<std::int32_t> tokens;
-  std::vector<TokenLogprobs> logprobs;  // of those tokens, where they are asked for
-  std::string stop;                     // that matched; empty: none
+  std::vector<TokenLogprobs> logprobs;         // of those tokens, where they are asked for
+  std::vector<TokenLogprobs> prompt_logprobs;  // of the prompt's from the second one on, likewise
+  std::string message;                         // with tools: the answer as a message, JSON (cairn_result)
+  std::vector<ToolCall> calls;                 // … and its calls
+  std::string stop;                            // that matched; empty: none
   Finish finish = Finish::length;
   std::uint32_t prompt_tokens = 0, cached_tokens = 0, prefill_tokens = 0;
   std::uint32_t decode_tokens = 0, decode_steps = 0, guessed_tokens = 0, accepted_tokens = 0;
@@ -118,6 +147,10 @@ class Calls {
     c_.grammar = whole("grammar", options_.grammar);
     c_.logprobs = options_.logprobs ? 1 : 0;
     c_.top_logprobs = options_.logprobs.value_or(0);
+    c_.tools = whole("tools", options_.tools);
+    if (!options_.tool_choice.empty()) c_.tool_choice = options_.tool_choice.c_str();
+    c_.one_call = options_.one_call ? 1 : 0;
+    if (options_.prompt_logprobs) c_.on_prompt = prompt;
     if (options_.on_token || options_.logprobs) c_.on_token = token;
     if (options_.on_progress) c_.on_progress = progress;
     c_.is_cancelled = cancelled;
@@ -131,6 +164,7 @@ class Calls {
   Result completed(Result result) {
     if (thrown_) std::rethrow_exception(thrown_);
     result.logprobs = std::move(logprobs_);
+    result.prompt_logprobs = std::move(prompt_);
     return result;
   }
 
@@ -163,7 +197,21 @@ class Calls {
         calls.logprobs_.push_back({event->token, event->logprob, top});
         told.logprobs = &calls.logprobs_.back();
       }
+      if (calls.options_.prompt_logprobs) told.prompt_logprobs = &calls.prompt_;
+      for (std::size_t i = 0; i < event->piece_count; ++i) {
+        const cairn_piece& piece = event->pieces[i];
+        told.pieces.push_back(
+            {static_cast<PieceKind>(piece.kind), std::string_view(piece.text, piece.text_size), piece.id});
+      }
       return !calls.options_.on_token || calls.options_.on_token(told);
+    });
+  }
+  static void prompt(void* user, std::uint32_t first, const cairn_prompt_token* tokens, std::size_t count) {
+    guarded(user, [&](Calls& calls) {
+      calls.prompt_.resize(first - 1);  // it may have been begun anew
+      for (const cairn_prompt_token* one = tokens; one != tokens + count; ++one)
+        calls.prompt_.push_back({one->token, one->logprob, {one->top, one->top + one->top_count}});
+      return true;
     });
   }
   static void progress(void* user, std::uint32_t done, std::uint32_t total) {
@@ -178,7 +226,7 @@ class Calls {
   GenerateOptions options_;
   std::vector<const char*> stop_;
   cairn_generate_options c_;
-  std::vector<TokenLogprobs> logprobs_;
+  std::vector<TokenLogprobs> logprobs_, prompt_;
   std::exception_ptr thrown_;
 };
 
@@ -196,6 +244,9 @@ Result answer(Function function, Arguments... arguments) {
   result.text.assign(c.text, c.text_size);
   if (c.token_count > 0) result.tokens.assign(c.tokens, c.tokens + c.token_count);
   if (c.stop != nullptr) result.stop = c.stop;
+  if (c.message != nullptr) result.message = c.message;
+  for (std::size_t i = 0; i < c.call_count; ++i)
+    result.calls.push_back({c.calls[i].id, c.calls[i].name, c.calls[i].arguments});
   result.finish = static_cast<Finish>(c.finish);
   result.prompt_tokens = c.prompt_tokens;
   result.cached_tokens = c.cached_tokens;

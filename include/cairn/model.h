@@ -85,14 +85,20 @@ typedef struct cairn_template_options {
   const char*
       variables;    /* a JSON object of more for the template: "tools", "enable_thinking", …; NULL: none */
   int32_t sanitize; /* not 0: control tokens that users and tools wrote stay plain text */
+  /* Functions that the answer may call: a JSON array as OpenAI's API has it, [{"type": "function",
+     "function":
+     {"name", "description", "parameters"}}, …]. Told as the template tells of tools; where it knows none, in
+     the system message. NULL: none. (In `variables` they go to the template as they are.) */
+  const char* tools;
 } cairn_template_options;
 CAIRN_API void cairn_template_options_init(cairn_template_options* options, size_t size);
 
 /* A conversation as the model's chat template writes it, up to where the assistant's next turn
-   begins: *text_size bytes and a 0, or its tokens. messages: a JSON array of {"role", "content", …}. What is
-   handed out is for cairn_free. Errors: FORMAT (no JSON, no messages), NOT_FOUND (the model has no
-   template), INVALID_ARGUMENT (the template refuses the conversation), UNSUPPORTED (what cairn's Jinja
-   does not know). */
+   begins: *text_size bytes and a 0, or its tokens. messages: a JSON array of {"role", "content", …};
+   calls of earlier turns ("tool_calls", and their results by the role "tool") become what the template
+   takes. What is handed out is for cairn_free. Errors: FORMAT (no JSON, no messages), NOT_FOUND (the model
+   has no template), INVALID_ARGUMENT (the template refuses the conversation; tools or calls that cannot be
+   read: their place is named), UNSUPPORTED (what cairn's Jinja does not know). */
 CAIRN_API cairn_status cairn_template_render(const cairn_model* model, const char* messages,
                                              const cairn_template_options* options, char** text,
                                              size_t* text_size, cairn_error* error);

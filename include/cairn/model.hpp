@@ -27,6 +27,7 @@ struct Message {
 struct TemplateOptions {
   std::string variables;  // a JSON object of more for the template; empty: none
   bool sanitize = false;
+  std::string tools{};  // a JSON array of functions that the answer may call; empty: none
 };
 
 // Messages as the JSON that other functions take.
@@ -123,6 +124,7 @@ class Model {
     cairn_template_options_init(&given, sizeof given);
     if (!options.variables.empty()) given.variables = options.variables.c_str();
     given.sanitize = options.sanitize ? 1 : 0;
+    if (!options.tools.empty()) given.tools = options.tools.c_str();
     return given;
   }
 

@@ -15,6 +15,20 @@ typedef struct cairn_token_logprob {
   float logprob;
 } cairn_token_logprob;
 
+/* What an answer with tools consists of. */
+enum {
+  CAIRN_PIECE_TEXT = 0,
+  CAIRN_PIECE_REASONING = 1, /* what the model thinks before it answers */
+  CAIRN_PIECE_CALL = 2,      /* the name of a function that is called; the arguments follow */
+  CAIRN_PIECE_ARGUMENTS = 3  /* some of them; together they are a JSON object, unless the answer is cut */
+};
+typedef struct cairn_piece {
+  int32_t kind;     /* CAIRN_PIECE_… */
+  const char* text; /* text_size bytes and a 0 */
+  size_t text_size;
+  const char* id; /* of a call; "" otherwise */
+} cairn_piece;
+
 /* One step of an answer. A later version may append to it. text: whole UTF-8 characters, text_size bytes
    and a 0, which live as long as the call; "" while they are held back (an incomplete character, what may
    begin a stop string). When an answer ends with text held back, a last event has that text and token −1. */
@@ -27,7 +41,19 @@ typedef struct cairn_token_event {
   float logprob;
   const cairn_token_logprob* top; /* the likeliest tokens, the likeliest first; as long as the call */
   size_t top_count;
+  /* Where cairn_generate_options.tools has some; as long as the call. `text` is that of the pieces of text
+     alone then. The last event may have pieces and the token −1. */
+  const cairn_piece* pieces;
+  size_t piece_count;
 } cairn_token_event;
+
+/* A token of a prompt, as cairn_token_event has those of answers. */
+typedef struct cairn_prompt_token {
+  int32_t token;
+  float logprob;
+  const cairn_token_logprob* top;
+  size_t top_count;
+} cairn_prompt_token;
 
 /* Callbacks get the `user` of the options, on the thread of the call (of a batch: on the batch's own
    thread), and must return; an exception or a jump out of one is not allowed. They may call this library,
@@ -35,6 +61,11 @@ typedef struct cairn_token_event {
 typedef int (*cairn_token_callback)(void* user, const cairn_token_event* event);    /* not 0: stop here */
 typedef int (*cairn_cancel_callback)(void* user);                                   /* not 0: stop */
 typedef void (*cairn_progress_callback)(void* user, uint32_t done, uint32_t total); /* tokens of the prompt */
+
+/* Those of a prompt's tokens from position `first` on that were read by now; they live as long as the call.
+   The first token of a prompt has none. A batch that lacks memory may begin anew: at position 1 again. */
+typedef void (*cairn_prompt_callback)(void* user, uint32_t first, const cairn_prompt_token* tokens,
+                                      size_t count);
 
 typedef struct cairn_logit_bias {
   int32_t token;
@@ -72,7 +103,7 @@ typedef struct cairn_generate_options {
   cairn_progress_callback on_progress; /* after each piece of the prompt */
   cairn_cancel_callback
       is_cancelled; /* asked before each piece and token, and between the layers of a piece */
-  void* user;       /* for the three */
+  void* user;       /* for all of them */
   /* What the answer must match as a whole, at every temperature; at most one of them, NULL: anything
      (docs/grammar.md says what is taken). It is cut short by max_tokens, a stop string or a full context
      alone. Not with ignore_end. The last ones that a model was asked for are kept compiled. */
@@ -81,6 +112,17 @@ typedef struct cairn_generate_options {
   const char* grammar;   /* GBNF, of which the answer is `root` */
   int32_t logprobs;      /* not 0: each token comes with its logprob */
   uint32_t top_logprobs; /* … and with those of so many of the likeliest tokens */
+  /* Functions that the answer may call, as cairn_template_options.tools has them, and is to have them for the
+     prompt; a chat tells its model itself. NULL: none. The calls are told from the text as the model's own
+     template writes them (docs/grammar.md), and come as pieces of events and in the result. A form is that
+     of the answers that are no calls. Errors of the answer: as cairn_template_render's. */
+  const char* tools;
+  /* "auto" or NULL; "none"; "required": the answer is a call whose arguments meet the function's schema; or
+     the same of one function: {"type": "function", "function": {"name": …}}. */
+  const char* tool_choice;
+  int32_t one_call; /* not 0: one call at most where calls are required */
+  /* With logprobs: called with those of the prompt, which is read from its beginning then. */
+  cairn_prompt_callback on_prompt;
 } cairn_generate_options;
 CAIRN_API void cairn_generate_options_init(cairn_generate_options* options, size_t size);
 
@@ -90,6 +132,11 @@ enum {
   CAIRN_FINISH_LENGTH = 1,   /* max_tokens, or the context is full */
   CAIRN_FINISH_CANCELLED = 2 /* a callback, or a cancel function */
 };
+
+typedef struct cairn_tool_call {
+  const char *id, *name;
+  const char* arguments; /* JSON as the model wrote it: an object, unless the answer was cut */
+} cairn_tool_call;
 
 /* An answer. Set size = sizeof(cairn_result) before the call; the rest is written. Give it back with
    cairn_result_clear. After a failure it is empty. */
@@ -107,6 +154,11 @@ typedef struct cairn_result {
   uint32_t guessed_tokens, accepted_tokens;
   double prefill_seconds, decode_seconds;
   double first_token_seconds; /* from the call to the first token; 0 if there was none */
+  /* Where cairn_generate_options.tools has some: the answer as a message of the conversation, JSON:
+     {"role": "assistant", "content", "reasoning_content", "tool_calls"}, and its calls. NULL otherwise. */
+  char* message;
+  cairn_tool_call* calls;
+  size_t call_count;
 } cairn_result;
 CAIRN_API void cairn_result_clear(cairn_result* result);
 
@@ -163,7 +215,12 @@ CAIRN_API void cairn_chat_close(cairn_chat* chat);
 CAIRN_API cairn_status cairn_chat_send(cairn_chat* chat, const char* user,
                                        const cairn_generate_options* options, cairn_result* result,
                                        cairn_error* error);
-/* Another answer to the last turn of the user. Error INVALID_ARGUMENT: there is none. */
+/* The same with messages in place of the user's turn: a JSON array, of the results of tools (role "tool")
+   for instance. Error FORMAT: no messages. */
+CAIRN_API cairn_status cairn_chat_send_messages(cairn_chat* chat, const char* messages,
+                                                const cairn_generate_options* options, cairn_result* result,
+                                                cairn_error* error);
+/* Another answer to the last turn of the user, or of tools. Error INVALID_ARGUMENT: there is none. */
 CAIRN_API cairn_status cairn_chat_regenerate(cairn_chat* chat, const cairn_generate_options* options,
                                              cairn_result* result, cairn_error* error);
 /* The conversation with what the model has read, as JSON: an object with "messages"; and taking such a one

@@ -56,6 +56,12 @@ class Chat {
     detail::Calls calls(options);
     return calls.completed(detail::answer(cairn_chat_send, chat_.get(), user.c_str(), calls.c()));
   }
+  // messages: a JSON array in place of the user's turn, of the results of tools for instance.
+  Result send_messages(const std::string& messages, const GenerateOptions& options = {}) {
+    detail::Calls calls(options);
+    return calls.completed(
+        detail::answer(cairn_chat_send_messages, chat_.get(), messages.c_str(), calls.c()));
+  }
   Result regenerate(const GenerateOptions& options = {}) {
     detail::Calls calls(options);
     return calls.completed(detail::answer(cairn_chat_regenerate, chat_.get(), calls.c()));

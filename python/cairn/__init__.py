@@ -19,7 +19,19 @@ from ._core import Error
 from ._model import Model
 from ._session import Batch, Chat, Session
 from ._stream import Stream
-from ._types import Memory, Message, ModelInfo, Options, Pooling, Prompt, Result, StackInfo, TokenEvent, TokenLogprobs
+from ._types import (
+    Memory,
+    Message,
+    ModelInfo,
+    Options,
+    Piece,
+    Pooling,
+    Prompt,
+    Result,
+    StackInfo,
+    TokenEvent,
+    TokenLogprobs,
+)
 from ._video import Frame, Video, VideoInfo
 
 __version__ = _core.version()
@@ -33,6 +45,7 @@ __all__ = [
     "Model",
     "ModelInfo",
     "Options",
+    "Piece",
     "Pooling",
     "Prompt",
     "Result",

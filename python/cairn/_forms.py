@@ -65,16 +65,17 @@ def _schema_of(response_format: Mapping[str, Any] | None) -> Any:
     raise ValueError(f"response_format: {response_format!r}: a type was expected: text, json_object or json_schema")
 
 
-def chosen_tool(tools: Sequence[Mapping[str, Any]] | None, tool_choice: Any) -> Mapping[str, Any] | None:
-    """The function that a chat's answer calls; None: it is text."""
-    if not tools:
-        if tool_choice in (None, "none", "auto"):
-            return None
-        raise ValueError(f"tool_choice: {tool_choice!r} without tools")
-    if tool_choice is None or isinstance(tool_choice, str):
-        raise NotImplementedError(f"tools: tool_choice={tool_choice!r} is not there; one function of them can be named")
-    try:
-        functions: dict[str, Mapping[str, Any]] = {tool["function"]["name"]: tool["function"] for tool in tools}
-        return functions[tool_choice["function"]["name"]]
-    except (KeyError, TypeError):
-        raise ValueError(f"tool_choice: {tool_choice!r} names no function of the tools") from None
+def asked_tools(
+    tools: Sequence[Mapping[str, Any]] | None,
+    tool_choice: Any,
+    functions: Sequence[Mapping[str, Any]] | None,
+    function_call: Any,
+) -> tuple[list[Mapping[str, Any]] | None, Any]:
+    """The tools of a chat's answer and the choice among them; functions and function_call are OpenAI's older form of it."""
+    if functions is not None or function_call is not None:
+        if tools is not None or tool_choice is not None:
+            raise ValueError("functions: an answer cannot have tools too")
+        tools = None if functions is None else [{"type": "function", "function": one} for one in functions]
+        named = isinstance(function_call, Mapping)
+        tool_choice = {"type": "function", "function": function_call} if named else function_call
+    return (list(tools) if tools else None), tool_choice

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _KV = {"f16": 0, "i8": 1, "q4": 2}
 _WEIGHTS = {"auto": 0, "on": 1, "off": 2}
 _PRECISION = {"standard": 0, "f32": 1}
-_POOLING = {"mean": 1, "last": 2}
+_POOLING = {"mean": 1, "last": 2, "first": 3}
 
 
 def _choice(name: str, value: str, values: Mapping[str, int]) -> int:
@@ -140,9 +140,10 @@ class Model:
         variables: Mapping[str, Any] | None = None,
         sanitize: bool = False,
     ) -> str:
-        """A conversation as the chat template writes it, up to where the assistant's turn begins. variables: more for the
+        """A conversation as the chat template writes it, up to where the assistant's turn begins. tools: functions as OpenAI's
+        API has them, told as the template tells of such, or in the system message where it knows none. variables: more for the
         template, such as ``{"enable_thinking": False}``."""
-        return self._model.render(json.dumps(list(messages)), _variables(tools, variables), sanitize)
+        return self._model.render(json.dumps(list(messages)), _json(variables), sanitize, _json(tools and list(tools)))
 
     def tokenize_messages(
         self,
@@ -153,7 +154,9 @@ class Model:
         sanitize: bool = False,
     ) -> list[int]:
         """The tokens of what ``render`` gives."""
-        return self._model.tokenize_messages(json.dumps(list(messages)), _variables(tools, variables), sanitize)
+        return self._model.tokenize_messages(
+            json.dumps(list(messages)), _json(variables), sanitize, _json(tools and list(tools))
+        )
 
     # Answers
 
@@ -183,13 +186,14 @@ class Model:
         self,
         messages: str | Sequence[Message],
         *,
-        tools: Sequence[Any] | None = None,
         variables: Mapping[str, Any] | None = None,
         **options: Unpack[Options],
     ) -> Stream:
         """The assistant's next turn in a conversation: messages, or what a user asks. Of a conversation that goes on, what was
-        read before is not read again."""
+        read before is not read again. tools: functions that it may call, unless ``tool_choice`` is "none"; the result has
+        the calls."""
         turns: Sequence[Message] = [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+        tools = None if options.get("tool_choice") == "none" else options.get("tools")
         return self._shared().generate(self.tokenize_messages(turns, tools=tools, variables=variables), **options)
 
     # Embeddings
@@ -210,7 +214,7 @@ class Model:
         dimensions: int = 0,
         normalize: bool = True,
     ) -> list[float] | list[list[float]]:
-        """A text as one vector, or several texts. pooling: of the tokens' hidden states by "mean" or "last"; None: as the file
+        """A text as one vector, or several texts. pooling: of the tokens' hidden states by "mean", "first" or "last"; None: as the file
         asks, the mean if it does not say. dimensions: the first so many; 0: all. normalize: of length 1."""
         if isinstance(text, str):
             return self.embed_tokens(self.tokenize(text), pooling=pooling, dimensions=dimensions, normalize=normalize)
@@ -237,8 +241,5 @@ class Model:
         self._engine.set_memory(_budget(memory))
 
 
-def _variables(tools: Sequence[Any] | None, variables: Mapping[str, Any] | None) -> str:
-    told = dict(variables or {})
-    if tools is not None:
-        told["tools"] = list(tools)
-    return json.dumps(told) if told else ""
+def _json(given: Any) -> str:
+    return json.dumps(given) if given else ""

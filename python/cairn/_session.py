@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from . import _core
@@ -62,9 +63,12 @@ class Chat:
         self.session = session
         self._core = _core.Chat(session._core, system, sanitize)
 
-    def send(self, user: str, **options: Unpack[Options]) -> Stream:
-        """Adds the user's turn and writes the assistant's, which is part of the conversation at its end."""
-        return Stream(self._core.send(user, dict(options)))
+    def send(self, user: str | Sequence[Message], **options: Unpack[Options]) -> Stream:
+        """Adds the user's turn, or messages such as the results of tools, and writes the assistant's, which is part of the
+        conversation at its end. tools: the model is told of them."""
+        if isinstance(user, str):
+            return Stream(self._core.send(user, dict(options)))
+        return Stream(self._core.send_messages(json.dumps(list(user)), dict(options)))
 
     def regenerate(self, **options: Unpack[Options]) -> Stream:
         """Another answer to the last turn of the user."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
 import weakref
 from collections.abc import AsyncIterator, Iterator
 
 from . import _core
-from ._types import Result, TokenEvent, TokenLogprobs
+from ._types import Piece, Result, TokenEvent, TokenLogprobs
 
 _open: weakref.WeakSet[Stream] = weakref.WeakSet()
 
@@ -51,10 +52,15 @@ class Stream(Iterator[str], AsyncIterator[str]):
             yield event[:2]
 
     def events(self) -> Iterator[TokenEvent]:
-        """The same with the tokens' logprobs, where they are asked for."""
+        """The same with the tokens' logprobs, where they are asked for, and the pieces of an answer with tools."""
         while (event := self._living().next()) is not None:
-            token, text, logprobs = event
-            yield TokenEvent(token, text, None if logprobs is None else TokenLogprobs(*logprobs))
+            token, text, logprobs, pieces = event
+            told = None if logprobs is None else TokenLogprobs(*logprobs)
+            yield TokenEvent(token, text, told, [Piece(*piece) for piece in pieces])
+
+    def prompt_logprobs(self) -> list[TokenLogprobs]:
+        """Of the prompt's tokens from the second one on, where they are asked for; waits until it is read."""
+        return [TokenLogprobs(*one) for one in self._living().prompt_logprobs()]
 
     def __aiter__(self) -> Stream:
         return self
@@ -92,8 +98,11 @@ class Stream(Iterator[str], AsyncIterator[str]):
         """The whole answer; waits for it."""
         if self._result is None:
             told = self._living().result()
-            if told["logprobs"] is not None:
-                told["logprobs"] = [TokenLogprobs(*one) for one in told["logprobs"]]
+            for name in ("logprobs", "prompt_logprobs"):
+                if told[name] is not None:
+                    told[name] = [TokenLogprobs(*one) for one in told[name]]
+            if told["message"] is not None:
+                told["message"] = json.loads(told["message"])
             self._result = Result(**told)
         return self._result
 

@@ -12,16 +12,18 @@ if TYPE_CHECKING:
 #: A prompt: a text, or its tokens.
 Prompt = Union[str, Sequence[int]]
 Finish = Literal["stop", "length", "cancelled"]
-Pooling = Literal["mean", "last"]
+Pooling = Literal["mean", "first", "last"]
 Speculation = Literal["none", "lookup", "draft", "self", "auto"]
+PieceKind = Literal["text", "reasoning", "call", "arguments"]
 
 
 class Message(TypedDict):
     """One turn of a conversation. A template may know more keys."""
 
     role: str
-    content: str
+    content: str | None  #: None: an assistant's that only calls
     name: NotRequired[str]
+    reasoning_content: NotRequired[str]
     tool_calls: NotRequired[Any]
     tool_call_id: NotRequired[str]
 
@@ -48,6 +50,12 @@ class Options(TypedDict, total=False):
     regex: str | None  #: a regular expression
     grammar: str | None  #: GBNF, of which the answer is ``root``
     logprobs: int | None  #: each token comes with its logprob, and those of so many of the likeliest tokens
+    prompt_logprobs: bool | None  #: with ``logprobs``: those of the prompt too, which is read from its beginning
+    #: Functions that the answer may call, as OpenAI's API has them (docs/python.md). Where a prompt is given as text or tokens,
+    #: it is to tell of them (``Model.render``).
+    tools: Sequence[Any] | None
+    tool_choice: str | Mapping[str, Any] | None  #: "auto", "none", "required", or ``{"function": {"name": …}}``
+    parallel_tool_calls: bool | None  #: False: one call at most where calls are required
 
 
 @dataclass(frozen=True)
@@ -61,21 +69,33 @@ class TokenLogprobs:
 
 
 @dataclass(frozen=True)
+class Piece:
+    """A part of an answer with ``tools``."""
+
+    kind: PieceKind  #: "call": ``text`` is a function's name, whose arguments follow: together they are JSON
+    text: str
+    id: str  #: of a call
+
+
+@dataclass(frozen=True)
 class TokenEvent:
     """One step of an answer."""
 
     token: int  #: -1: what was held back at the end
-    text: str  #: empty while it may be the beginning of a stop string or an incomplete character
+    text: str  #: empty while it may be the beginning of a stop string or an incomplete character; with ``tools``: of no call
     logprobs: TokenLogprobs | None  #: where they are asked for; not of token -1
+    pieces: list[Piece]  #: with ``tools``
 
 
 @dataclass(frozen=True)
 class Result:
     """An answer."""
 
-    text: str
+    text: str  #: with ``tools``: without calls and reasoning
     tokens: list[int]  #: without the end-of-generation token
     logprobs: list[TokenLogprobs] | None  #: of those tokens, where they are asked for
+    prompt_logprobs: list[TokenLogprobs] | None  #: of the prompt's tokens from the second one on, where they are asked for
+    message: Message | None  #: with ``tools``: the answer as the conversation's next message, with its ``tool_calls``
     finish: Finish
     stop: str | None  #: the stop string that matched
     prompt_tokens: int
@@ -88,6 +108,11 @@ class Result:
     prefill_seconds: float
     decode_seconds: float
     first_token_seconds: float
+
+    @property
+    def tool_calls(self) -> list[Any]:
+        """The calls of an answer with ``tools``: ``{"id", "type", "function": {"name", "arguments"}}``, the arguments JSON."""
+        return list(self.message.get("tool_calls", [])) if self.message else []
 
     @property
     def decode_rate(self) -> float:

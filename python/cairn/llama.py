@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Union
 
 from . import _core
-from ._forms import LlamaGrammar, chosen_tool, form_of
+from ._forms import LlamaGrammar, asked_tools, form_of
 from ._model import Model
 from ._openai import LogprobsWriter, Writer, plain_messages
 from ._stream import Stream
@@ -57,8 +58,6 @@ _SAMPLING_REFUSED: dict[str, tuple[Any, ...]] = {
     "tfs_z": (1.0,),
     "stopping_criteria": (None,),
     "logits_processor": (None,),
-    "functions": (None,),
-    "function_call": (None,),
 }
 
 
@@ -230,21 +229,23 @@ class Llama:
         **others: Any,
     ) -> Answer:
         """A text that goes on: OpenAI's dict, or with ``stream`` an iterator of its chunks. logprobs: of each token, and of so
-        many of the likeliest ones."""
+        many of the likeliest ones; with ``echo`` of the prompt's too, but for the first."""
         _refuse(others, _SAMPLING_REFUSED, "create_completion")
         if logprobs is False:  # as a chat's has it
             logprobs = None
-        if echo and logprobs is not None:
-            raise NotImplementedError("create_completion: echo with logprobs: those of the prompt are not there")
         tokens = self.model.tokenize(prompt) if isinstance(prompt, str) else list(prompt)
         options = self._options(max_tokens, temperature, top_p, top_k, min_p, stop, seed, repeat_penalty)
         options.update(
             frequency_penalty=frequency_penalty, presence_penalty=presence_penalty, logit_bias=dict(logit_bias or {})
         )
-        options.update(logprobs=logprobs, **form_of(grammar, None))
+        options.update(logprobs=logprobs, prompt_logprobs=echo and logprobs is not None, **form_of(grammar, None))
         text = prompt if isinstance(prompt, str) else self.model.detokenize(tokens)
         told = None if logprobs is None else LogprobsWriter(self._piece(), False, len(text))
-        writer = Writer(model or self.model_path, False, echoed=text if echo else "", logprobs=told)
+        echoed: Any = {"echoed": text} if echo else {}
+        if echo and told is not None:
+            alone: Callable[[int], bytes] = lambda token: self.detokenize([token], special=True)
+            echoed["echoed_logprobs"] = partial(told.of_prompt, tokens, self.token_bos(), alone)
+        writer = Writer(model or self.model_path, False, logprobs=told, **echoed)
         return self._answer(writer, self._session.generate(tokens, **options), stream)
 
     __call__ = create_completion
@@ -253,6 +254,8 @@ class Llama:
         self,
         messages: Sequence[Mapping[str, Any]],
         *,
+        functions: Sequence[Mapping[str, Any]] | None = None,
+        function_call: str | Mapping[str, Any] | None = None,
         tools: Sequence[Mapping[str, Any]] | None = None,
         tool_choice: str | Mapping[str, Any] | None = None,
         temperature: float = 0.2,
@@ -275,24 +278,21 @@ class Llama:
         **others: Any,
     ) -> Answer:
         """The assistant's next turn: OpenAI's dict, or with ``stream`` an iterator of its chunks. response_format: a type
-        "json_object", with or without a "schema", or OpenAI's "json_schema". tools: one of them is to be named by
-        tool_choice; the answer calls it with arguments that meet its schema."""
+        "json_object", with or without a "schema", or OpenAI's "json_schema". tools: functions that the answer may call, in the
+        way of the model's own template; tool_choice: "auto", "none", "required" or one that is named, whose arguments meet the
+        function's schema. functions, function_call: OpenAI's older form of that."""
         _refuse(others, _SAMPLING_REFUSED, "create_chat_completion")
-        function = chosen_tool(tools, tool_choice)
-        form = form_of(grammar, response_format)
-        if function is not None:
-            if form:
-                raise ValueError("tool_choice: an answer cannot be held to a grammar or response_format too")
-            form = {"schema": function.get("parameters") or {"type": "object", "properties": {}}}
-        tokens = self.model.tokenize_messages(plain_messages(messages), tools=tools or None)
+        asked, choice = asked_tools(tools, tool_choice, functions, function_call)
+        tokens = self.model.tokenize_messages(plain_messages(messages), tools=None if choice == "none" else asked)
         options = self._options(max_tokens, temperature, top_p, top_k, min_p, stop, seed, repeat_penalty)
         options.update(
             frequency_penalty=frequency_penalty, presence_penalty=presence_penalty, logit_bias=dict(logit_bias or {})
         )
-        options.update(logprobs=(top_logprobs or 0) if logprobs else None, **form)
+        options.update(logprobs=(top_logprobs or 0) if logprobs else None, **form_of(grammar, response_format))
+        named = isinstance(choice, Mapping)  # which is called once
+        options.update(tools=asked, tool_choice=choice, parallel_tool_calls=False if named else None)
         told = LogprobsWriter(self._piece(), True, 0) if logprobs else None
-        called = None if function is None else str(function["name"])
-        writer = Writer(model or self.model_path, True, logprobs=told, function=called)
+        writer = Writer(model or self.model_path, True, logprobs=told, tools=asked is not None)
         return self._answer(writer, self._session.generate(tokens, **options), stream)
 
     def _piece(self) -> Callable[[int], bytes]:

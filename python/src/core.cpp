@@ -73,15 +73,15 @@ void add_models(py::module_& module) {
       .def(
           "render",
           [](const cairn::Model& model, const std::string& messages, const std::string& variables,
-             bool sanitize) {
-            return model.render(messages, {variables, sanitize});
+             bool sanitize, const std::string& tools) {
+            return model.render(messages, {variables, sanitize, tools});
           },
           Release())
       .def(
           "tokenize_messages",
           [](const cairn::Model& model, const std::string& messages, const std::string& variables,
-             bool sanitize) {
-            return model.tokenize_messages(messages, {variables, sanitize});
+             bool sanitize, const std::string& tools) {
+            return model.tokenize_messages(messages, {variables, sanitize, tools});
           },
           Release())
       .def("stack", [](const cairn::Model& model) {
@@ -173,6 +173,14 @@ void add_sessions(py::module_& module) {
              return Stream::by_thread([chat, user = std::move(user)](
                                           const cairn::GenerateOptions& o) { return chat->send(user, o); },
                                       options_of(options));
+           })
+      .def("send_messages",
+           [](const std::shared_ptr<cairn::Chat>& chat, std::string messages, const py::dict& options) {
+             return Stream::by_thread(
+                 [chat, messages = std::move(messages)](const cairn::GenerateOptions& o) {
+                   return chat->send_messages(messages, o);
+                 },
+                 options_of(options));
            })
       .def("regenerate",
            [](const std::shared_ptr<cairn::Chat>& chat, const py::dict& options) {

@@ -52,11 +52,24 @@ Set text(std::optional<std::string> cairn::GenerateOptions::*member) {
   };
 }
 
-// The text of a JSON schema, or what Python's json writes as one.
-void set_schema(cairn::GenerateOptions& options, const py::handle& value) {
+// The text of some JSON, or what Python's json writes.
+std::string json_text(const py::handle& value) {
   const bool written = py::isinstance<py::str>(value);
-  options.json_schema =
-      (written ? py::str(value) : py::module_::import("json").attr("dumps")(value)).cast<std::string>();
+  return (written ? py::str(value) : py::module_::import("json").attr("dumps")(value)).cast<std::string>();
+}
+
+void set_schema(cairn::GenerateOptions& options, const py::handle& value) {
+  options.json_schema = json_text(value);
+}
+
+// Any sequence, which json knows as a list or a tuple alone.
+void set_tools(cairn::GenerateOptions& options, const py::handle& value) {
+  if (py::isinstance<py::str>(value)) {
+    options.tools = json_text(value);
+  } else {
+    if (!py::isinstance<py::sequence>(value)) throw py::cast_error();
+    options.tools = json_text(py::list(py::reinterpret_borrow<py::object>(value)));
+  }
 }
 
 const std::map<std::string, Set>& fields() {
@@ -84,6 +97,11 @@ const std::map<std::string, Set>& fields() {
       {"grammar", text(&O::grammar)},
       {"logprobs",
        [](O& options, const py::handle& value) { options.logprobs = value.cast<std::uint32_t>(); }},
+      {"prompt_logprobs", field(&O::prompt_logprobs)},
+      {"tools", set_tools},
+      {"tool_choice", [](O& options, const py::handle& value) { options.tool_choice = json_text(value); }},
+      {"parallel_tool_calls",
+       [](O& options, const py::handle& value) { options.one_call = !value.cast<bool>(); }},
   };
   return kFields;
 }

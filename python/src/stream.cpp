@@ -10,6 +10,20 @@
 namespace py = pybind11;
 
 namespace binding {
+namespace {
+
+class Waits {
+ public:
+  explicit Waits(int& count) : count_(count) { ++count_; }
+  ~Waits() { --count_; }
+  Waits(const Waits&) = delete;
+  Waits& operator=(const Waits&) = delete;
+
+ private:
+  int& count_;
+};
+
+}  // namespace
 
 Queue::~Queue() {
   if (event_ >= 0) close(event_);
@@ -21,8 +35,15 @@ void Queue::wake() {
 
 void Queue::push(const cairn::TokenEvent& event) {
   const std::lock_guard lock(mutex_);
-  pieces_.push_back({event.token, std::string(event.text), {}});
-  if (event.logprobs != nullptr) pieces_.back().logprobs = *event.logprobs;
+  Event told{event.token, std::string(event.text), {}, {}};
+  if (event.logprobs != nullptr) told.logprobs = *event.logprobs;
+  for (const cairn::Piece& piece : event.pieces)
+    told.pieces.push_back({piece.kind, std::string(piece.text), std::string(piece.id)});
+  events_.push_back(std::move(told));
+  if (event.prompt_logprobs != nullptr && !prompt_known_) {
+    prompt_ = *event.prompt_logprobs;
+    prompt_known_ = true;
+  }
   wake();
   if (waiting_ > 0) changed_.notify_all();
 }
@@ -36,6 +57,10 @@ void Queue::finish(std::function<cairn::Result()> result) {
     error = std::current_exception();
   }
   const std::lock_guard lock(mutex_);
+  if (got && !prompt_known_) {
+    prompt_ = got->prompt_logprobs;
+    prompt_known_ = true;
+  }
   result_ = std::move(got);
   error_ = error;
   over_ = true;
@@ -63,24 +88,20 @@ void Queue::wait_until(std::unique_lock<std::mutex>& lock, const Ready& ready) {
   }
 }
 
-std::optional<Piece> Queue::next(bool wait, bool& over) {
+std::optional<Event> Queue::next(bool wait, bool& over) {
   std::unique_lock lock(mutex_);
   if (wait) {
-    struct Waits {
-      explicit Waits(int& count) : count_(count) { ++count_; }
-      ~Waits() { --count_; }
-      int& count_;
-    } const waits(waiting_);
-    wait_until(lock, [this] { return over_ || !pieces_.empty(); });
+    const Waits waits(waiting_);
+    wait_until(lock, [this] { return over_ || !events_.empty(); });
   }
-  over = over_ && pieces_.empty();
-  if (pieces_.empty()) {
+  over = over_ && events_.empty();
+  if (events_.empty()) {
     if (over && error_) std::rethrow_exception(error_);
     return std::nullopt;
   }
-  Piece piece = std::move(pieces_.front());
-  pieces_.pop_front();
-  return piece;
+  Event event = std::move(events_.front());
+  events_.pop_front();
+  return event;
 }
 
 const cairn::Result& Queue::result() {
@@ -90,12 +111,20 @@ const cairn::Result& Queue::result() {
   return *result_;
 }
 
+std::vector<cairn::TokenLogprobs> Queue::prompt_logprobs() {
+  std::unique_lock lock(mutex_);
+  const Waits waits(waiting_);
+  wait_until(lock, [this] { return over_ || prompt_known_; });
+  if (error_) std::rethrow_exception(error_);
+  return prompt_;
+}
+
 int Queue::readable() {
   const std::lock_guard lock(mutex_);
   if (event_ < 0) {
     event_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (event_ < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
-    if (over_ || !pieces_.empty()) wake();
+    if (over_ || !events_.empty()) wake();
   }
   return event_;
 }
@@ -105,7 +134,8 @@ void Queue::drain() const {
   if (event_ >= 0) eventfd_read(event_, &ignored);
 }
 
-Stream::Stream(cairn::GenerateOptions& options) : with_logprobs_(options.logprobs.has_value()) {
+Stream::Stream(cairn::GenerateOptions& options)
+    : with_logprobs_(options.logprobs.has_value()), with_prompt_logprobs_(options.prompt_logprobs) {
   options.on_token = [queue = queue_](const cairn::TokenEvent& event) {
     queue->push(event);
     return !queue->cancelled();
@@ -164,13 +194,30 @@ py::object logprobs_of(const cairn::TokenLogprobs& one) {
   return py::make_tuple(one.token, one.logprob, top);
 }
 
-// (token, text, logprobs or None), or None at the end; without waiting: None, and at the end a StopIteration.
+py::object logprobs_of(const std::vector<cairn::TokenLogprobs>& all) {
+  py::list told;
+  for (const cairn::TokenLogprobs& one : all) told.append(logprobs_of(one));
+  return told;
+}
+
+// [(kind, text, id), …]
+py::object pieces_of(const std::vector<Event::Piece>& pieces) {
+  static constexpr const char* kKinds[] = {"text", "reasoning", "call", "arguments"};
+  py::list told;
+  for (const Event::Piece& piece : pieces)
+    told.append(py::make_tuple(kKinds[static_cast<int>(piece.kind)], text_of(piece.text), text_of(piece.id)));
+  return told;
+}
+
+// (token, text, logprobs or None, pieces), or None at the end; without waiting: None, and at the end a
+// StopIteration.
 py::object next(Stream& stream, bool wait) {
   bool over = false;
-  const std::optional<Piece> piece = stream.queue().next(wait, over);
-  if (piece) {
-    return py::make_tuple(piece->token, text_of(piece->text),
-                          piece->logprobs ? logprobs_of(*piece->logprobs) : py::none());
+  const std::optional<Event> event = stream.queue().next(wait, over);
+  if (event) {
+    return py::make_tuple(event->token, text_of(event->text),
+                          event->logprobs ? logprobs_of(*event->logprobs) : py::none(),
+                          pieces_of(event->pieces));
   }
   if (!wait && over) throw py::stop_iteration();
   return py::none();
@@ -182,9 +229,9 @@ py::dict result(Stream& stream) {
   py::dict told;
   told["text"] = text_of(r.text);
   told["tokens"] = r.tokens;
-  py::list logprobs;
-  for (const cairn::TokenLogprobs& one : r.logprobs) logprobs.append(logprobs_of(one));
-  told["logprobs"] = stream.with_logprobs() ? py::object(logprobs) : py::none();
+  told["logprobs"] = stream.with_logprobs() ? logprobs_of(r.logprobs) : py::none();
+  told["prompt_logprobs"] = stream.with_prompt_logprobs() ? logprobs_of(r.prompt_logprobs) : py::none();
+  told["message"] = r.message.empty() ? py::object(py::none()) : text_of(r.message);
   told["finish"] = kFinishes[static_cast<int>(r.finish)];
   told["stop"] = r.stop.empty() ? py::object(py::none()) : text_of(r.stop);
   told["prompt_tokens"] = r.prompt_tokens;
@@ -207,6 +254,7 @@ void add_streams(py::module_& module) {
       .def("next", [](Stream& s) { return next(s, true); })
       .def("poll", [](Stream& s) { return next(s, false); })
       .def("result", result)
+      .def("prompt_logprobs", [](Stream& s) { return logprobs_of(s.queue().prompt_logprobs()); })
       .def("cancel", &Stream::cancel)
       .def("readable", [](Stream& s) { return s.queue().readable(); })
       .def("drain", [](Stream& s) { s.queue().drain(); });

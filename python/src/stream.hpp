@@ -1,4 +1,4 @@
-// Answers on their way to Python: pieces of text from an engine's thread, taken by whoever iterates.
+// Answers on their way to Python: events from an engine's thread, taken by whoever iterates.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -12,13 +12,19 @@
 #include <mutex>
 #include <optional>
 #include <thread>
+#include <vector>
 
 namespace binding {
 
-struct Piece {
+struct Event {
+  struct Piece {
+    cairn::PieceKind kind;
+    std::string text, id;
+  };
   std::int32_t token;
   std::string text;
   std::optional<cairn::TokenLogprobs> logprobs;
+  std::vector<Piece> pieces;
 };
 
 // What the thread that computes and the one that reads share. The first never waits for Python.
@@ -30,12 +36,14 @@ class Queue {
   bool cancelled() const noexcept { return cancelled_.load(std::memory_order_relaxed); }
   void cancel() noexcept { cancelled_ = true; }
 
-  // The next piece; at the end none. wait: otherwise `over` tells whether more comes. With Python's lock
+  // The next event; at the end none. wait: otherwise `over` tells whether more comes. With Python's lock
   // held, which it lets go of; throws what Ctrl-C raises.
-  std::optional<Piece> next(bool wait, bool& over);
+  std::optional<Event> next(bool wait, bool& over);
   const cairn::Result& result();  // waits for the end; throws what went wrong, each time
-  int readable();                 // a descriptor that can be read when a piece or the end is there
-  void drain() const;             // before looking again
+  // Of the prompt; waits for the first event.
+  std::vector<cairn::TokenLogprobs> prompt_logprobs();
+  int readable();      // a descriptor that can be read when an event or the end is there
+  void drain() const;  // before looking again
 
  private:
   template <class Ready>
@@ -44,8 +52,10 @@ class Queue {
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Piece> pieces_;
-  int waiting_ = 0;  // for a piece
+  std::deque<Event> events_;
+  bool prompt_known_ = false;
+  std::vector<cairn::TokenLogprobs> prompt_;
+  int waiting_ = 0;  // for an event
   bool over_ = false;
   std::optional<cairn::Result> result_;
   std::exception_ptr error_;
@@ -68,11 +78,12 @@ class Stream {
   void cancel() noexcept { queue_->cancel(); }
   Queue& queue() const { return *queue_; }
   bool with_logprobs() const noexcept { return with_logprobs_; }
+  bool with_prompt_logprobs() const noexcept { return with_prompt_logprobs_; }
 
  private:
   explicit Stream(cairn::GenerateOptions& options);
 
-  const bool with_logprobs_;
+  const bool with_logprobs_, with_prompt_logprobs_;
   std::shared_ptr<Queue> queue_ = std::make_shared<Queue>();
   std::shared_ptr<cairn::Batch> batch_;
   std::thread thread_;

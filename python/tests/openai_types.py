@@ -18,8 +18,8 @@ MESSAGES: list[dict[str, Any]] = [{"role": "user", "content": "hello"}]
 
 def main() -> None:
     template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]"
-    llm = Llama(model_path=str(LLAMA), n_ctx=128, n_threads=2, verbose=False, chat_template=template)
-    for more in ({}, {"logprobs": True, "top_logprobs": 2}, {"tools": [TOOL], "tool_choice": TOOL}):
+    llm = Llama(model_path=str(LLAMA), n_ctx=512, n_threads=2, verbose=False, chat_template=template)
+    for more in ({}, {"logprobs": True, "top_logprobs": 2}, {"tools": [TOOL], "tool_choice": TOOL}, {"tools": [TOOL]}):
         asked: dict[str, Any] = {"max_tokens": 4, **more}
         ChatCompletion.model_validate(llm.create_chat_completion(MESSAGES, **asked), strict=True)
         chunks = [

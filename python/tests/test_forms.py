@@ -154,38 +154,6 @@ def test_grammars(llm: Llama, model: cairn.Model, tmp_path: Path) -> None:
         assert "".join(chunk["choices"][0]["text"] for chunk in chunks) == expected
 
 
-TOOLS = [
-    {"type": "function", "function": {"name": "other"}},
-    {"type": "function", "function": {"name": "put", "parameters": SCHEMA}},
-]
-PUT = {"type": "function", "function": {"name": "put"}}
-
-
-def test_a_tool_that_is_named_is_called(llm: Llama, model: cairn.Model, no_blanks: dict[int, float]) -> None:
-    common: Any = {"max_tokens": 40, "temperature": 0, "logit_bias": no_blanks}
-    asked: Any = {"tools": TOOLS, "tool_choice": PUT, **common}
-    prompt = model.tokenize_messages(USER, tools=TOOLS)
-    expected = model.session().complete(prompt, schema=SCHEMA, **common)
-    llm.reset()
-    whole: Any = llm.create_chat_completion(MESSAGES, **asked)
-    choice = whole["choices"][0]
-    assert choice["finish_reason"] == "tool_calls"
-    assert (choice["message"]["role"], choice["message"]["content"]) == ("assistant", None)
-    call = choice["message"]["tool_calls"][0]
-    assert call["type"] == "function" and call["id"]
-    assert call["function"] == {"name": "put", "arguments": expected.text} == choice["message"]["function_call"]
-    assert set(json.loads(call["function"]["arguments"])) == {"a", "b"}
-    llm.reset()
-    chunks: list[Any] = list(llm.create_chat_completion(MESSAGES, stream=True, **asked))
-    calls = [chunk["choices"][0]["delta"]["tool_calls"][0] for chunk in chunks[1:-1]]
-    assert "".join(call["function"]["arguments"] for call in calls) == expected.text
-    assert {(call["index"], call["function"]["name"]) for call in calls} == {(0, "put")}
-    assert len({call["id"] for call in calls}) == 1
-    assert chunks[-1]["choices"][0]["finish_reason"] == "tool_calls"
-    cut: Any = llm.create_chat_completion(MESSAGES, **{**asked, "max_tokens": 1})
-    assert cut["choices"][0]["finish_reason"] == "length"
-
-
 def test_what_llama_refuses(llm: Llama, tmp_path: Path) -> None:
     chat = llm.create_chat_completion
     grammar = LlamaGrammar.from_string(GRAMMAR)
@@ -203,12 +171,6 @@ def test_what_llama_refuses(llm: Llama, tmp_path: Path) -> None:
         (lambda: chat(MESSAGES, response_format="json"), ValueError, "a type was expected"),  # type: ignore[arg-type]
         (lambda: chat(MESSAGES, response_format={"type": "json_schema"}), ValueError, "a schema was expected"),
         (lambda: chat(MESSAGES, response_format={"type": "json_object", "schema": {"not": {}}}), cairn.Error, "'not'"),
-        (lambda: chat(MESSAGES, tools=TOOLS), NotImplementedError, "tools: tool_choice=None"),
-        (lambda: chat(MESSAGES, tools=TOOLS, tool_choice="auto"), NotImplementedError, "'auto'"),
-        (lambda: chat(MESSAGES, tools=TOOLS, tool_choice={"function": {"name": "x"}}), ValueError, "names no function"),
-        (lambda: chat(MESSAGES, tools=[{}], tool_choice=PUT), ValueError, "names no function"),
-        (lambda: chat(MESSAGES, tool_choice=PUT), ValueError, "without tools"),
-        (lambda: chat(MESSAGES, tools=TOOLS, tool_choice=PUT, grammar=grammar), ValueError, "cannot be held"),
     ]
     for call, kind, text in refused:
         with pytest.raises(kind, match=text):

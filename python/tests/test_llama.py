@@ -110,6 +110,39 @@ def test_logprobs(llm: Llama, model: cairn.Model, served: Callable[[str, dict[st
     assert ours["text_offset"][0] == len("a stone")
 
 
+def test_echoed_logprobs(llm: Llama, model: cairn.Model, served: Callable[[str, dict[str, Any]], Any]) -> None:
+    """As answers to the prompt's beginnings have them, and as the server's."""
+    prompt = "a stone lies on h\u00e9r stones"
+    tokens = llm.tokenize(prompt.encode())
+    written = [token for token in tokens if token != llm.token_bos()]
+    common: dict[str, Any] = {"max_tokens": 3, "temperature": 0, "logprobs": 3, "echo": True}
+    llm.reset()
+    whole = _dict(llm(prompt, **common))["choices"][0]
+    told = whole["logprobs"]
+    assert whole["text"].startswith(prompt)
+    assert {len(values) for values in told.values()} == {len(written) + 3}
+    assert told["token_logprobs"][0] is told["top_logprobs"][0] is None
+    for i in range(1, len(written)):
+        before = tokens[: len(tokens) - len(written) + i]
+        (one,) = model.session().complete(before, max_tokens=1, temperature=0, logprobs=model.info.vocabulary).logprobs or []
+        # Products have 8-bit inputs, whose rounding differs with the pieces that the prompt is read in.
+        assert told["token_logprobs"][i] == pytest.approx(dict(one.top)[written[i]], abs=0.3)
+        assert told["tokens"][i] in told["top_logprobs"][i]
+    for name, offset in zip(told["tokens"], told["text_offset"]):
+        assert whole["text"][offset:].startswith(name)
+    llm.reset()
+    answers: list[Any] = list(llm(prompt, stream=True, **common))
+    chunks = [answer["choices"][0] for answer in answers]
+    assert chunks[0]["text"] == prompt
+    assert len(chunks[0]["logprobs"]["tokens"]) == len(written)
+    for field, values in told.items():
+        assert [one for chunk in chunks if chunk["logprobs"] for one in chunk["logprobs"][field]] == values
+    theirs = served("completions", {"prompt": prompt, **common})["choices"][0]["logprobs"]["token_logprobs"]
+    assert told["token_logprobs"][1:] == pytest.approx(theirs[-len(told["tokens"]) + 1 :], abs=1e-4)
+    alone = _dict(llm([written[0]], max_tokens=1, temperature=0, logprobs=1, echo=True))["choices"][0]["logprobs"]
+    assert (len(alone["tokens"]), alone["token_logprobs"][0]) == (2, None)
+
+
 def test_a_chats_logprobs(llm: Llama, served: Callable[[str, dict[str, Any]], Any]) -> None:
     common: dict[str, Any] = {"max_tokens": 12, "temperature": 0, "logprobs": True, "top_logprobs": 2}
     theirs = served("chat/completions", {"messages": MESSAGES, **common})["choices"][0]["logprobs"]["content"]
@@ -161,12 +194,9 @@ def test_embeddings(llm: Llama, model: cairn.Model) -> None:
 
 def test_what_is_not_there_is_refused(llm: Llama) -> None:
     refused: list[tuple[Callable[[], Any], type[Exception], str]] = [
-        (lambda: llm("a", logprobs=3, echo=True), NotImplementedError, "echo with logprobs"),
         (lambda: llm("a", logprobs=-3), TypeError, "logprobs: -3"),
         (lambda: llm("a", mirostat_mode=2), NotImplementedError, "mirostat_mode=2"),
         (lambda: llm("a", max_tokns=3), TypeError, "max_tokns"),
-        (lambda: llm.create_chat_completion(MESSAGES, tools=[{}]), NotImplementedError, "tools"),
-        (lambda: llm.create_chat_completion(MESSAGES, functions=[{}]), NotImplementedError, "functions"),
         (lambda: llm.create_chat_completion([{"role": "user", "content": [{"type": "image_url"}]}]), NotImplementedError, "no text"),
         (lambda: Llama(str(LLAMA), lora_path="x"), NotImplementedError, "lora_path"),
         (lambda: Llama(str(LLAMA), n_contexts=3), TypeError, "n_contexts"),

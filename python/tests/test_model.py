@@ -49,7 +49,8 @@ def test_renders_conversations(model: cairn.Model) -> None:
     messages: list[cairn.Message] = [{"role": "system", "content": "s"}, {"role": "user", "content": "\u00fc"}]
     assert model.render(messages) == "[system] s\n[user] \u00fc\n[assistant]"
     tools = [{"type": "function", "function": {"name": "f"}}]
-    text = model.render(messages, tools=tools, variables={"mood": "calm"})
+    assert "\n\n# Tools\n\n" in model.render(messages, tools=tools)  # whose template writes no calls
+    text = model.render(messages, variables={"mood": "calm", "tools": tools})
     assert text == "[system] s\n[user] \u00fc\ntools: 1\ncalm\n[assistant]"
     assert model.tokenize_messages(messages) == model.tokenize(model.render(messages), bos=False)
 

@@ -98,7 +98,8 @@ cairn_status cairn_batch_submit(cairn_batch* batch, const int32_t* prompt, size_
     const auto wanted = std::make_shared<const Wanted>(options, *of->engine->model);
     const auto tokens = numbers_of(prompt, prompt_count, "prompt");
     const Batch* const in = of.get();
-    llm::Request asked{{tokens.begin(), tokens.end()}, wanted->options, {}, {}, priority};
+    auto own = wanted->options_for(tokens, *of->engine->model);
+    llm::Request asked{{tokens.begin(), tokens.end()}, std::move(own), {}, {}, priority};
     if (wanted->given.is_cancelled != nullptr) {
       asked.options.cancelled = [wanted, in] {
         const CallingBack mark(in);
@@ -109,6 +110,13 @@ cairn_status cairn_batch_submit(cairn_batch* batch, const int32_t* prompt, size_
       asked.options.progress = [report = asked.options.progress, in](uint32_t done, uint32_t total) {
         const CallingBack mark(in);
         report(done, total);
+      };
+    }
+    if (asked.options.prompt_logprobs) {
+      asked.options.prompt_logprobs = [tell = asked.options.prompt_logprobs, in](size_t first,
+                                                                                 const auto& logprobs) {
+        const CallingBack mark(in);
+        tell(first, logprobs);
       };
     }
     if (wanted->given.on_token != nullptr) {

@@ -54,7 +54,22 @@ cairn_status cairn_chat_send(cairn_chat* chat, const char* user, const cairn_gen
     const Wanted wanted(options, *of->session->engine->model);
     const std::string_view text = text_of(user, "user");
     const Turn turn = of->session->turn();
-    write(result, of->chat.send(text, cancellable(*of->session, wanted), wanted.token()));
+    write(result, of->chat.send(text, cancellable(*of->session, wanted, wanted.options), wanted.token(),
+                                wanted.tool_use()));
+  });
+}
+
+cairn_status cairn_chat_send_messages(cairn_chat* chat, const char* messages,
+                                      const cairn_generate_options* options, cairn_result* result,
+                                      cairn_error* error) {
+  return call(error, [&] {
+    prepare(result);
+    const auto of = object_of<Chat>(chat);
+    const Wanted wanted(options, *of->session->engine->model);
+    const auto more = parse_json(messages, "messages");
+    const Turn turn = of->session->turn();
+    write(result, of->chat.send_messages(more, cancellable(*of->session, wanted, wanted.options),
+                                         wanted.token(), wanted.tool_use()));
   });
 }
 
@@ -65,7 +80,8 @@ cairn_status cairn_chat_regenerate(cairn_chat* chat, const cairn_generate_option
     const auto of = object_of<Chat>(chat);
     const Wanted wanted(options, *of->session->engine->model);
     const Turn turn = of->session->turn();
-    write(result, of->chat.regenerate(cancellable(*of->session, wanted), wanted.token()));
+    write(result, of->chat.regenerate(cancellable(*of->session, wanted, wanted.options), wanted.token(),
+                                      wanted.tool_use()));
   });
 }
 

@@ -15,11 +15,13 @@ constexpr cairn_embed_options kUsual = {sizeof(cairn_embed_options), CAIRN_POOLI
 llm::Pooling pooling_of(const Model& model, int32_t wanted) {
   if (wanted == CAIRN_POOLING_MEAN) return llm::Pooling::mean;
   if (wanted == CAIRN_POOLING_LAST) return llm::Pooling::last;
+  if (wanted == CAIRN_POOLING_FIRST) return llm::Pooling::first;
   if (wanted != CAIRN_POOLING_MODEL)
-    fail(ErrorCode::invalid_argument, "pooling: {} is none of 0 to {}", wanted, CAIRN_POOLING_LAST);
+    fail(ErrorCode::invalid_argument, "pooling: {} is none of 0 to {}", wanted, CAIRN_POOLING_FIRST);
   const auto told = llm::pooling_of(model.model->file());
   if (!told)
-    fail(ErrorCode::unsupported, "{}: it asks for another pooling than by mean or last token", model.path);
+    fail(ErrorCode::unsupported, "{}: it asks for another pooling than by mean, first or last token",
+         model.path);
   return *told;
 }
 

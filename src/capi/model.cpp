@@ -32,6 +32,13 @@ grammar::Compiler& Model::grammars() {
   return *grammars_;
 }
 
+std::shared_ptr<const llm::AnswerForms> Model::forms() {
+  const std::lock_guard lock(mutex_);
+  if (!forms_)
+    forms_ = std::make_shared<const llm::AnswerForms>(model->chat_template("tool_use"), model->tokenizer());
+  return forms_;
+}
+
 }  // namespace cairn::capi
 
 namespace {

@@ -14,6 +14,7 @@
 #include "llm/chat.hpp"
 #include "llm/model.hpp"
 #include "llm/scheduler.hpp"
+#include "llm/tool_use.hpp"
 
 namespace cairn::capi {
 
@@ -28,6 +29,8 @@ struct Model {
   void check() const { model->file().require_read(); }
   // Of its tokens, which are there only after a while when it was just opened.
   grammar::Compiler& grammars();
+  // How it calls tools, by its template for those. Errors: as llm::Model::chat_template.
+  std::shared_ptr<const llm::AnswerForms> forms();
 
   const std::shared_ptr<const llm::Model> model;
   const std::string path, name, architecture;
@@ -35,6 +38,8 @@ struct Model {
  private:
   std::once_flag begun_;
   std::optional<grammar::Compiler> grammars_;
+  std::mutex mutex_;  // of what follows
+  std::shared_ptr<const llm::AnswerForms> forms_;
 };
 
 struct Engine {

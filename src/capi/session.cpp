@@ -35,8 +35,9 @@ cairn_status cairn_session_generate(cairn_session* session, const int32_t* promp
     const auto of = object_of<Session>(session);
     const Wanted wanted(options, *of->engine->model);
     const auto tokens = numbers_of(prompt, prompt_count, "prompt");
+    auto asked = wanted.options_for(tokens, *of->engine->model);
     const Turn turn = of->turn();
-    write(result, of->session.generate(tokens, cancellable(*of, wanted), wanted.token()));
+    write(result, of->session.generate(tokens, cancellable(*of, wanted, std::move(asked)), wanted.token()));
   });
 }
 

@@ -34,10 +34,9 @@ nlohmann::ordered_json parse_json(const char* text, const char* what) {
 
 namespace {
 
-constexpr cairn_template_options kUsual = {sizeof(cairn_template_options), nullptr, 0};
+constexpr cairn_template_options kUsual = {sizeof(cairn_template_options), nullptr, 0, nullptr};
 
-llm::Conversation conversation_of(const char* messages, const cairn_template_options* options) {
-  const cairn_template_options given = read_options(options, kUsual, "cairn_template_options");
+llm::Conversation conversation_of(const char* messages, const cairn_template_options& given) {
   llm::Conversation conversation;
   conversation.messages = parse_json(messages, "messages");
   if (!conversation.messages.is_array()) fail(ErrorCode::format, "messages: no array");
@@ -53,8 +52,16 @@ llm::Conversation conversation_of(const char* messages, const cairn_template_opt
   return conversation;
 }
 
-llm::Rendered render(const Model& model, const char* messages, const cairn_template_options* options) {
-  const llm::Conversation conversation = conversation_of(messages, options);
+llm::Rendered render(Model& model, const char* messages, const cairn_template_options* options) {
+  const cairn_template_options given = read_options(options, kUsual, "cairn_template_options");
+  llm::Conversation conversation = conversation_of(messages, given);
+  if (given.tools != nullptr || llm::has_calls(conversation.messages)) {
+    llm::Tools tools;
+    if (given.tools != nullptr) tools = llm::read_tools(parse_json(given.tools, "tools"), {});
+    const auto forms = model.forms();
+    llm::add_tools(conversation, tools, forms->calls.get());
+    return llm::render(*forms->chat_template, *forms->tokenizer, conversation);
+  }
   const bool tools = conversation.variables.contains("tools");
   return llm::render(*model.model->chat_template(tools ? "tool_use" : ""), *model.model->tokenizer(),
                      conversation);

@@ -159,6 +159,7 @@ class Chat {
     llm::ModelOptions options;
     if (!flags_.template_file.empty()) options.chat_template = read_text(flags_.template_file);
     auto model = llm::Model::load(resolve_model(name), options);
+    graph::require_head(model->parameters(), model->file().path());
     (void)model->chat_template();  // there is one
     return model;
   }

@@ -11,6 +11,7 @@ void add_run(CLI::App& program);
 void add_chat(CLI::App& program);
 void add_serve(CLI::App& program);
 void add_bench(CLI::App& program);
+void add_embed(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_calibrate(CLI::App& program);
 void add_pull(CLI::App& program);

@@ -173,6 +173,7 @@ void eval(Flags& flags) {
   flags.files.check({flags.logits},
                     model_inputs(flags.model, {flags.perplexity, flags.lambada, flags.quantize.calibration}));
   const auto model = llm::Model::load(resolve_model(flags.model));
+  graph::require_head(model->parameters(), model->file().path());
   std::optional<quantize::Scheme> scheme;
   if (flags.quantize.given()) scheme = make_scheme(flags.quantize, model->file(), model->parameters().layers);
   warn_of(*model->tokenizer());

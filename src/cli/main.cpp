@@ -85,6 +85,7 @@ int run(int argc, char** argv) {
   add_run(program);
   add_chat(program);
   add_serve(program);
+  add_embed(program);
   add_pull(program);
   add_models(program);
   add_convert(program);
@@ -102,7 +103,7 @@ int run(int argc, char** argv) {
   add_devices(program);
   add_completion(program);
   for (const auto& [group, names] :
-       {std::pair<const char*, std::vector<const char*>>{"Talk", {"run", "chat", "serve"}},
+       {std::pair<const char*, std::vector<const char*>>{"Talk", {"run", "chat", "serve", "embed"}},
         {"Models", {"pull", "list", "show", "rm", "convert", "quantize"}},
         {"Any size from one file", {"stack", "trim", "verify"}},
         {"Video", {"video"}},

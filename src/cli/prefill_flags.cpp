@@ -70,6 +70,7 @@ void check_outputs(const PrefillFlags& flags, const std::string& model, std::vec
 
 std::shared_ptr<engine::Engine> make_engine(const llm::Model& model, engine::Options options,
                                             const PrefillFlags& flags) {
+  graph::require_head(model.parameters(), model.file().path());
   const uint32_t trained = model.parameters().context;
   if (options.context > trained) {
     warn("--context {}: the model was trained for {} positions, beyond them its answers lose their sense",

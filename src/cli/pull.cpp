@@ -5,7 +5,9 @@
 #include <memory>
 #include <string>
 
+#include "base/interrupt.hpp"
 #include "cli/commands.hpp"
+#include "convert/convert.hpp"
 #include "formats/gguf.hpp"
 #include "formats/gguf_part.hpp"
 #include "stack/verify.hpp"
@@ -51,6 +53,10 @@ void add_pull(CLI::App& program) {
     if (flags->request.source.empty()) throw CLI::RequiredError("MODEL");
     flags->request.check = check_model;
     flags->request.check_part = [](const std::string& path) { gguf::read_part(path); };
+    flags->request.convert = [](const std::string& folder, const std::string& path) {
+      convert::convert(folder, convert::Type::automatic, path,
+                       [](uint64_t, uint64_t) { throw_if_interrupted(); });
+    };
     fmt::print("{}\n", pull(flags->request));
   });
 }

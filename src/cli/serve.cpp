@@ -13,6 +13,7 @@
 #include "base/standard_streams.hpp"
 #include "cli/commands.hpp"
 #include "cli/parser/values.hpp"
+#include "cli/pooling_flag.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/speculate_flag.hpp"
 #include "cli/standard_io.hpp"
@@ -195,11 +196,7 @@ void add_serve(CLI::App& program) {
   command
       ->add_option("--chat-template", flags->template_file, "a Jinja file to use instead of the models' own")
       ->type_name("FILE");
-  command
-      ->add_option("--pooling", flags->pooling,
-                   "how a text's states become its embedding: their mean, or the last token's (what the "
-                   "model's file says, else mean)")
-      ->transform(one_of<llm::Pooling>({{"mean", llm::Pooling::mean}, {"last", llm::Pooling::last}}));
+  add_pooling_flag(*command, flags->pooling);
   command->add_flag("--keep-prefix", flags->keep_prefix,
                     "keep on disk what the model has read, for after a restart (docs/scheduler.md)");
   add_generate_flags(*command, flags->generate);

@@ -15,7 +15,10 @@ struct Defaults {
 };
 // What transformers 4.57.6 (each model's configuration_….py) takes for what config.json leaves out. Sizes
 // that every file states are not here.
-constexpr std::array<Defaults, 21> kDefaults{{
+constexpr std::array<Defaults, 24> kDefaults{{
+    {"bert", R"({"hidden_act": "gelu", "hidden_size": 768, "intermediate_size": 3072, "layer_norm_eps": 1e-12,
+                 "max_position_embeddings": 512, "num_attention_heads": 12, "num_hidden_layers": 12,
+                 "position_embedding_type": "absolute", "type_vocab_size": 2, "vocab_size": 30522})"},
     {"llama", R"({"max_position_embeddings": 2048, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
                   "tie_word_embeddings": false})"},
     {"mistral", R"({"max_position_embeddings": 131072, "num_key_value_heads": 8, "rms_norm_eps": 1e-6,
@@ -51,6 +54,13 @@ constexpr std::array<Defaults, 21> kDefaults{{
     {"granite", R"({"attention_multiplier": 1.0, "embedding_multiplier": 1.0, "logits_scaling": 1.0,
                     "max_position_embeddings": 2048, "residual_multiplier": 1.0, "rms_norm_eps": 1e-6,
                     "rope_theta": 10000.0, "tie_word_embeddings": false})"},
+    {"gemma4_text", R"({"attention_k_eq_v": false, "enable_moe_block": false, "head_dim": 256,
+                        "hidden_size": 2304, "hidden_size_per_layer_input": 256, "intermediate_size": 9216,
+                        "max_position_embeddings": 131072, "num_attention_heads": 8, "num_hidden_layers": 30,
+                        "num_key_value_heads": 4, "num_kv_shared_layers": 0, "rms_norm_eps": 1e-6,
+                        "sliding_window": 512, "tie_word_embeddings": true, "use_double_wide_mlp": false,
+                        "vocab_size": 262144, "vocab_size_per_layer_input": 262144})"},
+    {"gemma4", R"({"text_config": {"model_type": "gemma4_text"}})"},
     {"qwen3_moe",
      R"({"decoder_sparse_step": 1, "max_position_embeddings": 32768, "moe_intermediate_size": 768,
                       "num_experts": 128, "num_experts_per_tok": 8, "num_key_value_heads": 4,

@@ -25,7 +25,8 @@ Encoding matrix_encoding(Type type, const std::vector<PlannedTensor>& tensors) {
 
 bool is_matrix(const PlannedTensor& t) {
   return t.source->shape.size() > 1 && t.rule->to.ends_with(".weight") &&
-         !t.rule->to.ends_with("_norm.weight");
+         !t.rule->to.ends_with("_norm.weight") && t.rule->to != "position_embd.weight" &&
+         t.rule->to != "token_types.weight";
 }
 
 // Routers keep their precision: which experts are chosen hangs on small differences. So do convolutions.

@@ -35,6 +35,8 @@ void add_qwen_families(std::vector<Family>& out);    // qwen2, qwen3
 void add_gemma_families(std::vector<Family>& out);   // gemma, gemma3
 void add_phi_families(std::vector<Family>& out);     // phi2, phi3
 void add_branch_families(std::vector<Family>& out);  // norms on the branches: olmo2, exaone4, glm4
+void add_bert_families(std::vector<Family>& out);    // bert
+void add_gemma4_families(std::vector<Family>& out);
 void add_mixture_families(
     std::vector<Family>& out);  // qwen3moe, gpt-oss, granitemoe; granite 4 without Mamba
 

@@ -187,7 +187,8 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
     if (multimodal && is_of_pictures(t->name)) continue;
     if (checkpoint.find(scaled_weight(t->name)) || checkpoint.find(mxfp4_codes(t->name))) continue;
     const std::string& file = checkpoint.file_of(*t);
-    const std::string name = plain_name(t->name);
+    const std::string name = plan.rename ? plan.rename(t->name) : plain_name(t->name);
+    if (name.empty()) continue;
     const auto [first, last] = rules.equal_range(name);
     if (first == last)
       fail(ErrorCode::format, "{}: tensor {} has no place in a model of {} layers{} of architecture '{}'",
@@ -220,7 +221,7 @@ std::vector<PlannedTensor> match_tensors(const Checkpoint& checkpoint, const Ten
   for (const TensorRule* rule : used) ++kinds[kind_of(*rule)];
   for (const TensorRule& rule : plan.rules()) {
     if (used.contains(&rule)) continue;
-    if (rule.optional && kinds[kind_of(rule)] == 0) continue;
+    if (rule.optional && (rule.single || kinds[kind_of(rule)] == 0)) continue;
     fail(ErrorCode::format, "{}: tensor '{}' is missing{}", checkpoint.folder(), rule.from,
          rule.optional ? ", which other layers have" : "");
   }

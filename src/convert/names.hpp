@@ -43,7 +43,8 @@ struct TensorRule {
   std::vector<uint64_t> shape;  // in the checkpoint, slowest-running first
   Layout layout = Layout::plain;
   uint32_t heads = 0;
-  bool optional = false;
+  bool optional = false;  // in all layers, or in none
+  bool single = false;    // optional by itself
   Outputs outputs = Outputs::all;
   Turns turns{};
   bool squeezed = false;  // the second dimension, which is 1, is left out
@@ -60,6 +61,8 @@ class TensorPlan {
   // Rows of q and k as Layout::neighbours; norms as Layout::plus_one.
   bool permuted = false, norms_plus_one = false;
   uint64_t experts = 0;  // of each layer, in a mixture; what errors name
+  // A tensor's name as the rules have it, where that is not the checkpoint's; empty: it is passed over.
+  std::string (*rename)(std::string name) = nullptr;
 
   TensorRule& add(TensorRule rule) { return rules_.emplace_back(std::move(rule)); }
   // "model.layers.N.FROM.weight" → "blk.N.TO.weight" (or .bias), for every layer.

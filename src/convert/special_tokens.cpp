@@ -84,6 +84,13 @@ void SpecialTokens::read_normalizer(const Json& normalizer) {
   const std::string type = text_of(normalizer, "type");
   if (type == "Lowercase") lowercase_ = true;
   if (type == "StripAccents") strip_accents_ = true;
+  if (type == "BertNormalizer") {
+    const auto read = [&](const char* key, std::optional<bool>& to) {
+      if (const Json* value = member(normalizer, key); value && value->is_boolean()) to = value->get<bool>();
+    };
+    read("lowercase", lowercase_);
+    read("strip_accents", strip_accents_);
+  }
   if (type == "Sequence") {
     for (const Json& one : list_of(normalizer, "normalizers")) read_normalizer(one);
   }

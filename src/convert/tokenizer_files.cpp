@@ -133,7 +133,7 @@ std::vector<AddedToken> added_tokens(const TokenizerFiles& files) {
 
 void write_tokens(const Tokens& tokens, const char* model, const std::string& pre, Metadata& out) {
   out.set("tokenizer.ggml.model", std::string(model));
-  out.set("tokenizer.ggml.pre", pre);
+  if (!pre.empty()) out.set("tokenizer.ggml.pre", pre);
   out.set("tokenizer.ggml.tokens", tokens.texts);
   if (!tokens.scores.empty()) out.set("tokenizer.ggml.scores", tokens.scores);
   std::vector<int32_t> types;

@@ -118,7 +118,8 @@ class Engine {
   // tokens alone, and on how they were cut into long slices (docs/engine.md); not on the other slices nor on
   // the number of threads. cancelled: asked between a long slice's steps on the caller's thread; true ends
   // the step with Error cancelled. Errors: invalid_argument (beyond the context, a token outside the
-  // vocabulary, a sequence twice or of another engine), unsupported (hidden states of an accelerator), as
+  // vocabulary, a sequence twice or of another engine; of a model whose tokens see the whole text, tokens
+  // behind others), unsupported (hidden states of an accelerator, logits of a model without a head), as
   // reserve(). After an error, and what `cancelled`
   // throws, every sequence is as long as it was.
   virtual void step(std::span<const Slice> slices, const Cancelled& cancelled = {}) = 0;

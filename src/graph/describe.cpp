@@ -83,9 +83,15 @@ Json to_json(const Op& op) {
   field("factor", op.factor, kDefault.factor);
   field("softcap", op.softcap, kDefault.softcap);
   field("window", op.window, kDefault.window);
+  if (!op.causal) json["both_ways"] = true;
   field("heads", op.heads, kDefault.heads);
   field("key_heads", op.key_heads, kDefault.key_heads);
   field("block", op.block, kDefault.block);
+  field("width", op.width, kDefault.width);
+  field("offset", op.offset, kDefault.offset);
+  field("head_size", op.head_size, kDefault.head_size);
+  field("kv_heads", op.kv_heads, kDefault.kv_heads);
+  field("shared", op.shared, kDefault.shared);
   field("experts", op.experts, kDefault.experts);
   field("used", op.used, kDefault.used);
   field("normalise", op.normalise, kDefault.normalise);

@@ -19,10 +19,17 @@ uint32_t Model::width(Slot slot) const {
       return p.embedding;
     case Slot::query:
     case Slot::context:
-      return p.heads * p.head_size;
+      return p.heads * std::max(p.head_size, p.local_head_size);
     case Slot::key:
-    case Slot::value:
-      return p.kv_heads * p.head_size;
+    case Slot::value: {
+      const uint32_t local_heads = p.local_kv_heads == 0 ? p.kv_heads : p.local_kv_heads;
+      return std::max(p.kv_heads * p.head_size, p.local_head_size == 0 ? 0 : local_heads * p.local_head_size);
+    }
+    case Slot::layer_tokens:
+    case Slot::layer_inputs:
+      return p.layers * p.layer_width;
+    case Slot::layer_gate:
+      return p.layer_width;
     case Slot::query_gate:
       return p.output_gate ? 2 * p.heads * p.head_size : 0;
     case Slot::context_gate:
@@ -69,6 +76,22 @@ bool HyperParameters::is_local(uint32_t layer) const {
   return window_pattern == 0 || (layer + 1) % window_pattern != 0;
 }
 
+uint32_t HyperParameters::head_size_of(uint32_t layer) const {
+  return local_head_size != 0 && is_local(layer) ? local_head_size : head_size;
+}
+
+uint32_t HyperParameters::kv_heads_of(uint32_t layer) const {
+  return local_kv_heads != 0 && is_local(layer) ? local_kv_heads : kv_heads;
+}
+
+uint32_t HyperParameters::shared_distance(uint32_t layer) const {
+  const uint32_t own = layers - shared_layers;
+  if (layer < own) return 0;
+  uint32_t at = own;
+  while (at > 0 && is_local(at - 1) != is_local(layer)) --at;
+  return at == 0 ? 0 : layer - (at - 1);
+}
+
 bool HyperParameters::has_rope(uint32_t layer) const {
   if (no_rope_step != 0 && (layer + 1) % no_rope_step == 0) return false;
   return global_rope || window == 0 || is_local(layer);
@@ -79,12 +102,19 @@ Model build(const HyperParameters& parameters) {
 }
 
 void require_plain(const Model& model, const std::string& path, const char* who) {
+  if (!model.parameters.causal) {
+    fail(ErrorCode::unsupported,
+         "{}: {} not know attention to what lies behind: architecture '{}' makes embeddings", path, who,
+         model.parameters.architecture);
+  }
   for (const Layer& layer : model.layers) {
     for (const OpList& ops : layer) {
       for (const Op& op : ops) {
         const char* what = op.kind == OpKind::route      ? "is a mixture of experts"
                            : op.kind == OpKind::convolve ? "has a recurrent state"
                            : op.kind == OpKind::part     ? "gates attention's result"
+                           : op.shared != 0              ? "shares keys and values between layers"
+                           : op.head_size != 0           ? "has heads of several sizes"
                                                          : nullptr;
         if (what == nullptr) continue;
         fail(ErrorCode::unsupported, "{}: {} not know the op '{}': architecture '{}' {}", path, who,
@@ -92,6 +122,12 @@ void require_plain(const Model& model, const std::string& path, const char* who)
       }
     }
   }
+}
+
+void require_head(const HyperParameters& parameters, const std::string& path) {
+  if (parameters.causal) return;
+  fail(ErrorCode::unsupported, "{}: architecture '{}' makes embeddings, no text (see `cairn embed`)", path,
+       parameters.architecture);
 }
 
 bool has_state(const Model& model) {
@@ -103,6 +139,10 @@ const char* name(OpKind kind) {
   switch (kind) {
     case OpKind::embed:
       return "embed";
+    case OpKind::add_position:
+      return "add_position";
+    case OpKind::add_row:
+      return "add_row";
     case OpKind::scale:
       return "scale";
     case OpKind::norm_rms:
@@ -189,6 +229,12 @@ const char* name(Slot slot) {
       return "delta_gate";
     case Slot::shared_gate:
       return "shared_gate";
+    case Slot::layer_tokens:
+      return "layer_tokens";
+    case Slot::layer_inputs:
+      return "layer_inputs";
+    case Slot::layer_gate:
+      return "layer_gate";
     case Slot::draft_hidden:
       return "draft_hidden";
     case Slot::draft_input:

@@ -32,13 +32,18 @@ enum class Slot : uint8_t {
   conv_in,   // factors in front of it (lfm2), [conv_channels]
   conv_out,  // … and behind it, [conv_channels]
   alpha,
-  beta,         // the gated delta rule's decays and steps, before their functions, [delta_heads]
-  delta,        // its result, [delta_heads * delta_size]
-  delta_gate,   // [delta_heads * delta_size]
-  gate,         // [ffn]
-  up,           // [ffn]
-  router,       // scores of the experts, then their weights, [experts]
-  shared_gate,  // of the expert that all tokens share, [1]
+  beta,        // the gated delta rule's decays and steps, before their functions, [delta_heads]
+  delta,       // its result, [delta_heads * delta_size]
+  delta_gate,  // [delta_heads * delta_size]
+  gate,        // [ffn], of the widest layer
+  up,          // [ffn]
+  // What each layer gets of a token beside the residual stream (gemma4): its own embeddings; these and a
+  // projection of the usual one; what a layer makes of its part.
+  layer_tokens,  // [layers * layer_width]
+  layer_inputs,  // [layers * layer_width]
+  layer_gate,    // [layer_width]
+  router,        // scores of the experts, then their weights, [experts]
+  shared_gate,   // of the expert that all tokens share, [1]
   // Of the layer that drafts, see Draft:
   draft_hidden,  // [embedding]
   draft_input,   // the token's embedding and that, [2 * embedding]
@@ -51,16 +56,20 @@ enum class Slot : uint8_t {
 };
 
 enum class OpKind : uint8_t {
-  embed,       // tokens → out: rows of `weight`
-  scale,       // out = input * factor (gemma's sqrt(embedding) after embed)
-  norm_rms,    // out = input / sqrt(mean(input²) + epsilon) * weight; per head when `heads` > 0 (q/k norms)
+  embed,  // tokens → out: rows of `weight`
+  // out = input + a row of `weight`, which has `rows`: add_position that of the token's position (learned
+  // positions), add_row row `row_begin` for every token (bert's type of the one text that there is).
+  add_position,
+  add_row,
+  scale,  // out = input * factor (gemma's sqrt(embedding) after embed), times `weight` if there, one number
+  norm_rms,    // out = input / sqrt(mean(input²) + epsilon) * weight (1 without); per head when `heads` > 0
   norm_layer,  // out = (input − mean) / sqrt(var + epsilon) * weight + bias
   rotate,      // out = input · R, an orthogonal block-Hadamard over the whole width or each block of `block`
   quantize,    // marks that `input` is read by integer products from here on; a float device ignores it
   linear,      // out = input · Wᵀ + bias; W is rows [row_begin, row_begin + rows) of `weight`
   rope,        // in place on input; rotary position embedding, see Rope
   attention,   // appends key, value to layer's cache; out = softmax(q·kᵀ·factor (capped, masked))·v
-  gate,        // out = activation(input) * input2
+  gate,        // out = activation(input) * input2, of which the features from `offset` on
   activate,    // out = activation(input)
   add,         // out = input + input2
   softcap,     // out = factor * tanh(input / factor)
@@ -128,16 +137,23 @@ struct Op {
   std::string weight{};  // tensor names in the model file; attention: of a score for each head that takes
                          // part in the softmax and in nothing else (a sink), or empty
   std::string bias{};
-  uint32_t row_begin = 0;  // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor)
+  // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor); see add_row
+  uint32_t row_begin = 0;
   uint32_t rows = 0;
   float epsilon = 0;
   float factor = 1;   // scale, attention (1/sqrt(head_size) or its like), softcap, route
   float softcap = 0;  // attention: cap of the scores, 0 = none
   // attention, convolve: sees only the last `window` positions (itself included); attention: 0 = all
   uint32_t window = 0;
-  uint32_t heads = 0;              // norm_rms, rope, part, delta_rule: heads in the slot
-  uint32_t key_heads = 0;          // delta_rule: of queries and keys
-  uint32_t block = 0;              // rotate; delta_rule: size of a head
+  bool causal = true;      // attention: sees no position behind its own; else all of the step's, no others
+  uint32_t heads = 0;      // norm_rms, rope, part, delta_rule: heads in the slot
+  uint32_t key_heads = 0;  // delta_rule: of queries and keys
+  uint32_t block = 0;      // rotate; delta_rule: size of a head
+  // Features of the input, where layers differ: the slot's first; 0 = all that it has.
+  uint32_t width = 0;
+  uint32_t offset = 0;                   // gate
+  uint32_t head_size = 0, kv_heads = 0;  // attention, where layers differ; 0 = the model's
+  uint32_t shared = 0;  // attention: reads keys and values of so many layers before and stores none; 0 = own
   uint32_t experts = 0, used = 0;  // route, expert_linear, combine: how many there are, and a token has
   bool normalise = false;          // route
   Activation activation = Activation::none;
@@ -195,12 +211,29 @@ struct HyperParameters {
   std::vector<bool> recurrent{};
   uint32_t conv_window = 0, conv_channels = 0;
   uint32_t delta_heads = 0, delta_key_heads = 0, delta_size = 0;
+  // Of layers with a window, where they differ from the others (gemma4); 0: they do not.
+  uint32_t local_head_size = 0, local_kv_heads = 0;
+  uint32_t shared_layers = 0;           // the last so many read keys and values of earlier ones
+  std::vector<bool> values_are_keys{};  // of each layer: before norms and RoPE
+  bool layer_scale = false;             // a factor behind each layer
+  uint32_t layer_width = 0;             // of what each layer gets of a token beside the residual stream
+  std::vector<uint32_t> ffns{};         // of each layer, where they differ; `ffn` is the widest
+
+  // Tokens see those behind them too: a text is read in one step, and what comes of it is its hidden states;
+  // there is no head.
+  bool causal = true;
+  uint32_t token_types = 0;  // of learned ones, added to the embedding (bert)
   // Layers behind the model's own that predict further tokens; a single one is known, see Draft. Whether it
   // has these for itself.
   uint32_t draft_layers = 0;
   bool draft_embedding = false, draft_norm = false, draft_head = false;
 
   bool is_recurrent(uint32_t layer) const { return layer < recurrent.size() && recurrent[layer]; }
+  uint32_t head_size_of(uint32_t layer) const;
+  uint32_t kv_heads_of(uint32_t layer) const;
+  uint32_t ffn_of(uint32_t layer) const { return ffns.empty() ? ffn : ffns[layer]; }
+  // How many layers before this one is the last that has keys and values of its kind; 0: it has its own.
+  uint32_t shared_distance(uint32_t layer) const;
   bool is_local(uint32_t layer) const;  // whether its attention sees the window alone
   bool has_rope(uint32_t layer) const;
 };
@@ -234,10 +267,14 @@ Model build(const HyperParameters& parameters);
 // with, by which LongRoPE's divisors are chosen.
 Model load(const gguf::File& file, uint32_t context = 0);
 
-// For those who know neither the ops of mixtures of experts nor those of recurrent states. Error unsupported
-// where the model has some: `path` is its file's, `who` the one that does not know them ("stacks do").
+// For those who know neither the ops of mixtures of experts nor those of recurrent states, nor of models
+// that make embeddings. Error unsupported where the model has some: `path` is its file's, `who` the one that
+// does not know them ("stacks do").
 void require_plain(const Model& model, const std::string& path, const char* who);
 bool has_state(const Model& model);  // a recurrent one
+
+// For those who want text of a model. Error unsupported where it makes embeddings.
+void require_head(const HyperParameters& parameters, const std::string& path);
 
 const char* name(OpKind kind);
 const char* name(Slot slot);

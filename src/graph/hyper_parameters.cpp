@@ -51,8 +51,14 @@ uint32_t read_kv_heads(const gguf::File& file, const Metadata& in, uint32_t head
 
 void read_attention(const gguf::File& file, const Metadata& in, const Family& family, HyperParameters& p) {
   p.heads = in.size("attention.head_count");
-  p.kv_heads = family.recurrent && in.is_list("attention.head_count_kv") ? read_attending(in, p)
-                                                                         : read_kv_heads(file, in, p.heads);
+  const bool listed = in.is_list("attention.head_count_kv");
+  p.kv_heads = family.recurrent && listed ? read_attending(in, p)
+               : family.layers_differ && listed
+                   ? in.list("attention.head_count_kv", p.layers, kMaxSize).back()  // a global layer's
+                   : read_kv_heads(file, in, p.heads);
+  if (p.kv_heads == 0) {
+    fail(ErrorCode::format, "{}: {} is 0 for the last layer", file.path(), in.key("attention.head_count_kv"));
+  }
   if (p.heads % p.kv_heads != 0) {
     fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", file.path(),
          in.key("attention.head_count"), p.heads, in.key("attention.head_count_kv"), p.kv_heads);
@@ -75,6 +81,7 @@ void read_attention(const gguf::File& file, const Metadata& in, const Family& fa
     fail(ErrorCode::format, "{}: {} heads of {} are {} wide, expected at most {}", file.path(), p.heads,
          p.head_size, width, kMaxSize);
   }
+  p.causal = file.boolean(in.key("attention.causal"), true);
   p.attention_scale = in.positive("attention.scale", 1 / std::sqrt(static_cast<double>(p.head_size)));
   if (in.has("attention.sliding_window") && file.integer(in.key("attention.sliding_window")) != 0) {
     p.window = in.size("attention.sliding_window", kMaxContext);
@@ -225,9 +232,16 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
   const Metadata in(file);
   p.layers = in.size("block_count", kMaxLayers);
   p.embedding = in.size("embedding_length");
+  if (family.layers_differ && in.is_list("feed_forward_length")) {
+    p.ffns = in.list("feed_forward_length", p.layers, kMaxSize);
+    p.ffn = *std::max_element(p.ffns.begin(), p.ffns.end());
+    if (*std::min_element(p.ffns.begin(), p.ffns.end()) == 0)
+      fail(ErrorCode::format, "{}: {} holds a 0", file.path(), in.key("feed_forward_length"));
+  }
   // Where all layers have experts, some files give their width alone.
-  p.ffn = in.size(family.mixture && !in.has("feed_forward_length") ? "expert_feed_forward_length"
-                                                                   : "feed_forward_length");
+  if (p.ffns.empty())
+    p.ffn = in.size(family.mixture && !in.has("feed_forward_length") ? "expert_feed_forward_length"
+                                                                     : "feed_forward_length");
   p.context = in.size("context_length", kMaxContext);
   read_experts(file, in, family, p);
   p.norm_epsilon = in.positive(in.has("attention.layer_norm_rms_epsilon") ? "attention.layer_norm_rms_epsilon"
@@ -236,6 +250,10 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
   read_rope(file, in, family, p);
   read_tensors(file, p);
   family.read(file, p);
+  if (p.causal != family.causal) {
+    fail(ErrorCode::unsupported, "{}: {} is {}, which architecture '{}' is not known for", file.path(),
+         in.key("attention.causal"), p.causal, p.architecture);
+  }
   return p;
 }
 

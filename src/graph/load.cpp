@@ -44,16 +44,23 @@ class WeightCheck {
         case OpKind::embed:
           matrix(op.weight, model_.width(op.output), model_.parameters.vocabulary);
           break;
+        case OpKind::add_position:
+        case OpKind::add_row:
+          matrix(op.weight, model_.width(op.output), op.rows);
+          break;
         case OpKind::norm_rms:
         case OpKind::norm_layer: {
-          const uint64_t width = model_.width(op.input);
-          vector(op.weight, op.heads > 0 ? width / op.heads : width);
+          const uint64_t width = width_of(op);
+          if (!op.weight.empty()) vector(op.weight, op.heads > 0 ? width / op.heads : width);
           if (!op.bias.empty()) vector(op.bias, width);
           break;
         }
         case OpKind::linear:
-          matrix(op.weight, model_.width(op.input), uint64_t{op.row_begin} + op.rows);
+          matrix(op.weight, width_of(op), uint64_t{op.row_begin} + op.rows);
           bias(op);
+          break;
+        case OpKind::scale:
+          if (!op.weight.empty()) vector(op.weight, 1);
           break;
         case OpKind::expert_linear:
           experts(op);
@@ -78,6 +85,8 @@ class WeightCheck {
       }
     }
   }
+
+  uint64_t width_of(const Op& op) const { return op.width != 0 ? op.width : model_.width(op.input); }
 
   const gguf::Tensor& used(const std::string& name) {
     const gguf::Tensor& tensor = file_.tensor(name);
@@ -161,7 +170,9 @@ class WeightCheck {
   // wrong.
   void check_nothing_left_over() const {
     for (const gguf::Tensor& tensor : file_.tensors()) {
-      if (used_.contains(tensor.name) || is_derived(tensor.name) || is_of_drafts(tensor.name)) continue;
+      if (used_.contains(tensor.name) || is_derived(tensor.name) || is_of_drafts(tensor.name) ||
+          is_shared(tensor.name))
+        continue;
       fail(ErrorCode::unsupported, "{}: tensor {} has no place in architecture '{}'", file_.path(),
            tensor.name, model_.parameters.architecture);
     }
@@ -184,6 +195,18 @@ class WeightCheck {
     if (!model_.draft.empty()) return false;
     for (uint32_t i = 0; i < model_.parameters.draft_layers; ++i) {
       if (name.starts_with(layer_tensor(model_.parameters.layers + i, ""))) return true;
+    }
+    return false;
+  }
+
+  // Keys and values that a layer does not use, as it reads those of an earlier one: some checkpoints have
+  // them.
+  bool is_shared(std::string_view name) const {
+    const HyperParameters& p = model_.parameters;
+    for (uint32_t i = p.layers - p.shared_layers; i < p.layers; ++i) {
+      for (const char* part : {"attn_k.weight", "attn_v.weight", "attn_k_norm.weight"}) {
+        if (name == fmt::format("blk.{}.{}", i, part)) return true;
+      }
     }
     return false;
   }

@@ -21,6 +21,20 @@ Op embed_op(std::string weight) {
   return op;
 }
 
+Op add_position_op(Slot slot, std::string weight, uint32_t rows) {
+  Op op{.kind = OpKind::add_position, .input = slot, .output = slot};
+  op.weight = std::move(weight);
+  op.rows = rows;
+  return op;
+}
+
+Op add_row_op(Slot slot, std::string weight, uint32_t rows, uint32_t row) {
+  Op op = add_position_op(slot, std::move(weight), rows);
+  op.kind = OpKind::add_row;
+  op.row_begin = row;
+  return op;
+}
+
 Op scale_op(Slot slot, float factor) {
   Op op{.kind = OpKind::scale, .input = slot, .output = slot};
   op.factor = factor;
@@ -146,6 +160,7 @@ void add_attention(OpList& ops, const HyperParameters& p, uint32_t layer) {
   attention.factor = p.attention_scale;
   attention.softcap = p.attention_softcap;
   attention.window = local ? p.window : 0;
+  attention.causal = p.causal;
   if (p.sinks) attention.weight = layer_tensor(layer, "attn_sinks.weight");
   ops.push_back(attention);
   if (p.output_gate) ops.push_back(gate_values_op(Activation::sigmoid, Slot::context_gate, Slot::context));

@@ -11,6 +11,8 @@ namespace cairn::graph {
 std::string layer_tensor(uint32_t layer, const char* part);
 
 Op embed_op(std::string weight);
+Op add_position_op(Slot slot, std::string weight, uint32_t rows);
+Op add_row_op(Slot slot, std::string weight, uint32_t rows, uint32_t row);
 Op scale_op(Slot slot, float factor);
 Op copy_op(Slot input, Slot output);  // a scale by 1
 Op norm_rms_op(Slot input, Slot output, std::string weight, float epsilon, uint32_t heads = 0);

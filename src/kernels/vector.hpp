@@ -106,7 +106,7 @@ constexpr size_t kMostQueryTiles = 4;
 // Prefill: the queries of `tokens` tokens (up to kMostQueryTiles tiles of them) from position `first` on.
 struct AttentionTiles {
   AttentionShape shape;
-  KvRows keys, values;  // read up to first + tokens − 1
+  KvRows keys, values;  // read up to first + tokens − 1, or end − 1
   uint32_t first;
   size_t tokens;
   const float* queries;  // tiles of [group][head_size][tile_tokens]; lanes beyond the end: anything finite
@@ -115,6 +115,9 @@ struct AttentionTiles {
   // [group]: a score of each head that takes part in the softmax and has no value (a sink, arXiv 2309.17453);
   // or null.
   const float* sinks = nullptr;
+  // More than 0: every query sees the keys of positions [0, end), those behind it too; there is no window
+  // then, and `first` says nothing.
+  uint32_t end = 0;
 };
 
 // Decode: one token's queries against positions [begin, end).

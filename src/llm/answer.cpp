@@ -46,6 +46,10 @@ Answer::Answer(const text::Tokenizer& tokenizer, const GenerateOptions& options,
       filter_(options.stop),
       callback_(callback),
       result_(result) {
+  if (options.format) {
+    parser_.emplace(*options.format);
+    result_.message.emplace();
+  }
   // A control token writes nothing that the filter could see.
   for (const std::string& text : options.stop) {
     const auto token = tokenizer.find(text);
@@ -78,11 +82,20 @@ void Answer::finish() {
   }
   rest += filter_.finish();
   if (!rest.empty()) send(-1, rest);
+  if (!parser_) return;
+  if (const auto pieces = parser_->finish(); !pieces.empty()) send({-1, {}, nullptr, pieces});
 }
 
 bool Answer::send(Token token, const std::string& text, const TokenLogprobs* logprobs) {
   result_.text += text;
-  if (wanted_ && callback_) wanted_ = callback_({token, text, logprobs});
+  if (!parser_) return send({token, text, logprobs});
+  const auto pieces = parser_->push(text);
+  return send({token, text, logprobs, pieces});
+}
+
+bool Answer::send(const TokenEvent& event) {
+  for (const Piece& piece : event.pieces) result_.message->add(piece);
+  if (wanted_ && callback_) wanted_ = callback_(event);
   return wanted_;
 }
 

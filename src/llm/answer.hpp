@@ -36,11 +36,13 @@ class Answer {
  private:
   // False once the caller wants no more; it is not called again then.
   bool send(Token token, const std::string& text, const TokenLogprobs* logprobs = nullptr);
+  bool send(const TokenEvent& event);
 
   const text::Tokenizer& tokenizer_;
   const std::vector<Token>& shown_;
   text::Utf8Stream utf8_;
   StopFilter filter_;
+  std::optional<AnswerParser> parser_;
   std::map<Token, std::string> stop_tokens_;
   const TokenCallback& callback_;
   Result& result_;

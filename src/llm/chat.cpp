@@ -1,19 +1,39 @@
 #include "llm/chat.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.hpp"
 #include "base/utf8.hpp"
 #include "llm/model.hpp"
 #include "llm/sanitize.hpp"
+#include "llm/tool_use.hpp"
 
 namespace cairn::llm {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
+bool is_shown(const GenerateOptions& options, Token token) {
+  return std::find(options.shown.begin(), options.shown.end(), token) != options.shown.end();
+}
+
 bool has_role(const Json& message, const char* role) {
   return message.value("role", "") == role;
+}
+
+// As templates know them.
+Json checked_messages(const Json& messages) {
+  if (!messages.is_array()) fail(ErrorCode::format, "a conversation is an array of messages");
+  Json checked = messages;
+  for (Json& one : checked) {
+    const bool calls = one.is_object() && one.contains("tool_calls") && one["tool_calls"].is_array();
+    if (calls && (!one.contains("content") || one["content"].is_null())) one["content"] = "";
+    const bool whole = one.is_object() && one.contains("role") && one["role"].is_string() &&
+                       one.contains("content") && one["content"].is_string();
+    if (!whole) fail(ErrorCode::format, "a message needs a role and a content, both texts");
+  }
+  return checked;
 }
 
 }  // namespace
@@ -73,13 +93,7 @@ void ChatSession::set_system(std::string_view system) {
 }
 
 void ChatSession::set_messages(const Json& messages) {
-  if (!messages.is_array()) fail(ErrorCode::format, "a conversation is an array of messages");
-  for (const Json& one : messages) {
-    const bool whole = one.is_object() && one.contains("role") && one["role"].is_string() &&
-                       one.contains("content") && one["content"].is_string();
-    if (!whole) fail(ErrorCode::format, "a message needs a role and a content, both texts");
-  }
-  conversation_.messages = messages;
+  conversation_.messages = checked_messages(messages);
 }
 
 Json ChatSession::saved() const {
@@ -134,15 +148,31 @@ std::vector<Token> ChatSession::encode(const Rendered& rendered) const {
   return encode_rendered(tokenizer, rendered);
 }
 
-Result ChatSession::answer(const GenerateOptions& options, const TokenCallback& callback) {
-  Rendered rendered = render(*template_, session_.tokenizer(), conversation_);
+Rendered ChatSession::rendered(const ToolUse* tools) {
+  if (tools != nullptr) return tools->render(conversation_);
+  if (!has_calls(conversation_.messages)) return render(*template_, session_.tokenizer(), conversation_);
+  if (!calls_) calls_ = text::tool_format(*template_, session_.tokenizer());
+  Conversation conversation = conversation_;
+  add_tools(conversation, {}, *calls_ ? &**calls_ : nullptr);
+  return render(*template_, session_.tokenizer(), conversation);
+}
+
+Result ChatSession::answer(const GenerateOptions& options, const TokenCallback& callback,
+                           const ToolUse* tools) {
+  Rendered rendered = this->rendered(tools);
   std::vector<Token> tokens = encode(rendered);
-  Result result = session_.generate(tokens, options, callback);
+  GenerateOptions own = options;
+  if (tools != nullptr) tools->hold(own, rendered.text);
+  Result result = session_.generate(tokens, own, callback);
   if (result.text.empty() && result.finish == FinishReason::cancelled) return result;
   conversation_.messages.push_back(message("assistant", result.text));
+  if (result.message) {
+    Json& turn = conversation_.messages.back() = result.message->json();
+    if (turn["content"].is_null()) turn["content"] = "";
+  }
   answered_ = {};
   std::string spelled;
-  for (const Token token : result.tokens) spelled += session_.tokenizer().piece(token);
+  for (const Token token : result.tokens) spelled += session_.tokenizer().piece(token, is_shown(own, token));
   if (spelled == result.text) {  // not where a stop string or an incomplete character was cut off
     answered_ = {rendered.text + spelled, tokens};
     answered_.tokens.insert(answered_.tokens.end(), result.tokens.begin(), result.tokens.end());
@@ -151,17 +181,23 @@ Result ChatSession::answer(const GenerateOptions& options, const TokenCallback& 
   return result;
 }
 
-Result ChatSession::send(std::string_view user, const GenerateOptions& options,
-                         const TokenCallback& callback) {
-  const size_t before = conversation_.messages.size();
-  conversation_.messages.push_back(message("user", user));
+Result ChatSession::send(std::string_view user, const GenerateOptions& options, const TokenCallback& callback,
+                         const ToolUse* tools) {
+  return send_messages(Json::array({message("user", user)}), options, callback, tools);
+}
+
+Result ChatSession::send_messages(const Json& messages, const GenerateOptions& options,
+                                  const TokenCallback& callback, const ToolUse* tools) {
+  const Json more = checked_messages(messages);
+  Json& all = conversation_.messages;
+  const size_t before = all.size();
+  all.insert(all.end(), more.begin(), more.end());
   const auto undo = [&] {
-    while (conversation_.messages.size() > before)
-      conversation_.messages.erase(conversation_.messages.size() - 1);
+    while (all.size() > before) all.erase(all.size() - 1);
   };
   try {
-    Result result = answer(options, callback);
-    if (conversation_.messages.size() == before + 1) undo();
+    Result result = answer(options, callback, tools);
+    if (all.size() == before + more.size()) undo();
     return result;
   } catch (...) {
     undo();
@@ -169,17 +205,18 @@ Result ChatSession::send(std::string_view user, const GenerateOptions& options,
   }
 }
 
-Result ChatSession::regenerate(const GenerateOptions& options, const TokenCallback& callback) {
+Result ChatSession::regenerate(const GenerateOptions& options, const TokenCallback& callback,
+                               const ToolUse* tools) {
   Json& messages = conversation_.messages;
   const Json before = messages;
   if (!messages.empty() && has_role(messages.back(), "assistant")) messages.erase(messages.size() - 1);
-  if (messages.empty() || !has_role(messages.back(), "user")) {
+  if (messages.empty() || !(has_role(messages.back(), "user") || has_role(messages.back(), "tool"))) {
     messages = before;
     fail(ErrorCode::invalid_argument, "there is no answer to generate again yet");
   }
   const size_t turns = messages.size();
   try {
-    Result result = answer(options, callback);
+    Result result = answer(options, callback, tools);
     if (messages.size() == turns) messages = before;
     return result;
   } catch (...) {

@@ -2,16 +2,19 @@
 
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "llm/session.hpp"
 #include "text/chat_template.hpp"
+#include "text/tool_format.hpp"
 
 namespace cairn::llm {
 
 class Model;
+class ToolUse;
 
 // A chat as the template sees it.
 struct Conversation {
@@ -54,14 +57,23 @@ class ChatSession {
 
   // Appends the user's turn, generates the assistant's and appends it, cut short or not. After an error, or
   // when it was cancelled before any text came, the chat is as it was before.
-  Result send(std::string_view user, const GenerateOptions& options, const TokenCallback& callback = {});
-  // Generates another answer to the last user turn. Error invalid_argument if there is none.
-  Result regenerate(const GenerateOptions& options, const TokenCallback& callback = {});
+  // tools: that the answer may call; null: none.
+  Result send(std::string_view user, const GenerateOptions& options, const TokenCallback& callback = {},
+              const ToolUse* tools = nullptr);
+  // The same with messages in place of the user's turn: results of tools, several turns. Error as
+  // set_messages.
+  Result send_messages(const nlohmann::ordered_json& messages, const GenerateOptions& options,
+                       const TokenCallback& callback = {}, const ToolUse* tools = nullptr);
+  // Generates another answer to the last turn of the user, or of tools. Error invalid_argument if there is
+  // none.
+  Result regenerate(const GenerateOptions& options, const TokenCallback& callback = {},
+                    const ToolUse* tools = nullptr);
 
   void set_system(std::string_view system);  // replaces it; empty removes it
   void set_sanitize(bool sanitize) { conversation_.sanitize = sanitize; }
   void clear();  // forgets all turns, keeps the system message
-  // Takes up a conversation: an array of {"role", "content"}. Error format names what is wrong.
+  // Takes up a conversation: an array of {"role", "content"}; an assistant's that has "tool_calls" may be
+  // without content. Error format names what is wrong.
   void set_messages(const nlohmann::ordered_json& messages);
   const Conversation& conversation() const noexcept { return conversation_; }
   // The conversation with the tokens that the model has read and written, to be taken up by another process:
@@ -71,11 +83,13 @@ class ChatSession {
   void restore(const nlohmann::ordered_json& saved);
 
  private:
-  Result answer(const GenerateOptions& options, const TokenCallback& callback);
+  Result answer(const GenerateOptions& options, const TokenCallback& callback, const ToolUse* tools);
+  Rendered rendered(const ToolUse* tools);
   std::vector<Token> encode(const Rendered& rendered) const;
 
   Session& session_;
   std::shared_ptr<const text::ChatTemplate> template_;
+  std::optional<std::optional<text::ToolFormat>> calls_;  // of the template, once it was looked for
   Conversation conversation_;
   struct Known {
     std::string text;

@@ -11,10 +11,11 @@ namespace cairn::llm {
 
 std::optional<Pooling> pooling_of(const gguf::File& file) {
   // llama.cpp's numbers, which files carry.
-  constexpr uint64_t kNone = 0, kMean = 1, kLast = 3;
+  constexpr uint64_t kNone = 0, kMean = 1, kFirst = 2, kLast = 3;
   const std::string key = std::string(file.text("general.architecture")) + ".pooling_type";
   const uint64_t type = file.integer(key, kMean);
   if (type == kNone || type == kMean) return Pooling::mean;
+  if (type == kFirst) return Pooling::first;
   return type == kLast ? std::optional(Pooling::last) : std::nullopt;
 }
 
@@ -24,6 +25,11 @@ void Pool::add(size_t first, std::span<const float> states) {
   if (pooling_ == Pooling::last) {
     const auto last = states.last(width);
     std::copy(last.begin(), last.end(), sum_.begin());
+    summed_ = 1;
+    return;
+  }
+  if (pooling_ == Pooling::first) {
+    if (first == 0) std::copy_n(states.begin(), width, sum_.begin());
     summed_ = 1;
     return;
   }

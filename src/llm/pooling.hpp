@@ -12,7 +12,7 @@ class File;
 namespace cairn::llm {
 
 // How the hidden states of a text's tokens become one vector.
-enum class Pooling : uint8_t { mean, last };
+enum class Pooling : uint8_t { mean, first, last };  // first: of [CLS]
 
 // What the file asks for (ARCHITECTURE.pooling_type), the mean if it does not say. nullopt: another way.
 std::optional<Pooling> pooling_of(const gguf::File& file);

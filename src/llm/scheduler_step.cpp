@@ -67,7 +67,9 @@ std::vector<Scheduler::Part> Scheduler::plan() {
   for (const auto& job : prompts) {
     const uint32_t done = job->sequence->length(), left = most - taken;
     const uint32_t wanted = job->request.options.prompt_logprobs ? std::min(left, kBlock) : left;
-    const uint32_t piece = next_piece(done, job->prompt(), chunk, wanted);
+    // A model whose tokens see the whole text reads it in one step.
+    const bool whole = !engine_->model().parameters.causal;
+    const uint32_t piece = whole ? job->prompt() : next_piece(done, job->prompt(), chunk, wanted);
     if (taken > 0 && (piece > left || (left < kBlock && done + piece < job->prompt()))) break;
     if (!room(*job, piece)) continue;
     parts.push_back({job, piece});

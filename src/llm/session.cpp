@@ -141,7 +141,7 @@ bool Session::prefill(std::span<const Token> prompt, const GenerateOptions& opti
     const uint32_t size = next_piece(static_cast<uint32_t>(done), total, engine_->chunk(), most);
     if (options.prompt_states) states.resize(size * size_t{engine_->model().parameters.embedding});
     try {
-      const bool last = done + size == prompt.size();
+      const bool last = done + size == prompt.size() && options.max_tokens > 0;
       const auto rest = last ? engine::Logits::last : engine::Logits::none;
       read(prompt.subspan(done, size), options.prompt_logprobs ? engine::Logits::all : rest,
            options.cancelled, states.empty() ? nullptr : states.data());

@@ -13,6 +13,7 @@
 
 #include "engine/engine.hpp"
 #include "grammar/grammar.hpp"
+#include "llm/answer_parser.hpp"
 #include "llm/guesses.hpp"
 #include "llm/logprobs.hpp"
 #include "llm/sampler.hpp"
@@ -37,6 +38,9 @@ struct TokenEvent {
   Token token;
   std::string_view text;
   const TokenLogprobs* logprobs = nullptr;  // with GenerateOptions::logprobs; not for token −1
+  // With GenerateOptions::format, what `text` completes. Where some are held back at the end, a last event
+  // has token −1 and those.
+  std::span<const Piece> pieces{};
 };
 using TokenCallback = std::function<bool(const TokenEvent&)>;  // false: stop here (finish reason cancelled)
 
@@ -49,6 +53,8 @@ struct GenerateOptions {
   // string or a full context. Not with ignore_end.
   std::shared_ptr<const grammar::Grammar> grammar{};
   std::vector<Token> shown;  // control tokens whose text is part of the answer's
+  // The answer's text is told in pieces as well, and as a message; null: it is not looked at.
+  std::shared_ptr<const AnswerFormat> format{};
   // Each token comes with its logprob and those of so many of the most likely ones; absent: without.
   std::optional<uint32_t> logprobs;
   // If set, the prompt is read from its beginning in pieces of about 64 tokens, and after each this is called
@@ -90,7 +96,8 @@ struct Result {
   std::string text;           // all events' texts
   std::vector<Token> tokens;  // the tokens generated, without the end-of-generation token
   FinishReason finish = FinishReason::length;
-  std::string stop;  // the stop string that matched, if one did
+  std::string stop;                  // the stop string that matched, if one did
+  std::optional<Message> message{};  // with GenerateOptions::format
   Statistics statistics;
 };
 

@@ -64,6 +64,8 @@ class Calibrator {
         pool_(options.threads == 0 ? usable_processors() : options.threads, ThreadPool::Idle::sleep),
         checkpoint_(std::move(checkpoint)),
         progress_(std::move(progress)) {
+    graph_ = graph::load(model_.file());
+    graph::require_plain(graph_, model_.file().path(), "calibration does");
     cut(text);
     options_.threads = static_cast<uint32_t>(pool_.threads());
     begin();
@@ -110,8 +112,6 @@ class Calibrator {
 
   // An empty calibration of the model's shape.
   void begin() {
-    graph_ = graph::load(model_.file());
-    graph::require_plain(graph_, model_.file().path(), "calibration does");
     state_ = {};
     Calibration& c = state_.calibration;
     c.fingerprint = quantize::model_fingerprint(model_.file());

@@ -59,6 +59,11 @@ encode::Importance measure_importance(const llm::Model& model, std::string_view 
   const uint32_t chunk = std::min(options.chunk, model.parameters().context);
   const auto chunks = evaluation_windows(*model.tokenizer(), text, chunk, options.chunks);
   const graph::Model graph = graph::load(model.file());
+  if (graph.parameters.local_head_size != 0) {
+    fail(ErrorCode::unsupported,
+         "{}: the importance of columns is not measured where layers differ in heads (architecture '{}')",
+         model.file().path(), graph.parameters.architecture);
+  }
   engine::Options engine_options;
   engine_options.context = chunk;
   engine_options.chunk = chunk;
@@ -92,7 +97,8 @@ encode::Importance measure_importance(const llm::Model& model, std::string_view 
     const auto linears = quantize::input_linears(graph.layers[layer]);
     for (size_t input = 0; input < quantize::kInputs; ++input) {
       for (const graph::Op* op : linears[input])
-        importance.columns[op->weight] = squares.means(model.file().path(), layer, input, uint64_t{chunk} * chunks.size());
+        importance.columns[op->weight] =
+            squares.means(model.file().path(), layer, input, uint64_t{chunk} * chunks.size());
     }
   }
   return importance;

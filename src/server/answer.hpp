@@ -4,33 +4,22 @@
 #include <string>
 #include <vector>
 
+#include "llm/answer_parser.hpp"
 #include "llm/session.hpp"
 
 namespace cairn::server {
 
-struct ToolCall {
-  std::string id, name;
-  std::string arguments;  // JSON, as the model wrote it
-};
-
-// What an answer comes in, whatever the API. A call's arguments follow its `call`, before the next one's.
-struct Piece {
-  enum class Kind : uint8_t { text, reasoning, call, arguments };
-  Kind kind = Kind::text;
-  std::string text;  // of `call`: the function's name
-  std::string id{};  // of `call`
-};
+using llm::AnswerFormat;
+using llm::AnswerParser;
+using llm::Piece;
+using llm::ToolCall;
 
 // A whole answer.
-struct Answer {
-  std::string text, reasoning;
-  std::vector<ToolCall> calls;
+struct Answer : llm::Message {
   std::vector<llm::TokenLogprobs> logprobs;  // of all its tokens, where they are asked for
   size_t reasoned = 0;                       // … of its reasoning's, which come first
   llm::FinishReason finish = llm::FinishReason::length;
   std::string stop;  // the stop string that matched, if one did
-
-  void add(const Piece& piece);
 };
 
 struct Usage {

@@ -84,13 +84,11 @@ llm::Conversation read_conversation(const Json& body) {
 ChatPrompt chat_prompt(const Json& body, const Tools& tools, const ServedModel& model) {
   llm::Conversation conversation = read_conversation(body);
   const bool may_call = tools.choice != Tools::Choice::none;
-  const bool has_called =
-      std::any_of(conversation.messages.begin(), conversation.messages.end(),
-                  [](const Json& one) { return one.contains("tool_calls") || one["role"] == "tool"; });
+  const bool has_called = llm::has_calls(conversation.messages);
   try {
     const auto chat_template = model.chat_template();
     const auto calls = may_call || has_called ? tool_format(model) : nullptr;
-    if (may_call || has_called) add_tools(conversation, tools, calls.get());
+    if (may_call || has_called) server::add_tools(conversation, tools, calls.get());
     llm::Rendered rendered = llm::render(*chat_template, *model.tokenizer, conversation);
     ChatPrompt prompt;
     prompt.format = answer_format(model, *chat_template);

@@ -3,14 +3,12 @@
 #include <string>
 #include <vector>
 
-#include "llm/chat.hpp"
-#include "server/answer_parser.hpp"
+#include "llm/tools.hpp"
+#include "server/answer.hpp"
 #include "server/fields.hpp"
 #include "server/served_model.hpp"
 
 namespace cairn::server {
-
-struct Tools;
 
 // A conversation as the model's template writes it, and what its answer may consist of.
 struct ChatPrompt {
@@ -25,7 +23,7 @@ llm::Conversation read_conversation(const Json& body);
 
 // The conversation of a body, with its tools; what read_conversation and add_tools throw, and ApiError 400
 // with what the template said.
-ChatPrompt chat_prompt(const Json& body, const Tools& tools, const ServedModel& model);
+ChatPrompt chat_prompt(const Json& body, const llm::Tools& tools, const ServedModel& model);
 ChatPrompt chat_prompt(const Json& body, const ServedModel& model);  // with those that it names
 
 // The texts of a content that comes in parts, a line each; others are refused by name. `at`: its place.

@@ -111,17 +111,8 @@ CompletionRequest chat_request(const Json& body, const ServedModel& model) {
 void set_chat(CompletionRequest& request, ChatPrompt prompt, const ServedModel& model, const char* param) {
   request.format = prompt.format;
   request.prompts.push_back(std::move(prompt.tokens));
-  std::string marks;  // that an answer is understood by
-  if (const auto& reasoning = request.format.reasoning) marks = reasoning->open + reasoning->close;
-  if (const auto& calls = request.format.calls) {
-    marks += calls->open + calls->call_open + calls->after_name + calls->key_open + calls->key_close +
-             calls->value_close + calls->call_close + calls->between + calls->close;
-  }
-  for (const text::TextRange& range : model.tokenizer->control_ranges(marks)) {
-    const auto token =
-        model.tokenizer->find(std::string_view(marks).substr(range.begin, range.end - range.begin));
-    if (token && model.tokenizer->is_control(*token)) request.options.shown.push_back(*token);
-  }
+  const auto marks = request.format.control_tokens(*model.tokenizer);
+  request.options.shown.insert(request.options.shown.end(), marks.begin(), marks.end());
   check_lengths(request.prompts, model, param);
 }
 

@@ -3,7 +3,7 @@
 #include <string>
 #include <vector>
 
-#include "server/answer_parser.hpp"
+#include "server/answer.hpp"
 #include "server/chat_prompt.hpp"
 #include "server/fields.hpp"
 #include "server/served_model.hpp"

@@ -23,7 +23,7 @@ EmbeddingRequest embedding_request(const Json& body, const ServedModel& model) {
   EmbeddingRequest request;
   if (!model.pooling) {
     throw ApiError(400,
-                   fmt::format("{} does not say by mean or last token how its states become one vector: "
+                   fmt::format("{} asks for another pooling of its states than by mean, first or last token: "
                                "`cairn serve --pooling` does",
                                model.name),
                    "model");

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "server/answer_parser.hpp"
+#include "server/answer.hpp"
 #include "server/completion_request.hpp"
 #include "server/encoder.hpp"
 #include "server/work.hpp"

@@ -67,6 +67,17 @@ void Call::send(const Json& json) const {
 
 namespace {
 
+// The model that is to write something.
+const ServedModel& writer(const Call& call) {
+  const ServedModel& model = *call.model;
+  const graph::HyperParameters& parameters = model.engine->model().parameters;
+  if (parameters.causal) return model;
+  throw ApiError(400,
+                 fmt::format("{} makes embeddings, no text: architecture '{}' has no head", model.name,
+                             parameters.architecture),
+                 "model");
+}
+
 void generate(const Call& call, CompletionRequest request, std::unique_ptr<Encoder> encoder) {
   std::make_shared<Generation>(call, std::move(request), std::move(encoder))->start();
 }
@@ -74,21 +85,21 @@ void generate(const Call& call, CompletionRequest request, std::unique_ptr<Encod
 }  // namespace
 
 void answer_chat(const Call& call) {
-  const ServedModel& model = *call.model;
+  const ServedModel& model = writer(call);
   CompletionRequest request = chat_request(call.body, model);
   auto encoder = make_chat_encoder(request, model);
   generate(call, std::move(request), std::move(encoder));
 }
 
 void answer_text(const Call& call) {
-  const ServedModel& model = *call.model;
+  const ServedModel& model = writer(call);
   CompletionRequest request = text_request(call.body, model);
   auto encoder = make_text_encoder(request, model);
   generate(call, std::move(request), std::move(encoder));
 }
 
 void answer_messages(const Call& call) {
-  const ServedModel& model = *call.model;
+  const ServedModel& model = writer(call);
   CompletionRequest request = chat_request(chat_of_messages(call.body), model);
   auto encoder = make_messages_encoder(request, model);
   generate(call, std::move(request), std::move(encoder));
@@ -100,7 +111,7 @@ void answer_count_tokens(const Call& call) {
 }
 
 void answer_responses(const Call& call) {
-  const ServedModel& model = *call.model;
+  const ServedModel& model = writer(call);
   CompletionRequest request = chat_request(chat_of_responses(call.body), model);
   auto encoder = make_responses_encoder(request, model, call.body);
   generate(call, std::move(request), std::move(encoder));

@@ -15,8 +15,6 @@
 
 namespace cairn::server {
 
-struct AnswerFormat;
-
 // A model that is loaded.
 struct ServedModel {
   std::string name, path;
@@ -27,7 +25,7 @@ struct ServedModel {
   std::unique_ptr<llm::Scheduler> scheduler;
   std::optional<llm::Pooling> pooling = llm::Pooling::mean;  // of embeddings; absent: neither
   // How its answers to chats look (chat_prompt.cpp); by the thread that reads requests, when first needed.
-  mutable std::shared_ptr<const AnswerFormat> format;
+  mutable std::shared_ptr<const llm::AnswerFormat> format;
   mutable std::shared_ptr<grammar::Compiler> grammars;          // likewise (output_format.cpp)
   mutable std::shared_ptr<const text::ToolFormat> tool_format;  // likewise (tools.cpp)
   mutable bool looked_for_tools = false;

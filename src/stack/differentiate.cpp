@@ -205,6 +205,8 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
     case OpKind::quantize:  // float here
       break;
     case OpKind::embed:
+    case OpKind::add_position:
+    case OpKind::add_row:
     case OpKind::rotate:
     case OpKind::softcap:
     case OpKind::route:
@@ -286,6 +288,8 @@ void Differentiator::backward(uint32_t layer, const graph::Op& op, Saved& saved,
       break;
     case OpKind::quantize:
     case OpKind::embed:
+    case OpKind::add_position:
+    case OpKind::add_row:
     case OpKind::rotate:
     case OpKind::softcap:
     case OpKind::route:

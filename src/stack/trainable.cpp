@@ -30,11 +30,13 @@ bool is_known(const graph::Op& op, Place place) {
     case OpKind::rope:
       return place == Place::layer;
     case OpKind::attention:
-      return place == Place::layer && op.weight.empty();
+      return place == Place::layer && op.weight.empty() && op.causal && op.shared == 0 && op.head_size == 0;
     case OpKind::gate:
     case OpKind::activate:
       return inside && op.activation != graph::Activation::none &&
              op.activation != graph::Activation::sigmoid;
+    case OpKind::add_position:
+    case OpKind::add_row:
     case OpKind::rotate:
     case OpKind::route:
     case OpKind::expert_linear:

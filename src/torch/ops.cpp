@@ -125,6 +125,8 @@ void Ops::run(const graph::Op& op, Slots& slots, const Product& product) {
       break;
     case OpKind::embed:
       throw std::runtime_error("op 'embed' stands among a layer's");
+    case OpKind::add_position:
+    case OpKind::add_row:
     case OpKind::rotate:
     case OpKind::route:
     case OpKind::expert_linear:

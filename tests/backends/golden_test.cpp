@@ -207,10 +207,26 @@ INSTANTIATE_TEST_SUITE_P(, GoldenModel, testing::ValuesIn(graph::kGoldenModels),
 
 // A text longer than the goldens', through the double-precision reference instead of transformers.
 TEST(Engine, AgreesWithTheReferenceOnALongText) {
-  for (const char* name :
-       {"gemma3", "mistral_window", "llama3_rope", "qwen3_yarn", "phi3_short", "mistral3", "smollm3",
-        "olmo2_window", "exaone4_window", "qwen3moe_unnormed", "granitemoe_shared", "gpt_oss", "lfm2",
-        "lfm2_wide", "qwen35", "qwen35_equal", "qwen35moe"}) {
+  for (const char* name : {"gemma3",
+                           "mistral_window",
+                           "llama3_rope",
+                           "qwen3_yarn",
+                           "phi3_short",
+                           "mistral3",
+                           "smollm3",
+                           "olmo2_window",
+                           "exaone4_window",
+                           "qwen3moe_unnormed",
+                           "granitemoe_shared",
+                           "gpt_oss",
+                           "lfm2",
+                           "lfm2_wide",
+                           "qwen35",
+                           "qwen35_equal",
+                           "qwen35moe",
+                           "gemma4_small",
+                           "gemma4_large",
+                           "gemma4_shared"}) {
     const gguf::File file(graph::golden_model_path(name));
     graph::ReferenceInterpreter reference(file, 128);
     std::vector<int32_t> tokens(120);

@@ -22,6 +22,9 @@ class Conditions : public ::testing::TestWithParam<Case> {
     for (int i = 0; i < 600; ++i)
       text += "stone " + std::to_string(i * 7919) + " lies on stone " + std::to_string(i) + ". ";
     write_file(path("text.txt"), text);
+    std::string lines;
+    for (int i = 0; i < 600; ++i) lines += "stone " + std::to_string(i) + "\n";
+    write_file(path("lines.txt"), lines);
     for (int i = 0; i < 5; ++i) text += text;
     write_file(path("long.txt"), text);
     const Outcome made = run_under(stack(path("s.gguf")));
@@ -31,6 +34,7 @@ class Conditions : public ::testing::TestWithParam<Case> {
   static void TearDownTestSuite() { folder_.reset(); }
 
   static std::string path(const std::string& name) { return *folder_ / name; }
+  static std::string golden_embedder() { return std::string(CAIRN_TEST_DATA) + "/golden_models/bert.gguf"; }
   static std::string golden() { return std::string(CAIRN_TEST_DATA) + "/golden_models/llama.gguf"; }
 
   static std::vector<std::string> stack(const std::string& output) {
@@ -105,6 +109,9 @@ class Conditions : public ::testing::TestWithParam<Case> {
     if (name == "inspect") return make({"inspect", s, "--graph", "--full"}, {s});
     if (name == "verify") return make({"verify", s}, {s});
     if (name == "tokenize") return make({"tokenize", tiny, "--file", text}, {tiny, text});
+    if (name == "embed")
+      return make({"embed", golden_embedder(), "-f", path("lines.txt"), "--threads", "1"},
+                  {golden_embedder(), path("lines.txt")});
     if (name == "pull") return make({"pull", tiny, "--name", "pulled"}, {tiny});
     if (name == "devices") return make({"devices"}, {});
     if (name == "help") return make({"--help"}, {});
@@ -118,8 +125,8 @@ class Conditions : public ::testing::TestWithParam<Case> {
 
 constexpr const char* kWriters[] = {"stack", "convert",      "quantize", "trim",     "restore", "calibrate",
                                     "synth", "inspect_html", "logits",   "timeline", "trace"};
-constexpr const char* kOthers[] = {"run",    "run_stack", "chat", "eval",    "bench", "inspect",
-                                   "verify", "tokenize",  "pull", "devices", "help",  "help_run"};
+constexpr const char* kOthers[] = {"run",      "run_stack", "chat", "eval",    "bench", "inspect", "verify",
+                                   "tokenize", "embed",     "pull", "devices", "help",  "help_run"};
 INSTANTIATE_TEST_SUITE_P(Writers, Conditions,
                          ::testing::Combine(::testing::ValuesIn(kWriters),
                                             ::testing::ValuesIn(kConditionsOfWriters)),

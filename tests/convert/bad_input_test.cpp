@@ -254,5 +254,68 @@ TEST(Interrupt, LeavesNothing) {
   EXPECT_EQ(out.entries(), 0u);
 }
 
+TEST(BadCheckpoint, Embedders) {
+  const auto config = [](const std::string& part, const std::function<void(Json&)>& change) {
+    refuse_config(part, change, ErrorCode::unsupported, "bert");
+  };
+  config("hidden_act 'relu' is not supported ('gelu' is)", [](Json& j) { j["hidden_act"] = "relu"; });
+  config("position_embedding_type 'relative_key' is not supported",
+         [](Json& j) { j["position_embedding_type"] = "relative_key"; });
+  refuse_config(
+      "config.json says [64, 16]", [](Json& j) { j["max_position_embeddings"] = 64; }, ErrorCode::format,
+      "bert");
+  const auto tokenizer = [](ErrorCode code, const std::string& part,
+                            const std::function<void(Json&)>& change) {
+    refuse_file(part, "tokenizer.json", change, code, "bert");
+  };
+  tokenizer(ErrorCode::unsupported, "BERT's tokenizer is 'Unigram', expected WordPiece",
+            [](Json& j) { j["model"]["type"] = "Unigram"; });
+  tokenizer(ErrorCode::unsupported, "continuing_subword_prefix '@@' is not supported ('##' is)",
+            [](Json& j) { j["model"]["continuing_subword_prefix"] = "@@"; });
+  tokenizer(ErrorCode::unsupported, "normalizer 'NFC' is not supported with WordPiece (BertNormalizer is)",
+            [](Json& j) {
+              j["normalizer"] = {{"type", "NFC"}};
+            });
+  tokenizer(ErrorCode::unsupported, "a normalizer without clean_text is not supported",
+            [](Json& j) { j["normalizer"]["clean_text"] = false; });
+  tokenizer(ErrorCode::unsupported, "pre_tokenizer '' is not supported",
+            [](Json& j) { j["pre_tokenizer"] = nullptr; });
+  tokenizer(ErrorCode::format, "both have id 7", [](Json& j) { j["model"]["vocab"]["twice"] = 7; });
+  tokenizer(ErrorCode::format, "has id 4000", [](Json& j) { j["model"]["vocab"]["far"] = 4000; });
+  tokenizer(ErrorCode::format, "has no vocab", [](Json& j) { j["model"]["vocab"] = Json::object(); });
+  const CopiedCheckpoint checkpoint("bert");
+  const auto modules = [&](ErrorCode code, const std::string& part, const char* text) {
+    write_file(checkpoint / "modules.json", text);
+    refuse(code, part, checkpoint);
+  };
+  modules(ErrorCode::format, "modules.json: is no list", "{}");
+  modules(ErrorCode::format, "'../1_Pooling' is no folder's name",
+          R"([{"type": "x.Pooling", "path": "../1_Pooling"}])");
+  modules(ErrorCode::not_found, "2_Pooling/config.json", R"([{"type": "x.Pooling", "path": "2_Pooling"}])");
+  refuse_file(
+      "pools in another way than by mean, [CLS] or last token", "1_Pooling/config.json",
+      [](Json& j) { j["pooling_mode_mean_tokens"] = false; }, ErrorCode::unsupported, "bert");
+}
+
+TEST(BadCheckpoint, Gemma4) {
+  const auto config = [](ErrorCode code, const std::string& part, const std::function<void(Json&)>& change) {
+    refuse_config(part, change, code, "gemma4");
+  };
+  config(ErrorCode::unsupported, "mixtures of experts (enable_moe_block) are not supported",
+         [](Json& j) { j["enable_moe_block"] = true; });
+  config(ErrorCode::format, "num_kv_shared_layers is 4, but there are 4 layers",
+         [](Json& j) { j["num_kv_shared_layers"] = 4; });
+  config(ErrorCode::format, "global_head_dim is missing or odd", [](Json& j) { j.erase("global_head_dim"); });
+  config(ErrorCode::format, "layer_types is missing", [](Json& j) { j.erase("layer_types"); });
+  config(ErrorCode::unsupported, "RoPE 'yarn' of global layers is not supported",
+         [](Json& j) { j["rope_parameters"]["full_attention"]["rope_type"] = "yarn"; });
+  config(ErrorCode::format, "has no rope_theta of sliding_attention",
+         [](Json& j) { j["rope_parameters"].erase("sliding_attention"); });
+  config(ErrorCode::format, "config.json says [4]", [](Json& j) { j["head_dim"] = 4; });
+  refuse_file(
+      "Gemma 4's tokenizer is BPE with byte fallback", "tokenizer.json",
+      [](Json& j) { j["model"]["byte_fallback"] = false; }, ErrorCode::unsupported, "gemma4");
+}
+
 }  // namespace
 }  // namespace cairn::convert

@@ -77,10 +77,15 @@ TEST_P(Golden, IsAModelThatCairnRuns) {
   const graph::Model model = graph::load(file);
   const auto tokenizer = text::make_tokenizer(file);
   const std::string text = "The cairn stands where 2 paths meet.";
-  const std::vector<text::Token> tokens = tokenizer->encode(text, {.add_bos = false});
+  const std::vector<text::Token> tokens = tokenizer->encode(text, {.add_bos = false, .add_eos = false});
   EXPECT_LT(tokens.size(), text.size());
   for (const text::Token token : tokens) EXPECT_LT(token, static_cast<int64_t>(model.parameters.vocabulary));
-  EXPECT_EQ(tokenizer->decode(tokens), text);
+  // BERT's knows neither what blanks there were nor, in one of the two, which letters were capital.
+  const bool bert = model.parameters.architecture == "bert";
+  const std::string same = bert && GetParam() == "bert" ? "the cairn stands where 2 paths meet ."
+                           : bert                       ? "The cairn stands where 2 paths meet ."
+                                                        : text;
+  EXPECT_EQ(tokenizer->decode(tokens), same);
 }
 
 std::vector<std::string> cases() {
@@ -102,7 +107,7 @@ TEST(Cases, CoverEveryFamily) {
     const auto expected = nlohmann::json::parse(read_file(kData + name + "/expected.json"));
     families.insert(expected["metadata"]["general.architecture"][1].get<std::string>());
   }
-  EXPECT_EQ(families.size(), 19u);
+  EXPECT_EQ(families.size(), 21u);
 }
 
 }  // namespace

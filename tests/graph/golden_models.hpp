@@ -24,13 +24,20 @@ inline constexpr std::array kRecurrentModels = {"lfm2",         "lfm2_wide",    
                                                 "qwen35_equal", "qwen35_draft", "qwen35moe"};
 // … of which these have a layer that drafts.
 inline constexpr std::array kDraftingModels = {"qwen35_draft", "qwen35moe"};
+// With layers that differ in heads and widths, and share keys and values (tools/golden_gemma4.py).
+inline constexpr std::array kUnequalModels = {"gemma4_small", "gemma4_large", "gemma4_shared"};
 inline constexpr auto kGoldenModels = [] {
-  std::array<const char*, kDenseModels.size() + kMixtures.size() + kRecurrentModels.size()> all{};
+  std::array<const char*,
+             kDenseModels.size() + kMixtures.size() + kRecurrentModels.size() + kUnequalModels.size()>
+      all{};
   auto end = std::copy(kDenseModels.begin(), kDenseModels.end(), all.begin());
   end = std::copy(kMixtures.begin(), kMixtures.end(), end);
-  std::copy(kRecurrentModels.begin(), kRecurrentModels.end(), end);
+  end = std::copy(kRecurrentModels.begin(), kRecurrentModels.end(), end);
+  std::copy(kUnequalModels.begin(), kUnequalModels.end(), end);
   return all;
 }();
+// Whose tokens see the whole text, and which have no head (tools/golden_embedders.py).
+inline constexpr std::array kEmbedders = {"bert", "bert_first"};
 // Positions that they are run with: LongRoPE's divisors depend on it (phi3_long's are the long ones).
 constexpr uint32_t kGoldenContext = 64;
 
@@ -62,6 +69,19 @@ struct Golden {
   std::vector<int32_t> positions;
   std::vector<float> logits;  // [positions, vocabulary]
   size_t vocabulary;
+};
+
+// Of kEmbedders.
+struct GoldenStates {
+  explicit GoldenStates(const std::string& name) {
+    const gguf::File file(std::string(CAIRN_TEST_DATA) + "/golden_models/" + name + ".golden.gguf");
+    tokens = golden_integers(file, "golden.tokens");
+    states = golden_floats(file, "states");
+    embedding = golden_floats(file, "embedding");
+  }
+  std::vector<int32_t> tokens;
+  std::vector<float> states;     // [tokens, width]
+  std::vector<float> embedding;  // [width], pooled as the file says, of length 1
 };
 
 }  // namespace cairn::graph

@@ -431,7 +431,7 @@ TEST(Load, DimensionsOfOneAtTheEndAreNone) {
 
 TEST(Build, RefusesAnUnknownArchitecture) {
   HyperParameters p;
-  p.architecture = "bert";
+  p.architecture = "rwkv7";
   EXPECT_THROW(build(p), Error);
 }
 

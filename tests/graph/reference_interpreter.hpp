@@ -26,18 +26,22 @@ class ReferenceInterpreter {
 
   const Model& model() const { return model_; }
 
-  // Logits [tokens, vocabulary] of tokens at positions 0, 1, ...
+  // Logits [tokens, vocabulary] of tokens at positions 0, 1, ...; of a model without a head what it would
+  // multiply, [tokens, embedding].
   std::vector<double> run(std::span<const int32_t> tokens) {
     tokens_ = tokens;
     for (size_t i = 0; i < slots_.size(); ++i) {
       slots_[i].assign(tokens.size() * model_.width(static_cast<Slot>(i)), 0);
     }
     run(model_.embed);
+    keys_.clear(), values_.clear();
     for (const Layer& layer : model_.layers) {
       for (const OpList& ops : layer) run(ops);
+      keys_.push_back(slot(Slot::key));
+      values_.push_back(slot(Slot::value));
     }
     run(model_.head);
-    return slot(Slot::logits);
+    return slot(model_.parameters.causal ? Slot::logits : Slot::normed);
   }
 
  private:
@@ -90,8 +94,13 @@ class ReferenceInterpreter {
     switch (op.kind) {
       case OpKind::embed:
         return embed(op);
+      case OpKind::add_position:
+      case OpKind::add_row:
+        return add_rows(op);
       case OpKind::scale:
-        return map(op, [&](double x) { return x * op.factor; });
+        return map(op, [&, factor = op.weight.empty() ? 1.0 : weights(op.weight)[0]](double x) {
+          return x * op.factor * factor;
+        });
       case OpKind::norm_rms:
       case OpKind::norm_layer:
         return norm(op);
@@ -108,7 +117,7 @@ class ReferenceInterpreter {
       case OpKind::attention:
         return attention(op);
       case OpKind::gate:
-        return zip(op, [&](double x, double y) { return gated(op.activation, x, y); });
+        return gate(op);
       case OpKind::route:
         return route(op);
       case OpKind::expert_linear:
@@ -168,6 +177,19 @@ class ReferenceInterpreter {
                    slot(op.output).begin(), function);
   }
 
+  // Features of an op's input.
+  size_t width_of(const Op& op) const { return op.width != 0 ? op.width : model_.width(op.input); }
+
+  void gate(const Op& op) {
+    if (model_.width(op.input) == model_.width(op.input2))
+      return zip(op, [&](double x, double y) { return gated(op.activation, x, y); });
+    const size_t width = width_of(op), other = model_.width(op.input2);
+    for (size_t i = 0; i < tokens_.size() * width; ++i) {
+      slot(op.output)[i] =
+          gated(op.activation, slot(op.input)[i], slot(op.input2)[i / width * other + op.offset + i % width]);
+    }
+  }
+
   void embed(const Op& op) {
     const std::vector<double> table = weights(op.weight);
     const size_t width = model_.width(op.output);
@@ -177,8 +199,19 @@ class ReferenceInterpreter {
     }
   }
 
+  void add_rows(const Op& op) {
+    const std::vector<double> table = weights(op.weight);
+    const size_t width = model_.width(op.output);
+    for (size_t i = 0; i < slot(op.output).size(); ++i) {
+      const size_t row = op.kind == OpKind::add_position ? i / width : op.row_begin;
+      slot(op.output)[i] += table[row * width + i % width];
+    }
+  }
+
   void norm(const Op& op) {
-    const std::vector<double> weight = weights(op.weight);
+    const std::vector<double> weight = op.weight.empty()
+                                           ? std::vector<double>(width_of(op) / std::max(1U, op.heads), 1)
+                                           : weights(op.weight);
     const std::vector<double> bias = op.bias.empty() ? std::vector<double>(weight.size()) : weights(op.bias);
     const size_t width = weight.size();
     const std::vector<double> in = slot(op.input);
@@ -200,7 +233,7 @@ class ReferenceInterpreter {
   void linear(const Op& op) {
     const std::vector<double> weight = weights(op.weight);
     const std::vector<double> bias = op.bias.empty() ? std::vector<double>() : weights(op.bias);
-    const size_t width = model_.width(op.input);
+    const size_t width = width_of(op);
     const std::vector<double> in = slot(op.input);
     std::vector<double>& out = slot(op.output);
     for (size_t t = 0; t < tokens_.size(); ++t) {
@@ -321,7 +354,7 @@ class ReferenceInterpreter {
 
   void rope(const Op& op) {
     const Rope& rope = op.rope;
-    const size_t half = rope.dims / 2, head_size = model_.width(op.input) / op.heads;
+    const size_t half = rope.dims / 2, head_size = width_of(op) / op.heads;
     const std::vector<double> divisors =
         rope.factors.empty() ? std::vector<double>(half, 1) : weights(rope.factors);
     std::vector<double>& x = slot(op.input);
@@ -354,9 +387,12 @@ class ReferenceInterpreter {
 
   void attention(const Op& op) {
     const HyperParameters& p = model_.parameters;
-    const size_t size = p.head_size, group = p.heads / p.kv_heads;
+    const size_t size = op.head_size != 0 ? op.head_size : p.head_size;
+    const size_t kv_heads = op.kv_heads != 0 ? op.kv_heads : p.kv_heads, group = p.heads / kv_heads;
     const std::vector<double>& query = slot(Slot::query);
-    const std::vector<double>&key = slot(Slot::key), &value = slot(Slot::value);
+    const std::vector<double>& key = op.shared != 0 ? keys_[keys_.size() - op.shared] : slot(Slot::key);
+    const std::vector<double>& value =
+        op.shared != 0 ? values_[values_.size() - op.shared] : slot(Slot::value);
     const std::vector<double> sinks = op.weight.empty() ? std::vector<double>() : weights(op.weight);
     std::vector<double>& out = slot(op.output);
     for (size_t t = 0; t < tokens_.size(); ++t) {
@@ -365,10 +401,11 @@ class ReferenceInterpreter {
         const double* q = query.data() + (t * p.heads + head) * size;
         double* result = out.data() + (t * p.heads + head) * size;
         const auto row = [&](const std::vector<double>& rows, size_t s) {
-          return rows.data() + (s * p.kv_heads + head / group) * size;
+          return rows.data() + (s * kv_heads + head / group) * size;
         };
         std::vector<double> scores;
-        for (size_t s = first; s <= t; ++s) {
+        const size_t end = op.causal ? t + 1 : tokens_.size();
+        for (size_t s = first; s < end; ++s) {
           double score = 0;
           for (size_t i = 0; i < size; ++i) score += q[i] * row(key, s)[i];
           score *= op.factor;
@@ -379,7 +416,7 @@ class ReferenceInterpreter {
         double sum = sinks.empty() ? 0 : std::exp(sinks[head] - most);
         for (double& score : scores) sum += score = std::exp(score - most);
         std::fill_n(result, size, 0);
-        for (size_t s = first; s <= t; ++s) {
+        for (size_t s = first; s < end; ++s) {
           for (size_t i = 0; i < size; ++i) result[i] += scores[s - first] / sum * row(value, s)[i];
         }
       }
@@ -388,6 +425,7 @@ class ReferenceInterpreter {
 
   const gguf::File& file_;
   Model model_;
+  std::vector<std::vector<double>> keys_{}, values_{};  // of the layers so far
   std::span<const int32_t> tokens_;
   std::vector<std::vector<uint32_t>> chosen_{};  // experts of each token, ascending
   std::array<std::vector<double>, static_cast<size_t>(Slot::count)> slots_;

@@ -169,6 +169,42 @@ TEST_P(Attention, TilesMatchDoublePrecision) {
   }
 }
 
+// Queries that see all keys, those behind them too: one or several calls give each what it would get alone.
+TEST_P(Attention, TilesOfATextSeeAllOfIt) {
+  const size_t group = 2;
+  for (const size_t n : {16, 33, 80}) {
+    for (const KvFormat format : {KvFormat::f16, KvFormat::i8, KvFormat::f32, KvFormat::q4}) {
+      for (const size_t positions : {size_t{1}, lanes_, size_t{63}, size_t{64}, size_t{150}}) {
+        const Cache keys(attention_, format, random_floats(positions * n, 9), n);
+        const Cache values(attention_, format, random_floats(positions * n, 10), n);
+        const AttentionShape shape{n, group, 1 / std::sqrt(static_cast<float>(n)), 0, 0};
+        const size_t tiles = std::min<size_t>(kMostQueryTiles, (positions + lanes_ - 1) / lanes_);
+        const size_t tokens = std::min(positions, tiles * lanes_), stride = group * n * lanes_;
+        const std::vector<float> queries = random_floats(tiles * stride, 11);
+        std::vector<float> scratch(attention_.tiles_scratch(shape, tiles)), out(queries.size(), NAN);
+        AttentionTiles whole{shape,  keys.rows(),    values.rows(), 0,
+                             tokens, queries.data(), out.data(),    stride};
+        whole.end = static_cast<uint32_t>(positions);
+        attention_.tiles(whole, scratch.data());
+        double worst = 0;
+        for (size_t token = 0; token < tokens; ++token) {
+          for (size_t head = 0; head < group; ++head) {
+            const size_t at = token / lanes_ * stride + head * n * lanes_ + token % lanes_;
+            std::vector<float> query(n);
+            for (size_t d = 0; d < n; ++d) query[d] = queries[at + d * lanes_];
+            const auto expected = attend(shape, keys.kept, values.kept, positions - 1, query.data());
+            for (size_t d = 0; d < n; ++d) {
+              const double error = std::abs(out[at + d * lanes_] - expected[d]);
+              if (!(error <= worst)) worst = error;  // NaN counts
+            }
+          }
+        }
+        EXPECT_LE(worst, tolerance(format)) << n << " elements, " << positions << " positions";
+      }
+    }
+  }
+}
+
 // A thousand weights that are each below any fixed step from the largest one, e^-10, still count: together
 // they are 5 % of the sum.
 TEST_P(Attention, ManySmallWeightsAreNotLost) {

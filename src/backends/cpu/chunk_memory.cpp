@@ -71,6 +71,9 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     for (const Slot s : {Slot::hidden, Slot::branch, Slot::branch2, Slot::normed}) {
       if (s != Slot::branch2 || uses(machine_.plan, s)) slot(s);
     }
+    if (machine_.model.parameters.layer_width != 0) {
+      for (const Slot s : {Slot::layer_tokens, Slot::layer_inputs, Slot::layer_gate}) slot(s);
+    }
     for (size_t i = 0; i < machine_.plan.ropes.size(); ++i) {
       const size_t table = machine_.plan.ropes[i].dims / 2 * tile_tokens_ * most_tiles_;
       cosines_.push_back(carver.take<float>(table));
@@ -129,6 +132,7 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
       }
     }
   }
+  for (const BoundOp& bound : machine_.plan.embed) most_k = std::max(most_k, bound.matrix.k);
   // Planes come in whole tiles of rows, and those in a panel of whole tile_rows.
   if (machine_.plan.set != nullptr) {
     const size_t rows = round_up(kernels::kPlaneRows, machine_.gemm.tile_rows);
@@ -138,7 +142,8 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
   if (const size_t size = largest_delta(machine_.plan); size > 0) {
     for (size_t i = 0; i < machine_.pool.threads(); ++i) delta_.emplace_back(kDeltaTokens, size);
   }
-  const kernels::AttentionShape shape = attention_shape(machine_.model.parameters, graph::Op{});
+  const size_t attention =
+      most_attention_floats(machine_.plan, machine_.model.parameters, machine_.attention);
   threads_.resize(machine_.pool.threads());
   for (ThreadScratch& t : threads_) {
     const auto lay_out_thread = [&](Carver& c) {
@@ -147,10 +152,10 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
       // Some forms have two scales for each 32.
       t.panel.scales = c.take<float>(2 * most_values / kernels::kGroup);
       t.panel.offsets = c.take<float>(2 * most_values / kernels::kGroup);
-      t.row = c.take<float>(any_float ? most_values : most_k);
+      t.row = c.take<float>(any_float ? std::max(most_values, most_k) : most_k);
       t.out = c.take<float>(most_rows * tile_tokens_);
       t.residual = c.take<float>(most_rows * tile_tokens_);
-      t.attention = c.take<float>(machine_.attention.tiles_scratch(shape, query_tiles(shape)));
+      t.attention = c.take<float>(attention);
       t.mixing = c.take<float>(machine_.plan.rotation_scratch());
       if (machine_.plan.set != nullptr) {
         t.rotated = c.take<float>(most_k * tile_tokens_);

@@ -117,7 +117,7 @@ void ChunkExecutor::multiply_stored_rows(const Step& step, const PlanesTask& tas
     }
     for (size_t i = 0; i < tiles_; ++i) {
       if (step.integer) {
-        machine_.gemm.multiply(matrix.encoding->form, t.panel, padded, k, quantized(bound.op.input, i),
+        machine_.gemm.multiply(matrix.encoding->form, t.panel, padded, k, quantized(bound.op.input, i, k),
                                t.identity);
       } else {
         const float* x = exact != nullptr ? tile(bound.op.input, i) : planes_rotated_ + i * k * tile_tokens_;

@@ -49,7 +49,7 @@ void ChunkExecutor::multiply(const Step& step, const BoundOp& bound, size_t row,
   for (size_t i = 0; i < tiles_; ++i) {
     float* out = logits != nullptr ? t.out : tile(bound.op.output, i) + row * tile_tokens_;
     if (step.integer) {
-      machine_.gemm.multiply(form, t.panel, padded, k, quantized(bound.op.input, i), out);
+      machine_.gemm.multiply(form, t.panel, padded, k, quantized(bound.op.input, i, k), out);
       if (step.fine) {
         machine_.gemm.multiply(form, t.panel, padded, k, residual(k, i), t.residual);
         machine_.vector.add(out, t.residual, padded * tile_tokens_, out);
@@ -75,7 +75,7 @@ kernels::ActivationTile ChunkExecutor::residual(size_t k, size_t index) const {
 // What the 8 bits of a tile left of its activations, in 8 more.
 void ChunkExecutor::quantize_residual(Slot slot, size_t index, float* rest) {
   const size_t k = machine_.model.width(slot);
-  const kernels::ActivationTile first = quantized(slot, index);
+  const kernels::ActivationTile first = quantized(slot, index, tile_width(slot));
   const float* x = tile(slot, index);
   for (size_t i = 0; i < k; ++i) {
     for (size_t lane = 0; lane < tile_tokens_; ++lane) {
@@ -120,6 +120,8 @@ void ChunkExecutor::run_head(size_t tokens, float* logits, float* hidden) {
       run_floats(step, machine_.pool);
     }
   }
+  // A model that makes embeddings has nothing to multiply it with.
+  if (hidden != nullptr) copy_rows(Slot::normed, tokens, hidden);
 }
 
 }  // namespace cairn::cpu

@@ -59,7 +59,15 @@ bool experts_move(const gguf::File& file, const engine::Options& options) {
 // Of keys and values that stay for the next text where nothing else is to be made room for.
 constexpr size_t kSpareBytes = size_t{32} << 20;
 
-engine::Options in_rows(engine::Options options) {
+engine::Options fitted(engine::Options options, const graph::HyperParameters& model) {
+  if (!model.causal) {
+    // A text is read in one step, and nothing of it is kept. A vector has no second token to make up for the
+    // noise of 8-bit inputs: 1 % of its length with all-MiniLM.
+    options.chunk = options.context = std::min(options.context, model.context);
+    options.kv = engine::KvType::f16;
+    options.precision = engine::Precision::f32;
+    return options;
+  }
   if (options.repeatable) options.chunk = std::min<uint32_t>(options.chunk, RowExecutor::kMostRows);
   return options;
 }
@@ -70,16 +78,16 @@ class CpuEngine final : public engine::Engine {
       : file_(experts_move(file, options) ? gguf::File(file.path()) : file),
         model_(graph::load(file_, options.context)),
         target_(kernels::default_target()),
-        options_(in_rows(options)),
+        options_(fitted(options, model_.parameters)),
         pool_(options.pool ? options.pool
                            : std::make_shared<ThreadPool>(options.threads == 0 ? usable_processors()
                                                                                : options.threads)),
         set_(stack::is_stack(file_) ? std::make_shared<resident::Set>(file_) : nullptr),
-        plan_(file_, model_, target_, options.precision == engine::Precision::f32, set_.get()),
+        plan_(file_, model_, target_, options_.precision == engine::Precision::f32, set_.get()),
         expert_pages_(experts_move(file, options)
                           ? std::make_unique<ExpertPages>(plan_, model_.parameters.experts, options.memory)
                           : nullptr),
-        sequences_(model_, kv_format(options), file_.path(), set_ || expert_pages_ ? 0 : kSpareBytes,
+        sequences_(model_, kv_format(options_), file_.path(), set_ || expert_pages_ ? 0 : kSpareBytes,
                    options.observer ? 0 : rows()),
         machine_{model_,
                  plan_,
@@ -88,7 +96,7 @@ class CpuEngine final : public engine::Engine {
                  kernels::kernel_set(target_).attention,
                  *pool_,
                  sequences_.format(),
-                 options.context,
+                 options_.context,
                  options_.observer ? &options_.observer : nullptr,
                  [this] { engine::throw_if(*cancelled_); },
                  expert_pages_.get()},
@@ -117,6 +125,7 @@ class CpuEngine final : public engine::Engine {
     const std::lock_guard lock(one_step_);
     cancelled_ = &cancelled;
     sequences_.step(*this, slices, [&] {
+      check_whole(slices);
       prepare(slices);
       run(slices);
     });
@@ -207,7 +216,22 @@ class CpuEngine final : public engine::Engine {
   }
 
   // Whether its tokens are rows: unpacking panels would cost more. What is observed goes as chunks.
-  bool is_short(const Slice& slice) const { return slice.tokens.size() <= rows() && !options_.observer; }
+  bool is_short(const Slice& slice) const {
+    return slice.tokens.size() <= rows() && !options_.observer && model_.parameters.causal;
+  }
+
+  // A model that makes embeddings sees a text as a whole, and has no head.
+  void check_whole(std::span<const Slice> slices) const {
+    if (model_.parameters.causal) return;
+    for (const Slice& slice : slices) {
+      if (slice.wanted != Logits::none) graph::require_head(model_.parameters, file_.path());
+      if (slice.sequence->length() != 0) {
+        fail(ErrorCode::invalid_argument,
+             "{}: architecture '{}' reads a text in one step: {} tokens do not go behind {}", file_.path(),
+             model_.parameters.architecture, slice.tokens.size(), slice.sequence->length());
+      }
+    }
+  }
 
   // What a step will touch for the first time has its room before it starts.
   void prepare(std::span<const Slice> slices) {

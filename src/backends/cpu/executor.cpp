@@ -33,8 +33,13 @@ void run_gate(const Machine& machine, graph::Activation activation, const float*
   }
 }
 
+uint32_t kv_heads_of(const graph::HyperParameters& parameters, const graph::Op& op) {
+  return op.kv_heads != 0 ? op.kv_heads : parameters.kv_heads;
+}
+
 kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters, const graph::Op& op) {
-  return {parameters.head_size, parameters.heads / parameters.kv_heads, op.factor, op.softcap, op.window};
+  const size_t head_size = op.head_size != 0 ? op.head_size : parameters.head_size;
+  return {head_size, parameters.heads / kv_heads_of(parameters, op), op.factor, op.softcap, op.window};
 }
 
 void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint32_t position, size_t stride,
@@ -98,6 +103,17 @@ void fail_route(const Plan& plan, uint32_t layer, uint32_t position) {
        layer, position);
 }
 
+size_t most_attention_floats(const Plan& plan, const graph::HyperParameters& parameters,
+                             const kernels::AttentionKernels& kernels) {
+  size_t most = 0;
+  for (const Step& step : plan.layers) {
+    if (step.kind != StepKind::attention) continue;
+    const kernels::AttentionShape shape = attention_shape(parameters, step.ops.front().op);
+    most = std::max(most, kernels.tiles_scratch(shape, query_tiles(shape)));
+  }
+  return most;
+}
+
 bool uses(const Plan& plan, graph::Slot slot) {
   for (const Step& step : plan.layers) {
     for (const BoundOp& bound : step.ops) {
@@ -105,6 +121,11 @@ bool uses(const Plan& plan, graph::Slot slot) {
     }
   }
   return false;
+}
+
+uint32_t row_of(const graph::Op& op, int32_t token, uint32_t position) {
+  if (op.kind == graph::OpKind::add_position) return position;
+  return op.kind == graph::OpKind::add_row ? op.row_begin : static_cast<uint32_t>(token);
 }
 
 size_t query_tiles(const kernels::AttentionShape& shape) {

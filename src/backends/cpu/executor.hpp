@@ -45,8 +45,11 @@ struct Machine {
   std::shared_ptr<const KeyMeans> means = key_means(model, plan, kv);
   std::shared_ptr<const KeyBiases> biases =
       kv == kernels::KvFormat::q4 ? std::make_shared<const KeyBiases>(model, plan, context) : nullptr;
+  // Of heads of one size alone.
   std::shared_ptr<const KeyFeedback> feedback =
-      kv == kernels::KvFormat::q4 ? std::make_shared<const KeyFeedback>(model, plan, pool) : nullptr;
+      kv == kernels::KvFormat::q4 && model.parameters.local_head_size == 0
+          ? std::make_shared<const KeyFeedback>(model, plan, pool)
+          : nullptr;
 
   // 4-bit keys, values and queries are rotated, a head at a time, so that no element is far larger than the
   // others; and what attention sums up of the values is rotated back.
@@ -69,7 +72,11 @@ kernels::Unary unary(graph::Activation activation);
 // out = activation(gate) · x
 void run_gate(const Machine& machine, graph::Activation activation, const float* gate, const float* x,
               size_t n, float* out);
+uint32_t kv_heads_of(const graph::HyperParameters& parameters, const graph::Op& op);
 kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters, const graph::Op& op);
+// Of AttentionKernels::tiles, for any layer.
+size_t most_attention_floats(const Plan& plan, const graph::HyperParameters& parameters,
+                             const kernels::AttentionKernels& kernels);
 // cos and sin of one position for all pairs of a RoPE: [dims / 2] each, `stride` floats apart.
 void rope_table(const graph::Rope& rope, const std::vector<float>* factors, uint32_t position, size_t stride,
                 float* cosines, float* sines);
@@ -81,6 +88,9 @@ bool uses(const Plan& plan, graph::Slot slot);
 // threads. It does not depend on their number: blocks of keys are rounded together, and results shall not
 // change with it.
 size_t query_tiles(const kernels::AttentionShape& shape);
+
+// The row of its matrix that an op of the embedding takes.
+uint32_t row_of(const graph::Op& op, int32_t token, uint32_t position);
 
 constexpr size_t index_of(graph::Slot slot) {
   return static_cast<size_t>(slot);
@@ -155,7 +165,7 @@ class RowExecutor {
   void run_attention(const Step& step);
   void store_keys(const Step& step, size_t row);
   void merge_parts(const BoundOp& bound, size_t row, const Part* parts, size_t count);
-  void quantize(graph::Slot slot, size_t row);
+  void quantize(graph::Slot slot, size_t row, size_t width);
   void quantize_residual(graph::Slot slot, size_t row);
   float* output(graph::Slot slot, size_t row) {
     return slot == graph::Slot::logits ? rows_[row].logits : this->slot(slot, row);
@@ -234,10 +244,11 @@ class ChunkExecutor {
   struct ExpertTile {
     uint32_t expert, first, count;
   };
-  kernels::ActivationTile quantized(graph::Slot slot, size_t index) const;
+  // k: of the slot's features, the first so many.
+  kernels::ActivationTile quantized(graph::Slot slot, size_t index, size_t k) const;
   void embed(std::span<const int32_t> tokens);
   void take_off_bias(uint32_t layer, size_t index);
-  void store_fed_back(const float* keys, size_t lane, size_t count, const float* feedback,
+  void store_fed_back(size_t n, const float* keys, size_t lane, size_t count, const float* feedback,
                       const PagedSequence::Place& place);
   void run_steps(std::span<const Step> steps, float* logits);
   void run_floats(const Step& step, ThreadPool& pool);

@@ -36,25 +36,30 @@ PageLayout::PageLayout(const graph::Model& model, kernels::KvFormat format) : fo
   for (const graph::Layer& layer : model.layers) {
     windows_.push_back(0);
     attends_.push_back(false);
+    size_t head_size = p.head_size, kv_heads = p.kv_heads;
     for (const graph::OpList& ops : layer) {
       for (const graph::Op& op : ops) {
-        if (op.kind != graph::OpKind::attention) continue;
+        if (op.kind != graph::OpKind::attention || op.shared != 0) continue;
         windows_.back() = op.window;
         attends_.back() = true;
+        if (op.head_size != 0) head_size = op.head_size;
+        if (op.kv_heads != 0) kv_heads = op.kv_heads;
       }
     }
+    const size_t rows = product({kv_heads, kernels::kPagePositions});
+    Heads heads{kernels::kv_row_bytes(key_format(), head_size), kernels::kv_row_bytes(format, head_size),
+                kernels::kv_scale_bytes(format, head_size), 0};
+    heads.scales = round_up(product({rows, heads.key_bytes + heads.value_bytes}), 64);
+    heads_.push_back(heads);
+    if (attends_.back())
+      bytes_ = std::max(bytes_, round_up(heads.scales + product({2, rows, heads.scale_bytes}), 64));
   }
   if (!model.draft.empty()) {
     draft_ = layers();
     windows_.push_back(0);
     attends_.push_back(true);
+    heads_.push_back(heads_.back());
   }
-  const size_t rows = product({p.kv_heads, kernels::kPagePositions});
-  key_bytes_ = kernels::kv_row_bytes(key_format(), p.head_size);
-  value_bytes_ = kernels::kv_row_bytes(format, p.head_size);
-  scale_bytes_ = kernels::kv_scale_bytes(format, p.head_size);
-  scales_ = round_up(product({rows, key_bytes_ + value_bytes_}), 64);
-  bytes_ = round_up(scales_ + product({2, rows, scale_bytes_}), 64);
 }
 
 PagePool::PagePool(size_t page_bytes, size_t spare)

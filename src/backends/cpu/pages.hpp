@@ -17,7 +17,7 @@ namespace cairn::cpu {
 
 // What a page holds: one layer's keys and values of kernels::kPagePositions positions, [key, value][kv
 // head][position][head_size], in a format of kernels::KvFormat, the scales of those that have them behind
-// them all.
+// them all. Pages of all layers are of one size, the largest.
 class PageLayout {
  public:
   // Error out_of_memory: a page of more bytes than there are addresses.
@@ -28,8 +28,7 @@ class PageLayout {
   kernels::KvFormat key_format() const {
     return format_ == kernels::KvFormat::q4 ? kernels::KvFormat::q5 : format_;
   }
-  size_t bytes() const { return bytes_; }              // whole lines of the processor's cache
-  size_t scale_bytes() const { return scale_bytes_; }  // of a row
+  size_t bytes() const { return bytes_; }  // whole lines of the processor's cache
   uint32_t layers() const { return static_cast<uint32_t>(windows_.size()); }
   uint32_t window(uint32_t layer) const { return windows_[layer]; }  // positions; 0: all
   bool attends(uint32_t layer) const { return attends_[layer]; }     // else the layer has no pages
@@ -39,20 +38,30 @@ class PageLayout {
     return static_cast<uint32_t>(std::count(attends_.begin(), attends_.end(), true));
   }
   // Of a kv head: index 2 · head for keys, 2 · head + 1 for values.
-  size_t row_bytes(uint32_t index) const { return index % 2 == 0 ? key_bytes_ : value_bytes_; }
-  kernels::KvFormat format(uint32_t index) const { return index % 2 == 0 ? key_format() : format_; }
-  // Where the rows begin, and their scales.
-  size_t rows(uint32_t index) const {
-    return kernels::kPagePositions * ((index + 1) / 2 * key_bytes_ + index / 2 * value_bytes_);
+  size_t row_bytes(uint32_t layer, uint32_t index) const {
+    return index % 2 == 0 ? heads_[layer].key_bytes : heads_[layer].value_bytes;
   }
-  size_t scales(uint32_t index) const { return scales_ + index * kernels::kPagePositions * scale_bytes_; }
+  kernels::KvFormat format(uint32_t index) const { return index % 2 == 0 ? key_format() : format_; }
+  size_t scale_bytes(uint32_t layer) const { return heads_[layer].scale_bytes; }  // of a row
+  // Where the rows begin, and their scales.
+  size_t rows(uint32_t layer, uint32_t index) const {
+    const Heads& of = heads_[layer];
+    return kernels::kPagePositions * ((index + 1) / 2 * of.key_bytes + index / 2 * of.value_bytes);
+  }
+  size_t scales(uint32_t layer, uint32_t index) const {
+    return heads_[layer].scales + index * kernels::kPagePositions * heads_[layer].scale_bytes;
+  }
 
  private:
   kernels::KvFormat format_;
   std::vector<uint32_t> windows_;
   std::vector<bool> attends_;
+  struct Heads {
+    size_t key_bytes, value_bytes, scale_bytes, scales;  // of a row; where the first scales lie
+  };
+  std::vector<Heads> heads_;  // of each layer
+  size_t bytes_ = 0;          // of the largest layer's page
   uint32_t draft_ = UINT32_MAX;
-  size_t key_bytes_, value_bytes_, scale_bytes_, scales_, bytes_;
 };
 
 // A page that gives itself back to its pool, which it keeps alive.

@@ -73,6 +73,8 @@ BoundOp Plan::bind(const graph::Op& op) {
   BoundOp bound{.op = op};
   switch (op.kind) {
     case graph::OpKind::embed:
+    case graph::OpKind::add_position:
+    case graph::OpKind::add_row:
       bound.matrix = matrix(op.weight);
       break;
     case graph::OpKind::linear:
@@ -97,9 +99,12 @@ BoundOp Plan::bind(const graph::Op& op) {
       bound.weight = vector(op.weight);
       bound.bias = vector(op.bias)->data();
       break;
+    case graph::OpKind::scale:
+      if (!op.weight.empty()) bound.op.factor *= finite(op.weight).front();
+      break;
     case graph::OpKind::norm_rms:
     case graph::OpKind::norm_layer:
-      bound.weight = vector(op.weight);
+      bound.weight = op.weight.empty() ? ones(op.width / std::max(1U, op.heads)) : vector(op.weight);
       if (!op.bias.empty()) bound.bias = vector(op.bias)->data();
       break;
     case graph::OpKind::rope: {
@@ -181,6 +186,12 @@ const std::vector<float>& Plan::finite(const std::string& name) {
   if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); }))
     fail(ErrorCode::numeric, "{}: tensor {} holds what is no number", file_.path(), name);
   return values;
+}
+
+const std::vector<float>* Plan::ones(size_t count) {
+  std::vector<float>& found = vectors_[fmt::format("{} ones", count)];
+  found.assign(count, 1);
+  return &found;
 }
 
 const std::vector<float>* Plan::vector(const std::string& name) {

@@ -84,6 +84,7 @@ class Plan {
  private:
   BoundOp bind(const graph::Op& op);
   const std::vector<float>* vector(const std::string& name);
+  const std::vector<float>* ones(size_t count);  // norms without a weight
   const std::vector<float>* transposed(const std::string& name);
   const std::vector<float>& finite(const std::string& name);  // the same; Error numeric
   Matrix matrix(const std::string& name);

@@ -23,7 +23,11 @@ struct RowExecutor::Part {
 // Makes ready what attention reads: the keys and values in the cache, and the query.
 void RowExecutor::store_keys(const Step& step, size_t row) {
   const graph::HyperParameters& p = machine_.model.parameters;
-  const size_t n = p.head_size;
+  const graph::Op& op = step.ops.front().op;
+  const size_t n = attention_shape(p, op).head_size;
+  const uint32_t kv_heads = kv_heads_of(p, op);
+  if (machine_.rotates()) rotate_heads(machine_.vector.token_hadamard, slot(Slot::query, row), n, p.heads, 1);
+  if (op.shared != 0) return;
   float* keys = slot(Slot::key, row);
   float* values = slot(Slot::value, row);
   if (machine_.means && !(*machine_.means)[step.layer].empty()) {
@@ -33,7 +37,7 @@ void RowExecutor::store_keys(const Step& step, size_t row) {
   if (machine_.biases && machine_.biases->has(step.layer)) {
     std::vector<float> bias = machine_.biases->values(step.layer);
     if (const BoundOp* rope = machine_.biases->rope(step.layer)) {
-      for (uint32_t head = 0; head < p.kv_heads; ++head) {
+      for (uint32_t head = 0; head < kv_heads; ++head) {
         machine_.vector.token_rope(bias.data() + head * n, rope->op.rope.dims, rope->op.rope.neox,
                                    cosines_[row][rope->rope_table], sines_[row][rope->rope_table]);
       }
@@ -41,11 +45,10 @@ void RowExecutor::store_keys(const Step& step, size_t row) {
     for (size_t i = 0; i < bias.size(); ++i) keys[i] -= bias[i];
   }
   if (machine_.rotates()) {
-    rotate_heads(machine_.vector.token_hadamard, keys, n, p.kv_heads, 1);
-    rotate_heads(machine_.vector.token_hadamard, values, n, p.kv_heads, 1);
-    rotate_heads(machine_.vector.token_hadamard, slot(Slot::query, row), n, p.heads, 1);
+    rotate_heads(machine_.vector.token_hadamard, keys, n, kv_heads, 1);
+    rotate_heads(machine_.vector.token_hadamard, values, n, kv_heads, 1);
   }
-  for (uint32_t head = 0; head < p.kv_heads; ++head) {
+  for (uint32_t head = 0; head < kv_heads; ++head) {
     const PagedSequence::Place k = rows_[row].sequence->key(step.layer, head, rows_[row].position);
     const PagedSequence::Place v = rows_[row].sequence->value(step.layer, head, rows_[row].position);
     if (const float* feedback = machine_.feedback_of(step.layer, head)) {
@@ -61,6 +64,7 @@ void RowExecutor::run_attention(const Step& step) {
   const graph::HyperParameters& p = machine_.model.parameters;
   const graph::Op& op = step.ops.front().op;
   const kernels::AttentionShape shape = attention_shape(p, op);
+  const uint32_t kv_heads = kv_heads_of(p, op), layer = step.layer - op.shared;
   const size_t n = shape.head_size, group = shape.group, each = group * (n + 2);
   static thread_local std::vector<Part> parts;
   parts.clear();
@@ -69,7 +73,7 @@ void RowExecutor::run_attention(const Step& step) {
     store_keys(step, active_[i]);
     const uint32_t end = rows_[active_[i]].position + 1;
     const uint32_t begin = op.window != 0 && end > op.window ? end - op.window : 0;
-    for (uint32_t head = 0; head < p.kv_heads; ++head) {
+    for (uint32_t head = 0; head < kv_heads; ++head) {
       for (uint32_t at = begin; at < end; at += kPart)
         parts.push_back({active_[i], head, at, std::min(end, at + kPart), nullptr});
     }
@@ -83,20 +87,20 @@ void RowExecutor::run_attention(const Step& step) {
     const Part& part = list[index];
     const PagedSequence& sequence = *rows_[part.row].sequence;
     machine_.attention.token(
-        {shape, machine_.keys(sequence, step.layer, part.head), sequence.values(step.layer, part.head),
-         part.begin, part.end, slot(Slot::query, part.row) + part.head * group * n, part.out,
-         part.out + group * n, part.out + group * (n + 1)},
+        {shape, machine_.keys(sequence, layer, part.head), sequence.values(layer, part.head), part.begin,
+         part.end, slot(Slot::query, part.row) + part.head * group * n, part.out, part.out + group * n,
+         part.out + group * (n + 1)},
         attention_scratch_.data() + results + thread * scratch);
   });
   for (size_t i = 0; i < count_; ++i)
-    merge_parts(step.ops.front(), active_[i], list.data() + first[i], (first[i + 1] - first[i]) / p.kv_heads);
+    merge_parts(step.ops.front(), active_[i], list.data() + first[i], (first[i + 1] - first[i]) / kv_heads);
 }
 
 // count: of each head's parts.
 void RowExecutor::merge_parts(const BoundOp& bound, size_t row, const Part* parts, size_t count) {
   const kernels::AttentionShape shape = attention_shape(machine_.model.parameters, bound.op);
   const size_t n = shape.head_size, group = shape.group;
-  for (size_t head = 0; head < machine_.model.parameters.kv_heads; ++head, parts += count) {
+  for (size_t head = 0; head < kv_heads_of(machine_.model.parameters, bound.op); ++head, parts += count) {
     for (size_t q = 0; q < group; ++q) {
       float top = -INFINITY, total = 0;
       for (size_t i = 0; i < count; ++i) top = std::max(top, parts[i].out[group * n + q]);

@@ -105,12 +105,17 @@ void RowExecutor::embed(std::span<const BoundOp> ops, size_t row) {
                cosines_[row][i], sines_[row][i]);
   }
   for (const BoundOp& bound : ops) {
-    if (bound.op.kind == OpKind::embed) {
-      read_row(machine_.plan, machine_.planes, bound.matrix, static_cast<uint32_t>(rows_[row].token),
-               planes_[row].scratch, slot(bound.op.output, row));
-    } else {
+    if (bound.matrix.encoding == nullptr) {
       run_float_op(bound, row);
+      continue;
     }
+    const bool adds = bound.op.kind != OpKind::embed;
+    std::vector<float> more(adds ? bound.matrix.k : 0);
+    float* out = slot(bound.op.output, row);
+    read_row(machine_.plan, machine_.planes, bound.matrix,
+             row_of(bound.op, rows_[row].token, rows_[row].position), planes_[row].scratch,
+             adds ? more.data() : out);
+    if (adds) machine_.vector.add(out, more.data(), more.size(), out);
   }
 }
 
@@ -198,9 +203,9 @@ void RowExecutor::run_steps(std::span<const Step> steps) {
   }
 }
 
-void RowExecutor::quantize(Slot which, size_t row) {
+void RowExecutor::quantize(Slot which, size_t row, size_t width) {
   const kernels::QuantizedVector& q = quantized_[row][index_of(which)];
-  machine_.vector.token_quantize(slot(which, row), machine_.model.width(which), const_cast<int8_t*>(q.values),
+  machine_.vector.token_quantize(slot(which, row), width, const_cast<int8_t*>(q.values),
                                  const_cast<float*>(q.scales), const_cast<float*>(q.sums));
 }
 
@@ -234,7 +239,7 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
   const graph::Op& op = bound.op;
   float* in = output(op.input, row);
   float* out = output(op.output, row);
-  const size_t width = machine_.model.width(op.input);
+  const size_t width = op.width != 0 ? op.width : machine_.model.width(op.input);
   switch (op.kind) {
     case OpKind::scale:
       v.scale(in, op.factor, width, out);
@@ -257,7 +262,7 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       break;
     }
     case OpKind::gate:
-      run_gate(machine_, op.activation, in, slot(op.input2, row), width, out);
+      run_gate(machine_, op.activation, in, slot(op.input2, row) + op.offset, width, out);
       break;
     case OpKind::weigh:
       v.scale(slot(op.input2, row), step_size(in[0]), machine_.model.width(op.output), out);
@@ -298,9 +303,11 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
         if (machine_.model.parameters.expert_ffn % kernels::kGroup == 0) quantize_experts(op.input, row);
         break;
       }
-      if (width % kernels::kGroup == 0) quantize(op.input, row);
+      if (width % kernels::kGroup == 0) quantize(op.input, row, width);
       break;
     case OpKind::embed:
+    case OpKind::add_position:
+    case OpKind::add_row:
     case OpKind::linear:
     case OpKind::expert_linear:
     case OpKind::attention:

@@ -121,30 +121,38 @@ void PagedSequence::commit(uint32_t tokens) {
 
 bool PagedSequence::read_block(uint32_t index, std::span<std::byte> to) const {
   const size_t bytes = layout_->bytes();
-  if (index >= length_ / kPage || to.size() != pages_.size() * bytes) return false;
+  if (index >= length_ / kPage || to.size() != layout_->attending() * bytes) return false;
+  std::byte* at = to.data();
   for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
+    if (!layout_->attends(layer)) continue;
     if (index < gone_[layer]) return false;
-    std::memcpy(to.data() + layer * bytes, tables_[layer][index], bytes);
+    std::memcpy(at, tables_[layer][index], bytes);
+    at += bytes;
   }
   return true;
 }
 
 void PagedSequence::write_block(std::span<const std::byte> from) {
   const size_t bytes = layout_->bytes();
-  for (uint32_t layer = 0; layer < pages_.size(); ++layer)
-    std::memcpy(pages_[layer][length_ / kPage].get(), from.data() + layer * bytes, bytes);
+  const std::byte* at = from.data();
+  for (uint32_t layer = 0; layer < pages_.size(); ++layer) {
+    if (!layout_->attends(layer)) continue;
+    std::memcpy(pages_[layer][length_ / kPage].get(), at, bytes);
+    at += bytes;
+  }
   commit(kPage);
 }
 
 kernels::KvRows PagedSequence::rows(uint32_t layer, uint32_t index) const {
-  return {layout_->format(index), tables_[layer].data(), layout_->rows(index), layout_->scales(index)};
+  return {layout_->format(index), tables_[layer].data(), layout_->rows(layer, index),
+          layout_->scales(layer, index)};
 }
 
 PagedSequence::Place PagedSequence::place(uint32_t layer, uint32_t index, uint32_t position) const {
   std::byte* page = pages_[layer][position / kPage].get();
   const size_t row = position % kPage;
-  return {page + layout_->rows(index) + row * layout_->row_bytes(index),
-          page + layout_->scales(index) + row * layout_->scale_bytes(), layout_->format(index)};
+  return {page + layout_->rows(layer, index) + row * layout_->row_bytes(layer, index),
+          page + layout_->scales(layer, index) + row * layout_->scale_bytes(layer), layout_->format(index)};
 }
 
 Sequences::Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner, size_t spare,

@@ -98,7 +98,7 @@ class Sequences {
   PagedSequence& own(engine::Sequence& sequence) const;  // Error invalid_argument: another engine's
   // Bytes of the pages that the slices take.
   uint64_t coming(std::span<const engine::Slice> slices) const;
-  size_t block_bytes() const { return layout_->layers() * layout_->bytes(); }
+  size_t block_bytes() const { return layout_->attending() * layout_->bytes(); }
   // Error invalid_argument: the sequence or the block is not of whole pages, or beyond the context.
   void check_block(engine::Sequence& sequence, size_t bytes, uint32_t context) const;
   // The pages for so many more tokens, or none of them. Error out_of_memory.

@@ -1,10 +1,25 @@
 #include "convert/families.hpp"
+#include "convert/pooling.hpp"
 #include "convert/vocabulary.hpp"
 
 namespace cairn::convert {
 namespace {
 
+// Embedding models are saved without their head, and without the prefix that it brings.
+std::string prefixed_name(std::string name) {
+  for (const std::string_view begin : {"layers.", "embed_tokens.", "norm."}) {
+    if (name.starts_with(begin)) return "model." + name;
+  }
+  return name;
+}
+
+void metadata(const Config& config, ModelMetadata& out) {
+  common_metadata(config, out);
+  pooling_metadata(config, out);
+}
+
 void block(TensorPlan& plan, bool biased) {
+  plan.rename = prefixed_name;
   plan.outer();
   plan.norm("input_layernorm", "attn_norm", plan.hidden);
   plan.attention(biased);
@@ -25,8 +40,8 @@ void qwen3_tensors(TensorPlan& plan) {
 }  // namespace
 
 void add_qwen_families(std::vector<Family>& out) {
-  out.push_back({"qwen2", {"Qwen2ForCausalLM"}, common_metadata, any_vocabulary, qwen2_tensors});
-  out.push_back({"qwen3", {"Qwen3ForCausalLM"}, common_metadata, any_vocabulary, qwen3_tensors});
+  out.push_back({"qwen2", {"Qwen2ForCausalLM"}, metadata, any_vocabulary, qwen2_tensors});
+  out.push_back({"qwen3", {"Qwen3ForCausalLM"}, metadata, any_vocabulary, qwen3_tensors});
 }
 
 }  // namespace cairn::convert

@@ -13,7 +13,8 @@ std::span<const Family> families() {
                                  gemma3_family(),  phi2_family(),     phi3_family(),       mistral3_family(),
                                  smollm3_family(), olmo2_family(),    glm4_family(),       exaone4_family(),
                                  granite_family(), qwen3moe_family(), granitemoe_family(), gpt_oss_family(),
-                                 lfm2_family(),    qwen35_family(),   qwen35moe_family()};
+                                 lfm2_family(),    qwen35_family(),   qwen35moe_family(),  bert_family(),
+                                 gemma4_family()};
   return all;
 }
 

@@ -22,7 +22,9 @@ struct Family {
   bool mixture = false;  // of experts; the metadata must say of how many
   bool whole_ramp =
       false;  // YaRN's ramp begins and ends between pairs ("truncate" of the checkpoint is false)
-  bool recurrent = false;  // layers without kv heads have a recurrent state
+  bool recurrent = false;      // layers without kv heads have a recurrent state
+  bool causal = true;          // see HyperParameters
+  bool layers_differ = false;  // in kv heads and widths, which the metadata may list
 };
 
 const Family& llama_family();
@@ -44,6 +46,8 @@ const Family& gpt_oss_family();
 const Family& lfm2_family();
 const Family& qwen35_family();
 const Family& qwen35moe_family();  // the same with experts
+const Family& bert_family();
+const Family& gemma4_family();
 
 // Blocks that several families share: llama's, and olmo2's, which has norms on the branches instead of their
 // inputs.

@@ -52,8 +52,7 @@ HWY_INLINE float FitScale(const float* x, const float* w) {
       best = c.xq[lane] / c.qq[lane];
     }
   };
-  constexpr float kRange = Book::kMost - Book::kLeast;
-  constexpr float kInner = -1.0f, kOuter = kRange < 20 ? 0.2f * kRange : 1.0f;
+  constexpr float kInner = -1, kOuter = 1;  // farther, extremes are cut, which costs more than it says
   constexpr float kDistance = (kOuter - kInner) / (8 * kSteps - 1);
   for (int step = 0; step < kSteps; ++step) {
     const F8 beyond = Beyond(step, kInner, kDistance);

@@ -16,15 +16,16 @@ HWY_INLINE float MeanSquare(const float* x, size_t count) {
   return Sum(squares) / static_cast<float>(count);
 }
 
-// importance · √(variance + x²): columns that the activations are large in, and among them numbers that are
-// large themselves (llama.cpp's weighting). variance: the mean square of what is around, a block of 256 or a
-// row of shorter ones. Scaled to a mean of 1, so that sums neither overflow nor vanish.
+// The importance alone where there is one: the error of a product is what counts. llama.cpp multiplies it by
+// √(variance + x²), which is worse (docs/encode.md). Without, that root: numbers that are large count more.
+// variance: the mean square of what is around, a block of 256 or a row of shorter ones. Scaled to a mean of
+// 1, so that sums neither overflow nor vanish.
 template <int N>
 HWY_INLINE void Weigh(const float* x, const float* importance, float variance, float* HWY_RESTRICT w) {
   F8 all{};
   for (size_t i = 0; i < N; i += kF8) {
-    F8 weight = Root(variance + Load(x + i) * Load(x + i));
-    if (importance != nullptr) weight *= Load(importance + i);
+    const F8 weight =
+        importance != nullptr ? Load(importance + i) : Root(variance + Load(x + i) * Load(x + i));
     all += weight;
     __builtin_memcpy(w + i, &weight, sizeof weight);
   }

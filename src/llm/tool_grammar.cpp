@@ -7,11 +7,12 @@
 #include "base/error.hpp"
 #include "grammar/compiler.hpp"
 #include "grammar/structure.hpp"
-#include "server/tools.hpp"
+#include "llm/tools.hpp"
 
-namespace cairn::server {
+namespace cairn::llm {
 namespace {
 
+using Json = nlohmann::ordered_json;
 using grammar::Kind;
 using grammar::Structure;
 using text::Tool;
@@ -165,36 +166,32 @@ std::vector<Tool> loosened(const Tools& tools) {
 
 }  // namespace
 
-void constrain(const Tools& tools, const std::optional<OutputFormat>& wanted, const AnswerFormat& format,
-               const ServedModel& model, llm::GenerateOptions& options) {
+std::shared_ptr<const grammar::Grammar> held_to(const Tools& tools, const std::optional<Form>& form,
+                                                const AnswerFormat& format, const text::Tokenizer& tokenizer,
+                                                grammar::Compiler& compiler) {
   const bool may_call = tools.choice != Tools::Choice::none,
              must_call = tools.choice == Tools::Choice::required;
   const bool strict =
       may_call && std::find(tools.strict.begin(), tools.strict.end(), true) != tools.strict.end();
-  if (!wanted && !must_call && !strict) return;
-  if (wanted && must_call) refuse(wanted->param, "an answer that must be a call cannot be of a format too");
-  compiling(wanted ? wanted->param : "tools", [&] {
-    if (!may_call && !format.in_reasoning) {
-      options.grammar = grammars(model).compile(wanted->kind, wanted->text);
-      return;
-    }
-    Structure answer(*model.tokenizer);
-    if (format.in_reasoning) answer.text_up_to(format.reasoning->close).blanks();
-    if (!may_call) {
-      answer.part(wanted->kind, wanted->text);
+  if (!form && !must_call && !strict) return nullptr;
+  if (form && must_call)
+    fail(ErrorCode::invalid_argument, "an answer that must be a call cannot be of a format too");
+  if (!may_call && !format.in_reasoning) return compiler.compile(form->kind, form->text);
+  Structure answer(tokenizer);
+  if (format.in_reasoning) answer.text_up_to(format.reasoning->close).blanks();
+  if (!may_call) {
+    answer.part(form->kind, form->text);
+  } else {
+    const Calls calls(*format.calls, tokenizer, tools.parallel);
+    if (form) {
+      answer.either({calls.all(loosened(tools)), Structure(tokenizer).part(form->kind, form->text)});
+    } else if (must_call) {
+      answer.either({calls.all(tools.all)});
     } else {
-      const Calls calls(*format.calls, *model.tokenizer, tools.parallel);
-      if (wanted) {
-        answer.either(
-            {calls.all(loosened(tools)), Structure(*model.tokenizer).part(wanted->kind, wanted->text)});
-      } else if (must_call) {
-        answer.either({calls.all(tools.all)});
-      } else {
-        answer.either({calls.in_text(loosened(tools))});
-      }
+      answer.either({calls.in_text(loosened(tools))});
     }
-    options.grammar = grammars(model).compile(Kind::structure, answer.text());
-  });
+  }
+  return compiler.compile(Kind::structure, answer.text());
 }
 
-}  // namespace cairn::server
+}  // namespace cairn::llm

@@ -1,9 +1,10 @@
-#include "server/answer_parser.hpp"
+#include "llm/answer_parser.hpp"
 
+#include <nlohmann/json.hpp>
 #include <random>
 #include <utility>
 
-namespace cairn::server {
+namespace cairn::llm {
 namespace {
 
 using text::CallPiece;
@@ -19,7 +20,7 @@ std::string new_call_id() {
 
 }  // namespace
 
-void Answer::add(const Piece& piece) {
+void Message::add(const Piece& piece) {
   switch (piece.kind) {
     case Piece::Kind::text:
       text += piece.text;
@@ -34,6 +35,34 @@ void Answer::add(const Piece& piece) {
       calls.back().arguments += piece.text;
       break;
   }
+}
+
+nlohmann::ordered_json Message::json() const {
+  nlohmann::ordered_json message = {{"role", "assistant"}, {"content", text}};
+  if (!reasoning.empty()) message["reasoning_content"] = reasoning;
+  if (calls.empty()) return message;
+  if (text.empty()) message["content"] = nullptr;
+  for (const ToolCall& call : calls) {
+    message["tool_calls"].push_back({{"id", call.id},
+                                     {"type", "function"},
+                                     {"function", {{"name", call.name}, {"arguments", call.arguments}}}});
+  }
+  return message;
+}
+
+std::vector<text::Token> AnswerFormat::control_tokens(const text::Tokenizer& tokenizer) const {
+  std::string marks;
+  if (reasoning) marks = reasoning->open + reasoning->close;
+  if (calls) {
+    marks += calls->open + calls->call_open + calls->after_name + calls->key_open + calls->key_close +
+             calls->value_close + calls->call_close + calls->between + calls->close;
+  }
+  std::vector<text::Token> tokens;
+  for (const text::TextRange& range : tokenizer.control_ranges(marks)) {
+    const auto token = tokenizer.find(std::string_view(marks).substr(range.begin, range.end - range.begin));
+    if (token && tokenizer.is_control(*token)) tokens.push_back(*token);
+  }
+  return tokens;
 }
 
 AnswerParser::AnswerParser(const AnswerFormat& format) : format_(format) {
@@ -85,4 +114,4 @@ std::vector<Piece> AnswerParser::finish() {
   return pieces;
 }
 
-}  // namespace cairn::server
+}  // namespace cairn::llm
