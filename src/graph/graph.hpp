@@ -271,7 +271,9 @@ Model load(const gguf::File& file, uint32_t context = 0);
 // that make embeddings. Error unsupported where the model has some: `path` is its file's, `who` the one that
 // does not know them ("stacks do").
 void require_plain(const Model& model, const std::string& path, const char* who);
-bool has_state(const Model& model);  // a recurrent one
+// Whether sequences have what cannot be cut at a position: recurrent states, or a layer's that drafts, which
+// keeps the last hidden state.
+bool has_state(const Model& model);
 
 // For those who want text of a model. Error unsupported where it makes embeddings.
 void require_head(const HyperParameters& parameters, const std::string& path);
