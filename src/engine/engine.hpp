@@ -145,9 +145,8 @@ class Engine {
   virtual void append_block(Sequence& sequence, std::span<const std::byte> block);
 
   virtual uint64_t kv_bytes() const = 0;  // of pages in use, each once
-  virtual uint64_t spare_kv_bytes() const {
-    return 0;
-  }                                                    // of pages given back that stay for the next sequence
+  // … of those given back that stay for the next sequence.
+  virtual uint64_t spare_kv_bytes() const { return 0; }
   virtual uint64_t scratch_bytes() const = 0;          // of what sequences do not have for themselves
   virtual ThreadUse thread_use() const { return {}; }  // of the pool so far
 

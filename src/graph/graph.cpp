@@ -132,7 +132,7 @@ void require_head(const HyperParameters& parameters, const std::string& path) {
 
 bool has_state(const Model& model) {
   const std::vector<bool>& recurrent = model.parameters.recurrent;
-  return std::find(recurrent.begin(), recurrent.end(), true) != recurrent.end();
+  return !model.draft.empty() || std::find(recurrent.begin(), recurrent.end(), true) != recurrent.end();
 }
 
 const char* name(OpKind kind) {

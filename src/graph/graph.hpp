@@ -267,11 +267,13 @@ Model build(const HyperParameters& parameters);
 // with, by which LongRoPE's divisors are chosen.
 Model load(const gguf::File& file, uint32_t context = 0);
 
-// For those who know neither the ops of mixtures of experts nor those of recurrent states, nor of models
-// that make embeddings. Error unsupported where the model has some: `path` is its file's, `who` the one that
-// does not know them ("stacks do").
+// For those who know neither the ops of mixtures of experts nor those of recurrent states, nor of layers that
+// differ in heads, nor of models that make embeddings. Error unsupported where the model has some: `path` is
+// its file's, `who` the one that does not know them ("stacks do").
 void require_plain(const Model& model, const std::string& path, const char* who);
-bool has_state(const Model& model);  // a recurrent one
+// Whether sequences have what cannot be cut at a position: recurrent states, or a layer's that drafts, which
+// keeps the last hidden state.
+bool has_state(const Model& model);
 
 // For those who want text of a model. Error unsupported where it makes embeddings.
 void require_head(const HyperParameters& parameters, const std::string& path);

@@ -58,7 +58,9 @@ std::array<std::vector<const graph::Op*>, kInputs> input_linears(const graph::La
   graph::Slot last = graph::Slot::none;
   for (const graph::OpList& ops : layer) {
     for (const graph::Op& op : ops) {
-      if (op.kind == graph::OpKind::linear) {
+      if (op.output == graph::Slot::shared_gate) {  // behind the expert, of what it has read
+        result[static_cast<size_t>(Input::gate_up)].push_back(&op);
+      } else if (op.kind == graph::OpKind::linear) {
         if (last != op.input) input = order.next(op.input);
         result[static_cast<size_t>(input)].push_back(&op);
         last = op.input;

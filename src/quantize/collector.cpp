@@ -30,6 +30,8 @@ Input InputOrder::next(graph::Slot slot) {
       last_ = last_ == Input::attention_output ? Input::gate_up : Input::qkv;
       break;
     case graph::Slot::context:
+    case graph::Slot::conv:  // of layers with a recurrent state
+    case graph::Slot::delta:
       last_ = Input::attention_output;
       break;
     default:

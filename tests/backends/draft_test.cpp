@@ -128,6 +128,17 @@ TEST_P(Drafts, LeaveNothingBehind) {
   EXPECT_EQ(expected(true), expected(false));
 }
 
+// Its experts, where it has some, come and go as those of the other layers do.
+TEST_P(Drafts, AreTheSameUnderABudget) {
+  const auto guesses = [&](uint64_t memory) {
+    const auto engine = make_engine(file_, {.context = 256, .threads = 1, .chunk = 48, .memory = memory});
+    const auto sequence = engine->make_sequence();
+    read(*engine, *sequence, golden_.tokens, 30, 30);
+    return draft(*engine, *sequence, golden_.tokens[30]);
+  };
+  EXPECT_EQ(guesses(uint64_t{64} << 30), guesses(0));
+}
+
 TEST_P(Drafts, RefuseWhatCannotBe) {
   const auto engine = make();
   const auto sequence = engine->make_sequence();
@@ -146,6 +157,9 @@ TEST_P(Drafts, RefuseWhatCannotBe) {
   engine->step({sequence.get(), tokens});
   fails(2, "not 2 behind 2");
   EXPECT_EQ(sequence->length(), 2u);
+  read(*engine, *sequence, std::vector<int32_t>(253, 1), 253, 48);
+  for (int32_t guess = 1; guess <= 3; ++guess) draft(*engine, *sequence, guess);
+  fails(1, "253 tokens and 4 guesses do not fit in the context of 256");
 }
 
 INSTANTIATE_TEST_SUITE_P(, Drafts, testing::ValuesIn(graph::kDraftingModels),

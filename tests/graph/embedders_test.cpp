@@ -46,6 +46,15 @@ TEST(Embedders, AreRefusedByThoseWhoWantTextOrDoNotKnowTheirAttention) {
             "m.gguf: stacks do not know attention to what lies behind: architecture 'bert' makes embeddings");
 }
 
+TEST(Embedders, HaveNoWindow) {
+  ModelFile file("bert");
+  file.metadata["bert.attention.causal"] = false;
+  file.metadata["bert.attention.sliding_window"] = uint32_t{16};
+  const gguf::File open = file.open();
+  EXPECT_THAT(refusal([&] { load(open); }),
+              testing::HasSubstr("bert.attention.sliding_window is 16: windows around a token are not"));
+}
+
 // A decoder whose file says that its tokens see the whole text.
 TEST(Embedders, OtherArchitecturesAreNotReadAsSuch) {
   ModelFile file("qwen3");

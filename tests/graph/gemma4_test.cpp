@@ -119,6 +119,10 @@ TEST(Gemma4, RefusesMistakesWithAReason) {
         "layer 1 reads keys of an earlier layer with no window, and there is none");
   wrong("attention.value_length_swa", uint32_t{4},
         "gemma4.attention.value_length_swa = 4 differs from the key's 8");
+  refuse("4 heads of gemma4.attention.key_length_swa = 8388608 are 33554432 wide", [](ModelFile& m) {
+    m.metadata["gemma4.attention.key_length_swa"] = uint32_t{1} << 23;
+    m.metadata["gemma4.attention.value_length_swa"] = uint32_t{1} << 23;
+  });
   wrong("attention.sliding_window_pattern", std::vector<bool>{true, false}, "has 2 entries for 4 layers");
   wrong("attention.head_count_kv", std::vector<int32_t>{2, 1, 1, 1},
         "head_count_kv is 1 for layer 2, expected 2");

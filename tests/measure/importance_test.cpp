@@ -2,12 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
+#include <vector>
 
+#include "backends/cpu/engine.hpp"
 #include "formats/small_llama.hpp"
 #include "formats/support.hpp"
+#include "graph/golden_models.hpp"
 #include "kernels/kernel_set.hpp"
 #include "measure/evaluate.hpp"
+#include "quantize/calibration.hpp"
+#include "quantize/collector.hpp"
 
 namespace cairn::measure {
 namespace {
@@ -65,6 +71,38 @@ TEST(MeasureImportance, IsTheMeanSquareOfEachColumnsActivations) {
     for (size_t c = 0; c < sums.size(); ++c)
       EXPECT_NEAR(static_cast<double>(found[c]), sums[c] / (3 * 64), 2e-3 * sums[c] / (3 * 64))
           << name << " " << c;
+  }
+}
+
+// Each input of a layer with a recurrent state is told once, and is as wide as the rows that read it.
+TEST(MeasureImportance, TellsTheInputsOfRecurrentLayersApart) {
+  for (const char* name : graph::kRecurrentModels) {
+    const gguf::File file(graph::golden_model_path(name));
+    const graph::Model model = graph::load(file);
+    std::vector<std::array<std::vector<size_t>, quantize::kInputs>> widths(model.layers.size());
+    quantize::InputOrder order;
+    quantize::Input last = quantize::Input::count;
+    engine::Options options{.context = 32, .threads = 1, .chunk = 32};
+    options.observer = [&](uint32_t layer, graph::Slot slot, const float*, size_t, size_t width) {
+      // The router and the expert that all share read the same.
+      if (model.parameters.shared_expert && slot == graph::Slot::normed && last == quantize::Input::gate_up)
+        return;
+      last = order.next(slot);
+      widths[layer][static_cast<size_t>(last)].push_back(width);
+    };
+    const auto engine = cpu::make_engine(file, options);
+    const auto sequence = engine->make_sequence();
+    const std::vector<int32_t> tokens(20, 3);
+    engine->step({sequence.get(), tokens});
+    for (size_t layer = 0; layer < model.layers.size(); ++layer) {
+      const auto linears = quantize::input_linears(model.layers[layer]);
+      for (size_t input = 0; input < quantize::kInputs; ++input) {
+        ASSERT_EQ(widths[layer][input].size(), 1U) << name << ' ' << layer << ' ' << input;
+        EXPECT_FALSE(linears[input].empty()) << name << ' ' << layer << ' ' << input;
+        for (const graph::Op* op : linears[input])
+          EXPECT_EQ(widths[layer][input].front(), file.tensor(op->weight).row_elements()) << op->weight;
+      }
+    }
   }
 }
 

@@ -105,7 +105,9 @@ void ChunkExecutor::run_step(const Step& step, ThreadPool& pool) {
 }
 
 void ChunkExecutor::observe(const Step& step) {
-  const Slot slot = step.ops.front().op.input;
+  const Slot slot = step.ops.front().op.input, to = step.ops.front().op.output;
+  // Of what an earlier step has read: it has been told.
+  if (to == Slot::alpha || to == Slot::beta || to == Slot::shared_gate) return;
   const size_t width = machine_.model.width(slot);
   std::vector<float> rows(tokens_ * width);
   copy_rows(slot, tokens_, rows.data());
@@ -166,7 +168,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
       break;
     case OpKind::weigh:
       for (size_t lane = 0; lane < tile_tokens_; ++lane) {
-        const float weight = step_size(in[lane]), *from = tile(op.input2, index) + lane;
+        const float weight = sigmoid(in[lane]), *from = tile(op.input2, index) + lane;
         for (size_t f = 0; f < machine_.model.width(op.output); ++f)
           out[f * tile_tokens_ + lane] = from[f * tile_tokens_] * weight;
       }

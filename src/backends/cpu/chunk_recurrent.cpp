@@ -77,7 +77,7 @@ void ChunkExecutor::delta_rule(const BoundOp& bound, const DeltaPart& part, size
       take((2 * op.key_heads + head) * n, s.values + at);
       normalise(machine_, op, s.queries + at, s.keys + at);
       s.decays[t - begin] = decay(bound, head, tile(op.input2, index)[head * tile_tokens_ + lane]);
-      s.steps[t - begin] = step_size(tile(Slot::beta, index)[head * tile_tokens_ + lane]);
+      s.steps[t - begin] = sigmoid(tile(Slot::beta, index)[head * tile_tokens_ + lane]);
     }
     const bool first = begin == 0 && now.page != nullptr;
     kernels::DeltaPast past{};

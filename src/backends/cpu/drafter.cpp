@@ -53,12 +53,18 @@ void Drafter::follow(const Slice& slice, const float* hidden, bool rows) {
     put(state.mark(), state.mark_position() - length - 1, state.mark_position());
 }
 
-void Drafter::check(std::span<const Slice> slices) const {
+void Drafter::check(std::span<const Slice> slices, uint32_t context) const {
   for (const Slice& slice : slices) {
-    const uint32_t length = sequences_.own(*slice.sequence).length();
-    if (slice.tokens.size() == 1 && length > 0) continue;
-    fail(ErrorCode::invalid_argument, "a draft takes 1 token behind a text, not {} behind {}",
-         slice.tokens.size(), length);
+    const PagedSequence& sequence = sequences_.own(*slice.sequence);
+    const uint32_t length = sequence.length(), guesses = sequence.guesses();
+    if (slice.tokens.size() != 1 || length == 0) {
+      fail(ErrorCode::invalid_argument, "a draft takes 1 token behind a text, not {} behind {}",
+           slice.tokens.size(), length);
+    }
+    if (guesses >= context - length) {
+      fail(ErrorCode::invalid_argument, "{} tokens and {} guesses do not fit in the context of {}", length,
+           guesses + 1, context);
+    }
   }
 }
 

@@ -23,8 +23,8 @@ class Drafter {
   // as rows the slice was run.
   void follow(const engine::Slice& slice, const float* hidden, bool rows);
   // Guesses behind one token of each slice, whose sequences have pages for it. Error invalid_argument: more
-  // tokens, or none read before.
-  void check(std::span<const engine::Slice> slices) const;
+  // tokens, none read before, or guesses beyond the context.
+  void check(std::span<const engine::Slice> slices, uint32_t context) const;
   void guess(std::span<const engine::Slice> slices);
 
  private:

@@ -288,7 +288,7 @@ class CpuEngine final : public engine::Engine {
     const std::lock_guard lock(one_step_);
     cancelled_ = &cancelled;
     engine::check_slices(*this, slices);
-    drafter_.check(slices);
+    drafter_.check(slices, options_.context);
     uint64_t coming = 0;
     for (const Slice& slice : slices) {
       const PagedSequence& sequence = sequences_.own(*slice.sequence);

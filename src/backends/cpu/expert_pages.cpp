@@ -26,17 +26,15 @@ std::span<std::byte> pages_of(const std::byte* begin, const std::byte* end, bool
 
 ExpertPages::ExpertPages(const Plan& plan, uint32_t experts, uint64_t memory)
     : experts_(experts), memory_(memory) {
-  for (const std::vector<Step>* steps : {&plan.layers, &plan.head}) {
+  for (const std::vector<Step>* steps :
+       {&plan.layers, &plan.head, &plan.draft_keys, &plan.draft_rest, &plan.draft_head}) {
     for (const Step& step : *steps) {
+      if (step.kind == StepKind::experts) layers_.resize(std::max<size_t>(layers_.size(), step.layer + 1));
       for (const BoundOp& bound : step.ops) {
         if (step.kind == StepKind::linears) weights_ += bound.matrix.rows * bound.matrix.row_bytes;
+        if (step.kind == StepKind::experts) layers_[step.layer].push_back(&bound);
       }
     }
-  }
-  for (const Step& step : plan.layers) {
-    if (step.kind != StepKind::experts) continue;
-    layers_.resize(step.layer + 1);
-    for (const BoundOp& bound : step.ops) layers_[step.layer].push_back(&bound);
   }
   entries_.resize(layers_.size() * experts_);
   for (uint32_t layer = 0; layer < layers_.size(); ++layer) {

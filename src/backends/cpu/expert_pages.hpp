@@ -39,7 +39,7 @@ class ExpertPages {
 
   const uint32_t experts_;
   const uint64_t memory_;
-  std::vector<std::vector<const BoundOp*>> layers_;  // each layer's expert_linears
+  std::vector<std::vector<const BoundOp*>> layers_;  // each layer's expert_linears, that which drafts last
   std::vector<Entry> entries_;                       // [layer][expert]
   std::list<uint32_t> order_;                        // those in memory, the last used first
   uint64_t bytes_ = 0, all_ = 0, most_ = 0;

@@ -45,8 +45,8 @@ float decay(const BoundOp& bound, size_t head, float alpha) {
   return std::exp((*bound.weight)[head] * softplus);
 }
 
-float step_size(float beta) {
-  return 1 / (1 + std::exp(-beta));
+float sigmoid(float x) {
+  return 1 / (1 + std::exp(-x));
 }
 
 const float* input_before(const StateView& state, const ConvPart& part, uint32_t length, size_t back) {

@@ -28,9 +28,9 @@ size_t largest_delta(const Plan& plan);
 
 // The head's q and k, made unit vectors and q divided by sqrt(size). In place.
 void normalise(const Machine& machine, const graph::Op& op, float* query, float* key);
-// What a token's state decays by, and the step towards its value. alpha, beta: of the head.
+// What a token's state decays by. alpha: of the head.
 float decay(const BoundOp& bound, size_t head, float alpha);
-float step_size(float beta);
+float sigmoid(float x);
 
 // What was the input of a convolution `back` positions before `length` (1 … ConvPart::kept), [channels].
 const float* input_before(const StateView& state, const ConvPart& part, uint32_t length, size_t back);

@@ -265,7 +265,7 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       run_gate(machine_, op.activation, in, slot(op.input2, row) + op.offset, width, out);
       break;
     case OpKind::weigh:
-      v.scale(slot(op.input2, row), step_size(in[0]), machine_.model.width(op.output), out);
+      v.scale(slot(op.input2, row), sigmoid(in[0]), machine_.model.width(op.output), out);
       break;
     case OpKind::join:
       std::copy_n(in, width, out);

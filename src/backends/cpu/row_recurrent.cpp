@@ -11,6 +11,8 @@ namespace cairn::cpu {
 
 using graph::Slot;
 
+static_assert(RowExecutor::kMostRows <= StateLayout::kJournal);
+
 // Rows of one sequence: active_[first, first + count).
 struct RowExecutor::Run {
   size_t first, count;
@@ -80,7 +82,7 @@ void RowExecutor::delta_rule(const BoundOp& bound, uint32_t layer, const Run& ru
     std::copy_n(x + (2 * op.key_heads + head) * n, n, s.values + at);
     normalise(machine_, op, s.queries + at, s.keys + at);
     s.decays[i] = decay(bound, head, slot(op.input2, row)[head]);
-    s.steps[i] = step_size(slot(Slot::beta, row)[head]);
+    s.steps[i] = sigmoid(slot(Slot::beta, row)[head]);
   }
   const size_t behind = first.sequence->length() - state.position(part.number);
   const size_t done = first.position - first.sequence->length();  // then nothing is behind

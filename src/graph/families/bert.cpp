@@ -1,6 +1,7 @@
 // bert: BERT and what embeds texts with it (all-MiniLM, bge, gte, e5): tokens see the whole text; learned
 // positions and token types, layer norms behind the branches, biases everywhere; no head. Source: BERT, arXiv
 // 1810.04805, and for norms and adding up transformers' modeling_bert.py.
+#include "base/error.hpp"
 #include "formats/gguf.hpp"
 #include "graph/families/families.hpp"
 #include "graph/metadata.hpp"
@@ -10,6 +11,11 @@ namespace cairn::graph {
 namespace {
 
 void read(const gguf::File& file, HyperParameters& p) {
+  if (p.window != 0) {
+    const Metadata in(file);
+    fail(ErrorCode::unsupported, "{}: {} is {}: windows around a token are not supported", in.path(),
+         in.key("attention.sliding_window"), p.window);
+  }
   p.causal = false;
   p.no_rope_step = 1;  // positions are learned
   if (file.find_tensor("token_types.weight") != nullptr)

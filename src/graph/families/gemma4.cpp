@@ -42,6 +42,10 @@ void read(const gguf::File& file, HyperParameters& p) {
     fail(ErrorCode::unsupported, "{}: {} = {} differs from the key's {}", in.path(),
          in.key("attention.value_length_swa"), value, p.local_head_size);
   }
+  if (const uint64_t width = uint64_t{p.heads} * p.local_head_size; width > kMaxSize) {
+    fail(ErrorCode::format, "{}: {} heads of {} = {} are {} wide, expected at most {}", in.path(), p.heads,
+         in.key("attention.key_length_swa"), p.local_head_size, width, kMaxSize);
+  }
   read_kv_heads(in, p);
   p.local_rope = unscaled(p.rope, in.positive("rope.freq_base_swa", kDefaultLocalBase));
   p.local_rope.dims = in.size("rope.dimension_count_swa", p.local_head_size, kMaxSize);

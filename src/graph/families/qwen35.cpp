@@ -1,6 +1,8 @@
 // qwen35: Qwen 3.5, 3.6 and 3.8, dense, the text part: of four layers three gated delta nets behind a short
 // convolution, and one attention whose result is gated; RoPE on a quarter of each head. Sources: Gated Delta
 // Networks, arXiv 2412.06464; transformers' Qwen3_5ForCausalLM.
+#include <algorithm>
+
 #include "base/error.hpp"
 #include "formats/gguf.hpp"
 #include "graph/families/families.hpp"
@@ -10,7 +12,7 @@
 namespace cairn::graph {
 namespace {
 
-constexpr uint32_t kDefaultInterval = 4;  // every so manieth layer has attention
+constexpr uint32_t kDefaultInterval = 4;  // the last of so many layers has attention
 
 void read_delta(const Metadata& in, HyperParameters& p) {
   p.conv_window = in.size("ssm.conv_kernel", kMostConvWindow);
@@ -52,6 +54,8 @@ void read(const gguf::File& file, HyperParameters& p) {
   for (uint32_t i = static_cast<uint32_t>(p.recurrent.size()); i < p.layers; ++i)
     p.recurrent.push_back((i + 1) % interval != 0);
   p.recurrent.resize(p.layers);
+  if (std::find(p.recurrent.begin(), p.recurrent.end(), false) == p.recurrent.end())
+    fail(ErrorCode::unsupported, "{}: no layer of {} has attention", in.path(), p.layers);
   read_delta(in, p);
   if (p.experts == 0) return;
   p.shared_expert = p.shared_gate = in.has("expert_shared_feed_forward_length");
