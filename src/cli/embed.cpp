@@ -115,7 +115,7 @@ void run(const Flags& flags) {
 
 void add_embed(CLI::App& program) {
   const auto flags = std::make_shared<Flags>();
-  CLI::App* command = program.add_subcommand("embed", "Print texts as vectors that can be compared");
+  CLI::App* command = program.add_subcommand("embed", "print texts as vectors that can be compared");
   add_model(*command, flags->model);
   command->add_option("TEXT", flags->texts, "texts; without any, the lines of standard input are");
   command->add_option("-f,--file", flags->file, "a file whose lines are the texts")->type_name("FILE");

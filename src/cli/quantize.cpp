@@ -78,8 +78,11 @@ void run(const Flags& flags) {
   const encode::FileType& type = encode::parse_file_type(flags.type);
   flags.files.check({flags.output, flags.save_imatrix},
                     source_inputs(flags.model, {flags.text, flags.imatrix}));
-  Stages stages("quantize");
+  // Mistakes are told before a checkpoint is fetched and converted.
   std::optional<encode::Importance> importance;
+  if (!flags.imatrix.empty()) importance = encode::read_importance(flags.imatrix);
+  const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
+  Stages stages("quantize");
   encode::EncodeOptions options;
   options.type = &type;
   options.pure = flags.pure;
@@ -87,10 +90,9 @@ void run(const Flags& flags) {
   options.importance_follows = !flags.text.empty() || !flags.imatrix.empty();
   encode::plan(file, options);  // complains before text is read for minutes
   options.importance_follows = false;
-  if (!flags.imatrix.empty()) importance = encode::read_importance(flags.imatrix);
   if (!flags.text.empty()) {
     importance = measure::measure_importance(
-        *llm::Model::load(file), read_text(flags.text), flags.importance,
+        *llm::Model::load(file), text, flags.importance,
         [&](uint64_t done, uint64_t total) { stages.update("importance", done, total); });
     if (flags.text != "-") importance->dataset = std::filesystem::path(flags.text).filename().string();
     if (!flags.save_imatrix.empty()) encode::write_importance(*importance, flags.save_imatrix);

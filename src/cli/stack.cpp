@@ -35,9 +35,7 @@ struct Flags {
 
 void run(Flags flags) {
   flags.files.check({flags.output}, source_inputs(flags.model, {flags.text}));
-  llm::ModelOptions model_options;
-  model_options.tokenizer_ahead = !flags.text.empty();
-  const auto model = llm::Model::load(open_source(flags.model, flags.output), model_options);
+  // Mistakes are told before a checkpoint is fetched and converted.
   if (flags.text.empty()) flags.options.windows = 0;
   flags.options.codec = parse_name<stack::Codec>(kCodecs, flags.codec, "a codec");
   if (flags.tune) flags.options.tune.steps = flags.tune_steps;
@@ -45,6 +43,9 @@ void run(Flags flags) {
       parse_name<stack::Embeddings>(kEmbeddings, flags.embeddings, "a treatment of embeddings");
   flags.options.tune.on = parse_name<stack::TuneOn>(kTuneOn, flags.tune_on, "a place to tune on");
   const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
+  llm::ModelOptions model_options;
+  model_options.tokenizer_ahead = !flags.text.empty();
+  const auto model = llm::Model::load(open_source(flags.model, flags.output), model_options);
   Stages stages("stack");
   flags.options.overall = [&](double share) { stages.share(share); };
   flags.options.estimate = [&](const stack::EncodeEstimate& estimate) {

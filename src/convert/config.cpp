@@ -160,6 +160,13 @@ uint32_t Config::size(std::string_view key) const {
   return value;
 }
 
+uint32_t Config::product(std::string_view a, std::string_view b) const {
+  const uint64_t value = uint64_t{size(a)} * size(b);
+  if (value > std::numeric_limits<int32_t>::max())
+    error(a, fmt::format("times {} is {}, more than any model has", b, value));
+  return static_cast<uint32_t>(value);
+}
+
 double Config::checked_number(const Json& value, std::string_view key) const {
   const double number = value.is_number() ? value.get<double>() : NAN;
   if (!std::isfinite(static_cast<float>(number)))
@@ -261,6 +268,13 @@ double Config::need_rope_number(std::string_view key) const {
   const auto value = rope_number(key);
   if (!value) error("rope_parameters", fmt::format("lacks {}", key));
   return *value;
+}
+
+double Config::rope_part(double otherwise) const {
+  const double part = rope_number("partial_rotary_factor").value_or(otherwise);
+  if (!(part > 0 && part <= 1))
+    error("partial_rotary_factor", fmt::format("is {}, expected more than 0, at most 1", part));
+  return part;
 }
 
 }  // namespace cairn::convert

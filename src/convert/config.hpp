@@ -40,6 +40,8 @@ class Config {
   uint32_t kv_heads() const;
   uint32_t head_size() const;  // head_dim, else hidden_size / heads
   uint32_t layers() const { return size("num_hidden_layers"); }
+  // Of two sizes, at most 2^31 − 1.
+  uint32_t product(std::string_view a, std::string_view b) const;
 
   // Which layers see a window alone; nullopt where the file says nothing.
   std::optional<std::vector<bool>> sliding_layers() const;
@@ -54,6 +56,8 @@ class Config {
   std::optional<std::vector<int32_t>> rope_sections() const;
   std::optional<double> rope_number(std::string_view key) const;
   double need_rope_number(std::string_view key) const;
+  // partial_rotary_factor: how much of each head RoPE turns, more than 0, at most 1.
+  double rope_part(double otherwise) const;
 
   [[noreturn]] void error(std::string_view key, const std::string& reason) const;
 

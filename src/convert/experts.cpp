@@ -67,6 +67,12 @@ std::optional<uint32_t> expert_count(const Config& config) {
   return count;
 }
 
+uint32_t need_experts(const Config& config) {
+  const uint32_t count = expert_count(config).value_or(0);
+  if (count == 0) config.error("num_experts", "is missing or 0 in a mixture of experts");
+  return count;
+}
+
 std::string mxfp4_codes(const std::string& scales) {
   constexpr std::string_view kScales = "_proj_scales";
   return scales.ends_with(kScales) ? scales.substr(0, scales.size() - 6) + "blocks" : std::string();

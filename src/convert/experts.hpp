@@ -15,6 +15,8 @@ namespace cairn::convert {
 // The experts of each layer that the config has; nullopt where it has no such key, 0 in a dense model whose
 // class also has mixtures. Error format: more than any model has, or fewer than each token is said to use.
 std::optional<uint32_t> expert_count(const Config& config);
+// Of a mixture: 1 or more. Error format: it has none.
+uint32_t need_experts(const Config& config);
 
 // "….down_proj_scales" → "….down_proj_blocks"; empty for all else.
 std::string mxfp4_codes(const std::string& scales);

@@ -19,15 +19,21 @@ std::optional<std::string> pooling_folder(const std::string& path) {
   // A list, which parse_json() does not take.
   const Json modules = parse_json("{\"modules\":" + read_text_file(path, kMost) + "}", path)["modules"];
   if (!modules.is_array()) fail(ErrorCode::format, "{}: is no list", path);
+  std::optional<std::string> out;
   for (const Json& module : modules) {
-    if (!text_of(module, "type").ends_with("Pooling")) continue;
+    const std::string type = text_of(module, "type");
+    if (type.ends_with(".Transformer") || type.ends_with(".Normalize")) continue;
+    // Another would change the vectors: Dense, or a second pooling.
+    if (!type.ends_with(".Pooling") || out)
+      fail(ErrorCode::unsupported,
+           "{}: a module {} is not supported (Transformer, one Pooling, Normalize are)", path, quote(type));
     std::string folder = text_of(module, "path");
     const bool plain = !folder.empty() && folder.front() != '.' &&
                        folder.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
     if (!plain) fail(ErrorCode::format, "{}: {} is no folder's name", path, quote(folder));
-    return folder;
+    out = std::move(folder);
   }
-  return std::nullopt;
+  return out;
 }
 
 }  // namespace
@@ -39,6 +45,10 @@ void pooling_metadata(const Config& config, ModelMetadata& out) {
   const std::string path = folder + "/" + *pooling + "/config.json";
   const Json how = read_json(path);
   const std::string mode = text_of(how, "pooling_mode");
+  size_t modes = 0;
+  for (const auto& [key, value] : how.items()) modes += key.starts_with("pooling_mode_") && value == true;
+  if (modes > 1)
+    fail(ErrorCode::unsupported, "{}: pools in several ways at once, which is not supported", path);
   const auto is = [&](const char* key, const char* name) {
     const Json* flag = member(how, key);
     return (flag != nullptr && *flag == true) || mode == name;

@@ -130,6 +130,50 @@ TEST(BadCheckpoint, Config) {
       ErrorCode::format, "phi3");
 }
 
+TEST(BadCheckpoint, SizesThatFollowFromOthers) {
+  for (const double part : {-1.0, 0.0, 1e30}) {
+    refuse_config(
+        "partial_rotary_factor is ", [&](Json& j) { j["rope_parameters"]["partial_rotary_factor"] = part; },
+        ErrorCode::format, "qwen35");
+  }
+  // Layers of attention alone have no tensors that would tell.
+  refuse_config(
+      "linear_value_head_dim times linear_num_value_heads is ",
+      [](Json& j) {
+        j["linear_value_head_dim"] = 1 << 24;
+        j["linear_num_value_heads"] = 1 << 24;
+      },
+      ErrorCode::format, "qwen35");
+  refuse_config(
+      "mamba_expand times hidden_size is ", [](Json& j) { j["mamba_expand"] = 1 << 24; }, ErrorCode::format,
+      "granite4");
+  // Of it, RoPE's divisors are made, of as many numbers.
+  refuse_config(
+      "global_head_dim is 2147483646, expected 1 to ", [](Json& j) { j["global_head_dim"] = 2147483646; },
+      ErrorCode::format, "gemma4");
+  refuse_config(
+      "rope_theta is '1e+300', expected a number",
+      [](Json& j) { j["rope_parameters"]["sliding_attention"]["rope_theta"] = 1e300; }, ErrorCode::format,
+      "gemma4");
+}
+
+TEST(BadCheckpoint, Pooling) {
+  const auto pooling = [](const std::string& part, const char* file,
+                          const std::function<void(Json&)>& change) {
+    refuse_file(part, file, change, ErrorCode::unsupported, "bert");
+  };
+  pooling("pools in several ways at once", "1_Pooling/config.json",
+          [](Json& j) { j["pooling_mode_max_tokens"] = true; });
+  pooling("pools in another way", "1_Pooling/config.json",
+          [](Json& j) { j["pooling_mode_mean_tokens"] = false; });
+  const CopiedCheckpoint dense("bert");
+  write_file(dense / "modules.json",
+             R"([{"type": "sentence_transformers.models.Transformer", "path": ""},
+                 {"type": "sentence_transformers.models.Pooling", "path": "1_Pooling"},
+                 {"type": "sentence_transformers.models.Dense", "path": "2_Dense"}])");
+  refuse(ErrorCode::unsupported, "a module 'sentence_transformers.models.Dense' is not supported", dense);
+}
+
 TEST(BadCheckpoint, ConfigAndTensorsDisagree) {
   refuse_config("tensor 'model.layers.0.mlp.down_proj.weight' has shape [16, 24], ",
                 [](Json& j) { j["intermediate_size"] = 32; });

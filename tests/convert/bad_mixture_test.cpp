@@ -52,6 +52,8 @@ TEST(BadMixture, ExpertsMoreThanThereAre) {
     j["num_hidden_layers"] = 4096;
   });
   refuse_config("num_experts is missing or 0 in a mixture", kQwen, [](Json& j) { j["num_experts"] = 0; });
+  refuse_config("num_experts is missing or 0 in a mixture", "qwen35moe",
+                [](Json& j) { j["num_experts"] = 0; });
 }
 
 TEST(BadMixture, ExpertsThatAreMissing) {

@@ -56,10 +56,7 @@ std::vector<DerivedTensor> exaone4_derived(const Config& config, ModelMetadata&)
 
 void glm4_metadata(const Config& config, ModelMetadata& out) {
   common_metadata(config, out);
-  const double part = config.rope_number("partial_rotary_factor").value_or(0.5);
-  if (!(part > 0 && part <= 1))
-    config.error("partial_rotary_factor", fmt::format("is {}, expected 0 to 1", part));
-  out.size("rope.dimension_count", static_cast<uint32_t>(config.head_size() * part));
+  out.size("rope.dimension_count", static_cast<uint32_t>(config.head_size() * config.rope_part(0.5)));
 }
 
 void glm4_tensors(TensorPlan& plan) {

@@ -15,7 +15,7 @@ std::vector<bool> local_layers(const Config& config) {
 
 // A setting of global layers: under a name of its own, or, as transformers 5 writes it, layer by layer.
 std::optional<uint32_t> of_global_layers(const Config& config, std::string_view name, const char* key) {
-  if (const auto value = config.find_integer(name)) return value;
+  if (config.find(name)) return config.size(name);
   const Json* layers = config.find("per_layer_config");
   if (!layers || !layers->is_object()) return std::nullopt;
   const std::vector<bool> local = local_layers(config);
@@ -57,13 +57,14 @@ struct Sizes {
   bool wide, keys_are_values;
 };
 
-// Of "rope_parameters", the part of one kind of layers.
-const Json& rope_of(const Config& config, const char* kind) {
+// Local and global layers each have their own: config.rope() and local_rope_theta() are these then.
+void need_both_ropes(const Config& config) {
   const Json* all = config.find("rope_parameters");
-  const Json* part = all ? member(*all, kind) : nullptr;
-  if (!part || !member(*part, "rope_theta") || !member(*part, "rope_theta")->is_number())
-    config.error("rope_parameters", fmt::format("has no rope_theta of {}", kind));
-  return *part;
+  for (const char* kind : {"full_attention", "sliding_attention"}) {
+    const Json* part = all ? member(*all, kind) : nullptr;
+    if (!part || !member(*part, "rope_theta"))
+      config.error("rope_parameters", fmt::format("has no rope_theta of {}", kind));
+  }
 }
 
 void gemma4_metadata(const Config& config, ModelMetadata& out) {
@@ -74,8 +75,9 @@ void gemma4_metadata(const Config& config, ModelMetadata& out) {
   out.size("embedding_length", config.size("hidden_size"));
   out.size("attention.head_count", config.heads());
   out.number("attention.layer_norm_rms_epsilon", config.number("rms_norm_eps"));
-  out.number("rope.freq_base", rope_of(config, "full_attention")["rope_theta"].get<double>());
-  out.number("rope.freq_base_swa", rope_of(config, "sliding_attention")["rope_theta"].get<double>());
+  need_both_ropes(config);
+  out.number("rope.freq_base", config.need_rope_number("rope_theta"));
+  out.number("rope.freq_base_swa", config.local_rope_theta().value());
   if (config.find("final_logit_softcapping") && config.number("final_logit_softcapping") != 0)
     out.number("final_logit_softcapping", config.number("final_logit_softcapping"));
   out.size("attention.sliding_window", config.size("sliding_window"));
@@ -106,13 +108,12 @@ void gemma4_metadata(const Config& config, ModelMetadata& out) {
 // Only the first pairs of a head turn: the others are divided by so much that they stand still.
 std::vector<DerivedTensor> gemma4_derived(const Config& config, ModelMetadata&) {
   constexpr float kNever = 1e30F;
-  const Json& rope = rope_of(config, "full_attention");
-  if (text_of(rope, "rope_type") != "proportional")
+  need_both_ropes(config);
+  if (config.rope_type() != "proportional")
     fail(ErrorCode::unsupported, "{}: RoPE {} of global layers is not supported ('proportional' is)",
-         config.path(), quote(text_of(rope, "rope_type")));
-  const Json* part = member(rope, "partial_rotary_factor");
-  const double turned = part && part->is_number() ? part->get<double>() : -1;
-  if (!(turned > 0 && turned <= 1)) config.error("partial_rotary_factor", "is no number of 0 to 1");
+         config.path(), quote(config.rope_type()));
+  config.need_rope_number("partial_rotary_factor");
+  const double turned = config.rope_part(1);
   const uint32_t size = Sizes(config).global_head;
   DerivedTensor out{"rope_freqs.weight", {}};
   const auto pairs = static_cast<uint32_t>(size * turned / 2);

@@ -8,11 +8,6 @@
 namespace cairn::convert {
 namespace {
 
-void need_experts(TensorPlan& plan) {
-  plan.experts = expert_count(plan.config()).value_or(0);
-  if (plan.experts == 0) plan.config().error("num_experts", "is missing or 0 in a mixture of experts");
-}
-
 // "model.layers.N.FROM" → "blk.N.TO" in every layer; names that end in no ".weight".
 void each_layer(TensorPlan& plan, std::string_view from, std::string_view to, const TensorRule& like) {
   for (uint32_t i = 0; i < plan.layers; ++i) {
@@ -47,7 +42,7 @@ void qwen3moe_tensors(TensorPlan& plan) {
     fail(ErrorCode::unsupported,
          "{}: layers without experts (decoder_sparse_step, mlp_only_layers) are not supported",
          config.path());
-  need_experts(plan);
+  plan.experts = need_experts(plan.config());
   if (plan.layers * plan.experts > kMostMatrices)
     config.error("num_experts",
                  fmt::format("is {} in {} layers, more than any model has", plan.experts, plan.layers));
@@ -106,7 +101,7 @@ void gpt_oss_experts(TensorPlan& plan) {
 }
 
 void gpt_oss_tensors(TensorPlan& plan) {
-  need_experts(plan);
+  plan.experts = need_experts(plan.config());
   plan.outer();
   plan.norm("input_layernorm", "attn_norm", plan.hidden);
   plan.attention(true);
@@ -140,7 +135,7 @@ void granite_attention(TensorPlan& plan) {
 }
 
 void granitemoe_tensors(TensorPlan& plan) {
-  need_experts(plan);
+  plan.experts = need_experts(plan.config());
   granite_attention(plan);
   plan.linear("block_sparse_moe.router.layer", "ffn_gate_inp", plan.experts, plan.hidden);
   both_halves(plan, "block_sparse_moe.input_linear.weight", "ffn_gate_exps.weight", "ffn_up_exps.weight",
@@ -180,7 +175,7 @@ void granite4_metadata(const Config& config, ModelMetadata& out) {
   out.size("ssm.conv_kernel", config.size("mamba_d_conv"));
   out.size("ssm.state_size", config.size("mamba_d_state"));
   out.size("ssm.group_count", config.size("mamba_n_groups"));
-  out.size("ssm.inner_size", config.size("mamba_expand") * config.size("hidden_size"));
+  out.size("ssm.inner_size", config.product("mamba_expand", "hidden_size"));
   out.size("ssm.time_step_rank", config.size("mamba_n_heads"));
   out.sizes("attention.head_count_kv",
             std::vector<int32_t>(config.layers(), static_cast<int32_t>(config.kv_heads())));

@@ -10,10 +10,7 @@ namespace {
 
 // RoPE turns a part of each head.
 uint32_t rope_size(const Config& config, double otherwise) {
-  const double part = config.rope_number("partial_rotary_factor").value_or(otherwise);
-  if (!(part > 0 && part <= 1))
-    config.error("partial_rotary_factor", fmt::format("is {}, expected 0 to 1", part));
-  return static_cast<uint32_t>(part * config.size("hidden_size")) / config.heads();
+  return static_cast<uint32_t>(config.rope_part(otherwise) * config.size("hidden_size")) / config.heads();
 }
 
 void phi2_metadata(const Config& config, ModelMetadata& out) {

@@ -127,21 +127,18 @@ void qwen35_metadata(const Config& config, ModelMetadata& out) {
   out.size("block_count", config.layers() + drafts);
   if (drafts > 0) out.size("nextn_predict_layers", drafts);
   out.sizes("rope.dimension_sections", config.rope_sections().value_or(std::vector<int32_t>{11, 11, 10, 0}));
-  out.size(
-      "rope.dimension_count",
-      static_cast<uint32_t>(config.head_size() * config.rope_number("partial_rotary_factor").value_or(0.25)));
+  out.size("rope.dimension_count", static_cast<uint32_t>(config.head_size() * config.rope_part(0.25)));
   if (config.find("layer_types")) {
     std::vector<bool> recurrent = layers_of(config, "linear_attention", "full_attention");
     recurrent.resize(recurrent.size() + drafts);
     out.flags("attention.recurrent_layers", std::move(recurrent));
   }
   out.size("full_attention_interval", config.find_integer("full_attention_interval").value_or(4));
-  const uint32_t heads = config.size("linear_num_value_heads");
   out.size("ssm.conv_kernel", config.size("linear_conv_kernel_dim"));
   out.size("ssm.state_size", config.size("linear_key_head_dim"));
   out.size("ssm.group_count", config.size("linear_num_key_heads"));
-  out.size("ssm.time_step_rank", heads);
-  out.size("ssm.inner_size", config.size("linear_value_head_dim") * heads);
+  out.size("ssm.time_step_rank", config.size("linear_num_value_heads"));
+  out.size("ssm.inner_size", config.product("linear_value_head_dim", "linear_num_value_heads"));
   if (!expert_count(config)) return;
   out.size("expert_feed_forward_length", config.size("moe_intermediate_size"));
   out.size("expert_shared_feed_forward_length", config.size("shared_expert_intermediate_size"));
@@ -227,7 +224,6 @@ void qwen35_tensors(TensorPlan& plan) {
   if (drafts > plan.layers)
     config.error("mtp_num_hidden_layers",
                  fmt::format("is {}, more than the model's own {}", drafts, plan.layers));
-  plan.experts = expert_count(config).value_or(0);
   plan.norms_plus_one = true;
   plan.outer();
   std::vector<bool> recurrent;
@@ -248,6 +244,11 @@ void qwen35_tensors(TensorPlan& plan) {
   for (uint32_t i = 0; i < drafts; ++i) drafting_layer(plan, i);
 }
 
+void qwen35moe_tensors(TensorPlan& plan) {
+  plan.experts = need_experts(plan.config());
+  qwen35_tensors(plan);
+}
+
 }  // namespace
 
 void add_recurrent_families(std::vector<Family>& out) {
@@ -262,7 +263,7 @@ void add_recurrent_families(std::vector<Family>& out) {
                  {"Qwen3_5MoeForCausalLM", "Qwen3_5MoeForConditionalGeneration"},
                  qwen35_metadata,
                  any_vocabulary,
-                 qwen35_tensors,
+                 qwen35moe_tensors,
                  nullptr,
                  true});
 }
