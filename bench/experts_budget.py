@@ -46,7 +46,10 @@ class Group:
         done = subprocess.run(words, preexec_fn=enter, capture_output=True, text=True)
         if done.returncode != 0:
             raise SystemExit(f"{shlex.join(words)}: status {done.returncode}\n{done.stderr[-2000:]}")
-        return json.loads(done.stdout[done.stdout.index("{"):])
+        told = json.loads(done.stdout[done.stdout.index("{"):])
+        peak = "memory.max_usage_in_bytes" if "limit" in self.limit_file else "memory.peak"
+        return {k: told[k] for k in ("prefill_tok_s", "decode_tok_s")} | {
+            "peak_mib": int((self.folder / peak).read_text()) >> 20}
 
 
 def forget(path):
@@ -79,10 +82,10 @@ def main():
         for name, words in commands.items():
             forget(options.model)
             with Group(limit) as group:
-                rates[name].append({k: v for k, v in group.run(words).items() if k in ("prefill_tok_s", "decode_tok_s")})
+                rates[name].append(group.run(words))
             print(f"{name:6} {rates[name][-1]}", flush=True)
     median = {name: {k: statistics.median(r[k] for r in runs) for k in runs[0]} for name, runs in rates.items()}
-    ratio = {k: median["cairn"][k] / median["peer"][k] for k in median["cairn"]}
+    ratio = {k: median["cairn"][k] / median["peer"][k] for k in ("prefill_tok_s", "decode_tok_s")}
     print(f"limit {limit >> 20} MiB of a file of {size >> 20}: prefill {ratio['prefill_tok_s']:.2f}x, "
           f"decode {ratio['decode_tok_s']:.2f}x")
     print(json.dumps({"limit": limit, "file": size, **median, "ratio": ratio}))

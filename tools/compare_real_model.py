@@ -33,10 +33,11 @@ class Model:
         self.meta = {key: field.contents() for key, field in reader.fields.items()}
         self.arch = self.meta["general.architecture"]
         tensors = {t.name: t for t in reader.tensors}
+        self.tied = "output.weight" not in tensors  # else two quantisations of one matrix may differ
         model = {"llama": self.llama, "qwen2": self.qwen2, "gemma3": self.gemma3}[self.arch]()
         state = model.state_dict()
         for name in state:
-            tensor = tensors.get(self.gguf_name(name)) or tensors["token_embd.weight"]  # tied output
+            tensor = tensors.get(self.gguf_name(name)) or tensors["token_embd.weight"]
             weight = gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float32)
             weight = weight.reshape(tuple(state[name].shape))
             state[name].copy_(torch.from_numpy(self.as_transformers(name, weight)))
@@ -53,7 +54,7 @@ class Model:
             num_attention_heads=self.key("attention.head_count"),
             num_key_value_heads=self.key("attention.head_count_kv"),
             max_position_embeddings=self.key("context_length"),
-            rms_norm_eps=self.key("attention.layer_norm_rms_epsilon"), tie_word_embeddings=True,
+            rms_norm_eps=self.key("attention.layer_norm_rms_epsilon"), tie_word_embeddings=self.tied,
             dtype=torch.float32, attn_implementation="eager")
 
     def llama(self):

@@ -139,8 +139,9 @@ TEST(Pooling, IsWhatTheFileSays) {
   EXPECT_EQ(of(std::nullopt), Pooling::mean);
   EXPECT_EQ(of(0), Pooling::mean);
   EXPECT_EQ(of(1), Pooling::mean);
-  EXPECT_EQ(of(2), std::nullopt);  // of the first token, which sees no other
+  EXPECT_EQ(of(2), Pooling::first);
   EXPECT_EQ(of(3), Pooling::last);
+  EXPECT_EQ(of(4), std::nullopt);  // a score of two texts
 }
 
 }  // namespace

@@ -46,20 +46,24 @@ PageLayout::PageLayout(const graph::Model& model, kernels::KvFormat format) : fo
         if (op.kv_heads != 0) kv_heads = op.kv_heads;
       }
     }
-    const size_t rows = product({kv_heads, kernels::kPagePositions});
-    Heads heads{kernels::kv_row_bytes(key_format(), head_size), kernels::kv_row_bytes(format, head_size),
-                kernels::kv_scale_bytes(format, head_size), 0};
-    heads.scales = round_up(product({rows, heads.key_bytes + heads.value_bytes}), 64);
-    heads_.push_back(heads);
-    if (attends_.back())
-      bytes_ = std::max(bytes_, round_up(heads.scales + product({2, rows, heads.scale_bytes}), 64));
+    add(head_size, kv_heads, attends_.back());
   }
   if (!model.draft.empty()) {
     draft_ = layers();
     windows_.push_back(0);
     attends_.push_back(true);
-    heads_.push_back(heads_.back());
+    add(p.head_size, p.kv_heads, true);
   }
+  if (bytes_ == 0) add(p.head_size, p.kv_heads, true);  // a page has bytes, even if no layer has pages
+}
+
+void PageLayout::add(size_t head_size, size_t kv_heads, bool attends) {
+  const size_t rows = product({kv_heads, kernels::kPagePositions});
+  Heads heads{kernels::kv_row_bytes(key_format(), head_size), kernels::kv_row_bytes(format_, head_size),
+              kernels::kv_scale_bytes(format_, head_size), 0};
+  heads.scales = round_up(product({rows, heads.key_bytes + heads.value_bytes}), 64);
+  heads_.push_back(heads);
+  if (attends) bytes_ = std::max(bytes_, round_up(heads.scales + product({2, rows, heads.scale_bytes}), 64));
 }
 
 PagePool::PagePool(size_t page_bytes, size_t spare)

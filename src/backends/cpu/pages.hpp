@@ -53,6 +53,8 @@ class PageLayout {
   }
 
  private:
+  void add(size_t head_size, size_t kv_heads, bool attends);  // a layer
+
   kernels::KvFormat format_;
   std::vector<uint32_t> windows_;
   std::vector<bool> attends_;
