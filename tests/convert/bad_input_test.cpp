@@ -133,20 +133,10 @@ TEST(BadCheckpoint, Config) {
 TEST(BadCheckpoint, SizesThatFollowFromOthers) {
   for (const double part : {-1.0, 0.0, 1e30}) {
     refuse_config(
-        "partial_rotary_factor is ", [&](Json& j) { j["rope_parameters"]["partial_rotary_factor"] = part; },
+        "partial_rotary_factor is ",
+        [&](Json& j) { j["text_config"]["rope_parameters"]["partial_rotary_factor"] = part; },
         ErrorCode::format, "qwen35");
   }
-  // Layers of attention alone have no tensors that would tell.
-  refuse_config(
-      "linear_value_head_dim times linear_num_value_heads is ",
-      [](Json& j) {
-        j["linear_value_head_dim"] = 1 << 24;
-        j["linear_num_value_heads"] = 1 << 24;
-      },
-      ErrorCode::format, "qwen35");
-  refuse_config(
-      "mamba_expand times hidden_size is ", [](Json& j) { j["mamba_expand"] = 1 << 24; }, ErrorCode::format,
-      "granite4");
   // Of it, RoPE's divisors are made, of as many numbers.
   refuse_config(
       "global_head_dim is 2147483646, expected 1 to ", [](Json& j) { j["global_head_dim"] = 2147483646; },

@@ -53,7 +53,7 @@ TEST(BadMixture, ExpertsMoreThanThereAre) {
   });
   refuse_config("num_experts is missing or 0 in a mixture", kQwen, [](Json& j) { j["num_experts"] = 0; });
   refuse_config("num_experts is missing or 0 in a mixture", "qwen35moe",
-                [](Json& j) { j["num_experts"] = 0; });
+                [](Json& j) { j["text_config"]["num_experts"] = 0; });
 }
 
 TEST(BadMixture, ExpertsThatAreMissing) {
