@@ -41,6 +41,9 @@ ModelShape chosen_shape(const SynthOptions& options) {
     fail(ErrorCode::invalid_argument, "{} has {} layers, fewer than {}", shape.name, shape.layers,
          options.layers);
   if (options.layers) shape.layers = options.layers;
+  if (shape.layers < shape.attention_interval)
+    fail(ErrorCode::invalid_argument, "{} needs {} layers, the last of which has attention: {} are too few",
+         shape.name, shape.attention_interval, shape.layers);
   constexpr uint32_t kLeast = 257;  // every byte and the end
   if (options.vocabulary && (options.vocabulary < kLeast || options.vocabulary > shape.vocabulary))
     fail(ErrorCode::invalid_argument, "a vocabulary of {} is not possible: {} to {} tokens",

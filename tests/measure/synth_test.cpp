@@ -1,5 +1,6 @@
 #include "measure/synth.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <set>
 
@@ -56,7 +57,9 @@ TEST_P(SynthShape, SizesMatchThePublishedModel) {
 TEST_P(SynthShape, GraphAndTokenizerLoadIt) {
   const test::TemporaryFolder folder;
   const std::string path = folder / "out.gguf";
-  const SynthReport report = make(GetParam().shape, Encoding::q3_k, path, 1);
+  const graph::ModelShape& shape = *graph::find_shape(GetParam().shape);
+  const uint32_t layers = std::max(1U, shape.attention_interval);
+  const SynthReport report = make(GetParam().shape, Encoding::q3_k, path, layers);
   const gguf::File file(path);
   uint64_t elements = 0, bytes = 0;
   for (const gguf::Tensor& tensor : file.tensors()) {
@@ -74,8 +77,7 @@ TEST_P(SynthShape, GraphAndTokenizerLoadIt) {
   EXPECT_EQ(bytes, report.bytes);
 
   const graph::Model model = graph::load(file);
-  const graph::ModelShape& shape = *graph::find_shape(GetParam().shape);
-  EXPECT_EQ(model.parameters.layers, 1U);
+  EXPECT_EQ(model.parameters.layers, layers);
   EXPECT_EQ(model.parameters.embedding, shape.embedding);
   EXPECT_EQ(model.parameters.ffn, shape.ffn);
   EXPECT_EQ(model.parameters.heads, shape.heads);
@@ -142,6 +144,11 @@ TEST(Synth, BadOptions) {
         synthesize({"gemma-2b", Encoding::q4_0, 0, 19, 0}, folder / "x", ignore);
       },
       ErrorCode::invalid_argument, {"gemma-2b has 18 layers", "19"});
+  test::expect_error(
+      [&] {
+        synthesize({"qwen3.5-0.8b", Encoding::q4_0, 0, 3, 0}, folder / "x", ignore);
+      },
+      ErrorCode::invalid_argument, {"qwen3.5-0.8b needs 4 layers", "3 are too few"});
   test::expect_error(
       [&] {
         synthesize({"phi-2", Encoding::q4_0, 0, 1, 0}, "/dev/full", ignore);
