@@ -12,6 +12,7 @@
 
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/progress.hpp"
 #include "cli/commands.hpp"
 #include "cli/parser/values.hpp"
 #include "cli/pooling_flag.hpp"
@@ -93,6 +94,8 @@ void run(const Flags& flags) {
     }
   }
   Json data = Json::array();
+  std::optional<Progress> bar;  // where the vectors themselves do not show how far it is
+  if (flags.json || isatty(STDOUT_FILENO) == 0) bar.emplace("embedding", tokens.size(), "texts");
   for (const std::vector<llm::Token>& text : tokens) {
     throw_if_interrupted();
     const std::vector<float> vector =
@@ -102,7 +105,9 @@ void run(const Flags& flags) {
     } else {
       write_out(Json(vector).dump() + "\n");
     }
+    if (bar) bar->advance(1);
   }
+  bar.reset();
   if (flags.json)
     write_out(Json{{"model", flags.model},
                    {"dimensions", flags.dimensions == 0 ? width : flags.dimensions},

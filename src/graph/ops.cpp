@@ -167,6 +167,21 @@ void add_attention(OpList& ops, const HyperParameters& p, uint32_t layer) {
   ops.push_back(quantize_op(Slot::context));
 }
 
+void add_attention_output(OpList& ops, const HyperParameters& p, uint32_t layer) {
+  ops.push_back(linear_op(Slot::context, Slot::branch, layer_tensor(layer, "attn_output.weight"),
+                          bias_if(p.attention_output_bias, layer, "attn_output.bias"), p.embedding));
+}
+
+void add_plain_ffn(OpList& ops, const HyperParameters& p, uint32_t layer, Activation activation,
+                   Slot branch) {
+  ops.push_back(linear_op(Slot::normed, Slot::up, layer_tensor(layer, "ffn_up.weight"),
+                          bias_if(p.ffn_bias, layer, "ffn_up.bias"), p.ffn));
+  ops.push_back(activate_op(Slot::up, activation));
+  ops.push_back(quantize_op(Slot::up));
+  ops.push_back(linear_op(Slot::up, branch, layer_tensor(layer, "ffn_down.weight"),
+                          bias_if(p.ffn_bias, layer, "ffn_down.bias"), p.embedding));
+}
+
 void add_output(OpList& ops, const HyperParameters& p) {
   ops.push_back(quantize_op(Slot::normed));
   ops.push_back(linear_op(Slot::normed, Slot::logits, p.tied_output ? "token_embd.weight" : "output.weight",
@@ -279,9 +294,7 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
     } else {
       add_qkv(subgraph(layer, SubgraphKind::qkv), p, i);
       add_attention(subgraph(layer, SubgraphKind::attention), p, i);
-      subgraph(layer, SubgraphKind::attention_output)
-          .push_back(linear_op(Slot::context, Slot::branch, layer_tensor(i, "attn_output.weight"),
-                               bias_if(p.attention_output_bias, i, "attn_output.bias"), p.embedding));
+      add_attention_output(subgraph(layer, SubgraphKind::attention_output), p, i);
     }
 
     OpList& ffn_input = subgraph(layer, SubgraphKind::ffn_input);

@@ -44,6 +44,11 @@ void add_short_convolution(Layer& layer, const HyperParameters& parameters, uint
 void add_delta_net(Layer& layer, const HyperParameters& parameters, uint32_t index);
 // normed → branch by the experts of each token, and → branch2 by the one that all share, where there is one.
 void add_experts(OpList& ops, const HyperParameters& parameters, uint32_t layer, Activation activation);
+// context → branch
+void add_attention_output(OpList& ops, const HyperParameters& parameters, uint32_t layer);
+// normed → branch or branch2, without a gate
+void add_plain_ffn(OpList& ops, const HyperParameters& parameters, uint32_t layer, Activation activation,
+                   Slot branch);
 // hidden → logits after the last branches are added: linear and, where the model has one, the soft cap.
 void add_output(OpList& ops, const HyperParameters& parameters);
 

@@ -37,8 +37,6 @@ struct DeltaState {
 };
 
 struct RecurrentKernels {
-  void (*multiply)(const float* a, const float* b, size_t n, float* out);      // a · b
-  void (*gate_sigmoid)(const float* a, const float* b, size_t n, float* out);  // σ(a) · b
   // out[c] = Σ_i weights[i][c] · inputs[i][c] over `window` inputs and `channels` channels; out may be one of
   // the inputs.
   void (*convolve_token)(const float* const* inputs, const float* weights, size_t window, size_t channels,

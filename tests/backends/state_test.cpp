@@ -19,16 +19,10 @@ using engine::Logits;
 using engine::Precision;
 using engine::Sequence;
 using engine::Slice;
+using graph::long_text;
 
 constexpr uint32_t kContext = 1024, kChunk = 96;
 constexpr size_t kVocabulary = 128;
-
-std::vector<int32_t> text(size_t which, size_t length) {
-  std::vector<int32_t> tokens(length);
-  for (size_t i = 0; i < length; ++i)
-    tokens[i] = static_cast<int32_t>((7 + which * 31 + i * i * 13 + i * 5 + i / 128) % kVocabulary);
-  return tokens;
-}
 
 class State : public testing::TestWithParam<const char*> {
  protected:
@@ -54,7 +48,7 @@ class State : public testing::TestWithParam<const char*> {
 // double-precision reference.
 TEST_P(State, GoesBackToACheckpoint) {
   constexpr size_t kLength = 500;
-  const std::vector<int32_t> tokens = text(0, kLength);
+  const std::vector<int32_t> tokens = long_text(0, kLength);
   graph::ReferenceInterpreter reference(file_, kContext);
   const std::vector<double> expected = reference.run(tokens);
   const auto engine = make();
@@ -82,7 +76,7 @@ TEST_P(State, GoesBackToACheckpoint) {
 TEST_P(State, ForksAreTheirOwn) {
   for (const Precision precision : {Precision::f32, Precision::standard}) {
     const auto engine = make(precision, 2);
-    const std::vector<int32_t> a = text(0, 200);
+    const std::vector<int32_t> a = long_text(0, 200);
     std::vector<int32_t> b = a;
     for (size_t i = 130; i < b.size(); ++i) b[i] = (a[i] + 17) % static_cast<int32_t>(kVocabulary);
     const auto fresh = [&](const std::vector<int32_t>& tokens) {
@@ -112,7 +106,7 @@ TEST_P(State, ForksAreTheirOwn) {
 TEST_P(State, RowsOverSeveralRuns) {
   const auto engine = make(Precision::standard, 2);
   std::vector<std::vector<int32_t>> tokens;
-  for (size_t s = 0; s < 3; ++s) tokens.push_back(text(s, 40));
+  for (size_t s = 0; s < 3; ++s) tokens.push_back(long_text(s, 40));
   std::vector<std::vector<float>> alone;
   for (size_t s = 0; s < 3; ++s) {
     const auto sequence = engine->make_sequence();
@@ -147,7 +141,7 @@ TEST_P(State, RowsOverSeveralRuns) {
 // A step that does not come to its end leaves the state as it was, also the one before the last token.
 TEST_P(State, StepsThatFailChangeNothing) {
   const auto engine = make(Precision::standard);
-  const std::vector<int32_t> tokens = text(0, 200);
+  const std::vector<int32_t> tokens = long_text(0, 200);
   const auto expected = engine->make_sequence();
   read(*engine, *expected, tokens, 100, 50);
   read(*engine, *expected, tokens, 103, 3);
@@ -185,7 +179,7 @@ TEST_P(State, StepsThatFailChangeNothing) {
 
 TEST_P(State, IsCountedAndGivenBack) {
   const auto engine = make(Precision::standard);
-  const std::vector<int32_t> tokens = text(0, 400);
+  const std::vector<int32_t> tokens = long_text(0, 400);
   {
     const auto sequence = engine->make_sequence();
     EXPECT_EQ(sequence->bytes(), 0u);
@@ -201,7 +195,7 @@ TEST_P(State, IsCountedAndGivenBack) {
     const auto fork = sequence->fork();
     EXPECT_EQ(fork->bytes(), sequence->bytes());
     EXPECT_EQ(engine->kv_bytes(), sequence->bytes());  // shared
-    read(*engine, *fork, text(1, 401), 401, 1);
+    read(*engine, *fork, long_text(1, 401), 401, 1);
     EXPECT_GT(engine->kv_bytes(), sequence->bytes());
   }
   EXPECT_EQ(engine->kv_bytes(), 0u);

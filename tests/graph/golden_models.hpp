@@ -84,4 +84,12 @@ struct GoldenStates {
   std::vector<float> embedding;  // [width], pooled as the file says, of length 1
 };
 
+// A text that is longer than a golden one, the `which`-th of many; all golden vocabularies hold its tokens.
+inline std::vector<int32_t> long_text(size_t which, size_t length) {
+  std::vector<int32_t> tokens(length);
+  for (size_t i = 0; i < length; ++i)
+    tokens[i] = static_cast<int32_t>((7 + which * 31 + i * i * 13 + i * 5 + i / 128) % 128);
+  return tokens;
+}
+
 }  // namespace cairn::graph

@@ -27,16 +27,6 @@ class Recurrent : public testing::TestWithParam<Target> {
   const RecurrentKernels& kernels_ = recurrent_kernels(GetParam());
 };
 
-TEST_P(Recurrent, Products) {
-  const std::vector<float> a = random_floats(101, 1, -9, 9), b = random_floats(101, 2);
-  std::vector<float> out(101);
-  kernels_.multiply(a.data(), b.data(), 101, out.data());
-  for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], a[i] * b[i]);
-  kernels_.gate_sigmoid(a.data(), b.data(), 101, out.data());
-  for (size_t i = 0; i < out.size(); ++i)
-    EXPECT_NEAR(out[i], b[i] / (1 + std::exp(-static_cast<double>(a[i]))), 1e-6);
-}
-
 TEST_P(Recurrent, Convolutions) {
   constexpr size_t kWindow = 4, kTokens = 37;
   for (const size_t channels : {1u, 7u, 16u, 45u}) {

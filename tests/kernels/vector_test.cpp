@@ -57,6 +57,11 @@ TEST_P(Vectors, ActivationsMatchTheirDefinitions) {
   vector_.gate(Unary::silu, x.data(), up.data(), x.size(), y.data());
   for (size_t i = 0; i < x.size(); ++i)
     EXPECT_NEAR(y[i], x[i] / (1 + std::exp(-static_cast<double>(x[i]))) * up[i], 3e-5);
+  vector_.gate(Unary::sigmoid, x.data(), up.data(), x.size(), y.data());
+  for (size_t i = 0; i < x.size(); ++i)
+    EXPECT_NEAR(y[i], up[i] / (1 + std::exp(-static_cast<double>(x[i]))), 1e-6);
+  vector_.gate(Unary::none, x.data(), up.data(), x.size(), y.data());
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_EQ(y[i], x[i] * up[i]);
 }
 
 TEST_P(Vectors, NormsOfTokensAndTilesAgreeWithDoublePrecision) {

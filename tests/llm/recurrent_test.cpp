@@ -18,14 +18,7 @@
 namespace cairn::llm {
 namespace {
 
-constexpr uint32_t kVocabulary = 128;
-
-std::vector<Token> text(size_t which, size_t length) {
-  std::vector<Token> tokens(length);
-  for (size_t i = 0; i < length; ++i)
-    tokens[i] = static_cast<Token>((7 + which * 31 + i * i * 13 + i * 5 + i / 128) % kVocabulary);
-  return tokens;
-}
+using graph::long_text;
 
 class RecurrentModel : public testing::TestWithParam<const char*> {
  protected:
@@ -50,12 +43,12 @@ class RecurrentModel : public testing::TestWithParam<const char*> {
 
 TEST_P(RecurrentModel, ASessionGoesOnFromACheckpoint) {
   Session session(engine(), tokenizer_);
-  const std::vector<Token> first = text(0, 400);
+  const std::vector<Token> first = long_text(0, 400);
   session.generate(first, greedy(30));
   for (const size_t common : {390u, 300u, 200u, 70u, 20u}) {
     std::vector<Token> prompt = first;
     prompt.resize(common);
-    for (const Token token : text(3, 60)) prompt.push_back(token);
+    for (const Token token : long_text(3, 60)) prompt.push_back(token);
     const Result result = session.generate(prompt, greedy(20));
     EXPECT_EQ(result.tokens, fresh(prompt, 20)) << common;
     EXPECT_LE(result.statistics.cached_tokens, common);
@@ -111,8 +104,8 @@ TEST_P(RecurrentModel, ASchedulersAnswersAreASessions) {
   };
   std::vector<std::vector<Token>> prompts;
   for (size_t s = 0; s < 6; ++s) {
-    prompts.push_back(text(0, 250 + 10 * s));  // they begin alike
-    for (const Token token : text(s, 40)) prompts.back().push_back(token);
+    prompts.push_back(long_text(0, 250 + 10 * s));  // they begin alike
+    for (const Token token : long_text(s, 40)) prompts.back().push_back(token);
   }
   for (int round = 0; round < 2; ++round) {
     std::vector<Scheduler::Ticket> tickets;
@@ -128,7 +121,7 @@ TEST_P(RecurrentModel, ASchedulersAnswersAreASessions) {
   std::vector<Token> turn = prompts[0];
   for (const Token token : fresh(prompts[0], 30)) turn.push_back(token);
   const size_t read = turn.size() - 1;
-  for (const Token token : text(5, 30)) turn.push_back(token);
+  for (const Token token : long_text(5, 30)) turn.push_back(token);
   const Result next = scheduler.submit(request(turn)).wait();
   EXPECT_EQ(next.tokens, fresh(turn, 30));
   EXPECT_EQ(next.statistics.cached_tokens, read / 64 * 64);

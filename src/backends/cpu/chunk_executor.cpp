@@ -164,7 +164,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
       break;
     }
     case OpKind::gate:
-      run_gate(machine_, op.activation, in, tile(op.input2, index) + op.offset * tile_tokens_, all, out);
+      v.gate(unary(op.activation), in, tile(op.input2, index) + op.offset * tile_tokens_, all, out);
       break;
     case OpKind::weigh:
       for (size_t lane = 0; lane < tile_tokens_; ++lane) {

@@ -10,27 +10,20 @@ namespace cairn::cpu {
 
 kernels::Unary unary(graph::Activation activation) {
   switch (activation) {
+    case graph::Activation::none:
+      break;
+    case graph::Activation::silu:
+      return kernels::Unary::silu;
     case graph::Activation::gelu_tanh:
       return kernels::Unary::gelu_tanh;
     case graph::Activation::gelu_erf:
       return kernels::Unary::gelu_erf;
     case graph::Activation::silu_clamped:
       return kernels::Unary::silu_clamped;
-    default:
-      return kernels::Unary::silu;
-  }
-}
-
-void run_gate(const Machine& machine, graph::Activation activation, const float* gate, const float* x,
-              size_t n, float* out) {
-  switch (activation) {
-    case graph::Activation::none:
-      return machine.recurrent.multiply(gate, x, n, out);
     case graph::Activation::sigmoid:
-      return machine.recurrent.gate_sigmoid(gate, x, n, out);
-    default:
-      return machine.vector.gate(unary(activation), gate, x, n, out);
+      return kernels::Unary::sigmoid;
   }
+  return kernels::Unary::none;
 }
 
 uint32_t kv_heads_of(const graph::HyperParameters& parameters, const graph::Op& op) {

@@ -69,9 +69,6 @@ void rotate_heads(decltype(kernels::VectorKernels::token_hadamard) hadamard, flo
                   size_t heads, size_t width);
 
 kernels::Unary unary(graph::Activation activation);
-// out = activation(gate) · x
-void run_gate(const Machine& machine, graph::Activation activation, const float* gate, const float* x,
-              size_t n, float* out);
 uint32_t kv_heads_of(const graph::HyperParameters& parameters, const graph::Op& op);
 kernels::AttentionShape attention_shape(const graph::HyperParameters& parameters, const graph::Op& op);
 // Of AttentionKernels::tiles, for any layer.

@@ -262,7 +262,7 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       break;
     }
     case OpKind::gate:
-      run_gate(machine_, op.activation, in, slot(op.input2, row) + op.offset, width, out);
+      v.gate(unary(op.activation), in, slot(op.input2, row) + op.offset, width, out);
       break;
     case OpKind::weigh:
       v.scale(slot(op.input2, row), sigmoid(in[0]), machine_.model.width(op.output), out);

@@ -48,19 +48,11 @@ Model build_bert(const HyperParameters& p) {
     add_input(attention_input);
     add_qkv(subgraph(layer, SubgraphKind::qkv), p, i);
     add_attention(subgraph(layer, SubgraphKind::attention), p, i);
-    subgraph(layer, SubgraphKind::attention_output)
-        .push_back(linear_op(Slot::context, Slot::branch, layer_tensor(i, "attn_output.weight"),
-                             bias_if(p.attention_output_bias, i, "attn_output.bias"), p.embedding));
+    add_attention_output(subgraph(layer, SubgraphKind::attention_output), p, i);
     OpList& ffn_input = subgraph(layer, SubgraphKind::ffn_input);
     add_branch(ffn_input, Slot::hidden, layer_tensor(i, "attn_output_norm"));
     add_input(ffn_input);
-    OpList& ffn = subgraph(layer, SubgraphKind::ffn);
-    ffn.push_back(linear_op(Slot::normed, Slot::up, layer_tensor(i, "ffn_up.weight"),
-                            bias_if(p.ffn_bias, i, "ffn_up.bias"), p.ffn));
-    ffn.push_back(activate_op(Slot::up, Activation::gelu_erf));
-    ffn.push_back(quantize_op(Slot::up));
-    ffn.push_back(linear_op(Slot::up, Slot::branch, layer_tensor(i, "ffn_down.weight"),
-                            bias_if(p.ffn_bias, i, "ffn_down.bias"), p.embedding));
+    add_plain_ffn(subgraph(layer, SubgraphKind::ffn), p, i, Activation::gelu_erf, Slot::branch);
   }
   add_branch(model.head, Slot::normed, layer_tensor(p.layers - 1, "layer_output_norm"));
   return model;

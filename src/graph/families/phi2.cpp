@@ -28,18 +28,10 @@ Model build_phi2(const HyperParameters& p) {
 
     add_qkv(subgraph(layer, SubgraphKind::qkv), p, i);
     add_attention(subgraph(layer, SubgraphKind::attention), p, i);
-    subgraph(layer, SubgraphKind::attention_output)
-        .push_back(linear_op(Slot::context, Slot::branch, layer_tensor(i, "attn_output.weight"),
-                             bias_if(p.attention_output_bias, i, "attn_output.bias"), p.embedding));
+    add_attention_output(subgraph(layer, SubgraphKind::attention_output), p, i);
 
     // ffn_input stays empty: the ffn reads the same `normed` as the attention did.
-    OpList& ffn = subgraph(layer, SubgraphKind::ffn);
-    ffn.push_back(linear_op(Slot::normed, Slot::up, layer_tensor(i, "ffn_up.weight"),
-                            bias_if(p.ffn_bias, i, "ffn_up.bias"), p.ffn));
-    ffn.push_back(activate_op(Slot::up, Activation::gelu_tanh));
-    ffn.push_back(quantize_op(Slot::up));
-    ffn.push_back(linear_op(Slot::up, Slot::branch2, layer_tensor(i, "ffn_down.weight"),
-                            bias_if(p.ffn_bias, i, "ffn_down.bias"), p.embedding));
+    add_plain_ffn(subgraph(layer, SubgraphKind::ffn), p, i, Activation::gelu_tanh, Slot::branch2);
   }
   add_branches(model.head);
   model.head.push_back(

@@ -12,25 +12,6 @@ namespace {
 const FloatTag df;
 static_assert(kDeltaColumns % kLanes == 0);
 
-template <class Body>
-HWY_INLINE void for_each(size_t n, const float* a, const float* b, float* out, const Body& body) {
-  size_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    hn::StoreU(body(hn::LoadU(df, a + i), hn::LoadU(df, b + i)), df, out + i);
-  if (i == n) return;
-  float in_a[kLanes] = {}, in_b[kLanes] = {}, result[kLanes];
-  for (size_t j = i; j < n; ++j) in_a[j - i] = a[j], in_b[j - i] = b[j];
-  hn::StoreU(body(hn::LoadU(df, in_a), hn::LoadU(df, in_b)), df, result);
-  for (size_t j = i; j < n; ++j) out[j] = result[j - i];
-}
-
-void multiply(const float* a, const float* b, size_t n, float* out) {
-  for_each(n, a, b, out, [](VF x, VF y) HWY_ATTR { return hn::Mul(x, y); });
-}
-void gate_sigmoid(const float* a, const float* b, size_t n, float* out) {
-  for_each(n, a, b, out, [](VF x, VF y) HWY_ATTR { return hn::Mul(Sigmoid(x), y); });
-}
-
 void convolve_token(const float* const* inputs, const float* weights, size_t window, size_t channels,
                     float* out) {
   size_t c = 0;
@@ -186,8 +167,7 @@ void delta_rule(const DeltaState& state, const DeltaPast& past, const DeltaToken
 }  // namespace
 
 const RecurrentKernels& recurrent_table() {
-  static constexpr RecurrentKernels table{multiply, gate_sigmoid, convolve_token, convolve_channel,
-                                          delta_rule};
+  static constexpr RecurrentKernels table{convolve_token, convolve_channel, delta_rule};
   return table;
 }
 

@@ -31,6 +31,9 @@ HWY_INLINE VF apply(Unary unary, VF x) {
     }
     case Unary::gelu_erf:
       return hn::Mul(half_x, hn::Add(one, Erf(hn::Mul(x, hn::Set(df, 0.7071067812f)))));
+    case Unary::sigmoid:
+      return Sigmoid(x);
+    case Unary::none:
     case Unary::silu_clamped:
       break;
   }
