@@ -131,7 +131,10 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
     case Codec::x265:
       av_dict_set(&settings, "tune", "psnr", 0);
       av_dict_set(&settings, "x265-params",
-                  fmt::format("log-level=error:info=0:pools={}{}", e.thread_count, hdr).c_str(), 0);
+                  fmt::format("log-level=error:info=0:pools={}{}{}", e.thread_count,
+                              options.threads > 0 ? ":frame-threads=1" : "", hdr)
+                      .c_str(),
+                  0);
       break;
     case Codec::av1:
       setenv("SVT_LOG", "1", 0);  // errors alone: it writes to standard error itself

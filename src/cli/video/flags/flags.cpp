@@ -100,6 +100,8 @@ void add_video_commands(CLI::App& program, const VideoWork& work) {
   add_decode(video, work.decode);
   add_compare(video, work.compare);
   add_play(video, work.play);
+  add_video_work(video, work.work);
+  add_video_join(video, work.join);
 }
 
 }  // namespace cairn::cli

@@ -11,6 +11,7 @@
 #include "video/compare.hpp"
 #include "video/decode.hpp"
 #include "video/encode/encode.hpp"
+#include "video/farm/job_list.hpp"
 #include "video/play/player.hpp"
 
 namespace cairn::cli {
@@ -19,7 +20,22 @@ struct EncodeFlags {
   std::string input, output, mode = "auto", codec = "x265", network = "C8M4", start = "auto", downscale;
   uint32_t threads = 0;
   bool jstdo = false, no_jstdo = false, json = false;
+  uint32_t jobs = 0;
+  std::string job_list;
+  video::PartOptions parts;
   video::EncodeOptions encode;
+  OutputFlags files;
+};
+
+struct WorkFlags {
+  std::string list;
+  std::vector<uint64_t> indices;
+  uint32_t threads = 0;
+};
+
+struct JoinFlags {
+  std::string list, output;
+  bool json = false;
   OutputFlags files;
 };
 
@@ -55,12 +71,16 @@ struct VideoWork {
   std::function<void(DecodeFlags&)> decode;
   std::function<void(CompareFlags&)> compare;
   std::function<void(PlayFlags&)> play;
+  std::function<void(WorkFlags&)> work;
+  std::function<void(JoinFlags&)> join;
 };
 
 // Adds `video` with its commands.
 void add_video_commands(CLI::App& program, const VideoWork& work);
 
 void add_video_encode(CLI::App& video, const std::function<void(EncodeFlags&)>& work);
+void add_video_work(CLI::App& video, const std::function<void(WorkFlags&)>& work);
+void add_video_join(CLI::App& video, const std::function<void(JoinFlags&)>& work);
 // --no-audio and the like.
 void add_keep_flags(CLI::App& command, video::Keep& keep, const std::string& leave);
 
