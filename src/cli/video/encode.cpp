@@ -16,12 +16,16 @@ namespace cairn::cli {
 namespace {
 
 void list_jobs(const EncodeFlags& flags, const video::EncodeProgress& progress) {
-  flags.files.check({flags.job_list}, {flags.input, flags.output});
-  { const video::MatroskaFile promised(flags.output, flags.input, flags.encode.keep); }
-  ThreadPool pool(flags.threads == 0 ? usable_processors() : flags.threads, ThreadPool::Idle::sleep);
-  const video::JobList list =
-      video::make_job_list(flags.input, flags.output, flags.encode, flags.parts, progress, pool);
-  video::write_job_list(list, flags.job_list);
+  // One that was made of the same stays: some of its jobs may be done.
+  auto found = video::job_list_of(flags.job_list, video::asked_of(flags.input, flags.encode, flags.parts));
+  if (!found) {
+    flags.files.check({flags.job_list}, {flags.input, flags.output});
+    { const video::MatroskaFile promised(flags.output, flags.input, flags.encode.keep); }
+    ThreadPool pool(flags.threads == 0 ? usable_processors() : flags.threads, ThreadPool::Idle::sleep);
+    found = video::make_job_list(flags.input, flags.output, flags.encode, flags.parts, progress, pool);
+    video::write_job_list(*found, flags.job_list);
+  }
+  const video::JobList& list = *found;
   if (flags.json) {
     fmt::print("{{\"list\": {}, \"jobs\": {}}}\n", nlohmann::json(flags.job_list).dump(), list.parts.size());
     return;

@@ -198,4 +198,13 @@ JobList read_job_list(const std::string& path) {
   return list;
 }
 
+std::optional<JobList> job_list_of(const std::string& path, const nlohmann::ordered_json& asked) {
+  try {
+    JobList list = read_job_list(path);
+    if (list.asked == asked) return list;
+  } catch (const Error&) {
+  }
+  return std::nullopt;
+}
+
 }  // namespace cairn::video

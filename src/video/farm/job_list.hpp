@@ -44,6 +44,9 @@ void write_job_list(const JobList& list, const std::string& path);
 // Errors: not_found, io; format: no list of jobs, or one of another version, told with its name.
 JobList read_job_list(const std::string& path);
 
+// The list at `path`, if it was made of this.
+std::optional<JobList> job_list_of(const std::string& path, const nlohmann::ordered_json& asked);
+
 // Parts of at most `most` frames: neighbouring scenes together as far as they fit, longer ones cut evenly.
 std::vector<FrameRange> cut_parts(const std::vector<uint64_t>& scenes, uint64_t frames, uint64_t most);
 

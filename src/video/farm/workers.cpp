@@ -197,15 +197,6 @@ void remove_parts(const std::string& list_path) {
   }
 }
 
-std::optional<JobList> earlier(const std::string& list_path, const nlohmann::ordered_json& asked) {
-  try {
-    JobList list = read_job_list(list_path);
-    if (list.asked == asked) return list;
-  } catch (const Error&) {
-  }
-  return std::nullopt;
-}
-
 }  // namespace
 
 void do_jobs(const std::string& list_path, const JobList& list, const WorkerOptions& options,
@@ -220,7 +211,7 @@ EncodeReport encode_in_parts(const std::string& input, const std::string& output
     fail(ErrorCode::invalid_argument, "{}: parts need a file, with room for theirs beside it", output);
   { const MatroskaFile promised(output, input, options.keep); }  // what can be refused, before the work
   const std::string list_path = output + ".jobs";
-  std::optional<JobList> list = earlier(list_path, asked_of(input, options, parts));
+  std::optional<JobList> list = job_list_of(list_path, asked_of(input, options, parts));
   if (!list) {
     remove_parts(list_path);
     list = make_job_list(input, output, options, parts, progress, pool);
