@@ -7,10 +7,9 @@
 #include <string>
 
 #include "base/error.hpp"
-#include "base/log.hpp"
 #include "base/output_path.hpp"
-#include "base/standard_streams.hpp"
 #include "base/thread_pool.hpp"
+#include "cli/video/status_line.hpp"
 #include "cli/video/work.hpp"
 
 namespace cairn::cli {
@@ -27,32 +26,6 @@ nlohmann::ordered_json to_json(const video::Choice& choice) {
           {"advantage_db", choice.advantage},
           {"train_seconds", choice.train_seconds}};
 }
-
-// One line that is drawn over, on a terminal; nothing elsewhere.
-class StatusLine {
- public:
-  StatusLine() : terminal_(shown_ && isatty(STDERR_FILENO) == 1) {}
-  ~StatusLine() { wipe(); }
-  StatusLine(const StatusLine&) = delete;
-  StatusLine& operator=(const StatusLine&) = delete;
-
-  void say(const std::string& line) {
-    wipe();
-    if (shown_) tell("{}\n", line);
-  }
-  void update(const std::string& what, double share, double seconds_left) {
-    if (!terminal_) return;
-    tell("\r\x1b[K{:3.0f} %  {}, {:.0f} s left", 100 * share, what, seconds_left);
-    drawn_ = true;
-  }
-
- private:
-  void wipe() {
-    if (drawn_) write_error("\r\x1b[K");
-    drawn_ = false;
-  }
-  bool shown_ = logs(LogLevel::info), terminal_, drawn_ = false;
-};
 
 void report(const EncodeFlags& flags, const video::EncodeReport& report) {
   const video::Choice& result = report.result;

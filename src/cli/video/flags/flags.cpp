@@ -100,6 +100,7 @@ void add_video_commands(CLI::App& program, const VideoWork& work) {
   add_decode(video, work.decode);
   add_compare(video, work.compare);
   add_play(video, work.play);
+  add_video_publish(video, work.publish);
 }
 
 }  // namespace cairn::cli

@@ -6,12 +6,14 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "cli/output_flags.hpp"
 #include "video/compare.hpp"
 #include "video/decode.hpp"
 #include "video/encode/encode.hpp"
 #include "video/play/player.hpp"
+#include "video/publish/publish.hpp"
 
 namespace cairn::cli {
 
@@ -48,6 +50,15 @@ struct PlayFlags {
   video::PlayOptions play;
 };
 
+struct PublishFlags {
+  std::vector<std::string> inputs, networks;
+  std::string output, rates, codec = "av1";
+  uint32_t threads = 0;
+  bool json = false;
+  OutputFlags files;
+  video::PublishOptions publish;
+};
+
 // What is called once the words were found right.
 struct VideoWork {
   std::function<void(EncodeFlags&)> encode;
@@ -55,12 +66,14 @@ struct VideoWork {
   std::function<void(DecodeFlags&)> decode;
   std::function<void(CompareFlags&)> compare;
   std::function<void(PlayFlags&)> play;
+  std::function<void(PublishFlags&)> publish;
 };
 
 // Adds `video` with its commands.
 void add_video_commands(CLI::App& program, const VideoWork& work);
 
 void add_video_encode(CLI::App& video, const std::function<void(EncodeFlags&)>& work);
+void add_video_publish(CLI::App& video, const std::function<void(PublishFlags&)>& work);
 // --no-audio and the like.
 void add_keep_flags(CLI::App& command, video::Keep& keep, const std::string& leave);
 
