@@ -24,13 +24,14 @@ uint64_t row_error(const uint16_t* a, const uint16_t* b, uint32_t width) {
   return sum;
 }
 
+}  // namespace
+
 uint64_t plane_error(const Plane& a, const Plane& b) {
   uint64_t sum = 0;
   for (uint32_t y = 0; y < a.height; ++y) sum += row_error(a.row(y), b.row(y), a.width);
   return sum;
 }
 
-// Planes of the original at `scale` times the small size, its edges going on by repetition.
 std::vector<uint16_t> extended(const Plane& plane, uint32_t width, uint32_t height) {
   std::vector<uint16_t> out(static_cast<size_t>(width) * height);
   for (uint32_t y = 0; y < height; ++y) {
@@ -42,8 +43,6 @@ std::vector<uint16_t> extended(const Plane& plane, uint32_t width, uint32_t heig
   }
   return out;
 }
-
-}  // namespace
 
 double to_psnr(double mse, uint32_t peak) {
   return mse <= 0 ? 99.0 : std::min(99.0, 10 * std::log10(static_cast<double>(peak) * peak / mse));

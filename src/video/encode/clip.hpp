@@ -92,6 +92,13 @@ class Clip {
 // A network of zeros: the bicubic alone, and the original's size.
 Restoration bicubic_restoration(const Format& original, const Format& small, uint32_t scale);
 
+// A plane of the original at `scale` times the small size, its edges going on by repetition: what a
+// TrainingFrame takes.
+std::vector<uint16_t> extended(const Plane& plane, uint32_t width, uint32_t height);
+
+// Sum of squared differences.
+uint64_t plane_error(const Plane& a, const Plane& b);
+
 double to_psnr(double mse, uint32_t peak);
 
 }  // namespace cairn::video

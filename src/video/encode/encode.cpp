@@ -164,7 +164,7 @@ class Encoder {
   std::shared_ptr<const SmallVideo> coded(uint32_t scale, double crf, Filter filter) {
     auto& slot = coded_[{scale, crf, filter}];
     if (slot == nullptr) {
-      CoderOptions coder{options_.codec, crf, options_.preset, options_.coder_threads};
+      CoderOptions coder{options_.codec, crf, options_.preset, options_.coder_threads, options_.key_seconds};
       slot = std::make_shared<SmallVideo>(clip_.encode(scale, coder, filter));
       say(fmt::format("x{} crf {:g}{}: {} bytes, {:.2f} dB {}", scale, crf,
                       scale == 1 ? "" : fmt::format(" {}", name(filter)), slot->bytes, slot->psnr,

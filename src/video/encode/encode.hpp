@@ -43,6 +43,7 @@ struct EncodeOptions {
   uint64_t seed = 1;
   Start start = Start::automatic;
   std::string preset;
+  double key_seconds = 0;   // a key frame at least so often: where players can begin; 0: as the encoder does
   std::string checkpoint;   // what the files for interrupted trainings begin with; empty: none
   bool forgiving = false;   // those of other trainings are written over
   Keep keep;                // of what the input holds beside its pictures
