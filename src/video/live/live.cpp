@@ -20,7 +20,9 @@
 #include "video/libav.hpp"
 #include "video/live/live_folder.hpp"
 #include "video/live/segment.hpp"
+#include "video/memory_file.hpp"
 #include "video/resample.hpp"
+#include "video/source.hpp"
 
 namespace cairn::video {
 namespace {
@@ -31,7 +33,8 @@ constexpr size_t kWaitingSegments = 3;
 constexpr double kOfSegment = 0.8;      // of a segment's time, when the one before is to be published
 constexpr double kFirstReserve = 0.15;  // of it, for what follows the training; then as measured
 constexpr size_t kMostRecorded = 254;   // networks of an attachment
-constexpr int kNice = 10;               // of training, beside the encoder
+constexpr auto kLook = std::chrono::milliseconds(20);  // for an interrupt
+constexpr int kNice = 10;                              // of training, beside the encoder
 
 // A queue with an end that any side can call.
 template <class T>
@@ -83,6 +86,25 @@ uint64_t packet_bytes(const CodedVideo& video) {
   return bytes;
 }
 
+// Header and packets as containers have them (avcC, lengths before units), which encoders give otherwise;
+// times stay. read_packets() without its eye on interrupts: what was captured before one is published.
+CodedVideo for_containers(CodedVideo coded) {
+  const MemoryFile file;
+  write_matroska(file.path(), coded, {}, true);
+  Source source(file.path(), "a live segment");
+  const Libav<AVPacket> packet(av_packet_alloc());
+  size_t read = 0;
+  for (; packet != nullptr && source.read(*packet) >= 0 && read < coded.packets.size(); ++read) {
+    coded.packets[read].data.assign(packet->data, packet->data + packet->size);
+    av_packet_unref(packet.get());
+  }
+  if (read != coded.packets.size() ||
+      avcodec_parameters_copy(coded.parameters.get(), source.stream(source.video()).codecpar) < 0)
+    fail(ErrorCode::format, "{} packets of a live segment became {}", coded.packets.size(), read);
+  coded.parameters->codec_tag = 0;
+  return coded;
+}
+
 std::string title_of(const std::string& input) {
   const std::string stem = std::filesystem::path(input).stem().string();
   return input == "-" || stem.empty() ? "live" : stem;
@@ -108,6 +130,7 @@ class Live {
     if (!options.record.empty()) record_.emplace(options.record);
     folder_.emplace(folder, options.title.empty() ? title_of(input) : options.title, info, shape_.scale,
                     plain ? "" : options.network.name(), options.segment_seconds, options.replace);
+    forced_.emplace([this] { folder_->end_at_once(); });
     if (!plain) {
       if (const Network* general = general_network(options.network, shape_.scale)) last_ = *general;
       if (!last_ && !options.train)
@@ -125,11 +148,14 @@ class Live {
 
   LiveReport run() {
     std::thread capturing([this] { guard([this] { capture(); }); });
+    std::thread training([this] { guard([this] { train(); }); });
     std::thread publishing([this] { guard([this] { publish(); }); });
     guard([this] { encode(); });
     frames_.close(true);
     segments_.close();
     publishing.join();
+    trainings_.close(true);
+    training.join();
     capturing.join();
     report_.interrupted = interrupted();
     report_.notes = capture_.notes();
@@ -140,17 +166,27 @@ class Live {
   }
 
  private:
-  // What is thrown ends all; the first is told.
+  // What is thrown ends all; the first is told. An interrupt is no failure.
   template <class Work>
   void guard(const Work& work) {
     try {
       work();
+    } catch (const Error& error) {
+      if (error.code() == ErrorCode::cancelled) return;
+      end_all();
     } catch (...) {
+      end_all();
+    }
+  }
+
+  void end_all() {
+    {
       const std::lock_guard lock(mutex_);
       if (!failure_) failure_ = std::current_exception();
-      frames_.close(true);
-      segments_.close(true);
     }
+    frames_.close(true);
+    segments_.close(true);
+    trainings_.close(true);
   }
 
   void capture() {
@@ -171,7 +207,7 @@ class Live {
     LiveSegment segment;
     ThreadPool pool(1, ThreadPool::Idle::sleep);
     const auto finish = [&](int64_t end) {
-      segment.coded = coder->finish();
+      segment.coded = for_containers(coder->finish());
       segment.bytes = packet_bytes(segment.coded);
       segment.stamps.push_back(end);
       segment.captured = captured.at;
@@ -209,47 +245,70 @@ class Live {
     if (coder && !segment.stamps.empty()) finish(end);
   }
 
-  void publish() {
+  // The training that a segment's publication waits for, until its time is over.
+  struct Training {
+    std::shared_ptr<const LiveSegment> segment;
+    std::optional<SegmentNetwork> done;
+    bool given_up = false;
+  };
+
+  void train() {
     setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);  // and of the pool's threads
     ThreadPool pool(threads_, ThreadPool::Idle::sleep);
-    LiveSegment segment;
-    while (segments_.pop(segment)) publish(segment, pool);
+    std::optional<Network> last = last_;
+    double reserve = kFirstReserve;
+    std::shared_ptr<Training> training;
+    while (trainings_.pop(training)) {
+      const LiveSegment& segment = *training->segment;
+      const double begin = clock_.seconds(), length = options_.segment_seconds,
+                   deadline = segment.captured + (kOfSegment - reserve) * length;
+      double looked = begin;
+      const auto passed = [&] {
+        looked = clock_.seconds();
+        const std::lock_guard lock(mutex_);
+        return training->given_up || deadline <= begin ? 2.0 : (looked - begin) / (deadline - begin);
+      };
+      SegmentNetwork found = overfit_segment(segment, shape_, last ? &*last : nullptr, passed, pool);
+      if (found.from == SegmentNetwork::From::fresh) last = found.network;
+      if (found.plain > 0)
+        reserve = std::clamp(0.5 * reserve + 0.5 * 1.3 * (clock_.seconds() - looked) / length, 0.05, 0.5);
+      const std::lock_guard lock(mutex_);
+      if (last) last_ = last;
+      training->done = std::move(found);
+      trained_.notify_all();
+    }
   }
 
-  void publish(const LiveSegment& segment, ThreadPool& pool) {
+  void publish() {
+    LiveSegment segment;
+    while (segments_.pop(segment)) publish(std::make_shared<const LiveSegment>(std::move(segment)));
+    trainings_.close(true);
+  }
+
+  void publish(const std::shared_ptr<const LiveSegment>& shared) {
+    const LiveSegment& segment = *shared;
     LiveSegmentReport told;
     told.number = segment.number;
     told.frames = segment.stamps.size() - 1;
     told.video = segment.bytes;
     std::optional<Restoration> restoration;
-    double trained_at = clock_.seconds();
     if (options_.mode != Mode::plain) {
-      const double begin = trained_at,
-                   deadline = segment.captured + (kOfSegment - reserve_) * options_.segment_seconds;
-      const auto passed = [&] {
-        trained_at = clock_.seconds();
-        return deadline <= begin ? 1.0 : (trained_at - begin) / (deadline - begin);
-      };
-      const SegmentNetwork found = overfit(segment, passed, pool);
+      const SegmentNetwork found = network_for(shared);
       told.plain = found.plain;
       told.restored = found.restored;
       told.steps = found.steps;
       restoration = bicubic_restoration(shape_.original, shape_.small, shape_.scale);
       if (found.from != SegmentNetwork::From::none) {
         told.from = found.from == SegmentNetwork::From::last ? "last" : "fresh";
-        if (last_ && can_differ(*last_, found.network))
-          told.delta = encode_delta(found.network, *last_, 0).size();
+        if (published_ && can_differ(*published_, found.network))
+          told.delta = encode_delta(found.network, *published_, 0).size();
         restoration->networks[0] = found.network;
         restoration->architectures[0] = shape_.network;
-        last_ = found.network;
+        published_ = found.network;
       }
     }
     told.network = folder_->add(segment, restoration ? &*restoration : nullptr);
-    const double now = clock_.seconds();
-    told.seconds_after = now - segment.captured;
-    if (told.steps > 0)
-      reserve_ =
-          std::clamp(0.5 * reserve_ + 0.5 * 1.3 * (now - trained_at) / options_.segment_seconds, 0.05, 0.5);
+    told.seconds_after = clock_.seconds() - segment.captured;
     if (told.seconds_after > options_.segment_seconds) ++report_.late;
     report_.video += told.video;
     report_.networks += told.network;
@@ -259,13 +318,21 @@ class Live {
     tell(told);
   }
 
-  SegmentNetwork overfit(const LiveSegment& segment, const std::function<double()>& passed,
-                         ThreadPool& pool) {
-    const Network* last = last_ ? &*last_ : nullptr;
-    if (options_.train && !segment.kept.empty()) return overfit_segment(segment, shape_, last, passed, pool);
-    SegmentNetwork found;
-    if (last != nullptr) found.from = SegmentNetwork::From::last, found.network = *last;
-    return found;
+  // The trained one if it comes in time, otherwise the last that did.
+  SegmentNetwork network_for(const std::shared_ptr<const LiveSegment>& segment) {
+    const double until = segment->captured + kOfSegment * options_.segment_seconds;
+    const auto training = std::make_shared<Training>();
+    training->segment = segment;
+    const bool asked =
+        options_.train && !segment->kept.empty() && !interrupted() && trainings_.push(training);
+    std::unique_lock lock(mutex_);
+    while (asked && !training->done && !interrupted() && !failure_ && clock_.seconds() < until)
+      trained_.wait_for(lock, kLook);
+    if (training->done) return std::move(*training->done);
+    training->given_up = true;
+    SegmentNetwork last;
+    if (last_) last.from = SegmentNetwork::From::last, last.network = *last_;
+    return last;
   }
 
   void tell(const LiveSegmentReport& told) const {
@@ -326,13 +393,16 @@ class Live {
   CoderOptions coder_;
   std::optional<MatroskaFile> record_;
   std::optional<LiveFolder> folder_;
-  std::optional<Network> last_;
+  std::optional<BeforeForcedEnd> forced_;
+  std::optional<Network> last_;  // that was trained; under mutex_
+  std::optional<Network> published_;
   uint64_t stride_ = 1;
-  double reserve_ = kFirstReserve;
   Stopwatch clock_;
   Waiting<Captured> frames_{kWaitingFrames};
   Waiting<LiveSegment> segments_{kWaitingSegments};
+  Waiting<std::shared_ptr<Training>> trainings_{kWaitingSegments};
   std::mutex mutex_;
+  std::condition_variable trained_;
   std::exception_ptr failure_;
   LiveReport report_;
   CodedVideo recorded_;

@@ -4,6 +4,8 @@
 
 #include <ctime>
 #include <filesystem>
+#include <fstream>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <set>
@@ -43,9 +45,17 @@ struct LiveFolder::State {
   std::optional<Fragmenter> mp4;
   std::set<uint64_t> networks;
   std::time_t began = 0;
-  bool ended = false;
+  bool ended = false, at_once = false;
+  std::mutex mutex;  // who is ended without being asked calls end() from elsewhere
 
   void write(const std::string& name, std::span<const std::byte> bytes) {
+    if (at_once) {  // an AtomicFile waits for who calls this
+      const std::string part = (path / (name + ".part")).string();
+      std::ofstream(part, std::ios::binary)
+          .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+      fs::rename(part, path / name);
+      return;
+    }
     AtomicFile file((path / name).string());
     file.write(bytes);
     file.commit();
@@ -112,6 +122,7 @@ LiveFolder::~LiveFolder() = default;
 
 uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restoration) {
   State& s = *state_;
+  const std::lock_guard lock(s.mutex);
   PublishedRate& rate = s.publication.rates[0];
   PublishedTrack& track = rate.track;
   const CodedVideo& coded = segment.coded;
@@ -168,8 +179,20 @@ uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restorat
 
 void LiveFolder::end() {
   State& s = *state_;
+  const std::lock_guard lock(s.mutex);
   s.ended = true;
   if (!s.publication.rates[0].track.segments.empty()) s.write_manifests();
+}
+
+void LiveFolder::end_at_once() noexcept {
+  State& s = *state_;
+  const std::unique_lock lock(s.mutex, std::try_to_lock);
+  if (!lock || s.ended || s.publication.rates[0].track.segments.empty()) return;
+  s.ended = s.at_once = true;
+  try {
+    s.write_manifests();
+  } catch (...) {  // what is there plays too
+  }
 }
 
 }  // namespace cairn::video

@@ -23,6 +23,8 @@ class LiveFolder {
   uint64_t add(const LiveSegment& segment, const Restoration* restoration);
   // No segment comes any more.
   void end();
+  // The same as far as it goes, before the process is ended (BeforeForcedEnd); called from any thread.
+  void end_at_once() noexcept;
 
  private:
   struct State;

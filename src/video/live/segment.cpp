@@ -14,7 +14,8 @@ namespace cairn::video {
 namespace {
 
 constexpr size_t kLooked = 5;        // frames on which networks are compared
-constexpr double kLeastShare = 0.6;  // of the time, that must be left for training to begin
+constexpr double kLeastShare = 0.6;  // of the time: later no training begins
+constexpr double kTooLate = 1.15;    // later networks are not compared either
 constexpr double kFreshRate = 5e-3, kSameSizeRate = 2e-3, kOnwards = 0.5;
 constexpr uint32_t kPatchWidth = 48, kPatchHeight = 54;
 
@@ -107,10 +108,8 @@ TrainingSet training_set(const LiveSegment& segment, const LiveShape& shape,
   return set;
 }
 
-}  // namespace
-
-SegmentNetwork overfit_segment(const LiveSegment& segment, const LiveShape& shape, const Network* last,
-                               const std::function<double()>& passed, ThreadPool& pool) {
+SegmentNetwork overfit(const LiveSegment& segment, const LiveShape& shape, const Network* last,
+                       const std::function<double()>& passed, ThreadPool& pool) {
   const Stopwatch watch;
   SegmentNetwork result;
   const auto leave_last = [&] {
@@ -145,7 +144,7 @@ SegmentNetwork overfit_segment(const LiveSegment& segment, const LiveShape& shap
       if (error.code() != ErrorCode::cancelled && error.code() != ErrorCode::numeric) throw;
     }
   }
-  if (interrupted()) {
+  if (interrupted() || passed() > kTooLate) {
     leave_last();
     return result;
   }
@@ -164,6 +163,23 @@ SegmentNetwork overfit_segment(const LiveSegment& segment, const LiveShape& shap
     try_it(trained->network, SegmentNetwork::From::fresh);
   }
   result.seconds = watch.seconds();
+  return result;
+}
+
+}  // namespace
+
+SegmentNetwork overfit_segment(const LiveSegment& segment, const LiveShape& shape, const Network* last,
+                               const std::function<double()>& passed, ThreadPool& pool) {
+  try {
+    return overfit(segment, shape, last, passed, pool);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::cancelled) throw;
+  }
+  SegmentNetwork result;
+  if (last != nullptr) {
+    result.from = SegmentNetwork::From::last;
+    result.network = *last;
+  }
   return result;
 }
 
