@@ -55,8 +55,9 @@ def main():
         with_a_worker_lost(cairn, ["encode", video, "-o", two + ".mkv", *flags])
         assert filecmp.cmp(one + ".mkv", two + ".mkv", shallow=False), "videos differ"
         print("video: the same", os.path.getsize(one + ".mkv"), "bytes")
-        if model:
-            flags = ["--text", model[1], "--windows", "8", "--importance-windows", "4", "--shares", "4"]
+        if model:  # `cairn synth --shape mistral-7b --layers 1 --vocabulary 2000`, and any text
+            flags = ["--text", model[1], "--windows", "8", "--window", "64", "--importance-windows", "4", "--sweeps", "0",
+                     "--shares", "4"]
             subprocess.run([cairn, "stack", model[0], "-o", one + ".gguf", *flags], check=True)
             with_a_worker_lost(cairn, ["stack", model[0], "-o", two + ".gguf", *flags])
             assert filecmp.cmp(one + ".gguf", two + ".gguf", shallow=False), "stacks differ"

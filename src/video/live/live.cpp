@@ -253,7 +253,9 @@ class Live {
   };
 
   void train() {
-    setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);  // and of the pool's threads
+    const auto self = static_cast<id_t>(syscall(SYS_gettid));
+    setpriority(PRIO_PROCESS, self,
+                std::min(19, getpriority(PRIO_PROCESS, self) + kNice));  // and of the pool's
     ThreadPool pool(threads_, ThreadPool::Idle::sleep);
     std::optional<Network> last = last_;
     double reserve = kFirstReserve;
