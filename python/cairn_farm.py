@@ -3,7 +3,7 @@
     python cairn_farm.py encode film.mkv -o small.mkv --mode x2 --crf 30
     python cairn_farm.py stack model.gguf --text some.txt -o model.stack.gguf --shares 8
 
-What follows the command is `cairn video encode`'s or `cairn stack`'s own. The result has the same bytes as without a
+What follows the command is `cairn video encode`'s, `cairn stack`'s or `cairn calibrate`'s own. The result has the same bytes as without a
 cluster (`cairn video encode --jobs 1`, `cairn stack --shares 8` on one machine), if the workers' processors have one
 instruction set. All nodes see the same files under the same names and have `cairn` ($CAIRN names another).
 """
@@ -47,10 +47,10 @@ def on_cluster(jobs, threads):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=["encode", "stack"])
+    parser.add_argument("command", choices=["encode", "stack", "calibrate"])
     parser.add_argument("input")
     parser.add_argument("-o", "--output", required=True)
-    parser.add_argument("--shares", type=int, default=8, help="stack: tasks, a share of the text's windows each")
+    parser.add_argument("--shares", type=int, default=8, help="stack, calibrate: tasks, a share of the text's windows each")
     parser.add_argument("--task-threads", type=int, default=1, help="of a task")
     parser.add_argument("--address", help="of the cluster (usual: $RAY_ADDRESS, or one on this machine)")
     args, more = parser.parse_known_args()
@@ -67,9 +67,9 @@ def main():
             on_cluster([["video", "work", jobs, str(i)] for i in range(count)], args.task_threads)
             print(run(["video", "join", jobs]))
         else:
-            stack = ["stack", args.input, "-o", args.output, "--shares", str(args.shares), *more]
-            on_cluster([[*stack, "--share", str(i)] for i in range(args.shares)], args.task_threads)
-            print(run(stack))
+            whole = [args.command, args.input, "-o", args.output, "--shares", str(args.shares), *more]
+            on_cluster([[*whole, "--share", str(i)] for i in range(args.shares)], args.task_threads)
+            print(run(whole))
     except RuntimeError as error:
         sys.exit(f"cairn_farm: {error}")
     finally:
