@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -25,6 +26,7 @@
 #include "stack/sources.hpp"
 #include "stack/spool.hpp"
 #include "stack/table_samples.hpp"
+#include "stack/token_weights.hpp"
 #include "stack/tune.hpp"
 #include "stack/tune_states.hpp"
 
@@ -103,18 +105,16 @@ class Encoder {
     if (spool.size() == 0) {
       const size_t count = importance_windows();
       const auto [begin, end] = range_of_share(count, share, options_.shares);
-      CostSums sums(model_.file(), graph_, sources_, pool_);
-      sums.measure(windows_, begin, end, count,
-                   [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
-      spool.append(sums.sums());
+      spool.append(measure_costs(begin, end).sums());
     }
+    token_weights_.set_weights(costs_of(spool).tokens().weights());
     const auto layers = static_cast<uint32_t>(graph_.layers.size());
     while (spool.size() < 1 + layers) {
       const auto first = static_cast<uint32_t>(spool.size() - 1),
                  end = std::min(first + layers_of_pass(), layers);
       MomentCollector moments(first, end - first, input_widths(sources_), pool_);
       observe("second moments", range_of_share(windows_.size(), share, options_.shares),
-              [&](auto... input) { moments.add(input...); });
+              weighted([&](auto... input) { moments.add(input...); }));
       effort_->finish_pass();
       for (uint32_t layer = first; layer < end; ++layer) spool.append(moment_record(moments, layer));
     }
@@ -231,9 +231,9 @@ class Encoder {
     for (const auto& window : windows_) hash.update(std::as_bytes(std::span(window)));
     const FitOptions& fit = options_.fit;
     std::string numbers =
-        fmt::format("{} {} {} {} {} {} {} {} {}", static_cast<int>(options_.codec), options_.avd.levels,
-                    options_.avd.iterations, fit.passes, fit.sweeps, fit.table_rounds, options_.exact,
-                    most_bytes_, options_.importance_windows);
+        fmt::format("{} {} {} {} {} {} {} {} {} tokens weighed", static_cast<int>(options_.codec),
+                    options_.avd.levels, options_.avd.iterations, fit.passes, fit.sweeps, fit.table_rounds,
+                    options_.exact, most_bytes_, options_.importance_windows);
     if (linears_ < sources_.size()) numbers += " vocabulary";
     for (const float weight : fit.weights) numbers += fmt::format(" {}", weight);
     return fmt::format("{} {} {}", quantize::model_fingerprint(model_.file()), hash.hex(), numbers);
@@ -271,22 +271,18 @@ class Encoder {
     }
     first_record_ = 1;
     if (spool.size() == 0) {
-      CostSums sums(model_.file(), graph_, sources_, pool_);
-      if (by_shares()) {
-        for (uint32_t share = 0; share < options_.shares; ++share) {
-          const Spool from = share_spool(share);
-          std::vector<std::byte> record(from.bytes(0));
-          from.read(0, 0, record);
-          sums.add_sums(record);
-        }
-      } else {
-        sums.measure(windows_, 0, count, count,
-                     [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
-      }
+      CostSums sums = by_shares() ? new_sums() : measure_costs(0, count);
+      for (uint32_t share = 0; by_shares() && share < options_.shares; ++share)
+        add_costs(share_spool(share), sums);
+      std::vector<float> numbers = sums.tokens().weights();
       const std::vector<float> costs = sums.costs(windows_);
-      spool.append(std::as_bytes(std::span(costs)));
+      numbers.insert(numbers.end(), costs.begin(), costs.end());
+      spool.append(std::as_bytes(std::span(numbers)));
     }
-    uint64_t offset = 0;
+    std::vector<float> weights(TokenWeights(graph_.layers.size()).count());
+    spool.read(0, 0, std::as_writable_bytes(std::span(weights)));
+    uint64_t offset = weights.size() * sizeof(float);
+    token_weights_.set_weights(std::move(weights));
     for (auto* part : {&importance_, &vocabulary_moments_}) {
       for (std::vector<float>& numbers : *part) {
         const auto bytes = std::as_writable_bytes(std::span(numbers));
@@ -294,6 +290,41 @@ class Encoder {
         offset += bytes.size();
       }
     }
+  }
+
+  CostSums new_sums() { return {model_.file(), graph_, sources_, pool_}; }
+  // Of windows [begin, end) of those that importance is measured on.
+  CostSums measure_costs(size_t begin, size_t end) {
+    CostSums sums = new_sums();
+    sums.measure(windows_, begin, end, importance_windows(),
+                 [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
+    observe("importance", {begin, end}, [&](auto... input) { sums.weigh(input...); });
+    return sums;
+  }
+  static void add_costs(const Spool& share, CostSums& sums) {
+    std::vector<std::byte> record(share.bytes(0));
+    share.read(0, 0, record);
+    sums.add_sums(record);
+  }
+  CostSums costs_of(const Spool& share) {
+    CostSums sums = new_sums();
+    add_costs(share, sums);
+    return sums;
+  }
+
+  // Hands on rows times the roots of their tokens' weights.
+  ObserveInputs weighted(ObserveInputs add) const {
+    return [this, add = std::move(add), widths = input_widths(sources_)](
+               uint32_t layer, quantize::Input input, const float* rows, size_t tokens) {
+      const size_t width = widths[static_cast<size_t>(input)];
+      const std::vector<double> squares = row_squares(rows, tokens, width);
+      std::vector<float> scaled(rows, rows + tokens * width);
+      for (size_t t = 0; t < tokens; ++t) {
+        const float factor = std::sqrt(token_weights_.of(layer, input, squares[t]));
+        for (size_t i = 0; i < width; ++i) scaled[t * width + i] *= factor;
+      }
+      add(layer, input, scaled.data(), tokens);
+    };
   }
 
   void resume(const Spool& spool) {
@@ -309,7 +340,7 @@ class Encoder {
     const size_t record = first_record_++;
     if (spool.size() == record) {
       const auto observe_some = [&](const ObserveInputs& add) {
-        observe("moments for tables", {0, std::min(kTableWindows, windows_.size())}, add);
+        observe("moments for tables", {0, std::min(kTableWindows, windows_.size())}, weighted(add));
       };
       const auto samples =
           table_samples(sources_, importance_, graph_.layers.size(), observe_some, pool_,
@@ -340,7 +371,8 @@ class Encoder {
         add_moment_record(from, 1 + layer, share_path(path_, share, options_.shares), layer, moments);
     }
     if (!by_shares())
-      observe("second moments", {0, windows_.size()}, [&](auto... input) { moments.add(input...); });
+      observe("second moments", {0, windows_.size()},
+              weighted([&](auto... input) { moments.add(input...); }));
     effort_->finish_pass();
     Factors factors;
     std::pair<uint32_t, quantize::Input> of = {~0u, quantize::Input::count};
@@ -489,7 +521,8 @@ class Encoder {
   Tables tables_;
   std::vector<std::vector<text::Token>> windows_, tune_windows_;
   uint64_t most_bytes_ = 0;
-  std::vector<std::vector<float>> importance_;          // [source][row]
+  std::vector<std::vector<float>> importance_;  // [source][row]
+  TokenWeights token_weights_{};
   std::vector<std::vector<float>> vocabulary_moments_;  // [source after linears_][width][width]
   size_t first_record_ = 0;                             // of the pieces in the spool
   std::vector<Piece> pieces_;                           // of the first sources
