@@ -448,3 +448,5 @@ def cases():
     yield from mixtures()
     from convert_cases_recurrent import recurrent
     yield from recurrent()
+    from convert_cases_mamba import mamba
+    yield from mamba()

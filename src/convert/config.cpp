@@ -126,6 +126,10 @@ Config::Config(const std::string& folder) : path_(folder + "/config.json"), file
   }
   // Of llama alone transformers computes it, so that files state it.
   if (model_type_ == "llama" && !find("head_dim") && find("hidden_size")) values_["head_dim"] = head_size();
+  // Nemotron-H's older name, and the number of layers, which newer files leave to their list.
+  if (!find("head_dim") && find("attention_head_dim")) values_["head_dim"] = *find("attention_head_dim");
+  if (const Json* kinds = find("layers_block_type"); kinds && !find("num_hidden_layers") && kinds->is_array())
+    values_["num_hidden_layers"] = kinds->size();
   if (architecture_.empty()) fail(ErrorCode::format, "{}: names no architecture (architectures)", path_);
   read_rope();
 }

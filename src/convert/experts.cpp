@@ -133,6 +133,7 @@ OutputShape output_shape(const SourceTensor& source, const TensorRule& rule) {
 }
 
 std::vector<uint64_t> PlannedTensor::shape() const {
+  if (!rule->file_shape.empty()) return rule->file_shape;
   std::vector<uint64_t> out = source->shape;
   if (rule->squeezed) out.erase(out.begin() + 1);
   if (rule->layout == Layout::mxfp4 || is_reshaped(*rule)) {

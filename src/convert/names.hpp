@@ -47,7 +47,8 @@ struct TensorRule {
   bool single = false;    // optional by itself
   Outputs outputs = Outputs::all;
   Turns turns{};
-  bool squeezed = false;  // the second dimension, which is 1, is left out
+  bool squeezed = false;               // the second dimension, which is 1, is left out
+  std::vector<uint64_t> file_shape{};  // of the same elements, where it is another
   // Not 0: the matrix of one expert of so many; the file stacks them (experts.hpp).
   uint32_t experts = 0, expert = 0;
 };

@@ -40,8 +40,9 @@ uint32_t Model::width(Slot slot) const {
     case Slot::conv_out:
       return p.delta_heads == 0 ? p.conv_channels : 0;
     case Slot::alpha:
-    case Slot::beta:
       return p.delta_heads;
+    case Slot::beta:
+      return p.scan_state == 0 ? p.delta_heads : 0;
     case Slot::delta:
     case Slot::delta_gate:
       return p.delta_heads * p.delta_size;
@@ -183,6 +184,8 @@ const char* name(OpKind kind) {
       return "convolve";
     case OpKind::delta_rule:
       return "delta_rule";
+    case OpKind::selective_scan:
+      return "selective_scan";
   }
   return "?";
 }

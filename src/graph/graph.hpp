@@ -32,8 +32,9 @@ enum class Slot : uint8_t {
   conv_in,   // factors in front of it (lfm2), [conv_channels]
   conv_out,  // … and behind it, [conv_channels]
   alpha,
-  beta,        // the gated delta rule's decays and steps, before their functions, [delta_heads]
-  delta,       // its result, [delta_heads * delta_size]
+  beta,        // the gated delta rule's decays and steps, before their functions, [delta_heads]; a selective
+               // scan's steps, before theirs, are in alpha
+  delta,       // their result, [delta_heads * delta_size]
   delta_gate,  // [delta_heads * delta_size]
   gate,        // [ffn], of the widest layer
   up,          // [ffn]
@@ -85,7 +86,7 @@ enum class OpKind : uint8_t {
   join,     // out = input, input2 one behind the other
   part,     // out = of each of `heads` equal parts of the input the one half: the second if row_begin is 1
   // Recurrent states. convolve: of each channel c, out[c] = Σ_i weight[c][i] * (what the input was `window` −
-  // 1 − i positions before)[c]; zeros before the text; in place. `weight` is [window, channels].
+  // 1 − i positions before)[c] + bias[c]; zeros before the text; in place. `weight` is [window, channels].
   convolve,
   // Gated delta rule (Yang, Kautz, Hatamizadeh 2024, arXiv 2412.06464, equation 10), in float. The input is
   // [q, k: key_heads * block; v: heads * block]; head h of `heads` has q and k of head h mod key_heads, each
@@ -93,6 +94,11 @@ enum class OpKind : uint8_t {
   // and s = sigmoid(beta[h]), the state S, [block, block], zeros before the text, becomes
   // e^g S + k (s (v − kᵀ e^g S)), and out = qᵀ S.
   delta_rule,
+  // Selective state space (Mamba-2: Dao, Gu 2024, arXiv 2405.21060, section 3), in float. The input is
+  // [x: heads * block; B, C: key_heads * state]; of `key_heads` groups of neighbouring heads each has its B
+  // and C. With s = softplus(input2[h] + bias[h]) the state S, [state, block], zeros before the text, becomes
+  // e^(weight[h] s) S + B (s x)ᵀ, and out = Cᵀ S + skip[h] x.
+  selective_scan,
 };
 
 enum class Activation : uint8_t {
@@ -102,6 +108,7 @@ enum class Activation : uint8_t {
   gelu_erf,
   silu_clamped,  // gpt-oss's, of gates alone: x · σ(1.702 · x) · (y + 1), x at most 7, y between −7 and 7
   sigmoid,       // of gates and weights
+  relu_squared,  // x² where x is positive, else 0
 };
 
 struct Rope {
@@ -137,6 +144,7 @@ struct Op {
   std::string weight{};  // tensor names in the model file; attention: of a score for each head that takes
                          // part in the softmax and in nothing else (a sink), or empty
   std::string bias{};
+  std::string skip{};  // selective_scan: what each head's x is multiplied with
   // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor); see add_row
   uint32_t row_begin = 0;
   uint32_t rows = 0;
@@ -146,9 +154,11 @@ struct Op {
   // attention, convolve: sees only the last `window` positions (itself included); attention: 0 = all
   uint32_t window = 0;
   bool causal = true;      // attention: sees no position behind its own; else all of the step's, no others
-  uint32_t heads = 0;      // norm_rms, rope, part, delta_rule: heads in the slot
-  uint32_t key_heads = 0;  // delta_rule: of queries and keys
-  uint32_t block = 0;      // rotate; delta_rule: size of a head
+  uint32_t heads = 0;      // norm_rms, rope, part, delta_rule, selective_scan: heads in the slot
+  bool own = false;        // norm_rms: each head has weights of its own, one behind the other
+  uint32_t key_heads = 0;  // delta_rule: of queries and keys; selective_scan: groups
+  uint32_t block = 0;      // rotate; delta_rule, selective_scan: size of a head
+  uint32_t state = 0;      // selective_scan: rows of a head's state
   // Features of the input, where layers differ: the slot's first; 0 = all that it has.
   uint32_t width = 0;
   uint32_t offset = 0;                   // gate
@@ -207,10 +217,16 @@ struct HyperParameters {
   bool shared_gate = false;       // the expert that all share has a weight of its own for each token
   bool output_gate = false;       // attn_q holds queries and what gates attention's result, head by head
   // Layers with a recurrent state instead of attention; empty: none. Their convolution sees so many positions
-  // of so many channels; the gated delta rule's heads, where they have one, are of one size.
+  // of so many channels; the heads of the gated delta rule or the selective scan, where they have one, are of
+  // one size, and share keys (B, C) in groups.
   std::vector<bool> recurrent{};
   uint32_t conv_window = 0, conv_channels = 0;
   uint32_t delta_heads = 0, delta_key_heads = 0, delta_size = 0;
+  uint32_t scan_state = 0;                    // rows of a selective scan's state; 0: it is the delta rule
+  bool conv_bias = false, scan_bias = false;  // of a selective scan's convolution, and of its projections
+  // A layer is one part alone: attention, what has a recurrent state, or, where `ffns` says how wide, a
+  // feed-forward part without a gate (nemotron_h).
+  bool single_parts = false;
   // Of layers with a window, where they differ from the others (gemma4); 0: they do not.
   uint32_t local_head_size = 0, local_kv_heads = 0;
   uint32_t shared_layers = 0;           // the last so many read keys and values of earlier ones

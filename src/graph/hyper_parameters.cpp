@@ -13,6 +13,7 @@
 #include "graph/families/families.hpp"
 #include "graph/graph.hpp"
 #include "graph/metadata.hpp"
+#include "graph/ops.hpp"
 
 namespace cairn::graph {
 namespace {
@@ -163,7 +164,7 @@ void read_rope(const gguf::File& file, const Metadata& in, const Family& family,
 
 void read_experts(const gguf::File& file, const Metadata& in, const Family& family, HyperParameters& p) {
   const uint64_t experts = file.integer(in.key("expert_count"), 0);
-  if (!family.mixture) {
+  if (!family.mixture && (experts == 0 || !family.some_mixtures)) {
     if (experts == 0) return;
     fail(ErrorCode::unsupported, "{}: {} is {}: mixtures of experts are not supported in architecture '{}'",
          file.path(), in.key("expert_count"), experts, p.architecture);
@@ -192,8 +193,8 @@ void read_experts(const gguf::File& file, const Metadata& in, const Family& fami
   if (in.number("expert_weights_scale", 0) != 0) p.expert_scale = in.positive("expert_weights_scale");
 }
 
-// What the tensors alone tell: the vocabulary's size and which optional tensors there are. Layer 0 stands for
-// all; load() compares every layer.
+// What the tensors alone tell: the vocabulary's size and which optional tensors there are. The first layer of
+// a kind stands for all; load() compares every layer.
 void read_tensors(const gguf::File& file, HyperParameters& p) {
   std::map<std::string, uint64_t, std::less<>> stacked;  // rows of what a stack keeps as blocks
   if (stack::is_stack(file)) {
@@ -217,10 +218,13 @@ void read_tensors(const gguf::File& file, HyperParameters& p) {
   }
   p.tied_output = !has("output.weight");
   p.output_bias = has("output.bias");
-  p.fused_qkv = has("blk.0.attn_qkv.weight");
-  p.qkv_bias = has(p.fused_qkv ? "blk.0.attn_qkv.bias" : "blk.0.attn_q.bias");
-  p.attention_output_bias = has("blk.0.attn_output.bias");
-  p.ffn_bias = has("blk.0.ffn_up.bias");
+  uint32_t attends = 0, ffn = 0;
+  while (attends + 1 < p.layers && p.is_recurrent(attends)) ++attends;
+  while (ffn + 1 < p.layers && p.ffn_of(ffn) == 0) ++ffn;
+  p.fused_qkv = has(layer_tensor(attends, "attn_qkv.weight"));
+  p.qkv_bias = has(layer_tensor(attends, p.fused_qkv ? "attn_qkv.bias" : "attn_q.bias"));
+  p.attention_output_bias = has(layer_tensor(attends, "attn_output.bias"));
+  p.ffn_bias = has(layer_tensor(ffn, "ffn_up.bias"));
 }
 
 }  // namespace
@@ -237,6 +241,13 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
     p.ffn = *std::max_element(p.ffns.begin(), p.ffns.end());
     if (*std::min_element(p.ffns.begin(), p.ffns.end()) == 0)
       fail(ErrorCode::format, "{}: {} holds a 0", file.path(), in.key("feed_forward_length"));
+  }
+  if (family.single_parts) {
+    p.ffns = in.list("feed_forward_length", p.layers, kMaxSize);
+    p.ffn = *std::max_element(p.ffns.begin(), p.ffns.end());
+    if (p.ffn == 0)
+      fail(ErrorCode::unsupported, "{}: {}: no layer has a feed-forward part", file.path(),
+           in.key("feed_forward_length"));
   }
   // Where all layers have experts, some files give their width alone.
   if (p.ffns.empty())

@@ -51,7 +51,11 @@ class WeightCheck {
         case OpKind::norm_rms:
         case OpKind::norm_layer: {
           const uint64_t width = width_of(op);
-          if (!op.weight.empty()) vector(op.weight, op.heads > 0 ? width / op.heads : width);
+          if (op.own) {
+            shape(op.weight, {width / op.heads, op.heads});
+          } else if (!op.weight.empty()) {
+            vector(op.weight, op.heads > 0 ? width / op.heads : width);
+          }
           if (!op.bias.empty()) vector(op.bias, width);
           break;
         }
@@ -67,6 +71,11 @@ class WeightCheck {
           break;
         case OpKind::convolve:
           shape(op.weight, {op.window, model_.width(op.input)});
+          if (!op.bias.empty()) vector(op.bias, model_.width(op.input));
+          break;
+        case OpKind::selective_scan:
+          for (const std::string& name : {op.weight, op.skip}) shape(name, {1, op.heads});
+          vector(op.bias, op.heads);
           break;
         case OpKind::delta_rule:
           vector(op.weight, op.heads);

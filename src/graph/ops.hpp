@@ -42,6 +42,9 @@ void add_attention(OpList& ops, const HyperParameters& parameters, uint32_t laye
 void add_short_convolution(Layer& layer, const HyperParameters& parameters, uint32_t index);
 // normed → branch by a short convolution and the gated delta rule behind it (qwen35).
 void add_delta_net(Layer& layer, const HyperParameters& parameters, uint32_t index);
+// normed → branch by a short convolution and a selective scan behind it, gated and normed group by group
+// (Mamba-2).
+void add_mamba2(Layer& layer, const HyperParameters& parameters, uint32_t index);
 // normed → branch by the experts of each token, and → branch2 by the one that all share, where there is one.
 void add_experts(OpList& ops, const HyperParameters& parameters, uint32_t layer, Activation activation);
 // context → branch

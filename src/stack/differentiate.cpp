@@ -217,6 +217,7 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
       break;  // check_trainable() lets none through
   }
   if (tape != nullptr) tape->push_back(std::move(saved));
@@ -300,6 +301,7 @@ void Differentiator::backward(uint32_t layer, const graph::Op& op, Saved& saved,
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
       break;  // check_trainable() lets none through
   }
   saved = {};

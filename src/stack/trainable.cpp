@@ -34,7 +34,7 @@ bool is_known(const graph::Op& op, Place place) {
     case OpKind::gate:
     case OpKind::activate:
       return inside && op.activation != graph::Activation::none &&
-             op.activation != graph::Activation::sigmoid;
+             op.activation != graph::Activation::sigmoid && op.activation != graph::Activation::relu_squared;
     case OpKind::add_position:
     case OpKind::add_row:
     case OpKind::rotate:
@@ -46,6 +46,7 @@ bool is_known(const graph::Op& op, Place place) {
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
       return false;
   }
   return false;

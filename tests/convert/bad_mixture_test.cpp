@@ -103,9 +103,9 @@ TEST(BadMixture, Mxfp4) {
 
 TEST(BadMixture, WhatIsNotSupportedIsNamed) {
   refuse_config(
-      "layers of kind 'mamba' are not supported (attention is)", "granite4",
+      "layers of kind 'rwkv' are not supported (mamba and attention are)", "granite4",
       [](Json& j) {
-        j["layer_types"] = {"attention", "mamba"};
+        j["layer_types"] = {"attention", "rwkv"};
       },
       ErrorCode::unsupported);
   refuse_config("layer_types does not list 2 layers", "granite4", [](Json& j) { j.erase("layer_types"); });

@@ -20,8 +20,9 @@ inline constexpr std::array kDenseModels = {
 inline constexpr std::array kMixtures = {"qwen3moe",          "qwen3moe_unnormed", "granitemoe",
                                          "granitemoe_shared", "gpt_oss",           "gpt_oss_mxfp4"};
 // With a recurrent state.
-inline constexpr std::array kRecurrentModels = {"lfm2",         "lfm2_wide",    "qwen35",
-                                                "qwen35_equal", "qwen35_draft", "qwen35moe"};
+inline constexpr std::array kRecurrentModels = {
+    "lfm2",          "lfm2_wide",         "qwen35",     "qwen35_equal",   "qwen35_draft", "qwen35moe",
+    "granitehybrid", "granitehybrid_moe", "nemotron_h", "nemotron_h_bias"};
 // … of which these have a layer that drafts.
 inline constexpr std::array kDraftingModels = {"qwen35_draft", "qwen35moe"};
 // With layers that differ in heads and widths, and share keys and values (tools/golden_gemma4.py).

@@ -132,6 +132,8 @@ class ReferenceInterpreter {
         return convolve(op);
       case OpKind::delta_rule:
         return delta_rule(op);
+      case OpKind::selective_scan:
+        return selective_scan(op);
       case OpKind::activate:
         return map(op, [&](double x) { return activation(op.activation, x); });
       case OpKind::add:
@@ -153,6 +155,8 @@ class ReferenceInterpreter {
         return x / 2 * (1 + std::erf(x / std::sqrt(2)));
       case Activation::sigmoid:
         return 1 / (1 + std::exp(-x));
+      case Activation::relu_squared:
+        return x > 0 ? x * x : 0;
       case Activation::silu_clamped:
         break;
     }
@@ -213,7 +217,7 @@ class ReferenceInterpreter {
                                            ? std::vector<double>(width_of(op) / std::max(1U, op.heads), 1)
                                            : weights(op.weight);
     const std::vector<double> bias = op.bias.empty() ? std::vector<double>(weight.size()) : weights(op.bias);
-    const size_t width = weight.size();
+    const size_t width = op.own ? weight.size() / op.heads : weight.size();
     const std::vector<double> in = slot(op.input);
     std::vector<double>& out = slot(op.output);
     for (size_t begin = 0; begin < in.size(); begin += width) {
@@ -225,7 +229,8 @@ class ReferenceInterpreter {
         variance += (in[begin + i] - mean) * (in[begin + i] - mean) / static_cast<double>(width);
       }
       for (size_t i = 0; i < width; ++i) {
-        out[begin + i] = (in[begin + i] - mean) / std::sqrt(variance + op.epsilon) * weight[i] + bias[i];
+        const size_t own = (begin + i) % weight.size();
+        out[begin + i] = (in[begin + i] - mean) / std::sqrt(variance + op.epsilon) * weight[own] + bias[own];
       }
     }
   }
@@ -310,9 +315,10 @@ class ReferenceInterpreter {
   void convolve(const Op& op) {
     const std::vector<double> weight = weights(op.weight), in = slot(op.input);
     const size_t channels = model_.width(op.input);
+    const std::vector<double> bias = op.bias.empty() ? std::vector<double>(channels) : weights(op.bias);
     for (size_t t = 0; t < tokens_.size(); ++t) {
       for (size_t c = 0; c < channels; ++c) {
-        double sum = 0;
+        double sum = bias[c];
         for (size_t back = 0; back < op.window && back <= t; ++back)
           sum += weight[c * op.window + op.window - 1 - back] * in[(t - back) * channels + c];
         slot(op.output)[t * channels + c] = sum;
@@ -346,6 +352,29 @@ class ReferenceInterpreter {
           for (size_t i = 0; i < n; ++i) known += k[i] * state[i * n + j];
           for (size_t i = 0; i < n; ++i) state[i * n + j] += k[i] * step * (value[j] - known);
           for (size_t i = 0; i < n; ++i) result += q[i] * state[i * n + j];
+          slot(op.output)[(t * op.heads + h) * n + j] = result;
+        }
+      }
+    }
+  }
+
+  void selective_scan(const Op& op) {
+    const std::vector<double> rate = weights(op.weight), bias = weights(op.bias), skip = weights(op.skip);
+    const size_t n = op.block, width = model_.width(op.input);
+    for (size_t h = 0; h < op.heads; ++h) {
+      std::vector<double> state(op.state * n);
+      for (size_t t = 0; t < tokens_.size(); ++t) {
+        const double* x = slot(op.input).data() + t * width;
+        const double* b = x + op.heads * n + h / (op.heads / op.key_heads) * op.state;
+        const double* c = b + op.key_heads * op.state;
+        const double step = std::log1p(std::exp(slot(op.input2)[t * op.heads + h] + bias[h]));
+        for (size_t j = 0; j < n; ++j) {
+          double result = skip[h] * x[h * n + j];
+          for (size_t i = 0; i < op.state; ++i) {
+            double& s = state[i * n + j];
+            s = std::exp(rate[h] * step) * s + b[i] * step * x[h * n + j];
+            result += c[i] * s;
+          }
           slot(op.output)[(t * op.heads + h) * n + j] = result;
         }
       }

@@ -147,8 +147,8 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
     case OpKind::norm_rms: {
       const size_t heads = std::max(1u, op.heads), each = width / heads;
       for (size_t h = 0; h < heads; ++h) {
-        v.tile_norm_rms(in + h * each * tile_tokens_, bound.weight->data(), op.epsilon, each,
-                        out + h * each * tile_tokens_);
+        v.tile_norm_rms(in + h * each * tile_tokens_, bound.weight->data() + (op.own ? h * each : 0),
+                        op.epsilon, each, out + h * each * tile_tokens_);
       }
       break;
     }
@@ -209,6 +209,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
     case OpKind::attention:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
     case OpKind::join:  // of rows alone
       break;            // steps of their own
   }

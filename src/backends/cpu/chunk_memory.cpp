@@ -86,6 +86,8 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
                          Slot::alpha, Slot::beta, Slot::delta, Slot::delta_gate}) {
       if (uses(machine_.plan, s)) slot(s);
     }
+    if (const graph::HyperParameters& p = machine_.model.parameters; p.scan_state != 0)
+      scan_scores_ = carver.take<float>(most_tiles_ * p.delta_key_heads * tile_tokens_ * tile_tokens_);
     const size_t attention_end = carver.used();
     carver.rewind(shared);
     for (const Slot s :
@@ -139,9 +141,7 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     most_values = std::max(most_values, rows * most_k);
     most_bytes = std::max(most_bytes, rows * most_k * machine_.gemm.values8_bytes);
   }
-  if (const size_t size = largest_delta(machine_.plan); size > 0) {
-    for (size_t i = 0; i < machine_.pool.threads(); ++i) delta_.emplace_back(kDeltaTokens, size);
-  }
+  delta_ = delta_scratch(machine_.plan, kDeltaTokens, tile_tokens_, machine_.pool.threads());
   const size_t attention =
       most_attention_floats(machine_.plan, machine_.model.parameters, machine_.attention);
   threads_.resize(machine_.pool.threads());

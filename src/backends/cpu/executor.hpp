@@ -158,7 +158,11 @@ class RowExecutor {
                        size_t thread);
   void run_recurrent(const Step& step);
   void convolve(const BoundOp& bound, uint32_t layer, const Run& run);
-  void delta_rule(const BoundOp& bound, uint32_t layer, const Run& run, size_t head, size_t thread);
+  // A head's input of a row, as the `at`-th token.
+  void take_delta(const BoundOp& bound, size_t row, size_t head, size_t at, const DeltaScratch& scratch);
+  void take_scan(const BoundOp& bound, size_t row, size_t head, size_t at, const DeltaScratch& scratch);
+  void run_state(const BoundOp& bound, uint32_t layer, const Run& run, size_t head,
+                 const DeltaScratch& scratch);
   void run_attention(const Step& step);
   void store_keys(const Step& step, size_t row);
   void merge_parts(const BoundOp& bound, size_t row, const Part* parts, size_t count);
@@ -265,6 +269,8 @@ class ChunkExecutor {
   void run_recurrent(const Step& step, ThreadPool& pool);
   void convolve(const BoundOp& bound, const ConvPart& part, size_t begin, size_t end);
   void delta_rule(const BoundOp& bound, const DeltaPart& part, size_t head, const DeltaScratch& scratch);
+  void score_scan(const BoundOp& bound, ThreadPool& pool);
+  void selective_scan(const BoundOp& bound, const DeltaPart& part, size_t head, const DeltaScratch& scratch);
   void prepare_planes(const Step& step, ThreadPool& pool);
   void run_planes(const Step& step, ThreadPool& pool, float* logits);
   void multiply_planes(const Step& step, const PlanesTask& task, size_t thread, float* logits);
@@ -294,6 +300,7 @@ class ChunkExecutor {
   uint8_t* gathered_ = nullptr;
   size_t gathered_stride_ = 0;
   float* expert_rows_ = nullptr;
+  float* scan_scores_ = nullptr;      // of selective scans: [tile][group][tile_tokens][tile_tokens]
   uint8_t* planes_values_ = nullptr;  // a step's input as planes read it: [tile][k / 4][tile_tokens][4]
   float* planes_scales_ = nullptr;    // [tile][tile_tokens]
   float* planes_rotated_ = nullptr;   // [tile][k][tile_tokens], for float products alone

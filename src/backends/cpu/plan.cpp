@@ -13,7 +13,9 @@ StepKind kind_of(const graph::Op& op) {
   if (op.kind == graph::OpKind::linear) return StepKind::linears;
   if (op.kind == graph::OpKind::expert_linear) return StepKind::experts;
   if (op.kind == graph::OpKind::attention) return StepKind::attention;
-  if (op.kind == graph::OpKind::convolve || op.kind == graph::OpKind::delta_rule) return StepKind::recurrent;
+  if (op.kind == graph::OpKind::convolve || op.kind == graph::OpKind::delta_rule ||
+      op.kind == graph::OpKind::selective_scan)
+    return StepKind::recurrent;
   return StepKind::floats;
 }
 
@@ -94,7 +96,11 @@ BoundOp Plan::bind(const graph::Op& op) {
       break;
     case graph::OpKind::convolve:
       bound.weight = transposed(op.weight);
+      if (!op.bias.empty()) bound.bias = vector(op.bias)->data();
       break;
+    case graph::OpKind::selective_scan:
+      bound.skip = vector(op.skip);
+      [[fallthrough]];
     case graph::OpKind::delta_rule:
       bound.weight = vector(op.weight);
       bound.bias = vector(op.bias)->data();

@@ -31,10 +31,13 @@ struct Matrix {
 struct BoundOp {
   graph::Op op;
   Matrix matrix{};  // linear, expert_linear, embed
-  // Norms, delta_rule; convolve: [window][channels]; rope: divisors of the frequencies, or null.
+  // Norms, delta_rule, selective_scan; convolve: [window][channels]; rope: divisors of the frequencies, or
+  // null.
   const std::vector<float>* weight = nullptr;
-  const float* bias = nullptr;  // norm_layer, linears, delta_rule; attention: sinks; null if none
-  uint32_t rope_table = 0;      // rope: which of Plan::ropes
+  const std::vector<float>* skip = nullptr;  // selective_scan
+  // norm_layer, linears, convolve, delta_rule, selective_scan; attention: sinks; null if none
+  const float* bias = nullptr;
+  uint32_t rope_table = 0;  // rope: which of Plan::ropes
 
   // expert_linear: `matrix` and `bias` are those of the first expert.
   const std::byte* expert_row(size_t expert, size_t r) const { return matrix.row(expert * matrix.rows + r); }

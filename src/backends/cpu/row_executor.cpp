@@ -86,9 +86,7 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
   prepared_.resize(machine.pool.threads());
   for (Prepared& own : prepared_) own.memory = Buffer(prepared);
   dequantized_.assign(machine.pool.threads(), std::vector<float>(widest));
-  if (const size_t size = largest_delta(machine.plan); size > 0) {
-    for (size_t i = 0; i < machine.pool.threads(); ++i) delta_.emplace_back(kMostRows, size);
-  }
+  delta_ = delta_scratch(machine.plan, kMostRows, 0, machine.pool.threads());
 }
 
 void RowExecutor::begin(std::span<const Row> rows) {
@@ -246,8 +244,10 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       break;
     case OpKind::norm_rms: {
       const size_t heads = std::max(1u, op.heads), each = width / heads;
-      for (size_t h = 0; h < heads; ++h)
-        v.token_norm_rms(in + h * each, bound.weight->data(), op.epsilon, each, out + h * each);
+      for (size_t h = 0; h < heads; ++h) {
+        v.token_norm_rms(in + h * each, bound.weight->data() + (op.own ? h * each : 0), op.epsilon, each,
+                         out + h * each);
+      }
       break;
     }
     case OpKind::norm_layer:
@@ -313,6 +313,7 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
     case OpKind::attention:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
       break;  // steps of their own
   }
 }

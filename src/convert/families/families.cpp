@@ -17,6 +17,7 @@ std::span<const Family> families() {
     add_phi_families(out);
     add_branch_families(out);
     add_mixture_families(out);
+    add_mamba_families(out);
     add_recurrent_families(out);
     add_bert_families(out);
     add_gemma4_families(out);
