@@ -194,7 +194,7 @@ def models(folder, wanted, positions, finish):
     if wanted("nemotron_h_bias"):
         write(folder, "nemotron_h_bias", "nemotron_h", nemotron(
             layers_block_type=[attention, mamba, mamba, mlp], tie_word_embeddings=False, mlp_bias=True, use_bias=True,
-            mamba_num_heads=4, mamba_head_dim=20, n_groups=4, use_conv_bias=False), 63, positions, finish)
+            mamba_num_heads=4, mamba_head_dim=20, n_groups=4, use_conv_bias=False), 66, positions, finish)
     if wanted("nemotron_h_moe"):
         write(folder, "nemotron_h_moe", "nemotron_h_moe", nemotron(
             layers_block_type=[mamba, moe, attention, moe, mamba, moe], tie_word_embeddings=False, n_routed_experts=8,

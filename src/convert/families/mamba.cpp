@@ -61,10 +61,9 @@ void mamba_layer(LayerRules& layer, const std::string& from, uint64_t hidden, co
   layer.bias(from + "out_proj", "ssm_out", hidden);
 }
 
-void attention_layer(LayerRules& layer, const std::string& from, const TensorPlan& plan, bool permuted) {
+void attention_layer(LayerRules& layer, const std::string& from, const TensorPlan& plan) {
   const uint64_t query = plan.heads * plan.head_size, key = plan.kv_heads * plan.head_size;
   const auto turn = [&](TensorRule& rule, uint64_t heads) {
-    if (!permuted) return;
     rule.layout = Layout::neighbours;
     rule.heads = static_cast<uint32_t>(heads);
   };
@@ -152,7 +151,7 @@ void granitehybrid_tensors(TensorPlan& plan) {
     if (kinds[i] == Kind::mamba) {
       mamba_layer(layer, "mamba.", plan.hidden, sizes);
     } else {
-      attention_layer(layer, "self_attn.", plan, true);
+      attention_layer(layer, "self_attn.", plan);
     }
   }
   is_mixture(config) ? granite_experts(plan) : granite_shared_ffn(plan);
@@ -282,7 +281,7 @@ void nemotron_tensors(TensorPlan& plan) {
         mamba_layer(layer, "mixer.", plan.hidden, sizes);
         break;
       case Kind::attention:
-        attention_layer(layer, "mixer.", plan, false);
+        attention_layer(layer, "mixer.", plan);
         break;
       case Kind::mlp:
         layer.linear("mixer.up_proj", "ffn_up", plan.ffn, plan.hidden);

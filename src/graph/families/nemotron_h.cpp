@@ -50,21 +50,22 @@ Model build_nemotron_h(const HyperParameters& p) {
   Model model;
   model.parameters = p;
   model.embed.push_back(embed_op("token_embd.weight"));
+  const auto is_ffn = [&](uint32_t layer) { return layer < p.ffns.size() && p.ffns[layer] != 0; };
   // The branch of the layer before, or two where that has experts, is added in front of the next one's norm.
   const auto add_branches = [&](OpList& ops, uint32_t layer) {
     ops.push_back(add_op(Slot::branch));
-    if (p.shared_expert && p.ffns[layer] != 0) ops.push_back(add_op(Slot::branch2));
+    if (p.shared_expert && is_ffn(layer)) ops.push_back(add_op(Slot::branch2));
   };
   for (uint32_t i = 0; i < p.layers; ++i) {
     Layer& layer = model.layers.emplace_back();
-    OpList& input = subgraph(layer, p.ffns[i] != 0 ? SubgraphKind::ffn_input : SubgraphKind::attention_input);
+    OpList& input = subgraph(layer, is_ffn(i) ? SubgraphKind::ffn_input : SubgraphKind::attention_input);
     if (i > 0) add_branches(input, i - 1);
     input.push_back(
         norm_rms_op(Slot::hidden, Slot::normed, layer_tensor(i, "attn_norm.weight"), p.norm_epsilon));
     input.push_back(quantize_op(Slot::normed));
     if (p.is_recurrent(i)) {
       add_mamba2(layer, p, i);
-    } else if (p.ffns[i] == 0) {
+    } else if (!is_ffn(i)) {
       add_qkv(subgraph(layer, SubgraphKind::qkv), p, i);
       add_attention(subgraph(layer, SubgraphKind::attention), p, i);
       add_attention_output(subgraph(layer, SubgraphKind::attention_output), p, i);
