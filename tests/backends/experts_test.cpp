@@ -39,10 +39,12 @@ using testing::expect_error;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr const char* kModel = "qwen3moe";  // eight experts, three for each token
 
-graph::Op routing(uint32_t experts, uint32_t used, bool normalise, float factor = 1) {
-  graph::Op op{.kind = graph::OpKind::route, .input = graph::Slot::router, .output = graph::Slot::router};
+BoundOp routing(uint32_t experts, uint32_t used, bool normalise, float factor = 1) {
+  BoundOp bound;
+  graph::Op& op =
+      bound.op = {.kind = graph::OpKind::route, .input = graph::Slot::router, .output = graph::Slot::router};
   op.experts = experts, op.used = used, op.normalise = normalise, op.factor = factor;
-  return op;
+  return bound;
 }
 
 TEST(Route, WeighsTheLargestScores) {

@@ -131,7 +131,7 @@ TEST(Gemma4, RefusesMistakesWithAReason) {
   wrong("feed_forward_length", std::vector<int32_t>{64, 64, 0, 128}, "gemma4.feed_forward_length holds a 0");
   wrong("rope.dimension_count_swa", uint32_t{9},
         "gemma4.rope.dimension_count_swa is 9, expected an even number");
-  wrong("expert_count", uint32_t{8}, "mixtures of experts are not supported in architecture 'gemma4'");
+  wrong("expert_count", uint32_t{8}, "gemma4.expert_used_count");
   refuse("sliding_window_pattern",
          [](ModelFile& m) { m.metadata.erase("gemma4.attention.sliding_window_pattern"); });
   refuse("blk.1.attn_k.weight", [](ModelFile& m) { m.tensors.erase("blk.1.attn_k.weight"); });

@@ -18,6 +18,7 @@ std::span<const Family> families() {
     add_branch_families(out);
     add_mixture_families(out);
     add_recurrent_families(out);
+    add_deepseek_families(out);
     add_bert_families(out);
     add_gemma4_families(out);
     return out;

@@ -14,7 +14,7 @@ std::span<const Family> families() {
                                  smollm3_family(), olmo2_family(),    glm4_family(),       exaone4_family(),
                                  granite_family(), qwen3moe_family(), granitemoe_family(), gpt_oss_family(),
                                  lfm2_family(),    qwen35_family(),   qwen35moe_family(),  bert_family(),
-                                 gemma4_family()};
+                                 gemma4_family(),  deepseek2_family()};
   return all;
 }
 

@@ -25,6 +25,8 @@ struct Family {
   bool recurrent = false;      // layers without kv heads have a recurrent state
   bool causal = true;          // see HyperParameters
   bool layers_differ = false;  // in kv heads and widths, which the metadata may list
+  bool latent = false;         // attention is latent, see HyperParameters
+  bool some_mixtures = false;  // of its models: those whose metadata says of how many experts
 };
 
 const Family& llama_family();
@@ -48,6 +50,7 @@ const Family& qwen35_family();
 const Family& qwen35moe_family();  // the same with experts
 const Family& bert_family();
 const Family& gemma4_family();
+const Family& deepseek2_family();
 
 // Blocks that several families share: llama's, and olmo2's, which has norms on the branches instead of their
 // inputs.
