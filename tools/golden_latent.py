@@ -151,12 +151,12 @@ def models(folder, wanted, positions, finish, small):
     # As V3 and R1: sigmoid, a bias of the choice, normalised weights.
     if wanted("deepseek3"):
         model = tf.DeepseekV3ForCausalLM(tf.DeepseekV3Config(**small(**attention | experts | dict(
-            q_lora_rank=64, n_group=4, topk_group=2, num_experts_per_tok=3, routed_scaling_factor=2.5, norm_topk_prob=True,
+            q_lora_rank=64, n_group=4, topk_group=2, num_experts_per_tok=3, routed_scaling_factor=1.5, norm_topk_prob=True,
             num_mtp_layers=0, n_shared_experts=1, rope_parameters=yarn | {"mscale": 1.0, "mscale_all_dim": 1.0}))))
-        write(folder, "deepseek3", model, 69, positions, finish, 1, gguf.ExpertGatingFuncType.SIGMOID)
+        write(folder, "deepseek3", model, 66, positions, finish, 1, gguf.ExpertGatingFuncType.SIGMOID)
     # As GLM-4.7-Flash: no groups, heads of several sizes; the file does not say that it is a sigmoid.
     if wanted("glm4_moe_lite"):
         model = tf.Glm4MoeLiteForCausalLM(tf.Glm4MoeLiteConfig(**small(**attention | dict(
             q_lora_rank=32, qk_nope_head_dim=48, v_head_dim=64, n_routed_experts=6, num_experts_per_tok=2, pad_token_id=0,
             moe_intermediate_size=48, n_shared_experts=1, routed_scaling_factor=1.8, norm_topk_prob=True))))
-        write(folder, "glm4_moe_lite", model, 64, positions, finish, 1)
+        write(folder, "glm4_moe_lite", model, 65, positions, finish, 1)

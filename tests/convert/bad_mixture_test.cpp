@@ -63,15 +63,14 @@ TEST(BadMixture, Gemma4) {
   config("num_experts is 5, against what enable_moe_block says",
          [](Json& j) { j["enable_moe_block"] = false; });
   config("num_experts_per_tok is 6, but there are 5 experts", [](Json& j) { j["top_k_experts"] = 6; });
-  config("experts.gate_up_proj' has shape [5, 24, 16], ", [](Json& j) { j["num_experts"] = 6; });
+  config("experts.down_proj' has shape [5, 16, 12], ", [](Json& j) { j["num_experts"] = 6; });
   config("moe_intermediate_size is missing", [](Json& j) { j.erase("moe_intermediate_size"); });
 }
 
 TEST(BadMixture, LatentAttention) {
   constexpr const char* kLite = "deepseek-v2-lite";
   constexpr auto kUnsupported = ErrorCode::unsupported;
-  refuse_config("kv_a_proj_with_mqa.weight' has shape [16, 16], ", kLite,
-                [](Json& j) { j["kv_lora_rank"] = 16; });
+  refuse_config("kv_a_layernorm.weight' has shape [12], ", kLite, [](Json& j) { j["kv_lora_rank"] = 16; });
   refuse_config("kv_b_proj.weight' has shape [44, 12], ", kLite, [](Json& j) { j["v_head_dim"] = 6; });
   refuse_config("q_proj.weight' has no place", kLite, [](Json& j) { j["q_lora_rank"] = 8; });
   refuse_config("first_k_dense_replace is more than the 3 layers", kLite,
