@@ -444,9 +444,14 @@ def cases():
                                      layer_types=kinds), None, "auto"
     yield "gemma4-large", lambda d: gemma4(d, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1,
                                            layer_types=kinds), None, "f32"
+    yield "gemma4-mixture", lambda d: gemma4(d, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1,
+                                             enable_moe_block=True, num_experts=5, top_k_experts=2, moe_intermediate_size=12,
+                                             layer_types=kinds), None, "auto"
     from convert_cases_mixtures import mixtures  # which takes its tools from here
     yield from mixtures()
     from convert_cases_recurrent import recurrent
     yield from recurrent()
     from convert_cases_mamba import mamba
     yield from mamba()
+    from convert_cases_latent import latent
+    yield from latent()

@@ -19,6 +19,7 @@ import transformers as tf
 
 import golden_embedders
 import golden_gemma4
+import golden_latent
 import golden_mamba
 import golden_mixtures
 import golden_recurrent
@@ -392,6 +393,7 @@ def main():
     golden_embedders.models(options.output, named, finish)
     golden_gemma4.models(options.output, named, POSITIONS, finish)
     golden_mamba.models(options.output, named, POSITIONS, finish)
+    golden_latent.models(options.output, named, POSITIONS, finish, small)
 
 
 if __name__ == "__main__":

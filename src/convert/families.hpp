@@ -40,6 +40,7 @@ void add_gemma4_families(std::vector<Family>& out);
 void add_mixture_families(std::vector<Family>& out);  // qwen3moe, gpt-oss, granitemoe
 void add_mamba_families(std::vector<Family>& out);    // granite 4, with Mamba and without; nemotron_h
 
+void add_deepseek_families(std::vector<Family>& out);   // deepseek2
 void add_recurrent_families(std::vector<Family>& out);  // lfm2, qwen35, qwen35moe
 
 std::span<const Family> families();

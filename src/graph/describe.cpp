@@ -97,9 +97,13 @@ Json to_json(const Op& op) {
   field("head_size", op.head_size, kDefault.head_size);
   field("kv_heads", op.kv_heads, kDefault.kv_heads);
   field("shared", op.shared, kDefault.shared);
+  field("latent", op.latent, kDefault.latent);
   field("experts", op.experts, kDefault.experts);
   field("used", op.used, kDefault.used);
   field("normalise", op.normalise, kDefault.normalise);
+  field("groups", op.groups, kDefault.groups);
+  field("groups_used", op.groups_used, kDefault.groups_used);
+  field("all_rows", op.all_rows, kDefault.all_rows);
   if (op.activation != Activation::none) json["activation"] = name(op.activation);
   if (op.kind == OpKind::rope) json["rope"] = to_json(op.rope);
   return json;

@@ -74,7 +74,7 @@ void read_attention(const gguf::File& file, const Metadata& in, const Family& fa
          in.key("attention.key_length"));
   }
   const uint32_t value_size = in.size("attention.value_length", p.head_size, kMaxSize);
-  if (value_size != p.head_size) {
+  if (value_size != p.head_size && !family.latent) {
     fail(ErrorCode::unsupported, "{}: {} = {} differs from the key's {}", file.path(),
          in.key("attention.value_length"), value_size, p.head_size);
   }
@@ -164,7 +164,8 @@ void read_rope(const gguf::File& file, const Metadata& in, const Family& family,
 
 void read_experts(const gguf::File& file, const Metadata& in, const Family& family, HyperParameters& p) {
   const uint64_t experts = file.integer(in.key("expert_count"), 0);
-  if (!family.mixture && (experts == 0 || !family.some_mixtures)) {
+  if (family.some_mixtures && experts == 0) return;
+  if (!family.mixture && !family.some_mixtures) {
     if (experts == 0) return;
     fail(ErrorCode::unsupported, "{}: {} is {}: mixtures of experts are not supported in architecture '{}'",
          file.path(), in.key("expert_count"), experts, p.architecture);
@@ -181,14 +182,15 @@ void read_experts(const gguf::File& file, const Metadata& in, const Family& fami
     fail(ErrorCode::format, "{}: a token's {} experts are {} wide, expected at most {}", file.path(),
          p.experts_used, width, kMaxSize);
   }
-  // 1 is the softmax that all of these families have, 3 the same over the chosen alone; 0 leaves it to the
-  // architecture.
+  // 1 is the softmax that all families have, 2 a sigmoid, which few do, 3 softmax over the chosen alone; 0
+  // leaves it to the architecture.
   const uint64_t gating = file.integer(in.key("expert_gating_func"), 0);
-  if (gating > 1 && gating != 3) {
+  if (gating > 3 || (gating == 2 && !family.latent && !family.single_parts)) {
     fail(ErrorCode::unsupported, "{}: {} is {}, but experts are chosen by softmax alone (1)", file.path(),
          in.key("expert_gating_func"), gating);
   }
-  p.normalise_experts = file.boolean(in.key("expert_weights_norm"), true) || gating == 3;
+  p.sigmoid_experts = gating == 2;
+  p.normalise_experts = file.boolean(in.key("expert_weights_norm"), !family.latent) || gating == 3;
   // Some files say 0 for "none".
   if (in.number("expert_weights_scale", 0) != 0) p.expert_scale = in.positive("expert_weights_scale");
 }
@@ -218,13 +220,15 @@ void read_tensors(const gguf::File& file, HyperParameters& p) {
   }
   p.tied_output = !has("output.weight");
   p.output_bias = has("output.bias");
-  uint32_t attends = 0, ffn = 0;
+  uint32_t attends = 0, ffn = p.layers - 1;
   while (attends + 1 < p.layers && p.is_recurrent(attends)) ++attends;
-  while (ffn + 1 < p.layers && p.ffn_of(ffn) == 0) ++ffn;
+  while (ffn > 0 && p.ffn_of(ffn) == 0) --ffn;
   p.fused_qkv = has(layer_tensor(attends, "attn_qkv.weight"));
   p.qkv_bias = has(layer_tensor(attends, p.fused_qkv ? "attn_qkv.bias" : "attn_q.bias"));
   p.attention_output_bias = has(layer_tensor(attends, "attn_output.bias"));
   p.ffn_bias = has(layer_tensor(ffn, "ffn_up.bias"));
+  p.choice_bias = has(layer_tensor(ffn, "exp_probs_b.bias"));
+  p.fused_experts = has(layer_tensor(ffn, "ffn_gate_up_exps.weight"));
 }
 
 }  // namespace

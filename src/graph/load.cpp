@@ -63,11 +63,19 @@ class WeightCheck {
           matrix(op.weight, width_of(op), uint64_t{op.row_begin} + op.rows);
           bias(op);
           break;
+        case OpKind::head_linear:
+          shape(op.weight, {op.block, op.rows, op.heads});
+          break;
         case OpKind::scale:
           if (!op.weight.empty()) vector(op.weight, 1);
           break;
         case OpKind::expert_linear:
           experts(op);
+          break;
+        case OpKind::route:
+          for (const std::string& name : {op.weight, op.bias}) {
+            if (!name.empty()) vector(name, op.experts);
+          }
           break;
         case OpKind::convolve:
           shape(op.weight, {op.window, model_.width(op.input)});
@@ -140,8 +148,9 @@ class WeightCheck {
   void experts(const Op& op) {
     const HyperParameters& p = model_.parameters;
     const bool each = op.input == Slot::expert_gate;  // its own input for each
-    shape(op.weight, {each ? p.expert_ffn : model_.width(op.input), op.rows, op.experts});
-    if (!op.bias.empty()) shape(op.bias, {op.rows, op.experts});
+    const uint32_t rows = op.all_rows != 0 ? op.all_rows : op.rows;
+    shape(op.weight, {each ? p.expert_ffn : model_.width(op.input), rows, op.experts});
+    if (!op.bias.empty()) shape(op.bias, {rows, op.experts});
   }
 
   void shape(const std::string& name, const std::vector<uint64_t>& expected) {

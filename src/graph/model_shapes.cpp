@@ -6,9 +6,20 @@
 namespace cairn::graph {
 namespace {
 
+constexpr ModelShape latent(ModelShape shape, uint32_t rank, uint32_t query, uint32_t value, uint32_t shared,
+                            uint32_t dense) {
+  shape.latent_rank = rank;
+  shape.query_size = query;
+  shape.value_size = value;
+  shape.shared_experts = shared;
+  shape.dense_layers = dense;
+  return shape;
+}
+
 // From the config.json of Qwen1.5-1.8B, Qwen3-0.6B, gemma-2b, phi-2, Llama-2-7b, Mistral-7B-v0.2,
-// Qwen3-30B-A3B and Qwen3.5-0.8B (its text part without the layer that drafts).
-constexpr std::array<ModelShape, 8> kShapes{{
+// Qwen3-30B-A3B, Qwen3.5-0.8B (its text part without the layer that drafts) and DeepSeek-V2-Lite (without
+// YaRN).
+constexpr std::array<ModelShape, 9> kShapes{{
     // name, architecture, pre-tokenizer, layers, context, embedding, ffn, heads, kv heads, head size,
     // vocabulary, rope dims, rope base, epsilon, tied, experts, experts of a token, width of each; layers to
     // one with attention, heads of delta nets, of their keys, size of a head, positions of a convolution
@@ -22,6 +33,9 @@ constexpr std::array<ModelShape, 8> kShapes{{
      128, 8, 768},
     {"qwen3.5-0.8b", "qwen35", "qwen35", 24, 262144, 1024, 3584, 8,  2,  256, 248320, 64,
      1e7F,           1e-6F,    true,     0,  0,      0,    4,    16, 16, 128, 4},
+    latent({"deepseek-v2-lite", "deepseek2", "deepseek-llm", 27, 163840, 2048, 10944, 16, 1, 576, 102400, 64,
+            1e4F, 1e-6F, false, 64, 6, 1408},
+           512, 192, 128, 2, 1),
 }};
 
 }  // namespace

@@ -17,6 +17,8 @@ struct ModelShape {
   uint32_t experts = 0, experts_used = 0, expert_ffn = 0;
   // Gated delta nets: of so many layers the last has attention, the others a delta net; 0: it has none.
   uint32_t attention_interval = 0, delta_heads = 0, delta_key_heads = 0, delta_size = 0, conv_window = 0;
+  // Multi-head latent attention; experts that all tokens share, and layers without any.
+  uint32_t latent_rank = 0, query_size = 0, value_size = 0, shared_experts = 0, dense_layers = 0;
 };
 
 std::span<const ModelShape> model_shapes();

@@ -40,6 +40,7 @@ bool is_known(const graph::Op& op, Place place) {
     case OpKind::rotate:
     case OpKind::route:
     case OpKind::expert_linear:
+    case OpKind::head_linear:
     case OpKind::combine:
     case OpKind::weigh:
     case OpKind::join:

@@ -131,6 +131,7 @@ void Ops::run(const graph::Op& op, Slots& slots, const Product& product) {
     case OpKind::rotate:
     case OpKind::route:
     case OpKind::expert_linear:
+    case OpKind::head_linear:
     case OpKind::combine:
     case OpKind::weigh:
     case OpKind::join:

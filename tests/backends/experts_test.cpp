@@ -39,10 +39,69 @@ using testing::expect_error;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr const char* kModel = "qwen3moe";  // eight experts, three for each token
 
-graph::Op routing(uint32_t experts, uint32_t used, bool normalise, float factor = 1) {
-  graph::Op op{.kind = graph::OpKind::route, .input = graph::Slot::router, .output = graph::Slot::router};
+BoundOp routing(uint32_t experts, uint32_t used, bool normalise, float factor = 1) {
+  BoundOp bound;
+  graph::Op& op =
+      bound.op = {.kind = graph::OpKind::route, .input = graph::Slot::router, .output = graph::Slot::router};
   op.experts = experts, op.used = used, op.normalise = normalise, op.factor = factor;
-  return op;
+  return bound;
+}
+
+// Groups of two, the choice biased, weights times a factor each: by brute force.
+TEST(Route, ChoosesFromTheBestGroups) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  for (int round = 0; round < 300; ++round) {
+    constexpr uint32_t kExperts = 12, kGroups = 4, kSize = kExperts / kGroups, kBest = 2, kUsed = 4;
+    const bool sigmoid = round % 2 == 0, biased = round % 3 != 0, normalise = round % 5 != 0;
+    BoundOp bound = routing(kExperts, kUsed, normalise, 2.0F);
+    bound.op.groups = kGroups, bound.op.groups_used = kBest;
+    if (sigmoid) bound.op.activation = graph::Activation::sigmoid;
+    std::vector<float> scores(kExperts), bias(kExperts), factors(kExperts);
+    for (float& x : scores) x = normal(random);
+    for (float& x : bias) x = 0.3F * normal(random);
+    for (float& x : factors) x = 1 + 0.1F * normal(random);
+    if (biased) bound.bias = bias.data();
+    bound.weight = &factors;
+    std::vector<double> parts, marks;
+    double all = 0;
+    for (const float x : scores) {
+      const auto score = static_cast<double>(x);
+      parts.push_back(sigmoid ? 1 / (1 + std::exp(-score)) : std::exp(score));
+      all += parts.back();
+    }
+    for (uint32_t e = 0; e < kExperts; ++e)
+      marks.push_back((sigmoid ? parts[e] : parts[e] / all) + (biased ? static_cast<double>(bias[e]) : 0));
+    const auto group_mark = [&](uint32_t group) {
+      std::vector<double> own(marks.begin() + group * kSize, marks.begin() + (group + 1) * kSize);
+      std::sort(own.rbegin(), own.rend());
+      return sigmoid ? own[0] + own[1] : own[0];
+    };
+    const auto better_groups = [&](uint32_t group) {
+      uint32_t count = 0;
+      for (uint32_t g = 0; g < kGroups; ++g) count += group_mark(g) > group_mark(group) ? 1 : 0;
+      return count;
+    };
+    std::vector<uint32_t> expected;
+    for (uint32_t e = 0; e < kExperts; ++e) {
+      uint32_t better = 0;
+      for (uint32_t f = 0; f < kExperts; ++f)
+        better += better_groups(f / kSize) < kBest && marks[f] > marks[e] ? 1 : 0;
+      if (better_groups(e / kSize) < kBest && better < kUsed) expected.push_back(e);
+    }
+    double sum = sigmoid ? 1 : all;
+    if (normalise) {
+      sum = 0;
+      for (const uint32_t e : expected) sum += parts[e];
+    }
+    std::vector<uint32_t> chosen(kUsed);
+    ASSERT_TRUE(route(bound, scores.data(), 1, chosen.data()));
+    EXPECT_EQ(chosen, expected) << round;
+    for (uint32_t e = 0; e < kExperts; ++e) {
+      const bool taken = std::count(expected.begin(), expected.end(), e) == 1;
+      EXPECT_NEAR(scores[e], taken ? 2 * parts[e] / sum * static_cast<double>(factors[e]) : 0, 1e-6) << round;
+    }
+  }
 }
 
 TEST(Route, WeighsTheLargestScores) {

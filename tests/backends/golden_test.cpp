@@ -228,6 +228,7 @@ TEST(Engine, AgreesWithTheReferenceOnALongText) {
                            "granitehybrid_moe",
                            "nemotron_h",
                            "nemotron_h_bias",
+                           "nemotron_h_moe",
                            "gemma4_small",
                            "gemma4_large",
                            "gemma4_shared"}) {

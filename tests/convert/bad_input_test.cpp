@@ -335,7 +335,7 @@ TEST(BadCheckpoint, Gemma4) {
   const auto config = [](ErrorCode code, const std::string& part, const std::function<void(Json&)>& change) {
     refuse_config(part, change, code, "gemma4");
   };
-  config(ErrorCode::unsupported, "mixtures of experts (enable_moe_block) are not supported",
+  config(ErrorCode::format, "num_experts is 0, against what enable_moe_block says",
          [](Json& j) { j["enable_moe_block"] = true; });
   config(ErrorCode::format, "num_kv_shared_layers is 4, but there are 4 layers",
          [](Json& j) { j["num_kv_shared_layers"] = 4; });

@@ -46,7 +46,7 @@ void RowExecutor::store_keys(const Step& step, size_t row) {
   }
   if (machine_.rotates()) {
     rotate_heads(machine_.vector.token_hadamard, keys, n, kv_heads, 1);
-    rotate_heads(machine_.vector.token_hadamard, values, n, kv_heads, 1);
+    if (!op.latent) rotate_heads(machine_.vector.token_hadamard, values, n, kv_heads, 1);
   }
   for (uint32_t head = 0; head < kv_heads; ++head) {
     const PagedSequence::Place k = rows_[row].sequence->key(step.layer, head, rows_[row].position);
@@ -56,7 +56,7 @@ void RowExecutor::store_keys(const Step& step, size_t row) {
     } else {
       machine_.attention.store_row(k.format, keys + head * n, n, k.row, k.scales);
     }
-    machine_.attention.store_row(v.format, values + head * n, n, v.row, v.scales);
+    if (!op.latent) machine_.attention.store_row(v.format, values + head * n, n, v.row, v.scales);
   }
 }
 

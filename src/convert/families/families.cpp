@@ -19,6 +19,7 @@ std::span<const Family> families() {
     add_mixture_families(out);
     add_mamba_families(out);
     add_recurrent_families(out);
+    add_deepseek_families(out);
     add_bert_families(out);
     add_gemma4_families(out);
     return out;

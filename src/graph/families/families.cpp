@@ -10,12 +10,13 @@ namespace cairn::graph {
 
 std::span<const Family> families() {
   static const std::array all = {
-      llama_family(),   qwen2_family(),         qwen3_family(),      gemma_family(),
-      gemma3_family(),  phi2_family(),          phi3_family(),       mistral3_family(),
-      smollm3_family(), olmo2_family(),         glm4_family(),       exaone4_family(),
-      granite_family(), qwen3moe_family(),      granitemoe_family(), gpt_oss_family(),
-      lfm2_family(),    qwen35_family(),        qwen35moe_family(),  bert_family(),
-      gemma4_family(),  granitehybrid_family(), nemotron_h_family(), nemotron_h_moe_family()};
+      llama_family(),    qwen2_family(),         qwen3_family(),      gemma_family(),
+      gemma3_family(),   phi2_family(),          phi3_family(),       mistral3_family(),
+      smollm3_family(),  olmo2_family(),         glm4_family(),       exaone4_family(),
+      granite_family(),  qwen3moe_family(),      granitemoe_family(), gpt_oss_family(),
+      lfm2_family(),     qwen35_family(),        qwen35moe_family(),  bert_family(),
+      gemma4_family(),   granitehybrid_family(), nemotron_h_family(), nemotron_h_moe_family(),
+      deepseek2_family()};
   return all;
 }
 

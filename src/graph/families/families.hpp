@@ -25,8 +25,9 @@ struct Family {
   bool recurrent = false;      // layers without kv heads have a recurrent state
   bool causal = true;          // see HyperParameters
   bool layers_differ = false;  // in kv heads and widths, which the metadata may list
-  bool single_parts = false;   // see HyperParameters
-  bool some_mixtures = false;  // a mixture, or a model without experts
+  bool single_parts = false;   // a layer is attention, a state, or a feed-forward part alone, as lists say
+  bool latent = false;         // attention is latent, see HyperParameters
+  bool some_mixtures = false;  // of its models: those whose metadata says of how many experts
 };
 
 const Family& llama_family();
@@ -53,6 +54,7 @@ const Family& gemma4_family();
 const Family& granitehybrid_family();
 const Family& nemotron_h_family();
 const Family& nemotron_h_moe_family();  // the same with experts
+const Family& deepseek2_family();
 
 // Blocks that several families share: llama's, and olmo2's, which has norms on the branches instead of their
 // inputs.

@@ -2,6 +2,8 @@
 // RoPE, or a feed-forward part of squared ReLUs without a gate; in nemotron_h_moe experts of that kind,
 // beside one that all tokens share. Sources: Nemotron-H, arXiv 2504.03624; transformers'
 // NemotronHForCausalLM.
+#include <utility>
+
 #include "base/error.hpp"
 #include "formats/gguf.hpp"
 #include "graph/families/families.hpp"
@@ -33,17 +35,21 @@ void read(const gguf::File& file, HyperParameters& p) {
     }
     p.recurrent[layer] = false;
   }
-  p.single_parts = true;
+  p.ungated = true;
   p.no_rope_step = 1;
   read_mamba2(file, p);
   if (p.experts == 0) return;
-  for (const char* key : {"moe_latent_size", "expert_group_used_count"}) {
-    if (in.has(key) && file.integer(in.key(key)) != 0)
+  p.sigmoid_experts = true;
+  for (const auto& [key, most] : {std::pair{"moe_latent_size", 0U}, {"expert_group_count", 1U}}) {
+    if (const uint64_t found = file.integer(in.key(key), 0); found > most) {
       fail(ErrorCode::unsupported, "{}: {} is {}: not supported in architecture '{}'", in.path(), in.key(key),
-           file.integer(in.key(key)), p.architecture);
+           found, p.architecture);
+    }
   }
   p.shared_expert = file.integer(in.key("expert_shared_feed_forward_length"), 0) != 0;
-  if (p.shared_expert) p.ffn = in.size("expert_shared_feed_forward_length");
+  if (!p.shared_expert) return;
+  p.ffn = in.size("expert_shared_feed_forward_length");
+  for (uint32_t& width : p.ffns) width = width == 0 ? 0 : p.ffn;
 }
 
 Model build_nemotron_h(const HyperParameters& p) {
