@@ -40,11 +40,12 @@ def published_experts(state):
     return out
 
 
-def published_nemotron(kinds, experts):
+def published_nemotron(kinds, experts, **more):
     def change(config, _):
         for key in [k for k in config if k == "layer_types" or (not experts and k in EXPERTS)]:
             del config[key]
-        return config | {"hybrid_override_pattern": "".join(LETTERS[kind] for kind in kinds), "num_hidden_layers": len(kinds)}
+        pattern = "".join(LETTERS[kind] for kind in kinds)
+        return config | {"hybrid_override_pattern": pattern, "num_hidden_layers": len(kinds)} | more
     return change
 
 
@@ -65,19 +66,20 @@ def mamba():
     yield "granite4-hybrid-mixture", lambda d: granite(d, ["mamba", "mamba", "attention"], 4, mamba_n_groups=2,
                                                        mamba_conv_bias=False, attention_bias=True), "dbrx", "f32"
 
-    def nemotron(d, kinds, seed, experts=False, **changes):
+    def nemotron(d, kinds, seed, experts=False, more={}, **changes):
         bpe(d, steps(TEKKEN), ["<unk>", "<s>", "</s>"], bos="<s>", ignore_merges=True, config={"bos_token": "<s>", "eos_token": "</s>"})
         arguments = {k: v for k, v in small(pad_token_id=0).items() if k != "num_hidden_layers"} | dict(
             layers_block_type=kinds, head_dim=8, mamba_num_heads=8, mamba_head_dim=8, ssm_state_size=8, n_groups=2, chunk_size=16)
         config = tf.NemotronHConfig(**arguments | changes)
         state = published_experts(tf.NemotronHForCausalLM(config).state_dict())
-        checkpoint(d, "NemotronHForCausalLM", config, seed=seed, state=state, change=published_nemotron(kinds, experts))
+        checkpoint(d, "NemotronHForCausalLM", config, seed=seed, state=state, change=published_nemotron(kinds, experts, **more))
         # transformers 4.57.6 does not know it, so that the converter reads config.json as it is, without defaults.
         CONFIG_MAPPING._mapping.pop("nemotron_h", None)
 
     m, a, f, e = LETTERS
     yield "nemotron-h", lambda d: nemotron(d, [m, f, m, a, f], 75), "tekken", "auto"
-    yield "nemotron-h-bias", lambda d: nemotron(d, [a, m, f], 76, mlp_bias=True, use_bias=True), "tekken", "f32"
+    yield "nemotron-h-bias", lambda d: nemotron(
+        d, [a, m, f], 76, mlp_bias=True, use_bias=True, more={"time_step_limit": [0.0, float("inf")]}), "tekken", "f32"
     yield "nemotron-h-mixture", lambda d: nemotron(
         d, [m, e, a, e], 77, True, n_routed_experts=4, n_shared_experts=1, num_experts_per_tok=2, moe_intermediate_size=12,
         moe_shared_expert_intermediate_size=20, routed_scaling_factor=2.5), "tekken", "f16"

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-#include <numeric>
 #include <vector>
 
 #include "base/error.hpp"
@@ -12,25 +11,12 @@
 #include "formats/random_blocks.hpp"
 #include "formats/synth_vocabulary.hpp"
 #include "graph/model_shapes.hpp"
+#include "measure/synth_plan.hpp"
 
 namespace cairn::measure {
 namespace {
 
 using graph::ModelShape;
-
-enum class Role { matrix, plain, norm, bias, decay };  // plain: stays float
-
-struct Planned {
-  std::string name;
-  Role role;
-  std::vector<uint64_t> shape;
-  Encoding encoding;
-
-  uint64_t elements() const {
-    return std::accumulate(shape.begin(), shape.end(), uint64_t{1}, std::multiplies<>());
-  }
-  uint64_t bytes() const { return elements() / info(encoding).block_elements * info(encoding).block_bytes; }
-};
 
 // The shape with the options' layers and vocabulary.
 ModelShape chosen_shape(const SynthOptions& options) {
@@ -54,6 +40,7 @@ ModelShape chosen_shape(const SynthOptions& options) {
 
 // The tensors of a model under the names that llama.cpp's converter gives them.
 std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
+  if (!s.kinds.empty()) return plan_mamba2(s, encoding);
   const bool phi = s.architecture == "phi2";
   std::vector<Planned> tensors;
   const auto matrix = [&](const std::string& name, uint64_t k, uint64_t rows, bool bias) {
@@ -210,9 +197,11 @@ void set_hyper_parameters(gguf::Writer& writer, const ModelShape& s, Encoding en
   writer.set(key("block_count"), s.layers);
   writer.set(key("context_length"), s.context);
   writer.set(key("embedding_length"), s.embedding);
-  writer.set(key("feed_forward_length"), s.ffn);
   writer.set(key("attention.head_count"), s.heads);
-  writer.set(key("attention.head_count_kv"), s.kv_heads);
+  if (s.kinds.empty()) {
+    writer.set(key("feed_forward_length"), s.ffn);
+    writer.set(key("attention.head_count_kv"), s.kv_heads);
+  }
   writer.set(key("rope.dimension_count"), s.rope_dims);
   writer.set(key("rope.freq_base"), s.rope_base);
   const bool phi = s.architecture == "phi2";
@@ -234,6 +223,7 @@ void set_hyper_parameters(gguf::Writer& writer, const ModelShape& s, Encoding en
     writer.set(key("expert_used_count"), s.experts_used);
     writer.set(key("expert_feed_forward_length"), s.expert_ffn);
   }
+  if (!s.kinds.empty()) return set_mamba2(writer, s);
   if (s.delta_heads != 0) {
     writer.set(key("full_attention_interval"), s.attention_interval);
     writer.set(key("ssm.conv_kernel"), s.conv_window);
@@ -297,7 +287,7 @@ SynthReport synthesize(const SynthOptions& options, const std::string& path,
       progress(written, report.bytes);
     };
     if (t.role == Role::norm || t.role == Role::bias || t.role == Role::decay) {
-      std::vector<float> values(t.shape[0]);
+      std::vector<float> values(t.elements());
       const double mean = t.role == Role::norm ? 1 : t.role == Role::decay ? -0.1 : 0;
       for (float& v : values) v = random.normal(mean, RandomBlocks::kDeviation);
       return emit(std::as_bytes(std::span(values)));

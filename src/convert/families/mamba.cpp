@@ -257,6 +257,10 @@ void nemotron_tensors(TensorPlan& plan) {
   const std::vector<Kind> kinds = nemotron_kinds(config);
   const bool moe = has_kind(config, Kind::experts);
   if (moe) plan.experts = need_experts(config);
+  constexpr uint64_t kMostMatrices = uint64_t{1} << 18;
+  if (plan.layers * plan.experts > kMostMatrices)
+    config.error("n_routed_experts",
+                 fmt::format("is {} in {} layers, more than any model has", plan.experts, plan.layers));
   if (moe && has_kind(config, Kind::mlp))
     fail(ErrorCode::unsupported, "{}: feed-forward parts without experts beside those with are not supported",
          config.path());

@@ -36,6 +36,10 @@ void read_mamba2(const gguf::File& file, HyperParameters& p) {
          width, in.key("ssm.time_step_rank"), p.delta_heads);
   }
   p.delta_size = width / p.delta_heads;
+  if (p.delta_size > kMaxDeltaSize) {
+    fail(ErrorCode::format, "{}: {} is {}: {} heads of {}, expected at most {}", in.path(),
+         in.key("ssm.inner_size"), width, p.delta_heads, p.delta_size, kMaxDeltaSize);
+  }
   // Of one layer; what a page of all layers holds is bounded by the machine's addresses then.
   if (const uint64_t numbers = uint64_t{width} * p.scan_state; numbers > kMaxState) {
     fail(ErrorCode::format, "{}: a layer's state of {} × {} is {} numbers, expected at most {}", in.path(),
