@@ -22,7 +22,7 @@ std::vector<std::string_view> candidates(std::string_view architecture, bool add
   if (architecture == "exaone4") out = {"exaone4"};
   if (architecture == "lfm2") out = {"lfm2"};
   if (architecture == "deepseek2") out = {"deepseek-llm"};
-  const bool granite = architecture == "granite" || architecture == "granitemoe";
+  const bool granite = architecture.starts_with("granite");
   if (granite) out = {"refact"};
   if (architecture == "phi3" || architecture == "olmo2" || granite) out.emplace_back("dbrx");
   out.emplace_back(adds_bos ? "llama-bpe" : "smaug-bpe");

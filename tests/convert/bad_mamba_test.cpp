@@ -34,7 +34,7 @@ constexpr const char *kGranite = "granite4-hybrid", *kNemotron = "nemotron-h",
 TEST(BadMamba, SizesThatDoNotFit) {
   refuse("mamba_n_heads is 5, which does not divide the 32 channels", kGranite, with("mamba_n_heads", 5));
   refuse("mamba_n_groups is 3, which does not divide the 4 heads", kGranite, with("mamba_n_groups", 3));
-  refuse("in_proj.weight' has shape [84, 16], ", kGranite, with("mamba_d_state", 9));
+  refuse("conv1d.bias' has shape [48], ", kGranite, with("mamba_d_state", 9));
   refuse("mamba_d_state is 0, expected 1", kGranite, with("mamba_d_state", 0));
   refuse("n_groups is 3, which does not divide the 8 heads", kNemotron, with("n_groups", 3));
   refuse("mamba_num_heads times mamba_head_dim is 134217728000, more than any model has", kNemotron,

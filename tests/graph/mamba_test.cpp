@@ -188,15 +188,6 @@ const std::vector<Mistake> kMistakes = {
      },
      ErrorCode::format,
      {"a layer's state", "is 4294967296 numbers, expected at most 67108864"}},
-    {"granite_channels",
-     [](ModelFile& m) {
-       m.metadata["granitehybrid.ssm.state_size"] = uint32_t{1024};
-       m.metadata["granitehybrid.ssm.time_step_rank"] = m.metadata["granitehybrid.ssm.group_count"] =
-           uint32_t{4096};
-       m.metadata["granitehybrid.ssm.inner_size"] = uint32_t{8192};
-     },
-     ErrorCode::format,
-     {"16785408 channels"}},
     {"granite_zero_heads",
      with("granitehybrid.ssm.time_step_rank", uint32_t{0}),
      ErrorCode::format,

@@ -234,9 +234,10 @@ class ReferenceInterpreter {
       for (size_t i = 0; i < width; ++i) {
         variance += (in[begin + i] - mean) * (in[begin + i] - mean) / static_cast<double>(width);
       }
+      const size_t first = op.own ? begin % weight.size() : 0;
       for (size_t i = 0; i < width; ++i) {
-        const size_t own = (begin + i) % weight.size();
-        out[begin + i] = (in[begin + i] - mean) / std::sqrt(variance + op.epsilon) * weight[own] + bias[own];
+        out[begin + i] =
+            (in[begin + i] - mean) / std::sqrt(variance + op.epsilon) * weight[first + i] + bias[first + i];
       }
     }
   }

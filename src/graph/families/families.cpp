@@ -25,6 +25,12 @@ void read_windows(const Metadata& in, HyperParameters& p, uint32_t pattern) {
   p.window_pattern = in.window_pattern(pattern);
 }
 
+void check_state(const Metadata& in, uint64_t width, uint64_t rows) {
+  if (width * rows <= kMaxState) return;
+  fail(ErrorCode::format, "{}: a layer's state of {} × {} is {} numbers, expected at most {}", in.path(),
+       in.key("ssm.inner_size"), in.key("ssm.state_size"), width * rows, kMaxState);
+}
+
 Rope unscaled(const Rope& rope, float base) {
   Rope plain;
   plain.dims = rope.dims;

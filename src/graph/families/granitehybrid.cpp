@@ -40,18 +40,8 @@ void read_mamba2(const gguf::File& file, HyperParameters& p) {
     fail(ErrorCode::format, "{}: {} is {}: {} heads of {}, expected at most {}", in.path(),
          in.key("ssm.inner_size"), width, p.delta_heads, p.delta_size, kMaxDeltaSize);
   }
-  // Of one layer; what a page of all layers holds is bounded by the machine's addresses then.
-  if (const uint64_t numbers = uint64_t{width} * p.scan_state; numbers > kMaxState) {
-    fail(ErrorCode::format, "{}: a layer's state of {} × {} is {} numbers, expected at most {}", in.path(),
-         in.key("ssm.inner_size"), in.key("ssm.state_size"), numbers, kMaxState);
-  }
-  const uint64_t channels = width + uint64_t{2} * p.delta_key_heads * p.scan_state;
-  if (channels > kMaxSize) {
-    fail(ErrorCode::format, "{}: the convolution's {} channels ({}, twice {} × {}) are more than {}",
-         in.path(), channels, in.key("ssm.inner_size"), in.key("ssm.group_count"), in.key("ssm.state_size"),
-         kMaxSize);
-  }
-  p.conv_channels = static_cast<uint32_t>(channels);
+  check_state(in, width, p.scan_state);
+  p.conv_channels = width + 2 * p.delta_key_heads * p.scan_state;  // fits, as the sizes are bounded
   for (uint32_t layer = 0; layer < p.layers; ++layer) {
     if (!p.is_recurrent(layer)) continue;
     p.conv_bias = file.find_tensor(layer_tensor(layer, "ssm_conv1d.bias")) != nullptr;
