@@ -9,7 +9,9 @@ namespace {
 
 using graph::Slot;
 
-constexpr uint32_t kPart = 256;  // positions that one task reads
+constexpr uint32_t kPart = 256;  // positions that one task reads, at most
+// One head's keys serve all queries of latent attention: shorter parts are worth a task.
+constexpr uint32_t kLatentPart = 64;
 
 }  // namespace
 
@@ -66,6 +68,7 @@ void RowExecutor::run_attention(const Step& step) {
   const kernels::AttentionShape shape = attention_shape(p, op);
   const uint32_t kv_heads = kv_heads_of(p, op), layer = step.layer - op.shared;
   const size_t n = shape.head_size, group = shape.group, each = group * (n + 2);
+  const uint32_t most = op.latent ? kLatentPart : kPart;
   static thread_local std::vector<Part> parts;
   parts.clear();
   std::array<size_t, kMostRows + 1> first{};  // of each row's parts, which are its heads' one after the other
@@ -74,8 +77,8 @@ void RowExecutor::run_attention(const Step& step) {
     const uint32_t end = rows_[active_[i]].position + 1;
     const uint32_t begin = op.window != 0 && end > op.window ? end - op.window : 0;
     for (uint32_t head = 0; head < kv_heads; ++head) {
-      for (uint32_t at = begin; at < end; at += kPart)
-        parts.push_back({active_[i], head, at, std::min(end, at + kPart), nullptr});
+      for (uint32_t at = begin; at < end; at += most)
+        parts.push_back({active_[i], head, at, std::min(end, at + most), nullptr});
     }
     first[i + 1] = parts.size();
   }
