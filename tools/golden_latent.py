@@ -158,5 +158,5 @@ def models(folder, wanted, positions, finish, small):
     if wanted("glm4_moe_lite"):
         model = tf.Glm4MoeLiteForCausalLM(tf.Glm4MoeLiteConfig(**small(**attention | dict(
             q_lora_rank=32, qk_nope_head_dim=48, v_head_dim=64, n_routed_experts=6, num_experts_per_tok=2, pad_token_id=0,
-            moe_intermediate_size=48, n_shared_experts=1, routed_scaling_factor=1.8, norm_topk_prob=True))))
-        write(folder, "glm4_moe_lite", model, 65, positions, finish, 1)
+            moe_intermediate_size=48, n_shared_experts=1, routed_scaling_factor=1.2, norm_topk_prob=True))))
+        write(folder, "glm4_moe_lite", model, 64, positions, finish, 1)

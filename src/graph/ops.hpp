@@ -28,6 +28,9 @@ Op gate_values_op(Activation activation, Slot gate, Slot values);
 Op activate_op(Slot slot, Activation activation);
 Op add_op(Slot branch);  // hidden += branch
 
+// An op on the slots gate and up: of these what the layer's ffn is wide, where layers differ.
+Op narrow_op(Op op, const HyperParameters& parameters, uint32_t layer);
+
 OpList& subgraph(Layer& layer, SubgraphKind kind);
 
 // The bias's tensor name when the model has it, else empty.
@@ -45,8 +48,8 @@ void add_delta_net(Layer& layer, const HyperParameters& parameters, uint32_t ind
 // normed → branch by a short convolution and a selective scan behind it, gated and normed group by group
 // (Mamba-2).
 void add_mamba2(Layer& layer, const HyperParameters& parameters, uint32_t index);
-// normed → router: scores of the experts and, with `of` to complete it, OpKind::route; its weight and bias
-// are names of the layer's tensors.
+// normed → router: the experts' scores, then their weights. `of`: an OpKind::route with what is not in the
+// parameters; its weight and bias are parts of the layer's tensors' names.
 void add_router(OpList& ops, const HyperParameters& parameters, uint32_t layer, const Op& of = {});
 // normed, router → branch or branch2 by the experts of each token.
 void add_expert_products(OpList& ops, const HyperParameters& parameters, uint32_t layer,

@@ -249,7 +249,8 @@ class ExpertBudget : public ::testing::Test {
 
   ExpertBudget() { write(path_, kExperts, kWidth); }
 
-  static void write(const std::string& path, uint32_t experts, uint32_t ffn) {
+  // fused: an expert's gate and up are one matrix.
+  static void write(const std::string& path, uint32_t experts, uint32_t ffn, bool fused = false) {
     gguf::Writer writer;
     writer.set("general.architecture", std::string("qwen3moe"));
     const auto set = [&](const char* key, auto value) { writer.set("qwen3moe." + std::string(key), value); };
@@ -274,7 +275,10 @@ class ExpertBudget : public ::testing::Test {
       for (const char* part : {"attn_q", "attn_k", "attn_v", "attn_output"})
         add(blk + part, {kWidth, kWidth});
       add(blk + "ffn_gate_inp", {kWidth, experts});
-      for (const char* part : {"ffn_gate_exps", "ffn_up_exps"}) add(blk + part, {kWidth, ffn, experts});
+      if (fused) add(blk + "ffn_gate_up_exps", {kWidth, 2 * ffn, experts});
+      for (const char* part : {"ffn_gate_exps", "ffn_up_exps"}) {
+        if (!fused) add(blk + part, {kWidth, ffn, experts});
+      }
       add(blk + "ffn_down_exps", {ffn, kWidth, experts});
     }
     std::mt19937 random(3);
@@ -289,9 +293,9 @@ class ExpertBudget : public ::testing::Test {
     });
   }
 
-  std::vector<float> forward(uint64_t memory) const {
+  std::vector<float> forward(uint64_t memory, const std::string& path) const {
     OneSequence run(make_engine(
-        gguf::File(path_),
+        gguf::File(path),
         {.context = 64, .threads = 1, .chunk = 32, .precision = engine::Precision::f32, .memory = memory}));
     std::vector<int32_t> text(60);
     for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<int32_t>((5 + i * i * 11) % 128);
@@ -301,6 +305,8 @@ class ExpertBudget : public ::testing::Test {
       run.run({&text[i], 1}, i, Logits::all, logits.data() + i * run.vocabulary());
     return logits;
   }
+
+  std::vector<float> forward(uint64_t memory) const { return forward(memory, path_); }
 
   const testing::TemporaryFolder folder_;
   const std::string path_ = folder_ / "mixture.gguf";
@@ -374,6 +380,33 @@ TEST_F(ExpertBudget, ChangesNoBits) {
   const std::vector<float> expected = forward(0);
   const uint64_t weights = uint64_t{2} * kExperts * 3 * kWidth * kWidth * sizeof(float);
   EXPECT_EQ(forward(resident_memory() + weights / 2 + (uint64_t{16} << 20)), expected);
+}
+
+// Gate and up of an expert in one matrix are let go of together.
+TEST_F(ExpertBudget, IsOfFusedExpertsToo) {
+  const std::string path = folder_ / "fused.gguf";
+  write(path, kExperts, kWidth, true);
+  const gguf::File file(path);
+  const graph::Model model = graph::load(file);
+  const Plan plan(file, model, kernels::default_target(), true);
+  const uint64_t before = resident_memory();
+  ExpertPages pages(plan, kExperts, 0);
+  const uint64_t all = uint64_t{2} * kExperts * 3 * kWidth * kWidth * sizeof(float);
+  EXPECT_EQ(pages.all_bytes(), all);
+  uint64_t sum = 0;
+  for (uint32_t layer = 0; layer < 2; ++layer) {
+    for (const char* part : {"ffn_gate_up_exps", "ffn_down_exps"}) {
+      const auto data = file.tensor(fmt::format("blk.{}.{}.weight", layer, part)).data;
+      for (size_t i = 0; i < data.size(); i += 512) sum += static_cast<uint64_t>(data[i]);
+    }
+    for (uint32_t expert = 0; expert < kExperts; ++expert) pages.use(layer, expert);
+  }
+  EXPECT_GT(sum, 0U);
+  EXPECT_GT(resident_memory(), before + all * 3 / 4);
+  pages.keep_within();
+  EXPECT_EQ(pages.bytes(), 0U);
+  EXPECT_LE(resident_memory(), before + all / 8);
+  EXPECT_EQ(forward(resident_memory() + all / 2 + (uint64_t{16} << 20), path), forward(0, path));
 }
 
 TEST_F(ExpertBudget, ThatHasNoRoomForALayerIsRefused) {

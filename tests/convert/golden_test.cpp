@@ -8,6 +8,7 @@
 #include "base/sha256.hpp"
 #include "base/temporary_folder.hpp"
 #include "convert/convert.hpp"
+#include "copied_checkpoint.hpp"
 #include "formats/gguf.hpp"
 #include "graph/graph.hpp"
 #include "text/tokenizer.hpp"
@@ -100,6 +101,15 @@ INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden, ::testing::ValuesIn(cases()), [](c
   std::erase_if(name, [](unsigned char c) { return std::isalnum(c) == 0; });
   return name;
 });
+
+// Which llama.cpp's converter leaves out, and transformers does.
+TEST(Mixtures, WeightsThatAreNotNormalisedAreSaid) {
+  const cairn::testing::CopiedCheckpoint checkpoint("qwen3moe");
+  checkpoint.edit("config.json", [](nlohmann::json& j) { j["norm_topk_prob"] = false; });
+  const TemporaryFolder out;
+  convert(checkpoint.path(), Type::automatic, out / "out.gguf", [](uint64_t, uint64_t) {});
+  EXPECT_FALSE(graph::load(gguf::File(out / "out.gguf")).parameters.normalise_experts);
+}
 
 TEST(Cases, CoverEveryFamily) {
   std::set<std::string> families;

@@ -32,6 +32,8 @@ TensorRule shaped(std::vector<uint64_t> shape, Layout layout = Layout::plain,
 void qwen3moe_metadata(const Config& config, ModelMetadata& out) {
   common_metadata(config, out);
   out.size("expert_feed_forward_length", config.size("moe_intermediate_size"));
+  // llama.cpp's converter leaves it out, as its runtime normalises all the same; no published model has it.
+  if (!config.flag("norm_topk_prob", false)) out.flag("expert_weights_norm", false);
 }
 
 void qwen3moe_tensors(TensorPlan& plan) {
