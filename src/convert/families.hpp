@@ -37,8 +37,9 @@ void add_phi_families(std::vector<Family>& out);     // phi2, phi3
 void add_branch_families(std::vector<Family>& out);  // norms on the branches: olmo2, exaone4, glm4
 void add_bert_families(std::vector<Family>& out);    // bert
 void add_gemma4_families(std::vector<Family>& out);
-void add_mixture_families(std::vector<Family>& out);  // qwen3moe, gpt-oss, granitemoe
-void add_mamba_families(std::vector<Family>& out);    // granite 4, with Mamba and without; nemotron_h
+void add_mixture_families(std::vector<Family>& out);   // qwen3moe, gpt-oss, granitemoe
+void add_granite4_families(std::vector<Family>& out);  // granite 4, with Mamba and without
+void add_nemotron_families(std::vector<Family>& out);  // nemotron_h, nemotron_h_moe
 
 void add_deepseek_families(std::vector<Family>& out);   // deepseek2
 void add_recurrent_families(std::vector<Family>& out);  // lfm2, qwen35, qwen35moe

@@ -64,6 +64,8 @@ TEST(BadMamba, WhatIsNotSupportedIsNamed) {
          with("position_embedding_type", "rope"), ErrorCode::unsupported);
   refuse("feed-forward parts without experts beside those with are not supported", kExperts,
          with("hybrid_override_pattern", "ME*-"), ErrorCode::unsupported);
+  refuse("mlp_hidden_act is 'silu', expected 'relu2'", kNemotron, with("mlp_hidden_act", "silu"),
+         ErrorCode::unsupported);
   refuse("moe_latent_size: experts of another width are not supported", kExperts, with("moe_latent_size", 8),
          ErrorCode::unsupported);
   refuse("n_routed_experts is 4096 in 4096 layers", kExperts, [](Json& config) {
