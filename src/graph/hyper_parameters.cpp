@@ -224,8 +224,8 @@ void read_tensors(const gguf::File& file, HyperParameters& p) {
   p.qkv_bias = has(p.fused_qkv ? "blk.0.attn_qkv.bias" : "blk.0.attn_q.bias");
   p.attention_output_bias = has("blk.0.attn_output.bias");
   p.ffn_bias = has("blk.0.ffn_up.bias");
-  p.choice_bias = has(layer_tensor(p.layers - 1, "exp_probs_b.bias"));
-  p.fused_experts = has(layer_tensor(p.layers - 1, "ffn_gate_up_exps.weight"));
+  for (uint32_t i = 0; i < p.layers && p.experts != 0; ++i)  // the first may have none
+    p.fused_experts |= has(layer_tensor(i, "ffn_gate_up_exps.weight"));
 }
 
 }  // namespace
