@@ -220,15 +220,15 @@ void read_tensors(const gguf::File& file, HyperParameters& p) {
   }
   p.tied_output = !has("output.weight");
   p.output_bias = has("output.bias");
-  uint32_t attends = 0, ffn = p.layers - 1;
+  uint32_t attends = 0, ffn = 0;
   while (attends + 1 < p.layers && p.is_recurrent(attends)) ++attends;
-  while (ffn > 0 && p.ffn_of(ffn) == 0) --ffn;
+  while (ffn + 1 < p.layers && p.ffn_of(ffn) == 0) ++ffn;
   p.fused_qkv = has(layer_tensor(attends, "attn_qkv.weight"));
   p.qkv_bias = has(layer_tensor(attends, p.fused_qkv ? "attn_qkv.bias" : "attn_q.bias"));
   p.attention_output_bias = has(layer_tensor(attends, "attn_output.bias"));
   p.ffn_bias = has(layer_tensor(ffn, "ffn_up.bias"));
-  p.choice_bias = has(layer_tensor(ffn, "exp_probs_b.bias"));
-  p.fused_experts = has(layer_tensor(ffn, "ffn_gate_up_exps.weight"));
+  for (uint32_t i = 0; i < p.layers && p.experts != 0; ++i)  // the first may have none
+    p.fused_experts |= has(layer_tensor(i, "ffn_gate_up_exps.weight"));
 }
 
 }  // namespace

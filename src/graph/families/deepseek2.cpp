@@ -101,6 +101,8 @@ void read(const gguf::File& file, HyperParameters& p) {
          in.key("leading_dense_block_count"), dense, p.layers);
   }
   p.dense_layers = static_cast<uint32_t>(dense);
+  for (uint32_t i = p.dense_layers; i < p.layers; ++i)
+    p.choice_bias |= file.find_tensor(layer_tensor(i, "exp_probs_b.bias")) != nullptr;
   // Only the sigmoid's routers have a bias, and some files leave it unsaid that they are such.
   if (file.integer(in.key("expert_gating_func"), 0) == 0) p.sigmoid_experts = p.choice_bias;
   read_groups(file, in, p);

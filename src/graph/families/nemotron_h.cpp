@@ -40,6 +40,8 @@ void read(const gguf::File& file, HyperParameters& p) {
   read_mamba2(file, p);
   if (p.experts == 0) return;
   p.sigmoid_experts = true;
+  for (uint32_t layer = 0; layer < p.layers; ++layer)
+    p.choice_bias |= file.find_tensor(layer_tensor(layer, "exp_probs_b.bias")) != nullptr;
   for (const auto& [key, most] : {std::pair{"moe_latent_size", 0U}, {"expert_group_count", 1U}}) {
     if (const uint64_t found = file.integer(in.key(key), 0); found > most) {
       fail(ErrorCode::unsupported, "{}: {} is {}: not supported in architecture '{}'", in.path(), in.key(key),
