@@ -419,6 +419,14 @@ def cases():
         checkpoint(d, "Qwen3ForCausalLM", model.config, seed=42, state=state)
     yield "qwen3-embedding", qwen3_embedding, "qwen2", "auto"
 
+    def headless(d, model, seed):
+        qwen_tokenizer(d)
+        sentence_transformer(d, pooling_mode_cls_token=False, pooling_mode_mean_tokens=False, pooling_mode_lasttoken=True)
+        checkpoint(d, type(model), model.config, seed=seed, state=model.state_dict())
+    yield "qwen2-model", lambda d: headless(d, tf.Qwen2Model(tf.Qwen2Config(**small(), tie_word_embeddings=False)), 44), "qwen2", "auto"
+    yield "qwen3-model", lambda d: headless(d, tf.Qwen3Model(tf.Qwen3Config(**small(), head_dim=8, tie_word_embeddings=True)), 45), \
+        "qwen2", "f16"
+
     def gemma4(d, **more):
         sentencepiece_model(d, {"tokenizer_class": "PreTrainedTokenizerFast", "pad_token": "<pad>"}, json_too=True, keep_model=False,
                             added=[("<pad>", True), ("<|channel>", True), ("<table>", False)])
@@ -444,7 +452,14 @@ def cases():
                                      layer_types=kinds), None, "auto"
     yield "gemma4-large", lambda d: gemma4(d, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1,
                                            layer_types=kinds), None, "f32"
+    yield "gemma4-mixture", lambda d: gemma4(d, hidden_size_per_layer_input=0, attention_k_eq_v=True, num_global_key_value_heads=1,
+                                             enable_moe_block=True, num_experts=5, top_k_experts=2, moe_intermediate_size=12,
+                                             layer_types=kinds), None, "auto"
     from convert_cases_mixtures import mixtures  # which takes its tools from here
     yield from mixtures()
     from convert_cases_recurrent import recurrent
     yield from recurrent()
+    from convert_cases_mamba import mamba
+    yield from mamba()
+    from convert_cases_latent import latent
+    yield from latent()

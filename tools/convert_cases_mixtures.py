@@ -25,13 +25,14 @@ def mxfp4(config, state):
 
 def mixtures():
     def qwen3moe(**changes):
-        return tf.Qwen3MoeConfig(**small(), head_dim=8, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=12, **changes)
+        return tf.Qwen3MoeConfig(**small(), head_dim=8, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=12,
+                                 norm_topk_prob=True, **changes)
 
     def qwen3moe_shards(d):  # more layers and experts than ten: sorted by name, not by number
         qwen_tokenizer(d)
         checkpoint(d, tf.Qwen3MoeForCausalLM, tf.Qwen3MoeConfig(
             **small(num_hidden_layers=11, hidden_size=8, num_attention_heads=2, num_key_value_heads=1), head_dim=4, num_experts=11,
-            num_experts_per_tok=2, moe_intermediate_size=4), seed=30, shards=3)
+            num_experts_per_tok=2, moe_intermediate_size=4, norm_topk_prob=True), seed=30, shards=3)
     yield "qwen3moe", qwen3moe_shards, "qwen2", "auto"
 
     def qwen3moe_fp8(d):

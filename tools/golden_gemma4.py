@@ -4,7 +4,13 @@ import numpy as np
 import torch
 import transformers as tf
 
+import golden_mixtures
+
 TOKENS = 40
+# Names without ".weight" in both.
+BARE = {"layer_scalar": "layer_output_scale.weight", "router.scale": "ffn_gate_inp.scale",
+        "router.per_expert_scale": "ffn_down_exps.scale", "experts.gate_up_proj": "ffn_gate_up_exps.weight",
+        "experts.down_proj": "ffn_down_exps.weight"}
 NAMES = {
     "embed_tokens": "token_embd", "norm": "output_norm", "embed_tokens_per_layer": "per_layer_token_embd",
     "per_layer_model_projection": "per_layer_model_proj", "per_layer_projection_norm": "per_layer_proj_norm",
@@ -13,6 +19,8 @@ NAMES = {
     "self_attn.q_proj": "attn_q", "self_attn.k_proj": "attn_k", "self_attn.v_proj": "attn_v", "self_attn.o_proj": "attn_output",
     "self_attn.q_norm": "attn_q_norm", "self_attn.k_norm": "attn_k_norm",
     "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up", "mlp.down_proj": "ffn_down",
+    "post_feedforward_layernorm_1": "post_ffw_norm_1", "post_feedforward_layernorm_2": "post_ffw_norm_2",
+    "pre_feedforward_layernorm_2": "pre_ffw_norm_2", "router.proj": "ffn_gate_inp",
     "per_layer_input_gate": "inp_gate", "per_layer_projection": "proj", "post_per_layer_input_norm": "post_norm",
 }
 
@@ -28,8 +36,12 @@ def randomise(model, seed, spread):
                 values = values * 0.1 + 0.9
             elif "embed_tokens" in name and name.endswith("weight"):
                 values *= 0.5
-            elif name.endswith("norm.weight"):
+            elif "norm" in name and name.endswith("weight") and parameter.dim() == 1 or name.endswith("per_expert_scale"):
                 values = values * 0.2 + 1
+            elif name.endswith("router.scale"):
+                values = values + 8
+            elif parameter.dim() == 3:
+                values = golden_mixtures.alike(values, generator) * spread / parameter.shape[2] ** 0.5
             elif parameter.dim() == 2:
                 values *= spread / parameter.shape[1] ** 0.5
             else:
@@ -47,7 +59,7 @@ def tensors(model):
         values = parameter.detach().numpy()
         if name.startswith("layers."):
             layer, part = name.removeprefix("layers.").split(".", 1)
-            out[f"blk.{layer}." + ("layer_output_scale" if part == "layer_scalar" else NAMES[part]) + ".weight"] = values
+            out[f"blk.{layer}." + (BARE[part] if part in BARE else NAMES[part] + ".weight")] = values
         else:
             out[NAMES[name] + ".weight"] = values
     return out
@@ -79,6 +91,10 @@ def add_metadata(writer, config, full, heads):
     writer.add_value_length_swa(config.head_dim)
     writer.add_rope_dimension_count(full)
     writer.add_rope_dimension_count_swa(config.head_dim)
+    if config.enable_moe_block:
+        writer.add_expert_count(config.num_experts)
+        writer.add_expert_used_count(config.top_k_experts)
+        writer.add_expert_feed_forward_length(config.moe_intermediate_size)
     if config.final_logit_softcapping:
         writer.add_final_logit_softcapping(config.final_logit_softcapping)
 
@@ -101,7 +117,8 @@ def write(folder, name, seed, positions, finish, full=32, heads=None, spread=1.0
     turned = int(full * 0.5 / 2)
     writer.add_tensor("rope_freqs.weight", np.array([1.0] * turned + [1e30] * (full // 2 - turned), np.float32))
     for target, values in tensors(model).items():
-        writer.add_tensor(target, np.ascontiguousarray(values, np.float16 if values.ndim == 2 else np.float32))
+        matrix = values.ndim >= 2 and "ffn_gate_inp" not in target
+        writer.add_tensor(target, np.ascontiguousarray(values, np.float16 if matrix else np.float32))
     finish(writer)
     writer = gguf.GGUFWriter(folder / f"{name}.golden.gguf", "golden")
     writer.add_array("golden.tokens", tokens[0].tolist())
@@ -122,6 +139,11 @@ def models(folder, wanted, positions, finish):
     if wanted("gemma4_large"):
         write(folder, "gemma4_large", 51, positions, finish, heads=1, num_key_value_heads=2, hidden_size_per_layer_input=0,
               attention_k_eq_v=True, num_hidden_layers=4, layer_types=[local, whole, local, whole])
+    # As 26B-A4B: experts beside the ffn.
+    if wanted("gemma4_mixture"):
+        write(folder, "gemma4_mixture", 54, positions, finish, heads=1, num_key_value_heads=2, hidden_size_per_layer_input=0,
+              attention_k_eq_v=True, num_hidden_layers=3, layer_types=[local, whole, local], enable_moe_block=True,
+              num_experts=8, top_k_experts=3, moe_intermediate_size=32)
     # As E4B: layers' embeddings, shared keys, all layers of one width.
     if wanted("gemma4_shared"):
         write(folder, "gemma4_shared", 52, positions, finish, num_key_value_heads=2, hidden_size_per_layer_input=16,

@@ -77,6 +77,46 @@ def cases():
         "block_sparse_moe.input_linear.weight": ("BF16", [2, 12, 4]), "block_sparse_moe.output_linear.weight": ("BF16", [2, 4, 6]),
         "block_sparse_moe.router.layer.weight": ("BF16", [2, 4]), "shared_mlp.input_linear.weight": ("BF16", [10, 4]),
         "shared_mlp.output_linear.weight": ("BF16", [4, 5])})
+    yield "qwen3-model", {"architectures": ["Qwen3Model"], "model_type": "qwen3", "head_dim": 2} | tied, {
+        name.removeprefix("model."): value for name, value in block(**norms, **dense()).items()}
+    plain = {name: value for name, value in block(**dense()).items() if "self_attn" not in name}
+    attention = {"q_a_proj": [3, 4], "q_a_layernorm": [3], "q_b_proj": [10, 3], "kv_a_proj_with_mqa": [5, 4], "kv_a_layernorm": [3],
+                 "kv_b_proj": [10, 3], "o_proj": [4, 4]}
+    latent = {LAYER + f"self_attn.{name}.weight": ("F16", shape) for name, shape in attention.items()}
+    few = {f"mlp.experts.{i}.{n}_proj.weight": ("BF16", [4, 3] if n == "down" else [3, 4])
+           for i in range(2) for n in ("gate", "up", "down")}
+    few |= {f"mlp.shared_experts.{n}_proj.weight": ("BF16", [4, 3] if n == "down" else [3, 4]) for n in ("gate", "up", "down")}
+    few |= {"mlp.gate.weight": ("BF16", [2, 4]), "mlp.gate.e_score_correction_bias": ("F32", [2])}
+    sizes = {"kv_lora_rank": 3, "q_lora_rank": 3, "qk_nope_head_dim": 3, "qk_rope_head_dim": 2, "v_head_dim": 2, "n_routed_experts": 2,
+             "num_experts_per_tok": 1, "moe_intermediate_size": 3, "n_shared_experts": 1, "n_group": 1, "topk_group": 1}
+    yield "deepseek-v3", {"architectures": ["DeepseekV3ForCausalLM"], "model_type": "deepseek_v3", "first_k_dense_replace": 0,
+                          "topk_method": "noaux_tc", "scoring_func": "sigmoid"} | tied | sizes, {
+        k: v for k, v in (plain | latent | {LAYER + n: v for n, v in few.items()}).items()
+        if not any(k.startswith(LAYER + f"mlp.{n}_proj") for n in ("gate", "up", "down"))}
+    conv = {"operator_norm.weight": [4], "ffn_norm.weight": [4], "feed_forward.w1.weight": [6, 4], "feed_forward.w2.weight": [4, 6],
+            "feed_forward.w3.weight": [6, 4], "conv.in_proj.weight": [12, 4], "conv.out_proj.weight": [4, 4], "conv.conv.weight": [4, 1, 3]}
+    yield "lfm2", {"architectures": ["Lfm2ForCausalLM"], "model_type": "lfm2", "layer_types": ["conv"], "conv_L_cache": 3,
+                   "norm_eps": 1e-5, "block_auto_adjust_ff_dim": False} | tied, {
+        "model.embed_tokens.weight": ("BF16", [3, 4]), "model.embedding_norm.weight": ("BF16", [4])} | {
+        LAYER + name: ("BF16", shape) for name, shape in conv.items()}
+    delta = {"in_proj_qkv.weight": [8, 4], "in_proj_z.weight": [4, 4], "in_proj_a.weight": [2, 4], "in_proj_b.weight": [2, 4],
+             "conv1d.weight": [8, 1, 4], "A_log": [2], "dt_bias": [2], "norm.weight": [2], "out_proj.weight": [4, 4]}
+    yield "qwen35", {"architectures": ["Qwen3_5ForCausalLM"], "model_type": "qwen3_5_text", "layer_types": ["linear_attention"],
+                     "head_dim": 4, "linear_num_key_heads": 1, "linear_num_value_heads": 2, "linear_key_head_dim": 2,
+                     "linear_value_head_dim": 2, "linear_conv_kernel_dim": 4} | tied, {
+        k: v for k, v in block(**dense(), **{f"linear_attn.{n}": ("BF16", s) for n, s in delta.items()}).items() if "self_attn" not in k}
+    rope = {"full_attention": {"rope_type": "proportional", "partial_rotary_factor": 0.5, "rope_theta": 1e6},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 1e4}}
+    local = {f"self_attn.{n}_norm.weight": ("BF16", [2]) for n in "qk"} | dense() | {
+        f"{n}.weight": ("BF16", [4]) for n in ("pre_feedforward_layernorm", "post_feedforward_layernorm", "post_feedforward_layernorm_1",
+                                               "post_feedforward_layernorm_2", "pre_feedforward_layernorm_2")}
+    local |= {"layer_scalar": ("BF16", [1]), "router.proj.weight": ("BF16", [2, 4]), "router.scale": ("BF16", [4]),
+              "router.per_expert_scale": ("BF16", [2]), "experts.gate_up_proj": ("BF16", [2, 6, 4]),
+              "experts.down_proj": ("BF16", [2, 4, 3])}
+    yield "gemma4", {"architectures": ["Gemma4ForCausalLM"], "model_type": "gemma4_text", "head_dim": 2, "global_head_dim": 4,
+                     "layer_types": ["sliding_attention"], "sliding_window": 4, "hidden_size_per_layer_input": 0,
+                     "rope_parameters": rope, "enable_moe_block": True, "num_experts": 2, "top_k_experts": 1,
+                     "moe_intermediate_size": 3} | tied, block(**local)
 
 
 def main():

@@ -105,6 +105,107 @@ def write_model(name, architecture, tokenizer, kv_heads=HEADS, heads=HEADS, head
     writer.close()
 
 
+def add_word_pieces(writer):
+    tokens = ["[UNK]", "[CLS]", "[SEP]", "▁the", "▁in", "ter", "im"] + [chr(c) for c in range(ord("a"), ord("z") + 1)]
+    writer.add_tokenizer_model("bert")
+    writer.add_tokenizer_pre("bert-bge")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3] * 3 + [1] * (len(tokens) - 3))
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_sep_token_id(2)
+    writer.add_bool("tokenizer.ggml.normalizer.lowercase", True)
+    return len(tokens)
+
+
+WIDTH, INNER = 8, 12  # of the newer families, in floats
+
+
+def write_graph(name, architecture, metadata, tensors, tokenizer=lambda w: add_bpe(w, "qwen2")):
+    """tensors: names (".weight" but where they say another kind) and shapes, the fastest-running length first."""
+    writer = gguf.GGUFWriter(ROOT / "model" / f"{name}.gguf", architecture)
+    usual = {"context_length": 16, "embedding_length": WIDTH, "feed_forward_length": INNER, "attention.head_count": 2,
+             "attention.head_count_kv": 1, "attention.layer_norm_rms_epsilon": 1e-6, "block_count": 1}
+    for key, value in (usual | metadata).items():
+        add = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32, list: writer.add_array}[type(value)]
+        add(f"{architecture}.{key}", value)
+    vocabulary = tokenizer(writer)
+    for tensor, shape in ({"token_embd": [WIDTH, vocabulary], "output_norm": [WIDTH]} | tensors).items():
+        if shape is None:
+            continue
+        full = tensor if tensor.endswith((".bias", ".scale", "ssm_a")) else tensor + ".weight"
+        writer.add_tensor(full, np.full(shape[::-1], -0.5 if tensor.endswith("ssm_a") else 0.5, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def layer(index, norms, **tensors):
+    named = {f"blk.{index}.{norm}": [WIDTH] for norm in norms}
+    return named | {f"blk.{index}.{tensor.replace('__', '.')}": shape for tensor, shape in tensors.items()}
+
+
+FFN_TENSORS = dict(ffn_gate=[WIDTH, INNER], ffn_up=[WIDTH, INNER], ffn_down=[INNER, WIDTH])
+SHARED = dict(ffn_gate_shexp=[WIDTH, INNER], ffn_up_shexp=[WIDTH, INNER], ffn_down_shexp=[INNER, WIDTH])
+EXPERTS = dict(ffn_gate_inp=[WIDTH, 4], ffn_gate_exps=[WIDTH, 6, 4], ffn_up_exps=[WIDTH, 6, 4], ffn_down_exps=[6, WIDTH, 4])
+ATTENTION = dict(attn_q=[WIDTH, WIDTH], attn_k=[WIDTH, 4], attn_v=[WIDTH, 4], attn_output=[WIDTH, WIDTH])
+HEAD_NORMS = dict(attn_q_norm=[4], attn_k_norm=[4])
+
+
+def write_newer_models():
+    used = {"expert_count": 4, "expert_used_count": 2, "expert_feed_forward_length": 6}
+    write_graph("qwen3moe", "qwen3moe", used, layer(0, ("attn_norm", "ffn_norm"), **ATTENTION, **HEAD_NORMS, **EXPERTS))
+    write_graph("lfm2", "lfm2", {"block_count": 2, "attention.head_count_kv": [0, 1], "shortconv.l_cache": 3},
+                {"output_norm": None, "token_embd_norm": [WIDTH]} | layer(
+                    0, ("attn_norm", "ffn_norm"), shortconv__in_proj=[WIDTH, 3 * WIDTH], shortconv__out_proj=[WIDTH, WIDTH],
+                    shortconv__conv=[3, WIDTH], **FFN_TENSORS) |
+                layer(1, ("attn_norm", "ffn_norm"), **ATTENTION, **HEAD_NORMS, **FFN_TENSORS))
+    delta = {"ssm.conv_kernel": 4, "ssm.state_size": 4, "ssm.group_count": 1, "ssm.time_step_rank": 2, "ssm.inner_size": 8,
+             "full_attention_interval": 2, "rope.dimension_count": 2, "block_count": 3, "nextn_predict_layers": 1}
+    norms = ("attn_norm", "post_attention_norm")
+    gated = ATTENTION | dict(attn_q=[WIDTH, 2 * WIDTH])
+    write_graph("qwen35", "qwen35", delta, layer(
+        0, norms, attn_qkv=[WIDTH, 16], attn_gate=[WIDTH, 8], ssm_alpha=[WIDTH, 2], ssm_beta=[WIDTH, 2], ssm_conv1d=[4, 16], ssm_a=[2],
+        ssm_dt__bias=[2], ssm_norm=[4], ssm_out=[8, WIDTH], **FFN_TENSORS) |
+        layer(1, norms, **gated, **HEAD_NORMS, **FFN_TENSORS) |
+        layer(2, norms + ("nextn.enorm", "nextn.hnorm"), **gated, **HEAD_NORMS, **FFN_TENSORS, nextn__eh_proj=[2 * WIDTH, WIDTH]))
+    unequal = {"block_count": 2, "attention.sliding_window": 4, "attention.sliding_window_pattern": [True, False],
+               "attention.head_count_kv": [1, 1], "attention.key_length": 8, "attention.value_length": 8,
+               "attention.key_length_swa": 4, "attention.value_length_swa": 4, "rope.dimension_count": 8,
+               "rope.dimension_count_swa": 4, "feed_forward_length": [INNER, INNER], "embedding_length_per_layer_input": 4}
+    norms = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm", "post_norm")
+    own = dict(inp_gate=[WIDTH, 4], proj=[4, WIDTH], layer_output_scale=[1], **FFN_TENSORS)
+    local = layer(0, norms, attn_q_norm=[4], attn_k_norm=[4], **ATTENTION, **own)
+    whole = layer(1, norms, attn_q_norm=[8], attn_k_norm=[8], attn_q=[WIDTH, 16], attn_k=[WIDTH, 8], attn_output=[16, WIDTH], **own)
+    outer = {"rope_freqs": [4], "per_layer_token_embd": [8, 263], "per_layer_model_proj": [WIDTH, 8], "per_layer_proj_norm": [4]}
+    write_graph("gemma4", "gemma4", unequal, outer | local | whole)
+    mixture = {}
+    for i in range(2):
+        mixture |= layer(i, ("post_ffw_norm_1", "post_ffw_norm_2", "pre_ffw_norm_2", "ffn_gate_inp.scale"), ffn_gate_inp=[WIDTH, 4],
+                         ffn_gate_up_exps=[WIDTH, 12, 4], ffn_down_exps=[6, WIDTH, 4], ffn_down_exps__scale=[4])
+    write_graph("gemma4-mixture", "gemma4", unequal | used, outer | local | whole | mixture)
+    latent = {"block_count": 2, "attention.kv_lora_rank": 6, "attention.q_lora_rank": 5, "attention.key_length": 10,
+              "attention.value_length": 6, "attention.key_length_mla": 7, "attention.value_length_mla": 3, "rope.dimension_count": 4,
+              "leading_dense_block_count": 1, "expert_shared_count": 2, "expert_group_count": 2, "expert_group_used_count": 1,
+              "expert_gating_func": 2, "expert_weights_norm": True, "expert_weights_scale": 2.5, "rope.scaling.factor": 4.0,
+              "rope.scaling.yarn_log_multiplier": 0.1} | used
+    compressed = dict(attn_q_a=[WIDTH, 5], attn_q_a_norm=[5], attn_q_b=[5, 14], attn_kv_a_mqa=[WIDTH, 10], attn_kv_a_norm=[6],
+                      attn_k_b=[3, 6, 2], attn_v_b=[6, 3, 2], attn_output=[6, WIDTH])
+    write_graph("deepseek2", "deepseek2", latent, layer(0, ("attn_norm", "ffn_norm"), **compressed, **FFN_TENSORS) | layer(
+        1, ("attn_norm", "ffn_norm"), **compressed, **EXPERTS, **SHARED, exp_probs_b__bias=[4]))
+    biased = {}
+    for name, shape in (ATTENTION | dict(attn_k=[WIDTH, WIDTH], attn_v=[WIDTH, WIDTH], ffn_up=[WIDTH, INNER],
+                                         ffn_down=[INNER, WIDTH])).items():
+        biased |= {f"blk.0.{name}": shape, f"blk.0.{name}.bias": shape[1:]}
+    for name in ("blk.0.attn_output_norm", "blk.0.layer_output_norm", "token_embd_norm"):
+        biased |= {name: [WIDTH], f"{name}.bias": [WIDTH]}
+    write_graph("bert", "bert", {"attention.causal": False, "attention.head_count_kv": 2, "attention.layer_norm_epsilon": 1e-6,
+                                 "pooling_type": 1},
+                {"output_norm": None, "position_embd": [WIDTH, 16], "token_types": [WIDTH, 2]} | biased, add_word_pieces)
+
+
 def write_small_files():
     """A few hundred bytes each, so that mutations hit what matters."""
     one = ROOT / "gguf"
@@ -148,6 +249,7 @@ def main():
     # Longer than any head of today: buffers that think so run over.
     write_model("llama-one-head", "llama", add_sentencepiece, kv_heads=1, heads=1, head_size=1056)
     write_model("phi2", "phi2", lambda w: add_bpe(w, "gpt-2"))
+    write_newer_models()
     return 0
 
 

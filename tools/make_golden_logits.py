@@ -19,6 +19,8 @@ import transformers as tf
 
 import golden_embedders
 import golden_gemma4
+import golden_latent
+import golden_mamba
 import golden_mixtures
 import golden_recurrent
 
@@ -390,6 +392,8 @@ def main():
     named = lambda name: not options.names or name in options.names  # noqa: E731
     golden_embedders.models(options.output, named, finish)
     golden_gemma4.models(options.output, named, POSITIONS, finish)
+    golden_mamba.models(options.output, named, POSITIONS, finish)
+    golden_latent.models(options.output, named, POSITIONS, finish, small)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import sys
 
 MODELS = {
     "qwen3-0.6b": "qwen3", "qwen3-14b": "qwen3", "meta-llama-3.1-70b-instruct": "llama", "gemma-3-4b-it": "gemma3",
-    "gpt-oss-120b": "gpt-oss",
+    "gpt-oss-120b": "gpt-oss", "deepseek-v3.1": "deepseek2",
 }
 TYPES = ["F32", "F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q2_K", "Q2_K_S", "Q3_K_S", "Q3_K_M", "Q3_K_L",
          "Q4_K_S", "Q4_K_M", "Q5_K_S", "Q5_K_M", "Q6_K", "IQ4_NL", "IQ4_XS", "MXFP4_MOE",

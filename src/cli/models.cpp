@@ -97,6 +97,16 @@ std::string text_or(const gguf::File& file, std::string_view key) {
   return first_line(std::get<std::string_view>(*value));
 }
 
+// Of a position, keys and values in f16; of latent attention keys alone.
+uint64_t cache_bytes(const graph::HyperParameters& p) {
+  uint64_t elements = 0;
+  for (uint32_t i = 0; i < p.layers; ++i) {
+    const bool own = !p.is_recurrent(i) && p.shared_distance(i) == 0;
+    if (own) elements += uint64_t{p.kv_heads_of(i)} * p.head_size_of(i);
+  }
+  return elements * (p.latent_rank != 0 ? 2 : 4);
+}
+
 void show(const std::string& name, bool as_json) {
   const gguf::File file(resolve_model(name));
   const graph::HyperParameters p = graph::read_hyper_parameters(file);
@@ -104,7 +114,7 @@ void show(const std::string& name, bool as_json) {
   const std::string license = text_or(file, "general.license");
   const std::string tokenizer = text_or(file, "tokenizer.ggml.model");
   const bool has_template = file.find("tokenizer.chat_template") != nullptr;
-  const uint64_t cache = uint64_t{4} * p.layers * p.kv_heads * p.head_size;  // f16 keys and values
+  const uint64_t cache = cache_bytes(p);
   if (as_json) {
     return write_out(Json{{"path", file.path()},
                           {"name", text_or(file, "general.name")},

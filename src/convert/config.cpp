@@ -15,7 +15,7 @@ struct Defaults {
 };
 // What transformers 4.57.6 (each model's configuration_….py) takes for what config.json leaves out. Sizes
 // that every file states are not here.
-constexpr std::array<Defaults, 24> kDefaults{{
+constexpr std::array<Defaults, 27> kDefaults{{
     {"bert", R"({"hidden_act": "gelu", "hidden_size": 768, "intermediate_size": 3072, "layer_norm_eps": 1e-12,
                  "max_position_embeddings": 512, "num_attention_heads": 12, "num_hidden_layers": 12,
                  "position_embedding_type": "absolute", "type_vocab_size": 2, "vocab_size": 30522})"},
@@ -79,6 +79,26 @@ constexpr std::array<Defaults, 24> kDefaults{{
                              "num_local_experts": 8, "residual_multiplier": 1.0, "rms_norm_eps": 1e-6,
                              "rope_theta": 10000.0, "shared_intermediate_size": 0,
                              "tie_word_embeddings": false})"},
+    {"deepseek_v2",
+     R"({"attention_bias": false, "first_k_dense_replace": 0, "kv_lora_rank": 512,
+         "max_position_embeddings": 2048, "mlp_bias": false, "moe_intermediate_size": 1407,
+         "n_routed_experts": 64, "n_shared_experts": 2, "norm_topk_prob": false, "q_lora_rank": 1536,
+         "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+         "routed_scaling_factor": 1.0, "tie_word_embeddings": false, "topk_method": "greedy",
+         "v_head_dim": 128})"},
+    {"deepseek_v3",
+     R"({"attention_bias": false, "first_k_dense_replace": 3, "kv_lora_rank": 512,
+         "max_position_embeddings": 4096, "moe_intermediate_size": 2048, "n_group": 8,
+         "n_routed_experts": 256, "n_shared_experts": 1, "norm_topk_prob": true, "num_experts_per_tok": 8,
+         "q_lora_rank": 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "rms_norm_eps": 1e-6,
+         "rope_interleave": true, "rope_theta": 10000.0, "routed_scaling_factor": 2.5,
+         "tie_word_embeddings": false, "topk_group": 4, "v_head_dim": 128})"},
+    {"glm4_moe_lite",
+     R"({"attention_bias": false, "kv_lora_rank": 512, "max_position_embeddings": 202752,
+         "moe_intermediate_size": 1536, "n_group": 1, "n_routed_experts": 64, "n_shared_experts": 1,
+         "norm_topk_prob": true, "num_experts_per_tok": 4, "q_lora_rank": 768, "qk_nope_head_dim": 192,
+         "qk_rope_head_dim": 64, "rms_norm_eps": 1e-5, "rope_interleave": true, "rope_theta": 10000.0,
+         "routed_scaling_factor": 1.8, "tie_word_embeddings": false, "topk_group": 1, "v_head_dim": 256})"},
     {"lfm2", R"({"block_auto_adjust_ff_dim": true, "block_ffn_dim_multiplier": 1.0, "block_multiple_of": 256,
                  "conv_L_cache": 3, "max_position_embeddings": 128000, "norm_eps": 1e-5,
                  "num_key_value_heads": 8, "rope_theta": 1000000.0, "tie_word_embeddings": true})"},
@@ -126,6 +146,10 @@ Config::Config(const std::string& folder) : path_(folder + "/config.json"), file
   }
   // Of llama alone transformers computes it, so that files state it.
   if (model_type_ == "llama" && !find("head_dim") && find("hidden_size")) values_["head_dim"] = head_size();
+  // Nemotron-H's older name, and the number of layers, which newer files leave to their list.
+  if (!find("head_dim") && find("attention_head_dim")) values_["head_dim"] = *find("attention_head_dim");
+  if (const Json* kinds = find("layers_block_type"); kinds && !find("num_hidden_layers") && kinds->is_array())
+    values_["num_hidden_layers"] = kinds->size();
   if (architecture_.empty()) fail(ErrorCode::format, "{}: names no architecture (architectures)", path_);
   read_rope();
 }

@@ -1,9 +1,12 @@
 #include <algorithm>
+#include <string_view>
+#include <vector>
 
 #include "base/error.hpp"
 #include "convert/conversion.hpp"
 #include "convert/experts.hpp"
 #include "convert/general.hpp"
+#include "formats/byte_reader.hpp"
 
 namespace cairn::convert {
 namespace {
@@ -54,8 +57,24 @@ void count(const PlannedTensor& t, const std::vector<uint64_t>& shape, Parameter
   if (of_experts) out.experts = shape[0];
 }
 
+// No file says which function a feed-forward part has: the architecture does.
+void check_activation(const Config& config, std::string_view architecture) {
+  const char* key = config.find("hidden_activation") ? "hidden_activation" : "hidden_act";
+  const std::string found = config.text(key);
+  if (found.empty() || architecture == "bert") return;  // bert.cpp has
+  const bool gelu = architecture.starts_with("gemma") || architecture == "phi2";
+  const std::vector<std::string_view> known =
+      gelu ? std::vector<std::string_view>{"gelu_pytorch_tanh", "gelu_new", "gelu_fast"}
+           : std::vector<std::string_view>{"silu", "swish"};
+  // Gemma's first files say "gelu" and mean the other.
+  if (std::ranges::find(known, found) != known.end() || (architecture == "gemma" && found == "gelu")) return;
+  fail(ErrorCode::unsupported, "{}: {} {} is not supported ('{}' is)", config.path(), key, quote(found),
+       known.front());
+}
+
 const Family& supported_family(const Config& config) {
   const Family& family = find_family(config);
+  check_activation(config, family.architecture);
   if (!family.mixture && expert_count(config).value_or(0) != 0)
     fail(ErrorCode::unsupported, "{}: {} with experts is not supported", config.path(),
          config.architecture());

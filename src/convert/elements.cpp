@@ -130,6 +130,11 @@ class ElementWriter {
     return row - in_head + in_head % 2 * (size / 2) + in_head / 2;
   }
 
+  SourcePlace source_place(uint64_t row, uint64_t column) const {
+    if (is_of_heads(rule_)) return place_in_heads(t_, rule_, row, column);
+    return {source_row(row), rule_.turns.columns ? rule_.turns.source(column) : column};
+  }
+
   std::span<const std::byte> gather(uint64_t row, uint64_t rows, uint64_t row_bytes) {
     if (reshaped_) {
       gather_outputs(t_, rule_, row, rows, gathered_);
@@ -180,10 +185,9 @@ class ElementWriter {
 
   void scale(uint64_t row) {
     for (size_t i = 0; i < values_.size(); ++i) {
-      const uint64_t at = source_row(row + i / columns_);
+      const auto [at, column] = source_place(row + i / columns_, i % columns_);
       size_t which = 0;
       if (block_.rows != 0 && scales_.size() > 1) {
-        const uint64_t column = rule_.turns.columns ? rule_.turns.source(i % columns_) : i % columns_;
         which = at / block_.rows * scale_columns_ + column / block_.columns;
       } else if (scales_.size() > 1) {
         which = at;
@@ -245,7 +249,7 @@ void check_scale(const PlannedTensor& tensor, const ScaleBlock& block, const std
   const SourceTensor &t = *tensor.source, &scale = *tensor.scale;
   const uint64_t rows = rows_of(t), columns = columns_of(t);
   if (scale.elements() == 1) return;
-  if (!is_reshaped(*tensor.rule)) {
+  if (!is_reshaped(*tensor.rule) || is_of_heads(*tensor.rule)) {
     using Shape = std::vector<uint64_t>;
     if (block.rows == 0 && (scale.shape == Shape{rows} || scale.shape == Shape{rows, 1})) return;
     if (block.rows != 0 && scale.shape == Shape{(rows + block.rows - 1) / block.rows,

@@ -49,6 +49,19 @@ std::string layer_of(const TensorRule& rule) {
   return rule.to.substr(0, rule.to.find('.', 4));  // "blk.7"
 }
 
+void gather_heads(const SourceTensor& source, const TensorRule& rule, uint64_t first, uint64_t count,
+                  std::vector<std::byte>& out) {
+  const uint64_t columns = output_shape(source, rule).columns, size = source.element_bytes;
+  out.resize(count * columns * size);
+  std::byte* to = out.data();
+  for (uint64_t row = first; row < first + count; ++row) {
+    for (uint64_t i = 0; i < columns; ++i, to += size) {
+      const SourcePlace at = place_in_heads(source, rule, row, i);
+      std::copy_n(source.data.data() + (at.row * source.shape[1] + at.column) * size, size, to);
+    }
+  }
+}
+
 }  // namespace
 
 std::optional<uint32_t> expert_count(const Config& config) {
@@ -60,11 +73,16 @@ std::optional<uint32_t> expert_count(const Config& config) {
     count = config.find_integer(key);
     name = key;
   }
-  const uint32_t used = config.find_integer("num_experts_per_tok").value_or(0);
+  const uint32_t used = experts_used(config);
   if (count.value_or(0) > kMost) config.error(name, fmt::format("is {}, more than {}", *count, kMost));
   if (count.value_or(0) != 0 && (used == 0 || used > *count))
     config.error("num_experts_per_tok", fmt::format("is {}, but there are {} experts", used, *count));
   return count;
+}
+
+uint32_t experts_used(const Config& config) {
+  const char* key = config.find("num_experts_per_tok") ? "num_experts_per_tok" : "top_k_experts";
+  return config.find_integer(key).value_or(0);
 }
 
 uint32_t need_experts(const Config& config) {
@@ -123,20 +141,36 @@ std::vector<PlannedTensor> stack_experts(std::vector<PlannedTensor> tensors) {
   return out;
 }
 
+bool is_of_heads(const TensorRule& rule) {
+  return rule.layout == Layout::head_rows || rule.layout == Layout::head_columns;
+}
+
 bool is_reshaped(const TensorRule& rule) {
-  return rule.outputs != Outputs::all || rule.layout == Layout::transposed;
+  return rule.outputs != Outputs::all || rule.layout == Layout::transposed || is_of_heads(rule);
+}
+
+SourcePlace place_in_heads(const SourceTensor& source, const TensorRule& rule, uint64_t row,
+                           uint64_t column) {
+  const uint64_t each = source.shape[0] / rule.heads, rows = output_shape(source, rule).rows;
+  const uint64_t first = row / rows * each + rule.head_first;
+  if (rule.layout == Layout::head_rows) return {first + row % rows, column};
+  return {first + column, row % rows};
 }
 
 OutputShape output_shape(const SourceTensor& source, const TensorRule& rule) {
+  if (rule.layout == Layout::head_rows) return {rule.heads, rule.head_rows, source.shape[1]};
+  if (rule.layout == Layout::head_columns) return {rule.heads, source.shape[1], rule.head_rows};
   const SourceShape s = source_shape(source, rule);
   return {s.experts, count_of(s, rule), s.inputs};
 }
 
 std::vector<uint64_t> PlannedTensor::shape() const {
+  if (!rule->file_shape.empty()) return rule->file_shape;
   std::vector<uint64_t> out = source->shape;
   if (rule->squeezed) out.erase(out.begin() + 1);
   if (rule->layout == Layout::mxfp4 || is_reshaped(*rule)) {
     const OutputShape shape = output_shape(*source, *rule);
+    if (is_of_heads(*rule)) return {shape.experts, shape.rows, shape.columns};
     if (out.size() == 2 && rule->layout == Layout::transposed) return {shape.experts, shape.rows};
     if (out.size() == 2) return {shape.rows, shape.columns};
     return {shape.experts, shape.rows, shape.columns};
@@ -147,6 +181,7 @@ std::vector<uint64_t> PlannedTensor::shape() const {
 
 void gather_outputs(const SourceTensor& source, const TensorRule& rule, uint64_t first, uint64_t count,
                     std::vector<std::byte>& out) {
+  if (is_of_heads(rule)) return gather_heads(source, rule, first, count, out);
   const SourceShape s = source_shape(source, rule);
   const uint64_t rows = count_of(s, rule), size = source.element_bytes;
   out.resize(count * s.inputs * size);

@@ -15,6 +15,8 @@ namespace cairn::convert {
 // The experts of each layer that the config has; nullopt where it has no such key, 0 in a dense model whose
 // class also has mixtures. Error format: more than any model has, or fewer than each token is said to use.
 std::optional<uint32_t> expert_count(const Config& config);
+// How many of them each token uses; 0 where the config does not say.
+uint32_t experts_used(const Config& config);
 // Of a mixture: 1 or more. Error format: it has none.
 uint32_t need_experts(const Config& config);
 
@@ -34,6 +36,12 @@ struct OutputShape {
   uint64_t experts, rows, columns;  // rows of each expert
 };
 bool is_reshaped(const TensorRule& rule);
+bool is_of_heads(const TensorRule& rule);  // Layout::head_rows or head_columns
+// Of such a rule, where in the checkpoint the file's element lies.
+struct SourcePlace {
+  uint64_t row, column;
+};
+SourcePlace place_in_heads(const SourceTensor& source, const TensorRule& rule, uint64_t row, uint64_t column);
 OutputShape output_shape(const SourceTensor& source, const TensorRule& rule);
 // Rows `first` … `first + count` of experts · rows, as the checkpoint's numbers.
 void gather_outputs(const SourceTensor& source, const TensorRule& rule, uint64_t first, uint64_t count,

@@ -37,9 +37,11 @@ void add_phi_families(std::vector<Family>& out);     // phi2, phi3
 void add_branch_families(std::vector<Family>& out);  // norms on the branches: olmo2, exaone4, glm4
 void add_bert_families(std::vector<Family>& out);    // bert
 void add_gemma4_families(std::vector<Family>& out);
-void add_mixture_families(
-    std::vector<Family>& out);  // qwen3moe, gpt-oss, granitemoe; granite 4 without Mamba
+void add_mixture_families(std::vector<Family>& out);   // qwen3moe, gpt-oss, granitemoe
+void add_granite4_families(std::vector<Family>& out);  // granite 4, with Mamba and without
+void add_nemotron_families(std::vector<Family>& out);  // nemotron_h, nemotron_h_moe
 
+void add_deepseek_families(std::vector<Family>& out);   // deepseek2
 void add_recurrent_families(std::vector<Family>& out);  // lfm2, qwen35, qwen35moe
 
 std::span<const Family> families();
@@ -48,6 +50,12 @@ const Family& find_family(const Config& config);
 
 // granite's factors, as Granite's mixtures have them too.
 void granite_metadata(const Config& config, ModelMetadata& out);
+
+void granitemoe_metadata(const Config& config, ModelMetadata& out);
+// Their attention in all layers; their experts, and the one that all tokens share; or that alone.
+void granite_attention(TensorPlan& plan);
+void granite_experts(TensorPlan& plan);
+void granite_shared_ffn(TensorPlan& plan);
 
 // Llama 3's divisors of RoPE's frequencies ("rope_freqs.weight"), where the config's scaling is of that type.
 // `factor`: what the family's converter takes where the config has none.

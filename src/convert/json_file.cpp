@@ -1,5 +1,6 @@
 #include "convert/json_file.hpp"
 
+#include <algorithm>
 #include <filesystem>
 #include <set>
 #include <vector>
@@ -13,6 +14,26 @@ namespace {
 
 constexpr size_t kMostJson = size_t{256} << 20;
 constexpr int kMostDepth = 64;  // copying and printing call themselves for each level
+
+// Python writes infinities as JSON has none (time_step_limit of Nemotron-H): they become null, in as many
+// bytes.
+void hide_infinities(std::string& text) {
+  constexpr std::string_view kInfinity = "Infinity", kNull = "null";
+  const size_t last = text.rfind(kInfinity);
+  bool inside = false;  // a string
+  for (size_t at = 0; last != std::string::npos && at <= last; ++at) {
+    if (inside && text[at] == '\\') {
+      ++at;
+    } else if (text[at] == '"') {
+      inside = !inside;
+    } else if (!inside && text.compare(at, kInfinity.size(), kInfinity) == 0) {
+      const size_t begin = at > 0 && text[at - 1] == '-' ? at - 1 : at;
+      std::fill(text.begin() + static_cast<ptrdiff_t>(begin),
+                text.begin() + static_cast<ptrdiff_t>(at + kInfinity.size()), ' ');
+      text.replace(begin, kNull.size(), kNull);
+    }
+  }
+}
 
 }  // namespace
 
@@ -48,7 +69,9 @@ std::string read_text_file(const std::string& path, size_t most) {
 }
 
 Json read_json(const std::string& path) {
-  return parse_json(read_text_file(path, kMostJson), path);
+  std::string text = read_text_file(path, kMostJson);
+  hide_infinities(text);
+  return parse_json(text, path);
 }
 
 std::optional<Json> find_json(const std::string& path) {

@@ -147,7 +147,7 @@ void TensorPlan::outer(std::string_view last_norm, std::string_view in_file) {
        {vocabulary, hidden},
        Layout::plain,
        0,
-       config_.flag("tie_word_embeddings", true)});
+       headless || config_.flag("tie_word_embeddings", true)});
 }
 
 void TensorPlan::attention(bool biased) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -23,6 +24,10 @@ enum class Layout : uint8_t {
   // MXFP4's codes [experts, outputs, blocks, 16], two of neighbouring inputs a byte; their scales, a byte a
   // block, are a tensor of their own. GGUF's blocks hold both.
   mxfp4,
+  // Of `heads` heads' rows, those from `head_first` on: [heads, head_rows, columns]; or columns of such rows,
+  // [heads, columns, head_rows].
+  head_rows,
+  head_columns,
 };
 
 // Which of an expert's outputs (of a matrix without experts: of its rows). Checkpoints have gate and up in
@@ -47,9 +52,11 @@ struct TensorRule {
   bool single = false;    // optional by itself
   Outputs outputs = Outputs::all;
   Turns turns{};
-  bool squeezed = false;  // the second dimension, which is 1, is left out
+  bool squeezed = false;               // the second dimension, which is 1, is left out
+  std::vector<uint64_t> file_shape{};  // of the same elements, where it is another
   // Not 0: the matrix of one expert of so many; the file stacks them (experts.hpp).
   uint32_t experts = 0, expert = 0;
+  uint64_t head_first = 0, head_rows = 0;  // Layout::head_rows, head_columns
 };
 
 // Which tensors a checkpoint of a family must hold, and what they become. Names are those of transformers'
@@ -60,9 +67,10 @@ class TensorPlan {
 
   // Rows of q and k as Layout::neighbours; norms as Layout::plus_one.
   bool permuted = false, norms_plus_one = false;
+  bool headless = false;  // there may be no head, whatever the config ties
   uint64_t experts = 0;  // of each layer, in a mixture; what errors name
   // A tensor's name as the rules have it, where that is not the checkpoint's; empty: it is passed over.
-  std::string (*rename)(std::string name) = nullptr;
+  std::function<std::string(std::string name)> rename{};
 
   TensorRule& add(TensorRule rule) { return rules_.emplace_back(std::move(rule)); }
   // "model.layers.N.FROM.weight" → "blk.N.TO.weight" (or .bias), for every layer.

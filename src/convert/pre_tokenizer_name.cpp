@@ -1,5 +1,7 @@
 #include "convert/pre_tokenizer_name.hpp"
 
+#include <utf8proc.h>
+
 #include <algorithm>
 #include <vector>
 
@@ -19,7 +21,8 @@ std::vector<std::string_view> candidates(std::string_view architecture, bool add
   if (architecture == "glm4") out = {"glm4"};
   if (architecture == "exaone4") out = {"exaone4"};
   if (architecture == "lfm2") out = {"lfm2"};
-  const bool granite = architecture == "granite" || architecture == "granitemoe";
+  if (architecture == "deepseek2") out = {"deepseek-llm"};
+  const bool granite = architecture.starts_with("granite");
   if (granite) out = {"refact"};
   if (architecture == "phi3" || architecture == "olmo2" || granite) out.emplace_back("dbrx");
   out.emplace_back(adds_bos ? "llama-bpe" : "smaug-bpe");
@@ -80,6 +83,22 @@ class Steps {
   bool byte_level_ = false;
 };
 
+// An expression of ours as tokenizer.json has it: characters in place of their numbers, and blanks at the end
+// without what only makes them fast.
+std::string published(std::string expression) {
+  constexpr std::string_view kNumber = "\\x{", kFast = "(?<!\\s)\\s+$";
+  if (expression == kFast) return "\\s+$";
+  for (size_t at = expression.find(kNumber); at != std::string::npos; at = expression.find(kNumber, at)) {
+    const size_t end = expression.find('}', at);
+    utf8proc_uint8_t character[4];
+    const auto code = std::stoul(expression.substr(at + kNumber.size()), nullptr, 16);
+    const auto bytes = utf8proc_encode_char(static_cast<utf8proc_int32_t>(code), character);
+    expression.replace(at, end + 1 - at, reinterpret_cast<const char*>(character),
+                       static_cast<size_t>(bytes));
+  }
+  return expression;
+}
+
 bool composes(const Json& tokenizer) {
   const Json* normalizer = member(tokenizer, "normalizer");
   return normalizer && text_of(*normalizer, "type") == "NFC";
@@ -98,7 +117,12 @@ std::string pre_tokenizer_name(const Json& tokenizer, std::string_view architect
   const Steps steps(tokenizer, path);
   for (const std::string_view name : candidates(architecture, adds_bos)) {
     const text::PreTokenizerInfo& info = *find_pre_tokenizer(name);
-    if (!steps.byte_level() || !std::ranges::equal(info.expressions, steps.expressions())) continue;
+    if (!steps.byte_level() ||
+        !std::equal(info.expressions.begin(), info.expressions.end(), steps.expressions().begin(),
+                    steps.expressions().end(), [](const auto& ours, const std::string& theirs) {
+                      return published(std::string(ours)) == theirs;
+                    }))
+      continue;
     const bool qwen = name == "qwen2" || name == "stablelm2";
     if (qwen && info.normalize != composes(tokenizer)) continue;
     // DeepSeek's distilled Qwen: the same but for its special tokens.

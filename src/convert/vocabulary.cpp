@@ -116,19 +116,40 @@ void phi3_vocabulary(const Checkpoint& checkpoint, const Config& config, Metadat
   write_sentencepiece(files, config, read_sentencepiece(files, config.size("vocab_size"), true), out);
 }
 
+// Both kinds of GLM-4's name its tokens, not its files.
+class GlmTokens {
+ public:
+  explicit GlmTokens(const TokenizerFiles& files) : files_(files), added_(added_tokens(files)) {}
+  uint64_t operator()(std::string_view text) const {
+    const auto found = std::ranges::find(added_, text, &AddedToken::text);
+    if (found == added_.end())
+      fail(ErrorCode::format, "{}: has no added token '{}', which GLM-4 has", files_.path("tokenizer.json"),
+           text);
+    return found->id;
+  }
+
+ private:
+  const TokenizerFiles& files_;
+  const std::vector<AddedToken> added_;
+};
+
 void glm4_vocabulary(const Checkpoint& checkpoint, const Config& config, Metadata& out) {
   const TokenizerFiles files(checkpoint.folder());
-  const std::vector<AddedToken> added = added_tokens(files);
-  const auto id_of = [&](std::string_view text) -> uint64_t {
-    const auto found = std::ranges::find(added, text, &AddedToken::text);
-    if (found == added.end())
-      fail(ErrorCode::format, "{}: has no added token '{}', which GLM-4 ends with",
-           files.path("tokenizer.json"), text);
-    return found->id;
-  };
+  const GlmTokens id_of(files);
   const uint64_t end = id_of("<|endoftext|>");
   write_bpe(files, config, architecture_of(out),
             {{"eos", end}, {"eot", id_of("<|user|>")}, {"unk", end}, {"bos", end}}, out);
+}
+
+void glm4_moe_vocabulary(const Checkpoint& checkpoint, const Config& config, Metadata& out) {
+  const TokenizerFiles files(checkpoint.folder());
+  const GlmTokens id_of(files);
+  write_bpe(files, config, "glm4",
+            {{"bos", id_of("[gMASK]")},
+             {"eot", id_of("<|user|>")},
+             {"unk", id_of("<|endoftext|>")},
+             {"eom", id_of("<|observation|>")}},
+            out);
 }
 
 }  // namespace cairn::convert

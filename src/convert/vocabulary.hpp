@@ -24,6 +24,7 @@ void gemma3_vocabulary(const Checkpoint& checkpoint, const Config& config, Metad
 void phi2_vocabulary(const Checkpoint& checkpoint, const Config& config, Metadata& out);
 void phi3_vocabulary(const Checkpoint& checkpoint, const Config& config, Metadata& out);
 void glm4_vocabulary(const Checkpoint& checkpoint, const Config& config, Metadata& out);
+void glm4_moe_vocabulary(const Checkpoint& checkpoint, const Config& config, Metadata& out);
 void gemma4_vocabulary(const Checkpoint& checkpoint, const Config& config, Metadata& out);
 void word_piece_vocabulary(const Checkpoint& checkpoint, const Config& config, Metadata& out);
 

@@ -29,6 +29,8 @@ const char* name(Activation activation) {
       return "silu_clamped";
     case Activation::sigmoid:
       return "sigmoid";
+    case Activation::relu_squared:
+      return "relu_squared";
   }
   return "unknown";
 }
@@ -77,6 +79,7 @@ Json to_json(const Op& op) {
   slot("output", op.output);
   field("weight", op.weight, kDefault.weight);
   field("bias", op.bias, kDefault.bias);
+  field("skip", op.skip, kDefault.skip);
   field("row_begin", op.row_begin, kDefault.row_begin);
   field("rows", op.rows, kDefault.rows);
   field("epsilon", op.epsilon, kDefault.epsilon);
@@ -85,16 +88,22 @@ Json to_json(const Op& op) {
   field("window", op.window, kDefault.window);
   if (!op.causal) json["both_ways"] = true;
   field("heads", op.heads, kDefault.heads);
+  field("own", op.own, kDefault.own);
   field("key_heads", op.key_heads, kDefault.key_heads);
   field("block", op.block, kDefault.block);
+  field("state", op.state, kDefault.state);
   field("width", op.width, kDefault.width);
   field("offset", op.offset, kDefault.offset);
   field("head_size", op.head_size, kDefault.head_size);
   field("kv_heads", op.kv_heads, kDefault.kv_heads);
   field("shared", op.shared, kDefault.shared);
+  field("latent", op.latent, kDefault.latent);
   field("experts", op.experts, kDefault.experts);
   field("used", op.used, kDefault.used);
   field("normalise", op.normalise, kDefault.normalise);
+  field("groups", op.groups, kDefault.groups);
+  field("groups_used", op.groups_used, kDefault.groups_used);
+  field("all_rows", op.all_rows, kDefault.all_rows);
   if (op.activation != Activation::none) json["activation"] = name(op.activation);
   if (op.kind == OpKind::rope) json["rope"] = to_json(op.rope);
   return json;
@@ -134,7 +143,7 @@ std::string describe(const Op& op) {
     }
   }
   std::string line =
-      fmt::format("    {:<13} {:<24} {}", graph::name(op.kind), slots, fmt::join(fields, ", "));
+      fmt::format("    {:<14} {:<24} {}", graph::name(op.kind), slots, fmt::join(fields, ", "));
   line.resize(line.find_last_not_of(' ') + 1);
   return line + '\n';
 }
@@ -227,6 +236,7 @@ Json to_json(const Model& model) {
     json["parameters"]["delta_heads"] = p.delta_heads;
     json["parameters"]["delta_key_heads"] = p.delta_key_heads;
     json["parameters"]["delta_size"] = p.delta_size;
+    if (p.scan_state != 0) json["parameters"]["scan_state"] = p.scan_state;
   }
   json["embed"] = to_json(model.embed);
   Json& layers = json["layers"] = Json::array();

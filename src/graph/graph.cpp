@@ -20,8 +20,15 @@ uint32_t Model::width(Slot slot) const {
     case Slot::query:
     case Slot::context:
       return p.heads * std::max(p.head_size, p.local_head_size);
+    case Slot::query_latent:
+      return p.query_rank;
+    case Slot::query_heads:
+      return p.latent_rank == 0 ? 0 : p.heads * (p.plain_size + p.rope.dims);
+    case Slot::context_heads:
+      return p.heads * p.value_size;
     case Slot::key:
     case Slot::value: {
+      if (p.latent_rank != 0) return slot == Slot::key ? p.head_size : 0;
       const uint32_t local_heads = p.local_kv_heads == 0 ? p.kv_heads : p.local_kv_heads;
       return std::max(p.kv_heads * p.head_size, p.local_head_size == 0 ? 0 : local_heads * p.local_head_size);
     }
@@ -40,8 +47,9 @@ uint32_t Model::width(Slot slot) const {
     case Slot::conv_out:
       return p.delta_heads == 0 ? p.conv_channels : 0;
     case Slot::alpha:
-    case Slot::beta:
       return p.delta_heads;
+    case Slot::beta:
+      return p.scan_state == 0 ? p.delta_heads : 0;
     case Slot::delta:
     case Slot::delta_gate:
       return p.delta_heads * p.delta_size;
@@ -110,12 +118,13 @@ void require_plain(const Model& model, const std::string& path, const char* who)
   for (const Layer& layer : model.layers) {
     for (const OpList& ops : layer) {
       for (const Op& op : ops) {
-        const char* what = op.kind == OpKind::route      ? "is a mixture of experts"
-                           : op.kind == OpKind::convolve ? "has a recurrent state"
-                           : op.kind == OpKind::part     ? "gates attention's result"
-                           : op.shared != 0              ? "shares keys and values between layers"
-                           : op.head_size != 0           ? "has heads of several sizes"
-                                                         : nullptr;
+        const char* what = op.kind == OpKind::route         ? "is a mixture of experts"
+                           : op.kind == OpKind::convolve    ? "has a recurrent state"
+                           : op.kind == OpKind::part        ? "gates attention's result"
+                           : op.kind == OpKind::head_linear ? "has attention to compressed keys and values"
+                           : op.shared != 0                 ? "shares keys and values between layers"
+                           : op.head_size != 0              ? "has heads of several sizes"
+                                                            : nullptr;
         if (what == nullptr) continue;
         fail(ErrorCode::unsupported, "{}: {} not know the op '{}': architecture '{}' {}", path, who,
              name(op.kind), model.parameters.architecture, what);
@@ -155,6 +164,8 @@ const char* name(OpKind kind) {
       return "quantize";
     case OpKind::linear:
       return "linear";
+    case OpKind::head_linear:
+      return "head_linear";
     case OpKind::rope:
       return "rope";
     case OpKind::attention:
@@ -183,6 +194,8 @@ const char* name(OpKind kind) {
       return "convolve";
     case OpKind::delta_rule:
       return "delta_rule";
+    case OpKind::selective_scan:
+      return "selective_scan";
   }
   return "?";
 }
@@ -209,6 +222,12 @@ const char* name(Slot slot) {
       return "value";
     case Slot::context:
       return "context";
+    case Slot::query_latent:
+      return "query_latent";
+    case Slot::query_heads:
+      return "query_heads";
+    case Slot::context_heads:
+      return "context_heads";
     case Slot::query_gate:
       return "query_gate";
     case Slot::context_gate:

@@ -24,6 +24,11 @@ enum class Slot : uint8_t {
   key,      // [kv_heads * head_size]
   value,    // [kv_heads * head_size]
   context,  // attention's result, [heads * head_size]
+  // Of latent attention (see HyperParameters): what queries are made of, where it is compressed too; queries
+  // and results of heads as they are without the compression.
+  query_latent,   // [query_rank]
+  query_heads,    // [heads * (plain_size + rope.dims)]
+  context_heads,  // [heads * value_size]
   // Of attention with a gate behind it: queries and gates, a head's one behind the other; the gates alone.
   query_gate,    // [2 * heads * head_size]
   context_gate,  // [heads * head_size]
@@ -32,8 +37,9 @@ enum class Slot : uint8_t {
   conv_in,   // factors in front of it (lfm2), [conv_channels]
   conv_out,  // … and behind it, [conv_channels]
   alpha,
-  beta,        // the gated delta rule's decays and steps, before their functions, [delta_heads]
-  delta,       // its result, [delta_heads * delta_size]
+  beta,        // the gated delta rule's decays and steps, before their functions, [delta_heads]; a selective
+               // scan's steps, before theirs, are in alpha
+  delta,       // their result, [delta_heads * delta_size]
   delta_gate,  // [delta_heads * delta_size]
   gate,        // [ffn], of the widest layer
   up,          // [ffn]
@@ -67,25 +73,34 @@ enum class OpKind : uint8_t {
   rotate,      // out = input · R, an orthogonal block-Hadamard over the whole width or each block of `block`
   quantize,    // marks that `input` is read by integer products from here on; a float device ignores it
   linear,      // out = input · Wᵀ + bias; W is rows [row_begin, row_begin + rows) of `weight`
-  rope,        // in place on input; rotary position embedding, see Rope
-  attention,   // appends key, value to layer's cache; out = softmax(q·kᵀ·factor (capped, masked))·v
-  gate,        // out = activation(input) * input2, of which the features from `offset` on
-  activate,    // out = activation(input)
-  add,         // out = input + input2
-  softcap,     // out = factor * tanh(input / factor)
+  // Of each of `heads` equal parts of the input the first k: out[h] = W_h · x[h], and what is left of x[h]
+  // behind it where out[h] has room. `weight` is [k, rows, heads].
+  head_linear,
+  rope,       // in place on input; rotary position embedding, see Rope; each head's features from `offset` on
+  attention,  // appends key, value to layer's cache; out = softmax(q·kᵀ·factor (capped, masked))·v
+  gate,       // out = activation(input) * input2, of which the features from `offset` on
+  activate,   // out = activation(input)
+  add,        // out = input + input2
+  softcap,    // out = factor * tanh(input / factor)
   // Mixtures of experts. route: the `used` largest of `experts` scores (of equal ones those of the lower
   // index) become weights, out[e] = factor * exp(input[e]) / Σ exp(input), the sum being that of the chosen
-  // where `normalise` is set, else of all; all others become 0. A score that is no number is an error.
+  // where `normalise` is set, else of all; all others become 0. A score that is no number is an error. With
+  // the activation sigmoid, σ(input) stands in exp's place and sums are of the chosen alone, or 1. `weight`,
+  // where there is one, multiplies each expert's; `bias` is added to what the choice goes by, and to nothing
+  // else (DeepSeek-V3, arXiv 2412.19437, section 2.1.2). Of `groups` equal groups of experts, where there are
+  // some, only the `groups_used` best have any chosen: those of the largest score (DeepSeek-V2, arXiv
+  // 2405.04434, section 2.2.2), with sigmoid of the largest sum of two.
   route,
   // For each chosen expert e, the j-th in ascending order: out[j] = W_e · x + bias_e; x is the input, or its
-  // part j where it is an expert slot. `weight` is [input, rows, experts], `bias` [rows, experts].
+  // part j where it is an expert slot. `weight` is [input, rows, experts], `bias` [rows, experts]; or of
+  // `all_rows` an expert the `rows` from `row_begin` on.
   expert_linear,
   combine,  // out = Σ_j input2[e_j] * input[j]: what the experts wrote, by the weights of the router
   weigh,    // out = activation(input) * input2; input is one number
   join,     // out = input, input2 one behind the other
   part,     // out = of each of `heads` equal parts of the input the one half: the second if row_begin is 1
   // Recurrent states. convolve: of each channel c, out[c] = Σ_i weight[c][i] * (what the input was `window` −
-  // 1 − i positions before)[c]; zeros before the text; in place. `weight` is [window, channels].
+  // 1 − i positions before)[c] + bias[c]; zeros before the text; in place. `weight` is [window, channels].
   convolve,
   // Gated delta rule (Yang, Kautz, Hatamizadeh 2024, arXiv 2412.06464, equation 10), in float. The input is
   // [q, k: key_heads * block; v: heads * block]; head h of `heads` has q and k of head h mod key_heads, each
@@ -93,6 +108,11 @@ enum class OpKind : uint8_t {
   // and s = sigmoid(beta[h]), the state S, [block, block], zeros before the text, becomes
   // e^g S + k (s (v − kᵀ e^g S)), and out = qᵀ S.
   delta_rule,
+  // Selective state space (Mamba-2: Dao, Gu 2024, arXiv 2405.21060, section 3), in float. The input is
+  // [x: heads * block; B, C: key_heads * state]; of `key_heads` groups of neighbouring heads each has its B
+  // and C. With s = softplus(input2[h] + bias[h]) the state S, [state, block], zeros before the text, becomes
+  // e^(weight[h] s) S + B (s x)ᵀ, and out = Cᵀ S + skip[h] x.
+  selective_scan,
 };
 
 enum class Activation : uint8_t {
@@ -102,6 +122,7 @@ enum class Activation : uint8_t {
   gelu_erf,
   silu_clamped,  // gpt-oss's, of gates alone: x · σ(1.702 · x) · (y + 1), x at most 7, y between −7 and 7
   sigmoid,       // of gates and weights
+  relu_squared,  // x² where x is positive, else 0
 };
 
 struct Rope {
@@ -137,6 +158,7 @@ struct Op {
   std::string weight{};  // tensor names in the model file; attention: of a score for each head that takes
                          // part in the softmax and in nothing else (a sink), or empty
   std::string bias{};
+  std::string skip{};  // selective_scan: what each head's x is multiplied with
   // linear: rows of `weight` and of `bias` used (phi2 stores q, k, v in one tensor); see add_row
   uint32_t row_begin = 0;
   uint32_t rows = 0;
@@ -145,17 +167,23 @@ struct Op {
   float softcap = 0;  // attention: cap of the scores, 0 = none
   // attention, convolve: sees only the last `window` positions (itself included); attention: 0 = all
   uint32_t window = 0;
-  bool causal = true;      // attention: sees no position behind its own; else all of the step's, no others
-  uint32_t heads = 0;      // norm_rms, rope, part, delta_rule: heads in the slot
-  uint32_t key_heads = 0;  // delta_rule: of queries and keys
-  uint32_t block = 0;      // rotate; delta_rule: size of a head
+  bool causal = true;  // attention: sees no position behind its own; else all of the step's, no others
+  // norm_rms, rope, part, delta_rule, selective_scan, head_linear: heads in the slot
+  uint32_t heads = 0;
+  bool own = false;        // norm_rms: each head has weights of its own, one behind the other
+  uint32_t key_heads = 0;  // delta_rule: of queries and keys; selective_scan: groups
+  uint32_t block = 0;      // rotate; delta_rule, selective_scan: size of a head; head_linear: k
+  uint32_t state = 0;      // selective_scan: rows of a head's state
   // Features of the input, where layers differ: the slot's first; 0 = all that it has.
   uint32_t width = 0;
-  uint32_t offset = 0;                   // gate
+  uint32_t offset = 0;                   // gate, rope
   uint32_t head_size = 0, kv_heads = 0;  // attention, where layers differ; 0 = the model's
   uint32_t shared = 0;  // attention: reads keys and values of so many layers before and stores none; 0 = own
-  uint32_t experts = 0, used = 0;  // route, expert_linear, combine: how many there are, and a token has
-  bool normalise = false;          // route
+  bool latent = false;  // attention: the cache holds keys alone, which are the values too
+  uint32_t experts = 0, used = 0;        // route, expert_linear, combine: how many there are, and a token has
+  bool normalise = false;                // route
+  uint32_t groups = 0, groups_used = 0;  // route; 0: none
+  uint32_t all_rows = 0;                 // expert_linear; 0: as `rows`
   Activation activation = Activation::none;
   Rope rope{};
 };
@@ -203,14 +231,22 @@ struct HyperParameters {
   bool normalise_experts = true;  // their weights sum to 1
   float expert_scale = 1;         // of the weights
   bool expert_bias = false;       // of router and experts
-  bool sinks = false;             // of attention, a score for each head
-  bool shared_gate = false;       // the expert that all share has a weight of its own for each token
-  bool output_gate = false;       // attn_q holds queries and what gates attention's result, head by head
+  bool fused_experts = false;     // ffn_gate_up_exps holds the gate's rows of an expert, then its own
+  uint32_t expert_groups = 0, expert_groups_used = 0;  // see OpKind::route; 0: none
+  bool sigmoid_experts = false;                        // scores are σ of the router's
+  bool choice_bias = false;                            // a bias for each expert, of the choice alone
+  bool sinks = false;                                  // of attention, a score for each head
+  bool shared_gate = false;  // the expert that all share has a weight of its own for each token
+  bool output_gate = false;  // attn_q holds queries and what gates attention's result, head by head
   // Layers with a recurrent state instead of attention; empty: none. Their convolution sees so many positions
-  // of so many channels; the gated delta rule's heads, where they have one, are of one size.
+  // of so many channels; the heads of the gated delta rule or the selective scan, where they have one, are of
+  // one size, and share keys (B, C) in groups.
   std::vector<bool> recurrent{};
   uint32_t conv_window = 0, conv_channels = 0;
   uint32_t delta_heads = 0, delta_key_heads = 0, delta_size = 0;
+  uint32_t scan_state = 0;                    // rows of a selective scan's state; 0: it is the delta rule
+  bool conv_bias = false, scan_bias = false;  // of a selective scan's convolution, and of its projections
+  bool ungated = false;                       // feed-forward parts, experts' too, have no gate (nemotron_h)
   // Of layers with a window, where they differ from the others (gemma4); 0: they do not.
   uint32_t local_head_size = 0, local_kv_heads = 0;
   uint32_t shared_layers = 0;           // the last so many read keys and values of earlier ones
@@ -218,6 +254,12 @@ struct HyperParameters {
   bool layer_scale = false;             // a factor behind each layer
   uint32_t layer_width = 0;             // of what each layer gets of a token beside the residual stream
   std::vector<uint32_t> ffns{};         // of each layer, where they differ; `ffn` is the widest
+  uint32_t dense_layers = 0;            // of a mixture: the first so many have no experts
+  // Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1; its equation 9 ff. absorbed into
+  // the queries): a position's row in the cache has latent_rank features, which are the values, and rope.dims
+  // behind them that RoPE turns; head_size is their sum, and there is one kv head. A query has plain_size
+  // features before it becomes such a row, and rope.dims. 0: none.
+  uint32_t latent_rank = 0, query_rank = 0, plain_size = 0, value_size = 0;
 
   // Tokens see those behind them too: a text is read in one step, and what comes of it is its hidden states;
   // there is no head.
@@ -228,6 +270,7 @@ struct HyperParameters {
   uint32_t draft_layers = 0;
   bool draft_embedding = false, draft_norm = false, draft_head = false;
 
+  bool has_experts(uint32_t layer) const { return experts != 0 && layer >= dense_layers; }
   bool is_recurrent(uint32_t layer) const { return layer < recurrent.size() && recurrent[layer]; }
   uint32_t head_size_of(uint32_t layer) const;
   uint32_t kv_heads_of(uint32_t layer) const;

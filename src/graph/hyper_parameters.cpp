@@ -13,6 +13,7 @@
 #include "graph/families/families.hpp"
 #include "graph/graph.hpp"
 #include "graph/metadata.hpp"
+#include "graph/ops.hpp"
 
 namespace cairn::graph {
 namespace {
@@ -73,7 +74,7 @@ void read_attention(const gguf::File& file, const Metadata& in, const Family& fa
          in.key("attention.key_length"));
   }
   const uint32_t value_size = in.size("attention.value_length", p.head_size, kMaxSize);
-  if (value_size != p.head_size) {
+  if (value_size != p.head_size && !family.latent) {
     fail(ErrorCode::unsupported, "{}: {} = {} differs from the key's {}", file.path(),
          in.key("attention.value_length"), value_size, p.head_size);
   }
@@ -163,7 +164,8 @@ void read_rope(const gguf::File& file, const Metadata& in, const Family& family,
 
 void read_experts(const gguf::File& file, const Metadata& in, const Family& family, HyperParameters& p) {
   const uint64_t experts = file.integer(in.key("expert_count"), 0);
-  if (!family.mixture) {
+  if (family.some_mixtures && experts == 0) return;
+  if (!family.mixture && !family.some_mixtures) {
     if (experts == 0) return;
     fail(ErrorCode::unsupported, "{}: {} is {}: mixtures of experts are not supported in architecture '{}'",
          file.path(), in.key("expert_count"), experts, p.architecture);
@@ -180,20 +182,21 @@ void read_experts(const gguf::File& file, const Metadata& in, const Family& fami
     fail(ErrorCode::format, "{}: a token's {} experts are {} wide, expected at most {}", file.path(),
          p.experts_used, width, kMaxSize);
   }
-  // 1 is the softmax that all of these families have, 3 the same over the chosen alone; 0 leaves it to the
-  // architecture.
+  // 1 is the softmax that all families have, 2 a sigmoid, which few do, 3 softmax over the chosen alone; 0
+  // leaves it to the architecture.
   const uint64_t gating = file.integer(in.key("expert_gating_func"), 0);
-  if (gating > 1 && gating != 3) {
+  if (gating > 3 || (gating == 2 && !family.latent && !family.single_parts)) {
     fail(ErrorCode::unsupported, "{}: {} is {}, but experts are chosen by softmax alone (1)", file.path(),
          in.key("expert_gating_func"), gating);
   }
-  p.normalise_experts = file.boolean(in.key("expert_weights_norm"), true) || gating == 3;
+  p.sigmoid_experts = gating == 2;
+  p.normalise_experts = file.boolean(in.key("expert_weights_norm"), !family.latent) || gating == 3;
   // Some files say 0 for "none".
   if (in.number("expert_weights_scale", 0) != 0) p.expert_scale = in.positive("expert_weights_scale");
 }
 
-// What the tensors alone tell: the vocabulary's size and which optional tensors there are. Layer 0 stands for
-// all; load() compares every layer.
+// What the tensors alone tell: the vocabulary's size and which optional tensors there are. The first layer of
+// a kind stands for all; load() compares every layer.
 void read_tensors(const gguf::File& file, HyperParameters& p) {
   std::map<std::string, uint64_t, std::less<>> stacked;  // rows of what a stack keeps as blocks
   if (stack::is_stack(file)) {
@@ -217,10 +220,15 @@ void read_tensors(const gguf::File& file, HyperParameters& p) {
   }
   p.tied_output = !has("output.weight");
   p.output_bias = has("output.bias");
-  p.fused_qkv = has("blk.0.attn_qkv.weight");
-  p.qkv_bias = has(p.fused_qkv ? "blk.0.attn_qkv.bias" : "blk.0.attn_q.bias");
-  p.attention_output_bias = has("blk.0.attn_output.bias");
-  p.ffn_bias = has("blk.0.ffn_up.bias");
+  uint32_t attends = 0, ffn = 0;
+  while (attends + 1 < p.layers && p.is_recurrent(attends)) ++attends;
+  while (ffn + 1 < p.layers && p.ffn_of(ffn) == 0) ++ffn;
+  p.fused_qkv = has(layer_tensor(attends, "attn_qkv.weight"));
+  p.qkv_bias = has(layer_tensor(attends, p.fused_qkv ? "attn_qkv.bias" : "attn_q.bias"));
+  p.attention_output_bias = has(layer_tensor(attends, "attn_output.bias"));
+  p.ffn_bias = has(layer_tensor(ffn, "ffn_up.bias"));
+  for (uint32_t i = 0; i < p.layers && p.experts != 0; ++i)  // the first may have none
+    p.fused_experts |= has(layer_tensor(i, "ffn_gate_up_exps.weight"));
 }
 
 }  // namespace
@@ -237,6 +245,13 @@ HyperParameters read_hyper_parameters(const gguf::File& file) {
     p.ffn = *std::max_element(p.ffns.begin(), p.ffns.end());
     if (*std::min_element(p.ffns.begin(), p.ffns.end()) == 0)
       fail(ErrorCode::format, "{}: {} holds a 0", file.path(), in.key("feed_forward_length"));
+  }
+  if (family.single_parts) {
+    p.ffns = in.list("feed_forward_length", p.layers, kMaxSize);
+    p.ffn = *std::max_element(p.ffns.begin(), p.ffns.end());
+    if (p.ffn == 0)
+      fail(ErrorCode::unsupported, "{}: {}: no layer has a feed-forward part", file.path(),
+           in.key("feed_forward_length"));
   }
   // Where all layers have experts, some files give their width alone.
   if (p.ffns.empty())

@@ -51,7 +51,11 @@ class WeightCheck {
         case OpKind::norm_rms:
         case OpKind::norm_layer: {
           const uint64_t width = width_of(op);
-          if (!op.weight.empty()) vector(op.weight, op.heads > 0 ? width / op.heads : width);
+          if (op.own) {
+            shape(op.weight, {width / op.heads, op.heads});
+          } else if (!op.weight.empty()) {
+            vector(op.weight, op.heads > 0 ? width / op.heads : width);
+          }
           if (!op.bias.empty()) vector(op.bias, width);
           break;
         }
@@ -59,14 +63,27 @@ class WeightCheck {
           matrix(op.weight, width_of(op), uint64_t{op.row_begin} + op.rows);
           bias(op);
           break;
+        case OpKind::head_linear:
+          shape(op.weight, {op.block, op.rows, op.heads});
+          break;
         case OpKind::scale:
           if (!op.weight.empty()) vector(op.weight, 1);
           break;
         case OpKind::expert_linear:
           experts(op);
           break;
+        case OpKind::route:
+          for (const std::string& name : {op.weight, op.bias}) {
+            if (!name.empty()) vector(name, op.experts);
+          }
+          break;
         case OpKind::convolve:
           shape(op.weight, {op.window, model_.width(op.input)});
+          if (!op.bias.empty()) vector(op.bias, model_.width(op.input));
+          break;
+        case OpKind::selective_scan:
+          for (const std::string& name : {op.weight, op.skip}) shape(name, {1, op.heads});
+          vector(op.bias, op.heads);
           break;
         case OpKind::delta_rule:
           vector(op.weight, op.heads);
@@ -131,8 +148,9 @@ class WeightCheck {
   void experts(const Op& op) {
     const HyperParameters& p = model_.parameters;
     const bool each = op.input == Slot::expert_gate;  // its own input for each
-    shape(op.weight, {each ? p.expert_ffn : model_.width(op.input), op.rows, op.experts});
-    if (!op.bias.empty()) shape(op.bias, {op.rows, op.experts});
+    const uint32_t rows = op.all_rows != 0 ? op.all_rows : op.rows;
+    shape(op.weight, {each ? p.expert_ffn : model_.width(op.input), rows, op.experts});
+    if (!op.bias.empty()) shape(op.bias, {rows, op.experts});
   }
 
   void shape(const std::string& name, const std::vector<uint64_t>& expected) {

@@ -14,6 +14,7 @@ namespace cairn::graph {
 constexpr uint64_t kMaxSize = uint64_t{1} << 24;
 constexpr uint64_t kMaxContext = uint64_t{1} << 31;
 constexpr uint64_t kMaxDeltaSize = 1024, kMaxDeltaHeads = 4096;
+constexpr uint64_t kMaxState = uint64_t{1} << 26;  // numbers of a layer's
 
 class Metadata {
  public:

@@ -6,9 +6,33 @@
 namespace cairn::graph {
 namespace {
 
+constexpr ModelShape latent(ModelShape shape, uint32_t rank, uint32_t query, uint32_t value, uint32_t shared,
+                            uint32_t dense) {
+  shape.latent_rank = rank;
+  shape.query_size = query;
+  shape.value_size = value;
+  shape.shared_experts = shared;
+  shape.dense_layers = dense;
+  return shape;
+}
+
+// attention: of so many layers the last is the first with attention.
+constexpr ModelShape mamba2(ModelShape shape, std::string_view kinds, uint32_t heads, uint32_t groups,
+                            uint32_t size) {
+  shape.kinds = kinds;
+  shape.attention_interval = static_cast<uint32_t>(kinds.find('*')) + 1;
+  shape.delta_heads = heads;
+  shape.delta_key_heads = groups;
+  shape.delta_size = size;
+  shape.conv_window = 4;
+  shape.scan_state = 128;
+  return shape;
+}
+
 // From the config.json of Qwen1.5-1.8B, Qwen3-0.6B, gemma-2b, phi-2, Llama-2-7b, Mistral-7B-v0.2,
-// Qwen3-30B-A3B and Qwen3.5-0.8B (its text part without the layer that drafts).
-constexpr std::array<ModelShape, 8> kShapes{{
+// Qwen3-30B-A3B, Qwen3.5-0.8B (its text part without the layer that drafts), DeepSeek-V2-Lite (without
+// YaRN), Granite-4.0-H-Tiny and -Micro, NVIDIA-Nemotron-Nano-9B-v2 and NVIDIA-Nemotron-3-Nano-30B-A3B.
+constexpr std::array<ModelShape, 13> kShapes{{
     // name, architecture, pre-tokenizer, layers, context, embedding, ffn, heads, kv heads, head size,
     // vocabulary, rope dims, rope base, epsilon, tied, experts, experts of a token, width of each; layers to
     // one with attention, heads of delta nets, of their keys, size of a head, positions of a convolution
@@ -22,6 +46,21 @@ constexpr std::array<ModelShape, 8> kShapes{{
      128, 8, 768},
     {"qwen3.5-0.8b", "qwen35", "qwen35", 24, 262144, 1024, 3584, 8,  2,  256, 248320, 64,
      1e7F,           1e-6F,    true,     0,  0,      0,    4,    16, 16, 128, 4},
+    latent({"deepseek-v2-lite", "deepseek2", "deepseek-llm", 27, 163840, 2048, 10944, 16, 1, 576, 102400, 64,
+            1e4F, 1e-6F, false, 64, 6, 1408},
+           512, 192, 128, 2, 1),
+    mamba2({"granite-4.0-h-tiny", "granitehybrid", "gpt-2", 40, 131072, 1536, 1024, 12, 4, 128, 100352, 128,
+            1e4F, 1e-5F, true, 64, 6, 512},
+           "MMMMM*MMMM", 48, 1, 64),
+    mamba2({"granite-4.0-h-micro", "granitehybrid", "gpt-2", 40, 131072, 2048, 8192, 32, 8, 64, 100352, 64,
+            1e4F, 1e-5F, true},
+           "MMMMM*MMMM", 64, 1, 64),
+    mamba2({"nemotron-nano-9b-v2", "nemotron_h", "gpt-2", 56, 131072, 4480, 15680, 40, 8, 128, 131072, 112,
+            1e4F, 1e-5F, false},
+           "M-M-M-MM-M-M-M*-M-M-M*-M-M-M-M*-M-M-M-M*-M-MM-M-M-M-M-M-", 128, 8, 80),
+    mamba2({"nemotron-3-nano-30b-a3b", "nemotron_h_moe", "gpt-2", 52, 262144, 2688, 3712, 32, 2, 128, 131072,
+            84, 1e4F, 1e-5F, false, 128, 6, 1856},
+           "MEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEM*EMEMEMEM*EMEMEMEME", 64, 8, 64),
 }};
 
 }  // namespace

@@ -194,60 +194,24 @@ void add_output(OpList& ops, const HyperParameters& p) {
   }
 }
 
-void add_experts(OpList& ops, const HyperParameters& p, uint32_t layer, Activation activation) {
-  const auto tensor = [&](const char* part) { return layer_tensor(layer, part); };
-  const auto bias = [&](const char* part) { return bias_if(p.expert_bias, layer, part); };
-  const auto of_experts = [&](Op op) {
-    op.experts = p.experts;
-    op.used = p.experts_used;
-    ops.push_back(std::move(op));
-  };
-  const auto product = [&](Slot input, Slot output, const char* part, uint32_t rows) {
-    const std::string name = part;
-    Op op =
-        linear_op(input, output, tensor((name + ".weight").c_str()), bias((name + ".bias").c_str()), rows);
-    op.kind = OpKind::expert_linear;
-    of_experts(std::move(op));
-  };
-  ops.push_back(linear_op(Slot::normed, Slot::router, tensor("ffn_gate_inp.weight"),
-                          bias("ffn_gate_inp.bias"), p.experts));
-  Op route{.kind = OpKind::route, .input = Slot::router, .output = Slot::router};
-  route.normalise = p.normalise_experts;
-  route.factor = p.expert_scale;
-  of_experts(route);
-  product(Slot::normed, Slot::expert_gate, "ffn_gate_exps", p.expert_ffn);
-  product(Slot::normed, Slot::expert_up, "ffn_up_exps", p.expert_ffn);
-  ops.push_back(gate_op(activation, Slot::expert_gate, Slot::expert_up));
-  ops.push_back(quantize_op(Slot::expert_gate));
-  product(Slot::expert_gate, Slot::expert_out, "ffn_down_exps", p.embedding);
-  of_experts(
-      {.kind = OpKind::combine, .input = Slot::expert_out, .input2 = Slot::router, .output = Slot::branch});
-  if (!p.shared_expert) return;
-  ops.push_back(linear_op(Slot::normed, Slot::gate, tensor("ffn_gate_shexp.weight"), "", p.ffn));
-  ops.push_back(linear_op(Slot::normed, Slot::up, tensor("ffn_up_shexp.weight"), "", p.ffn));
-  ops.push_back(gate_op(activation));
-  ops.push_back(quantize_op(Slot::gate));
-  ops.push_back(linear_op(Slot::gate, Slot::branch2, tensor("ffn_down_shexp.weight"), "", p.embedding));
-  if (!p.shared_gate) return;
-  ops.push_back(linear_op(Slot::normed, Slot::shared_gate, tensor("ffn_gate_inp_shexp.weight"), "", 1));
-  Op weigh{
-      .kind = OpKind::weigh, .input = Slot::shared_gate, .input2 = Slot::branch2, .output = Slot::branch2};
-  weigh.activation = Activation::sigmoid;
-  ops.push_back(weigh);
+Op narrow_op(Op op, const HyperParameters& p, uint32_t layer) {
+  if (!p.ffns.empty()) op.width = p.ffns[layer];
+  return op;
 }
 
 void add_ffn(OpList& ffn, const HyperParameters& p, uint32_t layer, Activation activation) {
   const char* gate = p.fused_gate_up ? "ffn_up" : "ffn_gate";
   const auto add_linear = [&](Slot slot, const std::string& part, uint32_t first) {
     ffn.push_back(linear_op(Slot::normed, slot, layer_tensor(layer, (part + ".weight").c_str()),
-                            bias_if(p.ffn_bias, layer, (part + ".bias").c_str()), p.ffn, first));
+                            bias_if(p.ffn_bias, layer, (part + ".bias").c_str()), p.ffn_of(layer), first));
   };
   add_linear(Slot::gate, gate, 0);
-  add_linear(Slot::up, "ffn_up", p.fused_gate_up ? p.ffn : 0);
-  ffn.push_back(gate_op(activation));
-  ffn.push_back(quantize_op(Slot::gate));
-  ffn.push_back(linear_op(Slot::gate, Slot::branch, layer_tensor(layer, "ffn_down.weight"),
-                          bias_if(p.ffn_bias, layer, "ffn_down.bias"), p.embedding));
+  add_linear(Slot::up, "ffn_up", p.fused_gate_up ? p.ffn_of(layer) : 0);
+  ffn.push_back(narrow_op(gate_op(activation), p, layer));
+  ffn.push_back(narrow_op(quantize_op(Slot::gate), p, layer));
+  ffn.push_back(narrow_op(linear_op(Slot::gate, Slot::branch, layer_tensor(layer, "ffn_down.weight"),
+                                    bias_if(p.ffn_bias, layer, "ffn_down.bias"), p.embedding),
+                          p, layer));
 }
 
 Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
@@ -269,7 +233,7 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
   };
   const auto add_ffn_branch = [&](OpList& ops, uint32_t layer) {
     add_branch(ops, layer, "post_ffw_norm.weight");
-    if (!p.shared_expert) return;
+    if (!p.shared_expert || !p.has_experts(layer)) return;
     if (p.residual_scale != 1) ops.push_back(scale_op(Slot::branch2, p.residual_scale));
     ops.push_back(add_op(Slot::branch2));
   };
@@ -291,6 +255,8 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
 
     if (p.is_recurrent(i)) {
       style.recurrent(layer, p, i);
+    } else if (style.attention != nullptr) {
+      style.attention(layer, p, i);
     } else {
       add_qkv(subgraph(layer, SubgraphKind::qkv), p, i);
       add_attention(subgraph(layer, SubgraphKind::attention), p, i);
@@ -302,7 +268,7 @@ Model build_sequential(const HyperParameters& p, const SequentialStyle& style) {
     add_input(ffn_input, i, style.ffn_norm);
 
     OpList& ffn = subgraph(layer, SubgraphKind::ffn);
-    if (p.experts != 0) {
+    if (p.has_experts(i)) {
       add_experts(ffn, p, i, style.activation);
     } else {
       add_ffn(ffn, p, i, style.activation);

@@ -28,6 +28,9 @@ Op gate_values_op(Activation activation, Slot gate, Slot values);
 Op activate_op(Slot slot, Activation activation);
 Op add_op(Slot branch);  // hidden += branch
 
+// An op on the slots gate and up: of these what the layer's ffn is wide, where layers differ.
+Op narrow_op(Op op, const HyperParameters& parameters, uint32_t layer);
+
 OpList& subgraph(Layer& layer, SubgraphKind kind);
 
 // The bias's tensor name when the model has it, else empty.
@@ -42,8 +45,20 @@ void add_attention(OpList& ops, const HyperParameters& parameters, uint32_t laye
 void add_short_convolution(Layer& layer, const HyperParameters& parameters, uint32_t index);
 // normed → branch by a short convolution and the gated delta rule behind it (qwen35).
 void add_delta_net(Layer& layer, const HyperParameters& parameters, uint32_t index);
+// normed → branch by a short convolution and a selective scan behind it, gated and normed group by group
+// (Mamba-2).
+void add_mamba2(Layer& layer, const HyperParameters& parameters, uint32_t index);
+// normed → router: the experts' scores, then their weights. `of`: an OpKind::route with what is not in the
+// parameters; its weight and bias are parts of the layer's tensors' names.
+void add_router(OpList& ops, const HyperParameters& parameters, uint32_t layer, const Op& of = {});
+// normed, router → branch or branch2 by the experts of each token.
+void add_expert_products(OpList& ops, const HyperParameters& parameters, uint32_t layer,
+                         Activation activation, Slot branch);
 // normed → branch by the experts of each token, and → branch2 by the one that all share, where there is one.
 void add_experts(OpList& ops, const HyperParameters& parameters, uint32_t layer, Activation activation);
+// normed → context_heads by multi-head latent attention, its keys and values compressed in the cache; and →
+// branch.
+void add_latent_attention(Layer& layer, const HyperParameters& parameters, uint32_t index);
 // context → branch
 void add_attention_output(OpList& ops, const HyperParameters& parameters, uint32_t layer);
 // normed → branch or branch2, without a gate
@@ -65,6 +80,8 @@ struct SequentialStyle {
   const char* output_norm = "output_norm.weight";
   // Of layers with a recurrent state: what stands in place of attention.
   void (*recurrent)(Layer& layer, const HyperParameters& parameters, uint32_t index) = nullptr;
+  // … and of all others, where it is not the usual one.
+  void (*attention)(Layer& layer, const HyperParameters& parameters, uint32_t index) = nullptr;
 };
 
 // RMS norm → attention → add → RMS norm → gated ffn → add.

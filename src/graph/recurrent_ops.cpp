@@ -1,4 +1,6 @@
 // What stands in place of attention in layers with a recurrent state.
+#include <utility>
+
 #include "graph/ops.hpp"
 
 namespace cairn::graph {
@@ -9,6 +11,14 @@ Op convolve_op(const HyperParameters& p, std::string weight) {
   op.weight = std::move(weight);
   op.window = p.conv_window;
   return op;
+}
+
+// Behind a layer's state: its result, gated, and the product with it.
+void add_state_output(Layer& layer, const HyperParameters& p, uint32_t index) {
+  subgraph(layer, SubgraphKind::attention).push_back(quantize_op(Slot::delta));
+  subgraph(layer, SubgraphKind::attention_output)
+      .push_back(linear_op(Slot::delta, Slot::branch, layer_tensor(index, "ssm_out.weight"),
+                           bias_if(p.scan_bias, index, "ssm_out.bias"), p.embedding));
 }
 
 }  // namespace
@@ -56,10 +66,38 @@ void add_delta_net(Layer& layer, const HyperParameters& p, uint32_t index) {
   ops.push_back(norm_rms_op(Slot::delta, Slot::delta, layer_tensor(index, "ssm_norm.weight"), p.norm_epsilon,
                             p.delta_heads));
   ops.push_back(gate_values_op(Activation::silu, Slot::delta_gate, Slot::delta));
-  ops.push_back(quantize_op(Slot::delta));
-  subgraph(layer, SubgraphKind::attention_output)
-      .push_back(
-          linear_op(Slot::delta, Slot::branch, layer_tensor(index, "ssm_out.weight"), "", p.embedding));
+  add_state_output(layer, p, index);
+}
+
+void add_mamba2(Layer& layer, const HyperParameters& p, uint32_t index) {
+  const uint32_t width = p.delta_heads * p.delta_size;
+  const std::string weight = layer_tensor(index, "ssm_in.weight");
+  uint32_t row = 0;
+  for (const auto& [slot, rows] :
+       {std::pair{Slot::delta_gate, width}, {Slot::conv, p.conv_channels}, {Slot::alpha, p.delta_heads}}) {
+    subgraph(layer, SubgraphKind::qkv)
+        .push_back(
+            linear_op(Slot::normed, slot, weight, bias_if(p.scan_bias, index, "ssm_in.bias"), rows, row));
+    row += rows;
+  }
+  OpList& ops = subgraph(layer, SubgraphKind::attention);
+  ops.push_back(convolve_op(p, layer_tensor(index, "ssm_conv1d.weight")));
+  ops.back().bias = bias_if(p.conv_bias, index, "ssm_conv1d.bias");
+  ops.push_back(activate_op(Slot::conv, Activation::silu));
+  Op scan{.kind = OpKind::selective_scan, .input = Slot::conv, .input2 = Slot::alpha, .output = Slot::delta};
+  scan.weight = layer_tensor(index, "ssm_a");
+  scan.bias = layer_tensor(index, "ssm_dt.bias");
+  scan.skip = layer_tensor(index, "ssm_d");
+  scan.heads = p.delta_heads;
+  scan.key_heads = p.delta_key_heads;
+  scan.block = p.delta_size;
+  scan.state = p.scan_state;
+  ops.push_back(scan);
+  ops.push_back(gate_values_op(Activation::silu, Slot::delta_gate, Slot::delta));
+  ops.push_back(norm_rms_op(Slot::delta, Slot::delta, layer_tensor(index, "ssm_norm.weight"), p.norm_epsilon,
+                            p.delta_key_heads));
+  ops.back().own = true;
+  add_state_output(layer, p, index);
 }
 
 }  // namespace cairn::graph

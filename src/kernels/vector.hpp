@@ -7,9 +7,9 @@
 
 namespace cairn::kernels {
 
-// none: x itself. silu_clamped is of gates alone: x · σ(1.702 · x) · (y + 1), x at most 7, y between −7
-// and 7.
-enum class Unary : uint8_t { none, silu, gelu_tanh, gelu_erf, silu_clamped, sigmoid };
+// none: x itself. relu_squared: x² where x is positive, else 0. silu_clamped is of gates alone: x · σ(1.702 ·
+// x) · (y + 1), x at most 7, y between −7 and 7.
+enum class Unary : uint8_t { none, silu, gelu_tanh, gelu_erf, silu_clamped, sigmoid, relu_squared };
 
 // The float work between matrix products. "tile" kernels take [features][tile_tokens] (see gemm.hpp), "token"
 // kernels one token's [features]; the rest work element by element on either.

@@ -36,8 +36,10 @@ Work work_of(const gguf::File& file, const graph::Model& model, kernels::Target 
   Work work;
   const auto add = [&](const graph::OpList& ops, bool layer) {
     for (const graph::Op& op : ops) {
-      if (op.kind != graph::OpKind::linear && op.kind != graph::OpKind::expert_linear) continue;
-      const uint32_t rows = op.rows * std::max(op.used, 1u);  // of experts those that a token has
+      const bool heads = op.kind == graph::OpKind::head_linear;
+      if (!heads && op.kind != graph::OpKind::linear && op.kind != graph::OpKind::expert_linear) continue;
+      // Of experts those that a token has.
+      const uint32_t rows = op.rows * (heads ? op.heads : std::max(op.used, 1u));
       if (const gguf::Tensor* tensor = file.find_tensor(op.weight); tensor == nullptr) {
         // Only a stack's matrices are no tensors; their rows are as wide as the input.
         const double weights = static_cast<double>(rows) * model.width(op.input);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <functional>
-#include <numeric>
 #include <vector>
 
 #include "base/error.hpp"
@@ -12,25 +11,12 @@
 #include "formats/random_blocks.hpp"
 #include "formats/synth_vocabulary.hpp"
 #include "graph/model_shapes.hpp"
+#include "measure/synth_plan.hpp"
 
 namespace cairn::measure {
 namespace {
 
 using graph::ModelShape;
-
-enum class Role { matrix, plain, norm, bias, decay };  // plain: stays float
-
-struct Planned {
-  std::string name;
-  Role role;
-  std::vector<uint64_t> shape;
-  Encoding encoding;
-
-  uint64_t elements() const {
-    return std::accumulate(shape.begin(), shape.end(), uint64_t{1}, std::multiplies<>());
-  }
-  uint64_t bytes() const { return elements() / info(encoding).block_elements * info(encoding).block_bytes; }
-};
 
 // The shape with the options' layers and vocabulary.
 ModelShape chosen_shape(const SynthOptions& options) {
@@ -54,6 +40,7 @@ ModelShape chosen_shape(const SynthOptions& options) {
 
 // The tensors of a model under the names that llama.cpp's converter gives them.
 std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
+  if (!s.kinds.empty()) return plan_mamba2(s, encoding);
   const bool phi = s.architecture == "phi2";
   std::vector<Planned> tensors;
   const auto matrix = [&](const std::string& name, uint64_t k, uint64_t rows, bool bias) {
@@ -83,6 +70,16 @@ std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
       tensors.push_back({block + "ssm_dt.bias", Role::bias, {s.delta_heads}, Encoding::f32});
       norm_of(block + "ssm_norm", s.delta_size);
       matrix(block + "ssm_out", width, s.embedding, false);
+    } else if (s.latent_rank != 0) {
+      const uint32_t plain = s.query_size - s.rope_dims;
+      matrix(block + "attn_q", s.embedding, uint64_t{s.heads} * s.query_size, false);
+      matrix(block + "attn_kv_a_mqa", s.embedding, s.head_size, false);
+      norm_of(block + "attn_kv_a_norm", s.latent_rank);
+      matrix(block + "attn_k_b", plain, s.latent_rank, false);
+      tensors.back().shape.push_back(s.heads);
+      matrix(block + "attn_v_b", s.latent_rank, s.value_size, false);
+      tensors.back().shape.push_back(s.heads);
+      matrix(block + "attn_output", uint64_t{s.heads} * s.value_size, s.embedding, false);
     } else if (phi) {  // queries, keys and values are one matrix
       matrix(block + "attn_qkv", s.embedding, query + 2 * kv, true);
     } else {
@@ -91,7 +88,7 @@ std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
       matrix(block + "attn_k", s.embedding, kv, bias);
       matrix(block + "attn_v", s.embedding, kv, bias);
     }
-    if (!delta) {
+    if (!delta && s.latent_rank == 0) {
       if (s.architecture.starts_with("qwen3")) {  // of each head
         norm_of(block + "attn_q_norm", s.head_size);
         norm_of(block + "attn_k_norm", s.head_size);
@@ -101,7 +98,7 @@ std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
     if (!phi) {  // phi-2's attention and ffn share a norm, and its ffn has no gate
       norm(block + (s.delta_heads != 0 ? "post_attention_norm" : "ffn_norm"));
     }
-    if (s.experts != 0) {
+    if (s.experts != 0 && layer >= s.dense_layers) {
       // Converters keep routers as they are.
       tensors.push_back(
           {block + "ffn_gate_inp.weight", Role::plain, {s.embedding, s.experts}, Encoding::f32});
@@ -112,6 +109,11 @@ std::vector<Planned> plan(const ModelShape& s, Encoding encoding) {
       experts("ffn_gate_exps", s.embedding, s.expert_ffn);
       experts("ffn_up_exps", s.embedding, s.expert_ffn);
       experts("ffn_down_exps", s.expert_ffn, s.embedding);
+      if (const uint64_t shared = uint64_t{s.shared_experts} * s.expert_ffn; shared != 0) {
+        matrix(block + "ffn_gate_shexp", s.embedding, shared, false);
+        matrix(block + "ffn_up_shexp", s.embedding, shared, false);
+        matrix(block + "ffn_down_shexp", shared, s.embedding, false);
+      }
       continue;
     }
     if (!phi) {
@@ -195,14 +197,24 @@ void set_hyper_parameters(gguf::Writer& writer, const ModelShape& s, Encoding en
   writer.set(key("block_count"), s.layers);
   writer.set(key("context_length"), s.context);
   writer.set(key("embedding_length"), s.embedding);
-  writer.set(key("feed_forward_length"), s.ffn);
   writer.set(key("attention.head_count"), s.heads);
-  writer.set(key("attention.head_count_kv"), s.kv_heads);
+  if (s.kinds.empty()) {
+    writer.set(key("feed_forward_length"), s.ffn);
+    writer.set(key("attention.head_count_kv"), s.kv_heads);
+  }
   writer.set(key("rope.dimension_count"), s.rope_dims);
   writer.set(key("rope.freq_base"), s.rope_base);
   const bool phi = s.architecture == "phi2";
   writer.set(key(phi ? "attention.layer_norm_epsilon" : "attention.layer_norm_rms_epsilon"), s.norm_epsilon);
-  if (s.head_size * s.heads != s.embedding || s.architecture == "gemma") {
+  if (s.latent_rank != 0) {
+    writer.set(key("attention.key_length"), s.head_size);
+    writer.set(key("attention.value_length"), s.latent_rank);
+    writer.set(key("attention.kv_lora_rank"), s.latent_rank);
+    writer.set(key("attention.key_length_mla"), s.query_size);
+    writer.set(key("attention.value_length_mla"), s.value_size);
+    writer.set(key("leading_dense_block_count"), s.dense_layers);
+    writer.set(key("expert_shared_count"), s.shared_experts);
+  } else if (s.head_size * s.heads != s.embedding || s.architecture == "gemma") {
     writer.set(key("attention.key_length"), s.head_size);
     writer.set(key("attention.value_length"), s.head_size);
   }
@@ -211,6 +223,7 @@ void set_hyper_parameters(gguf::Writer& writer, const ModelShape& s, Encoding en
     writer.set(key("expert_used_count"), s.experts_used);
     writer.set(key("expert_feed_forward_length"), s.expert_ffn);
   }
+  if (!s.kinds.empty()) return set_mamba2(writer, s);
   if (s.delta_heads != 0) {
     writer.set(key("full_attention_interval"), s.attention_interval);
     writer.set(key("ssm.conv_kernel"), s.conv_window);
@@ -274,7 +287,7 @@ SynthReport synthesize(const SynthOptions& options, const std::string& path,
       progress(written, report.bytes);
     };
     if (t.role == Role::norm || t.role == Role::bias || t.role == Role::decay) {
-      std::vector<float> values(t.shape[0]);
+      std::vector<float> values(t.elements());
       const double mean = t.role == Role::norm ? 1 : t.role == Role::decay ? -0.1 : 0;
       for (float& v : values) v = random.normal(mean, RandomBlocks::kDeviation);
       return emit(std::as_bytes(std::span(values)));

@@ -211,12 +211,14 @@ void Differentiator::forward(const graph::Op& op, std::vector<Saved>* tape) {
     case OpKind::softcap:
     case OpKind::route:
     case OpKind::expert_linear:
+    case OpKind::head_linear:
     case OpKind::combine:
     case OpKind::weigh:
     case OpKind::join:
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
       break;  // check_trainable() lets none through
   }
   if (tape != nullptr) tape->push_back(std::move(saved));
@@ -294,12 +296,14 @@ void Differentiator::backward(uint32_t layer, const graph::Op& op, Saved& saved,
     case OpKind::softcap:
     case OpKind::route:
     case OpKind::expert_linear:
+    case OpKind::head_linear:
     case OpKind::combine:
     case OpKind::weigh:
     case OpKind::join:
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
       break;  // check_trainable() lets none through
   }
   saved = {};

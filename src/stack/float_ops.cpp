@@ -30,6 +30,7 @@ ValueAndSlope activation(graph::Activation kind, float x) {
     case graph::Activation::none:
     case graph::Activation::silu_clamped:  // of mixtures, which the tuner does not see
     case graph::Activation::sigmoid:
+    case graph::Activation::relu_squared:
       break;
   }
   return {x, 1};

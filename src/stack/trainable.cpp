@@ -34,18 +34,20 @@ bool is_known(const graph::Op& op, Place place) {
     case OpKind::gate:
     case OpKind::activate:
       return inside && op.activation != graph::Activation::none &&
-             op.activation != graph::Activation::sigmoid;
+             op.activation != graph::Activation::sigmoid && op.activation != graph::Activation::relu_squared;
     case OpKind::add_position:
     case OpKind::add_row:
     case OpKind::rotate:
     case OpKind::route:
     case OpKind::expert_linear:
+    case OpKind::head_linear:
     case OpKind::combine:
     case OpKind::weigh:
     case OpKind::join:
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
       return false;
   }
   return false;

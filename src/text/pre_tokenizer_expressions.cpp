@@ -91,7 +91,7 @@ std::vector<Named> table() {
   };
   add({"gpt-2", "gpt2", "phi-2", "mpt", "olmo", "exaone4"}, info({gpt2}));
   add({"smollm", "starcoder", "refact", "command-r", "codeshell"}, info({digit, gpt2}));
-  add({"llama-bpe", "llama3", "llama-v3", "falcon3", "lfm2"}, whole_words({llama3}));
+  add({"llama-bpe", "llama3", "llama-v3", "falcon3", "lfm2", "pixtral"}, whole_words({llama3}));
   add({"dbrx", "smaug-bpe", "chatglm-bpe"}, info({llama3}));
   PreTokenizerInfo glm4 = whole_words({llama3});
   glm4.add_bos = false;

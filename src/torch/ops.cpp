@@ -21,6 +21,7 @@ at::Tensor activated(graph::Activation activation, const at::Tensor& x) {
     case graph::Activation::none:
     case graph::Activation::silu_clamped:  // of mixtures, which the tuner does not see
     case graph::Activation::sigmoid:
+    case graph::Activation::relu_squared:
       break;
   }
   return x;
@@ -130,12 +131,14 @@ void Ops::run(const graph::Op& op, Slots& slots, const Product& product) {
     case OpKind::rotate:
     case OpKind::route:
     case OpKind::expert_linear:
+    case OpKind::head_linear:
     case OpKind::combine:
     case OpKind::weigh:
     case OpKind::join:
     case OpKind::part:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
       throw std::runtime_error(std::string("op '") + graph::name(op.kind) +
                                "' is not known to libtorch's tuner");
   }

@@ -39,10 +39,69 @@ using testing::expect_error;
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr const char* kModel = "qwen3moe";  // eight experts, three for each token
 
-graph::Op routing(uint32_t experts, uint32_t used, bool normalise, float factor = 1) {
-  graph::Op op{.kind = graph::OpKind::route, .input = graph::Slot::router, .output = graph::Slot::router};
+BoundOp routing(uint32_t experts, uint32_t used, bool normalise, float factor = 1) {
+  BoundOp bound;
+  graph::Op& op =
+      bound.op = {.kind = graph::OpKind::route, .input = graph::Slot::router, .output = graph::Slot::router};
   op.experts = experts, op.used = used, op.normalise = normalise, op.factor = factor;
-  return op;
+  return bound;
+}
+
+// Groups of two, the choice biased, weights times a factor each: by brute force.
+TEST(Route, ChoosesFromTheBestGroups) {
+  std::mt19937 random(2);
+  std::normal_distribution<float> normal;
+  for (int round = 0; round < 300; ++round) {
+    constexpr uint32_t kExperts = 12, kGroups = 4, kSize = kExperts / kGroups, kBest = 2, kUsed = 4;
+    const bool sigmoid = round % 2 == 0, biased = round % 3 != 0, normalise = round % 5 != 0;
+    BoundOp bound = routing(kExperts, kUsed, normalise, 2.0F);
+    bound.op.groups = kGroups, bound.op.groups_used = kBest;
+    if (sigmoid) bound.op.activation = graph::Activation::sigmoid;
+    std::vector<float> scores(kExperts), bias(kExperts), factors(kExperts);
+    for (float& x : scores) x = normal(random);
+    for (float& x : bias) x = 0.3F * normal(random);
+    for (float& x : factors) x = 1 + 0.1F * normal(random);
+    if (biased) bound.bias = bias.data();
+    bound.weight = &factors;
+    std::vector<double> parts, marks;
+    double all = 0;
+    for (const float x : scores) {
+      const auto score = static_cast<double>(x);
+      parts.push_back(sigmoid ? 1 / (1 + std::exp(-score)) : std::exp(score));
+      all += parts.back();
+    }
+    for (uint32_t e = 0; e < kExperts; ++e)
+      marks.push_back((sigmoid ? parts[e] : parts[e] / all) + (biased ? static_cast<double>(bias[e]) : 0));
+    const auto group_mark = [&](uint32_t group) {
+      std::vector<double> own(marks.begin() + group * kSize, marks.begin() + (group + 1) * kSize);
+      std::sort(own.rbegin(), own.rend());
+      return sigmoid ? own[0] + own[1] : own[0];
+    };
+    const auto better_groups = [&](uint32_t group) {
+      uint32_t count = 0;
+      for (uint32_t g = 0; g < kGroups; ++g) count += group_mark(g) > group_mark(group) ? 1 : 0;
+      return count;
+    };
+    std::vector<uint32_t> expected;
+    for (uint32_t e = 0; e < kExperts; ++e) {
+      uint32_t better = 0;
+      for (uint32_t f = 0; f < kExperts; ++f)
+        better += better_groups(f / kSize) < kBest && marks[f] > marks[e] ? 1 : 0;
+      if (better_groups(e / kSize) < kBest && better < kUsed) expected.push_back(e);
+    }
+    double sum = sigmoid ? 1 : all;
+    if (normalise) {
+      sum = 0;
+      for (const uint32_t e : expected) sum += parts[e];
+    }
+    std::vector<uint32_t> chosen(kUsed);
+    ASSERT_TRUE(route(bound, scores.data(), 1, chosen.data()));
+    EXPECT_EQ(chosen, expected) << round;
+    for (uint32_t e = 0; e < kExperts; ++e) {
+      const bool taken = std::count(expected.begin(), expected.end(), e) == 1;
+      EXPECT_NEAR(scores[e], taken ? 2 * parts[e] / sum * static_cast<double>(factors[e]) : 0, 1e-6) << round;
+    }
+  }
 }
 
 TEST(Route, WeighsTheLargestScores) {
@@ -190,7 +249,8 @@ class ExpertBudget : public ::testing::Test {
 
   ExpertBudget() { write(path_, kExperts, kWidth); }
 
-  static void write(const std::string& path, uint32_t experts, uint32_t ffn) {
+  // fused: an expert's gate and up are one matrix.
+  static void write(const std::string& path, uint32_t experts, uint32_t ffn, bool fused = false) {
     gguf::Writer writer;
     writer.set("general.architecture", std::string("qwen3moe"));
     const auto set = [&](const char* key, auto value) { writer.set("qwen3moe." + std::string(key), value); };
@@ -215,7 +275,10 @@ class ExpertBudget : public ::testing::Test {
       for (const char* part : {"attn_q", "attn_k", "attn_v", "attn_output"})
         add(blk + part, {kWidth, kWidth});
       add(blk + "ffn_gate_inp", {kWidth, experts});
-      for (const char* part : {"ffn_gate_exps", "ffn_up_exps"}) add(blk + part, {kWidth, ffn, experts});
+      if (fused) add(blk + "ffn_gate_up_exps", {kWidth, 2 * ffn, experts});
+      for (const char* part : {"ffn_gate_exps", "ffn_up_exps"}) {
+        if (!fused) add(blk + part, {kWidth, ffn, experts});
+      }
       add(blk + "ffn_down_exps", {ffn, kWidth, experts});
     }
     std::mt19937 random(3);
@@ -230,9 +293,9 @@ class ExpertBudget : public ::testing::Test {
     });
   }
 
-  std::vector<float> forward(uint64_t memory) const {
+  std::vector<float> forward(uint64_t memory, const std::string& path) const {
     OneSequence run(make_engine(
-        gguf::File(path_),
+        gguf::File(path),
         {.context = 64, .threads = 1, .chunk = 32, .precision = engine::Precision::f32, .memory = memory}));
     std::vector<int32_t> text(60);
     for (size_t i = 0; i < text.size(); ++i) text[i] = static_cast<int32_t>((5 + i * i * 11) % 128);
@@ -242,6 +305,8 @@ class ExpertBudget : public ::testing::Test {
       run.run({&text[i], 1}, i, Logits::all, logits.data() + i * run.vocabulary());
     return logits;
   }
+
+  std::vector<float> forward(uint64_t memory) const { return forward(memory, path_); }
 
   const testing::TemporaryFolder folder_;
   const std::string path_ = folder_ / "mixture.gguf";
@@ -315,6 +380,33 @@ TEST_F(ExpertBudget, ChangesNoBits) {
   const std::vector<float> expected = forward(0);
   const uint64_t weights = uint64_t{2} * kExperts * 3 * kWidth * kWidth * sizeof(float);
   EXPECT_EQ(forward(resident_memory() + weights / 2 + (uint64_t{16} << 20)), expected);
+}
+
+// Gate and up of an expert in one matrix are let go of together.
+TEST_F(ExpertBudget, IsOfFusedExpertsToo) {
+  const std::string path = folder_ / "fused.gguf";
+  write(path, kExperts, kWidth, true);
+  const gguf::File file(path);
+  const graph::Model model = graph::load(file);
+  const Plan plan(file, model, kernels::default_target(), true);
+  const uint64_t before = resident_memory();
+  ExpertPages pages(plan, kExperts, 0);
+  const uint64_t all = uint64_t{2} * kExperts * 3 * kWidth * kWidth * sizeof(float);
+  EXPECT_EQ(pages.all_bytes(), all);
+  uint64_t sum = 0;
+  for (uint32_t layer = 0; layer < 2; ++layer) {
+    for (const char* part : {"ffn_gate_up_exps", "ffn_down_exps"}) {
+      const auto data = file.tensor(fmt::format("blk.{}.{}.weight", layer, part)).data;
+      for (size_t i = 0; i < data.size(); i += 512) sum += static_cast<uint64_t>(data[i]);
+    }
+    for (uint32_t expert = 0; expert < kExperts; ++expert) pages.use(layer, expert);
+  }
+  EXPECT_GT(sum, 0U);
+  EXPECT_GT(resident_memory(), before + all * 3 / 4);
+  pages.keep_within();
+  EXPECT_EQ(pages.bytes(), 0U);
+  EXPECT_LE(resident_memory(), before + all / 8);
+  EXPECT_EQ(forward(resident_memory() + all / 2 + (uint64_t{16} << 20), path), forward(0, path));
 }
 
 TEST_F(ExpertBudget, ThatHasNoRoomForALayerIsRefused) {

@@ -224,6 +224,11 @@ TEST(Engine, AgreesWithTheReferenceOnALongText) {
                            "qwen35",
                            "qwen35_equal",
                            "qwen35moe",
+                           "granitehybrid",
+                           "granitehybrid_moe",
+                           "nemotron_h",
+                           "nemotron_h_bias",
+                           "nemotron_h_moe",
                            "gemma4_small",
                            "gemma4_large",
                            "gemma4_shared"}) {

@@ -1,5 +1,5 @@
-// Layers that read the keys and values of earlier ones (gemma4): sequences beside each other, forks and
-// truncation, far behind the windows.
+// Layers that read the keys and values of earlier ones (gemma4), and keys that are the values too
+// (deepseek2): sequences beside each other, forks and truncation, far behind the windows.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -85,8 +85,9 @@ TEST_P(SharedKeys, BlocksAreTakenUpElsewhere) {
   EXPECT_GT(engine_->kv_bytes(), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(, SharedKeys, ::testing::ValuesIn(graph::kUnequalModels),
-                         [](const auto& tested) { return std::string(tested.param); });
+constexpr auto kName = [](const auto& tested) { return std::string(tested.param); };
+INSTANTIATE_TEST_SUITE_P(Unequal, SharedKeys, ::testing::ValuesIn(graph::kUnequalModels), kName);
+INSTANTIATE_TEST_SUITE_P(Latent, SharedKeys, ::testing::ValuesIn(graph::kLatentModels), kName);
 
 }  // namespace
 }  // namespace cairn::cpu

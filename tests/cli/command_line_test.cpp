@@ -349,6 +349,15 @@ TEST_F(CommandLine, ListShowAndRm) {
     EXPECT_THAT(shown.out, HasSubstr(what));
   EXPECT_LE(std::count(shown.out.begin(), shown.out.end(), '\n'), 24);
   EXPECT_EQ(nlohmann::json::parse(answer({"show", "little", "--json"}).out)["family"], "llama");
+  // Layers without keys and values of their own count nothing, compressed ones count once.
+  for (const auto& [name, bytes] : {std::pair{"llama", 3 * 2 * 8 * 4},
+                                    {"qwen35", 1 * 2 * 16 * 4},
+                                    {"gemma4_shared", (2 * 16 + 2 * 32) * 4},
+                                    {"deepseek2", 2 * (32 + 16) * 2}}) {
+    const std::string path = std::string(CAIRN_TEST_DATA) + "/golden_models/" + name + ".gguf";
+    EXPECT_EQ(nlohmann::json::parse(answer({"show", path, "--json"}).out)["kv_bytes_per_token"], bytes)
+        << name;
+  }
 
   EXPECT_THAT(answer({"run", "litle", "x"}).err, HasSubstr("did you mean 'Little'?"));
   EXPECT_THAT(answer({"pull", "smolm2-135m"}).err, HasSubstr("did you mean 'smollm2-135m'?"));

@@ -40,7 +40,7 @@ std::string run(std::vector<std::string> arguments, const std::string& input = {
 
 TEST(Embed, OfConvertedCheckpointsIsTransformers) {
   const TemporaryFolder folder;
-  for (const std::string name : {"bert", "bert-masked", "qwen3-embedding"}) {
+  for (const std::string name : {"bert", "bert-masked", "qwen3-embedding", "qwen2-model", "qwen3-model"}) {
     SCOPED_TRACE(name);
     const std::string at = kData + "/convert/" + name, file = folder / (name + ".gguf");
     run({"convert", at + "/" + name, "-o", file, "--type", "f32"});

@@ -128,6 +128,9 @@ TEST(BadCheckpoint, Config) {
   refuse_config(
       "lacks short_factor of 2 numbers", [](Json& j) { j["rope_scaling"]["short_factor"] = {1.0}; },
       ErrorCode::format, "phi3");
+  refuse_config(
+      "original_max_position_embeddings is 1, too few for LongRoPE",
+      [](Json& j) { j["original_max_position_embeddings"] = 1; }, ErrorCode::format, "phi3");
 }
 
 TEST(BadCheckpoint, SizesThatFollowFromOthers) {
@@ -331,11 +334,26 @@ TEST(BadCheckpoint, Embedders) {
       [](Json& j) { j["pooling_mode_mean_tokens"] = false; }, ErrorCode::unsupported, "bert");
 }
 
+// No file says which function a feed-forward part has.
+TEST(BadCheckpoint, ActivationsThatTheFamilyDoesNotHave) {
+  const auto refuse = [](const char* name, const char* key, const char* value, const std::string& part) {
+    refuse_config(
+        part, [&](Json& j) { j[key] = value; }, ErrorCode::unsupported, name);
+  };
+  refuse("qwen2", "hidden_act", "gelu", "config.json: hidden_act 'gelu' is not supported ('silu' is)");
+  refuse("smollm2", "hidden_act", "relu2", "hidden_act 'relu2' is not supported ('silu' is)");
+  refuse("gpt-oss", "hidden_act", "gelu", "hidden_act 'gelu' is not supported ('silu' is)");
+  refuse("phi2", "hidden_act", "gelu", "hidden_act 'gelu' is not supported ('gelu_pytorch_tanh' is)");
+  refuse("gemma4", "hidden_activation", "silu",
+         "hidden_activation 'silu' is not supported ('gelu_pytorch_tanh' is)");
+  refuse("deepseek-v3", "hidden_act", "gelu", "hidden_act 'gelu' is not supported ('silu' is)");
+}
+
 TEST(BadCheckpoint, Gemma4) {
   const auto config = [](ErrorCode code, const std::string& part, const std::function<void(Json&)>& change) {
     refuse_config(part, change, code, "gemma4");
   };
-  config(ErrorCode::unsupported, "mixtures of experts (enable_moe_block) are not supported",
+  config(ErrorCode::format, "num_experts is 0, against what enable_moe_block says",
          [](Json& j) { j["enable_moe_block"] = true; });
   config(ErrorCode::format, "num_kv_shared_layers is 4, but there are 4 layers",
          [](Json& j) { j["num_kv_shared_layers"] = 4; });

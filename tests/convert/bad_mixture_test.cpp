@@ -56,6 +56,65 @@ TEST(BadMixture, ExpertsMoreThanThereAre) {
                 [](Json& j) { j["text_config"]["num_experts"] = 0; });
 }
 
+TEST(BadMixture, Gemma4) {
+  const auto config = [](const std::string& part, const std::function<void(Json&)>& change) {
+    refuse_config(part, "gemma4-mixture", change);
+  };
+  config("num_experts is 5, against what enable_moe_block says",
+         [](Json& j) { j["enable_moe_block"] = false; });
+  config("num_experts_per_tok is 6, but there are 5 experts", [](Json& j) { j["top_k_experts"] = 6; });
+  config("experts.down_proj' has shape [5, 16, 12], ", [](Json& j) { j["num_experts"] = 6; });
+  config("moe_intermediate_size is missing", [](Json& j) { j.erase("moe_intermediate_size"); });
+}
+
+TEST(BadMixture, LatentAttention) {
+  constexpr const char* kLite = "deepseek-v2-lite";
+  constexpr auto kUnsupported = ErrorCode::unsupported;
+  refuse_config("kv_a_layernorm.weight' has shape [12], ", kLite, [](Json& j) { j["kv_lora_rank"] = 16; });
+  refuse_config("kv_b_proj.weight' has shape [44, 12], ", kLite, [](Json& j) { j["v_head_dim"] = 6; });
+  refuse_config("q_proj.weight' has no place", kLite, [](Json& j) { j["q_lora_rank"] = 8; });
+  refuse_config("first_k_dense_replace is more than the 3 layers", kLite,
+                [](Json& j) { j["first_k_dense_replace"] = 4; });
+  refuse_config("v_head_dim is 0, expected 1 to", kLite, [](Json& j) { j["v_head_dim"] = 0; });
+  refuse_config(
+      "attention_bias true is not supported", kLite, [](Json& j) { j["attention_bias"] = true; },
+      kUnsupported);
+  refuse_config(
+      "moe_layer_freq of more than 1 is not supported", kLite, [](Json& j) { j["moe_layer_freq"] = 2; },
+      kUnsupported);
+  refuse_config(
+      "topk_method 'greedy' with 2 groups is not supported", kLite, [](Json& j) { j["n_group"] = 2; },
+      kUnsupported);
+  refuse_config(
+      "norm_topk_prob true of DeepSeek V2 is not supported", kLite,
+      [](Json& j) { j["norm_topk_prob"] = true; }, kUnsupported);
+  refuse_config(
+      "scoring_func 'sigmoid' is not supported", kLite, [](Json& j) { j["scoring_func"] = "sigmoid"; },
+      kUnsupported);
+  refuse_config(
+      "mscale 1 beside an mscale_all_dim of 0.707 is not supported", kLite,
+      [](Json& j) { j["rope_scaling"]["mscale"] = 1.0; }, kUnsupported);
+  refuse_config("n_group is 4, which does not divide 6 experts", "deepseek-v3",
+                [](Json& j) { j["n_group"] = 4; });
+  refuse_config(
+      "topk_method 'greedy' with 2 groups is not supported", "deepseek-v3",
+      [](Json& j) { j["topk_method"] = "greedy"; }, kUnsupported);
+  refuse_config(
+      "rope_interleave false is not supported", "deepseek-v3", [](Json& j) { j["rope_interleave"] = false; },
+      kUnsupported);
+  refuse_config("first_k_dense_replace is missing", "glm4-moe-lite",
+                [](Json& j) { j.erase("first_k_dense_replace"); });
+  refuse_config("mlp_layer_types is not 1 dense layers and sparse ones", "glm4-moe-lite", [](Json& j) {
+    j["mlp_layer_types"] = {"dense", "dense", "sparse"};
+  });
+  refuse_config("num_nextn_predict_layers is more than the 3 layers", "glm4-moe-lite",
+                [](Json& j) { j["num_nextn_predict_layers"] = 4; });
+  refuse_config("n_routed_experts is 4096 in 4096 layers, more than any model has", kLite, [](Json& j) {
+    j["n_routed_experts"] = 4096;
+    j["num_hidden_layers"] = 4096;
+  });
+}
+
 TEST(BadMixture, ExpertsThatAreMissing) {
   const auto renamed = [](const std::string& part, const char* name, const std::string& from,
                           const std::string& to) {
@@ -103,9 +162,9 @@ TEST(BadMixture, Mxfp4) {
 
 TEST(BadMixture, WhatIsNotSupportedIsNamed) {
   refuse_config(
-      "layers of kind 'mamba' are not supported (attention is)", "granite4",
+      "layers of kind 'rwkv' are not supported (mamba and attention are)", "granite4",
       [](Json& j) {
-        j["layer_types"] = {"attention", "mamba"};
+        j["layer_types"] = {"attention", "rwkv"};
       },
       ErrorCode::unsupported);
   refuse_config("layer_types does not list 2 layers", "granite4", [](Json& j) { j.erase("layer_types"); });

@@ -36,10 +36,14 @@ TEST(Corpus, CheckpointsConvertOrAreRefused) {
       EXPECT_FALSE(gguf::File(out / "out.gguf").tensors().empty());
       ++converted;
     } catch (const Error& error) {
-      EXPECT_TRUE(entry.path().filename().string().starts_with("regression-")) << error.what();
+      const std::string name = entry.path().filename().string();
+      // Of Gemma 4 all is read but the tokenizer, which is of another kind.
+      const bool tokenizer =
+          name == "gemma4" && std::string(error.what()).find("byte fallback") != std::string::npos;
+      EXPECT_TRUE(name.starts_with("regression-") || tokenizer) << error.what();
     }
   }
-  EXPECT_GE(converted, 7u);
+  EXPECT_GE(converted, 11u);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include "base/sha256.hpp"
 #include "base/temporary_folder.hpp"
 #include "convert/convert.hpp"
+#include "copied_checkpoint.hpp"
 #include "formats/gguf.hpp"
 #include "graph/graph.hpp"
 #include "text/tokenizer.hpp"
@@ -101,13 +102,22 @@ INSTANTIATE_TEST_SUITE_P(Checkpoints, Golden, ::testing::ValuesIn(cases()), [](c
   return name;
 });
 
+// Which llama.cpp's converter leaves out, and transformers does.
+TEST(Mixtures, WeightsThatAreNotNormalisedAreSaid) {
+  const cairn::testing::CopiedCheckpoint checkpoint("qwen3moe");
+  checkpoint.edit("config.json", [](nlohmann::json& j) { j["norm_topk_prob"] = false; });
+  const TemporaryFolder out;
+  convert(checkpoint.path(), Type::automatic, out / "out.gguf", [](uint64_t, uint64_t) {});
+  EXPECT_FALSE(graph::load(gguf::File(out / "out.gguf")).parameters.normalise_experts);
+}
+
 TEST(Cases, CoverEveryFamily) {
   std::set<std::string> families;
   for (const std::string& name : cases()) {
     const auto expected = nlohmann::json::parse(read_file(kData + name + "/expected.json"));
     families.insert(expected["metadata"]["general.architecture"][1].get<std::string>());
   }
-  EXPECT_EQ(families.size(), 21u);
+  EXPECT_EQ(families.size(), 25u);
 }
 
 }  // namespace

@@ -49,11 +49,19 @@ void write_model(const std::string& path, const json& model) {
   for (int layer = model.at("n_layer").get<int>() - 1; layer >= 0; --layer) {  // in whichever order they lie
     const std::string block = "blk." + std::to_string(layer) + ".";
     add(block + "attn_norm.weight", {embedding});
-    for (const char* name : {"attn_q", "attn_k", "attn_v"}) add(block + name + ".weight", {embedding, 2});
+    if (architecture == "deepseek2") {
+      for (const char* name : {"attn_q_a", "attn_q_b", "attn_kv_a_mqa"})
+        add(block + name + ".weight", {256, 2});
+      add(block + "attn_k_b.weight", {128, 2, 2});
+      add(block + "attn_v_b.weight", {256, 2, 2});
+    } else {
+      for (const char* name : {"attn_q", "attn_k", "attn_v"}) add(block + name + ".weight", {embedding, 2});
+    }
     add(block + "attn_output.weight", {256, 2});
     for (const char* name : {"ffn_gate", "ffn_up", "ffn_down"}) {
       const uint64_t columns = name == std::string("ffn_down") ? ffn : embedding;
-      if (experts)
+      if (architecture == "deepseek2" && layer >= 3) add(block + name + "_shexp.weight", {columns, 2});
+      if (experts && (architecture != "deepseek2" || layer >= 3))
         add(block + name + "_exps.weight", {columns, 2, 2});
       else
         add(block + name + ".weight", {columns, 2});
@@ -84,7 +92,7 @@ std::string expected(const json& overrides, const std::string& name, const std::
 TEST(Mix, IsLlamaCpps) {
   const test::TemporaryFolder folder;
   const json models = golden();
-  EXPECT_EQ(models.size(), 5U);
+  EXPECT_EQ(models.size(), 6U);
   for (const auto& [model_name, model] : models.items()) {
     const std::string path = folder / "model.gguf";
     write_model(path, model);

@@ -41,15 +41,16 @@ TEST(Corpus, ModelSeedsBuildGraphAndTokenizerOrAreRefused) {
     SCOPED_TRACE(path);
     try {
       const gguf::File file(path);
-      EXPECT_EQ(graph::load(file).layers.size(), 1U);
+      EXPECT_GE(graph::load(file).layers.size(), 1U);
       const auto tokenizer = text::make_tokenizer(file);
-      EXPECT_EQ(tokenizer->decode(tokenizer->encode("the interim", {.add_bos = false, .add_eos = false})), "the interim");
+      EXPECT_EQ(tokenizer->decode(tokenizer->encode("the interim", {.add_bos = false, .add_eos = false})),
+                "the interim");
       ++built;
     } catch (const Error& error) {
       EXPECT_TRUE(regression(path)) << error.what();
     }
   }
-  EXPECT_EQ(built, 9U);
+  EXPECT_EQ(built, 16U);
 }
 
 }  // namespace

@@ -99,6 +99,55 @@ TEST(Gemma4, SomeDoNotKnowItsOps) {
   }
 }
 
+// … with three experts, 16 wide, beside the ffn of each layer.
+ModelFile gemma4_mixture() {
+  ModelFile m = gemma4();
+  m.metadata["gemma4.expert_count"] = uint32_t{3};
+  m.metadata["gemma4.expert_used_count"] = uint32_t{2};
+  m.metadata["gemma4.expert_feed_forward_length"] = uint32_t{16};
+  for (int i = 0; i < 4; ++i) {
+    const std::string at = "blk." + std::to_string(i) + ".";
+    for (const char* norm :
+         {"post_ffw_norm_1.weight", "post_ffw_norm_2.weight", "pre_ffw_norm_2.weight", "ffn_gate_inp.scale"})
+      m.tensors[at + norm] = {32};
+    m.tensors[at + "ffn_gate_inp.weight"] = {32, 3};
+    m.tensors[at + "ffn_gate_up_exps.weight"] = {32, 32, 3};
+    m.tensors[at + "ffn_down_exps.weight"] = {16, 32, 3};
+    m.tensors[at + "ffn_down_exps.scale"] = {3};
+  }
+  return m;
+}
+
+TEST(Gemma4, ReadsItsMixture) {
+  ModelFile m = gemma4_mixture();
+  EXPECT_TRUE(load(m.open()).parameters.fused_experts);
+  // Some have gate and up in two.
+  for (int i = 0; i < 4; ++i) {
+    const std::string at = "blk." + std::to_string(i) + ".";
+    m.tensors.erase(at + "ffn_gate_up_exps.weight");
+    m.tensors[at + "ffn_gate_exps.weight"] = m.tensors[at + "ffn_up_exps.weight"] = {32, 16, 3};
+  }
+  EXPECT_FALSE(load(m.open()).parameters.fused_experts);
+}
+
+TEST(Gemma4, RefusesMistakesInItsMixture) {
+  const auto refuse = [](const char* told, const char* tensor, const std::vector<uint64_t>& shape) {
+    ModelFile m = gemma4_mixture();
+    m.tensors[tensor] = shape;
+    try {
+      load(m.open());
+      ADD_FAILURE() << "accepted: " << told;
+    } catch (const Error& error) {
+      EXPECT_THAT(error.what(), HasSubstr(told));
+    }
+  };
+  refuse("blk.1.ffn_gate_up_exps.weight is 32 × 16 × 3, expected 32 × 32 × 3",
+         "blk.1.ffn_gate_up_exps.weight", {32, 16, 3});
+  refuse("blk.2.ffn_down_exps.scale has 4 elements", "blk.2.ffn_down_exps.scale", {4});
+  refuse("blk.0.ffn_gate_inp.scale has 3 elements", "blk.0.ffn_gate_inp.scale", {3});
+  refuse("blk.3.pre_ffw_norm_2.weight has 16 elements", "blk.3.pre_ffw_norm_2.weight", {16});
+}
+
 TEST(Gemma4, RefusesMistakesWithAReason) {
   const auto refuse = [](const char* told, const std::function<void(ModelFile&)>& make) {
     ModelFile m = gemma4();
@@ -131,7 +180,7 @@ TEST(Gemma4, RefusesMistakesWithAReason) {
   wrong("feed_forward_length", std::vector<int32_t>{64, 64, 0, 128}, "gemma4.feed_forward_length holds a 0");
   wrong("rope.dimension_count_swa", uint32_t{9},
         "gemma4.rope.dimension_count_swa is 9, expected an even number");
-  wrong("expert_count", uint32_t{8}, "mixtures of experts are not supported in architecture 'gemma4'");
+  wrong("expert_count", uint32_t{8}, "gemma4.expert_used_count");
   refuse("sliding_window_pattern",
          [](ModelFile& m) { m.metadata.erase("gemma4.attention.sliding_window_pattern"); });
   refuse("blk.1.attn_k.weight", [](ModelFile& m) { m.tensors.erase("blk.1.attn_k.weight"); });

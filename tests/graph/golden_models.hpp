@@ -20,20 +20,26 @@ inline constexpr std::array kDenseModels = {
 inline constexpr std::array kMixtures = {"qwen3moe",          "qwen3moe_unnormed", "granitemoe",
                                          "granitemoe_shared", "gpt_oss",           "gpt_oss_mxfp4"};
 // With a recurrent state.
-inline constexpr std::array kRecurrentModels = {"lfm2",         "lfm2_wide",    "qwen35",
-                                                "qwen35_equal", "qwen35_draft", "qwen35moe"};
+inline constexpr std::array kRecurrentModels = {
+    "lfm2",          "lfm2_wide",         "qwen35",     "qwen35_equal",    "qwen35_draft",  "qwen35moe",
+    "granitehybrid", "granitehybrid_moe", "nemotron_h", "nemotron_h_bias", "nemotron_h_moe"};
 // … of which these have a layer that drafts.
 inline constexpr std::array kDraftingModels = {"qwen35_draft", "qwen35moe"};
 // With layers that differ in heads and widths, and share keys and values (tools/golden_gemma4.py).
-inline constexpr std::array kUnequalModels = {"gemma4_small", "gemma4_large", "gemma4_shared"};
+inline constexpr std::array kUnequalModels = {"gemma4_small", "gemma4_large", "gemma4_shared",
+                                              "gemma4_mixture"};
+// Multi-head latent attention (tools/golden_latent.py).
+inline constexpr std::array kLatentModels = {"deepseek2_lite", "deepseek2", "deepseek2_dense", "deepseek3",
+                                             "glm4_moe_lite"};
 inline constexpr auto kGoldenModels = [] {
-  std::array<const char*,
-             kDenseModels.size() + kMixtures.size() + kRecurrentModels.size() + kUnequalModels.size()>
+  std::array<const char*, kDenseModels.size() + kMixtures.size() + kRecurrentModels.size() +
+                              kUnequalModels.size() + kLatentModels.size()>
       all{};
   auto end = std::copy(kDenseModels.begin(), kDenseModels.end(), all.begin());
   end = std::copy(kMixtures.begin(), kMixtures.end(), end);
   end = std::copy(kRecurrentModels.begin(), kRecurrentModels.end(), end);
-  std::copy(kUnequalModels.begin(), kUnequalModels.end(), end);
+  end = std::copy(kUnequalModels.begin(), kUnequalModels.end(), end);
+  std::copy(kLatentModels.begin(), kLatentModels.end(), end);
   return all;
 }();
 // Whose tokens see the whole text, and which have no head (tools/golden_embedders.py).

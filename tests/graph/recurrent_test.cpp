@@ -197,6 +197,14 @@ const std::vector<Mistake> kMistakes = {
      [](ModelFile& m) { m.metadata["qwen35.ssm.inner_size"] = uint32_t{64}; },
      ErrorCode::unsupported,
      {"qwen35.ssm.inner_size is 64, expected 4 heads of 8"}},
+    {"qwen35_large_state",
+     [](ModelFile& m) {
+       m.metadata["qwen35.ssm.state_size"] = uint32_t{1024};
+       m.metadata["qwen35.ssm.time_step_rank"] = m.metadata["qwen35.ssm.group_count"] = uint32_t{4096};
+       m.metadata["qwen35.ssm.inner_size"] = uint32_t{4096 * 1024};
+     },
+     ErrorCode::format,
+     {"a layer's state of qwen35.ssm.inner_size × qwen35.ssm.state_size is 4294967296 numbers"}},
     {"qwen35_flags_of_more_layers",
      [](ModelFile& m) {
        m.metadata["qwen35.attention.recurrent_layers"] = std::vector<bool>{true, true, false};

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
+#include <map>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -25,6 +26,8 @@ class ReferenceInterpreter {
       : file_(file), model_(load(file, context)) {}
 
   const Model& model() const { return model_; }
+  // After run(): of each matrix the mean square of what each column was multiplied with.
+  const std::map<std::string, std::vector<double>>& mean_squares() const { return squares_; }
 
   // Logits [tokens, vocabulary] of tokens at positions 0, 1, ...; of a model without a head what it would
   // multiply, [tokens, embedding].
@@ -112,6 +115,8 @@ class ReferenceInterpreter {
         return;
       case OpKind::linear:
         return linear(op);
+      case OpKind::head_linear:
+        return head_linear(op);
       case OpKind::rope:
         return rope(op);
       case OpKind::attention:
@@ -132,6 +137,8 @@ class ReferenceInterpreter {
         return convolve(op);
       case OpKind::delta_rule:
         return delta_rule(op);
+      case OpKind::selective_scan:
+        return selective_scan(op);
       case OpKind::activate:
         return map(op, [&](double x) { return activation(op.activation, x); });
       case OpKind::add:
@@ -153,6 +160,8 @@ class ReferenceInterpreter {
         return x / 2 * (1 + std::erf(x / std::sqrt(2)));
       case Activation::sigmoid:
         return 1 / (1 + std::exp(-x));
+      case Activation::relu_squared:
+        return x > 0 ? x * x : 0;
       case Activation::silu_clamped:
         break;
     }
@@ -213,10 +222,11 @@ class ReferenceInterpreter {
                                            ? std::vector<double>(width_of(op) / std::max(1U, op.heads), 1)
                                            : weights(op.weight);
     const std::vector<double> bias = op.bias.empty() ? std::vector<double>(weight.size()) : weights(op.bias);
-    const size_t width = weight.size();
+    const size_t width = op.own ? weight.size() / op.heads : weight.size();
     const std::vector<double> in = slot(op.input);
     std::vector<double>& out = slot(op.output);
-    for (size_t begin = 0; begin < in.size(); begin += width) {
+    const size_t stride = op.heads == 0 ? model_.width(op.input) : width;  // a slot's first features
+    for (size_t begin = 0; begin < in.size(); begin += stride) {
       double mean = 0, variance = 0;
       if (op.kind == OpKind::norm_layer) {
         for (size_t i = 0; i < width; ++i) mean += in[begin + i] / static_cast<double>(width);
@@ -224,13 +234,29 @@ class ReferenceInterpreter {
       for (size_t i = 0; i < width; ++i) {
         variance += (in[begin + i] - mean) * (in[begin + i] - mean) / static_cast<double>(width);
       }
+      const size_t first = op.own ? begin % weight.size() : 0;
       for (size_t i = 0; i < width; ++i) {
-        out[begin + i] = (in[begin + i] - mean) / std::sqrt(variance + op.epsilon) * weight[i] + bias[i];
+        out[begin + i] =
+            (in[begin + i] - mean) / std::sqrt(variance + op.epsilon) * weight[first + i] + bias[first + i];
+      }
+    }
+  }
+
+  // Columns of `heads` parts, each `stride` apart.
+  void note_squares(const Op& op, size_t width, size_t heads = 1, size_t stride = 0) {
+    std::vector<double>& sums = squares_[op.weight];
+    sums.assign(heads * width, 0);
+    const size_t row = heads == 1 ? width : heads * stride;
+    for (size_t t = 0; t < tokens_.size(); ++t) {
+      for (size_t i = 0; i < sums.size(); ++i) {
+        const double x = slot(op.input)[t * row + i / width * stride + i % width];
+        sums[i] += x * x / static_cast<double>(tokens_.size());
       }
     }
   }
 
   void linear(const Op& op) {
+    note_squares(op, width_of(op));
     const std::vector<double> weight = weights(op.weight);
     const std::vector<double> bias = op.bias.empty() ? std::vector<double>() : weights(op.bias);
     const size_t width = width_of(op);
@@ -246,19 +272,60 @@ class ReferenceInterpreter {
     }
   }
 
+  void head_linear(const Op& op) {
+    const std::vector<double> weight = weights(op.weight);
+    const size_t in = model_.width(op.input) / op.heads, out = model_.width(op.output) / op.heads;
+    note_squares(op, op.block, op.heads, in);
+    for (size_t i = 0; i < tokens_.size() * op.heads; ++i) {
+      const double* x = slot(op.input).data() + i * in;
+      double* y = slot(op.output).data() + i * out;
+      for (size_t r = 0; r < out; ++r) {
+        y[r] = r < op.rows ? 0 : x[op.block + r - op.rows];
+        const size_t row = i % op.heads * op.rows + r;
+        for (size_t j = 0; j < op.block && r < op.rows; ++j) y[r] += weight[row * op.block + j] * x[j];
+      }
+    }
+  }
+
   void route(const Op& op) {
     chosen_.assign(tokens_.size(), {});
+    const auto optional = [&](const std::string& name) {
+      return name.empty() ? std::vector<double>() : weights(name);
+    };
+    const std::vector<double> bias = optional(op.bias), factors = optional(op.weight);
     for (size_t t = 0; t < tokens_.size(); ++t) {
       double* scores = slot(op.input).data() + t * op.experts;
-      std::vector<std::pair<double, uint32_t>> order;  // the largest first, of equal ones the first
-      for (uint32_t e = 0; e < op.experts; ++e) order.emplace_back(-scores[e], e);
+      const bool sigmoid = op.activation == Activation::sigmoid;
+      std::vector<double> parts;
+      double all = 0, sum = 0;
+      for (uint32_t e = 0; e < op.experts; ++e) {
+        parts.push_back(sigmoid ? activation(op.activation, scores[e]) : std::exp(scores[e]));
+        all += parts[e];
+      }
+      using Ranks = std::vector<std::pair<double, uint32_t>>;  // the largest first, of equal ones the first
+      Ranks order, groups;
+      for (uint32_t e = 0; e < op.experts; ++e)
+        order.emplace_back(-(sigmoid ? parts[e] : parts[e] / all) - (bias.empty() ? 0 : bias[e]), e);
+      const size_t size = op.experts / std::max(1U, op.groups);
+      for (uint32_t g = 0; g < op.groups; ++g) {
+        Ranks own(order.begin() + g * size, order.begin() + (g + 1) * size);
+        std::sort(own.begin(), own.end());
+        groups.emplace_back(own[0].first + (sigmoid ? own[1].first : 0), g);
+      }
+      std::sort(groups.begin(), groups.end());
+      for (uint32_t g = op.groups_used; g < op.groups; ++g) {
+        for (uint32_t e = 0; e < op.experts; ++e) {
+          if (e / size == groups[g].second) order[e].first = 1e9;
+        }
+      }
       std::sort(order.begin(), order.end());
-      double sum = 0;
-      for (uint32_t i = 0; i < (op.normalise ? op.used : op.experts); ++i) sum += std::exp(-order[i].first);
+      order.resize(op.used);
+      for (const auto& [rank, e] : order) sum += parts[e];
+      if (!op.normalise) sum = sigmoid ? 1 : all;
       std::fill_n(scores, op.experts, 0);
-      for (uint32_t i = 0; i < op.used; ++i) {
-        scores[order[i].second] = op.factor * std::exp(-order[i].first) / sum;
-        chosen_[t].push_back(order[i].second);
+      for (const auto& [rank, e] : order) {
+        scores[e] = op.factor * parts[e] / sum * (factors.empty() ? 1 : factors[e]);
+        chosen_[t].push_back(e);
       }
       std::sort(chosen_[t].begin(), chosen_[t].end());
     }
@@ -273,7 +340,7 @@ class ReferenceInterpreter {
       for (size_t j = 0; j < op.used; ++j) {
         const double* x = slot(op.input).data() + (each ? t * op.used + j : t) * width;
         for (size_t r = 0; r < op.rows; ++r) {
-          const size_t row = chosen_[t][j] * op.rows + r;
+          const size_t row = chosen_[t][j] * (op.all_rows != 0 ? op.all_rows : op.rows) + op.row_begin + r;
           double sum = bias.empty() ? 0 : bias[row];
           for (size_t i = 0; i < width; ++i) sum += x[i] * weight[row * width + i];
           slot(op.output)[(t * op.used + j) * op.rows + r] = sum;
@@ -310,9 +377,10 @@ class ReferenceInterpreter {
   void convolve(const Op& op) {
     const std::vector<double> weight = weights(op.weight), in = slot(op.input);
     const size_t channels = model_.width(op.input);
+    const std::vector<double> bias = op.bias.empty() ? std::vector<double>(channels) : weights(op.bias);
     for (size_t t = 0; t < tokens_.size(); ++t) {
       for (size_t c = 0; c < channels; ++c) {
-        double sum = 0;
+        double sum = bias[c];
         for (size_t back = 0; back < op.window && back <= t; ++back)
           sum += weight[c * op.window + op.window - 1 - back] * in[(t - back) * channels + c];
         slot(op.output)[t * channels + c] = sum;
@@ -352,6 +420,29 @@ class ReferenceInterpreter {
     }
   }
 
+  void selective_scan(const Op& op) {
+    const std::vector<double> rate = weights(op.weight), bias = weights(op.bias), skip = weights(op.skip);
+    const size_t n = op.block, width = model_.width(op.input);
+    for (size_t h = 0; h < op.heads; ++h) {
+      std::vector<double> state(op.state * n);
+      for (size_t t = 0; t < tokens_.size(); ++t) {
+        const double* x = slot(op.input).data() + t * width;
+        const double* b = x + op.heads * n + h / (op.heads / op.key_heads) * op.state;
+        const double* c = b + op.key_heads * op.state;
+        const double step = std::log1p(std::exp(slot(op.input2)[t * op.heads + h] + bias[h]));
+        for (size_t j = 0; j < n; ++j) {
+          double result = skip[h] * x[h * n + j];
+          for (size_t i = 0; i < op.state; ++i) {
+            double& s = state[i * n + j];
+            s = std::exp(rate[h] * step) * s + b[i] * step * x[h * n + j];
+            result += c[i] * s;
+          }
+          slot(op.output)[(t * op.heads + h) * n + j] = result;
+        }
+      }
+    }
+  }
+
   void rope(const Op& op) {
     const Rope& rope = op.rope;
     const size_t half = rope.dims / 2, head_size = width_of(op) / op.heads;
@@ -360,7 +451,7 @@ class ReferenceInterpreter {
     std::vector<double>& x = slot(op.input);
     for (size_t t = 0; t < tokens_.size(); ++t) {
       for (size_t head = 0; head < op.heads; ++head) {
-        double* row = x.data() + (t * op.heads + head) * head_size;
+        double* row = x.data() + (t * op.heads + head) * head_size + op.offset;
         for (size_t i = 0; i < half; ++i) {
           const double frequency =
               std::pow(rope.base, -2.0 * static_cast<double>(i) / rope.dims) / divisors[i];
@@ -391,8 +482,9 @@ class ReferenceInterpreter {
     const size_t kv_heads = op.kv_heads != 0 ? op.kv_heads : p.kv_heads, group = p.heads / kv_heads;
     const std::vector<double>& query = slot(Slot::query);
     const std::vector<double>& key = op.shared != 0 ? keys_[keys_.size() - op.shared] : slot(Slot::key);
-    const std::vector<double>& value =
-        op.shared != 0 ? values_[values_.size() - op.shared] : slot(Slot::value);
+    const std::vector<double>& value = op.latent        ? key
+                                       : op.shared != 0 ? values_[values_.size() - op.shared]
+                                                        : slot(Slot::value);
     const std::vector<double> sinks = op.weight.empty() ? std::vector<double>() : weights(op.weight);
     std::vector<double>& out = slot(op.output);
     for (size_t t = 0; t < tokens_.size(); ++t) {
@@ -425,6 +517,7 @@ class ReferenceInterpreter {
 
   const gguf::File& file_;
   Model model_;
+  std::map<std::string, std::vector<double>> squares_{};
   std::vector<std::vector<double>> keys_{}, values_{};  // of the layers so far
   std::span<const int32_t> tokens_;
   std::vector<std::vector<uint32_t>> chosen_{};  // experts of each token, ascending

@@ -31,9 +31,10 @@ TEST_P(Recurrent, Convolutions) {
   constexpr size_t kWindow = 4, kTokens = 37;
   for (const size_t channels : {1u, 7u, 16u, 45u}) {
     const std::vector<float> weights = random_floats(kWindow * channels, 3),
-                             x = random_floats((kTokens + kWindow - 1) * channels, 4);
+                             x = random_floats((kTokens + kWindow - 1) * channels, 4),
+                             bias = random_floats(channels, 11);
     const auto expected = [&](size_t t, size_t c) {
-      double sum = 0;
+      double sum = static_cast<double>(bias[c]);
       for (size_t i = 0; i < kWindow; ++i)
         sum +=
             static_cast<double>(weights[i * channels + c]) * static_cast<double>(x[(t + i) * channels + c]);
@@ -44,13 +45,14 @@ TEST_P(Recurrent, Convolutions) {
       for (size_t i = 0; i < kWindow; ++i) inputs[i] = x.data() + (t + i) * channels;
       std::vector<float> out(inputs[kWindow - 1], inputs[kWindow - 1] + channels);
       inputs[kWindow - 1] = out.data();  // in place
-      kernels_.convolve_token(inputs.data(), weights.data(), kWindow, channels, out.data());
+      kernels_.convolve_token(inputs.data(), weights.data(), bias.data(), kWindow, channels, out.data());
       for (size_t c = 0; c < channels; ++c) EXPECT_NEAR(out[c], expected(t, c), 1e-6);
     }
     for (size_t c = 0; c < channels; ++c) {
       std::vector<float> line, out(kTokens);
       for (size_t t = 0; t < kTokens + kWindow - 1; ++t) line.push_back(x[t * channels + c]);
-      kernels_.convolve_channel(line.data(), weights.data() + c, kWindow, channels, kTokens, out.data());
+      kernels_.convolve_channel(line.data(), weights.data() + c, bias[c], kWindow, channels, kTokens,
+                                out.data());
       for (size_t t = 0; t < kTokens; ++t) EXPECT_NEAR(out[t], expected(t, c), 1e-6);
     }
   }
@@ -98,8 +100,8 @@ TEST_P(Recurrent, DeltaRuleIsItsDefinition) {
     constexpr size_t kTokens = 50;
     Head head(n, kTokens);
     std::vector<float> state(n * head.columns);
-    kernels_.delta_rule({n, head.columns, state.data(), nullptr, state.data()}, {}, head.tokens(0, kTokens),
-                        head.scratch.data());
+    kernels_.delta_rule({n, head.columns, head.columns, state.data(), nullptr, state.data()}, {},
+                        head.tokens(0, kTokens), head.scratch.data());
     std::vector<double> s(n * n);
     for (size_t t = 0; t < kTokens; ++t) {
       const float *q = &head.queries[t * head.columns], *k = &head.keys[t * head.columns];
@@ -127,20 +129,20 @@ TEST_P(Recurrent, DeltaRuleOfAPastIsTheSame) {
     Head whole(n, kTokens);
     const std::vector<float> first = random_floats(n * whole.columns, 10);
     std::vector<float> state = first;
-    kernels_.delta_rule({n, whole.columns, state.data(), nullptr, state.data()}, {}, whole.tokens(0, kTokens),
-                        whole.scratch.data());
+    kernels_.delta_rule({n, whole.columns, whole.columns, state.data(), nullptr, state.data()}, {},
+                        whole.tokens(0, kTokens), whole.scratch.data());
     // Single tokens that leave the state as it was, and one that takes up the past.
     Head cut(n, kTokens);
     std::vector<float> base = first;
     for (size_t t = 0; t < 5; ++t) {
-      kernels_.delta_rule({n, cut.columns, base.data(), nullptr, nullptr}, cut.past(0, t), cut.tokens(t, 1),
-                          cut.scratch.data());
+      kernels_.delta_rule({n, cut.columns, cut.columns, base.data(), nullptr, nullptr}, cut.past(0, t),
+                          cut.tokens(t, 1), cut.scratch.data());
     }
     EXPECT_EQ(base, first);
-    kernels_.delta_rule({n, cut.columns, base.data(), base.data(), nullptr}, cut.past(0, 5), cut.tokens(5, 3),
-                        cut.scratch.data());
+    kernels_.delta_rule({n, cut.columns, cut.columns, base.data(), base.data(), nullptr}, cut.past(0, 5),
+                        cut.tokens(5, 3), cut.scratch.data());
     std::vector<float> other(base.size());
-    kernels_.delta_rule({n, cut.columns, base.data(), nullptr, other.data()}, cut.past(5, 3),
+    kernels_.delta_rule({n, cut.columns, cut.columns, base.data(), nullptr, other.data()}, cut.past(5, 3),
                         cut.tokens(8, 4), cut.scratch.data());
     EXPECT_EQ(cut.out, whole.out);
     EXPECT_EQ(cut.deltas, whole.deltas);

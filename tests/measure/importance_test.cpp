@@ -2,7 +2,6 @@
 
 #include <gtest/gtest.h>
 
-#include <array>
 #include <cmath>
 #include <vector>
 
@@ -10,10 +9,10 @@
 #include "formats/small_llama.hpp"
 #include "formats/support.hpp"
 #include "graph/golden_models.hpp"
+#include "graph/reference_interpreter.hpp"
 #include "kernels/kernel_set.hpp"
+#include "measure/column_squares.hpp"
 #include "measure/evaluate.hpp"
-#include "quantize/calibration.hpp"
-#include "quantize/collector.hpp"
 
 namespace cairn::measure {
 namespace {
@@ -74,34 +73,34 @@ TEST(MeasureImportance, IsTheMeanSquareOfEachColumnsActivations) {
   }
 }
 
-// Each input of a layer with a recurrent state is told once, and is as wide as the rows that read it.
-TEST(MeasureImportance, TellsTheInputsOfRecurrentLayersApart) {
-  for (const char* name : graph::kRecurrentModels) {
+// Of every family, every product: what the reference interpreter has multiplied each column with.
+TEST(MeasureImportance, TellsTheInputsOfAllFamiliesApart) {
+  for (const char* name : graph::kGoldenModels) {
     const gguf::File file(graph::golden_model_path(name));
-    const graph::Model model = graph::load(file);
-    std::vector<std::array<std::vector<size_t>, quantize::kInputs>> widths(model.layers.size());
-    quantize::InputOrder order;
-    quantize::Input last = quantize::Input::count;
-    engine::Options options{.context = 32, .threads = 1, .chunk = 32};
-    options.observer = [&](uint32_t layer, graph::Slot slot, const float*, size_t, size_t width) {
-      // The router and the expert that all share read the same.
-      if (model.parameters.shared_expert && slot == graph::Slot::normed && last == quantize::Input::gate_up)
-        return;
-      last = order.next(slot);
-      widths[layer][static_cast<size_t>(last)].push_back(width);
+    const graph::Model model = graph::load(file, graph::kGoldenContext);
+    const graph::Golden golden(name);
+    ThreadPool pool(2);
+    ColumnSquares squares(model, pool);
+    engine::Options options{.context = graph::kGoldenContext, .threads = 1};
+    options.precision = engine::Precision::f32;
+    options.observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t width) {
+      squares.add(layer, slot, rows, tokens, width);
     };
     const auto engine = cpu::make_engine(file, options);
     const auto sequence = engine->make_sequence();
-    const std::vector<int32_t> tokens(20, 3);
-    engine->step({sequence.get(), tokens});
-    for (size_t layer = 0; layer < model.layers.size(); ++layer) {
-      const auto linears = quantize::input_linears(model.layers[layer]);
-      for (size_t input = 0; input < quantize::kInputs; ++input) {
-        ASSERT_EQ(widths[layer][input].size(), 1U) << name << ' ' << layer << ' ' << input;
-        EXPECT_FALSE(linears[input].empty()) << name << ' ' << layer << ' ' << input;
-        for (const graph::Op* op : linears[input])
-          EXPECT_EQ(widths[layer][input].front(), file.tensor(op->weight).row_elements()) << op->weight;
-      }
+    engine->step({sequence.get(), golden.tokens});
+    const auto found = squares.means(name, golden.tokens.size());
+
+    graph::ReferenceInterpreter reference(file, graph::kGoldenContext);
+    reference.run(golden.tokens);
+    for (const auto& [matrix, expected] : reference.mean_squares()) {
+      if (!matrix.starts_with("blk.")) continue;  // the head's
+      ASSERT_TRUE(found.contains(matrix)) << name << ' ' << matrix;
+      const std::vector<float>& means = found.find(matrix)->second;
+      ASSERT_EQ(means.size(), expected.size()) << name << ' ' << matrix;
+      for (size_t c = 0; c < means.size(); ++c)
+        ASSERT_NEAR(static_cast<double>(means[c]), expected[c], 2e-3 * expected[c] + 1e-4)
+            << name << ' ' << matrix << ' ' << c;
     }
   }
 }

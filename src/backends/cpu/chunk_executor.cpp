@@ -74,8 +74,9 @@ void ChunkExecutor::run_steps(std::span<const Step> steps, float* logits) {
   for (const Step& step : steps) {
     if (machine_.between_steps) machine_.between_steps();
     if (machine_.plan.set != nullptr) machine_.plan.set->boundary();
+    const bool read = step.kind == StepKind::linears || step.kind == StepKind::heads;
+    if (read && logits == nullptr && machine_.observer != nullptr) observe(step);
     if (step.kind == StepKind::linears) {
-      if (logits == nullptr && machine_.observer != nullptr) observe(step);
       run_linears(step, machine_.pool, logits);
     } else {
       run_step(step, machine_.pool);
@@ -93,6 +94,9 @@ void ChunkExecutor::run_step(const Step& step, ThreadPool& pool) {
       break;
     case StepKind::experts:
       run_experts(step, pool);
+      break;
+    case StepKind::heads:
+      run_head_products(step, pool);
       break;
     case StepKind::attention:
       if (step.ops.front().op.shared == 0) store_keys(step, pool);
@@ -147,8 +151,8 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
     case OpKind::norm_rms: {
       const size_t heads = std::max(1u, op.heads), each = width / heads;
       for (size_t h = 0; h < heads; ++h) {
-        v.tile_norm_rms(in + h * each * tile_tokens_, bound.weight->data(), op.epsilon, each,
-                        out + h * each * tile_tokens_);
+        v.tile_norm_rms(in + h * each * tile_tokens_, bound.weight->data() + (op.own ? h * each : 0),
+                        op.epsilon, each, out + h * each * tile_tokens_);
       }
       break;
     }
@@ -158,7 +162,7 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
     case OpKind::rope: {
       const size_t each = width / op.heads, table = index * (op.rope.dims / 2) * tile_tokens_;
       for (size_t h = 0; h < op.heads; ++h) {
-        v.tile_rope(in + h * each * tile_tokens_, op.rope.dims, op.rope.neox,
+        v.tile_rope(in + (h * each + op.offset) * tile_tokens_, op.rope.dims, op.rope.neox,
                     cosines_[bound.rope_table] + table, sines_[bound.rope_table] + table);
       }
       break;
@@ -204,11 +208,13 @@ void ChunkExecutor::run_float_op(const BoundOp& bound, size_t index) {
     case OpKind::add_row:
     case OpKind::linear:
     case OpKind::expert_linear:
+    case OpKind::head_linear:
     case OpKind::route:
     case OpKind::combine:
     case OpKind::attention:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
     case OpKind::join:  // of rows alone
       break;            // steps of their own
   }
@@ -231,8 +237,10 @@ void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
     }
     if (machine_.biases && machine_.biases->has(step.layer)) take_off_bias(step.layer, index);
     if (machine_.rotates()) {
-      for (const Slot s : {Slot::key, Slot::value})
-        rotate_heads(machine_.vector.tile_hadamard, tile(s, index), n, kv_heads, tile_tokens_);
+      for (const Slot s : {Slot::key, Slot::value}) {
+        if (s == Slot::key || !op.latent)
+          rotate_heads(machine_.vector.tile_hadamard, tile(s, index), n, kv_heads, tile_tokens_);
+      }
     }
     // A tile may go on in the next page.
     for (size_t lane = 0; lane < lanes;) {
@@ -248,6 +256,7 @@ void ChunkExecutor::store_keys(const Step& step, ThreadPool& pool) {
         } else {
           machine_.attention.store_tile(k.format, keys, n, lane, count, k.row, k.scales);
         }
+        if (op.latent) continue;
         machine_.attention.store_tile(v.format, tile(Slot::value, index) + head * head_floats, n, lane, count,
                                       v.row, v.scales);
       }

@@ -21,7 +21,7 @@ void ChunkExecutor::route(const BoundOp& bound, size_t index) {
   const size_t lanes = std::min(tile_tokens_, tokens_ - index * tile_tokens_);
   for (size_t lane = 0; lane < lanes; ++lane) {
     const size_t token = index * tile_tokens_ + lane;
-    if (!cpu::route(bound.op, tile(bound.op.input, index) + lane, tile_tokens_, &chosen_[token * used]))
+    if (!cpu::route(bound, tile(bound.op.input, index) + lane, tile_tokens_, &chosen_[token * used]))
       chosen_[token * used] = UINT32_MAX;
   }
 }

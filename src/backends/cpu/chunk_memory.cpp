@@ -33,7 +33,8 @@ bool is_quantized(const Plan& plan, Slot slot) {
   const auto in = [&plan, slot](const std::vector<Step>& steps) {
     return std::any_of(steps.begin(), steps.end(), [&plan, slot](const Step& step) {
       // Exact rows of a stack read the usual form.
-      return step.integer && (!step.planes || plan.any_exact()) && step.ops.front().op.input == slot;
+      return step.integer && step.kind != StepKind::heads && (!step.planes || plan.any_exact()) &&
+             step.ops.front().op.input == slot;
     });
   };
   return in(plan.layers) || in(plan.head);
@@ -82,10 +83,13 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     // Attention is over before the feed-forward part begins: both use the same memory.
     const size_t shared = carver.used();
     for (const Slot s : {Slot::query, Slot::key, Slot::value, Slot::context}) slot(s);
-    for (const Slot s : {Slot::query_gate, Slot::context_gate, Slot::conv, Slot::conv_in, Slot::conv_out,
-                         Slot::alpha, Slot::beta, Slot::delta, Slot::delta_gate}) {
+    for (const Slot s : {Slot::query_latent, Slot::query_heads, Slot::context_heads, Slot::query_gate,
+                         Slot::context_gate, Slot::conv, Slot::conv_in, Slot::conv_out, Slot::alpha,
+                         Slot::beta, Slot::delta, Slot::delta_gate}) {
       if (uses(machine_.plan, s)) slot(s);
     }
+    if (const graph::HyperParameters& p = machine_.model.parameters; p.scan_state != 0)
+      scan_scores_ = carver.take<float>(most_tiles_ * p.delta_key_heads * tile_tokens_ * tile_tokens_);
     const size_t attention_end = carver.used();
     carver.rewind(shared);
     for (const Slot s :
@@ -118,10 +122,13 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
   chosen_.resize(most_tiles_ * tile_tokens_ * machine_.model.parameters.experts_used);
   pairs_.resize(chosen_.size());
   size_t most_k = 0, most_values = 0, most_bytes = 0, most_rows = 0;
+  size_t most_head = 0;
   bool any_float = false;
   for (const std::vector<Step>* steps : {&machine_.plan.layers, &machine_.plan.head}) {
     for (const Step& step : *steps) {
-      if (step.kind != StepKind::linears && step.kind != StepKind::experts) continue;
+      if (step.kind == StepKind::heads) most_head = std::max(most_head, step.ops.front().matrix.k);
+      if (step.kind != StepKind::linears && step.kind != StepKind::experts && step.kind != StepKind::heads)
+        continue;
       any_float |= !step.integer;
       for (const BoundOp& bound : step.ops) {
         const size_t k = bound.matrix.k, each = value_bytes(step, bound.matrix), rows = panel_rows(k, each);
@@ -139,9 +146,7 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
     most_values = std::max(most_values, rows * most_k);
     most_bytes = std::max(most_bytes, rows * most_k * machine_.gemm.values8_bytes);
   }
-  if (const size_t size = largest_delta(machine_.plan); size > 0) {
-    for (size_t i = 0; i < machine_.pool.threads(); ++i) delta_.emplace_back(kDeltaTokens, size);
-  }
+  delta_ = delta_scratch(machine_.plan, kDeltaTokens, tile_tokens_, machine_.pool.threads());
   const size_t attention =
       most_attention_floats(machine_.plan, machine_.model.parameters, machine_.attention);
   threads_.resize(machine_.pool.threads());
@@ -157,6 +162,7 @@ ChunkExecutor::ChunkExecutor(const Machine& machine, uint32_t most_tokens)
       t.residual = c.take<float>(most_rows * tile_tokens_);
       t.attention = c.take<float>(attention);
       t.mixing = c.take<float>(machine_.plan.rotation_scratch());
+      t.head = c.take<uint8_t>(most_head == 0 ? 0 : kernels::activation_bytes(machine_.gemm, most_head));
       if (machine_.plan.set != nullptr) {
         t.rotated = c.take<float>(most_k * tile_tokens_);
         // A panel has up to tile_rows − 1 rows more.

@@ -23,8 +23,13 @@ void ChunkExecutor::run_recurrent(const Step& step, ThreadPool& pool) {
     });
   } else {
     const DeltaPart& part = state.layout().delta(step.layer);
+    const bool scans = bound.op.kind == graph::OpKind::selective_scan;
     number = part.number;
-    pool.run(part.heads, [&](size_t thread, size_t head) { delta_rule(bound, part, head, delta_[thread]); });
+    if (scans) score_scan(bound, pool);
+    pool.run(part.heads, [&](size_t thread, size_t head) {
+      scans ? selective_scan(bound, part, head, delta_[thread])
+            : delta_rule(bound, part, head, delta_[thread]);
+    });
   }
   state.next().position(number) = position_ + static_cast<uint32_t>(tokens_);
   if (state.mark().page != nullptr) state.mark().position(number) = state.mark_position();
@@ -41,8 +46,9 @@ void ChunkExecutor::convolve(const BoundOp& bound, const ConvPart& part, size_t 
       line[i] = input_before(state.now(), part, position_, kept - i)[c];
     for (size_t i = 0; i < tiles_; ++i)
       std::copy_n(tile(bound.op.input, i) + c * tile_tokens_, tile_tokens_, &line[kept + i * tile_tokens_]);
+    const float bias = bound.bias == nullptr ? 0 : bound.bias[c];
     for (size_t i = 0; i < tiles_; ++i) {
-      machine_.recurrent.convolve_channel(&line[i * tile_tokens_], bound.weight->data() + c, kept + 1,
+      machine_.recurrent.convolve_channel(&line[i * tile_tokens_], bound.weight->data() + c, bias, kept + 1,
                                           part.channels, tile_tokens_,
                                           tile(bound.op.output, i) + c * tile_tokens_);
     }
@@ -85,7 +91,7 @@ void ChunkExecutor::delta_rule(const BoundOp& bound, const DeltaPart& part, size
       past = {position_ - now.position(part.number), now.keys(part, head), now.deltas(part, head),
               now.decays(part, head)};
     machine_.recurrent.delta_rule(
-        {n, columns, first ? now.matrix(part, head) : next, nullptr, next}, past,
+        {n, columns, part.key_stride(), first ? now.matrix(part, head) : next, nullptr, next}, past,
         {end - begin, s.queries, s.keys, s.values, s.decays, s.steps, s.out, nullptr}, s.block);
     for (size_t t = begin; t < end; ++t) {
       float* to = tile(op.output, t / tile_tokens_) + head * n * tile_tokens_ + t % tile_tokens_;
@@ -97,6 +103,57 @@ void ChunkExecutor::delta_rule(const BoundOp& bound, const DeltaPart& part, size
   for (size_t t = tokens_; t < tiles_ * tile_tokens_; ++t) {
     float* to = tile(op.output, t / tile_tokens_) + head * n * tile_tokens_ + t % tile_tokens_;
     for (size_t f = 0; f < n; ++f) to[f * tile_tokens_] = 0;
+  }
+}
+
+// What heads that share B and C share of each tile.
+void ChunkExecutor::score_scan(const BoundOp& bound, ThreadPool& pool) {
+  const graph::Op& op = bound.op;
+  const size_t groups = op.key_heads, size = op.state * tile_tokens_;
+  pool.run(tiles_ * groups, [&](size_t, size_t task) {
+    const float* keys = tile(op.input, task / groups) + op.heads * op.block * tile_tokens_;
+    const size_t group = task % groups;
+    machine_.recurrent.scan_scores(keys + group * size, keys + (groups + group) * size, op.state,
+                                   scan_scores_ + task * tile_tokens_ * tile_tokens_);
+  });
+}
+
+void ChunkExecutor::selective_scan(const BoundOp& bound, const DeltaPart& part, size_t head,
+                                   const DeltaScratch& s) {
+  const graph::Op& op = bound.op;
+  const RecurrentState& state = sequence_->state();
+  const StateView now = state.now();
+  const size_t lanes = tile_tokens_, groups = op.key_heads, group = head / (op.heads / groups);
+  const size_t mark = state.mark().page == nullptr ? 0 : state.mark_position() - position_;
+  float* next = state.next().matrix(part, head);
+  if (now.page == nullptr) {
+    std::fill_n(next, part.keys * part.columns, 0.0F);
+  } else {
+    machine_.recurrent.selective_scan(
+        {part.keys, part.columns, part.key_stride(), now.matrix(part, head), next, nullptr},
+        {position_ - now.position(part.number), now.keys(part, head), now.deltas(part, head),
+         now.decays(part, head)},
+        {});
+  }
+  for (size_t i = 0; i < tiles_; ++i) {
+    const float *x = tile(op.input, i), *keys = x + op.heads * op.block * lanes;
+    const size_t begin = i * lanes;
+    // Of the tile's first `count` tokens.
+    const auto scan = [&](size_t count, float* to, float* out) {
+      machine_.recurrent.scan_steps(tile(op.input2, i) + head * lanes, bound.bias[head],
+                                    (*bound.weight)[head], count, s.steps, s.decays);
+      std::fill(s.steps + count, s.steps + lanes, 0.0F);
+      std::fill(s.decays + count, s.decays + lanes, 1.0F);
+      machine_.recurrent.scan_tile(
+          {op.state, op.block, x + head * op.block * lanes, keys + group * op.state * lanes,
+           keys + (groups + group) * op.state * lanes, scan_scores_ + (i * groups + group) * lanes * lanes,
+           s.steps, s.decays, (*bound.skip)[head]},
+          part.columns, next, to, out, s.tile);
+    };
+    if (mark > begin && mark < begin + lanes) scan(mark - begin, state.mark().matrix(part, head), nullptr);
+    scan(std::min(lanes, tokens_ - begin), next, tile(op.output, i) + head * op.block * lanes);
+    if (mark > 0 && mark == begin + lanes)
+      std::copy_n(next, part.keys * part.columns, state.mark().matrix(part, head));
   }
 }
 

@@ -22,6 +22,8 @@ kernels::Unary unary(graph::Activation activation) {
       return kernels::Unary::silu_clamped;
     case graph::Activation::sigmoid:
       return kernels::Unary::sigmoid;
+    case graph::Activation::relu_squared:
+      return kernels::Unary::relu_squared;
   }
   return kernels::Unary::none;
 }

@@ -45,11 +45,12 @@ struct Machine {
   std::shared_ptr<const KeyMeans> means = key_means(model, plan, kv);
   std::shared_ptr<const KeyBiases> biases =
       kv == kernels::KvFormat::q4 ? std::make_shared<const KeyBiases>(model, plan, context) : nullptr;
-  // Of heads of one size alone.
-  std::shared_ptr<const KeyFeedback> feedback =
-      kv == kernels::KvFormat::q4 && model.parameters.local_head_size == 0
-          ? std::make_shared<const KeyFeedback>(model, plan, pool)
-          : nullptr;
+  // Of heads of one size alone, and of keys that are no values.
+  std::shared_ptr<const KeyFeedback> feedback = kv == kernels::KvFormat::q4 &&
+                                                        model.parameters.local_head_size == 0 &&
+                                                        model.parameters.latent_rank == 0
+                                                    ? std::make_shared<const KeyFeedback>(model, plan, pool)
+                                                    : nullptr;
 
   // 4-bit keys, values and queries are rotated, a head at a time, so that no element is far larger than the
   // others; and what attention sums up of the values is rotated back.
@@ -151,6 +152,7 @@ class RowExecutor {
   void run_experts(const Step& step);
   void multiply_expert(const Step& step, const BoundOp& bound, const ExpertGroup& group, size_t id,
                        size_t first, size_t count, size_t thread);
+  void run_head_products(const Step& step);
   void combine(const BoundOp& bound, size_t row);
   void quantize_experts(graph::Slot slot, size_t row);
   void run_planes(const Step& step);
@@ -158,7 +160,11 @@ class RowExecutor {
                        size_t thread);
   void run_recurrent(const Step& step);
   void convolve(const BoundOp& bound, uint32_t layer, const Run& run);
-  void delta_rule(const BoundOp& bound, uint32_t layer, const Run& run, size_t head, size_t thread);
+  // A head's input of a row, as the `at`-th token.
+  void take_delta(const BoundOp& bound, size_t row, size_t head, size_t at, const DeltaScratch& scratch);
+  void take_scan(const BoundOp& bound, size_t row, size_t head, size_t at, const DeltaScratch& scratch);
+  void run_state(const BoundOp& bound, uint32_t layer, const Run& run, size_t head,
+                 const DeltaScratch& scratch);
   void run_attention(const Step& step);
   void store_keys(const Step& step, size_t row);
   void merge_parts(const BoundOp& bound, size_t row, const Part* parts, size_t count);
@@ -193,6 +199,9 @@ class RowExecutor {
   std::vector<Prepared> prepared_;
   uint64_t gathered_ = 0;                        // inputs so far
   std::vector<std::vector<float>> dequantized_;  // a thread's row, for float products
+  // A thread's: a head's part of each row.
+  Buffer head_memory_;
+  std::vector<std::array<kernels::QuantizedVector, kMostRows>> head_input_;
   std::vector<float> attention_scratch_;
   std::vector<DeltaScratch> delta_;  // a thread's
 
@@ -260,11 +269,14 @@ class ChunkExecutor {
   void gather(const Step& step, size_t index);
   uint8_t* gathered(size_t index) const { return gathered_ + index * gathered_stride_; }
   void run_experts(const Step& step, ThreadPool& pool);
+  void run_head_products(const Step& step, ThreadPool& pool);
   void combine(const BoundOp& bound, size_t index);
   static constexpr size_t kDeltaTokens = 64;  // that a head's state stays in the cache for
   void run_recurrent(const Step& step, ThreadPool& pool);
   void convolve(const BoundOp& bound, const ConvPart& part, size_t begin, size_t end);
   void delta_rule(const BoundOp& bound, const DeltaPart& part, size_t head, const DeltaScratch& scratch);
+  void score_scan(const BoundOp& bound, ThreadPool& pool);
+  void selective_scan(const BoundOp& bound, const DeltaPart& part, size_t head, const DeltaScratch& scratch);
   void prepare_planes(const Step& step, ThreadPool& pool);
   void run_planes(const Step& step, ThreadPool& pool, float* logits);
   void multiply_planes(const Step& step, const PlanesTask& task, size_t thread, float* logits);
@@ -294,6 +306,7 @@ class ChunkExecutor {
   uint8_t* gathered_ = nullptr;
   size_t gathered_stride_ = 0;
   float* expert_rows_ = nullptr;
+  float* scan_scores_ = nullptr;      // of selective scans: [tile][group][tile_tokens][tile_tokens]
   uint8_t* planes_values_ = nullptr;  // a step's input as planes read it: [tile][k / 4][tile_tokens][4]
   float* planes_scales_ = nullptr;    // [tile][tile_tokens]
   float* planes_rotated_ = nullptr;   // [tile][k][tile_tokens], for float products alone
@@ -309,6 +322,7 @@ class ChunkExecutor {
     float* rotated;   // [k][tile_tokens]: one tile of a planes step's input
     float* identity;  // [16][tile_tokens]: a tile of rows before they are spread over several outputs
     float* mixing;    // [Plan::rotation_scratch()]
+    uint8_t* head;    // a head's part of a tile, as integer products read it
   };
   std::vector<ThreadScratch> threads_;
   std::vector<DeltaScratch> delta_;  // a thread's

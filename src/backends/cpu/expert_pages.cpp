@@ -32,7 +32,11 @@ ExpertPages::ExpertPages(const Plan& plan, uint32_t experts, uint64_t memory)
       if (step.kind == StepKind::experts) layers_.resize(std::max<size_t>(layers_.size(), step.layer + 1));
       for (const BoundOp& bound : step.ops) {
         if (step.kind == StepKind::linears) weights_ += bound.matrix.rows * bound.matrix.row_bytes;
-        if (step.kind == StepKind::experts) layers_[step.layer].push_back(&bound);
+        if (step.kind == StepKind::heads)
+          weights_ += bound.op.heads * bound.matrix.rows * bound.matrix.row_bytes;
+        // Of ops that share a tensor the first stands for both.
+        if (step.kind == StepKind::experts && bound.op.row_begin == 0)
+          layers_[step.layer].push_back({bound.expert_row(0, 0), bound.expert_rows * bound.matrix.row_bytes});
       }
     }
   }
@@ -41,7 +45,7 @@ ExpertPages::ExpertPages(const Plan& plan, uint32_t experts, uint64_t memory)
     uint64_t of_layer = 0;
     for (uint32_t expert = 0; expert < experts_; ++expert) {
       Entry& entry = entries_[layer * experts_ + expert];
-      for (const BoundOp* bound : layers_[layer]) entry.bytes += bound->matrix.rows * bound->matrix.row_bytes;
+      for (const Experts& tensor : layers_[layer]) entry.bytes += tensor.bytes;
       of_layer += entry.bytes;
     }
     all_ += of_layer;
@@ -55,9 +59,9 @@ void ExpertPages::advise(uint32_t entry, int advice) const {
   // nobody would count it.
   const bool first = expert > 0 && !entries_[entry - 1].resident;
   const bool last = expert + 1 < experts_ && !entries_[entry + 1].resident;
-  for (const BoundOp* bound : layers_[entry / experts_]) {
-    const auto pages =
-        pages_of(bound->expert_row(expert, 0), bound->expert_row(expert + size_t{1}, 0), first, last);
+  for (const Experts& tensor : layers_[entry / experts_]) {
+    const std::byte* begin = tensor.begin + expert * tensor.bytes;
+    const auto pages = pages_of(begin, begin + tensor.bytes, first, last);
     // Advice: where the system does not take it, pages come and go as it likes.
     if (!pages.empty()) madvise(pages.data(), pages.size(), advice);
   }

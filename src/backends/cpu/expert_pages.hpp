@@ -39,9 +39,14 @@ class ExpertPages {
 
   const uint32_t experts_;
   const uint64_t memory_;
-  std::vector<std::vector<const BoundOp*>> layers_;  // each layer's expert_linears, that which drafts last
-  std::vector<Entry> entries_;                       // [layer][expert]
-  std::list<uint32_t> order_;                        // those in memory, the last used first
+  // A tensor of experts, all of one size; a layer's, that which drafts last.
+  struct Experts {
+    const std::byte* begin;
+    size_t bytes;  // of an expert
+  };
+  std::vector<std::vector<Experts>> layers_;
+  std::vector<Entry> entries_;  // [layer][expert]
+  std::list<uint32_t> order_;   // those in memory, the last used first
   uint64_t bytes_ = 0, all_ = 0, most_ = 0;
   uint64_t weights_ = 0;  // bytes of the other products' weights, until a step has read them
 };

@@ -37,33 +37,37 @@ PageLayout::PageLayout(const graph::Model& model, kernels::KvFormat format) : fo
     windows_.push_back(0);
     attends_.push_back(false);
     size_t head_size = p.head_size, kv_heads = p.kv_heads;
+    bool latent = false;
     for (const graph::OpList& ops : layer) {
       for (const graph::Op& op : ops) {
         if (op.kind != graph::OpKind::attention || op.shared != 0) continue;
         windows_.back() = op.window;
         attends_.back() = true;
+        latent = op.latent;
         if (op.head_size != 0) head_size = op.head_size;
         if (op.kv_heads != 0) kv_heads = op.kv_heads;
       }
     }
-    add(head_size, kv_heads, attends_.back());
+    add(head_size, kv_heads, latent, attends_.back());
   }
   if (!model.draft.empty()) {
     draft_ = layers();
     windows_.push_back(0);
     attends_.push_back(true);
-    add(p.head_size, p.kv_heads, true);
+    add(p.head_size, p.kv_heads, false, true);
   }
-  if (bytes_ == 0) add(p.head_size, p.kv_heads, true);  // a page has bytes, even if no layer has pages
+  if (bytes_ == 0) add(p.head_size, p.kv_heads, false, true);  // a page has bytes, even if no layer has pages
 }
 
-void PageLayout::add(size_t head_size, size_t kv_heads, bool attends) {
-  const size_t rows = product({kv_heads, kernels::kPagePositions});
-  Heads heads{kernels::kv_row_bytes(key_format(), head_size), kernels::kv_row_bytes(format_, head_size),
-              kernels::kv_scale_bytes(format_, head_size), 0};
+void PageLayout::add(size_t head_size, size_t kv_heads, bool latent, bool attends) {
+  const size_t rows = product({kv_heads, kernels::kPagePositions}), kinds = latent ? 1 : 2;
+  Heads heads{kernels::kv_row_bytes(key_format(), head_size),
+              latent ? 0 : kernels::kv_row_bytes(format_, head_size),
+              kernels::kv_scale_bytes(format_, head_size), 0, latent};
   heads.scales = round_up(product({rows, heads.key_bytes + heads.value_bytes}), 64);
   heads_.push_back(heads);
-  if (attends) bytes_ = std::max(bytes_, round_up(heads.scales + product({2, rows, heads.scale_bytes}), 64));
+  if (attends)
+    bytes_ = std::max(bytes_, round_up(heads.scales + product({kinds, rows, heads.scale_bytes}), 64));
 }
 
 PagePool::PagePool(size_t page_bytes, size_t spare)

@@ -17,7 +17,8 @@ namespace cairn::cpu {
 
 // What a page holds: one layer's keys and values of kernels::kPagePositions positions, [key, value][kv
 // head][position][head_size], in a format of kernels::KvFormat, the scales of those that have them behind
-// them all. Pages of all layers are of one size, the largest.
+// them all. Keys of latent attention are the values too, and there once. Pages of all layers are of one size,
+// the largest.
 class PageLayout {
  public:
   // Error out_of_memory: a page of more bytes than there are addresses.
@@ -39,27 +40,33 @@ class PageLayout {
   }
   // Of a kv head: index 2 · head for keys, 2 · head + 1 for values.
   size_t row_bytes(uint32_t layer, uint32_t index) const {
-    return index % 2 == 0 ? heads_[layer].key_bytes : heads_[layer].value_bytes;
+    return is_key(layer, index) ? heads_[layer].key_bytes : heads_[layer].value_bytes;
   }
-  kernels::KvFormat format(uint32_t index) const { return index % 2 == 0 ? key_format() : format_; }
+  kernels::KvFormat format(uint32_t layer, uint32_t index) const {
+    return is_key(layer, index) ? key_format() : format_;
+  }
   size_t scale_bytes(uint32_t layer) const { return heads_[layer].scale_bytes; }  // of a row
   // Where the rows begin, and their scales.
   size_t rows(uint32_t layer, uint32_t index) const {
     const Heads& of = heads_[layer];
+    if (of.latent) index &= ~1U;
     return kernels::kPagePositions * ((index + 1) / 2 * of.key_bytes + index / 2 * of.value_bytes);
   }
   size_t scales(uint32_t layer, uint32_t index) const {
+    if (heads_[layer].latent) index &= ~1U;
     return heads_[layer].scales + index * kernels::kPagePositions * heads_[layer].scale_bytes;
   }
 
  private:
-  void add(size_t head_size, size_t kv_heads, bool attends);  // a layer
+  void add(size_t head_size, size_t kv_heads, bool latent, bool attends);  // a layer
+  bool is_key(uint32_t layer, uint32_t index) const { return index % 2 == 0 || heads_[layer].latent; }
 
   kernels::KvFormat format_;
   std::vector<uint32_t> windows_;
   std::vector<bool> attends_;
   struct Heads {
     size_t key_bytes, value_bytes, scale_bytes, scales;  // of a row; where the first scales lie
+    bool latent;                                         // no values
   };
   std::vector<Heads> heads_;  // of each layer
   size_t bytes_ = 0;          // of the largest layer's page

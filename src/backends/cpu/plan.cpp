@@ -12,8 +12,11 @@ namespace {
 StepKind kind_of(const graph::Op& op) {
   if (op.kind == graph::OpKind::linear) return StepKind::linears;
   if (op.kind == graph::OpKind::expert_linear) return StepKind::experts;
+  if (op.kind == graph::OpKind::head_linear) return StepKind::heads;
   if (op.kind == graph::OpKind::attention) return StepKind::attention;
-  if (op.kind == graph::OpKind::convolve || op.kind == graph::OpKind::delta_rule) return StepKind::recurrent;
+  if (op.kind == graph::OpKind::convolve || op.kind == graph::OpKind::delta_rule ||
+      op.kind == graph::OpKind::selective_scan)
+    return StepKind::recurrent;
   return StepKind::floats;
 }
 
@@ -56,7 +59,8 @@ std::vector<Step> Plan::steps(const std::vector<graph::Op>& ops, uint32_t layer)
     // bits, and few.
     const bool few = op.output == graph::Slot::router || op.output == graph::Slot::shared_gate ||
                      op.output == graph::Slot::alpha || op.output == graph::Slot::beta;
-    const bool integer = !float_only_ && products && !few && bound.matrix.k % kernels::kGroup == 0;
+    const bool integer = !float_only_ && (products || kind == StepKind::heads) && !few &&
+                         bound.matrix.k % kernels::kGroup == 0;
     const bool joins =
         !result.empty() && result.back().kind == kind &&
         (kind == StepKind::floats ||
@@ -86,15 +90,29 @@ BoundOp Plan::bind(const graph::Op& op) {
       break;
     case graph::OpKind::expert_linear:
       bound.matrix = matrix(op.weight);
+      bound.matrix.rows_begin = bound.matrix.row(op.row_begin);
       bound.matrix.rows = op.rows;
-      if (!op.bias.empty()) bound.bias = vector(op.bias)->data();
+      bound.expert_rows = op.all_rows != 0 ? op.all_rows : op.rows;
+      if (!op.bias.empty()) bound.bias = vector(op.bias)->data() + op.row_begin;
+      break;
+    case graph::OpKind::head_linear:
+      bound.matrix = matrix(op.weight);
+      bound.matrix.rows = bound.expert_rows = op.rows;
+      break;
+    case graph::OpKind::route:
+      if (!op.weight.empty()) bound.weight = &finite(op.weight);
+      if (!op.bias.empty()) bound.bias = finite(op.bias).data();
       break;
     case graph::OpKind::attention:
       if (!op.weight.empty()) bound.bias = finite(op.weight).data();
       break;
     case graph::OpKind::convolve:
       bound.weight = transposed(op.weight);
+      if (!op.bias.empty()) bound.bias = vector(op.bias)->data();
       break;
+    case graph::OpKind::selective_scan:
+      bound.skip = vector(op.skip);
+      [[fallthrough]];
     case graph::OpKind::delta_rule:
       bound.weight = vector(op.weight);
       bound.bias = vector(op.bias)->data();

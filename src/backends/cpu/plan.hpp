@@ -30,26 +30,31 @@ struct Matrix {
 // An op with its weights found. Vectors (norms, biases, RoPE factors) are copied as floats: they are small.
 struct BoundOp {
   graph::Op op;
-  Matrix matrix{};  // linear, expert_linear, embed
-  // Norms, delta_rule; convolve: [window][channels]; rope: divisors of the frequencies, or null.
+  Matrix matrix{};  // linear, expert_linear, head_linear, embed
+  // Norms, delta_rule, selective_scan; convolve: [window][channels]; rope: divisors of the frequencies, or
+  // null; route: factors of the experts, or null.
   const std::vector<float>* weight = nullptr;
-  const float* bias = nullptr;  // norm_layer, linears, delta_rule; attention: sinks; null if none
-  uint32_t rope_table = 0;      // rope: which of Plan::ropes
+  const std::vector<float>* skip = nullptr;  // selective_scan
+  // norm_layer, linears, convolve, delta_rule, selective_scan, route; attention: sinks; null if none
+  const float* bias = nullptr;
+  uint32_t rope_table = 0;  // rope: which of Plan::ropes
 
-  // expert_linear: `matrix` and `bias` are those of the first expert.
-  const std::byte* expert_row(size_t expert, size_t r) const { return matrix.row(expert * matrix.rows + r); }
+  // expert_linear, head_linear: `matrix` and `bias` are those of the first expert or head; of each so many
+  // rows lie in the file.
+  size_t expert_rows = 0;
+  const std::byte* expert_row(size_t expert, size_t r) const { return matrix.row(expert * expert_rows + r); }
   const float* expert_bias(size_t expert) const {
-    return bias == nullptr ? nullptr : bias + expert * matrix.rows;
+    return bias == nullptr ? nullptr : bias + expert * expert_rows;
   }
 };
 
 // Consecutive ops that run as one parallel region.
-enum class StepKind : uint8_t { floats, linears, experts, attention, recurrent };
+enum class StepKind : uint8_t { floats, linears, experts, heads, attention, recurrent };
 struct Step {
   StepKind kind;
   uint32_t layer;
   std::vector<BoundOp> ops;
-  bool integer = false;  // linears, experts: 8-bit activations (else float)
+  bool integer = false;  // linears, experts, heads: 8-bit activations (else float)
   // linears: 16-bit activations, as 8 bits and 8 more of what those left. The head's errors reach the logits
   // as they are, and its input is one vector.
   bool fine = false;

@@ -7,27 +7,35 @@
 
 namespace cairn::cpu {
 
-DeltaScratch::DeltaScratch(size_t tokens, size_t size) {
-  const size_t columns = round_up(size, kernels::kDeltaColumns), all = tokens * columns;
-  const size_t padded = round_up(tokens, 16);
-  memory = Buffer((5 * all + 2 * padded + size * kernels::kDeltaBlock) * sizeof(float));
+DeltaScratch::DeltaScratch(size_t tokens, size_t rows, size_t size, size_t tile_tokens) {
+  const size_t of_keys = tokens * round_up(rows, 16), padded = round_up(tokens, 16);
+  const size_t columns = round_up(size, kernels::kDeltaColumns), of_values = tokens * columns;
+  const size_t of_block = rows * kernels::kDeltaBlock, of_tile = kernels::scan_scratch(tile_tokens, columns);
+  memory = Buffer((2 * of_keys + 3 * of_values + 2 * padded + of_block + of_tile) * sizeof(float));
   float* at = memory.as<float>();
   for (float** part : {&queries, &keys, &values, &out, &deltas}) {
     *part = at;
-    at += all;
+    at += part == &queries || part == &keys ? of_keys : of_values;
   }
   decays = at;
   steps = decays + padded;
   block = steps + padded;
+  tile = block + of_block;
 }
 
-size_t largest_delta(const Plan& plan) {
-  size_t most = 0;
+std::vector<DeltaScratch> delta_scratch(const Plan& plan, size_t tokens, size_t tile_tokens, size_t threads) {
+  size_t keys = 0, size = 0;
   for (const Step& step : plan.layers) {
-    for (const BoundOp& bound : step.ops)
-      if (bound.op.kind == graph::OpKind::delta_rule) most = std::max<size_t>(most, bound.op.block);
+    for (const BoundOp& bound : step.ops) {
+      const graph::Op& op = bound.op;
+      if (op.kind != graph::OpKind::delta_rule && op.kind != graph::OpKind::selective_scan) continue;
+      keys = std::max<size_t>(keys, op.kind == graph::OpKind::delta_rule ? op.block : op.state);
+      size = std::max<size_t>(size, op.block);
+    }
   }
-  return most;
+  std::vector<DeltaScratch> scratch;
+  for (size_t i = 0; i < threads && size > 0; ++i) scratch.emplace_back(tokens, keys, size, tile_tokens);
+  return scratch;
 }
 
 void normalise(const Machine& machine, const graph::Op& op, float* query, float* key) {

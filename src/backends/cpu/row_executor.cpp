@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "backends/cpu/executor.hpp"
 
@@ -68,11 +69,14 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
     planes_[row] = PlanesInput(machine.plan);
   }
   size_t widest = 0, prepared = 0;  // a row of float products, bytes of integer ones' inputs
+  size_t most_head = 0;
   const Plan& plan = machine.plan;
   for (const std::vector<Step>* steps :
        {&plan.layers, &plan.head, &plan.draft_keys, &plan.draft_rest, &plan.draft_head}) {
     for (const Step& step : *steps) {
-      if (step.kind != StepKind::linears && step.kind != StepKind::experts) continue;
+      if (step.kind == StepKind::heads) most_head = std::max(most_head, step.ops.front().matrix.k);
+      if (step.kind != StepKind::linears && step.kind != StepKind::experts && step.kind != StepKind::heads)
+        continue;
       if (!step.integer) {
         widest = std::max(widest, step.ops.front().matrix.k);
         continue;
@@ -85,10 +89,18 @@ RowExecutor::RowExecutor(const Machine& machine) : machine_(machine) {
   }
   prepared_.resize(machine.pool.threads());
   for (Prepared& own : prepared_) own.memory = Buffer(prepared);
-  dequantized_.assign(machine.pool.threads(), std::vector<float>(widest));
-  if (const size_t size = largest_delta(machine.plan); size > 0) {
-    for (size_t i = 0; i < machine.pool.threads(); ++i) delta_.emplace_back(kMostRows, size);
+  if (most_head != 0) {
+    const size_t each = quantized_floats(most_head);
+    head_memory_ = Buffer(machine.pool.threads() * kMostRows * each * sizeof(float));
+    head_input_.resize(machine.pool.threads());
+    float* at = head_memory_.as<float>();
+    for (auto& inputs : head_input_) {
+      for (kernels::QuantizedVector& input : inputs)
+        input = quantized_vector(std::exchange(at, at + each), most_head);
+    }
   }
+  dequantized_.assign(machine.pool.threads(), std::vector<float>(widest));
+  delta_ = delta_scratch(machine.plan, kMostRows, 0, machine.pool.threads());
 }
 
 void RowExecutor::begin(std::span<const Row> rows) {
@@ -193,6 +205,9 @@ void RowExecutor::run_steps(std::span<const Step> steps) {
       case StepKind::experts:
         run_experts(step);
         break;
+      case StepKind::heads:
+        run_head_products(step);
+        break;
       case StepKind::attention:
         run_attention(step);
         break;
@@ -246,8 +261,10 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
       break;
     case OpKind::norm_rms: {
       const size_t heads = std::max(1u, op.heads), each = width / heads;
-      for (size_t h = 0; h < heads; ++h)
-        v.token_norm_rms(in + h * each, bound.weight->data(), op.epsilon, each, out + h * each);
+      for (size_t h = 0; h < heads; ++h) {
+        v.token_norm_rms(in + h * each, bound.weight->data() + (op.own ? h * each : 0), op.epsilon, each,
+                         out + h * each);
+      }
       break;
     }
     case OpKind::norm_layer:
@@ -256,7 +273,7 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
     case OpKind::rope: {
       const size_t each = width / op.heads;
       for (size_t h = 0; h < op.heads; ++h) {
-        v.token_rope(in + h * each, op.rope.dims, op.rope.neox, cosines_[row][bound.rope_table],
+        v.token_rope(in + h * each + op.offset, op.rope.dims, op.rope.neox, cosines_[row][bound.rope_table],
                      sines_[row][bound.rope_table]);
       }
       break;
@@ -310,9 +327,11 @@ void RowExecutor::run_float_op(const BoundOp& bound, size_t row) {
     case OpKind::add_row:
     case OpKind::linear:
     case OpKind::expert_linear:
+    case OpKind::head_linear:
     case OpKind::attention:
     case OpKind::convolve:
     case OpKind::delta_rule:
+    case OpKind::selective_scan:
       break;  // steps of their own
   }
 }

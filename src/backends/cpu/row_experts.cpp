@@ -7,7 +7,7 @@
 namespace cairn::cpu {
 
 void RowExecutor::route(const BoundOp& bound, size_t row) {
-  routed_[row] = cpu::route(bound.op, slot(bound.op.input, row), 1, experts_[row].data());
+  routed_[row] = cpu::route(bound, slot(bound.op.input, row), 1, experts_[row].data());
 }
 
 void RowExecutor::check_routes(const Step& step) const {

@@ -33,7 +33,7 @@ void RowExecutor::run_recurrent(const Step& step) {
     return machine_.pool.run(count, [&](size_t, size_t i) { body(i); });
   }
   machine_.pool.run(count * bound.op.heads, [&](size_t thread, size_t task) {
-    delta_rule(bound, step.layer, runs[task / bound.op.heads], task % bound.op.heads, thread);
+    run_state(bound, step.layer, runs[task / bound.op.heads], task % bound.op.heads, delta_[thread]);
   });
   for (size_t i = 0; i < count; ++i) {
     const PagedSequence& sequence = *rows_[active_[runs[i].first]].sequence;
@@ -62,40 +62,66 @@ void RowExecutor::convolve(const BoundOp& bound, uint32_t layer, const Run& run)
     std::array<const float*, graph::kMostConvWindow> inputs;
     for (size_t w = 0; w <= part.kept; ++w)
       inputs[w] = input_before(state, part, length_now, part.kept + 1 - w);
-    machine_.recurrent.convolve_token(inputs.data(), bound.weight->data(), part.kept + 1, channels, x);
+    machine_.recurrent.convolve_token(inputs.data(), bound.weight->data(), bound.bias, part.kept + 1,
+                                      channels, x);
   }
 }
 
-void RowExecutor::delta_rule(const BoundOp& bound, uint32_t layer, const Run& run, size_t head,
-                             size_t thread) {
+void RowExecutor::take_delta(const BoundOp& bound, size_t row, size_t head, size_t at,
+                             const DeltaScratch& s) {
   const graph::Op& op = bound.op;
+  const size_t n = op.block, key_head = head % op.key_heads;
+  const size_t first = at * round_up(n, kernels::kDeltaColumns);
+  const float* x = slot(op.input, row);
+  std::copy_n(x + key_head * n, n, s.queries + first);
+  std::copy_n(x + (op.key_heads + key_head) * n, n, s.keys + first);
+  std::copy_n(x + (2 * op.key_heads + head) * n, n, s.values + first);
+  normalise(machine_, op, s.queries + first, s.keys + first);
+  s.decays[at] = decay(bound, head, slot(op.input2, row)[head]);
+  s.steps[at] = sigmoid(slot(Slot::beta, row)[head]);
+}
+
+void RowExecutor::take_scan(const BoundOp& bound, size_t row, size_t head, size_t at, const DeltaScratch& s) {
+  const graph::Op& op = bound.op;
+  const size_t n = op.block, keys = op.state, group = head / (op.heads / op.key_heads);
+  const float *x = slot(op.input, row), *of_keys = x + op.heads * n;
+  std::copy_n(of_keys + group * keys, keys, s.keys + at * round_up(keys, 16));
+  std::copy_n(of_keys + (op.key_heads + group) * keys, keys, s.queries + at * round_up(keys, 16));
+  machine_.recurrent.scan_steps(slot(op.input2, row) + head, bound.bias[head], (*bound.weight)[head], 1,
+                                s.steps + at, s.decays + at);
+  machine_.vector.scale(x + head * n, s.steps[at], n, s.values + at * round_up(n, kernels::kDeltaColumns));
+}
+
+void RowExecutor::run_state(const BoundOp& bound, uint32_t layer, const Run& run, size_t head,
+                            const DeltaScratch& s) {
+  const graph::Op& op = bound.op;
+  const bool scans = op.kind == graph::OpKind::selective_scan;
   const Row& first = rows_[active_[run.first]];
   const DeltaPart& part = first.sequence->state().layout().delta(layer);
   const StateView state = first.sequence->state().now();
-  const DeltaScratch& s = delta_[thread];
-  const size_t n = op.block, columns = part.columns, key_head = head % op.key_heads;
-  for (size_t i = 0; i < run.count; ++i) {
-    const size_t row = active_[run.first + i], at = i * columns;
-    const float* x = slot(op.input, row);
-    std::copy_n(x + key_head * n, n, s.queries + at);
-    std::copy_n(x + (op.key_heads + key_head) * n, n, s.keys + at);
-    std::copy_n(x + (2 * op.key_heads + head) * n, n, s.values + at);
-    normalise(machine_, op, s.queries + at, s.keys + at);
-    s.decays[i] = decay(bound, head, slot(op.input2, row)[head]);
-    s.steps[i] = sigmoid(slot(Slot::beta, row)[head]);
-  }
+  const size_t n = op.block, columns = part.columns, stride = part.key_stride();
+  for (size_t i = 0; i < run.count; ++i)
+    scans ? take_scan(bound, active_[run.first + i], head, i, s)
+          : take_delta(bound, active_[run.first + i], head, i, s);
   const size_t behind = first.sequence->length() - state.position(part.number);
   const size_t done = first.position - first.sequence->length();  // then nothing is behind
   float* matrix = state.matrix(part, head);
-  machine_.recurrent.delta_rule(
-      {n, columns, matrix, behind > 0 ? matrix : nullptr, nullptr},
-      {behind + done, state.keys(part, head), state.deltas(part, head), state.decays(part, head)},
-      {run.count, s.queries, s.keys, s.values, s.decays, s.steps, s.out, s.deltas}, s.block);
-  std::copy_n(s.keys, run.count * columns, state.keys(part, head) + done * columns);
-  std::copy_n(s.deltas, run.count * columns, state.deltas(part, head) + done * columns);
+  const kernels::DeltaState of{part.keys, columns, stride, matrix, behind > 0 ? matrix : nullptr, nullptr};
+  const kernels::DeltaPast past{behind + done, state.keys(part, head), state.deltas(part, head),
+                                state.decays(part, head)};
+  const kernels::DeltaTokens tokens{run.count, s.queries, s.keys, s.values,
+                                    s.decays,  s.steps,   s.out,  s.deltas};
+  scans ? machine_.recurrent.selective_scan(of, past, tokens)
+        : machine_.recurrent.delta_rule(of, past, tokens, s.block);
+  std::copy_n(s.keys, run.count * stride, state.keys(part, head) + done * stride);
+  std::copy_n(scans ? s.values : s.deltas, run.count * columns, state.deltas(part, head) + done * columns);
   std::copy_n(s.decays, run.count, state.decays(part, head) + done);
-  for (size_t i = 0; i < run.count; ++i)
-    std::copy_n(s.out + i * columns, n, slot(op.output, active_[run.first + i]) + head * n);
+  for (size_t i = 0; i < run.count; ++i) {
+    const size_t row = active_[run.first + i];
+    float* out = slot(op.output, row) + head * n;
+    std::copy_n(s.out + i * columns, n, out);
+    if (scans) machine_.vector.add_scaled(slot(op.input, row) + head * n, (*bound.skip)[head], n, out);
+  }
 }
 
 }  // namespace cairn::cpu

@@ -144,7 +144,7 @@ void PagedSequence::write_block(std::span<const std::byte> from) {
 }
 
 kernels::KvRows PagedSequence::rows(uint32_t layer, uint32_t index) const {
-  return {layout_->format(index), tables_[layer].data(), layout_->rows(layer, index),
+  return {layout_->format(layer, index), tables_[layer].data(), layout_->rows(layer, index),
           layout_->scales(layer, index)};
 }
 
@@ -152,7 +152,8 @@ PagedSequence::Place PagedSequence::place(uint32_t layer, uint32_t index, uint32
   std::byte* page = pages_[layer][position / kPage].get();
   const size_t row = position % kPage;
   return {page + layout_->rows(layer, index) + row * layout_->row_bytes(layer, index),
-          page + layout_->scales(layer, index) + row * layout_->scale_bytes(layer), layout_->format(index)};
+          page + layout_->scales(layer, index) + row * layout_->scale_bytes(layer),
+          layout_->format(layer, index)};
 }
 
 Sequences::Sequences(const graph::Model& model, kernels::KvFormat format, std::string owner, size_t spare,

@@ -14,7 +14,10 @@ StateLayout::StateLayout(const graph::Model& model)
   for (const graph::Layer& layer : model.layers) {
     for (const graph::OpList& ops : layer) {
       for (const graph::Op& op : ops)
-        parts_ += op.kind == graph::OpKind::convolve || op.kind == graph::OpKind::delta_rule ? 1 : 0;
+        parts_ += op.kind == graph::OpKind::convolve || op.kind == graph::OpKind::delta_rule ||
+                          op.kind == graph::OpKind::selective_scan
+                      ? 1
+                      : 0;
     }
   }
   if (!model.draft.empty()) ++parts_;
@@ -33,10 +36,10 @@ StateLayout::StateLayout(const graph::Model& model)
           ConvPart& p = conv_[layer];
           p = {static_cast<uint32_t>(part++), 0, op.window - 1, model.width(op.input)};
           p.at = take((p.kept + kJournal) * p.channels);
-        } else if (op.kind == graph::OpKind::delta_rule) {
+        } else if (op.kind == graph::OpKind::delta_rule || op.kind == graph::OpKind::selective_scan) {
           DeltaPart& p = delta_[layer];
-          p = {static_cast<uint32_t>(part++), 0, op.heads, op.block,
-               round_up(op.block, kernels::kDeltaColumns)};
+          const size_t keys = op.kind == graph::OpKind::delta_rule ? op.block : op.state;
+          p = {static_cast<uint32_t>(part++), 0, op.heads, keys, round_up(op.block, kernels::kDeltaColumns)};
           p.at = take(p.heads * StateView::head_floats(p));
         }
       }

@@ -17,11 +17,12 @@ struct ConvPart {
   size_t at;        // floats from the page's begin
   size_t kept, channels;
 };
-// … and a gated delta rule: a matrix for each head.
+// … and a gated delta rule or a selective scan: a matrix for each head.
 struct DeltaPart {
   uint32_t number;
   size_t at;
   size_t heads, keys, columns;  // columns: padded, see kernels::kDeltaColumns
+  size_t key_stride() const { return round_up(keys, 16); }
 };
 
 // One page holds the state of all layers. Few tokens at a time (rows) leave a part's state as it was before
@@ -65,13 +66,14 @@ struct StateView {
   }  // [kJournal][channels]
 
   static size_t head_floats(const DeltaPart& p) {
-    return p.keys * p.columns + 2 * StateLayout::kJournal * p.columns + round_up(StateLayout::kJournal, 16);
+    return p.keys * p.columns + StateLayout::kJournal * (p.key_stride() + p.columns) +
+           round_up(StateLayout::kJournal, 16);
   }
   float* matrix(const DeltaPart& p, size_t head) const { return floats(p.at + head * head_floats(p)); }
-  // The journal: [kJournal][columns] twice, [kJournal].
+  // The journal: [kJournal][key_stride], [kJournal][columns], [kJournal].
   float* keys(const DeltaPart& p, size_t head) const { return matrix(p, head) + p.keys * p.columns; }
   float* deltas(const DeltaPart& p, size_t head) const {
-    return keys(p, head) + StateLayout::kJournal * p.columns;
+    return keys(p, head) + StateLayout::kJournal * p.key_stride();
   }
   float* decays(const DeltaPart& p, size_t head) const {
     return deltas(p, head) + StateLayout::kJournal * p.columns;

@@ -1,5 +1,6 @@
-// Gemma 4 (text, dense): what its layers differ in, and RoPE's divisors.
+// Gemma 4 (text): what its layers differ in, its experts, and RoPE's divisors.
 #include "base/error.hpp"
+#include "convert/experts.hpp"
 #include "convert/families.hpp"
 #include "convert/vocabulary.hpp"
 #include "formats/byte_reader.hpp"
@@ -43,9 +44,11 @@ struct Sizes {
     if (shared >= local.size())
       config.error("num_kv_shared_layers",
                    fmt::format("is {}, but there are {} layers", shared, local.size()));
-    if (config.flag("enable_moe_block", false))
-      fail(ErrorCode::unsupported, "{}: Gemma 4's mixtures of experts (enable_moe_block) are not supported",
-           config.path());
+    const uint32_t count = expert_count(config).value_or(0);
+    if (config.flag("enable_moe_block", false) != (count != 0))
+      config.error("num_experts", fmt::format("is {}, against what enable_moe_block says", count));
+    experts = count;
+    if (experts != 0) expert_ffn = config.size("moe_intermediate_size");
   }
   bool own_keys(size_t layer) const { return layer < local.size() - shared; }
   bool is_wide(size_t layer) const { return wide && !own_keys(layer); }
@@ -55,6 +58,7 @@ struct Sizes {
   std::optional<uint32_t> global_kv_heads;
   uint32_t shared;
   bool wide, keys_are_values;
+  uint64_t experts = 0, expert_ffn = 0;
 };
 
 // Local and global layers each have their own: config.rope() and local_rope_theta() are these then.
@@ -91,6 +95,11 @@ void gemma4_metadata(const Config& config, ModelMetadata& out) {
   out.size("attention.value_length_swa", sizes.head);
   out.size("rope.dimension_count", sizes.global_head);
   out.size("rope.dimension_count_swa", sizes.head);
+  if (sizes.experts != 0) {
+    out.size("expert_count", static_cast<uint32_t>(sizes.experts));
+    out.size("expert_used_count", experts_used(config));
+    out.size("expert_feed_forward_length", static_cast<uint32_t>(sizes.expert_ffn));
+  }
   const uint32_t ffn = config.size("intermediate_size");
   out.size("feed_forward_length", ffn);
   out.size("attention.head_count_kv", sizes.kv_heads);
@@ -147,6 +156,19 @@ void layer_tensors(TensorPlan& plan, const Sizes& sizes, uint32_t i, uint32_t la
   add("mlp.down_proj", "ffn_down", {plan.hidden, ffn});
   add("post_feedforward_layernorm", "post_ffw_norm", {plan.hidden});
   plan.add({from + "layer_scalar", to + "layer_output_scale.weight", {1}});
+  if (sizes.experts != 0) {
+    const uint64_t width = sizes.expert_ffn;
+    add("post_feedforward_layernorm_1", "post_ffw_norm_1", {plan.hidden});
+    add("post_feedforward_layernorm_2", "post_ffw_norm_2", {plan.hidden});
+    add("pre_feedforward_layernorm_2", "pre_ffw_norm_2", {plan.hidden});
+    add("router.proj", "ffn_gate_inp", {sizes.experts, plan.hidden});
+    plan.add({from + "router.scale", to + "ffn_gate_inp.scale", {plan.hidden}});
+    plan.add({from + "router.per_expert_scale", to + "ffn_down_exps.scale", {sizes.experts}});
+    plan.add({from + "experts.gate_up_proj",
+              to + "ffn_gate_up_exps.weight",
+              {sizes.experts, 2 * width, plan.hidden}});
+    plan.add({from + "experts.down_proj", to + "ffn_down_exps.weight", {sizes.experts, plan.hidden, width}});
+  }
   if (layer_width == 0) return;
   add("per_layer_input_gate", "inp_gate", {layer_width, plan.hidden});
   add("per_layer_projection", "proj", {plan.hidden, layer_width});
@@ -156,6 +178,7 @@ void layer_tensors(TensorPlan& plan, const Sizes& sizes, uint32_t i, uint32_t la
 void gemma4_tensors(TensorPlan& plan) {
   const Sizes sizes(plan.config());
   const uint32_t width = plan.config().find_integer("hidden_size_per_layer_input").value_or(0);
+  plan.experts = sizes.experts;
   plan.outer();
   if (width != 0) {
     const uint64_t all = uint64_t{width} * plan.layers;
@@ -176,7 +199,8 @@ void add_gemma4_families(std::vector<Family>& out) {
                  gemma4_metadata,
                  gemma4_vocabulary,
                  gemma4_tensors,
-                 gemma4_derived});
+                 gemma4_derived,
+                 true});
 }
 
 }  // namespace cairn::convert

@@ -1,4 +1,4 @@
-// Mixtures of experts: Qwen 3's, GPT-OSS, Granite's; of Granite 4 what has no Mamba layers, dense models too.
+// Mixtures of experts: Qwen 3's, GPT-OSS, Granite's.
 #include "base/error.hpp"
 #include "convert/experts.hpp"
 #include "convert/families.hpp"
@@ -32,6 +32,8 @@ TensorRule shaped(std::vector<uint64_t> shape, Layout layout = Layout::plain,
 void qwen3moe_metadata(const Config& config, ModelMetadata& out) {
   common_metadata(config, out);
   out.size("expert_feed_forward_length", config.size("moe_intermediate_size"));
+  // llama.cpp's converter leaves it out, as its runtime normalises all the same; no published model has it.
+  if (!config.flag("norm_topk_prob", false)) out.flag("expert_weights_norm", false);
 }
 
 void qwen3moe_tensors(TensorPlan& plan) {
@@ -114,29 +116,27 @@ void gpt_oss_tensors(TensorPlan& plan) {
 
 // --- granitemoe -----------------------------------------------------------------------------------------
 
-void granitemoe_metadata(const Config& config, ModelMetadata& out) {
-  granite_metadata(config, out);
-  const uint32_t shared = config.find_integer("shared_intermediate_size").value_or(0);
-  if (shared != 0) out.size("expert_shared_feed_forward_length", shared);
-}
-
 void both_halves(TensorPlan& plan, const char* from, const char* gate, const char* up,
                  const std::vector<uint64_t>& shape) {
   each_layer(plan, from, gate, shaped(shape, Layout::plain, Outputs::first_half));
   each_layer(plan, from, up, shaped(shape, Layout::plain, Outputs::second_half));
 }
 
-void granite_attention(TensorPlan& plan) {
-  plan.permuted = true;
-  plan.outer();
-  plan.norm("input_layernorm", "attn_norm", plan.hidden);
-  plan.attention();
-  plan.norm("post_attention_layernorm", "ffn_norm", plan.hidden);
+void granitemoe_tensors(TensorPlan& plan) {
+  granite_attention(plan);
+  granite_experts(plan);
 }
 
-void granitemoe_tensors(TensorPlan& plan) {
+}  // namespace
+
+void granitemoe_metadata(const Config& config, ModelMetadata& out) {
+  granite_metadata(config, out);
+  const uint32_t shared = config.find_integer("shared_intermediate_size").value_or(0);
+  if (shared != 0) out.size("expert_shared_feed_forward_length", shared);
+}
+
+void granite_experts(TensorPlan& plan) {
   plan.experts = need_experts(plan.config());
-  granite_attention(plan);
   plan.linear("block_sparse_moe.router.layer", "ffn_gate_inp", plan.experts, plan.hidden);
   both_halves(plan, "block_sparse_moe.input_linear.weight", "ffn_gate_exps.weight", "ffn_up_exps.weight",
               {plan.experts, 2 * plan.ffn, plan.hidden});
@@ -149,56 +149,22 @@ void granitemoe_tensors(TensorPlan& plan) {
   plan.linear("shared_mlp.output_linear", "ffn_down_shexp", plan.hidden, shared);
 }
 
-// --- Granite 4 ------------------------------------------------------------------------------------------
-
-bool is_hybrid_mixture(const Config& config) {
-  return config.find_integer("num_experts_per_tok").value_or(0) != 0;
-}
-
-void need_attention_alone(const Config& config) {
-  const Json* types = config.find("layer_types");
-  if (!types || !types->is_array() || types->size() != config.layers())
-    config.error("layer_types", fmt::format("does not list {} layers", config.layers()));
-  for (const Json& type : *types) {
-    if (type != "attention")
-      fail(ErrorCode::unsupported, "{}: layer_types: layers of kind {} are not supported (attention is)",
-           config.path(), quote(type.is_string() ? type.get<std::string>() : type.dump()));
-  }
-  if (config.text("position_embedding_type") == "nope")
-    fail(ErrorCode::unsupported,
-         "{}: position_embedding_type: attention layers alone without RoPE are not supported", config.path());
-}
-
-// The converter writes Mamba's sizes whether there are such layers or not.
-void granite4_metadata(const Config& config, ModelMetadata& out) {
-  granitemoe_metadata(config, out);
-  out.size("ssm.conv_kernel", config.size("mamba_d_conv"));
-  out.size("ssm.state_size", config.size("mamba_d_state"));
-  out.size("ssm.group_count", config.size("mamba_n_groups"));
-  out.size("ssm.inner_size", config.product("mamba_expand", "hidden_size"));
-  out.size("ssm.time_step_rank", config.size("mamba_n_heads"));
-  out.sizes("attention.head_count_kv",
-            std::vector<int32_t>(config.layers(), static_cast<int32_t>(config.kv_heads())));
-  out.flag("rope.scaling.finetuned", true);
-}
-
-void granite4_tensors(TensorPlan& plan) {
-  need_attention_alone(plan.config());
-  granitemoe_tensors(plan);
-}
-
-void granite4_dense_tensors(TensorPlan& plan) {
-  need_attention_alone(plan.config());
+void granite_shared_ffn(TensorPlan& plan) {
   if (expert_count(plan.config()).value_or(0) != 0)
     plan.config().error("num_experts_per_tok", "is 0, but there are experts");
   const uint64_t shared = plan.config().size("shared_intermediate_size");
-  granite_attention(plan);
   both_halves(plan, "shared_mlp.input_linear.weight", "ffn_gate.weight", "ffn_up.weight",
               {2 * shared, plan.hidden});
   plan.linear("shared_mlp.output_linear", "ffn_down", plan.hidden, shared);
 }
 
-}  // namespace
+void granite_attention(TensorPlan& plan) {
+  plan.permuted = true;
+  plan.outer();
+  plan.norm("input_layernorm", "attn_norm", plan.hidden);
+  plan.attention();
+  plan.norm("post_attention_layernorm", "ffn_norm", plan.hidden);
+}
 
 void add_mixture_families(std::vector<Family>& out) {
   constexpr auto kMixture = true;
@@ -223,11 +189,6 @@ void add_mixture_families(std::vector<Family>& out) {
                  granitemoe_tensors,
                  nullptr,
                  kMixture});
-  const std::vector<std::string_view> hybrid = {"GraniteMoeHybridForCausalLM"};
-  out.push_back({"granitemoe", hybrid, granite4_metadata, any_vocabulary, granite4_tensors, nullptr, kMixture,
-                 is_hybrid_mixture});
-  out.push_back({"granite", hybrid, granite4_metadata, any_vocabulary, granite4_dense_tensors, nullptr,
-                 kMixture, [](const Config& config) { return !is_hybrid_mixture(config); }});
 }
 
 }  // namespace cairn::convert

@@ -91,6 +91,8 @@ std::vector<DerivedTensor> phi3_derived(const Config& config, ModelMetadata& out
   const std::string type = config.rope_type();
   const double original = original_context(config);
   const double scale = config.integer("max_position_embeddings") / original;
+  if (original <= 1)  // its logarithm divides
+    config.error("original_max_position_embeddings", fmt::format("is {}, too few for LongRoPE", original));
   double factor = 1;
   if (type == "longrope" || type == "su") {
     if (scale > 1) factor = std::sqrt(1 + std::log(scale) / std::log(original));

@@ -20,6 +20,7 @@ void metadata(const Config& config, ModelMetadata& out) {
 
 void block(TensorPlan& plan, bool biased) {
   plan.rename = prefixed_name;
+  plan.headless = plan.config().architecture().ends_with("Model");
   plan.outer();
   plan.norm("input_layernorm", "attn_norm", plan.hidden);
   plan.attention(biased);
@@ -40,8 +41,8 @@ void qwen3_tensors(TensorPlan& plan) {
 }  // namespace
 
 void add_qwen_families(std::vector<Family>& out) {
-  out.push_back({"qwen2", {"Qwen2ForCausalLM"}, metadata, any_vocabulary, qwen2_tensors});
-  out.push_back({"qwen3", {"Qwen3ForCausalLM"}, metadata, any_vocabulary, qwen3_tensors});
+  out.push_back({"qwen2", {"Qwen2ForCausalLM", "Qwen2Model"}, metadata, any_vocabulary, qwen2_tensors});
+  out.push_back({"qwen3", {"Qwen3ForCausalLM", "Qwen3Model"}, metadata, any_vocabulary, qwen3_tensors});
 }
 
 }  // namespace cairn::convert

@@ -2,6 +2,7 @@
 #include "base/error.hpp"
 #include "convert/experts.hpp"
 #include "convert/families.hpp"
+#include "convert/layer_rules.hpp"
 #include "convert/vocabulary.hpp"
 #include "formats/byte_reader.hpp"
 
@@ -22,32 +23,6 @@ std::vector<bool> layers_of(const Config& config, const char* kind, const char* 
   }
   return out;
 }
-
-// One layer's tensors, "FROM.weight" of the checkpoint's layer.
-class LayerRules {
- public:
-  LayerRules(TensorPlan& plan, std::string from, uint32_t layer)
-      : plan_(plan), from_(std::move(from)), to_(fmt::format("blk.{}.", layer)) {}
-
-  TensorRule& rule(std::string_view from, std::string_view to, std::vector<uint64_t> shape) {
-    TensorRule rule;
-    rule.from = from_ + std::string(from);
-    rule.to = to_ + std::string(to);
-    rule.shape = std::move(shape);
-    return plan_.add(std::move(rule));
-  }
-  TensorRule& linear(std::string_view from, std::string_view to, uint64_t rows, uint64_t columns) {
-    return rule(std::string(from) + ".weight", std::string(to) + ".weight", {rows, columns});
-  }
-  void norm(std::string_view from, std::string_view to, uint64_t width, bool plus_one = true) {
-    TensorRule& norm = rule(std::string(from) + ".weight", std::string(to) + ".weight", {width});
-    if (plus_one) norm.layout = Layout::plus_one;
-  }
-
- private:
-  TensorPlan& plan_;
-  std::string from_, to_;
-};
 
 // --- lfm2 -----------------------------------------------------------------------------------------------
 

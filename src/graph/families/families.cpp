@@ -9,18 +9,26 @@
 namespace cairn::graph {
 
 std::span<const Family> families() {
-  static const std::array all = {llama_family(),   qwen2_family(),    qwen3_family(),      gemma_family(),
-                                 gemma3_family(),  phi2_family(),     phi3_family(),       mistral3_family(),
-                                 smollm3_family(), olmo2_family(),    glm4_family(),       exaone4_family(),
-                                 granite_family(), qwen3moe_family(), granitemoe_family(), gpt_oss_family(),
-                                 lfm2_family(),    qwen35_family(),   qwen35moe_family(),  bert_family(),
-                                 gemma4_family()};
+  static const std::array all = {
+      llama_family(),    qwen2_family(),         qwen3_family(),      gemma_family(),
+      gemma3_family(),   phi2_family(),          phi3_family(),       mistral3_family(),
+      smollm3_family(),  olmo2_family(),         glm4_family(),       exaone4_family(),
+      granite_family(),  qwen3moe_family(),      granitemoe_family(), gpt_oss_family(),
+      lfm2_family(),     qwen35_family(),        qwen35moe_family(),  bert_family(),
+      gemma4_family(),   granitehybrid_family(), nemotron_h_family(), nemotron_h_moe_family(),
+      deepseek2_family()};
   return all;
 }
 
 void read_windows(const Metadata& in, HyperParameters& p, uint32_t pattern) {
   p.windows = in.windows(p.layers);
   p.window_pattern = in.window_pattern(pattern);
+}
+
+void check_state(const Metadata& in, uint64_t width, uint64_t rows) {
+  if (width * rows <= kMaxState) return;
+  fail(ErrorCode::format, "{}: a layer's state of {} × {} is {} numbers, expected at most {}", in.path(),
+       in.key("ssm.inner_size"), in.key("ssm.state_size"), width * rows, kMaxState);
 }
 
 Rope unscaled(const Rope& rope, float base) {

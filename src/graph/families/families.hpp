@@ -25,6 +25,9 @@ struct Family {
   bool recurrent = false;      // layers without kv heads have a recurrent state
   bool causal = true;          // see HyperParameters
   bool layers_differ = false;  // in kv heads and widths, which the metadata may list
+  bool single_parts = false;   // a layer is attention, a state, or a feed-forward part alone, as lists say
+  bool latent = false;         // attention is latent, see HyperParameters
+  bool some_mixtures = false;  // of its models: those whose metadata says of how many experts
 };
 
 const Family& llama_family();
@@ -48,6 +51,10 @@ const Family& qwen35_family();
 const Family& qwen35moe_family();  // the same with experts
 const Family& bert_family();
 const Family& gemma4_family();
+const Family& granitehybrid_family();
+const Family& nemotron_h_family();
+const Family& nemotron_h_moe_family();  // the same with experts
+const Family& deepseek2_family();
 
 // Blocks that several families share: llama's, and olmo2's, which has norms on the branches instead of their
 // inputs.
@@ -57,6 +64,10 @@ Model build_olmo2(const HyperParameters& parameters);
 // Which layers see the window alone: as the file lists, or all but every n-th; where it says nothing,
 // `pattern` is n.
 void read_windows(const Metadata& in, HyperParameters& parameters, uint32_t pattern);
+// Error format: the state of a layer, [rows][width], is beyond any model's.
+void check_state(const Metadata& in, uint64_t width, uint64_t rows);
+// The sizes of Mamba-2's layers.
+void read_mamba2(const gguf::File& file, HyperParameters& parameters);
 // The same rotation of a text of the original length, with a base of its own.
 Rope unscaled(const Rope& rope, float base);
 

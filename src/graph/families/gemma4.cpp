@@ -1,7 +1,8 @@
-// gemma4: Gemma 4 (text, dense: E2B, E4B, 12B, 31B): gemma3's block; queries and keys normed so that scores
+// gemma4: Gemma 4 (text: E2B, E4B, 12B, 31B, 26B-A4B): gemma3's block; queries and keys normed so that scores
 // need no factor, values normed too; global layers with larger heads, in some fewer of them, whose values may
 // be their keys; the last layers may read keys and values of earlier ones; in the small ones each layer gets
-// an embedding of the token of its own; a factor behind each layer. Source: transformers' modeling_gemma4.py.
+// an embedding of the token of its own; a factor behind each layer. In the mixture experts beside the ffn,
+// each of both with norms of its own. Source: transformers' modeling_gemma4.py.
 #include <cmath>
 
 #include "base/error.hpp"
@@ -135,7 +136,28 @@ class LayerOps {
     ops.push_back(narrow(quantize_op(Slot::gate), width));
     ops.push_back(
         narrow(linear_op(Slot::gate, Slot::branch, tensor("ffn_down.weight"), "", p_.embedding), width));
+    if (p_.experts != 0) experts(ops);
     branch(ops, "post_ffw_norm.weight");
+  }
+
+  // Added to the ffn's branch. The router has its own norm of the residual stream: without a weight, but with
+  // factors of the features and 1 / √width, to which the weight's is equal.
+  void experts(OpList& ops) const {
+    const auto norm = [&](Slot from, Slot to, const char* weight) {
+      ops.push_back(norm_rms_op(from, to, tensor(weight), p_.norm_epsilon));
+    };
+    norm(Slot::branch, Slot::branch, "post_ffw_norm_1.weight");
+    norm(Slot::hidden, Slot::normed, "ffn_gate_inp.scale");
+    ops.push_back(scale_op(Slot::normed, 1 / std::sqrt(static_cast<float>(p_.embedding))));
+    Op route{.kind = OpKind::route};
+    route.weight = "ffn_down_exps.scale";
+    add_router(ops, p_, layer_, route);
+    input(ops, "pre_ffw_norm_2.weight");
+    add_expert_products(ops, p_, layer_, Activation::gelu_tanh, Slot::branch2);
+    norm(Slot::branch2, Slot::branch2, "post_ffw_norm_2.weight");
+    Op add = add_op(Slot::branch2);
+    add.input = add.output = Slot::branch;
+    ops.push_back(add);
   }
 
   // What the token's own embedding adds, and the layer's factor.
@@ -230,8 +252,11 @@ Model build_gemma4(const HyperParameters& p) {
 }  // namespace
 
 const Family& gemma4_family() {
-  static constexpr Family family{
-      .architecture = "gemma4", .read = read, .build = build_gemma4, .layers_differ = true};
+  static constexpr Family family{.architecture = "gemma4",
+                                 .read = read,
+                                 .build = build_gemma4,
+                                 .layers_differ = true,
+                                 .some_mixtures = true};
   return family;
 }
 

@@ -28,6 +28,7 @@ void read_delta(const Metadata& in, HyperParameters& p) {
     fail(ErrorCode::unsupported, "{}: {} is {}, expected {} heads of {}", in.path(), in.key("ssm.inner_size"),
          width, p.delta_heads, p.delta_size);
   }
+  check_state(in, width, p.delta_size);
   p.conv_channels = width + 2 * p.delta_key_heads * p.delta_size;
 }
 

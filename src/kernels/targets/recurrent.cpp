@@ -1,6 +1,6 @@
-// Short convolutions and the gated delta rule; see kernels/recurrent.hpp. The delta rule's lanes run along a
-// state's columns, which do not know of each other: a block of them stays in the first-level cache while all
-// tokens pass.
+// Short convolutions, the gated delta rule and selective scans token by token; see kernels/recurrent.hpp.
+// Lanes run along a state's columns, which do not know of each other. A block of the delta rule's stays in
+// the first-level cache while all tokens pass.
 #include "kernels/recurrent.hpp"
 
 #include "kernels/targets/lanes.hpp"
@@ -12,33 +12,33 @@ namespace {
 const FloatTag df;
 static_assert(kDeltaColumns % kLanes == 0);
 
-void convolve_token(const float* const* inputs, const float* weights, size_t window, size_t channels,
-                    float* out) {
+void convolve_token(const float* const* inputs, const float* weights, const float* bias, size_t window,
+                    size_t channels, float* out) {
   size_t c = 0;
   for (; c + kLanes <= channels; c += kLanes) {
-    VF sum = hn::Zero(df);
+    VF sum = bias == nullptr ? hn::Zero(df) : hn::LoadU(df, bias + c);
     for (size_t i = 0; i < window; ++i)
       sum = hn::MulAdd(hn::LoadU(df, weights + i * channels + c), hn::LoadU(df, inputs[i] + c), sum);
     hn::StoreU(sum, df, out + c);
   }
   for (; c < channels; ++c) {
-    float sum = 0;
+    float sum = bias == nullptr ? 0 : bias[c];
     for (size_t i = 0; i < window; ++i) sum += weights[i * channels + c] * inputs[i][c];
     out[c] = sum;
   }
 }
 
-void convolve_channel(const float* x, const float* weights, size_t window, size_t channels, size_t n,
-                      float* out) {
+void convolve_channel(const float* x, const float* weights, float bias, size_t window, size_t channels,
+                      size_t n, float* out) {
   size_t t = 0;
   for (; t + kLanes <= n; t += kLanes) {
-    VF sum = hn::Zero(df);
+    VF sum = hn::Set(df, bias);
     for (size_t i = 0; i < window; ++i)
       sum = hn::MulAdd(hn::Set(df, weights[i * channels]), hn::LoadU(df, x + t + i), sum);
     hn::StoreU(sum, df, out + t);
   }
   for (; t < n; ++t) {
-    float sum = 0;
+    float sum = bias;
     for (size_t i = 0; i < window; ++i) sum += weights[i * channels] * x[t + i];
     out[t] = sum;
   }
@@ -132,8 +132,8 @@ HWY_INLINE void delta_columns(const DeltaState& state, const DeltaPast& past, co
                               size_t column, float* block) {
   load_block<Vectors>(state, column, block);
   for (size_t t = 0; t < past.count; ++t) {
-    const size_t row = t * state.columns;
-    replay<Vectors>(state.keys, past.keys + row, past.deltas + row + column, past.decays[t], block);
+    replay<Vectors>(state.keys, past.keys + t * state.key_stride, past.deltas + t * state.columns + column,
+                    past.decays[t], block);
   }
   if (state.past != nullptr && (past.count > 0 || state.past != state.from))
     store_block<Vectors>(state, column, block, state.past);
@@ -141,16 +141,17 @@ HWY_INLINE void delta_columns(const DeltaState& state, const DeltaPast& past, co
   find_delta<Vectors>(state.keys, tokens.keys, tokens.values + column, tokens.decays[0], tokens.steps[0],
                       block, delta);
   for (size_t t = 0; t < tokens.count; ++t) {
-    const size_t row = t * state.columns, next = row + state.columns;
+    const size_t row = t * state.columns, next = row + state.columns, key = t * state.key_stride;
     if (tokens.deltas != nullptr)
       CAIRN_UNROLL(Vectors, v, hn::StoreU(delta[v], df, tokens.deltas + row + column + v * kLanes));
     if (t + 1 == tokens.count) {
-      update<Vectors>(state.keys, tokens.queries + row, tokens.keys + row, delta, block,
+      update<Vectors>(state.keys, tokens.queries + key, tokens.keys + key, delta, block,
                       tokens.out + row + column);
     } else {
-      update_and_find<Vectors>(state.keys, tokens.queries + row, tokens.keys + row, tokens.keys + next,
-                               tokens.values + next + column, tokens.decays[t + 1], tokens.steps[t + 1],
-                               delta, block, tokens.out + row + column);
+      update_and_find<Vectors>(state.keys, tokens.queries + key, tokens.keys + key,
+                               tokens.keys + key + state.key_stride, tokens.values + next + column,
+                               tokens.decays[t + 1], tokens.steps[t + 1], delta, block,
+                               tokens.out + row + column);
     }
   }
   if (state.to != nullptr) store_block<Vectors>(state, column, block, state.to);
@@ -164,10 +165,74 @@ void delta_rule(const DeltaState& state, const DeltaPast& past, const DeltaToken
     delta_columns<kDeltaColumns / kLanes>(state, past, tokens, column, scratch);
 }
 
+// One key's row of the state, in registers: it takes up a token.
+template <size_t Vectors>
+HWY_INLINE void take_up(float key, float decay, const float* delta, VF* s) {
+  const VF k = hn::Set(df, key), e = hn::Set(df, decay);
+  CAIRN_UNROLL(Vectors, v, s[v] = hn::MulAdd(k, hn::LoadU(df, delta + v * kLanes), hn::Mul(s[v], e)));
+}
+
+// A row of the state after the other: all tokens pass while it is in registers. Sums of the tokens are in
+// `out`, of a single one (Single) in registers.
+template <size_t Vectors, bool Single>
+HWY_INLINE void scan_columns(const DeltaState& state, const DeltaPast& past, const DeltaTokens& tokens,
+                             size_t column) {
+  const bool keeps = state.past != nullptr && (past.count > 0 || state.past != state.from);
+  VF sum[Vectors];
+  CAIRN_UNROLL(Vectors, v, sum[v] = hn::Zero(df));
+  for (size_t t = 0; t < tokens.count && !Single; ++t) {
+    CAIRN_UNROLL(Vectors, v,
+                 hn::StoreU(hn::Zero(df), df, tokens.out + t * state.columns + column + v * kLanes));
+  }
+  for (size_t i = 0; i < state.keys; ++i) {
+    const size_t at = i * state.columns + column;
+    VF s[Vectors];
+    CAIRN_UNROLL(Vectors, v, s[v] = hn::LoadU(df, state.from + at + v * kLanes));
+    for (size_t t = 0; t < past.count; ++t)
+      take_up<Vectors>(past.keys[t * state.key_stride + i], past.decays[t],
+                       past.deltas + t * state.columns + column, s);
+    if (keeps) CAIRN_UNROLL(Vectors, v, hn::StoreU(s[v], df, state.past + at + v * kLanes));
+    for (size_t t = 0; t < (Single ? 1 : tokens.count); ++t) {
+      const size_t row = t * state.columns + column, key = t * state.key_stride + i;
+      take_up<Vectors>(tokens.keys[key], tokens.decays[t], tokens.values + row, s);
+      const VF q = hn::Set(df, tokens.queries[key]);
+      if constexpr (Single) {
+        CAIRN_UNROLL(Vectors, v, sum[v] = hn::MulAdd(q, s[v], sum[v]));
+      } else {
+        CAIRN_UNROLL(Vectors, v, float* out = tokens.out + row + v * kLanes;
+                     hn::StoreU(hn::MulAdd(q, s[v], hn::LoadU(df, out)), df, out));
+      }
+    }
+    if (state.to != nullptr) CAIRN_UNROLL(Vectors, v, hn::StoreU(s[v], df, state.to + at + v * kLanes));
+  }
+  if constexpr (Single) CAIRN_UNROLL(Vectors, v, hn::StoreU(sum[v], df, tokens.out + column + v * kLanes));
+}
+
+template <bool Single>
+void scan(const DeltaState& state, const DeltaPast& past, const DeltaTokens& tokens) {
+  constexpr size_t kBlock = 4 * kLanes;  // whose rows and sums fit the registers
+  size_t column = 0;
+  for (; column + kBlock <= state.columns; column += kBlock)
+    scan_columns<4, Single>(state, past, tokens, column);
+  for (; column < state.columns; column += kDeltaColumns)
+    scan_columns<kDeltaColumns / kLanes, Single>(state, past, tokens, column);
+}
+
+void selective_scan(const DeltaState& state, const DeltaPast& past, const DeltaTokens& tokens) {
+  tokens.count == 1 ? scan<true>(state, past, tokens) : scan<false>(state, past, tokens);
+}
+
 }  // namespace
 
+// In recurrent_tile.cpp.
+void scan_steps(const float* alpha, float bias, float rate, size_t n, float* steps, float* decays);
+void scan_scores(const float* keys, const float* queries, size_t state, float* scores);
+void scan_tile(const ScanTile& tile, size_t columns, const float* from, float* to, float* out,
+               float* scratch);
+
 const RecurrentKernels& recurrent_table() {
-  static constexpr RecurrentKernels table{convolve_token, convolve_channel, delta_rule};
+  static constexpr RecurrentKernels table{convolve_token, convolve_channel, delta_rule, selective_scan,
+                                          scan_steps,     scan_scores,      scan_tile};
   return table;
 }
 

@@ -33,6 +33,8 @@ HWY_INLINE VF apply(Unary unary, VF x) {
       return hn::Mul(half_x, hn::Add(one, Erf(hn::Mul(x, hn::Set(df, 0.7071067812f)))));
     case Unary::sigmoid:
       return Sigmoid(x);
+    case Unary::relu_squared:
+      return hn::IfThenZeroElse(hn::Lt(x, hn::Zero(df)), hn::Mul(x, x));  // keeps NaN
     case Unary::none:
     case Unary::silu_clamped:
       break;
