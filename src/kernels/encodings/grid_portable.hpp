@@ -83,12 +83,12 @@ HWY_INLINE StepCodes SpreadBits(const EightBytes& v) {
   return out;
 }
 
-template <class Lanes, size_t kPoints, size_t kCodes, class Index>
-HWY_INLINE StepCodes FromGrid(const Grid<kPoints, kCodes>& grid, const Index& index) {
+template <class Lanes, size_t kPoints, size_t kCodes, class At>
+HWY_INLINE StepCodes FromGrid(const Grid<kPoints, kCodes>& grid, const At& at) {
   constexpr int kEach = kGroupSize / kCodes;
   StepCodes out;
   for (int i = 0; i < kEach; ++i)
-    __builtin_memcpy(out.code + i * kCodes, grid.points[index(kEach * Lanes::Group(0) + i)], kCodes);
+    __builtin_memcpy(out.code + i * kCodes, grid.points[*at(kEach * Lanes::Group(0) + i)], kCodes);
   return out;
 }
 

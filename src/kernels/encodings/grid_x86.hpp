@@ -94,29 +94,32 @@ HWY_INLINE EightBytes MinusOrPlusOne(const uint8_t* p) {
 // begin at bit Field::kStep · (i % Field::kEach).
 template <class T, class Field, int kCount>
 HWY_INLINE void JoinIndices(const uint8_t* low, const uint8_t* high, uint16_t (&index)[kCount]) {
-  constexpr int kEach = Field::kEach, kBytes = 16 / kEach * static_cast<int>(sizeof(T));
-  static_assert(Field::kStep * (kEach - 1) <= 9 && kBytes <= 8);
+  constexpr int kEach = Field::kEach, kHighBytes = kCount / kEach * static_cast<int>(sizeof(T));
+  // Each field's lowest bit comes to bit kUp by a multiplication, then to bit 8.
+  constexpr int kUp = Field::kStep * (kEach - 1) <= 8 ? 8 : 9;
+  static_assert(Field::kStep * (kEach - 1) <= kUp && (kHighBytes == 8 || kHighBytes == 16));
   struct Tables {
-    alignas(32) uint8_t byte[32];
+    alignas(32) uint8_t byte[kCount / 16][32];
     alignas(32) uint16_t factor[16];
     constexpr Tables() : byte(), factor() {
-      for (int i = 0; i < 16; ++i) {
-        byte[2 * i] = static_cast<uint8_t>(i / kEach * static_cast<int>(sizeof(T)));
-        byte[2 * i + 1] = sizeof(T) == 1 ? 0x80 : static_cast<uint8_t>(byte[2 * i] + 1);
-        factor[i] = static_cast<uint16_t>(1 << (9 - Field::kStep * (i % kEach)));
+      for (int i = 0; i < kCount; ++i) {
+        uint8_t* to = byte[i / 16] + 2 * (i % 16);
+        to[0] = static_cast<uint8_t>(i / kEach * static_cast<int>(sizeof(T)));
+        to[1] = sizeof(T) == 1 ? 0x80 : static_cast<uint8_t>(to[0] + 1);
+        factor[i % 16] = static_cast<uint16_t>(1 << (kUp - Field::kStep * (i % kEach)));
       }
     }
   };
   static constexpr Tables kTables;
   const __m256i factor = _mm256_load_si256(reinterpret_cast<const __m256i*>(kTables.factor));
-  const __m256i mask = _mm256_set1_epi16(static_cast<short>(((1 << Field::kBits) - 1) << 9));
+  const __m256i mask = _mm256_set1_epi16(static_cast<short>(((1 << Field::kBits) - 1) << kUp));
+  const __m256i all = kHighBytes == 8 ? _mm256_set1_epi64x(LoadScalar<int64_t>(high))
+                                      : _mm256_broadcastsi128_si256(Load16(high));
   Unroll<0, kCount / 16>([&](auto i) CAIRN_LAMBDA {
     constexpr int kPart = decltype(i)::value;
-    int64_t bytes = 0;
-    __builtin_memcpy(&bytes, high + kPart * kBytes, kBytes);
-    const __m256i fields = _mm256_shuffle_epi8(_mm256_set1_epi64x(bytes), Load32(kTables.byte));
-    // Each field's lowest bit comes to bit 9, then to bit 8.
-    const __m256i upper = _mm256_srli_epi16(_mm256_and_si256(_mm256_mullo_epi16(fields, factor), mask), 1);
+    const __m256i fields = _mm256_shuffle_epi8(all, Load32(kTables.byte[kPart]));
+    __m256i upper = _mm256_and_si256(_mm256_mullo_epi16(fields, factor), mask);
+    if constexpr (kUp == 9) upper = _mm256_srli_epi16(upper, 1);
     _mm256_store_si256(reinterpret_cast<__m256i*>(index + 16 * kPart),
                        _mm256_or_si256(upper, _mm256_cvtepu8_epi16(Load16(low + 16 * kPart))));
   });
@@ -152,24 +155,44 @@ HWY_INLINE VU8 SpreadBits(EightBytes v) {
   return hn::VecFromMask(d, hn::TestBit(Spread<Lanes>(v), bit));
 }
 
-// The points of a grid, of which index(i) is the block's i-th.
-template <class Lanes, size_t kPoints, class Index>
-HWY_INLINE VU8 FromGrid(const Grid<kPoints, 8>& grid, const Index& index) {
+// kCount neighbours of a block's indices. Each is an instruction of general registers: a load for each, or
+// one out of a vector, would take turns with those that fetch the points.
+template <class T, int kCount>
+struct Neighbours {
+  using Bits = std::conditional_t<sizeof(T) * kCount == 8, uint64_t,
+                                  std::conditional_t<sizeof(T) * kCount == 4, uint32_t, uint16_t>>;
+  HWY_INLINE explicit Neighbours(const T* from) {
+    Bits loaded;
+    __builtin_memcpy(&loaded, from, sizeof(loaded));
+    bits = loaded;
+    __asm__("" : "+r"(bits));  // or the compiler loads each by itself
+  }
+  HWY_INLINE size_t operator[](int i) const {
+    constexpr int kBits = 8 * sizeof(T);
+    return i + 1 == kCount ? bits >> (i * kBits) : bits >> (i * kBits) & ((uint64_t{1} << kBits) - 1);
+  }
+  uint64_t bits;
+};
+
+// The points of a grid, whose numbers begin at at(i) for the block's i-th.
+template <class Lanes, size_t kPoints, class At>
+HWY_INLINE VU8 FromGrid(const Grid<kPoints, 8>& grid, const At& at) {
   return FromPieces([&](int lane) CAIRN_LAMBDA {
-    const int first = 4 * Lanes::Group(lane) + 2 * Lanes::Half(lane);
-    const auto point = [&](int i) CAIRN_LAMBDA {
-      return reinterpret_cast<const __m64*>(grid.points[index(first + i)]);
-    };
+    using T = std::remove_cvref_t<decltype(*at(0))>;
+    const Neighbours<T, 2> index(at(4 * Lanes::Group(lane) + 2 * Lanes::Half(lane)));
+    const auto point = [&](int i)
+                           CAIRN_LAMBDA { return reinterpret_cast<const __m64*>(grid.points[index[i]]); };
     // The upper half is loaded in place.
     const __m128 low = _mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(point(0))));
     return _mm_castps_si128(_mm_loadh_pi(low, point(1)));
   });
 }
-template <class Lanes, size_t kPoints, class Index>
-HWY_INLINE VU8 FromGrid(const Grid<kPoints, 4>& grid, const Index& index) {
+template <class Lanes, size_t kPoints, class At>
+HWY_INLINE VU8 FromGrid(const Grid<kPoints, 4>& grid, const At& at) {
   return FromPieces([&](int lane) CAIRN_LAMBDA {
-    const int first = 8 * Lanes::Group(lane) + 4 * Lanes::Half(lane);
-    const auto point = [&](int i) CAIRN_LAMBDA { return LoadScalar<int32_t>(grid.points[index(first + i)]); };
+    using T = std::remove_cvref_t<decltype(*at(0))>;
+    const Neighbours<T, 4> index(at(8 * Lanes::Group(lane) + 4 * Lanes::Half(lane)));
+    const auto point = [&](int i) CAIRN_LAMBDA { return LoadScalar<int32_t>(grid.points[index[i]]); };
     return _mm_set_epi32(point(3), point(2), point(1), point(0));
   });
 }
@@ -188,3 +211,7 @@ HWY_INLINE VU8 And(VU8 a, uint8_t bits) {
 
 }  // namespace cairn::kernels::CAIRN_TARGET
 HWY_AFTER_NAMESPACE();
+
+#if HWY_TARGET == HWY_AVX3
+#include "kernels/encodings/grid_avx512.hpp"
+#endif
