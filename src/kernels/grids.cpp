@@ -24,6 +24,10 @@ consteval auto expand(const char (&digits)[kDigits], const uint8_t (&values)[kVa
           static_cast<uint16_t>(grid.words[i] | number << (j % 2 * 8 + j / 2 * (kCodes == 8 ? 2 : 4)));
     }
   }
+  for (size_t i = 0; i < kPoints; ++i) {
+    grid.low[i] = static_cast<uint8_t>(grid.words[i] & 0xFF);
+    grid.high[i] = static_cast<uint8_t>(grid.words[i] >> 8);
+  }
   for (size_t i = 0; i < 16; ++i) {
     const size_t number = i % (size_t{1} << kBits);
     grid.values[i] = number < kValues ? values[number] : uint8_t{0};

@@ -12,6 +12,7 @@ template <size_t kPoints, size_t kCodes>
 struct Grid {
   alignas(64) uint8_t points[kPoints][kCodes];
   alignas(64) uint16_t words[kPoints];
+  alignas(64) uint8_t low[kPoints], high[kPoints];  // of the words
   alignas(16) uint8_t values[16];
 };
 

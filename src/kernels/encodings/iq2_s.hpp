@@ -24,7 +24,7 @@ struct IQ2_S : Block<82, 8> {
       points.words = LookUpWords<10>(kGridIq2S.words, index, upper);
     }
     PointWords8 points;
-    SignMasks signs;
+    SignMasks<kSubscales> signs;
   };
 #else
   struct Chunk {
@@ -51,8 +51,8 @@ struct IQ2_S : Block<82, 8> {
 #else
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
-    const auto at = [&](int i) CAIRN_LAMBDA { return chunk.indices + i; };
-    return AroundZero<kZero>(FromGrid<Lanes>(kGridIq2S, at), SpreadBits<Lanes>(chunk.signs));
+    const auto at = [&](int i) CAIRN_LAMBDA { return reinterpret_cast<const uint8_t*>(chunk.indices + i); };
+    return AroundZero<kZero>(FromGrid<uint16_t, Lanes>(kGridIq2S, at), SpreadBits<Lanes>(chunk.signs));
   }
 #endif
 };

@@ -19,14 +19,12 @@ struct IQ2_XS : Block<74, 8> {
       points.words = LookUpWords<9>(kGridIq2Xs.words, index, upper);
     }
     PointWords8 points;
-    SignMasks signs;
+    SignMasks<kSubscales> signs;
   };
 #else
   struct Chunk {
-    HWY_INLINE explicit Chunk(const uint8_t* p) : signs(SignsOfShorts(p + 2)) {
-      IndicesOfShorts(p + 2, indices);
-    }
-    alignas(32) uint16_t indices[32];
+    HWY_INLINE explicit Chunk(const uint8_t* p) : shorts(p + 2), signs(SignsOfShorts(p + 2)) {}
+    const uint8_t* shorts;
     EightBytes signs;
   };
 #endif
@@ -46,8 +44,8 @@ struct IQ2_XS : Block<74, 8> {
 #else
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
-    const auto at = [&](int i) CAIRN_LAMBDA { return chunk.indices + i; };
-    return AroundZero<kZero>(FromGrid<Lanes>(kGridIq2Xs, at), SpreadBits<Lanes>(chunk.signs));
+    const auto at = [&](int i) CAIRN_LAMBDA { return chunk.shorts + 2 * i; };
+    return AroundZero<kZero>(FromGrid<uint16_t, Lanes>(kGridIq2Xs, at), SpreadBits<Lanes>(chunk.signs));
   }
 #endif
 };

@@ -20,7 +20,7 @@ struct IQ2_XXS : Block<66, 8> {
       points.words = LookUpWords<8>(kGridIq2Xxs.words, index, upper);
     }
     PointWords8 points;
-    SignMasks signs;
+    SignMasks<kSubscales> signs;
   };
 #else
   struct Chunk {
@@ -49,7 +49,7 @@ struct IQ2_XXS : Block<66, 8> {
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
     const auto at = [&](int i) CAIRN_LAMBDA { return chunk.indices + i / 4 * 8 + i % 4; };
-    return AroundZero<kZero>(FromGrid<Lanes>(kGridIq2Xxs, at), SpreadBits<Lanes>(chunk.signs));
+    return AroundZero<kZero>(FromGrid<uint8_t, Lanes>(kGridIq2Xxs, at), SpreadBits<Lanes>(chunk.signs));
   }
 #endif
 };

@@ -8,6 +8,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct IQ3_S : Block<110, 8> {
+  static constexpr bool kPairs = HWY_TARGET == HWY_AVX3;  // 16 registers are too few
   static constexpr int kZero = 16, kMostCode = 31;
   struct Upper {
     static constexpr int kEach = 8, kStep = 1, kBits = 1;
@@ -15,18 +16,10 @@ struct IQ3_S : Block<110, 8> {
 #if HWY_TARGET == HWY_AVX3
   struct Chunk {
     HWY_INLINE explicit Chunk(const uint8_t* p) : signs(LoadEightBytes(p + 74)) {
-      const __m512i all = _mm512_loadu_si512(p + 2), zero = _mm512_setzero_si512();
-      const uint64_t high = LoadScalar<uint64_t>(p + 66);
-      const auto look_up = [&](__m512i index, uint64_t groups) CAIRN_LAMBDA {
-        const __mmask32 upper[3] = {TestBits(index, 6), TestBits(index, 7),
-                                    _cvtu32_mask32(static_cast<uint32_t>(_pext_u64(high, groups)))};
-        return LookUpWords<9>(kGridIq3S.words, index, upper);
-      };
-      points.even = look_up(_mm512_unpacklo_epi8(all, zero), 0x00FF00FF00FF00FF);
-      points.odd = look_up(_mm512_unpackhi_epi8(all, zero), 0xFF00FF00FF00FF00);
+      points.LookUp(kGridIq3S, p + 2, LoadScalar<uint64_t>(p + 66));
     }
     PointWords4 points;
-    SignMasks signs;
+    SignMasks<kSubscales> signs;
   };
 #else
   struct Chunk {
@@ -53,8 +46,8 @@ struct IQ3_S : Block<110, 8> {
 #else
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
-    const auto at = [&](int i) CAIRN_LAMBDA { return chunk.indices + i; };
-    return AroundZero<kZero>(FromGrid<Lanes>(kGridIq3S, at), SpreadBits<Lanes>(chunk.signs));
+    const auto at = [&](int i) CAIRN_LAMBDA { return reinterpret_cast<const uint8_t*>(chunk.indices + i); };
+    return AroundZero<kZero>(FromGrid<uint16_t, Lanes>(kGridIq3S, at), SpreadBits<Lanes>(chunk.signs));
   }
 #endif
 };

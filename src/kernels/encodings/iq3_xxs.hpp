@@ -10,20 +10,15 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct IQ3_XXS : Block<98, 8> {
+  static constexpr bool kPairs = HWY_TARGET == HWY_AVX3;  // 16 registers are too few
   static constexpr int kZero = 64, kMostCode = 64 + 62;
 #if HWY_TARGET == HWY_AVX3
   struct Chunk {
     HWY_INLINE explicit Chunk(const uint8_t* p) : signs(SignsOfWords(LoadWords<4>(p + 66))) {
-      const __m512i all = _mm512_loadu_si512(p + 2), zero = _mm512_setzero_si512();
-      const auto look_up = [](__m512i index) CAIRN_LAMBDA {
-        const __mmask32 upper[2] = {TestBits(index, 6), TestBits(index, 7)};
-        return LookUpWords<8>(kGridIq3Xxs.words, index, upper);
-      };
-      points.even = look_up(_mm512_unpacklo_epi8(all, zero));
-      points.odd = look_up(_mm512_unpackhi_epi8(all, zero));
+      points.LookUp(kGridIq3Xxs, p + 2, 0);
     }
     PointWords4 points;
-    SignMasks signs;
+    SignMasks<kSubscales> signs;
   };
 #else
   struct Chunk {
@@ -52,7 +47,7 @@ struct IQ3_XXS : Block<98, 8> {
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
     const auto at = [&](int i) CAIRN_LAMBDA { return chunk.indices + i; };
-    return AroundZero<kZero>(FromGrid<Lanes>(kGridIq3Xxs, at), SpreadBits<Lanes>(chunk.signs));
+    return AroundZero<kZero>(FromGrid<uint8_t, Lanes>(kGridIq3Xxs, at), SpreadBits<Lanes>(chunk.signs));
   }
 #endif
 };

@@ -59,6 +59,7 @@ HWY_INLINE T LoadScalar(const uint8_t* p) {
 //   kMostCode          the largest code, unless kSigned
 //   kSigned            codes are s8 (then kZero is 0) instead of u8 of at most 7 bits
 //   kHasOffset         Scales writes offsets too, one for each scale
+//   kPairs             decode unpacks two chunks at a time, where registers allow it
 //   Scales<kCount>(p, scale, offset)   of kCount groups from block p on; room for 8 * kSubscales, the rest 0
 //   Open<kCount>(p)                    what Codes reads, once for all steps of kCount groups from block p on:
 //   p Codes<Lanes>(opened)               the codes of a step, say InOrder<kStep, kCount>
@@ -66,7 +67,7 @@ template <int kBlockBytes, int kBlockGroups = 1>
 struct Block {
   static constexpr int kBytes = kBlockBytes, kGroups = kBlockGroups;
   static constexpr int kSubscales = 1, kZero = 0, kMostCode = 15;
-  static constexpr bool kSigned = false, kHasOffset = false, kIsFloat = false;
+  static constexpr bool kSigned = false, kHasOffset = false, kIsFloat = false, kPairs = true;
   template <int kCount>
   static HWY_INLINE const uint8_t* Open(const uint8_t* p) {
     return p;
