@@ -180,17 +180,23 @@ struct Numbers {
   Bits bits = 0;
 };
 
-// The points of a grid; the number of the block's i-th is the T at at(i).
-template <class T, class Lanes, size_t kPoints, class At>
-HWY_INLINE VU8 FromGrid(const Grid<kPoints, 8>& grid, const At& at) {
+// The points of a grid; pair(i)[0] and [1] are the numbers of the block's i-th and the next.
+template <class Lanes, size_t kPoints, class Pair>
+HWY_INLINE VU8 FromPairs(const Grid<kPoints, 8>& grid, const Pair& pair) {
   return FromPieces([&](int lane) CAIRN_LAMBDA {
-    const Numbers<T, 2, kPoints> number(at(4 * Lanes::Group(lane) + 2 * Lanes::Half(lane)));
+    const auto number = pair(4 * Lanes::Group(lane) + 2 * Lanes::Half(lane));
     const auto point = [&](int i)
                            CAIRN_LAMBDA { return reinterpret_cast<const __m64*>(grid.points[number[i]]); };
     // The upper half is loaded in place.
     const __m128 low = _mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(point(0))));
     return _mm_castps_si128(_mm_loadh_pi(low, point(1)));
   });
+}
+
+// The points of a grid; the number of the block's i-th is the T at at(i).
+template <class T, class Lanes, size_t kPoints, class At>
+HWY_INLINE VU8 FromGrid(const Grid<kPoints, 8>& grid, const At& at) {
+  return FromPairs<Lanes>(grid, [&](int i) CAIRN_LAMBDA { return Numbers<T, 2, kPoints>(at(i)); });
 }
 template <class T, class Lanes, size_t kPoints, class At>
 HWY_INLINE VU8 FromGrid(const Grid<kPoints, 4>& grid, const At& at) {

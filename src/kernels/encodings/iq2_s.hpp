@@ -26,6 +26,12 @@ struct IQ2_S : Block<82, 8> {
     PointWords8 points;
     SignMasks<kSubscales> signs;
   };
+#elif CAIRN_HAS_MADDUBS
+  struct Chunk {
+    HWY_INLINE explicit Chunk(const uint8_t* p) : low(p + 2), high(p + 66), signs(LoadEightBytes(p + 34)) {}
+    const uint8_t *low, *high;
+    EightBytes signs;
+  };
 #else
   struct Chunk {
     HWY_INLINE explicit Chunk(const uint8_t* p) : signs(LoadEightBytes(p + 34)) {
@@ -47,6 +53,23 @@ struct IQ2_S : Block<82, 8> {
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
     return LookUpValues<kZero>(kGridIq2S.values, chunk.points.Numbers<Lanes>(), chunk.signs.Of<Lanes>());
+  }
+#elif CAIRN_HAS_MADDUBS
+  template <class Lanes>
+  static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
+    struct Pair {
+      HWY_INLINE size_t operator[](int i) const { return number[i]; }
+      size_t number[2];
+    };
+    // Joined one by one: general registers are idle, and joining them in a vector would have to fetch them
+    // from there.
+    const auto pair = [&](int i) CAIRN_LAMBDA {
+      const size_t high = chunk.high[i / 4];
+      const auto number = [&](int j)
+                              CAIRN_LAMBDA { return chunk.low[j] | (high << (8 - j % 4 * 2) & 0x300); };
+      return Pair{{ number(i), number(i + 1) }};
+    };
+    return AroundZero<kZero>(FromPairs<Lanes>(kGridIq2S, pair), SpreadBits<Lanes>(chunk.signs));
   }
 #else
   template <class Lanes>
