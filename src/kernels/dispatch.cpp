@@ -57,9 +57,24 @@ std::vector<Target> detect() {
   if (all(extended.ecx, {11})) found.push_back(Target::avx512vnni);
   return found;
 }
+
+using Find = const EncodingKernels* (*)(Encoding);
+
+// What the IQ encodings have kernels of their own for: AVX512_VBMI and GFNI (Ice Lake, Zen 4 and newer).
+const EncodingKernels* find_with_vbmi(Encoding encoding) {
+  const EncodingKernels* kernels = avx512vbmi::iq_encoding_kernels(encoding);
+  return kernels != nullptr ? kernels : avx512vnni::encoding_kernels(encoding);
+}
+
+Find find_of(Target target, Find find) {
+  return target == Target::avx512vnni && all(cpuid(7, 0).ecx, {1, 8}) ? find_with_vbmi : find;
+}
 #else
 std::vector<Target> detect() {
   return {Target::portable};
+}
+auto find_of(Target, const EncodingKernels* (*find)(Encoding)) {
+  return find;
 }
 #endif
 
@@ -74,11 +89,18 @@ const EncodingKernels& KernelSet::encoding(Encoding encoding) const {
 }
 
 const KernelSet& kernel_set(Target target) {
-#define CAIRN_SET(name)                                                 \
-  {Target::name,         name::encoding_kernels,  name::vector_table(), \
-   name::gemm_table(),   name::attention_table(), name::plane_table(),  \
-   name::static_table(), name::encode_table(),    name::conv_table(),   \
-   name::train_table(),  name::peak_table()},
+#define CAIRN_SET(name)                           \
+  {Target::name,                                  \
+   find_of(Target::name, name::encoding_kernels), \
+   name::vector_table(),                          \
+   name::gemm_table(),                            \
+   name::attention_table(),                       \
+   name::plane_table(),                           \
+   name::static_table(),                          \
+   name::encode_table(),                          \
+   name::conv_table(),                            \
+   name::train_table(),                           \
+   name::peak_table()},
   static const KernelSet sets[] = {CAIRN_FOR_EACH_TARGET(CAIRN_SET)};
 #undef CAIRN_SET
   for (const KernelSet& set : sets) {

@@ -17,8 +17,20 @@ consteval auto expand(const char (&digits)[kDigits], const uint8_t (&values)[kVa
   for (size_t i = 0; i < kPoints; ++i) {
     unsigned point = 0;
     for (size_t j = 0; j < 4; ++j) point = point << 4 | digit(digits[4 * i + j]);
-    for (size_t j = 0; j < kCodes; ++j)
-      grid.points[i][j] = values[point >> (kBits * j) & ((1U << kBits) - 1)];
+    for (size_t j = 0; j < kCodes; ++j) {
+      const unsigned number = point >> (kBits * j) & ((1U << kBits) - 1);
+      grid.points[i][j] = values[number];
+      grid.words[i] =
+          static_cast<uint16_t>(grid.words[i] | number << (j % 2 * 8 + j / 2 * (kCodes == 8 ? 2 : 4)));
+    }
+  }
+  for (size_t i = 0; i < kPoints; ++i) {
+    grid.low[i] = static_cast<uint8_t>(grid.words[i] & 0xFF);
+    grid.high[i] = static_cast<uint8_t>(grid.words[i] >> 8);
+  }
+  for (size_t i = 0; i < 16; ++i) {
+    const size_t number = i % (size_t{1} << kBits);
+    grid.values[i] = number < kValues ? values[number] : uint8_t{0};
   }
   return grid;
 }

@@ -6,9 +6,14 @@
 
 namespace cairn::kernels {
 
+// words: the points with 2 (of four codes 3) bits a code, the number of its value; bit 8 · (i % 2) + 2 · (i /
+// 2) (of four: 4 · (i / 2)) is code i's lowest. values: what the numbers stand for, over and over.
 template <size_t kPoints, size_t kCodes>
 struct Grid {
   alignas(64) uint8_t points[kPoints][kCodes];
+  alignas(64) uint16_t words[kPoints];
+  alignas(64) uint8_t low[kPoints], high[kPoints];  // of the words
+  alignas(16) uint8_t values[16];
 };
 
 extern const Grid<256, 8> kGridIq2Xxs;

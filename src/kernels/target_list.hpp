@@ -30,4 +30,9 @@ namespace cairn::kernels {
 CAIRN_FOR_EACH_TARGET(CAIRN_DECLARE_TARGET)
 #undef CAIRN_DECLARE_TARGET
 
+namespace avx512vbmi {
+// What avx512vnni takes where the processor has more; nullptr for all other encodings.
+const EncodingKernels* iq_encoding_kernels(Encoding encoding);
+}  // namespace avx512vbmi
+
 }  // namespace cairn::kernels

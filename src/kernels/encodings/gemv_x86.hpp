@@ -295,14 +295,30 @@ HWY_NOINLINE void GemvFew(const uint8_t* weights, size_t row_bytes, size_t rows,
     VF32 sums[kTokens];
     for (VF32& sum : sums) sum = hn::Zero(DF32());
     const InputsOf<E, kFine>* x = inputs;
-    ForEachProductChunk<E>(
-        weights + r * row_bytes, 0, groups, [&](const uint8_t* p, size_t, size_t, auto count) CAIRN_LAMBDA {
-          constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
-          for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
-          const WeightChunk<E, kFine, kCount, false> chunk(p);
-          Unroll<0, kTokens>([&](auto token)
-                                 CAIRN_LAMBDA { sums[token.value] = chunk.Add(sums[token.value], *x++); });
-        });
+    const uint8_t* from = weights + r * row_bytes;
+    size_t rest = groups;
+    // Two chunks at a time: a block's look-ups and sums are long chains, and one has to wait where two need
+    // not.
+    if constexpr (E::kGroups == 8 && E::kPairs) {
+      constexpr int kWhole = kWholeChunk<E>, kChunkBytes = E::kBytes * (kWhole / 8);
+      using W = WeightChunk<E, kFine, kWhole, false>;
+      for (; rest >= 2 * kWhole; rest -= 2 * kWhole) {
+        for (int j = 0; j < 2 * kChunkBytes; j += 64) __builtin_prefetch(from + kPrefetchBytes + j);
+        const W a(from), b(from + kChunkBytes);
+        Unroll<0, kTokens>([&](auto token)
+                               CAIRN_LAMBDA { sums[token.value] = a.Add(sums[token.value], *x++); });
+        Unroll<0, kTokens>([&](auto token)
+                               CAIRN_LAMBDA { sums[token.value] = b.Add(sums[token.value], *x++); });
+        from += 2 * kChunkBytes;
+      }
+    }
+    ForEachProductChunk<E>(from, 0, rest, [&](const uint8_t* p, size_t, size_t, auto count) CAIRN_LAMBDA {
+      constexpr int kCount = decltype(count)::value, kBytes = E::kBytes * kCount / E::kGroups;
+      for (int i = 0; i < kBytes; i += 64) __builtin_prefetch(p + kPrefetchBytes + i);
+      const WeightChunk<E, kFine, kCount, false> chunk(p);
+      Unroll<0, kTokens>([&](auto token)
+                             CAIRN_LAMBDA { sums[token.value] = chunk.Add(sums[token.value], *x++); });
+    });
     const size_t in_batch = r % kRowsTogether;
     for (size_t i = 0; i < kTokens; ++i) {
       hn::Store(sums[i], DF32(), lanes[i] + in_batch * kLanes);

@@ -49,10 +49,6 @@ HWY_INLINE EightBytes SignsOfShorts(const uint8_t* p) {
   return out;
 }
 
-HWY_INLINE void IndicesOfShorts(const uint8_t* p, uint16_t (&index)[32]) {
-  for (int i = 0; i < 32; ++i) index[i] = LoadScalar<uint16_t>(p + 2 * i) & 511;
-}
-
 template <class Bits>
 HWY_INLINE EightBytes MinusOrPlusOne(const uint8_t* p) {
   EightBytes out;
@@ -83,12 +79,13 @@ HWY_INLINE StepCodes SpreadBits(const EightBytes& v) {
   return out;
 }
 
-template <class Lanes, size_t kPoints, size_t kCodes, class Index>
-HWY_INLINE StepCodes FromGrid(const Grid<kPoints, kCodes>& grid, const Index& index) {
+template <class T, class Lanes, size_t kPoints, size_t kCodes, class At>
+HWY_INLINE StepCodes FromGrid(const Grid<kPoints, kCodes>& grid, const At& at) {
   constexpr int kEach = kGroupSize / kCodes;
   StepCodes out;
   for (int i = 0; i < kEach; ++i)
-    __builtin_memcpy(out.code + i * kCodes, grid.points[index(kEach * Lanes::Group(0) + i)], kCodes);
+    __builtin_memcpy(out.code + i * kCodes,
+                     grid.points[LoadScalar<T>(at(kEach * Lanes::Group(0) + i)) & (kPoints - 1)], kCodes);
   return out;
 }
 

@@ -41,35 +41,44 @@ HWY_INLINE void ScaleWords(GroupWords words, float step, float* HWY_RESTRICT out
   _mm256_storeu_ps(out, _mm256_mul_ps(_mm256_set1_ps(step), _mm256_cvtepi32_ps(odd)));
 }
 
-// Bytes of seven bits, and above them their parity.
+// Permutations of bytes, and products of matrices of bits.
+#if defined(__AVX512VBMI__) && defined(__GFNI__)
+#define CAIRN_HAS_VBMI 1
+#else
+#define CAIRN_HAS_VBMI 0
+#endif
+
+// Bytes of seven bits (with VBMI whatever the eighth is), and above them their parity.
 HWY_INLINE EightBytes WithParity(__m256i v) {
+#if CAIRN_HAS_VBMI
+  // A product of bits: a row of the matrix for each bit, that of the lowest last.
+  return _mm256_gf2p8affine_epi64_epi8(v, _mm256_set1_epi64x(0x010204081020407F), 0);
+#else
   const __m256i parity = _mm256_broadcastsi128_si256(
       _mm_setr_epi8(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0));
   const __m256i folded = _mm256_and_si256(_mm256_xor_si256(v, _mm256_srli_epi16(v, 4)), _mm256_set1_epi8(15));
   return _mm256_or_si256(v, _mm256_shuffle_epi8(parity, folded));
+#endif
 }
 
 // Signs of four times seven bits a word.
 HWY_INLINE EightBytes SignsOfWords(GroupWords words) {
+#if CAIRN_HAS_VBMI
+  return WithParity(_mm256_multishift_epi64_epi8(_mm256_set1_epi64x(0x352E2720150E0700), words));
+#else
   const auto byte = [&](__m256i v, int bits)
                         CAIRN_LAMBDA { return _mm256_and_si256(v, _mm256_set1_epi32(bits)); };
   const __m256i low = _mm256_or_si256(byte(words, 0x7F), byte(_mm256_slli_epi32(words, 1), 0x7F00));
   const __m256i high = _mm256_or_si256(byte(_mm256_slli_epi32(words, 2), 0x7F0000),
                                        byte(_mm256_slli_epi32(words, 3), 0x7F000000));
   return WithParity(_mm256_or_si256(low, high));
+#endif
 }
 
 // Signs in the upper seven bits of 32 shorts.
 HWY_INLINE EightBytes SignsOfShorts(const uint8_t* p) {
   const __m256i a = _mm256_srli_epi16(Load32(p), 9), b = _mm256_srli_epi16(Load32(p + 32), 9);
   return WithParity(_mm256_permute4x64_epi64(_mm256_packus_epi16(a, b), 0xD8));
-}
-
-// The lower nine bits of 32 shorts.
-HWY_INLINE void IndicesOfShorts(const uint8_t* p, uint16_t (&index)[32]) {
-  for (int i = 0; i < 2; ++i)
-    _mm256_store_si256(reinterpret_cast<__m256i*>(index + 16 * i),
-                       _mm256_and_si256(Load32(p + 32 * i), _mm256_set1_epi16(511)));
 }
 
 // −1 for each eight i whose bits Bits::Mask(i) of p[Bits::Byte(i)] are set, else 1; 16 bytes are read.
@@ -94,29 +103,32 @@ HWY_INLINE EightBytes MinusOrPlusOne(const uint8_t* p) {
 // begin at bit Field::kStep · (i % Field::kEach).
 template <class T, class Field, int kCount>
 HWY_INLINE void JoinIndices(const uint8_t* low, const uint8_t* high, uint16_t (&index)[kCount]) {
-  constexpr int kEach = Field::kEach, kBytes = 16 / kEach * static_cast<int>(sizeof(T));
-  static_assert(Field::kStep * (kEach - 1) <= 9 && kBytes <= 8);
+  constexpr int kEach = Field::kEach, kHighBytes = kCount / kEach * static_cast<int>(sizeof(T));
+  // Each field's lowest bit comes to bit kUp by a multiplication, then to bit 8.
+  constexpr int kUp = Field::kStep * (kEach - 1) <= 8 ? 8 : 9;
+  static_assert(Field::kStep * (kEach - 1) <= kUp && (kHighBytes == 8 || kHighBytes == 16));
   struct Tables {
-    alignas(32) uint8_t byte[32];
+    alignas(32) uint8_t byte[kCount / 16][32];
     alignas(32) uint16_t factor[16];
     constexpr Tables() : byte(), factor() {
-      for (int i = 0; i < 16; ++i) {
-        byte[2 * i] = static_cast<uint8_t>(i / kEach * static_cast<int>(sizeof(T)));
-        byte[2 * i + 1] = sizeof(T) == 1 ? 0x80 : static_cast<uint8_t>(byte[2 * i] + 1);
-        factor[i] = static_cast<uint16_t>(1 << (9 - Field::kStep * (i % kEach)));
+      for (int i = 0; i < kCount; ++i) {
+        uint8_t* to = byte[i / 16] + 2 * (i % 16);
+        to[0] = static_cast<uint8_t>(i / kEach * static_cast<int>(sizeof(T)));
+        to[1] = sizeof(T) == 1 ? 0x80 : static_cast<uint8_t>(to[0] + 1);
+        factor[i % 16] = static_cast<uint16_t>(1 << (kUp - Field::kStep * (i % kEach)));
       }
     }
   };
   static constexpr Tables kTables;
   const __m256i factor = _mm256_load_si256(reinterpret_cast<const __m256i*>(kTables.factor));
-  const __m256i mask = _mm256_set1_epi16(static_cast<short>(((1 << Field::kBits) - 1) << 9));
+  const __m256i mask = _mm256_set1_epi16(static_cast<short>(((1 << Field::kBits) - 1) << kUp));
+  const __m256i all = kHighBytes == 8 ? _mm256_set1_epi64x(LoadScalar<int64_t>(high))
+                                      : _mm256_broadcastsi128_si256(Load16(high));
   Unroll<0, kCount / 16>([&](auto i) CAIRN_LAMBDA {
     constexpr int kPart = decltype(i)::value;
-    int64_t bytes = 0;
-    __builtin_memcpy(&bytes, high + kPart * kBytes, kBytes);
-    const __m256i fields = _mm256_shuffle_epi8(_mm256_set1_epi64x(bytes), Load32(kTables.byte));
-    // Each field's lowest bit comes to bit 9, then to bit 8.
-    const __m256i upper = _mm256_srli_epi16(_mm256_and_si256(_mm256_mullo_epi16(fields, factor), mask), 1);
+    const __m256i fields = _mm256_shuffle_epi8(all, Load32(kTables.byte[kPart]));
+    __m256i upper = _mm256_and_si256(_mm256_mullo_epi16(fields, factor), mask);
+    if constexpr (kUp == 9) upper = _mm256_srli_epi16(upper, 1);
     _mm256_store_si256(reinterpret_cast<__m256i*>(index + 16 * kPart),
                        _mm256_or_si256(upper, _mm256_cvtepu8_epi16(Load16(low + 16 * kPart))));
   });
@@ -152,24 +164,45 @@ HWY_INLINE VU8 SpreadBits(EightBytes v) {
   return hn::VecFromMask(d, hn::TestBit(Spread<Lanes>(v), bit));
 }
 
-// The points of a grid, of which index(i) is the block's i-th.
-template <class Lanes, size_t kPoints, class Index>
-HWY_INLINE VU8 FromGrid(const Grid<kPoints, 8>& grid, const Index& index) {
+// kCount numbers of points, T each, their bits above kPoints ignored. Each is an instruction of general
+// registers: a load for each, or one out of a vector, would take turns with those that fetch the points.
+template <class T, int kCount, size_t kPoints>
+struct Numbers {
+  HWY_INLINE explicit Numbers(const uint8_t* from) {
+    __builtin_memcpy(&bits, from, sizeof(T) * kCount);
+    __asm__("" : "+r"(bits));  // or the compiler loads each by itself
+  }
+  HWY_INLINE size_t operator[](int i) const {
+    const Bits from = bits >> (8 * static_cast<int>(sizeof(T)) * i);
+    return i + 1 == kCount && kPoints >> (8 * sizeof(T)) != 0 ? from : from & (kPoints - 1);
+  }
+  using Bits = std::conditional_t<sizeof(T) * kCount == 8, uint64_t, uint32_t>;
+  Bits bits = 0;
+};
+
+// The points of a grid; pair(i)[0] and [1] are the numbers of the block's i-th and the next.
+template <class Lanes, size_t kPoints, class Pair>
+HWY_INLINE VU8 FromPairs(const Grid<kPoints, 8>& grid, const Pair& pair) {
   return FromPieces([&](int lane) CAIRN_LAMBDA {
-    const int first = 4 * Lanes::Group(lane) + 2 * Lanes::Half(lane);
-    const auto point = [&](int i) CAIRN_LAMBDA {
-      return reinterpret_cast<const __m64*>(grid.points[index(first + i)]);
-    };
+    const auto number = pair(4 * Lanes::Group(lane) + 2 * Lanes::Half(lane));
+    const auto point = [&](int i)
+                           CAIRN_LAMBDA { return reinterpret_cast<const __m64*>(grid.points[number[i]]); };
     // The upper half is loaded in place.
     const __m128 low = _mm_castsi128_ps(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(point(0))));
     return _mm_castps_si128(_mm_loadh_pi(low, point(1)));
   });
 }
-template <class Lanes, size_t kPoints, class Index>
-HWY_INLINE VU8 FromGrid(const Grid<kPoints, 4>& grid, const Index& index) {
+
+// The points of a grid; the number of the block's i-th is the T at at(i).
+template <class T, class Lanes, size_t kPoints, class At>
+HWY_INLINE VU8 FromGrid(const Grid<kPoints, 8>& grid, const At& at) {
+  return FromPairs<Lanes>(grid, [&](int i) CAIRN_LAMBDA { return Numbers<T, 2, kPoints>(at(i)); });
+}
+template <class T, class Lanes, size_t kPoints, class At>
+HWY_INLINE VU8 FromGrid(const Grid<kPoints, 4>& grid, const At& at) {
   return FromPieces([&](int lane) CAIRN_LAMBDA {
-    const int first = 8 * Lanes::Group(lane) + 4 * Lanes::Half(lane);
-    const auto point = [&](int i) CAIRN_LAMBDA { return LoadScalar<int32_t>(grid.points[index(first + i)]); };
+    const Numbers<T, 4, kPoints> number(at(8 * Lanes::Group(lane) + 4 * Lanes::Half(lane)));
+    const auto point = [&](int i) CAIRN_LAMBDA { return LoadScalar<int32_t>(grid.points[number[i]]); };
     return _mm_set_epi32(point(3), point(2), point(1), point(0));
   });
 }
@@ -188,3 +221,7 @@ HWY_INLINE VU8 And(VU8 a, uint8_t bits) {
 
 }  // namespace cairn::kernels::CAIRN_TARGET
 HWY_AFTER_NAMESPACE();
+
+#if HWY_TARGET == HWY_AVX3
+#include "kernels/encodings/grid_avx512.hpp"
+#endif

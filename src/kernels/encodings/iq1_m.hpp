@@ -48,8 +48,8 @@ struct IQ1_M : Block<56, 8> {
   }
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
-    const auto index = [&](int i) CAIRN_LAMBDA { return chunk.indices[i]; };
-    return Add(FromGrid<Lanes>(kGridIq1, index), Spread<Lanes>(chunk.shift));
+    const auto at = [&](int i) CAIRN_LAMBDA { return reinterpret_cast<const uint8_t*>(chunk.indices + i); };
+    return Add(FromGrid<uint16_t, Lanes>(kGridIq1, at), Spread<Lanes>(chunk.shift));
   }
 };
 

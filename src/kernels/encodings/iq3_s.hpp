@@ -8,10 +8,20 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 struct IQ3_S : Block<110, 8> {
+  static constexpr bool kPairs = HWY_TARGET == HWY_AVX3;  // 16 registers are too few
   static constexpr int kZero = 16, kMostCode = 31;
   struct Upper {
     static constexpr int kEach = 8, kStep = 1, kBits = 1;
   };
+#if HWY_TARGET == HWY_AVX3
+  struct Chunk {
+    HWY_INLINE explicit Chunk(const uint8_t* p) : signs(LoadEightBytes(p + 74)) {
+      points.LookUp(kGridIq3S, p + 2, LoadScalar<uint64_t>(p + 66));
+    }
+    PointWords4 points;
+    SignMasks<kSubscales> signs;
+  };
+#else
   struct Chunk {
     HWY_INLINE explicit Chunk(const uint8_t* p) : signs(LoadEightBytes(p + 74)) {
       JoinIndices<uint8_t, Upper>(p + 2, p + 66, indices);
@@ -19,6 +29,7 @@ struct IQ3_S : Block<110, 8> {
     alignas(32) uint16_t indices[64];
     EightBytes signs;
   };
+#endif
   template <int kCount>
   static HWY_INLINE Chunk Open(const uint8_t* p) {
     return Chunk(p);
@@ -27,11 +38,18 @@ struct IQ3_S : Block<110, 8> {
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     ScaleNibbles<8>(p + 106, LoadHalf(p), scale);
   }
+#if HWY_TARGET == HWY_AVX3
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
-    const auto index = [&](int i) CAIRN_LAMBDA { return chunk.indices[i]; };
-    return AroundZero<kZero>(FromGrid<Lanes>(kGridIq3S, index), SpreadBits<Lanes>(chunk.signs));
+    return LookUpValues<kZero>(kGridIq3S.values, chunk.points.Numbers<Lanes>(), chunk.signs.Of<Lanes>());
   }
+#else
+  template <class Lanes>
+  static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
+    const auto at = [&](int i) CAIRN_LAMBDA { return reinterpret_cast<const uint8_t*>(chunk.indices + i); };
+    return AroundZero<kZero>(FromGrid<uint16_t, Lanes>(kGridIq3S, at), SpreadBits<Lanes>(chunk.signs));
+  }
+#endif
 };
 
 }  // namespace cairn::kernels::CAIRN_TARGET

@@ -59,6 +59,7 @@ HWY_INLINE T LoadScalar(const uint8_t* p) {
 //   kMostCode          the largest code, unless kSigned
 //   kSigned            codes are s8 (then kZero is 0) instead of u8 of at most 7 bits
 //   kHasOffset         Scales writes offsets too, one for each scale
+//   kPairs             decode unpacks two chunks at a time, where registers allow it
 //   Scales<kCount>(p, scale, offset)   of kCount groups from block p on; room for 8 * kSubscales, the rest 0
 //   Open<kCount>(p)                    what Codes reads, once for all steps of kCount groups from block p on:
 //   p Codes<Lanes>(opened)               the codes of a step, say InOrder<kStep, kCount>
@@ -66,7 +67,7 @@ template <int kBlockBytes, int kBlockGroups = 1>
 struct Block {
   static constexpr int kBytes = kBlockBytes, kGroups = kBlockGroups;
   static constexpr int kSubscales = 1, kZero = 0, kMostCode = 15;
-  static constexpr bool kSigned = false, kHasOffset = false, kIsFloat = false;
+  static constexpr bool kSigned = false, kHasOffset = false, kIsFloat = false, kPairs = true;
   template <int kCount>
   static HWY_INLINE const uint8_t* Open(const uint8_t* p) {
     return p;
@@ -227,12 +228,10 @@ HWY_INLINE void LoadHalfPairs(const uint8_t* p, float* HWY_RESTRICT first, float
 #endif
 }
 
-// out[i] = scale · bytes[i] for the bytes, of type T (int8_t or uint8_t), in two words, lowest first; with
-// kCount 8 for those in `low` only. Words, not memory: a load of what was just stored in pieces stalls.
-template <int kCount, class T>
-HWY_INLINE void ScaleBytes(uint64_t low, uint64_t high, float scale, float* HWY_RESTRICT out) {
 #if CAIRN_HAS_MADDUBS
-  const __m128i bytes = _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low));
+// out[i] = scale · bytes[i] for kCount bytes, 8 or 16, of type T (int8_t or uint8_t).
+template <int kCount, class T>
+HWY_INLINE void ScaleVector(__m128i bytes, float scale, float* HWY_RESTRICT out) {
   const hn::CappedTag<float, kCount> df;
   const hn::Rebind<int32_t, decltype(df)> di;
   const hn::Rebind<T, decltype(df)> d8;
@@ -242,6 +241,15 @@ HWY_INLINE void ScaleBytes(uint64_t low, uint64_t high, float scale, float* HWY_
   };
   store(bytes, out);
   if constexpr (kCount > hn::MaxLanes(df)) store(_mm_unpackhi_epi64(bytes, bytes), out + 8);
+}
+#endif
+
+// The same for bytes in two words, lowest first; with kCount 8 for those in `low` only. Words, not memory: a
+// load of what was just stored in pieces stalls.
+template <int kCount, class T>
+HWY_INLINE void ScaleBytes(uint64_t low, uint64_t high, float scale, float* HWY_RESTRICT out) {
+#if CAIRN_HAS_MADDUBS
+  ScaleVector<kCount, T>(_mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low)), scale, out);
 #else
   const uint64_t words[2] = {low, high};
   T bytes[16];
@@ -253,9 +261,18 @@ HWY_INLINE void ScaleBytes(uint64_t low, uint64_t high, float scale, float* HWY_
 // out[i] = step · (2 · nibble + 1) for kCount nibbles, 8 or 16, low ones first.
 template <int kCount>
 HWY_INLINE void ScaleNibbles(const uint8_t* p, float step, float* HWY_RESTRICT out) {
+#if CAIRN_HAS_MADDUBS
+  const __m128i bytes = kCount > 8 ? _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))
+                                   : _mm_cvtsi32_si128(LoadScalar<int32_t>(p));
+  const __m128i nibbles =
+      _mm_and_si128(_mm_unpacklo_epi8(bytes, _mm_srli_epi16(bytes, 4)), _mm_set1_epi8(15));
+  const __m128i odd = _mm_setr_epi8(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  ScaleVector<kCount, uint8_t>(_mm_shuffle_epi8(odd, nibbles), step, out);
+#else
   const auto odd = [](uint64_t word) CAIRN_LAMBDA { return SpreadNibbles(word) << 1 | 0x0101010101010101; };
   const uint64_t high = kCount > 8 ? odd(LoadScalar<uint32_t>(p + 4)) : 0;
   ScaleBytes<kCount, uint8_t>(odd(LoadScalar<uint32_t>(p)), high, step, out);
+#endif
 }
 
 }  // namespace cairn::kernels::CAIRN_TARGET

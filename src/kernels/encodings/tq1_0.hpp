@@ -10,6 +10,44 @@ namespace cairn::kernels::CAIRN_TARGET {
 
 struct TQ1_0 : Block<54, 8> {
   static constexpr int kZero = 1, kMostCode = 2;
+#if CAIRN_HAS_MADDUBS
+  // Where the bytes of 16 codes lie (the last four are there four times, the last of 16 that are read), and
+  // of which power of three times them the codes are the first trits.
+  struct Piece {
+    static constexpr int Offset(int n) { return n < 10 ? n % 2 * 16 : n < 15 ? 32 : 36; }
+    static constexpr int Factor(int n, int word) {
+      int factor = 1;
+      for (int i = 0; i < (n < 10 ? n / 2 : n < 15 ? n - 10 : word / 2); ++i) factor *= 3;
+      return factor;
+    }
+  };
+  template <class Lanes>
+  static HWY_INLINE StepCodes Codes(const uint8_t* p) {
+    struct Tables {
+      alignas(kVectorBytes) uint16_t factor[kStepCodes / 2];
+      alignas(kVectorBytes) uint8_t last[kStepCodes];
+      constexpr Tables() : factor(), last() {
+        for (int i = 0; i < kStepCodes; ++i) {
+          const int n = 2 * Lanes::Group(i / 16) + Lanes::Half(i / 16);
+          factor[i / 2] = static_cast<uint16_t>(Piece::Factor(n, i % 16 / 2) << 8);
+          last[i] = static_cast<uint8_t>(n < 15 ? i % 16 : 12 + i % 4);
+        }
+      }
+    };
+    static constexpr Tables kTables;
+    constexpr auto last = [](int lane) { return 2 * Lanes::Group(lane) + Lanes::Half(lane) == 15; };
+#define CAIRN_AT(lane) Piece::Offset(2 * Lanes::Group(lane) + Lanes::Half(lane))
+    VU8 bytes = LoadPieces<CAIRN_PIECES(CAIRN_AT)>(p);
+#undef CAIRN_AT
+    if constexpr (last(kPieces - 1)) bytes = hn::TableLookupBytes(bytes, hn::Load(DU8(), kTables.last));
+    // Of each byte, times the factor and modulo 256, three 256ths: the even bytes', then the odd ones'.
+    const DU16 d;
+    const VU16 factor = hn::Load(d, kTables.factor), v = hn::BitCast(d, bytes);
+    const VU16 even = hn::MulHigh(hn::Mul(v, factor), hn::Set(d, 3));
+    const VU16 odd = hn::MulHigh(hn::Mul(hn::ShiftRight<8>(v), factor), hn::Set(d, 0x300));
+    return hn::BitCast(DU8(), hn::Or(even, hn::And(odd, hn::Set(d, 0xFF00))));
+  }
+#else
   struct Chunk {
     HWY_INLINE explicit Chunk(const uint8_t* p) {
       const hn::CappedTag<uint8_t, 32> most;
@@ -49,14 +87,15 @@ struct TQ1_0 : Block<54, 8> {
   static HWY_INLINE Chunk Open(const uint8_t* p) {
     return Chunk(p);
   }
+  template <class Lanes>
+  static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
+    return LoadGroups<32, Lanes>(chunk.codes);
+  }
+#endif
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     const float d = LoadHalf(p + 52);
     for (int g = 0; g < kChunkGroups; ++g) scale[g] = d;
-  }
-  template <class Lanes>
-  static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
-    return LoadGroups<32, Lanes>(chunk.codes);
   }
 };
 
