@@ -15,12 +15,12 @@ function layerShader({ kind, inputs, outputs, most, data }) {
   const all = [...Array(outputs).keys()], bias = 9 * inputs * outputs * (kind === 'head' ? 1 : 4);
   const each = (text) => all.map((o) => text.replaceAll('#', o)).join(' ');
   const read = kind === 'head'
-    ? `float v = texelFetch(t, ivec3(clamp(p + d, ivec2(0), edge), 0), 0).r * 255.; int k = tap * ${outputs}; ${each('s# += w[k + #] * v;')}`
-    : `for (int i = 0; i < ${inputs}; i++) { vec4 v = texelFetch(t, ivec3(p + d, i), 0) * 255.; int k = (tap * ${inputs} + i) * ${4 * outputs};
+    ? `float v = roundEven(texelFetch(t, ivec3(clamp(p + d, ivec2(0), edge), 0), 0).r * 255.); int k = tap * ${outputs}; ${each('s# += w[k + #] * v;')}`
+    : `for (int i = 0; i < ${inputs}; i++) { vec4 v = roundEven(texelFetch(t, ivec3(p + d, i), 0) * 255.); int k = (tap * ${inputs} + i) * ${4 * outputs};
         ${all.map((o) => [0, 1, 2, 3].map((c) => `s${o} += w[k + ${4 * o + c}] * v[${c}];`).join(' ')).join(' ')} }`;
   const conv = inputs ? `for (int tap = 0; tap < 9; tap++) { ivec2 d = ivec2(tap % 3, tap / 3) - 1; ${read} }` : '';
   const skip = kind !== 'tail' ? '' : `for (int tap = 0; tap < 25; tap++) {
-      float v = texelFetch(plane, ivec3(clamp(q + ivec2(tap % 5, tap / 5) - 2, ivec2(0), edge), 0), 0).r * 255.;
+      float v = roundEven(texelFetch(plane, ivec3(clamp(q + ivec2(tap % 5, tap / 5) - 2, ivec2(0), edge), 0), 0).r * 255.);
       int k = ${bias + 2 * outputs} + tap * ${outputs}; ${each('s# += w[k + #] * v;')} }`;
   const start = kind === 'tail' ? '0.' : `w[${bias} + #]`;
   const scale = kind === 'tail' ? each(`s# = s# * w[${bias + outputs} + #] + w[${bias} + #];`) : each(`s# *= w[${bias + outputs} + #];`);
@@ -31,7 +31,7 @@ void main() {
   ivec2 q = ivec2(gl_FragCoord.xy), p = q + origin;
   ${each(`vec4 s# = vec4(${start});`)}
   ${conv} ${scale} ${skip}
-  ${each(`o# = clamp(floor(s# + .5), 0., ${kind === 'tail' ? 255 : most}.) / 255.;`)}
+  ${each(`o# = clamp(roundEven(s#), 0., ${kind === 'tail' ? 255 : most}.) / 255.;`)}
 }`;
 }
 

@@ -17,12 +17,12 @@ function layerShader({ kind, inputs, outputs, most }) {
   const all = [...Array(outputs).keys()], bias = 9 * inputs * outputs * (kind === 'head' ? 1 : 4);
   const each = (text) => all.map((o) => text.replaceAll('#', o)).join(' ');
   const read = kind === 'head'
-    ? `let v = textureLoad(t, clamp(p + d, vec2i(0), pass_.edge), 0, 0).r * 255; let k = tap * ${outputs}; ${each('s# += w[k + #] * v;')}`
-    : `for (var i = 0; i < ${inputs}; i++) { let v = textureLoad(t, p + d, i, 0) * 255; let k = (tap * ${inputs} + i) * ${4 * outputs};
+    ? `let v = round(textureLoad(t, clamp(p + d, vec2i(0), pass_.edge), 0, 0).r * 255); let k = tap * ${outputs}; ${each('s# += w[k + #] * v;')}`
+    : `for (var i = 0; i < ${inputs}; i++) { let v = round(textureLoad(t, p + d, i, 0) * 255); let k = (tap * ${inputs} + i) * ${4 * outputs};
         ${all.map((o) => `s${o} += mat4x4f(${[0, 1, 2, 3].map((c) => `w[k + ${4 * o + c}]`).join(', ')}) * v;`).join(' ')} }`;
   const conv = inputs ? `for (var tap = 0; tap < 9; tap++) { let d = vec2i(tap % 3, tap / 3) - 1; ${read} }` : '';
   const skip = kind !== 'tail' ? '' : `for (var tap = 0; tap < 25; tap++) {
-      let v = textureLoad(plane, clamp(q + vec2i(tap % 5, tap / 5) - 2, vec2i(0), pass_.edge), 0, 0).r * 255;
+      let v = round(textureLoad(plane, clamp(q + vec2i(tap % 5, tap / 5) - 2, vec2i(0), pass_.edge), 0, 0).r * 255);
       let k = ${bias + 2 * outputs} + tap * ${outputs}; ${each('s# += w[k + #] * v;')} }`;
   const start = kind === 'tail' ? 'vec4f(0)' : `w[${bias} + #]`;
   const scale = kind === 'tail' ? each(`s# = s# * w[${bias + outputs} + #] + w[${bias} + #];`) : each(`s# *= w[${bias + outputs} + #];`);
@@ -31,7 +31,7 @@ function layerShader({ kind, inputs, outputs, most }) {
   let q = vec2i(at.xy); let p = q + pass_.origin;
   ${each(`var s# = ${start};`)}
   ${conv} ${scale} ${skip}
-  return Out(${all.map((o) => `clamp(floor(s${o} + .5), vec4f(0), vec4f(${kind === 'tail' ? 255 : most})) / 255`).join(', ')});
+  return Out(${all.map((o) => `clamp(round(s${o}), vec4f(0), vec4f(${kind === 'tail' ? 255 : most})) / 255`).join(', ')});
 }`;
 }
 
