@@ -11,7 +11,7 @@ if (b.gl) {
   const gl = b.gl;
   for (let i = 0; i < layers; i++) {
     const pixels = new Uint8Array(4 * w * h);
-    b.target(t, i, 1);
+    b.target([[t, i]]);
     gl.readPixels(0, 0, w, h, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
     texels.push(pixels);
   }

@@ -31,8 +31,9 @@ export class Restoration {
         if (kind === 'gpu') {
           if (!navigator.gpu) throw new Error('no WebGPU');
           const { GpuRestorer } = await import('./gpu.js');
-          this.backend = await GpuRestorer.make(canvas);
+          this.backend = await GpuRestorer.make(canvas, only === 'gpu');
           this.backend.device.lost.then(() => this.lost('The GPU was lost', canvas));
+          this.backend.device.onuncapturederror = ({ error }) => this.lost(`WebGPU: ${error.message.slice(0, 200)}`, canvas);
         } else {
           const { GlRestorer } = await import('./gl.js');
           this.backend = new GlRestorer(canvas);
