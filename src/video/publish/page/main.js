@@ -1,7 +1,5 @@
 // The page: what it shows and what its controls do.
-import { Compare } from './compare.js';
 import { Player } from './player.js';
-import { Restoration } from './restore.js';
 import { load } from './stream.js';
 
 const find = (id) => document.getElementById(id);
@@ -19,7 +17,14 @@ function options(select, names) {
   names.forEach((name, value) => select.append(new Option(name, value)));
 }
 
-function controls(player, restoration, compare, index) {
+// The line between before and after comes when it is first wanted.
+async function compareBy(mode, index) {
+  const { Compare } = await import('./compare.js');
+  cairn.compare ??= new Compare(stage, find('line'), video, find('other'), index, note);
+  return cairn.compare.choose(mode);
+}
+
+function controls(player, restoration, index) {
   const paint = () => {
     find('play').textContent = video.paused ? '▶' : '⏸';
     find('mute').textContent = video.muted ? '🔇' : '🔊';
@@ -58,7 +63,7 @@ function controls(player, restoration, compare, index) {
     player.sound = +target.value;
     player.restart();
   };
-  find('compare').onchange = ({ target }) => compare.choose(target.value);
+  find('compare').onchange = ({ target }) => compareBy(target.value, index);
   if (index.original) find('compare').append(new Option('original | restored', 'original'));
 }
 
@@ -104,17 +109,8 @@ async function main() {
   }
   document.title = find('stage').title = document.querySelector('h1').textContent = index.title;
   stage.style.aspectRatio = (index.width * index.aspect) / index.height;
-  const player = new Player(video, index, note);
-  const restoration = new Restoration(video, stage, index, player, (name) => load(name, player.tally), (restored, words) => {
-    if (find('state').textContent !== words) find('state').textContent = words;
-    compare.place(compare.at);
-  });
-  const compare = new Compare(stage, find('line'), video, find('other'), index, note);
-  globalThis.cairn = { player, restoration, compare, notes };  // for the console
-  player.onappend = (entry) => {
-    restoration.prefetch(entry);
-    if (video.paused) restoration.now();
-  };
+  const player = new Player(video, index, note), query = new URLSearchParams(location.search);
+  globalThis.cairn = { player, notes };  // for the console
   subtitles(index);
   try {
     await player.begin();
@@ -122,9 +118,19 @@ async function main() {
     find('state').textContent = `Cannot be played: ${error.message}`;
     return;
   }
-  controls(player, restoration, compare, index);
-  const query = new URLSearchParams(location.search);
-  if (query.has('rgb')) restoration.planes = false;
+  // The first frame does not wait for what restores it.
+  const { Restoration } = await import('./restore.js');
+  const restoration = new Restoration(video, stage, index, player, (name) => load(name, player.tally), (restored, words) => {
+    if (find('state').textContent !== words) find('state').textContent = words;
+    cairn.compare?.place(cairn.compare.at);
+  });
+  player.onappend = (entry) => {
+    restoration.prefetch(entry);
+    if (video.paused) restoration.now();
+  };
+  cairn.restoration = restoration;
+  controls(player, restoration, index);
+  restoration.planes = !query.has('rgb');
   await restoration.begin(query.get('by') ?? undefined);
 }
 
