@@ -49,7 +49,8 @@ class Publish : public Files {
   static std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
   // Hashes of decoded frames, a line each, without their times.
   std::string frames_of(const std::string& input, const std::string& select = "-map 0:v:0") const {
-    return shell("FF -allowed_extensions ALL -i '" + input + "' " + select + " -fps_mode passthrough -f framehash - | grep -v '^#' | sed 's/.*,//'");
+    const std::string kind = input.ends_with(".m3u8") || input.ends_with(".mpd") ? "-allowed_extensions ALL " : "";
+    return shell("FF " + kind + "-i '" + path(input) + "' " + select + " -fps_mode passthrough -f framehash - | grep -v '^#' | sed 's/.*,//'");
   }
 };
 

@@ -107,7 +107,7 @@ async function main() {
     find('state').textContent = `Cannot be played: video.json is ${error.message}`;
     return;
   }
-  document.title = find('stage').title = document.querySelector('h1').textContent = index.title;
+  document.title = document.querySelector('h1').textContent = index.title;
   stage.style.aspectRatio = (index.width * index.aspect) / index.height;
   const player = new Player(video, index, note), query = new URLSearchParams(location.search);
   globalThis.cairn = { player, notes };  // for the console

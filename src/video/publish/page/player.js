@@ -2,9 +2,9 @@
 import { Feed, expand, load, mimeOf } from './stream.js';
 
 export class Player {
-  // words(text): tells what is wrong.
-  constructor(video, index, words) {
-    Object.assign(this, { video, index, words });
+  // tell(text): what is wrong.
+  constructor(video, index, tell) {
+    Object.assign(this, { video, index, tell });
     this.rates = index.rates.map(expand);
     this.sounds = index.sounds.map(expand);
     this.sound = Math.max(0, index.sounds.findIndex((sound) => sound.usual));
@@ -19,15 +19,11 @@ export class Player {
     setInterval(() => this.jump(), 500);
   }
 
-  get playable() {
-    return this.rates.filter((rate) => (globalThis.ManagedMediaSource ?? MediaSource).isTypeSupported(mimeOf(rate)));
-  }
-
   // Errors: what this browser cannot do.
   async begin() {
     const Source = globalThis.ManagedMediaSource ?? globalThis.MediaSource;
     if (!Source) return this.whole();
-    this.rates = this.playable;
+    this.rates = this.rates.filter((rate) => Source.isTypeSupported(mimeOf(rate)));
     if (!this.rates.length) throw new Error(`this browser does not play ${this.index.rates.map((rate) => rate.codecs).join(', ')}`);
     await this.open(Source);
   }
@@ -43,42 +39,44 @@ export class Player {
     this.feeds = [this.pictures];
     const sound = this.sounds[this.sound];
     if (sound && Source.isTypeSupported(mimeOf(sound, 'audio'))) {
-      const { tally, hole, trouble, filled } = this;
-      this.feeds.push(new Feed(media, this.video, [sound], 'audio', () => 0,
-        { tally, hole: hole.bind(this), trouble: trouble.bind(this), filled: filled.bind(this), tell: this.words }));
-    } else if (sound) this.words(`No sound: this browser does not play ${sound.codecs}`);
+      const quiet = Object.assign(Object.create(this), { speed: null, onappend: null });
+      this.feeds.push(new Feed(media, this.video, [sound], 'audio', () => 0, quiet));
+    } else if (sound) this.tell(`No sound: this browser does not play ${sound.codecs}`);
   }
 
   // Anew from where it stands: after a decoder's error, or with another sound.
   async restart() {
-    const { currentTime, paused } = this.video;
+    const { currentTime } = this.video, paused = this.video.paused && !this.playing;
+    this.playing = !paused;  // a restart may follow a restart
     this.feeds?.forEach((feed) => feed.stop());
     await this.open(globalThis.ManagedMediaSource ?? MediaSource);
     this.video.currentTime = currentTime;
+    this.playing = false;
     if (!paused) this.video.play().catch(() => {});
   }
   broken() {
-    if (!this.feeds) return this.words(`Cannot be played: ${this.video.error?.message}`);
-    const entry = this.pictures.at(this.video.currentTime);
+    if (!this.feeds) return this.tell(`Cannot be played: ${this.video.error?.message}`);
+    // Decoders run ahead of what is shown.
+    const near = [0.5, 0].map((ahead) => this.pictures.at(this.video.currentTime + ahead)), entry = near.find((e) => e && !e.rate.bad.has(e.number));
     this.breaks = (this.breaks ?? 0) + 1;
-    if (!entry || this.breaks > 20) return this.words(`Cannot be played: ${this.video.error?.message}`);
+    if (!entry || this.breaks > 20) return this.tell(`Cannot be played: ${this.video.error?.message}`);
     entry.rate.bad.add(entry.number);
-    this.words(`${entry.rate.folder}/${entry.number}.m4s cannot be decoded`);
+    this.tell(`${entry.rate.folder}/${entry.number}.m4s cannot be decoded`);
     this.restart();
   }
   trouble(error, feed) {
     if (error.segment) error.rate.bad.add(error.segment.number);
-    if (this.media.readyState !== 'ended' && !this.video.error) this.words(`${feed.kind}: ${error.message}`);
+    if (this.media.readyState !== 'ended' && !this.video.error) this.tell(`${feed.kind}: ${error.message}`);
   }
 
   // Without Media Source: HLS where the browser has it, otherwise the least rate whole.
   async whole() {
     if (this.video.canPlayType('application/vnd.apple.mpegurl')) {
       this.video.src = 'master.m3u8';
-      this.words('No Media Source here: played by HLS, not restored');
+      this.tell('No Media Source here: played by HLS, not restored');
       return;
     }
-    this.words('No Media Source here: the smallest rate is loaded whole, without sound');
+    this.tell('No Media Source here: the smallest rate is loaded whole, without sound');
     const rate = this.rates[0], parts = [await load(`${rate.folder}/init.mp4`, this.tally)];
     for (const { number } of rate.segments) parts.push(await load(`${rate.folder}/${number}.m4s`, this.tally));
     this.video.src = URL.createObjectURL(new Blob(parts, { type: 'video/mp4' }));
@@ -98,13 +96,6 @@ export class Player {
   at(time) {
     return this.pictures?.at(time);
   }
-  appended(entry) {
-    if (this.onappend) this.onappend(entry);
-  }
-  tell(text) {
-    this.words(text);
-  }
-
   filled() {
     if (this.media.readyState === 'open' && this.feeds?.every((feed) => feed.ended && !feed.buffer.updating)) this.media.endOfStream();
   }

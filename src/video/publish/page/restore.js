@@ -9,20 +9,19 @@ const kWindow = 2000, kRetry = 15000;  // milliseconds
 export class Restoration {
   // stream: what is shown when. show(restored, words): called when what is seen changes.
   constructor(video, stage, index, stream, load, show) {
-    Object.assign(this, { video, stage, index, stream, load, show });
-    this.files = new Map();  // a network file's name → what was read of it, or an Error
-    this.level = 0;          // that the machine manages: 0 the best; as many as there are: none
-    this.wanted = null;      // that the user chose
+    // files: a network file's name → what was read of it, or why not; level: that the machine manages, 0 the best, as many
+    // as there are: none; wanted: the level that the user chose.
+    Object.assign(this, { video, stage, index, stream, load, show, files: new Map(), level: 0, wanted: null, planes: true, losses: 0 });
     this.size = { width: index.width, height: index.height, matrix: toRgb(index), sited: kSited[index.siting] ?? [0.25, 0] };
     this.toYuv = toYuv(index);
     this.seen = this.done = 0;
     this.windowStart = performance.now();
     this.wait = kRetry;
-    this.planes = true;
   }
 
   // Finds what can restore; without it the small video stays. only: 'gpu', 'gl' or neither.
   async begin(only) {
+    if ([16, 18].includes(this.index.transfer)) return this.tell(false, 'Not restored: HDR is shown by the browser');
     const why = [];
     for (const kind of ['gpu', 'gl']) {
       if (this.backend || (only && only !== kind)) continue;
@@ -56,8 +55,8 @@ export class Restoration {
     if (canvas !== this.canvas) return;
     this.backend = this.canvas = null;
     canvas.remove();
-    this.losses = (this.losses ?? 0) + 1;
-    for (const [name, file] of this.files) if (file.made) this.files.set(name, { ...file, made: null });
+    this.losses++;
+    for (const file of this.files.values()) file.made = null;
     this.tell(false, this.losses > 3 ? `Not restored: ${why}` : `${why}: begun anew`);
     if (this.losses <= 3) setTimeout(() => this.begin(this.losses > 1 ? 'gl' : undefined), 500);
   }
@@ -75,6 +74,7 @@ export class Restoration {
       this.frame(mediaTime);
     };
     next();
+    for (const event of ['loadeddata', 'canplay', 'seeked', 'pause']) this.video.addEventListener(event, () => this.now());
   }
   // The frame that stands still, anew.
   now() {

@@ -61,7 +61,8 @@ export class Feed {
   }
   // The appended segment that is shown at a time.
   at(time) {
-    return this.shown.findLast((entry) => entry.start <= time && time < entry.end) ?? (this.shown.at(-1)?.end <= time && time < this.shown.at(-1).end + 0.5 ? this.shown.at(-1) : undefined);
+    const within = (more) => this.shown.findLast(({ start, end }) => start <= time && time < end + more);
+    return within(0) ?? within(0.5);
   }
 
   // Until when there is something without a gap.
@@ -167,7 +168,7 @@ export class Feed {
     this.shown = this.shown.filter((e) => e.start < entry.start - 0.01 || e.end > entry.end + 0.01);
     this.shown.push(entry);
     if (this.shown.length > 200) this.shown.splice(0, 100);
-    this.player.appended?.(entry);
+    this.player.onappend?.(entry);
   }
   // What lies far behind goes.
   async tidy(until, keep = kBehind) {
