@@ -105,18 +105,18 @@ class Page(unittest.TestCase):
         self.assertIn("Restored by C8M4, WebGPU", browser.text("state"))
 
     def test_av1_with_labels_of_patches_equals_decode(self):
-        video = encode("labels.mkv", "--codec", "av1", "--preset", "10", "--mode", "x2", "--crf", "30", "--chunks", "3", "--network", "C12M1")
+        video = encode("labels.mkv", "--codec", "av1", "--preset", "10", "--mode", "x1", "--crf", "45", "--chunks", "3", "--network", "C12M1")
         cairn("publish", video, "-o", at("av1"), "--segment-seconds", "0.5", "--force")
         for flags, query in ((SOFTWARE, "?by=gl"), (WEBGPU, "?by=gpu")):
             browser, _ = self.page(flags, query, at("av1"))
-            self.equals_decode(browser, video, 0, 2)
+            self.equals_decode(browser, video, 0, 1)
 
     def test_larger_scales_and_chroma_networks(self):
         for scale, network in ((3, "C8M1"), (4, "C6M2")):
             video = encode(f"x{scale}.mkv", *H264, "--mode", f"x{scale}", "--crf", "24", "--network", network, "--weight-bits", "8", "--chroma")
             cairn("publish", video, "-o", at(f"x{scale}"), "--segment-seconds", "0.5", "--force")
             browser, _ = self.page(folder=at(f"x{scale}"))
-            self.equals_decode(browser, video, 0, scale)
+            self.equals_decode(browser, video, 0, scale, between=80)
 
     def test_without_webcodecs_luma_of_rgb_is_near(self):
         browser, _ = self.page(before="delete globalThis.VideoFrame")
@@ -127,9 +127,15 @@ class Page(unittest.TestCase):
         browser, _ = self.page()
         self.ready(browser, 1)
         seek(browser, 1, 1 / RATE)
-        shown = browser.run("""const r = cairn.restoration; r.now(); while (r.busy) await new Promise((d) => setTimeout(d, 5));
-            const c = document.createElement('canvas'); c.width = r.size.width; c.height = r.size.height; const x = c.getContext('2d');
-            await new Promise((d) => requestAnimationFrame(d)); x.drawImage(r.canvas, 0, 0); return [...x.getImageData(0, 0, c.width, c.height).data];""")
+        shown = browser.run("""const r = cairn.restoration, b = r.backend, gl = b.gl, {width, height} = r.size, draw = b.draw.bind(b);
+            const pixels = new Uint8Array(4 * width * height), rows = [];
+            await new Promise((done) => {
+              b.draw = (...given) => { draw(...given); gl.bindFramebuffer(gl.FRAMEBUFFER, null);
+                gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels); done(); };
+              r.now();
+            });
+            for (let y = height; y-- > 0;) rows.push(...pixels.subarray(4 * width * y, 4 * width * (y + 1)));
+            return rows;""")
         os.makedirs(at("pictures"), exist_ok=True)
         cairn("decode", large(), "-o", at("pictures/"), "--frames", "25", "--force")
         raw = subprocess.run(["ffmpeg", "-v", "error", "-i", at("pictures/00000025.png"), "-f", "rawvideo", "-pix_fmt", "rgba", "-"], check=True,
@@ -205,7 +211,8 @@ class Page(unittest.TestCase):
         for fault, says in (("missing", "missing (404)"), (lambda c: c[:len(c) // 2], "cut")):
             with self.subTest(says):
                 browser, server = self.page(faults={"1/2.m4s": fault})
-                browser.run("cairn.player.wanted = 1; await cairn.player.restart(); video.play();")
+                self.ready(browser, 1)
+                browser.run("video.play();")
                 browser.wait("video.ended", 60)
                 self.assertIn(f"1/2.m4s is {says}", browser.text("notes"))
                 self.assertIn("0/2.m4s", server.asked)
@@ -221,7 +228,8 @@ class Page(unittest.TestCase):
             return content[:len(content) // 2] + bytes(len(content) - len(content) // 2)
 
         browser, _ = self.page(faults={"1/2.m4s": nonsense})
-        browser.run("cairn.player.wanted = 1; await cairn.player.restart(); video.play();")
+        self.ready(browser, 1)
+        browser.run("video.play().catch(() => {});")
         browser.wait("video.ended", 60)
         self.assertIn("1/2.m4s", browser.text("notes"))
 

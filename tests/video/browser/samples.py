@@ -46,7 +46,7 @@ r.last = null;
 v.currentTime = a[0];
 for (let i = 0; i < 1500; i++) {
   await new Promise((done) => setTimeout(done, 20));
-  if (r.last && !v.seeking && Math.abs(r.last.time - a[1]) < 0.004 && !r.busy && r.backend.idle()) return r.last;
+  if (r.last && !v.seeking && Math.abs(r.last.time - a[1]) < a[2] && !r.busy && r.backend.idle()) return r.last;
 }
 throw new Error('no restored frame: ' + JSON.stringify([r.last, v.currentTime, document.getElementById('state').textContent]));
 """
@@ -57,7 +57,7 @@ def page_luma(browser, scale):
 
 
 def seek(browser, time, duration):
-    return browser.run(SEEK, time + duration / 2, time)
+    return browser.run(SEEK, time + duration / 2, time, 0.6 * duration)
 
 
 class Y4m:

@@ -14,7 +14,9 @@ export class Player {
     this.holes = [];
     this.tally = (bytes) => (this.bytes += bytes);
     video.addEventListener('seeking', () => this.feeds?.forEach((feed) => feed.seek()));
-    video.addEventListener('error', () => this.broken());
+    video.addEventListener('error', () => setTimeout(() => this.broken()));
+    video.addEventListener('play', () => (this.playing = true));
+    video.addEventListener('pause', () => (this.playing &&= !!video.error || !!this.turn || video.ended));
     for (const event of ['waiting', 'timeupdate']) video.addEventListener(event, () => this.jump());
     setInterval(() => this.jump(), 500);
   }
@@ -46,27 +48,30 @@ export class Player {
 
   // Anew from where it stands: after a decoder's error, or with another sound.
   async restart() {
-    const { currentTime } = this.video, paused = this.video.paused && !this.playing;
-    this.playing = !paused;  // a restart may follow a restart
+    const { currentTime } = this.video, turn = (this.turn = {});
     this.feeds?.forEach((feed) => feed.stop());
     await this.open(globalThis.ManagedMediaSource ?? MediaSource);
     this.video.currentTime = currentTime;
-    this.playing = false;
-    if (!paused) this.video.play().catch(() => {});
+    if (this.turn === turn) this.turn = null;
+    if (this.playing) this.video.play().catch(() => {});
   }
   broken() {
     if (!this.feeds) return this.tell(`Cannot be played: ${this.video.error?.message}`);
-    // Decoders run ahead of what is shown.
-    const near = [0.5, 0].map((ahead) => this.pictures.at(this.video.currentTime + ahead)), entry = near.find((e) => e && !e.rate.bad.has(e.number));
     this.breaks = (this.breaks ?? 0) + 1;
-    if (!entry || this.breaks > 20) return this.tell(`Cannot be played: ${this.video.error?.message}`);
-    entry.rate.bad.add(entry.number);
-    this.tell(`${entry.rate.folder}/${entry.number}.m4s cannot be decoded`);
+    if (this.breaks > 20) return this.tell(`Cannot be played: ${this.video.error?.message}`);
+    // Decoders run ahead of what is shown. What could not be appended was blamed already.
+    const near = this.blamed ? [] : [0.5, 0].map((ahead) => this.pictures.at(this.video.currentTime + ahead));
+    const entry = near.find((e) => e && !e.rate.bad.has(e.number));
+    this.blamed = false;
+    entry?.rate.bad.add(entry.number);
+    if (entry) this.tell(`${entry.rate.folder}/${entry.number}.m4s cannot be decoded`);
     this.restart();
   }
   trouble(error, feed) {
-    if (error.segment) error.rate.bad.add(error.segment.number);
-    if (this.media.readyState !== 'ended' && !this.video.error) this.tell(`${feed.kind}: ${error.message}`);
+    if (!error.segment) return void (this.video.error || this.tell(`${feed.kind}: ${error.message}`));
+    this.blamed = true;
+    error.rate.bad.add(error.segment.number);
+    this.tell(`${error.rate.folder}/${error.segment.number}.m4s is damaged`);
   }
 
   // Without Media Source: HLS where the browser has it, otherwise the least rate whole.

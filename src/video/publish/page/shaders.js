@@ -2,23 +2,27 @@
 // (plan.js), edge the last pixel of a plane, origin what to add to q; o0 … are the outputs. fetch(texture, pixel, layer)
 // reads a texture: t, plane, other.
 
-// Activations are whole numbers / 255. Sums of whole numbers are exact, and so are the ties that rounding meets often.
+// Activations are whole numbers / 255; sums of their products with whole weights are rounded to what they are, so that
+// ties, which are frequent, are ties.
 export function layerBody({ kind, inputs, outputs, most }) {
   const all = [...Array(outputs).keys()], bias = 9 * inputs * outputs * (kind === 'head' ? 1 : 4);
   const each = (text) => all.map((o) => text.replaceAll('#', o)).join(' ');
-  const clamped = (d) => `clamp(${d}, ivec2(0), edge)`;
-  const read = kind === 'head'
-    ? `float v = roundEven(fetch(t, ${clamped('p + d')}, 0).r * 255.); int k = tap * ${outputs}; ${each('s# += w[k + #] * v;')}`
-    : `for (int i = 0; i < ${inputs}; i++) { vec4 v = roundEven(fetch(t, p + d, i) * 255.); int k = (tap * ${inputs} + i) * ${4 * outputs};
-      ${all.map((o) => [0, 1, 2, 3].map((c) => `s${o} += w[k + ${4 * o + c}] * v[${c}];`).join(' ')).join(' ')} }`;
+  const taps = (count, text) => Array.from({ length: count }, (_, tap) => text(tap)).join('\n');
+  const one = (from, pixel, x, y) => `fetch(${from}, clamp(${pixel} + ivec2(${x}, ${y}), ivec2(0), edge), 0).r`;
+  const conv = (tap) => {
+    const x = (tap % 3) - 1, y = Math.floor(tap / 3) - 1;
+    if (kind === 'head') return `{ float v = ${one('t', 'p', x, y)}; ${all.map((o) => `s${o} += w[${tap * outputs + o}] * v;`).join(' ')} }`;
+    return taps(inputs, (i) => `{ vec4 v = fetch(t, p + ivec2(${x}, ${y}), ${i}); ${all.map((o) => [0, 1, 2, 3].map((c) =>
+      `s${o} += w[${((tap * inputs + i) * outputs + o) * 4 + c}] * v[${c}];`).join(' ')).join(' ')} }`);
+  };
+  const filter = (tap) => `{ float v = roundEven(${one('plane', 'q', (tap % 5) - 2, Math.floor(tap / 5) - 2)} * 255.); ${all.map((o) => `s${o} += w[${bias + (2 + tap) * outputs + o}] * v;`).join(' ')} }`;
   const tail = kind === 'tail';
   return `ivec2 p = q + origin;
-${each(`vec4 s# = ${tail ? 'vec4(0.)' : `w[${bias} + #]`};`)}
-${inputs ? `for (int tap = 0; tap < 9; tap++) { ivec2 d = ivec2(tap % 3, tap / 3) - 1; ${read} }` : ''}
+${each('vec4 s# = vec4(0.);')}
+${inputs ? taps(9, conv) : ''}
+${each(`s# = roundEven(s# * 255.)${tail ? '' : ` + w[${bias} + #]`};`)}
 ${each(`s# = s# * w[${bias + outputs} + #]${tail ? ` + w[${bias} + #]` : ''};`)}
-${tail ? `for (int tap = 0; tap < 25; tap++) {
-  float v = roundEven(fetch(plane, ${clamped('q + ivec2(tap % 5, tap / 5) - 2')}, 0).r * 255.);
-  int k = ${bias + 2 * outputs} + tap * ${outputs}; ${each('s# += w[k + #] * v;')} }` : ''}
+${tail ? taps(25, filter) : ''}
 ${each(`o# = clamp(roundEven(s#), vec4(0.), vec4(${tail ? 255 : most}.)) / 255.;`)}`;
 }
 
