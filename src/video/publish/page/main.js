@@ -27,7 +27,7 @@ async function compareBy(mode, index) {
 function controls(player, restoration, index) {
   const paint = () => {
     find('play').textContent = video.paused ? '▶' : '⏸';
-    find('mute').textContent = video.muted ? '🔇' : '🔊';
+    find('mute').textContent = video.muted ? 'muted' : 'sound';
     find('time').textContent = `${clock(video.currentTime)} / ${clock(index.seconds)}`;
     if (!find('seek').matches(':active')) find('seek').value = video.currentTime;
     bytes(player, index);
@@ -41,10 +41,10 @@ function controls(player, restoration, index) {
   find('seek').oninput = ({ target }) => (video.currentTime = target.value);
   find('full').onclick = () => (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen?.());
   document.addEventListener('keydown', (event) => {
-    if (event.target.matches('input, select, button, #line')) return;
-    if (event.key === ' ') toggle();
-    else if (event.key === 'ArrowLeft') video.currentTime -= 5;
-    else if (event.key === 'ArrowRight') video.currentTime += 5;
+    if (event.target !== document.body) return;
+    const by = { ArrowLeft: -5, ArrowRight: 5 }[event.key];
+    if (by) video.currentTime += by;
+    else if (event.key === ' ') toggle();
     else return;
     event.preventDefault();
   });

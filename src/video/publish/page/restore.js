@@ -13,7 +13,7 @@ export class Restoration {
     // as there are: none; wanted: the level that the user chose.
     Object.assign(this, { video, stage, index, stream, load, show, files: new Map(), level: 0, wanted: null, planes: true, losses: 0 });
     this.size = { width: index.width, height: index.height, matrix: toRgb(index), sited: kSited[index.siting] ?? [0.25, 0] };
-    this.toYuv = toYuv(index);
+    this.toYuv = toYuv(index.guessed ? { ...index, matrix: 1 } : index);  // as browsers guess
     this.seen = this.done = 0;
     this.windowStart = performance.now();
     this.wait = kRetry;
