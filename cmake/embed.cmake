@@ -1,4 +1,4 @@
-# cmake -DOUT=page_files.cpp -DFOLDER=web -DROOM=server -DUNDER=/web/ -DINDEX=/ -P embed.cmake: a page's files as text in a
+# cmake -DOUT=page_files.cpp -DFOLDER=web -DROOM=server -DUNDER=/web/ -DINDEX=/ [-DSTRIP=ON] -P embed.cmake: a page's files as text in a
 # source file of the room's namespace, after a header HEADER, so that the program needs none beside it. Their names' endings
 # say what they are.
 set(html "text/html; charset=utf-8")
@@ -18,6 +18,16 @@ foreach(file ${files})
     set(path "${INDEX}")
   endif()
   file(READ ${FOLDER}/${file} content)
+  if(STRIP)  # what is fetched by every viewer goes without indentation and comments of its own lines
+    string(REGEX REPLACE "\n +" "\n" content "${content}")
+    string(REGEX REPLACE "\n(// [^\n]*\n)+" "\n" content "\n${content}")
+    string(REGEX REPLACE "  // [^\n`']*\n" "\n" content "${content}")
+    string(REGEX REPLACE "\n\n+" "\n" content "${content}")
+    string(REPLACE "\n}" "}" content "${content}")
+    string(REPLACE " => " "=>" content "${content}")
+    string(REPLACE ") {\n" "){" content "${content}")
+    string(SUBSTRING "${content}" 1 -1 content)
+  endif()
   string(APPEND source "      {\"${path}\", \"${${ending}}\", R\"cairn(${content})cairn\"},\n")
 endforeach()
 string(APPEND source "  };\n  return all;\n}\n\n}  // namespace cairn::${ROOM}\n")

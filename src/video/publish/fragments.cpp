@@ -98,9 +98,15 @@ std::vector<uint8_t> Fragmenter::cut() {
 std::string codec_string(const AVCodecParameters& p, const std::string& what) {
   const std::span<const uint8_t> head(p.extradata, static_cast<size_t>(p.extradata_size));
   switch (p.codec_id) {
-    case AV_CODEC_ID_H264:  // avcC: version, profile, compatibility, level
-      if (head.size() < 4 || head[0] != 1) break;
-      return fmt::format("avc1.{:02x}{:02x}{:02x}", head[1], head[2], head[3]);
+    case AV_CODEC_ID_H264: {  // avcC: version, profile, compatibility, level; or a bare sequence parameter set
+      size_t at = 1;
+      if (head.size() > 3 && head[0] == 0) {
+        while (at + 4 < head.size() && (head[at - 1] != 1 || (head[at] & 31) != 7)) ++at;
+        ++at;
+      }
+      if (head.size() < at + 3) break;
+      return fmt::format("avc1.{:02x}{:02x}{:02x}", head[at], head[at + 1], head[at + 2]);
+    }
     case AV_CODEC_ID_AV1: {  // av1C (AV1 in ISOBMFF 1.2, section 2.3)
       if (head.size() < 4 || head[0] != 0x81) break;
       const int bits = (head[2] & 0x40) == 0 ? 8 : (head[2] & 0x20) != 0 ? 12 : 10;

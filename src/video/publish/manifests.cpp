@@ -177,6 +177,7 @@ std::string page_index(const Publication& p) {
                                  {"aspect", p.sample_aspect.value()},
                                  {"seconds", p.seconds()},
                                  {"matrix", matrix_of(p)},
+                                 {"guessed", p.colour.matrix == 2 || p.colour.matrix == 0},
                                  {"full", p.colour.range == 2},
                                  {"siting", p.colour.siting},
                                  {"transfer", p.colour.transfer},
