@@ -10,5 +10,6 @@ void run_inspect(InspectFlags& flags);
 void run_decode(DecodeFlags& flags);
 void run_compare(CompareFlags& flags);
 void run_play(PlayFlags& flags);
+void run_export(ExportFlags& flags);
 
 }  // namespace cairn::cli

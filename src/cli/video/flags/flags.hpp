@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "cli/output_flags.hpp"
@@ -42,6 +43,13 @@ struct CompareFlags {
   video::CompareOptions compare;
 };
 
+struct ExportFlags {
+  std::string input, shader, onnx;
+  std::optional<uint32_t> network;
+  bool chroma = false;
+  OutputFlags files;
+};
+
 struct PlayFlags {
   std::string input;
   bool report = false;
@@ -55,6 +63,7 @@ struct VideoWork {
   std::function<void(DecodeFlags&)> decode;
   std::function<void(CompareFlags&)> compare;
   std::function<void(PlayFlags&)> play;
+  std::function<void(ExportFlags&)> export_networks;
 };
 
 // Adds `video` with its commands.
