@@ -103,7 +103,8 @@ run_mode() {
       tell_what_is_not_here TorchTuner "cairn was built without libtorch (docs/stack.md)"
       tell_what_is_not_here XGrammar "xgrammar's sources are not here (tools/grammar.sh)"
       tell_what_is_not_here '^Python' "the python3 that CMake found has no pytest, or there is no pybind11"
-      tell_what_is_not_here MemoryCgroup "this user may not make a memory cgroup"
+      tell_what_is_not_here Mpv "mpv or Xvfb is not installed"
+  tell_what_is_not_here MemoryCgroup "this user may not make a memory cgroup"
       ;;
     gcc)
       build gcc

@@ -8,15 +8,16 @@
 #include "base/standard_streams.hpp"
 #include "cli/video/work.hpp"
 #include "video/container.hpp"
+#include "video/export/onnx.hpp"
 #include "video/export/shader.hpp"
 #include "video/reader.hpp"
 
 namespace cairn::cli {
 namespace {
 
-void write(const std::string& path, std::span<const std::byte> bytes) {
+void write(const std::string& path, const std::string& text) {
   AtomicFile out(path);
-  out.write(bytes);
+  out.write(text);
   out.commit();
 }
 
@@ -43,12 +44,27 @@ void run_export(ExportFlags& flags) {
   const video::CairnFile file = video::read_cairn_file(flags.input);
   if (!file.restoration) fail(ErrorCode::invalid_argument, "{}: it has no networks", flags.input);
   const video::Restoration& r = *file.restoration;
+  if (flags.chroma && !r.chroma)
+    fail(ErrorCode::invalid_argument, "{}: it has no network for chroma", flags.input);
   const video::VideoInfo info = video::Reader(flags.input).info();
-  if (!flags.shader.empty()) {
-    const video::Still still = video::stand_still(r, flags.network, info.frames);
-    const std::string text = video::write_shader(r, still, info.format, info.colour.siting);
-    write(flags.shader, std::as_bytes(std::span(text)));
+  const video::Still still = video::stand_still(r, flags.network, info.frames);
+  // Both are made before one is written: what cannot be exported leaves nothing.
+  std::string shader, onnx;
+  if (!flags.shader.empty()) shader = video::write_shader(r, still, info.format, info.colour.siting);
+  const uint32_t number = video::most_used(still);
+  if (!flags.onnx.empty()) {
+    const size_t architecture = flags.chroma ? r.networks.size() : number;
+    onnx = video::write_onnx(flags.chroma ? *r.chroma : r.networks[number],
+                             {r.architectures[architecture].name(), r.width, r.height, info.format.bits});
+  }
+  if (!shader.empty()) {
+    write(flags.shader, shader);
     tell_choice(r, still);
+  }
+  if (!onnx.empty()) {
+    write(flags.onnx, onnx);
+    if (r.networks.size() > 1 && !flags.network && !flags.chroma && logs(LogLevel::info))
+      tell("{}: network {} of 0 … {}; --network takes another\n", flags.onnx, number, r.networks.size() - 1);
   }
 }
 

@@ -248,16 +248,20 @@ std::string shuffle(const Site& site, const std::vector<std::vector<Passes>>& co
   text += "  vec2 pos = (at + 0.5) * HOOKED_pt;\n  vec4 v = vec4(0.0), result = vec4(0.0, 0.0, 0.0, 1.0);\n";
   if (labels != nullptr) {
     text += fmt::format(
-        "  int label = int(CAIRN_LABELS_tex((floor(at / vec2({}.0, {}.0)) + 0.5) / vec2({}.0, {}.0)).x * "
+        "  int label = int(texture(CAIRN_LABELS, (floor(at / vec2({}.0, {}.0)) + 0.5) / vec2({}.0, {}.0)).x "
+        "* "
         "255.0 + 0.5);\n",
         labels->patch_width, labels->patch_height, labels->columns, labels->rows);
   }
   for (size_t c = 0; c < components.size(); ++c) {
     for (size_t n = 0; n < components[c].size(); ++n) {
       const std::vector<std::string> phases = components[c][n].phases();
-      const std::string when = labels == nullptr ? "true" : fmt::format("label == {}", n);
-      for (size_t q = 0; q < phases.size(); ++q)
-        text += fmt::format("  if ({} && phase / 4 == {}) v = {}_tex(pos);\n", when, q, phases[q]);
+      for (size_t q = 0; q < phases.size(); ++q) {
+        std::string when = phases.size() == 1 ? "" : fmt::format("phase / 4 == {}", q);
+        if (labels != nullptr) when = fmt::format("label == {}{}{}", n, when.empty() ? "" : " && ", when);
+        text += fmt::format("  {}v = {}_tex(pos);\n", when.empty() ? "" : fmt::format("if ({}) ", when),
+                            phases[q]);
+      }
     }
     text +=
         fmt::format("  result.{} = lane == 0 ? v.x : lane == 1 ? v.y : lane == 2 ? v.z : v.w;\n", kXyzw[c]);
@@ -272,9 +276,11 @@ void check(const Network& network, const std::string& what) {
   };
   if (network.frames != 1) refuse("looks at neighbouring frames");
   if (network.on_upscaled) refuse("runs on the upscaled frame");
+  for (const Layer& layer : network.layers) {
+    if (layer.add >= 0) refuse("adds earlier layers");
+  }
   for (size_t i = 0; i < network.layers.size(); ++i) {
     const Layer& layer = network.layers[i];
-    if (layer.add >= 0) refuse("adds earlier layers");
     if (layer.relu != (i + 1 < network.layers.size())) refuse("has layers without ReLU");
     if (quads(layer.in) + 1 > kMostTextures)
       refuse(fmt::format("has {} channels, and a pass reads {} textures of four at most,", layer.in,
@@ -323,7 +329,7 @@ std::string write_shader(const Restoration& r, const Still& still, const Format&
                     siting == AVCHROMA_LOC_TOPLEFT || siting == AVCHROMA_LOC_BOTTOMLEFT;
   const bool top = siting == AVCHROMA_LOC_TOPLEFT || siting == AVCHROMA_LOC_TOP;
   const bool bottom = siting == AVCHROMA_LOC_BOTTOMLEFT || siting == AVCHROMA_LOC_BOTTOM;
-  const auto shift = [&](int side, uint32_t odd) { return -0.25 * (side * (r.scale - 1.0) + odd); };
+  const auto shift = [&](int side, uint32_t odd) { return 0.0 - 0.25 * (side * (r.scale - 1.0) + odd); };
   Site chroma{"CHROMA",
               small.plane_width(1),
               small.plane_height(1),
@@ -338,6 +344,12 @@ std::string write_shader(const Restoration& r, const Still& still, const Format&
     text += colours[c][0].text(false);
   }
   return text + shuffle(chroma, colours, nullptr);
+}
+
+uint32_t most_used(const Still& still) {
+  std::vector<size_t> count(still.networks.size());
+  for (const uint8_t label : still.labels) ++count[label];
+  return still.networks[static_cast<size_t>(std::ranges::max_element(count) - count.begin())];
 }
 
 Still stand_still(const Restoration& r, std::optional<uint32_t> network, uint64_t frames) {

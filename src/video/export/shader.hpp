@@ -25,6 +25,9 @@ struct Still {
 // it is not known. Error invalid_argument: there is no such network.
 Still stand_still(const Restoration& restoration, std::optional<uint32_t> network, uint64_t frames);
 
+// The network that restores most of it.
+uint32_t most_used(const Still& still);
+
 // The text of the shader, in mpv's language of hooks: passes on LUMA, and on CHROMA where the restored frame
 // is larger than the small one (or cut). Activations are stored as shares of their ranges, so that every
 // --fbo-format serves. small, siting: the small video's, as Colour::siting. Errors: unsupported, with the
