@@ -10,6 +10,7 @@
 #include "cli/parser/parse.hpp"
 #include "cli/standard_io.hpp"
 #include "cli/video/frames.hpp"
+#include "cli/video/restorer.hpp"
 #include "cli/video/told.hpp"
 #include "cli/video/work.hpp"
 
@@ -55,5 +56,9 @@ const cairn::VideoPlugin cairn_video = {{sizeof(cairn::VideoPlugin), cairn::kPlu
                                         cairn::cli::open_frames,
                                         cairn::cli::next_frame,
                                         cairn::cli::rewind_frames,
-                                        cairn::cli::close_frames};
+                                        cairn::cli::close_frames,
+                                        cairn::cli::open_restorer,
+                                        cairn::cli::restore_picture,
+                                        cairn::cli::network_at,
+                                        cairn::cli::close_restorer};
 }
