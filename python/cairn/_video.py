@@ -110,7 +110,7 @@ class Restorer:
         """
         code = "B" if self.info.bits == 8 else "H"
         planes = self._core.restore(frame, small, before, after)
-        return tuple(memoryview(data).cast("B").cast(code, (height, width)) for width, height, data in planes)
+        return tuple(memoryview(data).cast(code, (height, width)) for width, height, data in planes)
 
     def network_at(self, frame: int, x: int, y: int) -> int:
         """The number of the luma network that restores the small frame's sample at (x, y)."""

@@ -81,11 +81,11 @@ void add_export(CLI::App& video, const std::function<void(ExportFlags&)>& work) 
   auto flags = std::make_shared<ExportFlags>();
   CLI::App& command = *video.add_subcommand("export", "write a video's networks for other programs");
   command.add_option("FILE", flags->input, "a video that cairn encoded")->required();
-  auto* formats = command.add_option_group("formats", "at least one");
-  formats->add_option("--mpv", flags->shader, "a shader for mpv and others on libplacebo (NAME.glsl)")
-      ->type_name("FILE");
-  formats->add_option("--onnx", flags->onnx, "the network as ONNX (NAME.onnx)")->type_name("FILE");
-  formats->require_option(1, 2);
+  CLI::Option* shader =
+      command.add_option("--mpv", flags->shader, "a shader for mpv and others on libplacebo (NAME.glsl)")
+          ->type_name("FILE");
+  CLI::Option* onnx =
+      command.add_option("--onnx", flags->onnx, "the network as ONNX (NAME.onnx)")->type_name("FILE");
   CLI::Option* network = command.add_option(
       "--network", flags->network,
       "this luma network, by its number in the file, from 0 on (usual: the one of most frames; the "
@@ -94,7 +94,11 @@ void add_export(CLI::App& video, const std::function<void(ExportFlags&)>& work) 
   add_output_flags(command, flags->files);
   command.footer(
       "Example: cairn video export clip.mkv --mpv clip.glsl, then mpv --glsl-shader=clip.glsl clip.mkv");
-  command.callback([flags, work] { work(*flags); });
+  command.callback([=] {
+    if (shader->count() + onnx->count() == 0)
+      throw CLI::ValidationError("--mpv or --onnx says what to write");
+    work(*flags);
+  });
 }
 
 }  // namespace
