@@ -108,7 +108,7 @@ class Restorer:
         small, before, after: planes, each a buffer [height][width] (numpy arrays, memoryviews) of uint8 or uint16; what comes
         back is alike. before and after are the neighbours, where a network looks at them; None at the ends.
         """
-        code = "B" if self.info.bits == 8 else "H"
+        code: Literal["B", "H"] = "B" if self.info.bits == 8 else "H"
         planes = self._core.restore(frame, small, before, after)
         return tuple(memoryview(data).cast(code, (height, width)) for width, height, data in planes)
 
