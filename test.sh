@@ -105,6 +105,7 @@ run_mode() {
       tell_what_is_not_here '^Python' "the python3 that CMake found has no pytest, or there is no pybind11"
       tell_what_is_not_here '^Browser' "published pages: chromium, chromium-driver and python3-selenium are not installed"
       tell_what_is_not_here MemoryCgroup "this user may not make a memory cgroup"
+      tell_what_is_not_here Mpv "mpv or Xvfb is not installed"
       ;;
     gcc)
       build gcc

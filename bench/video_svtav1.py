@@ -61,7 +61,7 @@ class Shrinker:
         return (numpy.clip(small, 0, 255) + 0.5).astype(numpy.uint8)
 
 
-def code(clip, output, scale, crf, preset):
+def code(clip, output, scale, crf, preset, parameters):
     source = av.open(str(clip))
     stream = source.streams.video[0]
     stream.thread_type = "AUTO"
@@ -76,7 +76,7 @@ def code(clip, output, scale, crf, preset):
     context, original = coded.codec_context, stream.codec_context
     context.color_range, context.colorspace = original.color_range, original.colorspace
     context.color_primaries, context.color_trc = original.color_primaries, original.color_trc
-    context.options = {"preset": str(preset), "crf": str(crf), "svtav1-params": "tune=1"}
+    context.options = {"preset": str(preset), "crf": str(crf), "svtav1-params": ":".join(["tune=1", *parameters])}
     for frame in source.decode(stream):
         small = av.VideoFrame(width, height, "yuv420p")
         for i, plane in enumerate(frame.planes):
@@ -101,6 +101,7 @@ def main():
     parser.add_argument("--crf", type=int, nargs="+", required=True)
     parser.add_argument("--only", nargs="+", default=video_rd_points.CLIPS)
     parser.add_argument("--preset", type=int, default=5)
+    parser.add_argument("--params", nargs="+", default=[], help="of SVT-AV1, NAME=VALUE, beside tune=1")
     chosen = parser.parse_args()
     chosen.output.mkdir(parents=True, exist_ok=True)
     clips = video_rd_points.find_clips(chosen.clips)
@@ -111,7 +112,7 @@ def main():
                 if output.exists():
                     continue
                 began = time.monotonic()
-                code(clips[name], output, scale, crf, chosen.preset)
+                code(clips[name], output, scale, crf, chosen.preset, chosen.params)
                 print(f"{output}: {output.stat().st_size} bytes, {time.monotonic() - began:.1f} s", file=sys.stderr,
                       flush=True)
 

@@ -1,4 +1,4 @@
-/* Videos that `cairn video encode` made, restored frame by frame. */
+/* Videos that `cairn video encode` made, restored frame by frame: decoded here, or by the caller. */
 #ifndef CAIRN_VIDEO_H
 #define CAIRN_VIDEO_H
 
@@ -60,6 +60,65 @@ typedef struct cairn_video_frame {
 CAIRN_API cairn_status cairn_video_next(cairn_video* video, cairn_video_frame* frame, cairn_error* error);
 /* The next one is the first again. */
 CAIRN_API cairn_status cairn_video_rewind(cairn_video* video, cairn_error* error);
+
+/* The networks of a cairn video, for programs that decode and show video themselves: small frames in,
+   restored ones out. One call at a time: a second one answers BUSY; several restorers run side by side. */
+typedef struct cairn_restorer cairn_restorer;
+
+typedef struct cairn_restorer_options {
+  size_t size;
+  uint32_t threads; /* 0: as many as usable processors */
+  uint32_t bits;    /* of a small frame's sample: 8 or 10; 0: as the file says */
+  int32_t chroma;   /* CAIRN_CHROMA_… of small frames; -1: as the file says */
+} cairn_restorer_options;
+CAIRN_API void cairn_restorer_options_init(cairn_restorer_options* options, size_t size);
+
+/* path: of a video that `cairn video encode` made; options may be NULL. Errors: those of cairn_video_open;
+   INVALID_ARGUMENT (it has no networks). */
+CAIRN_API cairn_status cairn_restorer_open(const char* path, const cairn_restorer_options* options,
+                                           cairn_restorer** opened, cairn_error* error);
+/* The same from the bytes of the file's attachment cairn.bin (application/x-cairn-video; docs/video.md),
+   which are not needed afterwards. They do not tell bits and chroma: options do. */
+CAIRN_API cairn_status cairn_restorer_open_bytes(const void* bytes, size_t byte_count,
+                                                 const cairn_restorer_options* options,
+                                                 cairn_restorer** opened, cairn_error* error);
+CAIRN_API void cairn_restorer_close(cairn_restorer* restorer);
+
+typedef struct cairn_restorer_info {
+  size_t size;
+  uint32_t small_width, small_height; /* of the frames that it takes */
+  uint32_t width, height;             /* of those that it gives */
+  uint32_t scale;                     /* 1 … 4; what is beyond width and height is cut off */
+  uint32_t bits;                      /* of both */
+  int32_t chroma;                     /* of both */
+  uint32_t networks;                  /* for luma */
+  int32_t needs_before, needs_after;  /* 1: a network looks at the small frame before, after */
+} cairn_restorer_info;
+CAIRN_API cairn_status cairn_restorer_get_info(const cairn_restorer* restorer, cairn_restorer_info* info,
+                                               cairn_error* error);
+
+/* A picture in the caller's memory: Y, U and V (Y alone where chroma is NONE) in planes of their own. A
+   sample is a byte, of 10 bits a uint16_t. Chroma's planes have half the width and height, rounded up, as
+   chroma says. */
+typedef struct cairn_image {
+  size_t size;            /* set by the caller */
+  uint32_t width, height; /* of luma */
+  void* planes[3];
+  size_t strides[3]; /* bytes from one row to the next */
+  size_t bytes[3];   /* at planes[i]: it is checked that they suffice */
+} cairn_image;
+
+/* Frame number `frame` of the video, from 0 on in the order in which they are shown: it says which networks
+   restore which patches. before, after: its neighbours; NULL at the ends of the video, and where they are not
+   needed. restored may lie where small does. Errors: INVALID_ARGUMENT (an image of another size, or without
+   room), BUSY. */
+CAIRN_API cairn_status cairn_restorer_restore(cairn_restorer* restorer, uint64_t frame,
+                                              const cairn_image* before, const cairn_image* small,
+                                              const cairn_image* after, const cairn_image* restored,
+                                              cairn_error* error);
+/* The number of the luma network that restores the small frame's sample at (x, y). */
+CAIRN_API cairn_status cairn_restorer_network_at(const cairn_restorer* restorer, uint64_t frame, uint32_t x,
+                                                 uint32_t y, uint32_t* network, cairn_error* error);
 
 #ifdef __cplusplus
 }

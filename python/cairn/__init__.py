@@ -32,7 +32,7 @@ from ._types import (
     TokenEvent,
     TokenLogprobs,
 )
-from ._video import Frame, Video, VideoInfo
+from ._video import Frame, Restorer, RestorerInfo, Video, VideoInfo
 
 __version__ = _core.version()
 __all__ = [
@@ -48,6 +48,8 @@ __all__ = [
     "Piece",
     "Pooling",
     "Prompt",
+    "Restorer",
+    "RestorerInfo",
     "Result",
     "Session",
     "StackInfo",

@@ -223,6 +223,112 @@ void add_batches(py::module_& module) {
       });
 }
 
+// A frame's planes as arrays [height][width] of Python's, whose rows may lie apart; `kept` holds on to them.
+cairn_image image_of(const py::sequence& planes, const cairn_restorer_info& info,
+                     std::vector<py::buffer_info>& kept) {
+  const std::size_t count = info.chroma == CAIRN_CHROMA_NONE ? 1 : 3;
+  const py::ssize_t sample = info.bits == 8 ? 1 : 2;
+  if (planes.size() != count)
+    throw py::value_error("planes: " + std::to_string(planes.size()) + ", it takes " + std::to_string(count));
+  cairn_image image{};
+  image.size = sizeof image;
+  for (std::size_t p = 0; p < count; ++p) {
+    kept.push_back(py::buffer(planes[p]).request());
+    const py::buffer_info& plane = kept.back();
+    if (plane.ndim != 2 || plane.itemsize != sample || plane.strides[1] != sample || plane.strides[0] < 0)
+      throw py::value_error("plane " + std::to_string(p) + ": it takes [height][width] of uint" +
+                            std::to_string(8 * sample) + ", rows without gaps between samples");
+    // Of chroma the height is not told to cairn; its width is a matter of strides.
+    image.planes[p] = plane.ptr;
+    image.strides[p] = static_cast<std::size_t>(plane.strides[0]);
+    image.bytes[p] =
+        plane.shape[0] == 0
+            ? 0
+            : static_cast<std::size_t>((plane.shape[0] - 1) * plane.strides[0] + plane.shape[1] * sample);
+    const auto width = static_cast<std::uint32_t>(plane.shape[1]),
+               height = static_cast<std::uint32_t>(plane.shape[0]);
+    const bool half_x = p > 0 && info.chroma != CAIRN_CHROMA_444,
+               half_y = p > 0 && info.chroma == CAIRN_CHROMA_420;
+    if (p == 0) {
+      image.width = width;
+      image.height = height;
+    } else if (width != (half_x ? (image.width + 1) / 2 : image.width) ||
+               height != (half_y ? (image.height + 1) / 2 : image.height)) {
+      throw py::value_error("plane " + std::to_string(p) + ": " + std::to_string(width) + "x" +
+                            std::to_string(height) + " does not fit luma");
+    }
+  }
+  return image;
+}
+
+py::list restore(cairn::Restorer& restorer, std::uint64_t frame, const py::sequence& small,
+                 const py::object& before, const py::object& after) {
+  const cairn_restorer_info info = restorer.info();
+  std::vector<py::buffer_info> kept;
+  const cairn_image now = image_of(small, info, kept);
+  cairn_image around[2];
+  const cairn_image* neighbours[2] = {};
+  for (int i = 0; i < 2; ++i) {
+    const py::object& planes = i == 0 ? before : after;
+    if (planes.is_none()) continue;
+    around[i] = image_of(planes, info, kept);
+    neighbours[i] = &around[i];
+  }
+  cairn_image out = cairn::packed_image(nullptr, info.width, info.height, info.bits, info.chroma);
+  py::list planes;
+  const std::size_t count = info.chroma == CAIRN_CHROMA_NONE ? 1 : 3;
+  for (std::size_t p = 0; p < count; ++p) {
+    auto bytes = py::reinterpret_steal<py::object>(
+        PyByteArray_FromStringAndSize(nullptr, static_cast<py::ssize_t>(out.bytes[p])));
+    if (!bytes) throw py::error_already_set();
+    out.planes[p] = PyByteArray_AS_STRING(bytes.ptr());
+    const std::size_t width = out.strides[p] / (info.bits == 8 ? 1 : 2);
+    planes.append(py::make_tuple(width, out.bytes[p] / out.strides[p], bytes));
+  }
+  unlocked([&] { restorer.restore(frame, now, out, neighbours[0], neighbours[1]); });
+  return planes;
+}
+
+void add_restorers(py::module_& module) {
+  const auto options_of = [](std::uint32_t threads, std::uint32_t bits, std::int32_t chroma) {
+    cairn::RestorerOptions options;
+    options.threads = threads;
+    options.bits = bits;
+    options.chroma = chroma;
+    return options;
+  };
+  py::class_<cairn::Restorer>(module, "Restorer")
+      .def(py::init(
+          [=](const py::bytes& attachment, std::uint32_t threads, std::uint32_t bits, std::int32_t chroma) {
+            const std::string bytes = attachment;
+            return std::make_unique<cairn::Restorer>(bytes.data(), bytes.size(),
+                                                     options_of(threads, bits, chroma));
+          }))
+      .def(py::init(
+          [=](const std::string& path, std::uint32_t threads, std::uint32_t bits, std::int32_t chroma) {
+            return std::make_unique<cairn::Restorer>(path, options_of(threads, bits, chroma));
+          }))
+      .def("info",
+           [](const cairn::Restorer& restorer) {
+             const cairn_restorer_info i = restorer.info();
+             py::dict told;
+             told["small_width"] = i.small_width;
+             told["small_height"] = i.small_height;
+             told["width"] = i.width;
+             told["height"] = i.height;
+             told["scale"] = i.scale;
+             told["bits"] = i.bits;
+             told["chroma"] =
+                 std::vector<const char*>{"none", "420", "422", "444"}.at(static_cast<size_t>(i.chroma));
+             told["networks"] = i.networks;
+             told["needs_before"] = i.needs_before != 0;
+             told["needs_after"] = i.needs_after != 0;
+             return told;
+           })
+      .def("restore", &restore)  // [(width, height, bytearray), …]
+      .def("network_at", &cairn::Restorer::network_at);
+}
+
 void add_videos(py::module_& module) {
   py::class_<cairn::Video>(module, "Video")
       .def(py::init([](const std::string& path, std::uint32_t threads, bool keep_going) {
@@ -278,6 +384,7 @@ PYBIND11_MODULE(_core, module) {
   binding::add_sessions(module);
   binding::add_batches(module);
   binding::add_videos(module);
+  binding::add_restorers(module);
   module.def("version", [] { return cairn::version(); });
   module.def("devices", [] { return cairn::devices(); });
   module.def("set_log_level", &cairn_set_log_level);

@@ -37,6 +37,20 @@ struct VideoPicture {
   int64_t pts, duration;
 };
 
+// Networks without a decoder, as libcairn_video.so runs them (video/restore.hpp).
+struct RestorerShape {
+  uint32_t small_width, small_height, width, height, scale, bits;
+  int32_t chroma;  // video::Chroma
+  uint32_t networks;
+  int32_t needs_before, needs_after;
+};
+
+// Planes of bytes, or of 16-bit samples where bits is 10.
+struct PictureView {
+  void* planes[3];
+  size_t strides[3];  // in bytes
+};
+
 // libcairn_video.so's `cairn_video`. Functions return 0, an ErrorCode's number, or kOther; `message` is then
 // the one line to tell. Nothing is thrown.
 struct VideoPlugin {
@@ -54,6 +68,15 @@ struct VideoPlugin {
   int (*next)(void* reader, VideoPicture* picture, char* message, size_t size);
   int (*rewind)(void* reader, char* message, size_t size);
   void (*close)(void* reader);
+  // Of a file, or (path null) of an attachment's bytes. bits 0, chroma −1: as the file says.
+  int (*open_restorer)(const char* path, const void* bytes, size_t byte_count, uint32_t threads,
+                       uint32_t bits, int32_t chroma, void** restorer, RestorerShape* shape, char* message,
+                       size_t size);
+  // before, after: may be null. All have the sizes of the shape.
+  int (*restore)(void* restorer, uint64_t frame, const PictureView* before, const PictureView* small,
+                 const PictureView* after, const PictureView* restored, char* message, size_t size);
+  uint32_t (*network_at)(const void* restorer, uint64_t frame, uint32_t x, uint32_t y);
+  void (*close_restorer)(void* restorer);
 };
 
 // libcairn_torch.so's `cairn_torch`.

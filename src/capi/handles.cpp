@@ -47,6 +47,8 @@ const char* name(Kind kind) {
       return "request";
     case Kind::video:
       return "video";
+    case Kind::restorer:
+      return "restorer";
   }
   return "handle";
 }

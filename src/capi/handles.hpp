@@ -7,7 +7,7 @@
 
 namespace cairn::capi {
 
-enum class Kind : unsigned char { model, engine, session, chat, batch, request, video };
+enum class Kind : unsigned char { model, engine, session, chat, batch, request, video, restorer };
 
 void* open_handle(Kind kind, std::shared_ptr<void> object);
 // Error invalid_argument: not open, or of another kind.

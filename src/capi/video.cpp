@@ -4,10 +4,10 @@
 #include <memory>
 #include <string>
 
-#include "base/plugin.hpp"
 #include "capi/call.hpp"
 #include "capi/objects.hpp"
 #include "capi/options.hpp"
+#include "capi/video_plugin.hpp"
 
 using namespace cairn;
 using namespace cairn::capi;
@@ -16,14 +16,9 @@ namespace {
 
 constexpr cairn_video_options kUsual = {sizeof(cairn_video_options), 0, 0};
 
-const VideoPlugin& plugin() {
-  return open_plugin<VideoPlugin>(
-      own_library(VideoPlugin::kLibrary, "it is a part of its own (package cairn-video)"));
-}
-
 struct Video {
   static constexpr Kind kKind = Kind::video;
-  Video(const std::string& path, const cairn_video_options& options) : functions(plugin()) {
+  Video(const std::string& path, const cairn_video_options& options) : functions(video_plugin()) {
     call_plugin(functions.open, path.c_str(), options.threads, options.keep_going, &reader, &shape);
   }
   ~Video() { functions.close(reader); }

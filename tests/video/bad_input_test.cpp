@@ -212,5 +212,29 @@ TEST_F(BadInput, ColoursAndDepthAreKept) {
   }
 }
 
+// What `cairn video export` says; it leaves nothing.
+TEST_F(BadInput, ExportsRefuseWhatIsNotThere) {
+  const std::string clip = make_clip();
+  EncodeOptions o = options(Mode::x2);
+  o.network = parse_architecture("C4M1T3");
+  run(o, clip);
+  const auto told = [&](const std::string& arguments) {
+    int status = 0;
+    const std::string text = output_of(
+        fmt::format("cd {} && {} video export {} 2>&1", folder_.string(), CAIRN_PROGRAM, arguments), status);
+    EXPECT_NE(status, 0) << arguments;
+    EXPECT_THAT(files(), ::testing::UnorderedElementsAre("clip.mkv", "out.mkv")) << arguments;
+    return text;
+  };
+  EXPECT_EQ(told("clip.mkv --mpv a.glsl"), "cairn: clip.mkv: it has no networks\n");
+  EXPECT_EQ(told("out.mkv --network 1 --mpv a.glsl"), "cairn: there is no luma network 1: they are 0 … 0\n");
+  EXPECT_EQ(told("out.mkv --chroma --onnx a.onnx"), "cairn: out.mkv: it has no network for chroma\n");
+  EXPECT_THAT(told("out.mkv --onnx a.onnx --mpv a.glsl"),
+              HasSubstr("network 0 (C4M1T3) looks at neighbouring frames"));
+  EXPECT_THAT(told("out.mkv --onnx a --mpv a"), HasSubstr("a: "));
+  EXPECT_THAT(told("out.mkv"), HasSubstr("--mpv or --onnx says what to write"));
+  EXPECT_THAT(told("none.mkv --onnx a.onnx"), HasSubstr("none.mkv"));
+}
+
 }  // namespace
 }  // namespace cairn::video

@@ -55,6 +55,8 @@ class VideoConditions : public ::testing::TestWithParam<Case> {
     if (name == "compare_html")
       return make({"compare", original, coded}, {original, coded}, "--html", ".html");
     if (name == "attachment") return make({"inspect", coded}, {coded}, "--attachment", ".bin");
+    if (name == "shader") return make({"export", coded, "--quiet"}, {coded}, "--mpv", ".glsl");
+    if (name == "onnx") return make({"export", coded, "--quiet"}, {coded}, "--onnx", ".onnx");
     if (name == "decode") return make({"decode", coded, "-o", "-"}, {coded});
     if (name == "compare") return make({"compare", original, coded}, {original, coded});
     if (name == "inspect") return make({"inspect", coded}, {coded});
@@ -66,7 +68,8 @@ class VideoConditions : public ::testing::TestWithParam<Case> {
   static inline std::optional<TemporaryFolder> folder_;
 };
 
-constexpr const char* kWriters[] = {"encode", "decode_y4m", "decode_mkv", "compare_html", "attachment"};
+constexpr const char* kWriters[] = {"encode",     "decode_y4m", "decode_mkv", "compare_html",
+                                    "attachment", "shader",     "onnx"};
 constexpr const char* kOthers[] = {"decode", "compare", "inspect", "help"};
 INSTANTIATE_TEST_SUITE_P(Writers, VideoConditions,
                          ::testing::Combine(::testing::ValuesIn(kWriters),

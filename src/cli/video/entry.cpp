@@ -10,6 +10,7 @@
 #include "cli/parser/parse.hpp"
 #include "cli/standard_io.hpp"
 #include "cli/video/frames.hpp"
+#include "cli/video/restorer.hpp"
 #include "cli/video/told.hpp"
 #include "cli/video/work.hpp"
 
@@ -21,7 +22,7 @@ void run(int argc, const char* const* argv) {
   using namespace cairn::cli;
   CLI::App program{"", "cairn"};
   add_video_commands(program, {run_encode, run_inspect, run_decode, run_compare, run_play, run_work, run_join,
-                               run_publish, run_live});
+                               run_publish, run_live, run_export});
   parse_again_and_run(program, argc, argv);
 }
 
@@ -56,5 +57,9 @@ const cairn::VideoPlugin cairn_video = {{sizeof(cairn::VideoPlugin), cairn::kPlu
                                         cairn::cli::open_frames,
                                         cairn::cli::next_frame,
                                         cairn::cli::rewind_frames,
-                                        cairn::cli::close_frames};
+                                        cairn::cli::close_frames,
+                                        cairn::cli::open_restorer,
+                                        cairn::cli::restore_picture,
+                                        cairn::cli::network_at,
+                                        cairn::cli::close_restorer};
 }

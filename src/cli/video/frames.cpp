@@ -1,10 +1,7 @@
 #include "cli/video/frames.hpp"
 
-#include <exception>
 #include <memory>
-#include <new>
 
-#include "base/error.hpp"
 #include "cli/video/told.hpp"
 #include "video/restored_reader.hpp"
 
@@ -15,20 +12,6 @@ struct Frames {
   video::RestoredReader reader;
   video::Frame frame{};
 };
-
-template <class Body>
-int told(char* message, size_t size, const Body& body) noexcept {
-  try {
-    body();
-    return 0;
-  } catch (const Error& error) {
-    return tell_caller(error.what(), static_cast<int>(error.code()), message, size);
-  } catch (const std::bad_alloc&) {
-    return tell_caller("out of memory", static_cast<int>(ErrorCode::out_of_memory), message, size);
-  } catch (const std::exception& error) {
-    return tell_caller(error.what(), VideoPlugin::kOther, message, size);
-  }
-}
 
 VideoShape shape_of(const video::RestoredReader& reader) {
   const video::VideoInfo& info = reader.info();

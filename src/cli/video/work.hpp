@@ -14,5 +14,6 @@ void run_work(WorkFlags& flags);
 void run_join(JoinFlags& flags);
 void run_publish(PublishFlags& flags);
 void run_live(LiveFlags& flags);
+void run_export(ExportFlags& flags);
 
 }  // namespace cairn::cli

@@ -12,6 +12,10 @@ const cairn::VideoPlugin cairn_video = {
     nullptr,
     nullptr,
     nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
+    nullptr,
     nullptr};
 
 extern const cairn::TorchPlugin cairn_torch;

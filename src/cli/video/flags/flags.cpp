@@ -77,6 +77,30 @@ void add_play(CLI::App& video, const std::function<void(PlayFlags&)>& work) {
   command.callback([flags, work] { work(*flags); });
 }
 
+void add_export(CLI::App& video, const std::function<void(ExportFlags&)>& work) {
+  auto flags = std::make_shared<ExportFlags>();
+  CLI::App& command = *video.add_subcommand("export", "write a video's networks for other programs");
+  command.add_option("FILE", flags->input, "a video that cairn encoded")->required();
+  CLI::Option* shader =
+      command.add_option("--mpv", flags->shader, "a shader for mpv and others on libplacebo (NAME.glsl)")
+          ->type_name("FILE");
+  CLI::Option* onnx =
+      command.add_option("--onnx", flags->onnx, "the network as ONNX (NAME.onnx)")->type_name("FILE");
+  CLI::Option* network = command.add_option(
+      "--network", flags->network,
+      "this luma network, by its number in the file, from 0 on (usual: the one of most frames; the "
+      "shader takes those of all chunks)");
+  command.add_flag("--chroma", flags->chroma, "of --onnx: the chroma's network")->excludes(network);
+  add_output_flags(command, flags->files);
+  command.footer(
+      "Example: cairn video export clip.mkv --mpv clip.glsl, then mpv --glsl-shader=clip.glsl clip.mkv");
+  command.callback([=] {
+    if (shader->count() + onnx->count() == 0)
+      throw CLI::ValidationError("--mpv or --onnx says what to write");
+    work(*flags);
+  });
+}
+
 }  // namespace
 
 void add_keep_flags(CLI::App& command, video::Keep& keep, const std::string& leave) {
@@ -104,6 +128,7 @@ void add_video_commands(CLI::App& program, const VideoWork& work) {
   add_video_join(video, work.join);
   add_video_publish(video, work.publish);
   add_video_live(video, work.live);
+  add_export(video, work.export_networks);
 }
 
 }  // namespace cairn::cli

@@ -5,6 +5,7 @@
 
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,13 @@ struct CompareFlags {
   video::CompareOptions compare;
 };
 
+struct ExportFlags {
+  std::string input, shader, onnx;
+  std::optional<uint32_t> network;
+  bool chroma = false;
+  OutputFlags files;
+};
+
 struct PlayFlags {
   std::string input;
   bool report = false;
@@ -94,6 +102,7 @@ struct VideoWork {
   std::function<void(JoinFlags&)> join;
   std::function<void(PublishFlags&)> publish;
   std::function<void(LiveFlags&)> live;
+  std::function<void(ExportFlags&)> export_networks;
 };
 
 // Adds `video` with its commands.
