@@ -68,7 +68,7 @@ class TensorPlan {
   // Rows of q and k as Layout::neighbours; norms as Layout::plus_one.
   bool permuted = false, norms_plus_one = false;
   bool headless = false;  // there may be no head, whatever the config ties
-  uint64_t experts = 0;  // of each layer, in a mixture; what errors name
+  uint64_t experts = 0;   // of each layer, in a mixture; what errors name
   // A tensor's name as the rules have it, where that is not the checkpoint's; empty: it is passed over.
   std::function<std::string(std::string name)> rename{};
 
