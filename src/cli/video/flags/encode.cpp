@@ -94,10 +94,11 @@ void add_video_encode(CLI::App& video, const std::function<void(EncodeFlags&)>& 
   add_training_flags(command, *flags);
   of_coder.push_back(
       command.add_option("--preset", flags->encode.preset, "of the encoder (usual: slow; av1: 5)"));
-  of_coder.push_back(command
-                         .add_option("--key-seconds", flags->encode.key_seconds,
-                                     "a key frame at least so often, for `publish` (usual: as the encoder does)")
-                         ->check(between(0.1, 60.0)));
+  of_coder.push_back(
+      command
+          .add_option("--key-seconds", flags->encode.key_seconds,
+                      "a key frame at least so often, for `publish` (usual: as the encoder does)")
+          ->check(between(0.1, 60.0)));
   for (CLI::Option* option : of_coder) coded->excludes(option);
   command
       .add_option(
