@@ -30,8 +30,8 @@ void check_preset(Codec codec, const std::string& preset);
 struct CoderOptions {
   Codec codec = Codec::x265;
   double crf = 28;
-  std::string preset;  // empty: slow, SVT-AV1's 5
-  int threads = 0;     // 0: as many as processors; otherwise the bytes are the same on every machine
+  std::string preset;      // empty: slow, SVT-AV1's 5
+  int threads = 0;         // 0: as many as processors; otherwise the bytes are the same on every machine
   double key_seconds = 0;  // a key frame at least so often; 0: as the encoder does
 };
 

@@ -45,12 +45,16 @@ class Publish : public Files {
     EXPECT_TRUE(file) << name;
     return {std::istreambuf_iterator<char>(file), {}};
   }
-  nlohmann::json index(const std::string& folder) const { return nlohmann::json::parse(read(folder + "/video.json")); }
+  nlohmann::json index(const std::string& folder) const {
+    return nlohmann::json::parse(read(folder + "/video.json"));
+  }
   static std::span<const std::byte> bytes(const std::string& text) { return std::as_bytes(std::span(text)); }
   // Hashes of decoded frames, a line each, without their times.
   std::string frames_of(const std::string& input, const std::string& select = "-map 0:v:0") const {
-    const std::string kind = input.ends_with(".m3u8") || input.ends_with(".mpd") ? "-allowed_extensions ALL " : "";
-    return shell("FF " + kind + "-i '" + path(input) + "' " + select + " -fps_mode passthrough -f framehash - | grep -v '^#' | sed 's/.*,//'");
+    const std::string kind =
+        input.ends_with(".m3u8") || input.ends_with(".mpd") ? "-allowed_extensions ALL " : "";
+    return shell("FF " + kind + "-i '" + path(input) + "' " + select +
+                 " -fps_mode passthrough -f framehash - | grep -v '^#' | sed 's/.*,//'");
   }
 };
 

@@ -1,13 +1,13 @@
 // What `video publish` writes, compared with ffmpeg's reading of it and with the videos that it was made of.
-#include "video/publish_fixture.hpp"
-
 #include "video/publish/page.hpp"
+#include "video/publish_fixture.hpp"
 
 namespace cairn::video {
 namespace {
 
 TEST_F(Publish, ManifestsGiveTheFramesOfTheVideos) {
-  const std::string large = encoded("large ß.mkv", options(Mode::x1), make_clip({112, 80, 8, Chroma::c420}, 24));
+  const std::string large =
+      encoded("large ß.mkv", options(Mode::x1), make_clip({112, 80, 8, Chroma::c420}, 24));
   const std::string small = encoded("small.mkv", options(Mode::x2), path("clip.mkv"));
   const PublishReport report = publish_to("site ü", {large, small});
   EXPECT_EQ(report.rates, 2u);
@@ -25,7 +25,8 @@ TEST_F(Publish, ManifestsGiveTheFramesOfTheVideos) {
   EXPECT_EQ(json["rates"][1]["scale"], 1);
   EXPECT_EQ(json["title"], "large ß");
   // Times as they were, from the first picture on.
-  EXPECT_THAT(shell("ffprobe -v error -show_entries packet=pts_time -of csv=p=0 'site ü/0/list.m3u8' | sort -n | head -6 | tr '\\n' ' '"),
+  EXPECT_THAT(shell("ffprobe -v error -show_entries packet=pts_time -of csv=p=0 'site ü/0/list.m3u8' | sort "
+                    "-n | head -6 | tr '\\n' ' '"),
               ::testing::HasSubstr("0.000000 0.040000 0.080000 0.120000 0.177000 0.217000"));
 }
 
@@ -40,15 +41,19 @@ TEST_F(Publish, SegmentFilesNameTheNetworksOfEachFrame) {
   uint64_t frame = 0;
   double seconds = 0;
   for (size_t s = 1; std::filesystem::exists(path(fmt::format("site/0/{}.cairn", s))); ++s) {
-    const SegmentFile segment = read_segment_file(bytes(read(fmt::format("site/0/{}.cairn", s))), 56, 40, "it");
+    const SegmentFile segment =
+        read_segment_file(bytes(read(fmt::format("site/0/{}.cairn", s))), 56, 40, "it");
     ASSERT_EQ(segment.levels.size(), 1u);
     const SegmentLevel& level = segment.levels[0];
     for (size_t f = 0; f < segment.durations.size(); ++f, ++frame) {
-      seconds += static_cast<double>(segment.durations[f]) / index("site")["rates"][0]["timescale"].get<double>();
+      seconds +=
+          static_cast<double>(segment.durations[f]) / index("site")["rates"][0]["timescale"].get<double>();
       for (uint32_t patch = 0; patch < whole.labels->columns * whole.labels->rows; ++patch) {
         const uint64_t name = level.networks[level.labels->frames[f][patch]];
-        const Restoration one = read_attachment(bytes(read(fmt::format("site/networks/{:016x}.bin", name))), "network");
-        ASSERT_EQ(one.networks[0].layers[0].codes, whole.networks[network_of(whole, frame, patch)].layers[0].codes);
+        const Restoration one =
+            read_attachment(bytes(read(fmt::format("site/networks/{:016x}.bin", name))), "network");
+        ASSERT_EQ(one.networks[0].layers[0].codes,
+                  whole.networks[network_of(whole, frame, patch)].layers[0].codes);
       }
     }
   }
@@ -96,8 +101,10 @@ TEST_F(Publish, APlainVideoIsEncodedAtItsRates) {
 
 TEST_F(Publish, SoundAndSubtitlesComeAlong) {
   std::ofstream(path("s.srt")) << "1\n00:00:00,100 --> 00:00:00,300\n<b>eins</b> --> zwei\n";
-  make("in.mkv", "FF " PICTURES " " SOUND " -f lavfi -i sine=f=300:d=0.4 -i s.srt -map 0 -map 1 -map 2 -map 3 " X264
-                 " -g 5 -c:a:0 aac -c:a:1 pcm_s16le -c:s srt -metadata:s:a:1 language=deu -metadata:s:s:0 language=deu IN");
+  make("in.mkv",
+       "FF " PICTURES " " SOUND " -f lavfi -i sine=f=300:d=0.4 -i s.srt -map 0 -map 1 -map 2 -map 3 " X264
+       " -g 5 -c:a:0 aac -c:a:1 pcm_s16le -c:s srt -metadata:s:a:1 language=deu -metadata:s:s:0 language=deu "
+       "IN");
   const std::string coded = encoded("coded.mkv", quick(Mode::x1), path("in.mkv"));
   const PublishReport report = publish_to("site", {coded});
   EXPECT_THAT(report.notes, ::testing::ElementsAre(::testing::HasSubstr("written as opus")));
@@ -109,7 +116,8 @@ TEST_F(Publish, SoundAndSubtitlesComeAlong) {
   EXPECT_EQ(read("site/text0.vtt"), "WEBVTT\n\n00:00:00.100 --> 00:00:00.300\n<b>eins</b> -> zwei\n\n");
   // The same samples as in the input, but for those before the pictures.
   for (const char* track : {"0", "1"}) {
-    const std::string bytes = shell(std::string("FF -i site/sound") + track + "/list.m3u8 -f s16le -ac 1 -ar 48000 - | wc -c");
+    const std::string bytes =
+        shell(std::string("FF -i site/sound") + track + "/list.m3u8 -f s16le -ac 1 -ar 48000 - | wc -c");
     EXPECT_NEAR(std::stod(bytes) / 96000, 0.41, 0.04) << track;
   }
 }
@@ -120,7 +128,8 @@ TEST_F(Publish, RefusalsNameTheFileAndTheReasonAndLeaveNothing) {
   EncodeOptions o = options(Mode::x1);
   o.codec = Codec::x265;
   EXPECT_THAT(publish_refusal("site", {encoded("hevc.mkv", o, path("clip.mkv"))}),
-              ::testing::AllOf(::testing::HasSubstr("hevc.mkv: its video is hevc"), ::testing::HasSubstr("AV1 and H.264")));
+              ::testing::AllOf(::testing::HasSubstr("hevc.mkv: its video is hevc"),
+                               ::testing::HasSubstr("AV1 and H.264")));
   o = options(Mode::x2);
   o.network = parse_architecture("C4M1T3");
   EXPECT_THAT(publish_refusal("site", {encoded("three.mkv", o, path("clip.mkv"))}),
@@ -140,7 +149,8 @@ TEST_F(Publish, RefusalsNameTheFileAndTheReasonAndLeaveNothing) {
   EXPECT_THAT(publish_refusal("site", {good}), ::testing::HasSubstr("--force"));
   publish_to("site/", {good}, replace);
   EXPECT_TRUE(std::filesystem::exists(path("site/index.html")));
-  for (const char* text : {"", "x5:3", "70", "x2:", "35,,40", "auto:3"}) EXPECT_THROW(parse_rates(text), Error) << text;
+  for (const char* text : {"", "x5:3", "70", "x2:", "35,,40", "auto:3"})
+    EXPECT_THROW(parse_rates(text), Error) << text;
 }
 
 TEST_F(Publish, AFullDiskLeavesNothing) {
@@ -148,11 +158,13 @@ TEST_F(Publish, AFullDiskLeavesNothing) {
   const std::string good = encoded("good.mkv", options(Mode::x1), path("clip.mkv"));
   int status = 0;
   // No file may grow beyond 4 KiB: what a full disk does to writes.
-  const std::string text = output_of("bash -c 'trap \"\" XFSZ; ulimit -f 4; " CAIRN_PROGRAM " video publish " + good + " -o " +
-                                         path("site") + " --segment-seconds 0.5' 2>&1",
-                                     status);
+  const std::string text =
+      output_of("bash -c 'trap \"\" XFSZ; ulimit -f 4; " CAIRN_PROGRAM " video publish " + good + " -o " +
+                    path("site") + " --segment-seconds 0.5' 2>&1",
+                status);
   EXPECT_NE(status, 0);
-  EXPECT_THAT(text, ::testing::AllOf(::testing::HasSubstr("site/"), ::testing::HasSubstr("cannot be written")));
+  EXPECT_THAT(text,
+              ::testing::AllOf(::testing::HasSubstr("site/"), ::testing::HasSubstr("cannot be written")));
   for (const auto& entry : std::filesystem::directory_iterator(folder_))
     EXPECT_EQ(entry.path().filename().string().find("site"), std::string::npos) << entry.path();
 }

@@ -41,23 +41,28 @@ void run_publish(PublishFlags& flags) {
   StatusLine status;
   video::EncodeProgress progress;
   progress.line = [&](const std::string& line) { status.say(line); };
-  progress.share = [&](const std::string& what, double share, double left) { status.update(what, share, left); };
+  progress.share = [&](const std::string& what, double share, double left) {
+    status.update(what, share, left);
+  };
   ThreadPool pool(flags.threads == 0 ? usable_processors() : flags.threads, ThreadPool::Idle::sleep);
   const video::PublishReport report = video::publish(flags.inputs, flags.output, options, progress, pool);
   for (const std::string& note : report.notes) status.say(note);
   if (flags.json) {
-    const nlohmann::ordered_json json = {
-        {"rates", report.rates},
-        {"segments", report.segments},
-        {"seconds", report.seconds},
-        {"bytes", {{"video", report.video}, {"networks", report.networks}, {"original", report.original}, {"all", report.all}}},
-        {"notes", report.notes}};
+    const nlohmann::ordered_json json = {{"rates", report.rates},
+                                         {"segments", report.segments},
+                                         {"seconds", report.seconds},
+                                         {"bytes",
+                                          {{"video", report.video},
+                                           {"networks", report.networks},
+                                           {"original", report.original},
+                                           {"all", report.all}}},
+                                         {"notes", report.notes}};
     fmt::print("{}\n", json.dump(2));
     return;
   }
-  fmt::print("{}: {} rate{}, {} segments, {:.1f} s, {} ({} networks and labels)\n", flags.output, report.rates,
-             report.rates == 1 ? "" : "s", report.segments, report.seconds, byte_size(report.all),
-             byte_size(report.networks));
+  fmt::print("{}: {} rate{}, {} segments, {:.1f} s, {} ({} networks and labels)\n", flags.output,
+             report.rates, report.rates == 1 ? "" : "s", report.segments, report.seconds,
+             byte_size(report.all), byte_size(report.networks));
 }
 
 }  // namespace cairn::cli

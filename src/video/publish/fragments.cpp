@@ -42,12 +42,12 @@ Fragmenter::Fragmenter(const AVCodecParameters& parameters, const Shown& shown, 
   track->time_base = from_;
   track->sample_aspect_ratio = track->codecpar->sample_aspect_ratio = {
       static_cast<int>(shown.sample_aspect.numerator), static_cast<int>(shown.sample_aspect.denominator)};
-  // Of a track whose frames are reordered the first decoding time is negative: an edit list moves it, and that
-  // is known with the first packet.
+  // Of a track whose frames are reordered the first decoding time is negative: an edit list moves it, and
+  // that is known with the first packet.
   AVDictionary* options = nullptr;
-  av_dict_set(&options, "movflags",
-              reordered ? "frag_custom+delay_moov+default_base_moof" : "frag_custom+empty_moov+default_base_moof",
-              0);
+  av_dict_set(
+      &options, "movflags",
+      reordered ? "frag_custom+delay_moov+default_base_moof" : "frag_custom+empty_moov+default_base_moof", 0);
   const int error = avformat_write_header(raw, &options);
   av_dict_free(&options);
   if (error < 0) {
@@ -98,7 +98,8 @@ std::vector<uint8_t> Fragmenter::cut() {
 std::string codec_string(const AVCodecParameters& p, const std::string& what) {
   const std::span<const uint8_t> head(p.extradata, static_cast<size_t>(p.extradata_size));
   switch (p.codec_id) {
-    case AV_CODEC_ID_H264: {  // avcC: version, profile, compatibility, level; or a bare sequence parameter set
+    case AV_CODEC_ID_H264: {  // avcC: version, profile, compatibility, level; or a bare sequence parameter
+                              // set
       size_t at = 1;
       if (head.size() > 3 && head[0] == 0) {
         while (at + 4 < head.size() && (head[at - 1] != 1 || (head[at] & 31) != 7)) ++at;
@@ -110,8 +111,8 @@ std::string codec_string(const AVCodecParameters& p, const std::string& what) {
     case AV_CODEC_ID_AV1: {  // av1C (AV1 in ISOBMFF 1.2, section 2.3)
       if (head.size() < 4 || head[0] != 0x81) break;
       const int bits = (head[2] & 0x40) == 0 ? 8 : (head[2] & 0x20) != 0 ? 12 : 10;
-      return fmt::format("av01.{}.{:02}{}.{:02}", head[1] >> 5, head[1] & 31, (head[2] & 0x80) != 0 ? 'H' : 'M',
-                         bits);
+      return fmt::format("av01.{}.{:02}{}.{:02}", head[1] >> 5, head[1] & 31,
+                         (head[2] & 0x80) != 0 ? 'H' : 'M', bits);
     }
     case AV_CODEC_ID_AAC:  // AudioSpecificConfig: five bits are the object type
       if (head.empty()) break;

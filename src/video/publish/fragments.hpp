@@ -1,5 +1,5 @@
-// Fragmented MP4 as libav writes it, in memory: an initialisation segment and media segments (ISO/IEC 14496-12,
-// CMAF's shape). Included by the files that call libav only.
+// Fragmented MP4 as libav writes it, in memory: an initialisation segment and media segments (ISO/IEC
+// 14496-12, CMAF's shape). Included by the files that call libav only.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,8 @@ class Fragmenter {
  public:
   // One track. reordered: a video track, whose first packet is shown at 0; decoding times may begin before.
   // what: names the track in errors. Errors: io, out_of_memory, unsupported (what MP4 cannot hold).
-  Fragmenter(const AVCodecParameters& parameters, const Shown& shown, bool reordered, const std::string& what);
+  Fragmenter(const AVCodecParameters& parameters, const Shown& shown, bool reordered,
+             const std::string& what);
   ~Fragmenter();
   Fragmenter(const Fragmenter&) = delete;
   Fragmenter& operator=(const Fragmenter&) = delete;
@@ -42,8 +43,8 @@ class Fragmenter {
   std::vector<uint8_t> written_, init_;
 };
 
-// RFC 6381 names, as Media Source, HLS and DASH want them: "avc1.64001f", "av01.0.04M.08", "mp4a.40.2", "opus".
-// Error unsupported, naming `what`, for other codecs and headers that do not tell.
+// RFC 6381 names, as Media Source, HLS and DASH want them: "avc1.64001f", "av01.0.04M.08", "mp4a.40.2",
+// "opus". Error unsupported, naming `what`, for other codecs and headers that do not tell.
 std::string codec_string(const AVCodecParameters& parameters, const std::string& what);
 
 }  // namespace cairn::video

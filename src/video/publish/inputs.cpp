@@ -36,10 +36,12 @@ double cost(const Restoration& r) {
 void check_networks(const Restoration& r, const std::string& path) {
   const auto check = [&](const Network& network, const Architecture& architecture) {
     bool runs = runs_in_integers(network) && network.frames == 1;
-    for (const Layer& layer : network.layers) runs = runs && layer.kernel == 3 && layer.in <= 64 && layer.out <= 64;
+    for (const Layer& layer : network.layers)
+      runs = runs && layer.kernel == 3 && layer.in <= 64 && layer.out <= 64;
     if (!runs) {
-      fail(ErrorCode::unsupported, "{}: its network is {}: pages restore by quantised chains of one frame (C8M4 …)",
-           path, architecture.name());
+      fail(ErrorCode::unsupported,
+           "{}: its network is {}: pages restore by quantised chains of one frame (C8M4 …)", path,
+           architecture.name());
     }
   };
   for (size_t i = 0; i < r.networks.size(); ++i) check(r.networks[i], r.architectures[i]);
@@ -101,8 +103,8 @@ Inputs read_inputs(const std::vector<std::string>& paths) {
       seconds = length;
     } else if (width != inputs.width || height != inputs.height || std::abs(length - seconds) > 0.1) {
       fail(ErrorCode::invalid_argument,
-           "{}: {}×{} and {:.2f} s when restored, {} has {}×{} and {:.2f} s: not of one original", path, width,
-           height, length, paths.front(), inputs.width, inputs.height, seconds);
+           "{}: {}×{} and {:.2f} s when restored, {} has {}×{} and {:.2f} s: not of one original", path,
+           width, height, length, paths.front(), inputs.width, inputs.height, seconds);
     }
     const auto [at, fresh] = known.emplace(content(coded), inputs.rates.size());
     if (fresh) inputs.rates.push_back({path, std::move(coded), {}, {}});

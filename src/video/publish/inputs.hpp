@@ -10,8 +10,8 @@
 namespace cairn::video {
 
 struct Inputs {
-  std::vector<RateInput> rates;  // the least bytes first
-  VideoInfo info;                // of the first
+  std::vector<RateInput> rates;    // the least bytes first
+  VideoInfo info;                  // of the first
   uint32_t width = 0, height = 0;  // restored
 };
 

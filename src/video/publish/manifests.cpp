@@ -1,4 +1,6 @@
 // What players are told: DASH, HLS and the page's own index, of one set of segments.
+#include <fmt/format.h>
+
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -49,10 +51,10 @@ std::string quoted(std::string text) {
   return '"' + text + '"';
 }
 
-std::string media_line(const char* type, const char* group, const std::string& name, const std::string& language,
-                       bool usual, const std::string& uri) {
-  return fmt::format("#EXT-X-MEDIA:TYPE={},GROUP-ID=\"{}\",NAME={},{}DEFAULT={},AUTOSELECT=YES,URI=\"{}\"\n", type,
-                     group, quoted(name), language.empty() ? "" : "LANGUAGE=" + quoted(language) + ",",
+std::string media_line(const char* type, const char* group, const std::string& name,
+                       const std::string& language, bool usual, const std::string& uri) {
+  return fmt::format("#EXT-X-MEDIA:TYPE={},GROUP-ID=\"{}\",NAME={},{}DEFAULT={},AUTOSELECT=YES,URI=\"{}\"\n",
+                     type, group, quoted(name), language.empty() ? "" : "LANGUAGE=" + quoted(language) + ",",
                      usual ? "YES" : "NO", uri);
 }
 
@@ -61,10 +63,10 @@ std::string called(const std::string& title, const std::string& language, size_t
 }
 
 nlohmann::ordered_json track_json(const PublishedTrack& track) {
-  nlohmann::ordered_json json = {{"folder", track.folder},   {"codecs", track.codecs},
-                                 {"bandwidth", track.peak()}, {"bytes", track.bytes()},
-                                 {"timescale", track.timescale},
-                                 {"start", track.segments.empty() ? 0 : track.segments.front().start}};
+  nlohmann::ordered_json json = {
+      {"folder", track.folder},       {"codecs", track.codecs},
+      {"bandwidth", track.peak()},    {"bytes", track.bytes()},
+      {"timescale", track.timescale}, {"start", track.segments.empty() ? 0 : track.segments.front().start}};
   for (const auto& [ticks, count] : runs(track)) json["segments"].push_back({ticks, count});
   return json;
 }
@@ -128,20 +130,23 @@ std::string hls_master(const Publication& p) {
   uint64_t sound_bits = 0;
   for (size_t i = 0; i < p.sounds.size(); ++i) {
     const PublishedTrack& t = p.sounds[i];
-    text += media_line("AUDIO", "sound", called(t.title, t.language, i), t.language, t.usual, t.folder + "/list.m3u8");
+    text += media_line("AUDIO", "sound", called(t.title, t.language, i), t.language, t.usual,
+                       t.folder + "/list.m3u8");
     sound_bits = std::max(sound_bits, t.peak());
     if (sound_codecs.find(t.codecs) == std::string::npos) sound_codecs += "," + t.codecs;
   }
   if (!p.sounds.empty()) groups += ",AUDIO=\"sound\"";
   for (size_t i = 0; i < p.texts.size(); ++i) {
     const PublishedText& t = p.texts[i];
-    text += media_line("SUBTITLES", "text", called(t.title, t.language, i), t.language, t.usual, t.file + ".m3u8");
+    text += media_line("SUBTITLES", "text", called(t.title, t.language, i), t.language, t.usual,
+                       t.file + ".m3u8");
   }
   if (!p.texts.empty()) groups += ",SUBTITLES=\"text\"";
   for (const PublishedRate& rate : p.rates) {
     const PublishedTrack& t = rate.track;
     text += fmt::format(
-        "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},RESOLUTION={}x{},FRAME-RATE={:.3f},CODECS=\"{}{}\"{}\n"
+        "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},RESOLUTION={}x{},FRAME-RATE={:.3f},CODECS=\"{}{}"
+        "\"{}\n"
         "{}/list.m3u8\n",
         t.peak() + sound_bits, t.average() + sound_bits, t.width, t.height, t.frame_rate.value(), t.codecs,
         sound_codecs, groups, t.folder);
@@ -154,7 +159,8 @@ std::string hls_playlist(const PublishedTrack& track) {
   for (const PublishedSegment& segment : track.segments)
     longest = std::max(longest, track.seconds(segment.duration));
   std::string text = fmt::format(
-      "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:1\n#EXT-X-PLAYLIST-TYPE:VOD\n"
+      "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:1\n#EXT-X-PLAYLIST-TYPE:"
+      "VOD\n"
       "#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"init.mp4\"\n",
       static_cast<int64_t>(std::max(1.0, std::ceil(longest - 0.5))));
   for (size_t i = 0; i < track.segments.size(); ++i)

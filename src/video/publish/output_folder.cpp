@@ -38,8 +38,8 @@ OutputFolder::OutputFolder(const std::string& path, const std::string& mark, boo
     target_ = fs::canonical(target_).string();
     if (!fs::is_empty(target_, error)) {
       if (!fs::exists(fs::path(target_) / mark, error)) {
-        fail(ErrorCode::invalid_argument, "{}: a folder that holds other things (no {}): give a new one", path_,
-             mark);
+        fail(ErrorCode::invalid_argument, "{}: a folder that holds other things (no {}): give a new one",
+             path_, mark);
       }
       if (!replace) fail(ErrorCode::invalid_argument, "{}: is there already (--force replaces it)", path_);
     }

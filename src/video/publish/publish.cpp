@@ -23,11 +23,12 @@ void say(const EncodeProgress& progress, const std::string& line) {
 }
 
 // Encodes a plain source at each rate, with each network; returns the files.
-std::vector<std::string> encode_rates(const std::string& source, const PublishOptions& options, OutputFolder& to,
-                                      const EncodeProgress& progress, ThreadPool& pool) {
+std::vector<std::string> encode_rates(const std::string& source, const PublishOptions& options,
+                                      OutputFolder& to, const EncodeProgress& progress, ThreadPool& pool) {
   std::vector<RateRequest> rates = options.rates;
   const bool av1 = options.encode.codec == Codec::av1;
-  if (rates.empty()) rates = {{Mode::x2, av1 ? 50.0 : 36.0}, {Mode::x1, av1 ? 48.0 : 34.0}, {Mode::x1, av1 ? 38.0 : 26.0}};
+  if (rates.empty())
+    rates = {{Mode::x2, av1 ? 50.0 : 36.0}, {Mode::x1, av1 ? 48.0 : 34.0}, {Mode::x1, av1 ? 38.0 : 26.0}};
   std::vector<std::string> files;
   for (const RateRequest& rate : rates) {
     EncodeOptions encode = options.encode;
@@ -89,8 +90,8 @@ std::vector<RateRequest> parse_rates(const std::string& text) {
     const auto [stop, error] = std::from_chars(one.data(), one.data() + one.size(), rate.crf);
     if (error != std::errc() || stop != one.data() + one.size() || !(rate.crf >= 1 && rate.crf <= 63) ||
         rate.mode == Mode::automatic) {
-      fail(ErrorCode::invalid_argument, "--rates: '{}' is no rate: a crf (1 … 63), or a mode before it: x2:40",
-           text.substr(at, end - at));
+      fail(ErrorCode::invalid_argument,
+           "--rates: '{}' is no rate: a crf (1 … 63), or a mode before it: x2:40", text.substr(at, end - at));
     }
     rates.push_back(rate);
     at = end + 1;
@@ -106,7 +107,8 @@ PublishReport publish(const std::vector<std::string>& inputs, const std::string&
     fail(ErrorCode::invalid_argument, "--rates: {} is published as it is", inputs.front());
   OutputFolder to(folder, kIndex, options.replace);
   Publication p;
-  const Inputs read = read_inputs(source ? encode_rates(inputs.front(), options, to, progress, pool) : inputs);
+  const Inputs read =
+      read_inputs(source ? encode_rates(inputs.front(), options, to, progress, pool) : inputs);
   p.title = options.title.empty() ? title_of(inputs.front()) : options.title;
   p.width = read.width;
   p.height = read.height;
@@ -129,8 +131,8 @@ PublishReport publish(const std::vector<std::string>& inputs, const std::string&
   }
   if (options.subtitles) p.texts = publish_texts(beside, origin, p.seconds(), to, report.notes);
   if (!options.original.empty()) {
-    p.original.push_back(publish_pictures(playable(options.original, report.notes), options.original, "original",
-                                          options.segment_seconds, to));
+    p.original.push_back(publish_pictures(playable(options.original, report.notes), options.original,
+                                          "original", options.segment_seconds, to));
     report.original = p.original.front().bytes();
   }
   if (source || !options.original.empty())

@@ -1,4 +1,5 @@
-// A folder that any static web server serves: segments, manifests, networks, and a page that plays and restores.
+// A folder that any static web server serves: segments, manifests, networks, and a page that plays and
+// restores.
 #pragma once
 
 #include <functional>
@@ -19,15 +20,15 @@ struct RateRequest {
 std::vector<RateRequest> parse_rates(const std::string& text);  // Error invalid_argument
 
 struct PublishOptions {
-  bool replace = false;         // a folder that was published before
-  double segment_seconds = 4;   // at least; segments begin at key frames
-  std::string original;         // shown beside, and what bytes are compared with; empty: none
-  std::string title;            // empty: the first input's name
+  bool replace = false;        // a folder that was published before
+  double segment_seconds = 4;  // at least; segments begin at key frames
+  std::string original;        // shown beside, and what bytes are compared with; empty: none
+  std::string title;           // empty: the first input's name
   bool audio = true, subtitles = true;
   // Of a source that cairn did not encode:
-  std::vector<RateRequest> rates;        // empty: as usual
+  std::vector<RateRequest> rates;                // empty: as usual
   std::vector<std::string> networks = {"C8M4"};  // further ones are for weaker machines
-  EncodeOptions encode;                  // codec, preset, training
+  EncodeOptions encode;                          // codec, preset, training
 };
 
 struct PublishReport {

@@ -41,7 +41,8 @@ struct PublishedTrack {
   uint64_t peak() const {
     double most = 1;
     for (const PublishedSegment& segment : segments)
-      most = std::max(most, 8.0 * static_cast<double>(segment.bytes) / std::max(seconds(segment.duration), 1e-3));
+      most = std::max(most,
+                      8.0 * static_cast<double>(segment.bytes) / std::max(seconds(segment.duration), 1e-3));
     return static_cast<uint64_t>(most + 0.5);
   }
   uint64_t average() const {
@@ -67,7 +68,7 @@ struct Publication {
   uint32_t width = 0, height = 0;  // of the restored pictures, as the original's
   Rational sample_aspect{1, 1};
   uint32_t bits = 8;
-  Colour colour;  // matrix and range are told
+  Colour colour;                     // matrix and range are told
   std::vector<PublishedRate> rates;  // the least bytes first
   std::vector<PublishedTrack> sounds;
   std::vector<PublishedText> texts;

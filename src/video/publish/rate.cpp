@@ -14,7 +14,8 @@
 namespace cairn::video {
 namespace {
 
-// Packets [first, end) in the order of decoding, and the frames' durations in the order in which they are shown.
+// Packets [first, end) in the order of decoding, and the frames' durations in the order in which they are
+// shown.
 struct Piece {
   size_t first = 0, end = 0;
   int64_t start = 0, duration = 0;  // ticks of the input
@@ -77,9 +78,8 @@ PublishedTrack write_pieces(const CodedVideo& coded, const std::string& what, co
     }
     const std::vector<uint8_t> bytes = mp4.cut();
     to.write(fmt::format("{}/{}.m4s", folder, i + 1), std::as_bytes(std::span(bytes)));
-    const AVRational base = mp4.time_base(),
-                     from = {static_cast<int>(coded.shown.time_base.numerator),
-                             static_cast<int>(coded.shown.time_base.denominator)};
+    const AVRational base = mp4.time_base(), from = {static_cast<int>(coded.shown.time_base.numerator),
+                                                     static_cast<int>(coded.shown.time_base.denominator)};
     track.timescale = base.den;  // base.num is 1 in MP4
     const auto ticks = [&](int64_t t) { return av_rescale_q(t, from, base); };
     const int64_t start = ticks(piece.start - origin);
@@ -121,7 +121,8 @@ PublishedTrack publish_pictures(const CodedVideo& coded, const std::string& what
   return write_pieces(coded, what, folder, seconds, to, [](const Piece&, const auto&, size_t) {});
 }
 
-PublishedRate publish_rate(const RateInput& input, const std::string& folder, double seconds, OutputFolder& to) {
+PublishedRate publish_rate(const RateInput& input, const std::string& folder, double seconds,
+                           OutputFolder& to) {
   PublishedRate rate;
   rate.levels = input.names;
   rate.scale = input.levels.empty() ? 1 : input.levels.front().scale;
@@ -137,17 +138,17 @@ PublishedRate publish_rate(const RateInput& input, const std::string& folder, do
       rate.network_bytes += bytes.size();
     }
   }
-  rate.track = write_pieces(input.coded, input.path, folder, seconds, to,
-                            [&](const Piece& piece, const std::vector<uint64_t>& frames, size_t number) {
-                              if (input.levels.empty()) return;
-                              SegmentFile segment{frames, {}};
-                              for (size_t l = 0; l < input.levels.size(); ++l)
-                                segment.levels.push_back(
-                                    cut_level(input.levels[l], files[l], piece.first, piece.end));
-                              const std::vector<std::byte> bytes = write_segment_file(segment);
-                              to.write(fmt::format("{}/{}.cairn", folder, number), bytes);
-                              rate.network_bytes += bytes.size();
-                            });
+  rate.track =
+      write_pieces(input.coded, input.path, folder, seconds, to,
+                   [&](const Piece& piece, const std::vector<uint64_t>& frames, size_t number) {
+                     if (input.levels.empty()) return;
+                     SegmentFile segment{frames, {}};
+                     for (size_t l = 0; l < input.levels.size(); ++l)
+                       segment.levels.push_back(cut_level(input.levels[l], files[l], piece.first, piece.end));
+                     const std::vector<std::byte> bytes = write_segment_file(segment);
+                     to.write(fmt::format("{}/{}.cairn", folder, number), bytes);
+                     rate.network_bytes += bytes.size();
+                   });
   return rate;
 }
 

@@ -22,9 +22,10 @@ struct RateInput {
 // begin: nothing of before is shown after them, nor the other way round. The first is 0.
 std::vector<size_t> segment_starts(const std::vector<CodedPacket>& packets, double tick, double seconds);
 
-// Writes FOLDER/init.mp4, FOLDER/N.m4s and, with levels, FOLDER/N.cairn and networks/…. The first frame's time
-// becomes 0. Errors: unsupported (a codec browsers lack), io.
-PublishedRate publish_rate(const RateInput& input, const std::string& folder, double seconds, OutputFolder& to);
+// Writes FOLDER/init.mp4, FOLDER/N.m4s and, with levels, FOLDER/N.cairn and networks/…. The first frame's
+// time becomes 0. Errors: unsupported (a codec browsers lack), io.
+PublishedRate publish_rate(const RateInput& input, const std::string& folder, double seconds,
+                           OutputFolder& to);
 // The same of pictures alone.
 PublishedTrack publish_pictures(const CodedVideo& coded, const std::string& what, const std::string& folder,
                                 double seconds, OutputFolder& to);

@@ -27,10 +27,11 @@ SegmentLevel take_level(ByteReader& reader, uint64_t frames, uint32_t width, uin
   for (uint64_t i = 0; i < networks; ++i) level.networks.push_back(reader.read<uint64_t>("a network's name"));
   const uint64_t labels = take_varint(reader, "the labels' length");
   if (labels > 0) {
-    level.labels = decode_labels(reader.take(labels, "labels"), width, height, static_cast<uint32_t>(networks),
-                                 what + ": labels");
+    level.labels = decode_labels(reader.take(labels, "labels"), width, height,
+                                 static_cast<uint32_t>(networks), what + ": labels");
     if (level.labels->frames.size() != frames)
-      reader.error(ErrorCode::format, "labels of {} frames, there are {}", level.labels->frames.size(), frames);
+      reader.error(ErrorCode::format, "labels of {} frames, there are {}", level.labels->frames.size(),
+                   frames);
     return level;
   }
   for (uint64_t known = 0; known < frames;) {
@@ -108,7 +109,8 @@ SegmentFile read_segment_file(std::span<const std::byte> bytes, uint32_t small_w
   return segment;
 }
 
-SegmentLevel cut_level(const Restoration& r, const std::vector<uint64_t>& files, uint64_t first, uint64_t end) {
+SegmentLevel cut_level(const Restoration& r, const std::vector<uint64_t>& files, uint64_t first,
+                       uint64_t end) {
   SegmentLevel level;
   std::vector<int> index(files.size(), -1);
   const auto number = [&](uint32_t network) {

@@ -114,7 +114,8 @@ class Sound {
     track_.timescale = base.den;
     const int64_t from = av_rescale_q(begin_, base_, base);
     track_.segments.push_back({from, av_rescale_q(end, base_, base) - from, bytes.size()});
-    to_.write(fmt::format("{}/{}.m4s", track_.folder, track_.segments.size()), std::as_bytes(std::span(bytes)));
+    to_.write(fmt::format("{}/{}.m4s", track_.folder, track_.segments.size()),
+              std::as_bytes(std::span(bytes)));
     pending_ = false;
   }
 
@@ -134,15 +135,17 @@ class Sound {
 
 }  // namespace
 
-std::vector<PublishedTrack> publish_sound(const std::string& from, double origin, const std::vector<double>& cuts,
-                                          OutputFolder& to, std::vector<std::string>& notes) {
+std::vector<PublishedTrack> publish_sound(const std::string& from, double origin,
+                                          const std::vector<double>& cuts, OutputFolder& to,
+                                          std::vector<std::string>& notes) {
   Source source(from);
   std::vector<std::unique_ptr<Sound>> sounds(source.file().nb_streams);
   size_t count = 0;
   for (unsigned i = 0; i < source.file().nb_streams; ++i) {
     const AVStream& stream = source.stream(static_cast<int>(i));
     if (stream.codecpar->codec_type != AVMEDIA_TYPE_AUDIO) continue;
-    const std::string what = fmt::format("{}: track {} (audio {})", from, i, avcodec_get_name(stream.codecpar->codec_id));
+    const std::string what =
+        fmt::format("{}: track {} (audio {})", from, i, avcodec_get_name(stream.codecpar->codec_id));
     auto sound = std::make_unique<Sound>(stream, what, fmt::format("sound{}", count), origin, cuts, to);
     if (!sound->there()) {
       notes.push_back(what + ": left out, libav cannot make it Opus");

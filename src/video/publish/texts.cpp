@@ -34,8 +34,8 @@ std::string cue_text(std::string text) {
 
 }  // namespace
 
-std::vector<PublishedText> publish_texts(const std::string& from, double origin, double seconds, OutputFolder& to,
-                                         std::vector<std::string>& notes) {
+std::vector<PublishedText> publish_texts(const std::string& from, double origin, double seconds,
+                                         OutputFolder& to, std::vector<std::string>& notes) {
   Source source(from);
   std::vector<Text> texts(source.file().nb_streams);
   size_t count = 0;
@@ -64,8 +64,9 @@ std::vector<PublishedText> publish_texts(const std::string& from, double origin,
         const auto shift = static_cast<int64_t>(std::llround(origin * 1000));
         const int64_t begin = std::max<int64_t>(cue.pts - shift, 0), end = cue.pts - shift + cue.duration;
         if (end <= begin) return;
-        text.vtt += fmt::format("{} --> {}\n{}\n\n", stamp(begin), stamp(end),
-                                cue_text({reinterpret_cast<const char*>(cue.data), static_cast<size_t>(cue.size)}));
+        text.vtt +=
+            fmt::format("{} --> {}\n{}\n\n", stamp(begin), stamp(end),
+                        cue_text({reinterpret_cast<const char*>(cue.data), static_cast<size_t>(cue.size)}));
       });
     }
     av_packet_unref(packet.get());

@@ -36,11 +36,11 @@ def encode(name, *arguments):
 
 
 def source():
-    """Two seconds that move, with sound and subtitles."""
+    """Two seconds that move, with sound and subtitles; no colours that RGB does not hold."""
     if not os.path.exists(at("clip.mkv")):
         with open(at("s.srt"), "w", encoding="utf-8") as file:
             file.write("1\n00:00:00,200 --> 00:00:01,900\nHällo <i>Welt</i>\n")
-        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"mandelbrot=s=192x108:r={RATE}", "-f", "lavfi", "-i", "sine", "-i", at("s.srt"),
+        subprocess.run(["ffmpeg", "-v", "error", "-f", "lavfi", "-i", f"mandelbrot=s=192x108:r={RATE},hue=s=0.4", "-f", "lavfi", "-i", "sine", "-i", at("s.srt"),
                         "-map", "0", "-map", "1", "-map", "2", "-t", "2", "-c:v", "libx264", "-crf", "12", "-pix_fmt", "yuv420p", "-bf", "2",
                         "-c:a", "aac", "-metadata:s:s:0", "language=deu", "-disposition:s:0", "default", at("clip.mkv")], check=True)
     return at("clip.mkv")
@@ -140,7 +140,7 @@ class Page(unittest.TestCase):
         cairn("decode", large(), "-o", at("pictures/"), "--frames", "25", "--force")
         raw = subprocess.run(["ffmpeg", "-v", "error", "-i", at("pictures/00000025.png"), "-f", "rawvideo", "-pix_fmt", "rgba", "-"], check=True,
                              capture_output=True).stdout
-        self.assertGreater(psnr(bytes(shown), raw), 38)  # chroma is interpolated by other filters
+        self.assertGreater(psnr(bytes(shown), raw), 36)  # chroma is interpolated by other filters
 
     def test_played_to_the_end_with_seeks_and_rates(self):
         browser, server = self.page()
@@ -177,17 +177,18 @@ class Page(unittest.TestCase):
         self.assertEqual(browser.run("return cairn.player.rates[0].levels;"), ["C8M4", "linear"])
         browser.run("""const b = cairn.restoration.backend, idle = b.idle.bind(b); let calls = 0; b.idle = () => (++calls % 8 === 0) && idle();
             cairn.restoration.wait = 1e9; video.loop = true; video.play();""")
-        browser.wait("cairn.restoration.level === 1", 40)
-        browser.wait("cairn.restoration.level === 2", 40)
+        browser.wait("cairn.restoration.level >= 1", 90)
+        browser.wait("cairn.restoration.level === 2", 90)
         browser.wait("cairn.restoration.restored === false")
         self.assertIn("too slow", browser.text("state"))
         self.assertGreater(browser.run("return video.currentTime;"), 0)
         browser.run("cairn.restoration.wait = 0; delete cairn.restoration.backend.idle;")
-        browser.wait("cairn.restoration.level < 2", 40)
+        browser.wait("cairn.restoration.level < 2", 90)
 
     def test_a_missing_network(self):
         browser, _ = self.page(faults={".bin": "missing"})
-        browser.run("video.muted = true; video.play();")
+        browser.wait("cairn.restoration?.backend && video.readyState >= 2")
+        browser.run("video.play();")
         browser.wait("video.ended", 60)
         self.assertIn("Not restored: a network is missing (404)", browser.text("state"))
         self.assertFalse(browser.run("return cairn.restoration.restored;"))
