@@ -21,6 +21,7 @@
 #include "stack/fit_tables.hpp"
 #include "stack/moments.hpp"
 #include "stack/piece.hpp"
+#include "stack/shares.hpp"
 #include "stack/sources.hpp"
 #include "stack/spool.hpp"
 #include "stack/table_samples.hpp"
@@ -82,6 +83,8 @@ class Encoder {
     if (options.tune.steps > 0)
       tune_windows_ =
           measure::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
+    if (options.shares > 1 && options.codec == Codec::avd)
+      fail(ErrorCode::invalid_argument, "statistics by shares are of planes");
     if (options.tune.steps > 0) check_tuning(options.tune.on);  // before hours of other work
     uint64_t parameters = 0;
     for (const Source& source : sources_) parameters += source.tensor->elements();
@@ -95,7 +98,32 @@ class Encoder {
                     Effort::Text{windows_.size(), graph_.layers.size(), layers_of_pass()});
   }
 
+  void gather(uint32_t share) {
+    Spool spool = share_spool(share);
+    if (spool.size() == 0) {
+      const size_t count = importance_windows();
+      const auto [begin, end] = range_of_share(count, share, options_.shares);
+      CostSums sums(model_.file(), graph_, sources_, pool_);
+      sums.measure(windows_, begin, end, count,
+                   [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
+      spool.append(sums.sums());
+    }
+    const auto layers = static_cast<uint32_t>(graph_.layers.size());
+    while (spool.size() < 1 + layers) {
+      const auto first = static_cast<uint32_t>(spool.size() - 1),
+                 end = std::min(first + layers_of_pass(), layers);
+      MomentCollector moments(first, end - first, input_widths(sources_), pool_);
+      observe("second moments", range_of_share(windows_.size(), share, options_.shares),
+              [&](auto... input) { moments.add(input...); });
+      effort_->finish_pass();
+      for (uint32_t layer = first; layer < end; ++layer) spool.append(moment_record(moments, layer));
+    }
+  }
+
   EncodeReport run() {
+    if (by_shares()) {
+      for (uint32_t share = 0; share < options_.shares; ++share) gather(share);
+    }
     Spool spool(partial_path(path_, "stack"), key());
     EncodeReport report{.matrices = sources_.size()};
     const double done = effort_->skip(spool.size());
@@ -128,6 +156,7 @@ class Encoder {
     report.linear_bytes = layout.linear_bytes(layout.blocks.size());
     report.file_bytes = written.file_bytes();
     spool.remove();
+    for (uint32_t share = 0; by_shares() && share < options_.shares; ++share) share_spool(share).remove();
     return report;
   }
 
@@ -223,11 +252,18 @@ class Encoder {
     pieces_.push_back(std::move(piece));
   }
 
+  bool by_shares() const { return options_.shares > 1 && !windows_.empty(); }
+  Spool share_spool(uint32_t share) const {
+    return Spool(share_path(path_, share, options_.shares),
+                 fmt::format("{} share {} of {}", key(), share, options_.shares));
+  }
+  size_t importance_windows() const { return std::min<size_t>(options_.importance_windows, windows_.size()); }
+
   // What an error of each row costs, and in which directions for rows of the vocabulary: the spool's first
   // record.
   void measure(Spool& spool) {
     for (const Source& source : sources_) importance_.emplace_back(source.tensor->rows(), 1.0f);
-    const size_t count = std::min<size_t>(options_.importance_windows, windows_.size());
+    const size_t count = importance_windows();
     if (count == 0) return;
     for (size_t s = linears_; s < sources_.size(); ++s) {
       const size_t width = sources_[s].tensor->row_elements();
@@ -235,9 +271,19 @@ class Encoder {
     }
     first_record_ = 1;
     if (spool.size() == 0) {
-      const std::vector<float> costs =
-          measure_costs(model_.file(), graph_, sources_, windows_, count, pool_,
-                        [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
+      CostSums sums(model_.file(), graph_, sources_, pool_);
+      if (by_shares()) {
+        for (uint32_t share = 0; share < options_.shares; ++share) {
+          const Spool from = share_spool(share);
+          std::vector<std::byte> record(from.bytes(0));
+          from.read(0, 0, record);
+          sums.add_sums(record);
+        }
+      } else {
+        sums.measure(windows_, 0, count, count,
+                     [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
+      }
+      const std::vector<float> costs = sums.costs(windows_);
       spool.append(std::as_bytes(std::span(costs)));
     }
     uint64_t offset = 0;
@@ -263,7 +309,7 @@ class Encoder {
     const size_t record = first_record_++;
     if (spool.size() == record) {
       const auto observe_some = [&](const ObserveInputs& add) {
-        observe("moments for tables", kTableWindows, add);
+        observe("moments for tables", {0, std::min(kTableWindows, windows_.size())}, add);
       };
       const auto samples =
           table_samples(sources_, importance_, graph_.layers.size(), observe_some, pool_,
@@ -288,7 +334,13 @@ class Encoder {
     const auto widths = input_widths(sources_);
     const auto layers = std::min(layers_of_pass(), static_cast<uint32_t>(graph_.layers.size()) - first);
     MomentCollector moments(first, windows_.empty() ? 0 : layers, widths, pool_);
-    observe("second moments", windows_.size(), [&](auto... input) { moments.add(input...); });
+    for (uint32_t share = 0; by_shares() && share < options_.shares; ++share) {
+      const Spool from = share_spool(share);
+      for (uint32_t layer = first; layer < first + layers; ++layer)
+        add_moment_record(from, 1 + layer, share_path(path_, share, options_.shares), layer, moments);
+    }
+    if (!by_shares())
+      observe("second moments", {0, windows_.size()}, [&](auto... input) { moments.add(input...); });
     effort_->finish_pass();
     Factors factors;
     std::pair<uint32_t, quantize::Input> of = {~0u, quantize::Input::count};
@@ -333,7 +385,7 @@ class Encoder {
   void decompose(Spool& spool) {
     const bool scale_output = graph_.parameters.heads == graph_.parameters.kv_heads;
     ChannelCollector channels(graph_.layers.size(), input_widths(sources_));
-    observe("channel scales", windows_.size(), [&](auto... input) { channels.add(input...); });
+    observe("channel scales", {0, windows_.size()}, [&](auto... input) { channels.add(input...); });
     while (pieces_.size() < sources_.size()) {
       const Source& source = sources_[pieces_.size()];
       progress("decomposition", pieces_.size(), sources_.size());
@@ -355,8 +407,8 @@ class Encoder {
     }
   }
 
-  void observe(std::string_view stage, size_t most_windows, const ObserveInputs& add) {
-    const size_t windows = std::min(most_windows, windows_.size());
+  void observe(std::string_view stage, WindowRange range, const ObserveInputs& add) {
+    const size_t windows = range.end - range.begin;
     if (windows == 0) return;
     quantize::InputOrder order;
     engine::Options options{
@@ -369,7 +421,7 @@ class Encoder {
     for (size_t i = 0; i < windows; ++i) {
       progress(stage, i, windows);
       sequence->truncate(0);
-      engine->step({sequence.get(), windows_[i]}, interrupted);
+      engine->step({sequence.get(), windows_[range.begin + i]}, interrupted);
     }
     progress(stage, windows, windows);
   }
@@ -445,6 +497,14 @@ class Encoder {
 };
 
 }  // namespace
+
+std::string gather_share(const llm::Model& model, std::string_view text, const EncodeOptions& options,
+                         const std::string& path, uint32_t share, const EncodeProgress& progress) {
+  if (share >= options.shares || options.windows == 0)
+    fail(ErrorCode::invalid_argument, "no share {}: they are 0 … {}, of a text", share, options.shares - 1);
+  Encoder(model, text, options, path, progress).gather(share);
+  return share_path(path, share, options.shares);
+}
 
 EncodeReport encode_stack(const llm::Model& model, std::string_view text, const EncodeOptions& options,
                           const std::string& path, const EncodeProgress& progress) {
