@@ -98,11 +98,11 @@ struct VideoWork {
   std::function<void(DecodeFlags&)> decode;
   std::function<void(CompareFlags&)> compare;
   std::function<void(PlayFlags&)> play;
+  std::function<void(ExportFlags&)> export_networks;
   std::function<void(WorkFlags&)> work;
   std::function<void(JoinFlags&)> join;
   std::function<void(PublishFlags&)> publish;
   std::function<void(LiveFlags&)> live;
-  std::function<void(ExportFlags&)> export_networks;
 };
 
 // Adds `video` with its commands.
