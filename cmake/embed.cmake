@@ -1,23 +1,24 @@
-# cmake -DOUT=page_files.cpp -DFOLDER=web -P embed.cmake: the page's files as text in a source file, so that the program
-# needs none beside it. Their names' endings say what they are.
+# cmake -DOUT=page_files.cpp -DFOLDER=web -DROOM=server -DUNDER=/web/ -DINDEX=/ -P embed.cmake: a page's files as text in a
+# source file of the room's namespace, after a header HEADER, so that the program needs none beside it. Their names' endings
+# say what they are.
 set(html "text/html; charset=utf-8")
 set(css "text/css; charset=utf-8")
 set(js "text/javascript; charset=utf-8")
 set(svg "image/svg+xml")
 file(GLOB files RELATIVE ${FOLDER} ${FOLDER}/*)
-set(source "// Made from web/ by cmake/embed.cmake.\n#include \"server/page.hpp\"\n\nnamespace cairn::server {\n\n")
+set(source "// Made from ${FOLDER} by cmake/embed.cmake.\n#include \"${HEADER}\"\n\nnamespace cairn::${ROOM} {\n\n")
 string(APPEND source "const std::vector<PageFile>& page_files() {\n  static const std::vector<PageFile> all = {\n")
 foreach(file ${files})
   string(REGEX REPLACE ".*\\." "" ending ${file})
   if(NOT DEFINED ${ending})
     message(FATAL_ERROR "${FOLDER}/${file}: no kind of file that the page has")
   endif()
-  set(path "/web/${file}")
+  set(path "${UNDER}${file}")
   if(file STREQUAL index.html)
-    set(path /)
+    set(path "${INDEX}")
   endif()
   file(READ ${FOLDER}/${file} content)
   string(APPEND source "      {\"${path}\", \"${${ending}}\", R\"cairn(${content})cairn\"},\n")
 endforeach()
-string(APPEND source "  };\n  return all;\n}\n\n}  // namespace cairn::server\n")
+string(APPEND source "  };\n  return all;\n}\n\n}  // namespace cairn::${ROOM}\n")
 file(WRITE ${OUT} "${source}")

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "base/atomic_file.hpp"
@@ -26,6 +27,7 @@ struct Flags {
   measure::CalibrateOptions options;
   OutputFlags files;
   bool no_costs = false, no_times = false, json = false;
+  std::optional<uint32_t> share;
 };
 
 using Json = nlohmann::ordered_json;
@@ -66,14 +68,26 @@ void calibrate(const Flags& flags) {
   measure::CalibrateOptions options = flags.options;
   if (flags.no_costs) options.cost_windows = 0;
   if (flags.no_times) options.devices.clear();
+  options.shares_beside = flags.output;
+  if (flags.share && *flags.share >= options.shares)
+    fail(ErrorCode::invalid_argument, "--share {}: with --shares {} they are 0 … {}", *flags.share,
+         options.shares, options.shares - 1);
   flags.files.check({flags.output, flags.html}, model_inputs(flags.model, {flags.text}));
   const auto model = llm::Model::load(resolve_model(flags.model));
   const std::string partial = partial_path(flags.output, "calibrate");
   Stages bars("calibrate");
   options.overall = [&](double share) { bars.share(share); };
-  const quantize::Calibration calibration = measure::calibrate(
-      *model, read_text(flags.text), options, partial,
-      [&](std::string_view stage, uint64_t done, uint64_t total) { bars.update(stage, done, total); });
+  const auto told = [&](std::string_view stage, uint64_t done, uint64_t total) {
+    bars.update(stage, done, total);
+  };
+  if (flags.share) {
+    const std::string file =
+        measure::gather_share(*model, read_text(flags.text), options, *flags.share, told);
+    write_out(fmt::format("{}: magnitudes of share {} of {}\n", file, *flags.share, options.shares));
+    return;
+  }
+  const quantize::Calibration calibration =
+      measure::calibrate(*model, read_text(flags.text), options, partial, told);
   calibration.write(flags.output);
   if (!flags.html.empty()) {
     AtomicFile page(flags.html);
@@ -133,11 +147,21 @@ void add_calibrate(CLI::App& program) {
                    "seconds between checkpoints, from which an interrupted calibration goes on")
       ->check(at_least(0.0))
       ->capture_default_str();
+  command
+      ->add_option(
+          "--shares", options.shares,
+          "take magnitudes by so many shares of the windows, kept beside FILE until it is whole; any machine "
+          "can make one (--share)")
+      ->capture_default_str()
+      ->check(between(1u, 1u << 10));
+  command->add_option("--share", flags->share, "only make this share, from 0, for a later run without it")
+      ->type_name("N");
   command->add_flag("--no-costs", flags->no_costs, "measure no costs: quick, but auto needs them");
   command->add_flag("--no-times", flags->no_times, "measure no times")->excludes(device);
   add_threads(*command, options.threads);
   command->add_flag("--json", flags->json, "print one JSON object");
-  for (const char* name : {"--window", "--float-tokens", "--cost-windows", "--whole-windows", "--chunk"})
+  for (const char* name :
+       {"--window", "--float-tokens", "--cost-windows", "--whole-windows", "--chunk", "--shares", "--share"})
     command->get_option(name)->group(kResearch);
   command->footer(
       "What was done before an interrupt stays in FILE.calibrate.partial, and the same command goes on from "

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "base/error.hpp"
@@ -30,12 +31,18 @@ struct Flags {
   stack::EncodeOptions options;
   OutputFlags files;
   bool tune = false, json = false;
+  std::optional<uint32_t> share;
   uint32_t tune_steps = 240;
 };
 
 void run(Flags flags) {
   flags.files.check({flags.output}, source_inputs(flags.model, {flags.text}));
   // Mistakes are told before a checkpoint is fetched and converted.
+  if (flags.options.shares > 1 && flags.text.empty())
+    fail(ErrorCode::invalid_argument, "--shares: there are statistics with --text only");
+  if (flags.share && *flags.share >= flags.options.shares)
+    fail(ErrorCode::invalid_argument, "--share {}: with --shares {} they are 0 … {}", *flags.share,
+         flags.options.shares, flags.options.shares - 1);
   if (flags.text.empty()) flags.options.windows = 0;
   flags.options.codec = parse_name<stack::Codec>(kCodecs, flags.codec, "a codec");
   if (flags.tune) flags.options.tune.steps = flags.tune_steps;
@@ -52,9 +59,16 @@ void run(Flags flags) {
     stages.expect(estimate.seconds,
                   fmt::format("about {:.0f} MB", std::ceil(static_cast<double>(estimate.file_bytes) / 1e6)));
   };
-  const stack::EncodeReport report = stack::encode_stack(
-      *model, text, flags.options, flags.output,
-      [&](std::string_view stage, uint64_t done, uint64_t total) { stages.update(stage, done, total); });
+  const auto told = [&](std::string_view stage, uint64_t done, uint64_t total) {
+    stages.update(stage, done, total);
+  };
+  if (flags.share) {
+    const std::string file =
+        stack::gather_share(*model, text, flags.options, flags.output, *flags.share, told);
+    write_out(fmt::format("{}: statistics of share {} of {}\n", file, *flags.share, flags.options.shares));
+    return;
+  }
+  const stack::EncodeReport report = stack::encode_stack(*model, text, flags.options, flags.output, told);
   if (flags.json) {
     nlohmann::ordered_json json = {{"matrices", report.matrices},
                                    {"blocks", report.blocks},
@@ -128,6 +142,15 @@ void add_stack(CLI::App& program) {
       ->capture_default_str();
   command
       ->add_option(
+          "--shares", options.shares,
+          "make the statistics over the text by so many shares of its windows, kept beside FILE until "
+          "it is whole; any machine can make one (--share)")
+      ->capture_default_str()
+      ->check(between(1u, 1u << 10));
+  command->add_option("--share", flags->share, "only make this share, from 0, for a later run without it")
+      ->type_name("N");
+  command
+      ->add_option(
           "--sweeps", options.fit.sweeps,
           "planes: passes of coordinate descent over all codes; with 0 codes take a tenth of the time "
           "and lose a third more at 1 to 5 bits")
@@ -135,13 +158,15 @@ void add_stack(CLI::App& program) {
       ->check(between(0u, 64u));
   add_threads(*command, options.threads);
   command->add_flag("--json", flags->json, "print one JSON object");
-  for (const char* name : {"--codec", "--tune", "--tune-steps", "--tune-batch", "--tune-windows",
-                           "--tune-rate", "--tune-on", "--window", "--importance-windows", "--sweeps"})
+  for (const char* name :
+       {"--codec", "--tune", "--tune-steps", "--tune-batch", "--tune-windows", "--tune-rate", "--tune-on",
+        "--window", "--importance-windows", "--sweeps", "--shares", "--share"})
     command->get_option(name)->group(kResearch);
   command->footer(
       "What was done before an interrupt stays in FILE.stack.partial, and the same command goes on from "
       "there.\n"
-      "Example: cairn stack smollm2-135m --text some.txt -o smollm2.stack.gguf");
+      "Examples: cairn stack smollm2-135m --text some.txt -o smollm2.stack.gguf\n"
+      "          cairn stack big.gguf --text some.txt -o big.stack.gguf --shares 8 --share 3");
   command->callback([flags] { run(*flags); });
 }
 

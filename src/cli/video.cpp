@@ -18,7 +18,7 @@ void run(int argc, const char* const* argv) {
 
 void add_video(CLI::App& program, int argc, const char* const* argv) {
   const auto work = [=](auto&) { run(argc, argv); };
-  add_video_commands(program, {work, work, work, work, work});
+  add_video_commands(program, {work, work, work, work, work, work, work, work, work});
 }
 
 }  // namespace cairn::cli

@@ -77,19 +77,69 @@ class Calibrator {
     std::optional<Checkpoint> found;
     if (!checkpoint_.empty()) found = Checkpoint::open(checkpoint_, key_);
     if (found && !found->restore(state_)) begin(), found.reset();
+    if (state_.stage == Stage::ranges && options_.shares > 1) add_shares();
     if (state_.stage == Stage::ranges) observe<quantize::RangeCollector>(found, "magnitudes");
     if (state_.stage == Stage::outliers) observe<quantize::OutlierCollector>(found, "outliers");
     if (state_.stage == Stage::costs) measure_inputs();
     if (state_.stage == Stage::whole) measure_whole();
     measure_devices();
-    if (!checkpoint_.empty()) {
-      std::error_code ignored;
-      std::filesystem::remove(checkpoint_, ignored);
-    }
+    std::error_code ignored;
+    if (!checkpoint_.empty()) std::filesystem::remove(checkpoint_, ignored);
+    for (uint32_t share = 0; options_.shares > 1 && share < options_.shares; ++share)
+      std::filesystem::remove(share_path(share), ignored);
     return std::move(state_.calibration);
   }
 
+  std::string gather(uint32_t share) {
+    quantize::RangeCollector ranges(state_.calibration.layers.size(), state_.calibration.widths, pool_);
+    gather(share, ranges);
+    return share_path(share);
+  }
+
  private:
+  std::string share_path(uint32_t share) const {
+    return fmt::format("{}.share-{}-of-{}", options_.shares_beside, share, options_.shares);
+  }
+
+  // Into an empty collector, from the share's file where it is there.
+  void gather(uint32_t share, quantize::RangeCollector& ranges) {
+    const std::string path = share_path(share),
+                      key = fmt::format("{} share {} of {}", key_of_windows(), share, options_.shares);
+    CalibrateState found = state_;
+    if (auto file = Checkpoint::open(path, key); file && file->restore(found) && file->restore(ranges))
+      return;
+    quantize::InputOrder order;
+    engine::Options options{.context = options_.window,
+                            .threads = options_.threads,
+                            .chunk = options_.window,
+                            .precision = engine::Precision::f32};
+    options.observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t) {
+      ranges.add(layer, order.next(slot), rows, tokens);
+    };
+    const auto engine = model_.make_engine(options);
+    const auto sequence = engine->make_sequence();
+    const size_t begin = windows_.size() * share / options_.shares,
+                 end = windows_.size() * (share + 1) / options_.shares;
+    for (size_t i = begin; i < end; ++i) {
+      progress("magnitudes", i, windows_.size());
+      sequence->truncate(0);
+      engine->step({sequence.get(), windows_[i]}, interrupted);
+    }
+    write_checkpoint(path, key, state_, &ranges, nullptr);
+  }
+
+  void add_shares() {
+    Calibration& c = state_.calibration;
+    quantize::RangeCollector all(c.layers.size(), c.widths, pool_);
+    for (uint32_t share = 0; share < options_.shares; ++share) {
+      quantize::RangeCollector one(c.layers.size(), c.widths, pool_);
+      gather(share, one);
+      all.add(one);
+    }
+    all.finish(c);
+    advance(Stage::outliers);
+  }
+
   void cut(std::string_view text) {
     const uint32_t context = model_.parameters().context;
     if (options_.window < kCostWindow || options_.window > context) {
@@ -136,12 +186,16 @@ class Calibrator {
     read_weight_maxima(model_.file(), graph_, pool_, c);
   }
 
-  std::string key() const {
+  std::string key_of_windows() const {
     Sha256 hash;
     for (const auto& window : windows_) hash.update(std::as_bytes(std::span(window)));
-    return fmt::format("{} {} {} {} {} {} {} {}", state_.calibration.fingerprint, hash.hex(), options_.window,
-                       windows_.size(), options_.float_tokens, options_.cost_windows, options_.whole_windows,
-                       options_.threads);
+    return fmt::format("{} {} {} {}", state_.calibration.fingerprint, hash.hex(), options_.window,
+                       windows_.size());
+  }
+
+  std::string key() const {
+    return fmt::format("{} {} {} {} {}", key_of_windows(), options_.float_tokens, options_.cost_windows,
+                       options_.whole_windows, options_.threads);
   }
 
   // In tokens that go through the model.
@@ -354,6 +408,13 @@ class Calibrator {
 };
 
 }  // namespace
+
+std::string gather_share(const llm::Model& model, std::string_view text, const CalibrateOptions& options,
+                         uint32_t share, const CalibrateProgress& progress) {
+  if (share >= options.shares)
+    fail(ErrorCode::invalid_argument, "no share {}: they are 0 … {}", share, options.shares - 1);
+  return Calibrator(model, text, options, {}, progress).gather(share);
+}
 
 Calibration calibrate(const llm::Model& model, std::string_view text, const CalibrateOptions& options,
                       const std::string& checkpoint, const CalibrateProgress& progress) {

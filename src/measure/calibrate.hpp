@@ -22,6 +22,10 @@ struct CalibrateOptions {
   std::vector<std::string> devices = {"cpu"};  // whose subgraphs are timed; empty: none
   uint32_t chunk = 256, chunks = 4;            // of the timed prompts
   double checkpoint_seconds = 20;
+  // The magnitudes, the longest pass over the text, by so many shares of its windows, each kept beside `path`
+  // (see gather_share()); they are counts and maxima, so that the result is the same. 1: in one go.
+  uint32_t shares = 1;
+  std::string shares_beside;
   std::function<void(double)> overall{};  // before each step: how much of everything is done, 0 to 1
 };
 
@@ -40,5 +44,10 @@ using CalibrateProgress = std::function<void(std::string_view stage, uint64_t do
 quantize::Calibration calibrate(const llm::Model& model, std::string_view text,
                                 const CalibrateOptions& options, const std::string& checkpoint = {},
                                 const CalibrateProgress& progress = {});
+
+// Makes one share of the magnitudes that calibrate() with the same options finds beside
+// options.shares_beside. Returns its file. Errors: calibrate()'s; invalid_argument: no such share.
+std::string gather_share(const llm::Model& model, std::string_view text, const CalibrateOptions& options,
+                         uint32_t share, const CalibrateProgress& progress = {});
 
 }  // namespace cairn::measure

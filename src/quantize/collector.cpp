@@ -115,6 +115,28 @@ void RangeCollector::add(size_t layer, Input input, const float* rows, size_t to
   }
 }
 
+void RangeCollector::add(RangeCollector& other) {
+  std::vector<std::vector<uint64_t>*> counts;
+  std::vector<std::vector<float>*> maxima;
+  struct Gather {
+    std::vector<std::vector<uint64_t>*>& counts;
+    std::vector<std::vector<float>*>& maxima;
+    void operator()(std::vector<uint64_t>& v) const { counts.push_back(&v); }
+    void operator()(std::vector<float>& v) const { maxima.push_back(&v); }
+  };
+  for_each_state(Gather{counts, maxima});
+  std::vector<std::vector<uint64_t>*> more_counts;
+  std::vector<std::vector<float>*> more_maxima;
+  other.for_each_state(Gather{more_counts, more_maxima});
+  for (size_t i = 0; i < counts.size(); ++i) {
+    for (size_t k = 0; k < counts[i]->size(); ++k) (*counts[i])[k] += (*more_counts[i])[k];
+  }
+  for (size_t i = 0; i < maxima.size(); ++i) {
+    for (size_t k = 0; k < maxima[i]->size(); ++k)
+      (*maxima[i])[k] = std::max((*maxima[i])[k], (*more_maxima[i])[k]);
+  }
+}
+
 void RangeCollector::finish(Calibration& calibration) const {
   for (size_t i = 0; i < states_.size(); ++i) {
     const State& state = states_[i];

@@ -33,6 +33,8 @@ class RangeCollector {
   // rows: [tokens][width], a window from its first token on. Error numeric: NaN or infinity, with layer,
   // input and token.
   void add(size_t layer, Input input, const float* rows, size_t tokens);
+  // What another collector of the same inputs saw.
+  void add(RangeCollector& other);
   // Fills ranges and channel_maxima of every record.
   void finish(Calibration& calibration) const;
 

@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -21,9 +22,11 @@
 #include "stack/fit_tables.hpp"
 #include "stack/moments.hpp"
 #include "stack/piece.hpp"
+#include "stack/shares.hpp"
 #include "stack/sources.hpp"
 #include "stack/spool.hpp"
 #include "stack/table_samples.hpp"
+#include "stack/token_weights.hpp"
 #include "stack/tune.hpp"
 #include "stack/tune_states.hpp"
 
@@ -82,6 +85,8 @@ class Encoder {
     if (options.tune.steps > 0)
       tune_windows_ =
           measure::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
+    if (options.shares > 1 && options.codec == Codec::avd)
+      fail(ErrorCode::invalid_argument, "statistics by shares are of planes");
     if (options.tune.steps > 0) check_tuning(options.tune.on);  // before hours of other work
     uint64_t parameters = 0;
     for (const Source& source : sources_) parameters += source.tensor->elements();
@@ -95,7 +100,30 @@ class Encoder {
                     Effort::Text{windows_.size(), graph_.layers.size(), layers_of_pass()});
   }
 
+  void gather(uint32_t share) {
+    Spool spool = share_spool(share);
+    if (spool.size() == 0) {
+      const size_t count = importance_windows();
+      const auto [begin, end] = range_of_share(count, share, options_.shares);
+      spool.append(measure_costs(begin, end).sums());
+    }
+    token_weights_.set_weights(costs_of(spool).tokens().weights());
+    const auto layers = static_cast<uint32_t>(graph_.layers.size());
+    while (spool.size() < 1 + layers) {
+      const auto first = static_cast<uint32_t>(spool.size() - 1),
+                 end = std::min(first + layers_of_pass(), layers);
+      MomentCollector moments(first, end - first, input_widths(sources_), pool_);
+      observe("second moments", range_of_share(windows_.size(), share, options_.shares),
+              weighted([&](auto... input) { moments.add(input...); }));
+      effort_->finish_pass();
+      for (uint32_t layer = first; layer < end; ++layer) spool.append(moment_record(moments, layer));
+    }
+  }
+
   EncodeReport run() {
+    if (by_shares()) {
+      for (uint32_t share = 0; share < options_.shares; ++share) gather(share);
+    }
     Spool spool(partial_path(path_, "stack"), key());
     EncodeReport report{.matrices = sources_.size()};
     const double done = effort_->skip(spool.size());
@@ -128,6 +156,7 @@ class Encoder {
     report.linear_bytes = layout.linear_bytes(layout.blocks.size());
     report.file_bytes = written.file_bytes();
     spool.remove();
+    for (uint32_t share = 0; by_shares() && share < options_.shares; ++share) share_spool(share).remove();
     return report;
   }
 
@@ -202,9 +231,9 @@ class Encoder {
     for (const auto& window : windows_) hash.update(std::as_bytes(std::span(window)));
     const FitOptions& fit = options_.fit;
     std::string numbers =
-        fmt::format("{} {} {} {} {} {} {} {} {}", static_cast<int>(options_.codec), options_.avd.levels,
-                    options_.avd.iterations, fit.passes, fit.sweeps, fit.table_rounds, options_.exact,
-                    most_bytes_, options_.importance_windows);
+        fmt::format("{} {} {} {} {} {} {} {} {} tokens weighed", static_cast<int>(options_.codec),
+                    options_.avd.levels, options_.avd.iterations, fit.passes, fit.sweeps, fit.table_rounds,
+                    options_.exact, most_bytes_, options_.importance_windows);
     if (linears_ < sources_.size()) numbers += " vocabulary";
     for (const float weight : fit.weights) numbers += fmt::format(" {}", weight);
     return fmt::format("{} {} {}", quantize::model_fingerprint(model_.file()), hash.hex(), numbers);
@@ -223,11 +252,18 @@ class Encoder {
     pieces_.push_back(std::move(piece));
   }
 
+  bool by_shares() const { return options_.shares > 1 && !windows_.empty(); }
+  Spool share_spool(uint32_t share) const {
+    return Spool(share_path(path_, share, options_.shares),
+                 fmt::format("{} share {} of {}", key(), share, options_.shares));
+  }
+  size_t importance_windows() const { return std::min<size_t>(options_.importance_windows, windows_.size()); }
+
   // What an error of each row costs, and in which directions for rows of the vocabulary: the spool's first
   // record.
   void measure(Spool& spool) {
     for (const Source& source : sources_) importance_.emplace_back(source.tensor->rows(), 1.0f);
-    const size_t count = std::min<size_t>(options_.importance_windows, windows_.size());
+    const size_t count = importance_windows();
     if (count == 0) return;
     for (size_t s = linears_; s < sources_.size(); ++s) {
       const size_t width = sources_[s].tensor->row_elements();
@@ -235,12 +271,18 @@ class Encoder {
     }
     first_record_ = 1;
     if (spool.size() == 0) {
-      const std::vector<float> costs =
-          measure_costs(model_.file(), graph_, sources_, windows_, count, pool_,
-                        [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
-      spool.append(std::as_bytes(std::span(costs)));
+      CostSums sums = by_shares() ? new_sums() : measure_costs(0, count);
+      for (uint32_t share = 0; by_shares() && share < options_.shares; ++share)
+        add_costs(share_spool(share), sums);
+      std::vector<float> numbers = sums.tokens().weights();
+      const std::vector<float> costs = sums.costs(windows_);
+      numbers.insert(numbers.end(), costs.begin(), costs.end());
+      spool.append(std::as_bytes(std::span(numbers)));
     }
-    uint64_t offset = 0;
+    std::vector<float> weights(TokenWeights(graph_.layers.size()).count());
+    spool.read(0, 0, std::as_writable_bytes(std::span(weights)));
+    uint64_t offset = weights.size() * sizeof(float);
+    token_weights_.set_weights(std::move(weights));
     for (auto* part : {&importance_, &vocabulary_moments_}) {
       for (std::vector<float>& numbers : *part) {
         const auto bytes = std::as_writable_bytes(std::span(numbers));
@@ -248,6 +290,41 @@ class Encoder {
         offset += bytes.size();
       }
     }
+  }
+
+  CostSums new_sums() { return {model_.file(), graph_, sources_, pool_}; }
+  // Of windows [begin, end) of those that importance is measured on.
+  CostSums measure_costs(size_t begin, size_t end) {
+    CostSums sums = new_sums();
+    sums.measure(windows_, begin, end, importance_windows(),
+                 [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
+    observe("importance", {begin, end}, [&](auto... input) { sums.weigh(input...); });
+    return sums;
+  }
+  static void add_costs(const Spool& share, CostSums& sums) {
+    std::vector<std::byte> record(share.bytes(0));
+    share.read(0, 0, record);
+    sums.add_sums(record);
+  }
+  CostSums costs_of(const Spool& share) {
+    CostSums sums = new_sums();
+    add_costs(share, sums);
+    return sums;
+  }
+
+  // Hands on rows times the roots of their tokens' weights.
+  ObserveInputs weighted(ObserveInputs add) const {
+    return [this, add = std::move(add), widths = input_widths(sources_)](
+               uint32_t layer, quantize::Input input, const float* rows, size_t tokens) {
+      const size_t width = widths[static_cast<size_t>(input)];
+      const std::vector<double> squares = row_squares(rows, tokens, width);
+      std::vector<float> scaled(rows, rows + tokens * width);
+      for (size_t t = 0; t < tokens; ++t) {
+        const float factor = std::sqrt(token_weights_.of(layer, input, squares[t]));
+        for (size_t i = 0; i < width; ++i) scaled[t * width + i] *= factor;
+      }
+      add(layer, input, scaled.data(), tokens);
+    };
   }
 
   void resume(const Spool& spool) {
@@ -263,7 +340,7 @@ class Encoder {
     const size_t record = first_record_++;
     if (spool.size() == record) {
       const auto observe_some = [&](const ObserveInputs& add) {
-        observe("moments for tables", kTableWindows, add);
+        observe("moments for tables", {0, std::min(kTableWindows, windows_.size())}, weighted(add));
       };
       const auto samples =
           table_samples(sources_, importance_, graph_.layers.size(), observe_some, pool_,
@@ -288,7 +365,14 @@ class Encoder {
     const auto widths = input_widths(sources_);
     const auto layers = std::min(layers_of_pass(), static_cast<uint32_t>(graph_.layers.size()) - first);
     MomentCollector moments(first, windows_.empty() ? 0 : layers, widths, pool_);
-    observe("second moments", windows_.size(), [&](auto... input) { moments.add(input...); });
+    for (uint32_t share = 0; by_shares() && share < options_.shares; ++share) {
+      const Spool from = share_spool(share);
+      for (uint32_t layer = first; layer < first + layers; ++layer)
+        add_moment_record(from, 1 + layer, share_path(path_, share, options_.shares), layer, moments);
+    }
+    if (!by_shares())
+      observe("second moments", {0, windows_.size()},
+              weighted([&](auto... input) { moments.add(input...); }));
     effort_->finish_pass();
     Factors factors;
     std::pair<uint32_t, quantize::Input> of = {~0u, quantize::Input::count};
@@ -333,7 +417,7 @@ class Encoder {
   void decompose(Spool& spool) {
     const bool scale_output = graph_.parameters.heads == graph_.parameters.kv_heads;
     ChannelCollector channels(graph_.layers.size(), input_widths(sources_));
-    observe("channel scales", windows_.size(), [&](auto... input) { channels.add(input...); });
+    observe("channel scales", {0, windows_.size()}, [&](auto... input) { channels.add(input...); });
     while (pieces_.size() < sources_.size()) {
       const Source& source = sources_[pieces_.size()];
       progress("decomposition", pieces_.size(), sources_.size());
@@ -355,8 +439,8 @@ class Encoder {
     }
   }
 
-  void observe(std::string_view stage, size_t most_windows, const ObserveInputs& add) {
-    const size_t windows = std::min(most_windows, windows_.size());
+  void observe(std::string_view stage, WindowRange range, const ObserveInputs& add) {
+    const size_t windows = range.end - range.begin;
     if (windows == 0) return;
     quantize::InputOrder order;
     engine::Options options{
@@ -369,7 +453,7 @@ class Encoder {
     for (size_t i = 0; i < windows; ++i) {
       progress(stage, i, windows);
       sequence->truncate(0);
-      engine->step({sequence.get(), windows_[i]}, interrupted);
+      engine->step({sequence.get(), windows_[range.begin + i]}, interrupted);
     }
     progress(stage, windows, windows);
   }
@@ -437,7 +521,8 @@ class Encoder {
   Tables tables_;
   std::vector<std::vector<text::Token>> windows_, tune_windows_;
   uint64_t most_bytes_ = 0;
-  std::vector<std::vector<float>> importance_;          // [source][row]
+  std::vector<std::vector<float>> importance_;  // [source][row]
+  TokenWeights token_weights_{};
   std::vector<std::vector<float>> vocabulary_moments_;  // [source after linears_][width][width]
   size_t first_record_ = 0;                             // of the pieces in the spool
   std::vector<Piece> pieces_;                           // of the first sources
@@ -445,6 +530,14 @@ class Encoder {
 };
 
 }  // namespace
+
+std::string gather_share(const llm::Model& model, std::string_view text, const EncodeOptions& options,
+                         const std::string& path, uint32_t share, const EncodeProgress& progress) {
+  if (share >= options.shares || options.windows == 0)
+    fail(ErrorCode::invalid_argument, "no share {}: they are 0 … {}, of a text", share, options.shares - 1);
+  Encoder(model, text, options, path, progress).gather(share);
+  return share_path(path, share, options.shares);
+}
 
 EncodeReport encode_stack(const llm::Model& model, std::string_view text, const EncodeOptions& options,
                           const std::string& path, const EncodeProgress& progress) {

@@ -31,7 +31,10 @@ struct EncodeOptions {
   uint32_t windows = 128;  // most windows of text for second moments; 0: none, codes are rounded plainly
   uint32_t window = 512;   // tokens, a multiple of 64
   uint32_t importance_windows = 16;  // of them, for what an error of each row costs; 0: all rows alike
-  uint64_t moment_bytes = uint64_t{1280} << 20;   // for the moments of the layers of one pass over the text
+  uint64_t moment_bytes = uint64_t{1280} << 20;  // for the moments of the layers of one pass over the text
+  // The windows' statistics are made by so many shares, each summed alone and kept beside the stack, and
+  // added in their order: the same bytes whoever makes them. 1: in one go.
+  uint32_t shares = 1;
   bool exact = false;                             // planes: a last level that restores the source
   Embeddings embeddings = Embeddings::automatic;  // planes
   std::function<void(double)> overall{};          // before each step: how much of everything is done, 0 to 1
@@ -50,6 +53,12 @@ struct EncodeReport {
   double loss_before = 0,
          loss_after = 0;  // KL from the source in the first and last turn of the budgets tuned
 };
+
+// Makes one share of the statistics (EncodeOptions::shares) that encode_stack() with the same arguments then
+// finds beside `path`; what is done of it already stays. Returns its file. Errors: as encode_stack;
+// invalid_argument: no such share.
+std::string gather_share(const llm::Model& model, std::string_view text, const EncodeOptions& options,
+                         const std::string& path, uint32_t share, const EncodeProgress& progress = {});
 
 // Writes the model as a stack to `path`; what is done so far stays in `path`.stack.partial until the end,
 // and the same call goes on from there to the same file. Memory: a layer's matrices in float and their

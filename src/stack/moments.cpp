@@ -90,6 +90,21 @@ std::vector<float> MomentCollector::get(uint32_t layer, quantize::Input input) c
   return moments;
 }
 
+std::span<const float> MomentCollector::sums(uint32_t layer, quantize::Input input) const {
+  return sums_[index(layer, input)].upper;
+}
+
+uint64_t MomentCollector::tokens(uint32_t layer, quantize::Input input) const {
+  return sums_[index(layer, input)].tokens;
+}
+
+void MomentCollector::add_sums(uint32_t layer, quantize::Input input, std::span<const float> sums,
+                               uint64_t tokens) {
+  Sum& sum = sums_[index(layer, input)];
+  for (size_t i = 0; i < sum.upper.size(); ++i) sum.upper[i] += sums[i];
+  sum.tokens += tokens;
+}
+
 std::vector<float> MomentCollector::take(uint32_t layer, quantize::Input input) {
   std::vector<float> moments = get(layer, input);
   sums_[(layer - first_) * quantize::kInputs + static_cast<size_t>(input)].upper = {};

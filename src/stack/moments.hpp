@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/thread_pool.hpp"
@@ -24,6 +25,11 @@ class MomentCollector {
   // The same; leaves nothing behind.
   std::vector<float> take(uint32_t layer, quantize::Input input);
 
+  // What was summed of an input, and over how many tokens; and its like of other tokens added.
+  std::span<const float> sums(uint32_t layer, quantize::Input input) const;
+  uint64_t tokens(uint32_t layer, quantize::Input input) const;
+  void add_sums(uint32_t layer, quantize::Input input, std::span<const float> sums, uint64_t tokens);
+
   // Bytes that a layer takes.
   static uint64_t bytes(const std::array<uint32_t, quantize::kInputs>& widths);
 
@@ -33,6 +39,9 @@ class MomentCollector {
     std::vector<float> upper;
     uint64_t tokens = 0;
   };
+  size_t index(uint32_t layer, quantize::Input input) const {
+    return size_t{layer - first_} * quantize::kInputs + static_cast<size_t>(input);
+  }
   uint32_t first_, layers_;
   std::array<uint32_t, quantize::kInputs> widths_;
   ThreadPool& pool_;

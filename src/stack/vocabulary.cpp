@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <numeric>
 
+#include "base/error.hpp"
 #include "base/interruptible.hpp"
 
 namespace cairn::stack {
@@ -63,6 +65,44 @@ Differentiator::Ends VocabularyCollector::ends() {
             });
           },
           [this](const float* g, size_t tokens) { add(gradients_, g, tokens); }};
+}
+
+std::vector<std::byte> VocabularyCollector::sums() const {
+  std::vector<std::byte> bytes;
+  const auto put = [&](const auto* values, size_t count) {
+    const auto more = std::as_bytes(std::span(values, count));
+    bytes.insert(bytes.end(), more.begin(), more.end());
+  };
+  put(&tokens_, 1);
+  put(mass_.data(), mass_.size());
+  for (const MomentCollector* moments : {&features_, &gradients_}) {
+    const uint64_t tokens = moments->tokens(0, kInput);
+    put(&tokens, 1);
+    put(moments->sums(0, kInput).data(), moments->sums(0, kInput).size());
+  }
+  return bytes;
+}
+
+void VocabularyCollector::add_sums(std::span<const std::byte> sums) {
+  const size_t moments = features_.sums(0, kInput).size();
+  if (sums.size() != 3 * sizeof(uint64_t) + mass_.size() * sizeof(double) + 2 * moments * sizeof(float))
+    fail(ErrorCode::format, "statistics of a vocabulary of another size");
+  const auto take = [&](auto* values, size_t count) {
+    std::memcpy(values, sums.data(), count * sizeof(*values));
+    sums = sums.subspan(count * sizeof(*values));
+  };
+  uint64_t tokens = 0;
+  take(&tokens, 1);
+  tokens_ += tokens;
+  std::vector<double> mass(mass_.size());
+  take(mass.data(), mass.size());
+  for (size_t v = 0; v < mass.size(); ++v) mass_[v] += mass[v];
+  std::vector<float> upper(moments);
+  for (MomentCollector* to : {&features_, &gradients_}) {
+    take(&tokens, 1);
+    take(upper.data(), upper.size());
+    to->add_sums(0, kInput, upper, tokens);
+  }
 }
 
 VocabularyCost VocabularyCollector::cost(const Source& source,

@@ -28,6 +28,9 @@ class VocabularyCollector {
   VocabularyCollector(const graph::Model& model, ThreadPool& pool);
 
   Differentiator::Ends ends();
+  // What was summed, and its like of other tokens added. Error format: not of this model's size.
+  std::vector<std::byte> sums() const;
+  void add_sums(std::span<const std::byte> sums);
   // windows: the text, for how often each token occurs; what is not in it gets a share of the rest, and each
   // row a little, so that no token is beyond use.
   VocabularyCost cost(const Source& source, std::span<const std::vector<text::Token>> windows) const;

@@ -45,7 +45,7 @@ AVCodecID pcm_of(AVSampleFormat samples) {
 
 class AudioTranscoder : public Transcoder {
  public:
-  bool open(const AVStream& stream) {
+  bool open(const AVStream& stream, bool keep_pcm) {
     from_ = stream.time_base;
     const AVCodec* codec = avcodec_find_decoder(stream.codecpar->codec_id);
     if (codec == nullptr) return false;
@@ -59,7 +59,7 @@ class AudioTranscoder : public Transcoder {
         avcodec_open2(decoder_.get(), codec, nullptr) < 0 || decoder_->sample_rate <= 0 ||
         decoder_->ch_layout.nb_channels <= 0)
       return false;
-    return open_encoder(is_pcm(stream.codecpar->codec_id));
+    return open_encoder(keep_pcm && is_pcm(stream.codecpar->codec_id));
   }
 
   std::string codec() const override { return avcodec_get_name(encoder_->codec_id); }
@@ -205,7 +205,13 @@ class AudioTranscoder : public Transcoder {
 
 std::unique_ptr<Transcoder> audio_transcoder(const AVStream& stream) {
   auto transcoder = std::make_unique<AudioTranscoder>();
-  if (!transcoder->open(stream)) return nullptr;
+  if (!transcoder->open(stream, true)) return nullptr;
+  return transcoder;
+}
+
+std::unique_ptr<Transcoder> opus_transcoder(const AVStream& stream) {
+  auto transcoder = std::make_unique<AudioTranscoder>();
+  if (!transcoder->open(stream, false)) return nullptr;
   return transcoder;
 }
 

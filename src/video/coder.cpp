@@ -119,6 +119,8 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
   const std::string hdr = hdr_settings(options.codec, info.side_data);
   e.flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
   const size_t processors = usable_processors();
+  if (options.key_seconds > 0)
+    e.gop_size = std::max(1, static_cast<int>(std::lround(options.key_seconds * av_q2d(e.framerate))));
   e.thread_count = options.threads > 0 ? options.threads : static_cast<int>(std::min<size_t>(processors, 16));
   AVDictionary* settings = nullptr;
   av_dict_set(&settings, "preset", options.preset.empty() ? chosen.preset : options.preset.c_str(), 0);
@@ -131,7 +133,10 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
     case Codec::x265:
       av_dict_set(&settings, "tune", "psnr", 0);
       av_dict_set(&settings, "x265-params",
-                  fmt::format("log-level=error:info=0:pools={}{}", e.thread_count, hdr).c_str(), 0);
+                  fmt::format("log-level=error:info=0:pools={}{}{}", e.thread_count,
+                              options.threads > 0 ? ":frame-threads=1" : "", hdr)
+                      .c_str(),
+                  0);
       break;
     case Codec::av1:
       setenv("SVT_LOG", "1", 0);  // errors alone: it writes to standard error itself

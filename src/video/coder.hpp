@@ -31,7 +31,8 @@ struct CoderOptions {
   Codec codec = Codec::x265;
   double crf = 28;
   std::string preset;  // empty: slow, SVT-AV1's 5
-  int threads = 0;     // 0: as many as processors
+  int threads = 0;     // 0: as many as processors; otherwise the bytes are the same on every machine
+  double key_seconds = 0;  // a key frame at least so often; 0: as the encoder does
 };
 
 // Encodes frames as they come. The encoders are tuned for PSNR, as the choices made here are. Errors:

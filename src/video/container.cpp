@@ -14,20 +14,10 @@
 namespace cairn::video {
 namespace {
 
-// Writes the pictures and, up to each one's time, what goes beside them.
-void write(Muxer& muxer, const CodedVideo& video, const std::vector<std::byte>& attachment, Rest* rest) {
-  AVStream& track = rest != nullptr ? rest->declare(muxer) : muxer.add_stream();
-  if (avcodec_parameters_copy(track.codecpar, video.parameters.get()) < 0)
-    fail(ErrorCode::out_of_memory, "no memory for a track");
-  muxer.describe(track, video.shown);
-  if (!attachment.empty()) {
-    const auto* bytes = reinterpret_cast<const uint8_t*>(attachment.data());
-    muxer.add_attachment({bytes, attachment.size()}, kAttachmentName, kAttachmentType);
-  }
-  const AVRational base = track.time_base;
-  muxer.begin();
+void write_packets(Muxer& muxer, const std::vector<CodedPacket>& packets, const AVStream& track,
+                   AVRational base, Rest* rest) {
   const Libav<AVPacket> packet(av_packet_alloc());
-  for (const CodedPacket& from : video.packets) {
+  for (const CodedPacket& from : packets) {
     if (rest != nullptr) rest->copy(muxer, static_cast<double>(from.dts) * av_q2d(base));
     if (packet == nullptr || av_new_packet(packet.get(), static_cast<int>(from.data.size())) < 0)
       fail(ErrorCode::out_of_memory, "no memory for a packet");
@@ -38,6 +28,26 @@ void write(Muxer& muxer, const CodedVideo& video, const std::vector<std::byte>& 
     packet->flags = from.key ? AV_PKT_FLAG_KEY : 0;
     muxer.write(*packet, base, track.index);
   }
+}
+
+using Parts = std::function<CodedVideo(size_t)>;
+
+// Writes the pictures and, up to each one's time, what goes beside them. `parts`: where the packets are, if
+// not in `video`.
+void write(Muxer& muxer, const CodedVideo& video, const std::vector<std::byte>& attachment, Rest* rest,
+           size_t count = 0, const Parts& parts = nullptr) {
+  AVStream& track = rest != nullptr ? rest->declare(muxer) : muxer.add_stream();
+  if (avcodec_parameters_copy(track.codecpar, video.parameters.get()) < 0)
+    fail(ErrorCode::out_of_memory, "no memory for a track");
+  muxer.describe(track, video.shown);
+  if (!attachment.empty()) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(attachment.data());
+    muxer.add_attachment({bytes, attachment.size()}, kAttachmentName, kAttachmentType);
+  }
+  const AVRational base = track.time_base;
+  muxer.begin();
+  write_packets(muxer, video.packets, track, base, rest);
+  for (size_t i = 0; i < count; ++i) write_packets(muxer, parts(i).packets, track, base, rest);
   if (rest != nullptr) rest->copy(muxer, INFINITY);
   muxer.end();
 }
@@ -80,6 +90,13 @@ const std::vector<std::string>& MatroskaFile::notes() const {
 void MatroskaFile::write(const CodedVideo& video, const std::vector<std::byte>& attachment) {
   Muxer muxer(state_->output.path(), state_->output.part());
   video::write(muxer, video, attachment, state_->rest.get());
+  state_->output.keep();
+}
+
+void MatroskaFile::write(const CodedVideo& head, size_t parts, const std::function<CodedVideo(size_t)>& part,
+                         const std::vector<std::byte>& attachment) {
+  Muxer muxer(state_->output.path(), state_->output.part());
+  video::write(muxer, head, attachment, state_->rest.get(), parts, part);
   state_->output.keep();
 }
 

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -59,6 +60,10 @@ class MatroskaFile {
   const std::vector<std::string>& notes() const;
   // attachment may be empty: then the file is an ordinary one.
   void write(const CodedVideo& video, const std::vector<std::byte>& attachment);
+  // The packets of part(0) … part(parts - 1) one after the other, of which one is held at a time. head: the
+  // track, without packets.
+  void write(const CodedVideo& head, size_t parts, const std::function<CodedVideo(size_t)>& part,
+             const std::vector<std::byte>& attachment);
 
  private:
   struct State;

@@ -1,6 +1,7 @@
 #include "video/reader.hpp"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <exception>
 #include <utility>
@@ -15,6 +16,8 @@ namespace cairn::video {
 namespace {
 
 constexpr int kMostFailures = 64;  // of a decoder that is told to end
+// Seconds: the first pictures after a seek may lean on what was skipped, and indices are of decoding times.
+constexpr std::array<double, 2> kBefore = {1, 8};
 
 }  // namespace
 
@@ -38,6 +41,7 @@ struct Reader::State {
   void open();
   void open_decoder(const AVStream& stream);
   bool decode(AVFrame& into);
+  bool seek(uint64_t number, int64_t pts, double before);
   void feed();
   void check_end();
   void take(Frame& frame);
@@ -138,6 +142,25 @@ bool Reader::State::decode(AVFrame& into) {
   return false;
 }
 
+// By a picture at least `before` seconds ahead of the wanted one.
+bool Reader::State::seek(uint64_t number, int64_t pts, double before) {
+  const int64_t from = pts - std::llround(before / info.time_base.value());
+  if (from <= 0 || !source->seek(info.stream, from)) return false;
+  avcodec_flush_buffers(decoder.get());
+  drained = ended = false;
+  failures = 0;
+  try {
+    do {
+      more = decode(*ahead);
+    } while (more && ahead->best_effort_timestamp < pts);
+  } catch (const Error&) {
+    return false;  // reading from the start tells of it, if it is the file's fault
+  }
+  frames = number;
+  last_pts = INT64_MIN;
+  return more && ahead->best_effort_timestamp == pts;
+}
+
 void Reader::State::check_end() {
   if (frames == 0) fail(ErrorCode::format, "{}: its video track has no frames", name);
   const double tick = info.time_base.value(), reached = static_cast<double>(end_pts) * tick;
@@ -212,6 +235,17 @@ void Reader::rewind() {
   fresh->options = state_->options;
   fresh->open();
   state_ = std::move(fresh);
+}
+
+void Reader::seek(uint64_t number, int64_t pts) {
+  for (const double before : kBefore) {
+    if (!state_->trouble && state_->seek(number, pts, before)) return;
+  }
+  rewind();
+  Frame skipped;
+  for (uint64_t i = 0; i < number; ++i) {
+    if (!read(skipped)) return;
+  }
 }
 
 std::vector<std::string> Reader::notes() const {

@@ -64,6 +64,9 @@ class Reader {
   // False after the last frame. `frame`'s memory is reused. Time stamps increase strictly.
   bool read(Frame& frame);
   void rewind();  // the next read() gives the first frame again
+  // The next read() gives frame `number`, whose time stamp is `pts`: from a picture before it that can be
+  // decoded alone, where the file leads there and the stamp is met again, otherwise from the file's start.
+  void seek(uint64_t number, int64_t pts);
 
   // What of the pictures that were read is changed, was damaged or is left out: a line each, naming the file.
   std::vector<std::string> notes() const;

@@ -67,8 +67,33 @@ bool RestoredReader::advance() {
   return there_[1];
 }
 
+void RestoredReader::only(std::vector<TimedRange> ranges) {
+  ranges_ = std::move(ranges);
+  range_ = 0;
+}
+
+bool RestoredReader::arrive() {
+  if (ranges_.empty()) return true;
+  if (range_ < ranges_.size() && next_ == ranges_[range_].end) ++range_;
+  if (range_ == ranges_.size()) return false;
+  const TimedRange& range = ranges_[range_];
+  if (next_ >= range.first && next_ < range.end) return true;
+  if (!restorer_) {
+    reader_.seek(range.first, range.pts);
+    next_ = range.first;
+    began_ = false;
+    there_ = {};
+    return true;
+  }
+  while (next_ < range.first) {  // networks may look at the frame before
+    if (!advance()) return false;
+    ++next_;
+  }
+  return true;
+}
+
 bool RestoredReader::read(Frame& restored, Frame* small) {
-  if (!advance()) return false;
+  if (!arrive() || !advance()) return false;
   const uint64_t index = next_++;
   if (small != nullptr) *small = frames_[1];
   if (!restorer_) {
@@ -83,7 +108,7 @@ bool RestoredReader::read(Frame& restored, Frame* small) {
 }
 
 bool RestoredReader::skip() {
-  if (!advance()) return false;
+  if (!arrive() || !advance()) return false;
   ++next_;
   return true;
 }
@@ -91,6 +116,7 @@ bool RestoredReader::skip() {
 void RestoredReader::rewind() {
   reader_.rewind();
   next_ = 0;
+  range_ = 0;
   began_ = false;
   there_ = {};
 }

@@ -6,12 +6,19 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "video/container.hpp"
 #include "video/reader.hpp"
 #include "video/restore.hpp"
 
 namespace cairn::video {
+
+// Frames of a video, and the time stamp of the first of them.
+struct TimedRange {
+  uint64_t first = 0, end = 0;
+  int64_t pts = 0;
+};
 
 class RestoredReader {
  public:
@@ -30,6 +37,8 @@ class RestoredReader {
   // Drops a frame undecoded by the networks; false after the last.
   bool skip();
   void rewind();
+  // From here on (and after each rewind()) only these frames are given, range by range.
+  void only(std::vector<TimedRange> ranges);
 
   // A frame of the size that restored ones are stored in, turned as they are given.
   const Format& stored_format() const noexcept { return stored_format_; }
@@ -37,6 +46,7 @@ class RestoredReader {
 
  private:
   bool advance();  // to the next frame and its neighbours
+  bool arrive();   // at the next frame of the ranges; false after the last
 
   CairnFile file_;
   Reader reader_;
@@ -47,7 +57,9 @@ class RestoredReader {
   Frame stored_;
   std::array<Frame, 3> frames_;  // a ring: before, now, after
   std::array<bool, 3> there_{};
-  uint64_t next_ = 0;
+  std::vector<TimedRange> ranges_;  // empty: all frames
+  size_t range_ = 0;
+  uint64_t next_ = 0;  // its number in the file
   bool began_ = false;
 };
 

@@ -79,6 +79,15 @@ int Source::read(AVPacket& packet) {
   return error;
 }
 
+bool Source::seek(int index, int64_t pts) {
+  if (jumps_allowed_) return false;
+  const int64_t own = pts - av_rescale_q(offset_, kMicroseconds, stream(index).time_base);
+  if (av_seek_frame(file_.get(), index, own, AVSEEK_FLAG_BACKWARD) < 0) return false;
+  tracks_.assign(tracks_.size(), {});
+  last_ = AV_NOPTS_VALUE;
+  return true;
+}
+
 void Source::move(AVPacket& packet, int64_t microseconds) const {
   const int64_t ticks = av_rescale_q(microseconds, kMicroseconds, stream(packet.stream_index).time_base);
   if (packet.pts != AV_NOPTS_VALUE) packet.pts += ticks;

@@ -30,6 +30,10 @@ class Source {
   // Only this stream's packets are wanted (others may come all the same).
   void only(int index);
 
+  // Whether packets go on at or before `pts` of the track's (corrected) time; false, and nothing is moved,
+  // where stamps may jump or the file cannot.
+  bool seek(int index, int64_t pts);
+
   // The next packet, in its stream's time base, seconds from the common start; libav's error otherwise.
   int read(AVPacket& packet);
   const std::vector<Jump>& jumps() const { return jumps_; }

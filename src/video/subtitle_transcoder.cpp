@@ -11,11 +11,13 @@ constexpr size_t kLongest = 64 << 10;  // bytes of one subtitle
 
 class SubtitleTranscoder : public Transcoder {
  public:
+  explicit SubtitleTranscoder(AVCodecID to) : to_(to) {}
+
   bool open(const AVStream& stream) {
     from_ = stream.time_base;
     const AVCodecDescriptor* kind = avcodec_descriptor_get(stream.codecpar->codec_id);
     const AVCodec *decoder = avcodec_find_decoder(stream.codecpar->codec_id),
-                  *encoder = avcodec_find_encoder(AV_CODEC_ID_SUBRIP);
+                  *encoder = avcodec_find_encoder(to_);
     if (kind == nullptr || (kind->props & AV_CODEC_PROP_TEXT_SUB) == 0 || decoder == nullptr ||
         encoder == nullptr)
       return false;
@@ -39,11 +41,11 @@ class SubtitleTranscoder : public Transcoder {
     return avcodec_open2(encoder_.get(), encoder, nullptr) >= 0;
   }
 
-  std::string codec() const override { return "subrip"; }
+  std::string codec() const override { return avcodec_get_name(to_); }
   AVRational time_base() const override { return kMilliseconds; }
   void describe(AVStream& track) const override {
     track.codecpar->codec_type = AVMEDIA_TYPE_SUBTITLE;
-    track.codecpar->codec_id = AV_CODEC_ID_SUBRIP;
+    track.codecpar->codec_id = to_;
     track.time_base = kMilliseconds;
   }
 
@@ -81,6 +83,7 @@ class SubtitleTranscoder : public Transcoder {
     av_packet_unref(packet_.get());
   }
 
+  AVCodecID to_;
   AVRational from_{};
   Libav<AVCodecContext> decoder_, encoder_;
   Libav<AVPacket> packet_;
@@ -90,7 +93,13 @@ class SubtitleTranscoder : public Transcoder {
 }  // namespace
 
 std::unique_ptr<Transcoder> subtitle_transcoder(const AVStream& stream) {
-  auto transcoder = std::make_unique<SubtitleTranscoder>();
+  auto transcoder = std::make_unique<SubtitleTranscoder>(AV_CODEC_ID_SUBRIP);
+  if (!transcoder->open(stream)) return nullptr;
+  return transcoder;
+}
+
+std::unique_ptr<Transcoder> webvtt_transcoder(const AVStream& stream) {
+  auto transcoder = std::make_unique<SubtitleTranscoder>(AV_CODEC_ID_WEBVTT);
   if (!transcoder->open(stream)) return nullptr;
   return transcoder;
 }

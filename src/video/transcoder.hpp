@@ -29,7 +29,9 @@ class Transcoder {
 
 // Null where libav lacks a decoder, or an encoder for it. PCM stays PCM, other sound becomes Opus.
 std::unique_ptr<Transcoder> audio_transcoder(const AVStream& stream);
+std::unique_ptr<Transcoder> opus_transcoder(const AVStream& stream);  // PCM too
 // SubRip; null for pictures and what has no decoder.
 std::unique_ptr<Transcoder> subtitle_transcoder(const AVStream& stream);
+std::unique_ptr<Transcoder> webvtt_transcoder(const AVStream& stream);  // cues' texts
 
 }  // namespace cairn::video

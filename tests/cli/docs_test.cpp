@@ -17,7 +17,7 @@ TEST(Docs, HoldEveryCommandsHelp) {
         "list",          "show",      "rm",      "convert",      "quantize",      "stack",
         "trim",          "verify",    "inspect", "tokenize",     "synth",         "devices",
         "completion",    "serve",     "embed",   "video encode", "video inspect", "video decode",
-        "video compare", "video play"}) {
+        "video compare", "video play", "video work", "video join", "video live"}) {
     std::vector<std::string> words = {"help"};
     std::istringstream parts(command);
     for (std::string word; parts >> word;) words.push_back(word);

@@ -171,6 +171,29 @@ TEST_F(Calibrate, GoesOnWhereItWasInterrupted) {
   }
 }
 
+TEST_F(Calibrate, SharesMadeByAnyoneGiveTheSame) {
+  options_.devices.clear();
+  const std::string whole = content(run());
+  options_.shares = 4;  // of 6 windows
+  options_.shares_beside = tiny_.folder / "shared.cal";
+  CalibrateOptions other = options_;
+  other.threads = 2;
+  uint64_t windows = 0;
+  const auto count = [&](std::string_view stage, uint64_t, uint64_t) {
+    windows += stage == "magnitudes" ? 1 : 0;
+  };
+  const std::string last = gather_share(*model_, text_, other, 3, count);
+  EXPECT_EQ(last, options_.shares_beside + ".share-3-of-4");
+  EXPECT_EQ(windows, 2U);
+  gather_share(*model_, text_, options_, 0, count);
+  windows = 0;
+  EXPECT_EQ(content(run(count)), whole);
+  EXPECT_EQ(windows, 3U);  // of shares 1 and 2
+  EXPECT_FALSE(std::filesystem::exists(last));
+  expect_error(ErrorCode::invalid_argument, "no share 4: they are 0 … 3",
+               [&] { gather_share(*model_, text_, options_, 4); });
+}
+
 TEST_F(Calibrate, GoesOnFromWithinAWindow) {
   options_.devices.clear();
   options_.cost_windows = 0;

@@ -3,78 +3,35 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <nlohmann/json.hpp>
 #include <string>
 
 #include "base/error.hpp"
-#include "base/log.hpp"
 #include "base/output_path.hpp"
-#include "base/standard_streams.hpp"
 #include "base/thread_pool.hpp"
+#include "cli/video/report.hpp"
 #include "cli/video/work.hpp"
+#include "video/farm/workers.hpp"
 
 namespace cairn::cli {
 namespace {
 
-nlohmann::ordered_json to_json(const video::Choice& choice) {
-  return {{"mode", video::name(choice.mode)},
-          {"crf", choice.crf > 0 ? nlohmann::ordered_json(choice.crf) : nullptr},
-          {"downscale", choice.mode <= video::Mode::x1 ? "none"
-                        : choice.crf > 0               ? video::name(choice.downscale)
-                                                       : "unknown"},
-          {"bytes", choice.bytes},
-          {"psnr_y", choice.psnr},
-          {"advantage_db", choice.advantage},
-          {"train_seconds", choice.train_seconds}};
-}
-
-// One line that is drawn over, on a terminal; nothing elsewhere.
-class StatusLine {
- public:
-  StatusLine() : terminal_(shown_ && isatty(STDERR_FILENO) == 1) {}
-  ~StatusLine() { wipe(); }
-  StatusLine(const StatusLine&) = delete;
-  StatusLine& operator=(const StatusLine&) = delete;
-
-  void say(const std::string& line) {
-    wipe();
-    if (shown_) tell("{}\n", line);
+void list_jobs(const EncodeFlags& flags, const video::EncodeProgress& progress) {
+  // One that was made of the same stays: some of its jobs may be done.
+  auto found = video::job_list_of(flags.job_list, video::asked_of(flags.input, flags.encode, flags.parts));
+  if (!found) {
+    flags.files.check({flags.job_list}, {flags.input, flags.output});
+    { const video::MatroskaFile promised(flags.output, flags.input, flags.encode.keep); }
+    ThreadPool pool(flags.threads == 0 ? usable_processors() : flags.threads, ThreadPool::Idle::sleep);
+    found = video::make_job_list(flags.input, flags.output, flags.encode, flags.parts, progress, pool);
+    video::write_job_list(*found, flags.job_list);
   }
-  void update(const std::string& what, double share, double seconds_left) {
-    if (!terminal_) return;
-    tell("\r\x1b[K{:3.0f} %  {}, {:.0f} s left", 100 * share, what, seconds_left);
-    drawn_ = true;
-  }
-
- private:
-  void wipe() {
-    if (drawn_) write_error("\r\x1b[K");
-    drawn_ = false;
-  }
-  bool shown_ = logs(LogLevel::info), terminal_, drawn_ = false;
-};
-
-void report(const EncodeFlags& flags, const video::EncodeReport& report) {
-  const video::Choice& result = report.result;
+  const video::JobList& list = *found;
   if (flags.json) {
-    nlohmann::ordered_json json = to_json(result);
-    json["bytes"] = {{"video", report.video},
-                     {"networks", report.networks},
-                     {"labels", report.labels},
-                     {"header", report.header},
-                     {"total", result.bytes}};
-    json["scenes"] = report.scenes;
-    json["scene_networks"] = report.scene_networks;
-    json["bicubic_psnr_y"] = report.bicubic_psnr;
-    for (const video::Choice& choice : report.choices) json["choices"].push_back(to_json(choice));
-    json["notes"] = report.notes;
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{{\"list\": {}, \"jobs\": {}}}\n", nlohmann::json(flags.job_list).dump(), list.parts.size());
     return;
   }
-  fmt::print(flags.output == "-" ? stderr : stdout,
-             "{}: {}{}: {} bytes ({} video, {} networks, {} labels, {} header), {:.2f} dB\n", flags.output,
-             video::name(result.mode), result.crf > 0 ? fmt::format(" at crf {:g}", result.crf) : "",
-             result.bytes, report.video, report.networks, report.labels, report.header, result.psnr);
+  fmt::print("{}: {} jobs, 0 … {}: cairn video work {} INDEX; then cairn video join {}\n", flags.job_list,
+             list.parts.size(), list.parts.size() - 1, flags.job_list, flags.job_list);
 }
 
 }  // namespace
@@ -112,6 +69,21 @@ void run_encode(EncodeFlags& flags) {
   progress.share = [&](const std::string& what, double share, double left) {
     status.update(what, share, left);
   };
+  if (!flags.job_list.empty()) {
+    list_jobs(flags, progress);
+    return;
+  }
+  if (flags.jobs > 0) {
+    // A worker's threads are told; the sample is encoded by as many as all workers have.
+    video::WorkerOptions workers{flags.jobs, flags.threads, ""};
+    if (workers.threads == 0)
+      workers.threads = std::max<uint32_t>(1, static_cast<uint32_t>(usable_processors()) / flags.jobs);
+    ThreadPool pool(static_cast<size_t>(workers.threads) * flags.jobs, ThreadPool::Idle::sleep);
+    const auto done =
+        video::encode_in_parts(flags.input, flags.output, encode, flags.parts, workers, progress, pool);
+    report_encoding(flags.output, flags.json, done);
+    return;
+  }
   ThreadPool pool(flags.threads == 0 ? usable_processors() : flags.threads, ThreadPool::Idle::sleep);
   // Beside the output, whoever named them: trainings take minutes, and what is done of them shall not be
   // lost.
@@ -119,7 +91,7 @@ void run_encode(EncodeFlags& flags) {
   if (encode.forgiving && flags.output != "-" && !is_special(flags.output))
     encode.checkpoint = flags.output + ".training";
   const video::EncodeReport done = video::encode(flags.input, flags.output, encode, progress, pool);
-  report(flags, done);
+  report_encoding(flags.output, flags.json, done);
 }
 
 }  // namespace cairn::cli

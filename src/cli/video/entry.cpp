@@ -20,7 +20,8 @@ using cairn::cli::tell_caller;
 void run(int argc, const char* const* argv) {
   using namespace cairn::cli;
   CLI::App program{"", "cairn"};
-  add_video_commands(program, {run_encode, run_inspect, run_decode, run_compare, run_play});
+  add_video_commands(program, {run_encode, run_inspect, run_decode, run_compare, run_play, run_work, run_join,
+                               run_publish, run_live});
   parse_again_and_run(program, argc, argv);
 }
 

@@ -10,5 +10,9 @@ void run_inspect(InspectFlags& flags);
 void run_decode(DecodeFlags& flags);
 void run_compare(CompareFlags& flags);
 void run_play(PlayFlags& flags);
+void run_work(WorkFlags& flags);
+void run_join(JoinFlags& flags);
+void run_publish(PublishFlags& flags);
+void run_live(LiveFlags& flags);
 
 }  // namespace cairn::cli

@@ -16,6 +16,9 @@ bool grey_as_420(const EncodeOptions& options);
 // Errors: invalid_argument (an output that is an input), io (a checkpoint that cannot be written).
 void check_outputs(const std::string& input, const std::string& output, const EncodeOptions& options);
 // Opens the coder as the work will first. Errors: Coder's.
+// Removes the files of trainings whose result is there now. checkpoint: EncodeOptions'.
+void remove_checkpoints(const std::string& checkpoint);
+
 void check_coder(const VideoInfo& info, const EncodeOptions& options);
 
 }  // namespace cairn::video

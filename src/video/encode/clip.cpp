@@ -24,13 +24,14 @@ uint64_t row_error(const uint16_t* a, const uint16_t* b, uint32_t width) {
   return sum;
 }
 
+}  // namespace
+
 uint64_t plane_error(const Plane& a, const Plane& b) {
   uint64_t sum = 0;
   for (uint32_t y = 0; y < a.height; ++y) sum += row_error(a.row(y), b.row(y), a.width);
   return sum;
 }
 
-// Planes of the original at `scale` times the small size, its edges going on by repetition.
 std::vector<uint16_t> extended(const Plane& plane, uint32_t width, uint32_t height) {
   std::vector<uint16_t> out(static_cast<size_t>(width) * height);
   for (uint32_t y = 0; y < height; ++y) {
@@ -42,8 +43,6 @@ std::vector<uint16_t> extended(const Plane& plane, uint32_t width, uint32_t heig
   }
   return out;
 }
-
-}  // namespace
 
 double to_psnr(double mse, uint32_t peak) {
   return mse <= 0 ? 99.0 : std::min(99.0, 10 * std::log10(static_cast<double>(peak) * peak / mse));
@@ -66,23 +65,33 @@ Restoration bicubic_restoration(const Format& original, const Format& small, uin
   return restoration;
 }
 
-Clip::Clip(const std::string& path, ThreadPool& pool, const ReaderOptions& options)
-    : path_(path), pool_(pool), options_(options) {
+Clip::Clip(const std::string& path, ThreadPool& pool, const ReaderOptions& options,
+           std::vector<TimedRange> ranges)
+    : path_(path), pool_(pool), options_(options), ranges_(std::move(ranges)) {
   const RestoredReader reader = open();
   info_ = reader.info();
   restored_ = reader.file().restoration.has_value();
+  for (const TimedRange& range : ranges_) frames_ += range.end - range.first;
+  if (!ranges_.empty()) scenes_ = {0};
 }
 
 RestoredReader Clip::open() const {
-  return RestoredReader(path_, {.threads = pool_.threads()}, options_);
+  ReaderOptions options = options_;
+  options.threads = static_cast<int>(pool_.threads());
+  RestoredReader reader(path_, {.threads = pool_.threads()}, options);
+  reader.only(ranges_);
+  return reader;
 }
 
 void Clip::survey(const std::function<void(uint64_t)>& progress) {
   RestoredReader reader = open();
   Frame frame;
   SceneFinder finder;
+  frames_ = 0;
+  stamps_.clear();
   while (reader.read(frame)) {
     ++frames_;
+    stamps_.push_back(frame.pts);
     finder.add(frame);
     if (progress) progress(frames_);
     throw_if_interrupted();
@@ -124,7 +133,10 @@ void Clip::side_by_side(const SmallVideo& small, const Body& body, std::optional
   const MemoryFile file;
   write_matroska(file.path(), small.coded, {}, true);
   RestoredReader originals = open();
-  Reader decoded(file.path(), {.keep_going = true, .grey_as_420 = options_.grey_as_420, .called = path_});
+  Reader decoded(file.path(), {.threads = static_cast<int>(pool_.threads()),
+                               .keep_going = true,
+                               .grey_as_420 = options_.grey_as_420,
+                               .called = path_});
   Frame original;
   std::array<Frame, 3> ring;
   uint64_t number = 0;

@@ -36,8 +36,10 @@ struct FrameRange {
 class Clip {
  public:
   // A cairn video's restored frames are the original's. Errors: Reader's.
-  Clip(const std::string& path, ThreadPool& pool, const ReaderOptions& options = {});
-  // Reads the whole video once: frames(), scenes() and notes() are known then.
+  // ranges: the clip is these frames of the file, one range after the other; empty: all.
+  Clip(const std::string& path, ThreadPool& pool, const ReaderOptions& options = {},
+       std::vector<TimedRange> ranges = {});
+  // Reads the whole clip once: frames(), stamps(), scenes() and notes() are known then.
   void survey(const std::function<void(uint64_t)>& progress = nullptr);
 
   const VideoInfo& info() const { return info_; }
@@ -47,6 +49,7 @@ class Clip {
   RestoredReader open() const;
   const std::string& path() const { return path_; }
   uint64_t frames() const { return frames_; }
+  const std::vector<int64_t>& stamps() const { return stamps_; }  // of the frames
   // First frames of the clip's scenes; the first of all is 0.
   const std::vector<uint64_t>& scenes() const { return scenes_; }
 
@@ -77,15 +80,24 @@ class Clip {
   std::string path_;
   ThreadPool& pool_;
   ReaderOptions options_;
+  std::vector<TimedRange> ranges_;
   VideoInfo info_;
   bool restored_ = false;
   std::vector<std::string> notes_;
   uint64_t frames_ = 0;
+  std::vector<int64_t> stamps_;
   std::vector<uint64_t> scenes_;
 };
 
 // A network of zeros: the bicubic alone, and the original's size.
 Restoration bicubic_restoration(const Format& original, const Format& small, uint32_t scale);
+
+// A plane of the original at `scale` times the small size, its edges going on by repetition: what a
+// TrainingFrame takes.
+std::vector<uint16_t> extended(const Plane& plane, uint32_t width, uint32_t height);
+
+// Sum of squared differences.
+uint64_t plane_error(const Plane& a, const Plane& b);
 
 double to_psnr(double mse, uint32_t peak);
 

@@ -12,6 +12,7 @@
 #include "video/encode/checks.hpp"
 #include "video/encode/coded_input.hpp"
 #include "video/encode/networks.hpp"
+#include "video/encode/plan.hpp"
 #include "video/encode/scene_networks.hpp"
 #include "video/resample.hpp"
 
@@ -46,8 +47,30 @@ class Encoder {
     file_.emplace(output, input, options.keep);
   }
 
+  // For plan().
+  Encoder(Clip clip, const EncodeOptions& options, const EncodeProgress& progress, ThreadPool& pool)
+      : options_(options), progress_(progress), pool_(pool), clip_(std::move(clip)) {
+    check_coder(clip_.info(), options);
+  }
+
   EncodeReport run() {
     tell_changes();
+    std::vector<Candidate> candidates = measure();
+    for (Candidate& candidate : candidates) {
+      if (candidate.choice.chosen) refine(candidate);
+    }
+    return write(candidates);
+  }
+
+  EncodingPlan plan() {
+    clip_.survey();
+    std::vector<Candidate> candidates = measure();
+    const auto chosen = std::ranges::find_if(candidates, [](const Candidate& c) { return c.choice.chosen; });
+    return {chosen->choice, std::move(chosen->networks), slope_};
+  }
+
+ private:
+  std::vector<Candidate> measure() {
     std::vector<Candidate> candidates;
     if (!options_.coded.empty()) {
       candidates = given();
@@ -61,13 +84,9 @@ class Encoder {
     } else {
       candidates = at_rate(options_.crf.value_or(usual_crf(options_.codec)));
     }
-    for (Candidate& candidate : candidates) {
-      if (candidate.choice.chosen) refine(candidate);
-    }
-    return write(candidates);
+    return candidates;
   }
 
- private:
   std::vector<Mode> modes() const {
     if (options_.mode != Mode::automatic) return {options_.mode};
     return {Mode::plain, Mode::x1, Mode::x2, Mode::x3, Mode::x4};
@@ -145,7 +164,7 @@ class Encoder {
   std::shared_ptr<const SmallVideo> coded(uint32_t scale, double crf, Filter filter) {
     auto& slot = coded_[{scale, crf, filter}];
     if (slot == nullptr) {
-      CoderOptions coder{options_.codec, crf, options_.preset, 0};
+      CoderOptions coder{options_.codec, crf, options_.preset, options_.coder_threads, options_.key_seconds};
       slot = std::make_shared<SmallVideo>(clip_.encode(scale, coder, filter));
       say(fmt::format("x{} crf {:g}{}: {} bytes, {:.2f} dB {}", scale, crf,
                       scale == 1 ? "" : fmt::format(" {}", name(filter)), slot->bytes, slot->psnr,
@@ -354,7 +373,8 @@ class Encoder {
   std::map<uint32_t, std::optional<Filter>> filters_;  // by scale, as soon as it is chosen
 };
 
-// Of a result that is there now.
+}  // namespace
+
 void remove_checkpoints(const std::string& checkpoint) {
   namespace fs = std::filesystem;
   if (checkpoint.empty()) return;
@@ -367,14 +387,17 @@ void remove_checkpoints(const std::string& checkpoint) {
   }
 }
 
-}  // namespace
-
 const char* name(Mode mode) {
   return kModes[static_cast<size_t>(mode)];
 }
 
 Mode parse_mode(std::string_view text) {
   return parse_name<Mode>(kModes, text, "a mode");
+}
+
+EncodingPlan plan_encoding(Clip sample, const EncodeOptions& options, const EncodeProgress& progress,
+                           ThreadPool& pool) {
+  return Encoder(std::move(sample), options, progress, pool).plan();
 }
 
 EncodeReport encode(const std::string& input, const std::string& output, const EncodeOptions& options,

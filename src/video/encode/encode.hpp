@@ -43,9 +43,11 @@ struct EncodeOptions {
   uint64_t seed = 1;
   Start start = Start::automatic;
   std::string preset;
+  double key_seconds = 0;   // a key frame at least so often: where players can begin; 0: as the encoder does
   std::string checkpoint;   // what the files for interrupted trainings begin with; empty: none
   bool forgiving = false;   // those of other trainings are written over
   Keep keep;                // of what the input holds beside its pictures
+  int coder_threads = 0;    // of the encoder; 0: as many as processors. Its bytes may depend on them
   bool keep_going = false;  // what is broken is passed over and counted
 };
 

@@ -9,9 +9,6 @@
 namespace cairn::video {
 namespace {
 
-// How far a weight must want to go, beyond half a step of its grid, before it leaves its start.
-constexpr float kReluctance = 0.25f;
-constexpr double kShareOfSteps = 0.5;  // of the clip's network: these begin from a trained one
 constexpr uint32_t kMostFailures = 2;
 
 class SceneNetworks {
@@ -81,10 +78,10 @@ class SceneNetworks {
     TrainJob job;
     job.what = fmt::format("scene at frame {}", scenes_[scene].first);
     job.number = number;
-    job.share = kShareOfSteps;
+    job.share = kSceneShare;
     job.start = &start;
     if (!result.scores.empty()) job.sampling = harder_patches(set, result.scores, small_, scenes_[scene]);
-    if (start.weight_bits != 0) job.reluctance = kReluctance;
+    if (start.weight_bits != 0) job.reluctance = kSceneReluctance;
     const Trained trained = train_job(start, set, small_, job, options_, progress_, pool_);
     result.train_seconds += trained.seconds;
 

@@ -7,6 +7,10 @@
 
 namespace cairn::video {
 
+// How far a weight must want to go, beyond half a step of its grid, before it leaves its start.
+constexpr float kSceneReluctance = 0.25f;
+constexpr double kSceneShare = 0.5;  // of the clip's network's steps: these begin from a trained one
+
 struct ScenePrice {
   double slope = 0;                // dB that the codec gives for e times the bytes: what a network must beat
   std::optional<uint64_t> budget;  // bytes of the picture, at most

@@ -16,6 +16,7 @@ namespace cairn::video {
 namespace {
 
 constexpr uint32_t kWarmUp = 100;
+constexpr double kWarmUpByTime = 20;
 constexpr int kScouts = 64;      // crops that tell how much there is to learn
 constexpr uint32_t kTimed = 12;  // steps that tell how long the others will take
 
@@ -89,8 +90,15 @@ class Trainer {
         const double fit = options_.minutes * 60 / (watch.seconds() / kTimed);
         steps = static_cast<uint32_t>(std::clamp(fit, 200.0, static_cast<double>(options_.steps)));
       }
-      if (options_.weight_bits != 0 && parameters_.bits() == 0 && step >= first_quantised(steps)) quantise();
-      const double mse = descend(rate(step, steps));
+      const double passed = options_.passed ? options_.passed() : 0;
+      if (passed >= 1) {
+        steps = step;
+        break;
+      }
+      const bool rounded =
+          options_.passed ? passed >= 1 - options_.quantised_share : step >= first_quantised(steps);
+      if (options_.weight_bits != 0 && parameters_.bits() == 0 && rounded) quantise();
+      const double mse = descend(options_.passed ? rate_by_time(step, passed) : rate(step, steps));
       if (!std::isfinite(mse)) fail(ErrorCode::numeric, "training left the numbers at step {}", step);
       mean = step == 0 ? mse : mean + 0.02 * (mse - mean);
       if (options_.progress && (step % 20 == 19 || step + 1 == steps)) {
@@ -156,6 +164,10 @@ class Trainer {
     const uint32_t warm = std::min(kWarmUp, steps / 5);
     if (step < warm) return options_.rate * (step + 1) / warm;
     return options_.rate * 0.5 * (1 + std::cos(M_PI * (step - warm) / (steps - warm)));
+  }
+
+  double rate_by_time(uint32_t step, double passed) const {
+    return options_.rate * std::min(1.0, (step + 1.0) / kWarmUpByTime) * 0.5 * (1 + std::cos(M_PI * passed));
   }
 
   // The activations' ranges are those of a few fresh crops, a little clipped by chance alone.

@@ -16,9 +16,12 @@ struct TrainProgress {
 };
 
 struct TrainOptions {
-  uint32_t weight_bits = 5;      // 4 … 8; 0: float weights and activations
-  uint32_t steps = 3000;         // at most
-  double minutes = 0;            // > 0: as many steps as fit, found from the first few
+  uint32_t weight_bits = 5;  // 4 … 8; 0: float weights and activations
+  uint32_t steps = 3000;     // at most
+  double minutes = 0;        // > 0: as many steps as fit, found from the first few
+  // Of a training that a clock ends: the share of its time that has passed, which governs rate and rounding
+  // in place of steps; 1 ends it. Empty: steps do.
+  std::function<double()> passed;
   uint32_t batch = 8;            // crops a step
   double rate = 5e-3;            // Adam's, after 100 steps of warm-up; falls to 0 along a cosine
   double quantised_share = 0.3;  // of the steps, the last ones, with rounded weights and activations
@@ -31,9 +34,9 @@ struct TrainOptions {
   // (Parameters::stay_near).
   float reluctance = -1;
   // A file that keeps the state as often as checkpoint_seconds says, so that a run that was stopped goes on
-  // from there and ends with the same network. At the end it holds that, for a run that was stopped later: who
-  // named it removes it. Empty: none. One of another network, set or options is an Error invalid_argument, or
-  // is written over if `forgiving`.
+  // from there and ends with the same network. At the end it holds that, for a run that was stopped later:
+  // who named it removes it. Empty: none. One of another network, set or options is an Error
+  // invalid_argument, or is written over if `forgiving`.
   std::string checkpoint;
   bool forgiving = false;
   double checkpoint_seconds = 60;

@@ -94,6 +94,11 @@ void add_video_encode(CLI::App& video, const std::function<void(EncodeFlags&)>& 
   add_training_flags(command, *flags);
   of_coder.push_back(
       command.add_option("--preset", flags->encode.preset, "of the encoder (usual: slow; av1: 5)"));
+  of_coder.push_back(
+      command
+          .add_option("--key-seconds", flags->encode.key_seconds,
+                      "a key frame at least so often, for `publish` (usual: as the encoder does)")
+          ->check(between(0.1, 60.0)));
   for (CLI::Option* option : of_coder) coded->excludes(option);
   command
       .add_option(
@@ -104,17 +109,41 @@ void add_video_encode(CLI::App& video, const std::function<void(EncodeFlags&)>& 
   command.add_option("--seed", flags->encode.seed, "of the training's random numbers")->capture_default_str();
   command.add_option("--threads", flags->threads, "of the training (0: all processors)")
       ->capture_default_str();
+  CLI::Option* jobs =
+      command
+          .add_option("--jobs", flags->jobs,
+                      "encode the video by parts of some seconds, with so many processes; memory does not "
+                      "grow with its length, and the bytes are the same for any number")
+          ->check(between(1, 256))
+          ->type_name("N");
+  command
+      .add_option("--job-list", flags->job_list,
+                  "only write the list of these parts' jobs, for `cairn video work` on any machine")
+      ->excludes(jobs)
+      ->type_name("FILE");
+  for (const char* other : {"--jobs", "--job-list"})
+    command.get_option(other)->excludes(coded)->excludes(command.get_option("--checkpoint"));
+  command.add_option("--part-seconds", flags->parts.part_seconds, "of the longest part")
+      ->check(between(0.5, 600.0))
+      ->capture_default_str();
+  command
+      .add_option("--sample-frames", flags->parts.sample_frames, "on which mode and first network are found")
+      ->check(between(4, 100000))
+      ->capture_default_str();
   add_keep_flags(command, flags->encode.keep, "leave the input's");
   command.add_flag("--keep-going", flags->encode.keep_going,
                    "pass over what is broken in the input, and count it");
   command.add_flag("--json", flags->json, "the result, and what else was measured, as JSON");
-  for (const char* name : {"--coded", "--downscale", "--network", "--weight-bits", "--chunks", "--jstdo",
-                           "--no-jstdo", "--scenes", "--chroma", "--checkpoint", "--start", "--seed"})
+  for (const char* name :
+       {"--coded", "--downscale", "--network", "--weight-bits", "--chunks", "--jstdo", "--no-jstdo",
+        "--scenes", "--chroma", "--checkpoint", "--start", "--seed", "--part-seconds", "--sample-frames"})
     command.get_option(name)->group(kResearch);
   command.footer(
       "What was done before an interrupt stays in OUTPUT.training…, and the same command goes on from "
       "there.\n"
-      "Example: cairn video encode clip.mp4 -o clip.mkv --codec av1 --crf 41 --train-minutes 1");
+      "Examples: cairn video encode clip.mp4 -o clip.mkv --codec av1 --crf 41 --train-minutes 1\n"
+      "          cairn video encode film.mkv -o small.mkv --jobs 8\n"
+      "          cairn video encode film.mkv -o small.mkv --job-list film.jobs");
   command.callback([flags, work] { work(*flags); });
 }
 

@@ -100,6 +100,10 @@ void add_video_commands(CLI::App& program, const VideoWork& work) {
   add_decode(video, work.decode);
   add_compare(video, work.compare);
   add_play(video, work.play);
+  add_video_work(video, work.work);
+  add_video_join(video, work.join);
+  add_video_publish(video, work.publish);
+  add_video_live(video, work.live);
 }
 
 }  // namespace cairn::cli

@@ -1,0 +1,203 @@
+#include "video/live/capture.hpp"
+
+#include <sys/stat.h>
+
+#include <chrono>
+#include <cmath>
+#include <thread>
+
+#include "base/clock.hpp"
+#include "base/error.hpp"
+#include "base/interrupt.hpp"
+#include "video/describe.hpp"
+#include "video/plane_reader.hpp"
+
+namespace cairn::video {
+namespace {
+
+constexpr int kTicks = 90000;          // a second, of what is given
+constexpr double kLongestPause = 2.0;  // seconds: more is a jump of the clock
+constexpr auto kNap = std::chrono::milliseconds(5);
+
+bool is_url(const std::string& input) {
+  const size_t colon = input.find("://");
+  return colon != std::string::npos && colon > 0 && input.find('/') > colon;
+}
+
+}  // namespace
+
+struct Capture::State {
+  std::string name;
+  CaptureOptions options;
+  VideoInfo info;
+  Libav<AVFormatContext> file;
+  Libav<AVCodecContext> decoder;
+  Libav<AVPacket> packet;
+  Libav<AVFrame> picture;
+  PlaneReader planes;
+  AVRational base{};
+  int stream = -1;
+  bool paced = false, drained = false, stopped = false;
+  Stopwatch since_packet, since_first;
+  uint64_t frames = 0, damaged = 0;
+  double last_in = 0, now = 0, usual = 0.04;  // seconds: of its clock, of ours, of a frame
+  std::vector<std::string> jumps;
+
+  static int give_up(void* self) {
+    const auto& s = *static_cast<State*>(self);
+    return interrupted() || s.since_packet.seconds() > s.options.stall_seconds ? 1 : 0;
+  }
+  [[noreturn]] void refuse(int error, const char* doing) const {
+    if (error == AVERROR(ENOENT)) fail(ErrorCode::not_found, "{}: no such file", name);
+    if (error == AVERROR_EXIT && !interrupted())
+      fail(ErrorCode::network, "{}: {}: nothing came in {:g} s", name, doing, options.stall_seconds);
+    throw_if_interrupted();
+    fail(is_url(name) ? ErrorCode::network : ErrorCode::format, "{}: {}: {}", name, doing,
+         libav_reason(error));
+  }
+
+  void open();
+  void describe_pictures();
+  bool decode();
+  void keep_time(Frame& frame);
+};
+
+void Capture::State::open() {
+  av_log_set_level(AV_LOG_FATAL);
+  const bool url = is_url(name);
+  struct stat status {};
+  paced = !url && name != "-" && stat(name.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+  AVFormatContext* raw = avformat_alloc_context();
+  if (raw == nullptr) fail(ErrorCode::out_of_memory, "{}: no memory", name);
+  raw->interrupt_callback = {give_up, this};
+  if (url) avformat_network_init();
+  AVDictionary* settings = nullptr;
+  if (name.starts_with("rtsp:")) av_dict_set(&settings, "rtsp_flags", "prefer_tcp", 0);
+  const std::string from = name == "-" ? "pipe:0" : url ? name : file_url(name);
+  int error = avformat_open_input(&raw, from.c_str(), nullptr, &settings);
+  av_dict_free(&settings);
+  if (error < 0) refuse(error, "cannot be opened");
+  file.reset(raw);
+  since_packet.restart();
+  error = avformat_find_stream_info(raw, nullptr);
+  if (error < 0) refuse(error, "cannot be read");
+  const AVCodec* codec = nullptr;
+  stream = av_find_best_stream(raw, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
+  if (stream < 0) fail(ErrorCode::format, "{}: it has no video track that libav decodes", name);
+  for (unsigned i = 0; i < raw->nb_streams; ++i) {
+    if (static_cast<int>(i) != stream) raw->streams[i]->discard = AVDISCARD_ALL;
+  }
+  decoder.reset(avcodec_alloc_context3(codec));
+  packet.reset(av_packet_alloc());
+  picture.reset(av_frame_alloc());
+  if (decoder == nullptr || packet == nullptr || picture == nullptr ||
+      avcodec_parameters_to_context(decoder.get(), raw->streams[stream]->codecpar) < 0)
+    fail(ErrorCode::out_of_memory, "{}: no memory", name);
+  base = decoder->pkt_timebase = raw->streams[stream]->time_base;
+  decoder->thread_count = 2;
+  error = avcodec_open2(decoder.get(), codec, nullptr);
+  if (error < 0) fail(ErrorCode::unsupported, "{}: {}: {}", name, codec->name, libav_reason(error));
+  describe_pictures();
+}
+
+void Capture::State::describe_pictures() {
+  AVStream& track = *file->streams[stream];
+  const AVCodecParameters& p = *track.codecpar;
+  if (p.width < 16 || p.height < 16) fail(ErrorCode::format, "{}: its video has no size", name);
+  info.format = {static_cast<uint32_t>(p.width), static_cast<uint32_t>(p.height), 8, Chroma::c420};
+  info.colour = {p.color_space, p.color_primaries, p.color_trc, p.color_range, p.chroma_location};
+  info.time_base = {1, kTicks};
+  AVRational rate = av_guess_frame_rate(file.get(), &track, nullptr);
+  if (rate.num <= 0 || rate.den <= 0 || av_q2d(rate) > 240) rate = {25, 1};
+  info.frame_rate = info.mean_rate = {rate.num, rate.den};
+  usual = 1 / av_q2d(rate);
+  const AVRational aspect = av_guess_sample_aspect_ratio(file.get(), &track, nullptr);
+  if (aspect.num > 0 && aspect.den > 0) info.sample_aspect = {aspect.num, aspect.den};
+  info.codec = avcodec_get_name(p.codec_id);
+  info.stream = stream;
+}
+
+// Into `picture`; false at the end.
+bool Capture::State::decode() {
+  while (true) {
+    const int error = avcodec_receive_frame(decoder.get(), picture.get());
+    if (error == 0) return true;
+    if (error == AVERROR_EOF || (drained && error == AVERROR(EAGAIN))) return false;
+    if (error != AVERROR(EAGAIN)) {
+      ++damaged;
+      if (drained) return false;
+    }
+    int got = 0;
+    do {
+      av_packet_unref(packet.get());
+      since_packet.restart();
+      got = av_read_frame(file.get(), packet.get());
+    } while (got >= 0 && packet->stream_index != stream);
+    if (got < 0) {
+      if (interrupted()) return false;
+      stopped = got != AVERROR_EOF;
+      avcodec_send_packet(decoder.get(), nullptr);
+      drained = true;
+      continue;
+    }
+    const int sent = avcodec_send_packet(decoder.get(), packet.get());
+    if (sent < 0 && sent != AVERROR(EAGAIN)) ++damaged;
+  }
+}
+
+void Capture::State::keep_time(Frame& frame) {
+  const int64_t stamp = picture->best_effort_timestamp;
+  const double in = stamp == AV_NOPTS_VALUE ? last_in + usual : static_cast<double>(stamp) * av_q2d(base);
+  if (frames > 0) {
+    const double step = in - last_in;
+    if (step > 0 && step <= kLongestPause) {
+      now += step;
+    } else {
+      jumps.push_back(
+          fmt::format("{}: its clock jumps by {:+.2f} s after {:.2f} s: joined", name, step - usual, now));
+      now += usual;
+    }
+  }
+  last_in = in;
+  frame.pts = std::llround(now * kTicks);
+  frame.duration = std::llround(usual * kTicks);
+  frame.key = is_key(*picture);
+}
+
+Capture::Capture(const std::string& input, const CaptureOptions& options)
+    : state_(std::make_unique<State>()) {
+  state_->name = input;
+  state_->options = options;
+  state_->open();
+}
+Capture::~Capture() = default;
+
+const VideoInfo& Capture::info() const noexcept {
+  return state_->info;
+}
+bool Capture::stopped() const noexcept {
+  return state_->stopped;
+}
+
+bool Capture::read(Frame& frame) {
+  State& s = *state_;
+  if (!s.decode()) return false;
+  s.planes.read(*s.picture, s.info.format, s.info.colour, s.name, frame);
+  s.keep_time(frame);
+  if (s.frames++ == 0) s.since_first.restart();
+  while (s.paced && s.since_first.seconds() < s.now && !interrupted()) std::this_thread::sleep_for(kNap);
+  return true;
+}
+
+std::vector<std::string> Capture::notes() const {
+  const State& s = *state_;
+  std::vector<std::string> notes = s.jumps;
+  if (s.damaged > 0)
+    notes.push_back(fmt::format("{}: {} damaged packets were passed over", s.name, s.damaged));
+  if (s.stopped)
+    notes.push_back(fmt::format("{}: it stopped after {:.2f} s: nothing came for {:g} s", s.name,
+                                s.now + s.usual, s.options.stall_seconds));
+  return notes;
+}
+
+}  // namespace cairn::video

@@ -1,0 +1,198 @@
+#include "video/live/live_folder.hpp"
+
+#include <xxhash.h>
+
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "base/atomic_file.hpp"
+#include "base/error.hpp"
+#include "video/publish/fragments.hpp"
+#include "video/publish/page.hpp"
+#include "video/publish/published.hpp"
+#include "video/publish/segment_file.hpp"
+
+namespace cairn::video {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr const char* kMark = "video.json";
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const size_t at = text.find(from);
+  return at == std::string::npos ? text : text.replace(at, from.size(), to);
+}
+
+std::string utc(std::time_t time) {
+  std::tm parts{};
+  gmtime_r(&time, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
+  return text;
+}
+
+}  // namespace
+
+struct LiveFolder::State {
+  fs::path path;
+  Publication publication;
+  double segment_seconds = 4;
+  std::optional<Fragmenter> mp4;
+  std::set<uint64_t> networks;
+  std::time_t began = 0;
+  bool ended = false, at_once = false;
+  std::mutex mutex;  // who is ended without being asked calls end() from elsewhere
+
+  void write(const std::string& name, std::span<const std::byte> bytes) {
+    if (at_once) {  // an AtomicFile waits for who calls this
+      const std::string part = (path / (name + ".part")).string();
+      std::ofstream(part, std::ios::binary)
+          .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+      fs::rename(part, path / name);
+      return;
+    }
+    AtomicFile file((path / name).string());
+    file.write(bytes);
+    file.commit();
+  }
+  void write(const std::string& name, std::string_view text) { write(name, std::as_bytes(std::span(text))); }
+  void write_manifests();
+};
+
+// A list that grows is an event's; DASH has a clock instead of a length.
+void LiveFolder::State::write_manifests() {
+  const PublishedTrack& track = publication.rates[0].track;
+  std::string list = hls_playlist(track), dash = dash_manifest(publication);
+  nlohmann::ordered_json index = nlohmann::ordered_json::parse(page_index(publication));
+  if (!ended) {
+    list = replaced(replaced(list, "#EXT-X-ENDLIST\n", ""), "PLAYLIST-TYPE:VOD", "PLAYLIST-TYPE:EVENT");
+    const size_t from = dash.find("type=\"static\""), to = dash.find(" minBufferTime");
+    dash.replace(from, to - from,
+                 fmt::format("type=\"dynamic\" availabilityStartTime=\"{}\" publishTime=\"{}\" "
+                             "minimumUpdatePeriod=\"PT{:.3f}S\" suggestedPresentationDelay=\"PT{:.3f}S\"",
+                             utc(began), utc(std::time(nullptr)), segment_seconds, 3 * segment_seconds));
+    index["live"] = true;
+  }
+  write(track.folder + "/list.m3u8", list);
+  write("manifest.mpd", dash);
+  write("master.m3u8", hls_master(publication));
+  write(kMark, index.dump());
+}
+
+LiveFolder::LiveFolder(const std::string& path, const std::string& title, const VideoInfo& original,
+                       uint32_t scale, const std::string& level, double segment_seconds, bool replace)
+    : state_(std::make_unique<State>()) {
+  State& s = *state_;
+  s.path = path;
+  s.segment_seconds = segment_seconds;
+  s.began = std::time(nullptr);
+  std::error_code error;
+  if (fs::exists(path, error) && !fs::is_empty(path, error)) {
+    if (!fs::is_directory(path, error) || !fs::exists(s.path / kMark, error))
+      fail(ErrorCode::invalid_argument, "{}: it is there and no published folder", path);
+    if (!replace)
+      fail(ErrorCode::invalid_argument, "{}: published before (-y, --force writes over it)", path);
+    for (const auto& entry : fs::directory_iterator(s.path, error)) fs::remove_all(entry.path(), error);
+  }
+  for (const char* part : {"0", "networks"}) {
+    fs::create_directories(s.path / part, error);
+    if (error) fail(ErrorCode::io, "{}: cannot be written: {}", (s.path / part).string(), error.message());
+  }
+  Publication& p = s.publication;
+  p.title = title;
+  p.width = original.format.width;
+  p.height = original.format.height;
+  p.sample_aspect = original.sample_aspect;
+  p.colour = original.colour;
+  PublishedRate& rate = p.rates.emplace_back();
+  rate.scale = scale;
+  if (!level.empty()) rate.levels = {level};
+  rate.track.folder = "0";
+  for (const PageFile& file : page_files()) {
+    fs::create_directories((s.path / file.path).parent_path(), error);
+    s.write(std::string(file.path), file.content);
+  }
+}
+LiveFolder::~LiveFolder() = default;
+
+uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restoration) {
+  State& s = *state_;
+  const std::lock_guard lock(s.mutex);
+  PublishedRate& rate = s.publication.rates[0];
+  PublishedTrack& track = rate.track;
+  const CodedVideo& coded = segment.coded;
+  const AVCodecParameters& parameters = *coded.parameters;
+  const std::string what = s.path.string();
+  const bool first = !s.mp4;
+  if (first) {
+    s.mp4.emplace(parameters, coded.shown, true, what);
+    track.codecs = codec_string(parameters, what);
+    track.width = static_cast<uint32_t>(parameters.width);
+    track.height = static_cast<uint32_t>(parameters.height);
+    track.frame_rate = coded.shown.frame_rate;
+    track.sample_aspect = coded.shown.sample_aspect;
+  }
+  for (size_t k = 0; k < coded.packets.size(); ++k) {
+    CodedPacket packet = coded.packets[k];
+    if (k + 1 < coded.packets.size()) packet.duration = coded.packets[k + 1].dts - packet.dts;
+    s.mp4->write(packet);
+  }
+  const std::vector<uint8_t> bytes = s.mp4->cut();
+  const AVRational base = s.mp4->time_base(), from = {static_cast<int>(coded.shown.time_base.numerator),
+                                                      static_cast<int>(coded.shown.time_base.denominator)};
+  const auto ticks = [&](int64_t t) { return av_rescale_q(t, from, base); };
+  track.timescale = base.den;
+  uint64_t beside = 0;
+  if (restoration != nullptr) {
+    SegmentFile file;
+    for (size_t i = 0; i + 1 < segment.stamps.size(); ++i)
+      file.durations.push_back(
+          static_cast<uint64_t>(ticks(segment.stamps[i + 1]) - ticks(segment.stamps[i])));
+    const std::vector<std::byte> network = network_file(*restoration, 0);
+    const uint64_t name = XXH64(network.data(), network.size(), 0);
+    if (!s.networks.contains(name)) {
+      s.write(fmt::format("networks/{:016x}.bin", name), network);
+      beside += network.size();
+    }
+    file.levels.push_back(cut_level(*restoration, {name}, 0, file.durations.size()));
+    const std::vector<std::byte> told = write_segment_file(file);
+    s.write(fmt::format("0/{}.cairn", segment.number), told);
+    beside += told.size();
+    s.networks.insert(name);
+    rate.network_bytes += beside;
+  }
+  if (first) {
+    s.write("0/init.mp4", std::as_bytes(std::span(s.mp4->init())));
+    track.init_bytes = s.mp4->init().size();
+  }
+  s.write(fmt::format("0/{}.m4s", segment.number), std::as_bytes(std::span(bytes)));
+  const int64_t start = ticks(segment.stamps.front());
+  track.segments.push_back({start, ticks(segment.stamps.back()) - start, bytes.size()});
+  s.write_manifests();
+  return beside;
+}
+
+void LiveFolder::end() {
+  State& s = *state_;
+  const std::lock_guard lock(s.mutex);
+  s.ended = true;
+  if (!s.publication.rates[0].track.segments.empty()) s.write_manifests();
+}
+
+void LiveFolder::end_at_once() noexcept {
+  State& s = *state_;
+  const std::unique_lock lock(s.mutex, std::try_to_lock);
+  if (!lock || s.ended || s.publication.rates[0].track.segments.empty()) return;
+  s.ended = s.at_once = true;
+  try {
+    s.write_manifests();
+  } catch (...) {  // what is there plays too
+  }
+}
+
+}  // namespace cairn::video

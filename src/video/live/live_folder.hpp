@@ -1,0 +1,34 @@
+// A published folder that grows by segments.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "video/live/segment.hpp"
+
+namespace cairn::video {
+
+class LiveFolder {
+ public:
+  // Errors: invalid_argument: a folder with other things in it, or one published before without `replace`;
+  // io.
+  LiveFolder(const std::string& path, const std::string& title, const VideoInfo& original, uint32_t scale,
+             const std::string& level, double segment_seconds, bool replace);
+  ~LiveFolder();
+  LiveFolder(const LiveFolder&) = delete;
+  LiveFolder& operator=(const LiveFolder&) = delete;
+
+  // Writes the segment's files, then what names them. restoration: of one network; null: none. Returns bytes
+  // of network and segment file that are new. Errors: io, naming folder and file; unsupported.
+  uint64_t add(const LiveSegment& segment, const Restoration* restoration);
+  // No segment comes any more.
+  void end();
+  // The same as far as it goes, before the process is ended (BeforeForcedEnd); called from any thread.
+  void end_at_once() noexcept;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace cairn::video

@@ -1,0 +1,304 @@
+// A stream published while it runs, and what may go wrong with streams.
+#include "video/live/live.hpp"
+
+#include <sys/wait.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <thread>
+
+#include "base/interrupt.hpp"
+#include "encode_fixture.hpp"
+#include "video/encode/general_network.hpp"
+#include "video/live/segment.hpp"
+#include "video/publish/segment_file.hpp"
+
+namespace cairn::video {
+namespace {
+
+std::string text_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+size_t count(const std::string& text, const std::string& what) {
+  size_t n = 0;
+  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++n;
+  return n;
+}
+
+class LiveStream : public Encode {
+ protected:
+  // 25 frames a second.
+  std::string make(const std::string& name, uint32_t frames,
+                   const Format& format = {112, 80, 8, Chroma::c420}) {
+    VideoInfo info;
+    info.format = format;
+    info.time_base = {1, 1000};
+    info.frame_rate = {25, 1};
+    LosslessFile file(path(name), info);
+    for (uint32_t i = 0; i < frames; ++i) {
+      Frame frame = moving_edges(format, i);
+      frame.pts = 40 * i;
+      frame.duration = 40;
+      file.write(frame);
+    }
+    file.finish();
+    return path(name);
+  }
+  void shell(const std::string& command) {
+    int status = 0;
+    output_of(command, status);
+    ASSERT_EQ(status, 0) << command;
+  }
+  // An MPEG stream, which can be read from a pipe.
+  std::string make_ts(const std::string& name, uint32_t frames, const std::string& more = "") {
+    const std::string source = make(name + ".mkv", frames);
+    shell(fmt::format("ffmpeg -loglevel error -y -i '{}' -c:v libx264 -preset ultrafast -g 10 {} '{}'",
+                      source, more, path(name)));
+    return path(name);
+  }
+  static LiveOptions quick() {
+    LiveOptions o;
+    o.preset = "ultrafast";
+    o.crf = 32;
+    o.segment_seconds = 1;
+    o.threads = 1;
+    return o;
+  }
+  LiveReport run(const std::string& input, const LiveOptions& options, const std::string& folder = "site") {
+    return live(input, path(folder), options, {});
+  }
+  // What a player gets of the folder's list: frames, after its segments were joined.
+  uint64_t played(const std::string& folder = "site") {
+    const std::string list = text_of(path(folder) + "/0/list.m3u8");
+    std::string all = text_of(path(folder) + "/0/init.mp4");
+    std::istringstream lines(list);
+    for (std::string line; std::getline(lines, line);) {
+      if (!line.empty() && line[0] != '#') all += text_of(path(folder) + "/0/" + line);
+    }
+    std::ofstream(path("joined.mp4"), std::ios::binary) << all;
+    Reader reader(path("joined.mp4"));
+    Frame frame;
+    uint64_t frames = 0;
+    int64_t last = -1;
+    for (; reader.read(frame); ++frames) {
+      EXPECT_GT(frame.pts, last);
+      last = frame.pts;
+    }
+    return frames;
+  }
+  static std::string refusal_of(const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const Error& error) {
+      return error.what();
+    }
+    return "";
+  }
+};
+
+TEST_F(LiveStream, AFileBecomesAFolderThatPlaysAndRestores) {
+  const std::string input = make("ein Film ü.mkv", 60);
+  LiveOptions o = quick();
+  o.record = path("all.mkv");
+  const LiveReport report = run(input, o, "Seite für alle");
+  ASSERT_EQ(report.segments.size(), 3u);  // 25, 25 and 10 frames
+  EXPECT_EQ(report.segments[2].frames, 10u);
+  EXPECT_NEAR(report.seconds, 2.4, 1e-6);
+  EXPECT_FALSE(report.interrupted);
+  EXPECT_TRUE(report.notes.empty());
+  const std::string folder = path("Seite für alle");
+  EXPECT_EQ(played("Seite für alle"), 60u);
+  const std::string list = text_of(folder + "/0/list.m3u8"), dash = text_of(folder + "/manifest.mpd");
+  EXPECT_EQ(count(list, "#EXTINF:"), 3u);
+  EXPECT_EQ(count(list, "#EXT-X-ENDLIST"), 1u);
+  EXPECT_NE(dash.find("type=\"static\" mediaPresentationDuration=\"PT2.400S\""), std::string::npos) << dash;
+  const auto index = nlohmann::json::parse(text_of(folder + "/video.json"));
+  EXPECT_EQ(index["title"], "ein Film ü");
+  EXPECT_FALSE(index.contains("live"));
+
+  // The record restores as a page does from the files of each segment.
+  const CairnFile recorded = read_cairn_file(path("all.mkv"));
+  ASSERT_TRUE(recorded.restoration);
+  uint64_t frame = 0;
+  for (const LiveSegmentReport& told : report.segments) {
+    const std::string bytes = text_of(fmt::format("{}/0/{}.cairn", folder, told.number));
+    const SegmentFile segment = read_segment_file(std::as_bytes(std::span(bytes)), 112, 80, "segment");
+    EXPECT_EQ(segment.durations.size(), told.frames);
+    ASSERT_EQ(segment.levels.size(), 1u);
+    ASSERT_EQ(segment.levels[0].runs.size(), 1u);
+    const std::string file =
+        text_of(fmt::format("{}/networks/{:016x}.bin", folder, segment.levels[0].networks[0]));
+    const Restoration own = read_attachment(std::as_bytes(std::span(file)), "network");
+    const uint32_t n = network_of(*recorded.restoration, frame);
+    EXPECT_EQ(encode_network(own.networks[0], own.architectures[0]),
+              encode_network(recorded.restoration->networks[n], recorded.restoration->architectures[n]));
+    EXPECT_LE(told.restored, told.plain);
+    frame += told.frames;
+  }
+  RestoredReader all(path("all.mkv"));
+  Frame shown;
+  for (frame = 0; all.read(shown); ++frame) {
+  }
+  EXPECT_EQ(frame, 60u);
+}
+
+TEST_F(LiveStream, SmallerPicturesAndNoneAreRestoredToo) {
+  const std::string input = make("clip.mkv", 30);
+  LiveOptions o = quick();
+  o.mode = Mode::x2;
+  const LiveReport two = run(input, o, "two");
+  EXPECT_EQ(played("two"), 30u);
+  EXPECT_EQ(nlohmann::json::parse(text_of(path("two/video.json")))["rates"][0]["width"], 56);
+  EXPECT_EQ(two.segments.size(), 2u);
+  o.mode = Mode::plain;
+  const LiveReport plain = run(input, o, "plain");
+  EXPECT_EQ(plain.networks, 0u);
+  EXPECT_FALSE(std::filesystem::exists(path("plain/0/1.cairn")));
+  EXPECT_EQ(played("plain"), 30u);
+}
+
+TEST_F(LiveStream, TooLittleTimeLeavesTheLastNetwork) {
+  Capture capture(make("clip.mkv", 25), {});
+  LiveShape shape;
+  shape.original = shape.small = capture.info().format;
+  shape.network = parse_architecture("C8M4");
+  const Network last = *general_network(shape.network, 1);
+  Coder coder(shape.small, capture.info(), {Codec::x264, 34, "ultrafast", 1});
+  LiveSegment segment;
+  Frame frame;
+  for (uint64_t i = 0; capture.read(frame); ++i) {
+    coder.write(frame);
+    segment.kept.push_back(i);
+    segment.originals.push_back(frame.planes[0]);
+  }
+  segment.coded = coder.finish();
+  ThreadPool pool(2, ThreadPool::Idle::sleep);
+  const SegmentNetwork none = overfit_segment(
+      segment, shape, &last, [] { return 0.9; }, pool);
+  EXPECT_EQ(none.from, SegmentNetwork::From::last);
+  EXPECT_EQ(none.steps, 0u);
+  EXPECT_EQ(encode_network(none.network, shape.network), encode_network(last, shape.network));
+  // So many looks at the clock, and training ends; more of them teach more.
+  const auto after = [&](int looks) {
+    int looked = 0;
+    return overfit_segment(
+        segment, shape, &last, [&] { return ++looked / static_cast<double>(looks); }, pool);
+  };
+  const SegmentNetwork brief = after(30), longer = after(250);
+  EXPECT_NEAR(brief.steps, 28, 3);
+  EXPECT_NEAR(longer.steps, 248, 3);
+  EXPECT_EQ(longer.from, SegmentNetwork::From::fresh);
+  EXPECT_LT(longer.restored, 0.99 * longer.plain);
+  EXPECT_LE(longer.restored, brief.restored);
+  EXPECT_EQ(longer.network.weight_bits, 5u);
+}
+
+TEST_F(LiveStream, AClockThatJumpsIsJoined) {
+  make_ts("a.ts", 30);
+  make_ts("b.ts", 30, "-output_ts_offset 500");
+  make_ts("c.ts", 30);
+  shell(fmt::format("mkfifo {}", path("pipe")));
+  std::thread writer(
+      [&] { shell(fmt::format("cat {0}/a.ts {0}/b.ts {0}/c.ts > {0}/pipe", folder_.string())); });
+  const LiveReport report = run(path("pipe"), quick());
+  writer.join();
+  EXPECT_EQ(played(), 90u);
+  EXPECT_NEAR(report.seconds, 3.6, 0.05);
+  ASSERT_EQ(report.notes.size(), 2u);
+  EXPECT_EQ(report.notes[0], path("pipe") + ": its clock jumps by +498.80 s after 1.16 s: joined");
+  EXPECT_EQ(report.notes[1], path("pipe") + ": its clock jumps by -501.20 s after 2.36 s: joined");
+}
+
+TEST_F(LiveStream, AStreamThatStopsEndsItWithALine) {
+  make_ts("a.ts", 40);
+  shell(fmt::format("mkfifo {}", path("pipe")));
+  std::thread writer([&] {
+    int status = 0;
+    output_of(fmt::format("(cat {0}/a.ts; sleep 3) > {0}/pipe", folder_.string()), status);
+  });
+  LiveOptions o = quick();
+  o.capture.stall_seconds = 0.7;
+  const LiveReport report = run(path("pipe"), o);
+  ASSERT_EQ(report.notes.size(), 1u);
+  EXPECT_NE(report.notes[0].find(": nothing came for 0.7 s"), std::string::npos) << report.notes[0];
+  EXPECT_GE(played(), 35u);
+  EXPECT_EQ(count(text_of(path("site/0/list.m3u8")), "#EXT-X-ENDLIST"), 1u);
+  writer.join();
+}
+
+TEST_F(LiveStream, AFullDiskLeavesWhatWasPublished) {
+  const std::string input = make("clip.mkv", 100, {320, 240, 8, Chroma::c420});
+  const std::string command = fmt::format(
+      "FULL_DISK_UNDER={1} FULL_DISK_BYTES=700000 LD_PRELOAD=" CAIRN_FULL_DISK " " CAIRN_PROGRAM
+      " video live {0} -o {1} --mode plain --crf 8 --preset ultrafast --segment-seconds 1 -q 2>&1",
+      input, path("site"));
+  int status = 0;
+  const std::string said = output_of(command, status);
+  EXPECT_EQ(WEXITSTATUS(status), 1) << said;
+  EXPECT_EQ(count(said, "\n"), 1u) << said;
+  EXPECT_NE(said.find("cairn: cannot write " + path("site/0/")), std::string::npos) << said;
+  EXPECT_NE(said.find("No space left on device"), std::string::npos) << said;
+  EXPECT_EQ(played() % 25, 0u);
+  EXPECT_GE(played(), 25u);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(path("site"))) {
+    if (entry.is_regular_file())
+      EXPECT_FALSE(entry.path().filename().string().starts_with(".")) << entry.path();
+  }
+}
+
+TEST_F(LiveStream, AnInterruptEndsAPlayableFolder) {
+  const std::string input = make("clip.mkv", 400);
+  int status = 0;
+  const std::string said = output_of(fmt::format("timeout -s INT 3 " CAIRN_PROGRAM
+                                                 " video live {} -o {} --preset ultrafast --segment-seconds "
+                                                 "1 --threads 1 -q 2>&1; echo \"status $?\"",
+                                                 input, path("site")),
+                                     status);
+  EXPECT_NE(said.find("status 124"), std::string::npos) << said;  // timeout's: the signal was sent
+  const uint64_t frames = played();
+  EXPECT_GE(frames, 25u);
+  EXPECT_LE(frames, 90u);
+  EXPECT_EQ(count(text_of(path("site/0/list.m3u8")), "#EXT-X-ENDLIST"), 1u);
+  EXPECT_FALSE(nlohmann::json::parse(text_of(path("site/video.json"))).contains("live"));
+}
+
+TEST_F(LiveStream, MistakesAreToldInALine) {
+  EXPECT_EQ(refusal_of([&] { run(path("none.mkv"), quick()); }), path("none.mkv") + ": no such file");
+  std::ofstream(path("text.txt")) << "no video at all, just words";
+  EXPECT_NE(refusal_of([&] { run(path("text.txt"), quick()); }).find(path("text.txt") + ": cannot be"),
+            std::string::npos);
+  EXPECT_EQ(refusal_of([&] { run("rtsp://127.0.0.1:9/live", quick()); }),
+            "rtsp://127.0.0.1:9/live: cannot be opened: Connection refused");
+  EXPECT_FALSE(std::filesystem::exists(path("site")));
+  const std::string input = make("clip.mkv", 5);
+  LiveOptions o = quick();
+  o.train = false;
+  o.network = parse_architecture("C4M1");
+  EXPECT_EQ(refusal_of([&] { run(input, o, "other"); }), "--no-train: there is no general network of C4M1");
+  std::filesystem::create_directories(path("mine"));
+  std::ofstream(path("mine/letter.txt")) << "dear";
+  EXPECT_EQ(refusal_of([&] { run(input, quick(), "mine"); }),
+            path("mine") + ": it is there and no published folder");
+  EXPECT_EQ(text_of(path("mine/letter.txt")), "dear");
+  run(input, quick());
+  EXPECT_EQ(refusal_of([&] { run(input, quick()); }),
+            path("site") + ": published before (-y, --force writes over it)");
+}
+
+TEST_F(LiveStream, DamageIsPassedOverAndCounted) {
+  make_ts("a.ts", 50);
+  std::string bytes = text_of(path("a.ts"));
+  for (size_t i = bytes.size() / 2; i < bytes.size() / 2 + 3000; ++i) bytes[i] = static_cast<char>(i * 37);
+  std::ofstream(path("a.ts"), std::ios::binary) << bytes;
+  const LiveReport report = run(path("a.ts"), quick());
+  EXPECT_GE(played(), 25u);
+  EXPECT_EQ(report.segments.size(), 2u);
+}
+
+}  // namespace
+}  // namespace cairn::video
