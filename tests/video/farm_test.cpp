@@ -34,7 +34,7 @@ class Farm : public Encode {
   // 40 frames, another scene from frame 22 on.
   std::string make_long(const std::string& name = "long.mkv") {
     VideoInfo info;
-    info.format = {112, 80, 8, Chroma::c420};
+    info.format = {128, 96, 8, Chroma::c420};
     info.time_base = {1, 1000};
     info.frame_rate = {25, 1};
     LosslessFile file(path(name), info);
@@ -136,7 +136,7 @@ TEST_F(Farm, SameBytesWithOneAndTwoJobsInAllModes) {
     EXPECT_NEAR(seen_psnr(input), one.result.psnr, 0.01) << name(mode);
     const FileBytes counted = count_bytes(path("out.mkv"));
     EXPECT_EQ(counted.picture(), one.result.bytes) << name(mode);
-    EXPECT_EQ(Clip(path("out.mkv"), *std::make_unique<ThreadPool>(1)).info().format.width, 112u);
+    EXPECT_EQ(Clip(path("out.mkv"), *std::make_unique<ThreadPool>(1)).info().format.width, 128u);
     for (const auto& entry : std::filesystem::directory_iterator(folder_))
       EXPECT_EQ(entry.path().string().find(".jobs"), std::string::npos) << entry.path();
     std::filesystem::remove(path("one.mkv"));
