@@ -158,7 +158,8 @@ TEST(Collector, RefusesActivationsThatAreNoNumbers) {
 
 TEST(InputLinears, FindsTheFourInputsInEveryFamily) {
   for (const graph::Family& family : graph::families()) {
-    if (family.latent) continue;  // calibration refuses it
+    // Calibration refuses these: compressed keys, and layers of a single part.
+    if (family.latent || family.architecture.starts_with("nemotron_h")) continue;
     graph::HyperParameters p;
     p.architecture = family.architecture;
     p.layers = 2, p.embedding = 64, p.ffn = 128, p.vocabulary = 32, p.heads = 4, p.kv_heads = 2;
