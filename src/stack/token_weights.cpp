@@ -5,6 +5,12 @@
 #include <numeric>
 
 namespace cairn::stack {
+namespace {
+
+// Plain moments that are so many times those of the tokens that matter are of tokens that do not.
+constexpr double kDecided = 2;
+
+}  // namespace
 
 TokenWeights::TokenWeights(size_t layers) : sums_(2 * layers * quantize::kInputs * kOctaves) {}
 
@@ -30,11 +36,13 @@ std::vector<float> TokenWeights::weights() const {
     if (!(cost > 0) || !std::isfinite(cost)) continue;  // nothing was seen: all tokens alike
     const auto energy = [](size_t octave) { return std::ldexp(1.5, static_cast<int>(octave) + kLeast); };
     std::vector<size_t> seen;
-    double usual = 0;
+    double usual = 0, plain = 0;
     for (size_t i = 0; i < kOctaves; ++i) {
       usual += costs[i] / cost * energy(i);
+      plain += tokens[i] / all * energy(i);
       if (tokens[i] > 0) seen.push_back(i);
     }
+    if (plain < kDecided * usual) continue;  // no few tokens that do not matter decide: all alike
     for (size_t i = 0; i < kOctaves; ++i) {  // what was not seen is like the nearest that was
       const size_t nearest = *std::min_element(seen.begin(), seen.end(), [&](size_t a, size_t b) {
         return std::max(a, i) - std::min(a, i) < std::max(b, i) - std::min(b, i);
