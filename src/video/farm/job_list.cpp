@@ -34,6 +34,7 @@ Json to_json(const EncodeOptions& o) {
                {"seed", o.seed},
                {"start", static_cast<int>(o.start)},
                {"preset", o.preset},
+               {"key_seconds", o.key_seconds},
                {"keep_going", o.keep_going}};
   json["keep"] = {{"audio", o.keep.audio},
                   {"subtitles", o.keep.subtitles},
@@ -59,6 +60,7 @@ EncodeOptions to_options(const Json& json) {
   o.seed = json.at("seed");
   o.start = static_cast<Start>(std::clamp(json.at("start").get<int>(), 0, 2));
   o.preset = json.at("preset");
+  o.key_seconds = json.at("key_seconds");
   o.keep_going = json.at("keep_going");
   const Json& keep = json.at("keep");
   o.keep = {keep.at("audio"), keep.at("subtitles"), keep.at("chapters"), keep.at("attachments"),
@@ -179,6 +181,8 @@ JobList read_job_list(const std::string& path) {
     list.input_check = json.at("input_check");
     list.output = json.at("output");
     list.options = to_options(json.at("options"));
+    if (!list.options.crf || !list.options.downscale)
+      fail(ErrorCode::format, "{}: its options have no crf or no downscale", path);
     list.slope = json.at("slope");
     list.attachment = from_hex(json.at("attachment").get<std::string>(), path + ": the attachment");
     uint64_t end = 0;

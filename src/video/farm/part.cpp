@@ -67,7 +67,8 @@ class Part {
   }
 
   PartResult run() {
-    small_ = clip_.encode(scale_of(options_.mode), {options_.codec, *options_.crf, options_.preset, 1},
+    small_ = clip_.encode(scale_of(options_.mode),
+                          {options_.codec, *options_.crf, options_.preset, 1, options_.key_seconds},
                           *options_.downscale);
     result_.frames = clip_.frames();
     result_.bytes = packet_bytes(small_.coded);

@@ -67,9 +67,10 @@ class Worker {
 
   size_t part() const { return part_; }
   void stop() const { kill(pid_, SIGTERM); }
-  // Whether it has ended, and how.
+  // Whether it has ended, and how (0 where SIGCHLD is ignored, and nobody is told).
   bool ended(int& status) {
-    if (waitpid(pid_, &status, WNOHANG) != pid_) return false;
+    const pid_t found = waitpid(pid_, &status, WNOHANG);
+    if (found == 0 || (found < 0 && errno == EINTR)) return false;
     pid_ = -1;
     return true;
   }
