@@ -117,7 +117,8 @@ TEST(HyperParameters, LayersOfOnePart) {
   EXPECT_EQ(subgraphs(0), "xxxx--");
   EXPECT_EQ(subgraphs(1), "----xx");
   EXPECT_EQ(subgraphs(2), "xxxx--");
-  for (uint32_t layer = 0; layer < 3; ++layer) EXPECT_EQ(model.parameters.attends(layer), layer == 2) << layer;
+  for (uint32_t layer = 0; layer < 3; ++layer)
+    EXPECT_EQ(model.parameters.attends(layer), layer == 2) << layer;
   const Model mixture = load(nemotron_moe().open());
   EXPECT_TRUE(mixture.parameters.sigmoid_experts);
   EXPECT_EQ(mixture.width(Slot::gate), 48U);
