@@ -69,6 +69,8 @@ void calibrate(const Flags& flags) {
   if (flags.no_costs) options.cost_windows = 0;
   if (flags.no_times) options.devices.clear();
   options.shares_beside = flags.output;
+  if (flags.share && options.shares < 2)
+    fail(ErrorCode::invalid_argument, "--share {}: of how many (--shares)?", *flags.share);
   if (flags.share && *flags.share >= options.shares)
     fail(ErrorCode::invalid_argument, "--share {}: with --shares {} they are 0 … {}", *flags.share,
          options.shares, options.shares - 1);

@@ -101,7 +101,7 @@ std::string text_or(const gguf::File& file, std::string_view key) {
 uint64_t cache_bytes(const graph::HyperParameters& p) {
   uint64_t elements = 0;
   for (uint32_t i = 0; i < p.layers; ++i) {
-    const bool own = !p.is_recurrent(i) && p.shared_distance(i) == 0;
+    const bool own = p.attends(i) && p.shared_distance(i) == 0;
     if (own) elements += uint64_t{p.kv_heads_of(i)} * p.head_size_of(i);
   }
   return elements * (p.latent_rank != 0 ? 2 : 4);

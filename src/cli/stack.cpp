@@ -40,6 +40,8 @@ void run(Flags flags) {
   // Mistakes are told before a checkpoint is fetched and converted.
   if (flags.options.shares > 1 && flags.text.empty())
     fail(ErrorCode::invalid_argument, "--shares: there are statistics with --text only");
+  if (flags.share && flags.options.shares < 2)
+    fail(ErrorCode::invalid_argument, "--share {}: of how many (--shares)?", *flags.share);
   if (flags.share && *flags.share >= flags.options.shares)
     fail(ErrorCode::invalid_argument, "--share {}: with --shares {} they are 0 … {}", *flags.share,
          flags.options.shares, flags.options.shares - 1);

@@ -272,6 +272,11 @@ struct HyperParameters {
 
   bool has_experts(uint32_t layer) const { return experts != 0 && layer >= dense_layers; }
   bool is_recurrent(uint32_t layer) const { return layer < recurrent.size() && recurrent[layer]; }
+  // Whether it has attention: neither a recurrent state nor, where layers are one part alone, that part is
+  // another.
+  bool attends(uint32_t layer) const {
+    return !is_recurrent(layer) && !(ungated && layer < ffns.size() && ffns[layer] != 0);
+  }
   uint32_t head_size_of(uint32_t layer) const;
   uint32_t kv_heads_of(uint32_t layer) const;
   uint32_t ffn_of(uint32_t layer) const { return ffns.empty() ? ffn : ffns[layer]; }

@@ -87,6 +87,10 @@ class Encoder {
           measure::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
     if (options.shares > 1 && options.codec == Codec::avd)
       fail(ErrorCode::invalid_argument, "statistics by shares are of planes");
+    // A share without any would let all its tokens count alike.
+    if (const size_t seen = importance_windows(); options.shares > 1 && seen != 0 && seen < options.shares)
+      fail(ErrorCode::invalid_argument,
+           "{} shares, but importance is measured on {} windows: one each at least", options.shares, seen);
     if (options.tune.steps > 0) check_tuning(options.tune.on);  // before hours of other work
     uint64_t parameters = 0;
     for (const Source& source : sources_) parameters += source.tensor->elements();
@@ -235,6 +239,7 @@ class Encoder {
                     options_.avd.levels, options_.avd.iterations, fit.passes, fit.sweeps, fit.table_rounds,
                     options_.exact, most_bytes_, options_.importance_windows);
     if (linears_ < sources_.size()) numbers += " vocabulary";
+    if (by_shares()) numbers += fmt::format(" by {} shares", options_.shares);
     for (const float weight : fit.weights) numbers += fmt::format(" {}", weight);
     return fmt::format("{} {} {}", quantize::model_fingerprint(model_.file()), hash.hex(), numbers);
   }

@@ -33,7 +33,8 @@ struct EncodeOptions {
   uint32_t importance_windows = 16;  // of them, for what an error of each row costs; 0: all rows alike
   uint64_t moment_bytes = uint64_t{1280} << 20;  // for the moments of the layers of one pass over the text
   // The windows' statistics are made by so many shares, each summed alone and kept beside the stack, and
-  // added in their order: the same bytes whoever makes them. 1: in one go.
+  // added in their order: the same bytes whoever makes them; a token's weight in the moments is what its own
+  // share's importance windows say, of which each needs one. 1: in one go.
   uint32_t shares = 1;
   bool exact = false;                             // planes: a last level that restores the source
   Embeddings embeddings = Embeddings::automatic;  // planes

@@ -96,6 +96,8 @@ TEST(HyperParameters, Mamba2BesideAttention) {
   const HyperParameters& p = model.parameters;
   EXPECT_TRUE(p.is_recurrent(0));
   EXPECT_FALSE(p.is_recurrent(1));
+  EXPECT_FALSE(p.attends(0));
+  EXPECT_TRUE(p.attends(1));
   EXPECT_FALSE(p.has_rope(1));
   EXPECT_EQ(model.width(Slot::conv), 128U);
   EXPECT_EQ(model.width(Slot::conv_in), 0U);
@@ -115,6 +117,8 @@ TEST(HyperParameters, LayersOfOnePart) {
   EXPECT_EQ(subgraphs(0), "xxxx--");
   EXPECT_EQ(subgraphs(1), "----xx");
   EXPECT_EQ(subgraphs(2), "xxxx--");
+  for (uint32_t layer = 0; layer < 3; ++layer)
+    EXPECT_EQ(model.parameters.attends(layer), layer == 2) << layer;
   const Model mixture = load(nemotron_moe().open());
   EXPECT_TRUE(mixture.parameters.sigmoid_experts);
   EXPECT_EQ(mixture.width(Slot::gate), 48U);

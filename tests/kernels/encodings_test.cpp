@@ -10,6 +10,7 @@
 #include "base/sha256.hpp"
 #include "kernels/encodings_support.hpp"
 #include "kernels/kernel_set.hpp"
+#include "kernels/target_list.hpp"
 
 namespace cairn::kernels::test {
 namespace {
@@ -17,12 +18,22 @@ namespace {
 struct Case {
   Encoding encoding;
   Target target;
+  const EncodingKernels* kernels;
+  bool passed_over = false;  // this processor has better ones, others of the same target have not
 };
 
 std::vector<Case> cases() {
   std::vector<Case> out;
   for (const EncodingInfo& e : encodings()) {
-    for (const Target t : available_targets()) out.push_back({e.encoding, t});
+    for (const Target t : available_targets()) {
+      out.push_back({e.encoding, t, &kernel_set(t).encoding(e.encoding)});
+#if defined(__x86_64__)
+      // Cascade Lake's, where VBMI and GFNI are there.
+      const EncodingKernels* own =
+          t == Target::avx512vnni ? avx512vnni::encoding_kernels(e.encoding) : nullptr;
+      if (own != nullptr && own != out.back().kernels) out.push_back({e.encoding, t, own, true});
+#endif
+    }
   }
   return out;
 }
@@ -30,7 +41,7 @@ std::vector<Case> cases() {
 class Encodings : public testing::TestWithParam<Case> {
  protected:
   const EncodingInfo& e = info(GetParam().encoding);
-  const EncodingKernels& kernels = kernel_set(GetParam().target).encoding(GetParam().encoding);
+  const EncodingKernels& kernels = *GetParam().kernels;
   // A row's length is a multiple of this.
   const size_t unit = std::max<size_t>(e.block_elements, kGroup);
 
@@ -204,7 +215,8 @@ TEST_P(Encodings, GemvLeavesGapsBetweenRowsAlone) {
 }
 
 std::string case_name(const testing::TestParamInfo<Case>& c) {
-  return std::string(info(c.param.encoding).name) + "_on_" + name(c.param.target);
+  return std::string(info(c.param.encoding).name) + "_on_" + name(c.param.target) +
+         (c.param.passed_over ? "_without_vbmi" : "");
 }
 INSTANTIATE_TEST_SUITE_P(All, Encodings, testing::ValuesIn(cases()), case_name);
 

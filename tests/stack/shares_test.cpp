@@ -65,6 +65,14 @@ TEST_F(Shares, MistakesAreTold) {
     EXPECT_STREQ(error.what(), "no share 3: they are 0 … 2, of a text");
   }
   EXPECT_FALSE(std::filesystem::exists(share_path(path("none.gguf"), 3, 3)));
+  EncodeOptions few = by_three(1);
+  few.importance_windows = 2;
+  try {
+    gather("none.gguf", 0, few);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_STREQ(error.what(), "3 shares, but importance is measured on 2 windows: one each at least");
+  }
 }
 
 }  // namespace
