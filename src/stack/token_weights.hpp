@@ -17,6 +17,8 @@ namespace cairn::stack {
 // that was sampled once says of one token is mostly noise, so here tokens of like ‖x‖² share what is seen. No
 // token counts for less than as much of it as a usual one is large: what is let go altogether comes out so
 // wrong at 2 bits that the first token of SmolLM2's texts no longer draws the attention that it should.
+// Inputs whose plain moments are mostly of tokens that matter are left alone: weights there gain 4 to 8 % of
+// SmolLM2's perplexity at 3 and 4 bits and lose a third at 2.
 class TokenWeights {
  public:
   // All tokens alike.
