@@ -1,7 +1,12 @@
 #include "video/live/capture.hpp"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cmath>
 #include <thread>
@@ -18,6 +23,9 @@ namespace {
 constexpr int kTicks = 90000;          // a second, of what is given
 constexpr double kLongestPause = 2.0;  // seconds: more is a jump of the clock
 constexpr auto kNap = std::chrono::milliseconds(5);
+constexpr int kLook = 20;           // milliseconds, for an interrupt or a stall
+constexpr int kBuffer = 1 << 16;    // bytes, of a pipe
+constexpr size_t kMostJumps = 100;  // that are told one by one
 
 bool is_url(const std::string& input) {
   const size_t colon = input.find("://");
@@ -27,9 +35,23 @@ bool is_url(const std::string& input) {
 }  // namespace
 
 struct Capture::State {
+  ~State() {
+    file.reset();
+    if (pipe_context != nullptr) {
+      av_freep(&pipe_context->buffer);
+      avio_context_free(&pipe_context);
+    }
+    if (pipe >= 0 && pipe != STDIN_FILENO) close(pipe);
+  }
+  State() = default;
+  State(const State&) = delete;
+  State& operator=(const State&) = delete;
+
   std::string name;
   CaptureOptions options;
   VideoInfo info;
+  int pipe = -1;
+  AVIOContext* pipe_context = nullptr;
   Libav<AVFormatContext> file;
   Libav<AVCodecContext> decoder;
   Libav<AVPacket> packet;
@@ -40,12 +62,30 @@ struct Capture::State {
   bool paced = false, drained = false, stopped = false;
   Stopwatch since_packet, since_first;
   uint64_t frames = 0, damaged = 0;
+  int64_t last_pts = -1;
   double last_in = 0, now = 0, usual = 0.04;  // seconds: of its clock, of ours, of a frame
   std::vector<std::string> jumps;
+  uint64_t more_jumps = 0;
 
   static int give_up(void* self) {
     const auto& s = *static_cast<State*>(self);
     return interrupted() || s.since_packet.seconds() > s.options.stall_seconds ? 1 : 0;
+  }
+  // libav's own reading of pipes waits for their other end whatever give_up() says.
+  static int read_pipe(void* self, uint8_t* bytes, int count) {
+    auto& s = *static_cast<State*>(self);
+    while (give_up(self) == 0) {
+      pollfd look{s.pipe, POLLIN, 0};
+      if (poll(&look, 1, kLook) <= 0) continue;
+      const ssize_t got = ::read(s.pipe, bytes, static_cast<size_t>(count));
+      if (got > 0) {
+        s.since_packet.restart();
+        return static_cast<int>(got);
+      }
+      if (got == 0) return AVERROR_EOF;
+      if (errno != EINTR && errno != EAGAIN) return AVERROR(errno);
+    }
+    return AVERROR_EXIT;
   }
   [[noreturn]] void refuse(int error, const char* doing) const {
     if (error == AVERROR(ENOENT)) fail(ErrorCode::not_found, "{}: no such file", name);
@@ -57,32 +97,55 @@ struct Capture::State {
   }
 
   void open();
+  void open_pipe(AVFormatContext& raw);
   void describe_pictures();
   bool decode();
   void keep_time(Frame& frame);
 };
 
+void Capture::State::open_pipe(AVFormatContext& raw) {
+  pipe = name == "-" ? STDIN_FILENO : ::open(name.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  auto* buffer = pipe < 0 ? nullptr : static_cast<unsigned char*>(av_malloc(kBuffer));
+  if (buffer != nullptr)
+    pipe_context = avio_alloc_context(buffer, kBuffer, 0, this, read_pipe, nullptr, nullptr);
+  if (pipe_context == nullptr) {
+    const int reason = errno;
+    av_free(buffer);
+    if (pipe < 0) fail(ErrorCode::io, "{}: cannot be opened: {}", name, libav_reason(AVERROR(reason)));
+    fail(ErrorCode::out_of_memory, "{}: no memory", name);
+  }
+  raw.pb = pipe_context;
+  raw.flags |= AVFMT_FLAG_CUSTOM_IO;
+}
+
 void Capture::State::open() {
   av_log_set_level(AV_LOG_FATAL);
   const bool url = is_url(name);
   struct stat status {};
-  paced = !url && name != "-" && stat(name.c_str(), &status) == 0 && S_ISREG(status.st_mode);
+  const bool there = !url && name != "-" && stat(name.c_str(), &status) == 0;
+  paced = there && S_ISREG(status.st_mode);
   AVFormatContext* raw = avformat_alloc_context();
   if (raw == nullptr) fail(ErrorCode::out_of_memory, "{}: no memory", name);
+  file.reset(raw);
   raw->interrupt_callback = {give_up, this};
+  if (name == "-" || (there && S_ISFIFO(status.st_mode))) open_pipe(*raw);
   if (url) avformat_network_init();
   AVDictionary* settings = nullptr;
   if (name.starts_with("rtsp:")) av_dict_set(&settings, "rtsp_flags", "prefer_tcp", 0);
-  const std::string from = name == "-" ? "pipe:0" : url ? name : file_url(name);
+  const std::string from = pipe_context != nullptr || url ? name : file_url(name);
+  file.release();  // libav frees it where it fails
   int error = avformat_open_input(&raw, from.c_str(), nullptr, &settings);
+  file.reset(raw);
   av_dict_free(&settings);
   if (error < 0) refuse(error, "cannot be opened");
-  file.reset(raw);
   since_packet.restart();
   error = avformat_find_stream_info(raw, nullptr);
-  if (error < 0) refuse(error, "cannot be read");
+  // One that stops while libav still looks for more tracks may have pictures.
+  const bool stalled = error == AVERROR_EXIT && !interrupted();
+  if (error < 0 && !stalled) refuse(error, "cannot be read");
   const AVCodec* codec = nullptr;
   stream = av_find_best_stream(raw, AVMEDIA_TYPE_VIDEO, -1, -1, &codec, 0);
+  if (stalled && (stream < 0 || raw->streams[stream]->codecpar->width == 0)) refuse(error, "cannot be read");
   if (stream < 0) fail(ErrorCode::format, "{}: it has no video track that libav decodes", name);
   for (unsigned i = 0; i < raw->nb_streams; ++i) {
     if (static_cast<int>(i) != stream) raw->streams[i]->discard = AVDISCARD_ALL;
@@ -151,15 +214,19 @@ void Capture::State::keep_time(Frame& frame) {
   if (frames > 0) {
     const double step = in - last_in;
     if (step > 0 && step <= kLongestPause) {
-      now += step;
+      now += std::max(step, 1.0 / kTicks);  // stamps must increase
     } else {
-      jumps.push_back(
-          fmt::format("{}: its clock jumps by {:+.2f} s after {:.2f} s: joined", name, step - usual, now));
+      if (jumps.size() == kMostJumps) {
+        ++more_jumps;
+      } else {
+        jumps.push_back(
+            fmt::format("{}: its clock jumps by {:+.2f} s after {:.2f} s: joined", name, step - usual, now));
+      }
       now += usual;
     }
   }
   last_in = in;
-  frame.pts = std::llround(now * kTicks);
+  frame.pts = last_pts = std::max(last_pts + 1, static_cast<int64_t>(std::llround(now * kTicks)));
   frame.duration = std::llround(usual * kTicks);
   frame.key = is_key(*picture);
 }
@@ -192,6 +259,7 @@ bool Capture::read(Frame& frame) {
 std::vector<std::string> Capture::notes() const {
   const State& s = *state_;
   std::vector<std::string> notes = s.jumps;
+  if (s.more_jumps > 0) notes.push_back(fmt::format("{}: {} more jumps of its clock", s.name, s.more_jumps));
   if (s.damaged > 0)
     notes.push_back(fmt::format("{}: {} damaged packets were passed over", s.name, s.damaged));
   if (s.stopped)
