@@ -254,7 +254,7 @@ TEST_F(LiveStream, AFullDiskLeavesWhatWasPublished) {
 TEST_F(LiveStream, AnInterruptEndsAPlayableFolder) {
   const std::string input = make("clip.mkv", 400);
   int status = 0;
-  const std::string said = output_of(fmt::format("timeout -s INT 3 " CAIRN_PROGRAM
+  const std::string said = output_of(fmt::format("timeout -s INT 8 " CAIRN_PROGRAM
                                                  " video live {} -o {} --preset ultrafast --segment-seconds "
                                                  "1 --threads 1 -q 2>&1; echo \"status $?\"",
                                                  input, path("site")),
@@ -262,7 +262,7 @@ TEST_F(LiveStream, AnInterruptEndsAPlayableFolder) {
   EXPECT_NE(said.find("status 124"), std::string::npos) << said;  // timeout's: the signal was sent
   const uint64_t frames = played();
   EXPECT_GE(frames, 25u);
-  EXPECT_LE(frames, 90u);
+  EXPECT_LT(frames, 400u);  // all of them
   EXPECT_EQ(count(text_of(path("site/0/list.m3u8")), "#EXT-X-ENDLIST"), 1u);
   EXPECT_FALSE(nlohmann::json::parse(text_of(path("site/video.json"))).contains("live"));
 }
