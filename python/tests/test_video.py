@@ -36,8 +36,6 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         output = folder / f"{source}.mkv"
         words = [PROGRAM, "video", "encode", str(folder / f"{source}.y4m"), "-o", str(output), "--quiet", *flags]
         done = subprocess.run(words, capture_output=True, text=True)
-        if "built without video" in done.stderr:
-            pytest.skip(done.stderr)
         assert done.returncode == 0, done.stderr
         return output
 

@@ -5,7 +5,6 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 #include <utility>
 
@@ -14,19 +13,16 @@
 #include "base/sha256.hpp"
 #include "base/unfinished_file.hpp"
 #include "measure/evaluate.hpp"
-#include "quantize/collector.hpp"
 #include "quantize/fingerprint.hpp"
-#include "stack/costs.hpp"
 #include "stack/distillation.hpp"
 #include "stack/effort.hpp"
 #include "stack/fit_tables.hpp"
 #include "stack/moments.hpp"
 #include "stack/piece.hpp"
-#include "stack/shares.hpp"
 #include "stack/sources.hpp"
 #include "stack/spool.hpp"
+#include "stack/statistics.hpp"
 #include "stack/table_samples.hpp"
-#include "stack/token_weights.hpp"
 #include "stack/tune.hpp"
 #include "stack/tune_states.hpp"
 
@@ -85,12 +81,6 @@ class Encoder {
     if (options.tune.steps > 0)
       tune_windows_ =
           measure::evaluation_windows(*model.tokenizer(), text, options.window, options.tune.windows);
-    if (options.shares > 1 && options.codec == Codec::avd)
-      fail(ErrorCode::invalid_argument, "statistics by shares are of planes");
-    // A share without any would let all its tokens count alike.
-    if (const size_t seen = importance_windows(); options.shares > 1 && seen != 0 && seen < options.shares)
-      fail(ErrorCode::invalid_argument,
-           "{} shares, but importance is measured on {} windows: one each at least", options.shares, seen);
     if (options.tune.steps > 0) check_tuning(options.tune.on);  // before hours of other work
     uint64_t parameters = 0;
     for (const Source& source : sources_) parameters += source.tensor->elements();
@@ -100,34 +90,18 @@ class Encoder {
       parameters += source.tensor->elements();
     }
     most_bytes_ = most_bytes(parameters);
+    statistics_.emplace(
+        TextStatistics::Job{model_, graph_, sources_, windows_, options_, path_, key()}, pool_,
+        [this](std::string_view stage, uint64_t done, uint64_t total) { this->progress(stage, done, total); },
+        [this] { effort_->finish_pass(); });
     effort_.emplace(options_, sources_, linears_,
                     Effort::Text{windows_.size(), graph_.layers.size(), layers_of_pass()});
   }
 
-  void gather(uint32_t share) {
-    Spool spool = share_spool(share);
-    if (spool.size() == 0) {
-      const size_t count = importance_windows();
-      const auto [begin, end] = range_of_share(count, share, options_.shares);
-      spool.append(measure_costs(begin, end).sums());
-    }
-    token_weights_.set_weights(costs_of(spool).tokens().weights());
-    const auto layers = static_cast<uint32_t>(graph_.layers.size());
-    while (spool.size() < 1 + layers) {
-      const auto first = static_cast<uint32_t>(spool.size() - 1),
-                 end = std::min(first + layers_of_pass(), layers);
-      MomentCollector moments(first, end - first, input_widths(sources_), pool_);
-      observe("second moments", range_of_share(windows_.size(), share, options_.shares),
-              weighted([&](auto... input) { moments.add(input...); }));
-      effort_->finish_pass();
-      for (uint32_t layer = first; layer < end; ++layer) spool.append(moment_record(moments, layer));
-    }
-  }
+  void gather(uint32_t share) { statistics_->gather(share); }
 
   EncodeReport run() {
-    if (by_shares()) {
-      for (uint32_t share = 0; share < options_.shares; ++share) gather(share);
-    }
+    statistics_->gather_all();
     Spool spool(partial_path(path_, "stack"), key());
     EncodeReport report{.matrices = sources_.size()};
     const double done = effort_->skip(spool.size());
@@ -160,7 +134,7 @@ class Encoder {
     report.linear_bytes = layout.linear_bytes(layout.blocks.size());
     report.file_bytes = written.file_bytes();
     spool.remove();
-    for (uint32_t share = 0; by_shares() && share < options_.shares; ++share) share_spool(share).remove();
+    statistics_->remove_shares();
     return report;
   }
 
@@ -239,7 +213,7 @@ class Encoder {
                     options_.avd.levels, options_.avd.iterations, fit.passes, fit.sweeps, fit.table_rounds,
                     options_.exact, most_bytes_, options_.importance_windows);
     if (linears_ < sources_.size()) numbers += " vocabulary";
-    if (by_shares()) numbers += fmt::format(" by {} shares", options_.shares);
+    if (options_.shares > 1) numbers += fmt::format(" by {} shares", options_.shares);
     for (const float weight : fit.weights) numbers += fmt::format(" {}", weight);
     return fmt::format("{} {} {}", quantize::model_fingerprint(model_.file()), hash.hex(), numbers);
   }
@@ -257,28 +231,18 @@ class Encoder {
     pieces_.push_back(std::move(piece));
   }
 
-  bool by_shares() const { return options_.shares > 1 && !windows_.empty(); }
-  Spool share_spool(uint32_t share) const {
-    return Spool(share_path(path_, share, options_.shares),
-                 fmt::format("{} share {} of {}", key(), share, options_.shares));
-  }
-  size_t importance_windows() const { return std::min<size_t>(options_.importance_windows, windows_.size()); }
-
   // What an error of each row costs, and in which directions for rows of the vocabulary: the spool's first
   // record.
   void measure(Spool& spool) {
     for (const Source& source : sources_) importance_.emplace_back(source.tensor->rows(), 1.0f);
-    const size_t count = importance_windows();
-    if (count == 0) return;
+    if (statistics_->importance_windows() == 0) return;
     for (size_t s = linears_; s < sources_.size(); ++s) {
       const size_t width = sources_[s].tensor->row_elements();
       vocabulary_moments_.emplace_back(width * width);
     }
     first_record_ = 1;
     if (spool.size() == 0) {
-      CostSums sums = by_shares() ? new_sums() : measure_costs(0, count);
-      for (uint32_t share = 0; by_shares() && share < options_.shares; ++share)
-        add_costs(share_spool(share), sums);
+      const CostSums sums = statistics_->costs();
       std::vector<float> numbers = sums.tokens().weights();
       const std::vector<float> costs = sums.costs(windows_);
       numbers.insert(numbers.end(), costs.begin(), costs.end());
@@ -287,7 +251,7 @@ class Encoder {
     std::vector<float> weights(TokenWeights(graph_.layers.size()).count());
     spool.read(0, 0, std::as_writable_bytes(std::span(weights)));
     uint64_t offset = weights.size() * sizeof(float);
-    token_weights_.set_weights(std::move(weights));
+    statistics_->weigh_by(std::move(weights));
     for (auto* part : {&importance_, &vocabulary_moments_}) {
       for (std::vector<float>& numbers : *part) {
         const auto bytes = std::as_writable_bytes(std::span(numbers));
@@ -295,41 +259,6 @@ class Encoder {
         offset += bytes.size();
       }
     }
-  }
-
-  CostSums new_sums() { return {model_.file(), graph_, sources_, pool_}; }
-  // Of windows [begin, end) of those that importance is measured on.
-  CostSums measure_costs(size_t begin, size_t end) {
-    CostSums sums = new_sums();
-    sums.measure(windows_, begin, end, importance_windows(),
-                 [&](uint64_t done, uint64_t total) { progress("importance", done, total); });
-    observe("importance", {begin, end}, [&](auto... input) { sums.weigh(input...); });
-    return sums;
-  }
-  static void add_costs(const Spool& share, CostSums& sums) {
-    std::vector<std::byte> record(share.bytes(0));
-    share.read(0, 0, record);
-    sums.add_sums(record);
-  }
-  CostSums costs_of(const Spool& share) {
-    CostSums sums = new_sums();
-    add_costs(share, sums);
-    return sums;
-  }
-
-  // Hands on rows times the roots of their tokens' weights.
-  ObserveInputs weighted(ObserveInputs add) const {
-    return [this, add = std::move(add), widths = input_widths(sources_)](
-               uint32_t layer, quantize::Input input, const float* rows, size_t tokens) {
-      const size_t width = widths[static_cast<size_t>(input)];
-      const std::vector<double> squares = row_squares(rows, tokens, width);
-      std::vector<float> scaled(rows, rows + tokens * width);
-      for (size_t t = 0; t < tokens; ++t) {
-        const float factor = std::sqrt(token_weights_.of(layer, input, squares[t]));
-        for (size_t i = 0; i < width; ++i) scaled[t * width + i] *= factor;
-      }
-      add(layer, input, scaled.data(), tokens);
-    };
   }
 
   void resume(const Spool& spool) {
@@ -345,7 +274,8 @@ class Encoder {
     const size_t record = first_record_++;
     if (spool.size() == record) {
       const auto observe_some = [&](const ObserveInputs& add) {
-        observe("moments for tables", {0, std::min(kTableWindows, windows_.size())}, weighted(add));
+        statistics_->observe("moments for tables", {0, std::min(kTableWindows, windows_.size())},
+                             statistics_->weighted(add));
       };
       const auto samples =
           table_samples(sources_, importance_, graph_.layers.size(), observe_some, pool_,
@@ -358,27 +288,14 @@ class Encoder {
     set_tables(bytes, tables_);
   }
 
-  // Whose moments fit the memory allowed.
   uint32_t layers_of_pass() const {
-    const uint64_t bytes = std::max<uint64_t>(MomentCollector::bytes(input_widths(sources_)), 1);
-    return static_cast<uint32_t>(
-        std::clamp<uint64_t>(options_.moment_bytes / bytes, 1, graph_.layers.size()));
+    return TextStatistics::layers_of_pass(options_, sources_, graph_.layers.size());
   }
 
   void fit_layers(Spool& spool) {
     const uint32_t first = sources_[pieces_.size()].layer;
-    const auto widths = input_widths(sources_);
     const auto layers = std::min(layers_of_pass(), static_cast<uint32_t>(graph_.layers.size()) - first);
-    MomentCollector moments(first, windows_.empty() ? 0 : layers, widths, pool_);
-    for (uint32_t share = 0; by_shares() && share < options_.shares; ++share) {
-      const Spool from = share_spool(share);
-      for (uint32_t layer = first; layer < first + layers; ++layer)
-        add_moment_record(from, 1 + layer, share_path(path_, share, options_.shares), layer, moments);
-    }
-    if (!by_shares())
-      observe("second moments", {0, windows_.size()},
-              weighted([&](auto... input) { moments.add(input...); }));
-    effort_->finish_pass();
+    MomentCollector moments = statistics_->moments(first, layers);
     Factors factors;
     std::pair<uint32_t, quantize::Input> of = {~0u, quantize::Input::count};
     while (pieces_.size() < linears_ && sources_[pieces_.size()].layer < first + layers) {
@@ -422,7 +339,8 @@ class Encoder {
   void decompose(Spool& spool) {
     const bool scale_output = graph_.parameters.heads == graph_.parameters.kv_heads;
     ChannelCollector channels(graph_.layers.size(), input_widths(sources_));
-    observe("channel scales", {0, windows_.size()}, [&](auto... input) { channels.add(input...); });
+    statistics_->observe("channel scales", {0, windows_.size()},
+                         [&](auto... input) { channels.add(input...); });
     while (pieces_.size() < sources_.size()) {
       const Source& source = sources_[pieces_.size()];
       progress("decomposition", pieces_.size(), sources_.size());
@@ -442,25 +360,6 @@ class Encoder {
       const auto record = make_piece(blocks, losses, worth, piece);
       finish(spool, record, std::move(piece));
     }
-  }
-
-  void observe(std::string_view stage, WindowRange range, const ObserveInputs& add) {
-    const size_t windows = range.end - range.begin;
-    if (windows == 0) return;
-    quantize::InputOrder order;
-    engine::Options options{
-        .context = options_.window, .threads = options_.threads, .chunk = options_.window};
-    options.observer = [&](uint32_t layer, graph::Slot slot, const float* rows, size_t tokens, size_t) {
-      add(layer, order.next(slot), rows, tokens);
-    };
-    const auto engine = model_.make_engine(options);
-    const auto sequence = engine->make_sequence();
-    for (size_t i = 0; i < windows; ++i) {
-      progress(stage, i, windows);
-      sequence->truncate(0);
-      engine->step({sequence.get(), windows_[range.begin + i]}, interrupted);
-    }
-    progress(stage, windows, windows);
   }
 
   Factors factors_of(MomentCollector& moments, const Source& source) {
@@ -526,11 +425,11 @@ class Encoder {
   Tables tables_;
   std::vector<std::vector<text::Token>> windows_, tune_windows_;
   uint64_t most_bytes_ = 0;
-  std::vector<std::vector<float>> importance_;  // [source][row]
-  TokenWeights token_weights_{};
+  std::vector<std::vector<float>> importance_;          // [source][row]
   std::vector<std::vector<float>> vocabulary_moments_;  // [source after linears_][width][width]
   size_t first_record_ = 0;                             // of the pieces in the spool
   std::vector<Piece> pieces_;                           // of the first sources
+  std::optional<TextStatistics> statistics_;
   std::optional<Effort> effort_;
 };
 
