@@ -16,6 +16,7 @@
 
 #include "formats/gguf.hpp"
 #include "graph/graph.hpp"
+#include "graph/reference_numbers.hpp"
 
 namespace cairn::graph {
 
@@ -50,44 +51,7 @@ class ReferenceInterpreter {
  private:
   std::vector<double>& slot(Slot slot) { return slots_[static_cast<size_t>(slot)]; }
 
-  static double from_half(uint16_t bits) {
-    const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
-    const double magnitude =
-        exponent == 0 ? std::ldexp(mantissa, -24) : std::ldexp(1024 + mantissa, exponent - 25);
-    return bits >> 15 ? -magnitude : magnitude;
-  }
-
-  std::vector<double> weights(const std::string& name) const {
-    const gguf::Tensor& tensor = file_.tensor(name);
-    std::vector<double> values(tensor.elements());
-    for (size_t i = 0; i < values.size(); ++i) {
-      if (tensor.encoding == Encoding::f32) {
-        float value;
-        std::memcpy(&value, tensor.data.data() + i * sizeof value, sizeof value);
-        values[i] = value;
-      } else if (tensor.encoding == Encoding::f16) {
-        uint16_t value;
-        std::memcpy(&value, tensor.data.data() + i * sizeof value, sizeof value);
-        values[i] = from_half(value);
-      } else if (tensor.encoding == Encoding::mxfp4) {
-        values[i] = from_mxfp4(tensor.data.data(), i);
-      } else {
-        throw std::invalid_argument("the reference reads f32, f16 and mxfp4 only");
-      }
-    }
-    return values;
-  }
-
-  // Blocks of 32: a byte that is the exponent, then codes, those of the first half in the low bits. OCP
-  // Microscaling Formats 1.0, table 1 and section 5.3.3.
-  static double from_mxfp4(const std::byte* data, size_t element) {
-    static constexpr double kValues[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6};
-    const auto* block = reinterpret_cast<const uint8_t*>(data) + element / 32 * 17;
-    const size_t at = element % 32;
-    const unsigned code = at < 16 ? block[1 + at] & 15U : block[1 + at - 16] >> 4U;
-    const double magnitude = std::ldexp(kValues[code & 7U], block[0] - 127);
-    return code >= 8 ? -magnitude : magnitude;
-  }
+  std::vector<double> weights(const std::string& name) const { return reference::values(file_.tensor(name)); }
 
   void run(const OpList& ops) {
     for (const Op& op : ops) run(op);
@@ -140,39 +104,12 @@ class ReferenceInterpreter {
       case OpKind::selective_scan:
         return selective_scan(op);
       case OpKind::activate:
-        return map(op, [&](double x) { return activation(op.activation, x); });
+        return map(op, [&](double x) { return reference::activation(op.activation, x); });
       case OpKind::add:
         return zip(op, [](double x, double y) { return x + y; });
       case OpKind::softcap:
         return map(op, [&](double x) { return op.factor * std::tanh(x / op.factor); });
     }
-  }
-
-  static double activation(Activation kind, double x) {
-    switch (kind) {
-      case Activation::none:
-        return x;
-      case Activation::silu:
-        return x / (1 + std::exp(-x));
-      case Activation::gelu_tanh:
-        return x / 2 * (1 + std::tanh(std::sqrt(2 / M_PI) * (x + 0.044715 * x * x * x)));
-      case Activation::gelu_erf:
-        return x / 2 * (1 + std::erf(x / std::sqrt(2)));
-      case Activation::sigmoid:
-        return 1 / (1 + std::exp(-x));
-      case Activation::relu_squared:
-        return x > 0 ? x * x : 0;
-      case Activation::silu_clamped:
-        break;
-    }
-    return 0;
-  }
-
-  static double gated(Activation kind, double x, double y) {
-    if (kind == Activation::none) return x * y;
-    if (kind != Activation::silu_clamped) return activation(kind, x) * y;
-    x = std::min(x, 7.0);
-    return x / (1 + std::exp(-1.702 * x)) * (std::clamp(y, -7.0, 7.0) + 1);
   }
 
   template <class Function>
@@ -191,11 +128,11 @@ class ReferenceInterpreter {
 
   void gate(const Op& op) {
     if (model_.width(op.input) == model_.width(op.input2))
-      return zip(op, [&](double x, double y) { return gated(op.activation, x, y); });
+      return zip(op, [&](double x, double y) { return reference::gated(op.activation, x, y); });
     const size_t width = width_of(op), other = model_.width(op.input2);
     for (size_t i = 0; i < tokens_.size() * width; ++i) {
-      slot(op.output)[i] =
-          gated(op.activation, slot(op.input)[i], slot(op.input2)[i / width * other + op.offset + i % width]);
+      slot(op.output)[i] = reference::gated(op.activation, slot(op.input)[i],
+                                            slot(op.input2)[i / width * other + op.offset + i % width]);
     }
   }
 
@@ -299,7 +236,7 @@ class ReferenceInterpreter {
       std::vector<double> parts;
       double all = 0, sum = 0;
       for (uint32_t e = 0; e < op.experts; ++e) {
-        parts.push_back(sigmoid ? activation(op.activation, scores[e]) : std::exp(scores[e]));
+        parts.push_back(sigmoid ? reference::activation(op.activation, scores[e]) : std::exp(scores[e]));
         all += parts[e];
       }
       using Ranks = std::vector<std::pair<double, uint32_t>>;  // the largest first, of equal ones the first
@@ -365,7 +302,7 @@ class ReferenceInterpreter {
   void weigh(const Op& op) {
     const size_t width = model_.width(op.output);
     for (size_t i = 0; i < tokens_.size() * width; ++i)
-      slot(op.output)[i] = gated(op.activation, slot(op.input)[i / width], slot(op.input2)[i]);
+      slot(op.output)[i] = reference::gated(op.activation, slot(op.input)[i / width], slot(op.input2)[i]);
   }
 
   void part(const Op& op) {
