@@ -14,13 +14,13 @@ import time
 import ik_llama_cpp._ctypes_api as ik
 
 
-def read(context, tokens, position):
-    """Reads the tokens, which begin at `position`, and waits for the last one's logits. Returns seconds."""
+def read(context, tokens, position, all_logits=False):
+    """Reads the tokens, which begin at `position`, and waits for logits: the last one's, or all. Returns seconds."""
     batch = ik.llama_batch_init(len(tokens), 0, 1)
     batch.n_tokens = len(tokens)
     for i, token in enumerate(tokens):
         batch.token[i], batch.pos[i], batch.n_seq_id[i] = token, position + i, 1
-        batch.seq_id[i][0], batch.logits[i] = 0, i + 1 == len(tokens)
+        batch.seq_id[i][0], batch.logits[i] = 0, all_logits or i + 1 == len(tokens)
     start = time.perf_counter()
     if ik.llama_decode(context, batch) != 0:
         raise SystemExit("llama_decode failed")

@@ -9,27 +9,12 @@ the weights when they are loaded. Flash attention is on.
 """
 import argparse
 import statistics
-import time
 
 import ik_llama_cpp._ctypes_api as ik
 
+import peer_ik
+
 PROMPT, ROWS = 64, [1, 2, 4, 8]
-
-
-def step(context, tokens, position):
-    """Reads the tokens, which begin at `position`, and waits for their logits. Returns seconds."""
-    batch = ik.llama_batch_init(len(tokens), 0, 1)
-    batch.n_tokens = len(tokens)
-    for i, token in enumerate(tokens):
-        batch.token[i], batch.pos[i], batch.n_seq_id[i] = token, position + i, 1
-        batch.seq_id[i][0], batch.logits[i] = 0, position > 0 or i + 1 == len(tokens)
-    start = time.perf_counter()
-    if ik.llama_decode(context, batch) != 0:
-        raise SystemExit("llama_decode failed")
-    ik.llama_get_logits_ith(context, len(tokens) - 1)
-    seconds = time.perf_counter() - start
-    ik.llama_batch_free(batch)
-    return seconds
 
 
 def main():
@@ -58,8 +43,8 @@ def main():
     for _ in range(options.turns):
         for rows in ROWS:
             ik.llama_kv_cache_clear(context)
-            step(context, tokens, 0)
-            times[rows].append(step(context, tokens[:rows], PROMPT))
+            peer_ik.read(context, tokens, 0)
+            times[rows].append(peer_ik.read(context, tokens[:rows], PROMPT, all_logits=True))
     one = statistics.median(times[1])
     for rows in ROWS:
         print(f"{rows} rows {1e3 * statistics.median(times[rows]):8.2f} ms {statistics.median(times[rows]) / one:6.2f}x")

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <array>
 #include <cairn/cairn.hpp>
 #include <memory>
 
@@ -289,6 +290,10 @@ py::list restore(cairn::Restorer& restorer, std::uint64_t frame, const py::seque
   return planes;
 }
 
+const char* chroma_name(std::int32_t chroma) {
+  return std::array{"none", "420", "422", "444"}.at(static_cast<size_t>(chroma));
+}
+
 void add_restorers(py::module_& module) {
   const auto options_of = [](std::uint32_t threads, std::uint32_t bits, std::int32_t chroma) {
     cairn::RestorerOptions options;
@@ -318,8 +323,7 @@ void add_restorers(py::module_& module) {
              told["height"] = i.height;
              told["scale"] = i.scale;
              told["bits"] = i.bits;
-             told["chroma"] =
-                 std::vector<const char*>{"none", "420", "422", "444"}.at(static_cast<size_t>(i.chroma));
+             told["chroma"] = chroma_name(i.chroma);
              told["networks"] = i.networks;
              told["needs_before"] = i.needs_before != 0;
              told["needs_after"] = i.needs_after != 0;
@@ -348,8 +352,7 @@ void add_videos(py::module_& module) {
              told["small_width"] = i.small_width;
              told["small_height"] = i.small_height;
              told["bits"] = i.bits;
-             told["chroma"] =
-                 std::vector<const char*>{"none", "420", "422", "444"}.at(static_cast<size_t>(i.chroma));
+             told["chroma"] = chroma_name(i.chroma);
              told["restored"] = i.restored != 0;
              told["frames"] = i.frames;
              told["seconds_per_tick"] = i.seconds_per_tick;

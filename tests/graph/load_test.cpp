@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "graph/graph.hpp"
+#include "graph/mistakes.hpp"
 #include "graph/model_file.hpp"
 
 namespace cairn::graph {
@@ -146,13 +147,6 @@ TEST(HyperParameters, Gemma3FilesLeaveMuchUnsaid) {
   EXPECT_FLOAT_EQ(read_hyper_parameters(model.open()).attention_scale, 0.5F);
 }
 
-struct Mistake {
-  const char* name;
-  std::function<void(ModelFile&)> make;
-  ErrorCode code;
-  std::vector<std::string> told;  // what the error names
-};
-
 void set(ModelFile& model, const char* key, gguf::WriterValue value) {
   model.metadata[key] = std::move(value);
 }
@@ -183,17 +177,7 @@ std::function<void(ModelFile&)> with(const std::string& key, const gguf::WriterV
 class BadModel : public testing::TestWithParam<Mistake> {};
 
 TEST_P(BadModel, IsRefusedWithAReason) {
-  ModelFile model;
-  GetParam().make(model);
-  const gguf::File file = model.open();
-  try {
-    load(file);
-    FAIL() << "loaded";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), GetParam().code) << error.what();
-    EXPECT_THAT(error.what(), HasSubstr(file.path()));
-    for (const std::string& part : GetParam().told) EXPECT_THAT(error.what(), HasSubstr(part));
-  }
+  expect_refused(ModelFile(), GetParam());
 }
 
 const std::vector<Mistake> kMistakes = {

@@ -8,6 +8,7 @@
 
 #include "base/error.hpp"
 #include "graph/graph.hpp"
+#include "graph/mistakes.hpp"
 #include "graph/model_file.hpp"
 
 namespace cairn::graph {
@@ -133,30 +134,14 @@ TEST(HyperParameters, LayersOfOnePart) {
   EXPECT_EQ(load(drafting.open()).layers.size(), 3U);
 }
 
-struct Mistake {
-  const char* name;
-  std::function<void(ModelFile&)> make;
-  ErrorCode code;
-  std::vector<std::string> parts;  // of the message
-};
-
 class BadMamba : public testing::TestWithParam<Mistake> {};
 
 TEST_P(BadMamba, IsRefusedWithAReason) {
   const std::string name = GetParam().name;
-  ModelFile model = name.starts_with("granite") ? granite()
-                    : name.starts_with("moe")   ? nemotron_moe()
-                                                : nemotron();
-  GetParam().make(model);
-  const gguf::File file = model.open();
-  try {
-    load(file);
-    FAIL() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), GetParam().code) << error.what();
-    EXPECT_THAT(error.what(), HasSubstr(file.path()));
-    for (const std::string& part : GetParam().parts) EXPECT_THAT(error.what(), HasSubstr(part));
-  }
+  expect_refused(name.starts_with("granite") ? granite()
+                 : name.starts_with("moe")   ? nemotron_moe()
+                                             : nemotron(),
+                 GetParam());
 }
 
 std::function<void(ModelFile&)> with(const char* key, gguf::WriterValue value) {

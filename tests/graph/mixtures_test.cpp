@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "graph/graph.hpp"
+#include "graph/mistakes.hpp"
 #include "graph/model_file.hpp"
 
 namespace cairn::graph {
@@ -69,13 +70,6 @@ TEST(Load, OfASingleExpertTheThirdDimensionMayBeLeftOut) {
   EXPECT_EQ(load(file.open()).parameters.experts, 1U);
 }
 
-struct Mistake {
-  const char* name;
-  std::function<void(ModelFile&)> make;  // in ModelFile::mixture()
-  ErrorCode code;
-  std::vector<std::string> told;  // what the error names
-};
-
 void set(ModelFile& model, const char* key, gguf::WriterValue value) {
   model.metadata[key] = std::move(value);
 }
@@ -83,17 +77,7 @@ void set(ModelFile& model, const char* key, gguf::WriterValue value) {
 class BadMixture : public testing::TestWithParam<Mistake> {};
 
 TEST_P(BadMixture, IsRefusedWithAReason) {
-  ModelFile model = ModelFile::mixture();
-  GetParam().make(model);
-  const gguf::File file = model.open();
-  try {
-    load(file);
-    FAIL() << "loaded";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), GetParam().code) << error.what();
-    EXPECT_THAT(error.what(), HasSubstr(file.path()));
-    for (const std::string& part : GetParam().told) EXPECT_THAT(error.what(), HasSubstr(part));
-  }
+  expect_refused(ModelFile::mixture(), GetParam());
 }
 
 const std::vector<Mistake> kMistakes = {

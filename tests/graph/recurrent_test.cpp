@@ -9,6 +9,7 @@
 
 #include "base/error.hpp"
 #include "graph/graph.hpp"
+#include "graph/mistakes.hpp"
 #include "graph/model_file.hpp"
 
 namespace cairn::graph {
@@ -115,27 +116,10 @@ TEST(HyperParameters, DraftLayersAreNoneOfTheModels) {
   EXPECT_THROW(load(lacking.open()), Error);
 }
 
-struct Mistake {
-  const char* name;
-  std::function<void(ModelFile&)> make;
-  ErrorCode code;
-  std::vector<std::string> parts;  // of the message
-};
-
 class BadState : public testing::TestWithParam<Mistake> {};
 
 TEST_P(BadState, IsRefusedWithAReason) {
-  ModelFile model = std::string(GetParam().name).starts_with("lfm2") ? lfm2() : qwen35();
-  GetParam().make(model);
-  const gguf::File file = model.open();
-  try {
-    load(file);
-    FAIL() << "accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.code(), GetParam().code) << error.what();
-    EXPECT_THAT(error.what(), HasSubstr(file.path()));
-    for (const std::string& part : GetParam().parts) EXPECT_THAT(error.what(), HasSubstr(part));
-  }
+  expect_refused(std::string(GetParam().name).starts_with("lfm2") ? lfm2() : qwen35(), GetParam());
 }
 
 const std::vector<Mistake> kMistakes = {

@@ -5,22 +5,14 @@
 
 #include <array>
 #include <cmath>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "base/buffer.hpp"
+#include "kernels/random_floats.hpp"
 
 namespace cairn::kernels {
 namespace {
-
-std::vector<float> random_floats(size_t n, uint32_t seed, float least = -1, float most = 1) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> uniform(least, most);
-  std::vector<float> x(n);
-  for (float& v : x) v = uniform(random);
-  return x;
-}
 
 class Recurrent : public testing::TestWithParam<Target> {
  protected:

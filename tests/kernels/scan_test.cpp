@@ -3,24 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
-#include <random>
 #include <string>
 #include <vector>
 
 #include "base/buffer.hpp"
 #include "kernels/kernel_set.hpp"
+#include "kernels/random_floats.hpp"
 #include "kernels/recurrent.hpp"
 
 namespace cairn::kernels {
 namespace {
-
-std::vector<float> random_floats(size_t n, uint32_t seed, float least = -1, float most = 1) {
-  std::mt19937 random(seed);
-  std::uniform_real_distribution<float> uniform(least, most);
-  std::vector<float> x(n);
-  for (float& v : x) v = uniform(random);
-  return x;
-}
 
 class Scan : public testing::TestWithParam<Target> {
  protected:

@@ -25,6 +25,17 @@ void read_windows(const Metadata& in, HyperParameters& p, uint32_t pattern) {
   p.window_pattern = in.window_pattern(pattern);
 }
 
+uint32_t read_state_heads(const Metadata& in, HyperParameters& p) {
+  p.delta_heads = in.size("ssm.time_step_rank", kMaxDeltaHeads);
+  p.delta_key_heads = in.size("ssm.group_count", kMaxDeltaHeads);
+  const uint32_t width = in.size("ssm.inner_size");
+  if (p.delta_heads % p.delta_key_heads != 0) {
+    fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", in.path(),
+         in.key("ssm.time_step_rank"), p.delta_heads, in.key("ssm.group_count"), p.delta_key_heads);
+  }
+  return width;
+}
+
 void check_state(const Metadata& in, uint64_t width, uint64_t rows) {
   if (width * rows <= kMaxState) return;
   fail(ErrorCode::format, "{}: a layer's state of {} × {} is {} numbers, expected at most {}", in.path(),

@@ -66,6 +66,8 @@ Model build_olmo2(const HyperParameters& parameters);
 void read_windows(const Metadata& in, HyperParameters& parameters, uint32_t pattern);
 // Error format: the state of a layer, [rows][width], is beyond any model's.
 void check_state(const Metadata& in, uint64_t width, uint64_t rows);
+// Heads of a state, and of its keys, which divide them. Returns what they take together.
+uint32_t read_state_heads(const Metadata& in, HyperParameters& parameters);
 // The sizes of Mamba-2's layers.
 void read_mamba2(const gguf::File& file, HyperParameters& parameters);
 // The same rotation of a text of the original length, with a base of its own.

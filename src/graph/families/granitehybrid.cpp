@@ -24,13 +24,7 @@ void read_mamba2(const gguf::File& file, HyperParameters& p) {
   const Metadata in(file);
   p.conv_window = in.size("ssm.conv_kernel", kMostConvWindow);
   p.scan_state = in.size("ssm.state_size", kMaxDeltaSize);
-  p.delta_heads = in.size("ssm.time_step_rank", kMaxDeltaHeads);
-  p.delta_key_heads = in.size("ssm.group_count", kMaxDeltaHeads);
-  const uint32_t width = in.size("ssm.inner_size");
-  if (p.delta_heads % p.delta_key_heads != 0) {
-    fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", in.path(),
-         in.key("ssm.time_step_rank"), p.delta_heads, in.key("ssm.group_count"), p.delta_key_heads);
-  }
+  const uint32_t width = read_state_heads(in, p);
   if (width % p.delta_heads != 0) {
     fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", in.path(), in.key("ssm.inner_size"),
          width, in.key("ssm.time_step_rank"), p.delta_heads);

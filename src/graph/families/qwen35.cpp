@@ -17,13 +17,7 @@ constexpr uint32_t kDefaultInterval = 4;  // the last of so many layers has atte
 void read_delta(const Metadata& in, HyperParameters& p) {
   p.conv_window = in.size("ssm.conv_kernel", kMostConvWindow);
   p.delta_size = in.size("ssm.state_size", kMaxDeltaSize);
-  p.delta_heads = in.size("ssm.time_step_rank", kMaxDeltaHeads);
-  p.delta_key_heads = in.size("ssm.group_count", kMaxDeltaHeads);
-  const uint32_t width = in.size("ssm.inner_size");
-  if (p.delta_heads % p.delta_key_heads != 0) {
-    fail(ErrorCode::format, "{}: {} is {}, not a multiple of {} = {}", in.path(),
-         in.key("ssm.time_step_rank"), p.delta_heads, in.key("ssm.group_count"), p.delta_key_heads);
-  }
+  const uint32_t width = read_state_heads(in, p);
   if (width != p.delta_heads * p.delta_size) {
     fail(ErrorCode::unsupported, "{}: {} is {}, expected {} heads of {}", in.path(), in.key("ssm.inner_size"),
          width, p.delta_heads, p.delta_size);
