@@ -4,9 +4,11 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <termios.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <map>
 #include <mutex>
@@ -24,10 +26,14 @@ using Clock = std::chrono::steady_clock;
 
 // Two seconds, less what it takes a busy system to take a process of gigabytes and dozens of threads apart.
 constexpr auto kGrace = std::chrono::milliseconds(1100), kTurn = std::chrono::milliseconds(20);
+// timeout(1) and some supervisors send one signal to the process and again to its group: that is one wish.
+constexpr int64_t kSameWish = 100'000'000;  // nanoseconds
 constexpr int kStatus = 130;
 
 std::atomic<bool> flag{false};
-static_assert(std::atomic<bool>::is_always_lock_free, "a signal handler writes it");
+std::atomic<int64_t> flagged{0};  // on the monotonic clock, nanoseconds
+static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free,
+              "a signal handler writes them");
 
 termios terminal;
 bool have_terminal = false;
@@ -50,8 +56,17 @@ Actions& actions() {
 
 // Calls only what POSIX allows in a handler.
 void on_signal(int) {
-  if (flag.exchange(true)) end_now();
-  sem_post(&raised);
+  const int old_errno = errno;
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  const int64_t at = int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+  if (flag.exchange(true)) {
+    if (at - flagged.load() > kSameWish) end_now();
+  } else {
+    flagged.store(at);
+    sem_post(&raised);
+  }
+  errno = old_errno;
 }
 
 void watch() {

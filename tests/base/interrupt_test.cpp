@@ -63,9 +63,20 @@ TEST(Interrupt, WorkThatGoesOnIsNot) {
 TEST(Interrupt, TheSecondEndsAtOnce) {
   EXPECT_EQ(status_of([] {
               raise(SIGINT);
+              std::this_thread::sleep_for(milliseconds(150));
               raise(SIGTERM);
             }),
             130);
+}
+
+TEST(Interrupt, OneSentTwiceIsOne) {
+  EXPECT_EQ(status_of([] {
+              raise(SIGINT);
+              raise(SIGINT);
+              if (!interrupted()) _exit(1);
+              clear_interrupt();
+            }),
+            0);
 }
 
 TEST(Interrupt, EndsLoops) {

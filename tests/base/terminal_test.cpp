@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <thread>
 
 #include "base/expect_error.hpp"
@@ -86,6 +87,7 @@ TEST(Interrupt, EndsAtTheSecondSignal) {
       {
         catch_interrupts();
         raise(SIGINT);
+        std::this_thread::sleep_for(std::chrono::milliseconds(150));
         raise(SIGINT);
         _exit(1);
       },

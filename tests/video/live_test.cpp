@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/interrupt.hpp"
+#include "cli/session_program.hpp"
 #include "encode_fixture.hpp"
 #include "video/encode/general_network.hpp"
 #include "video/live/segment.hpp"
@@ -219,16 +220,23 @@ TEST_F(LiveStream, AStreamThatStopsEndsItWithALine) {
   shell(fmt::format("mkfifo {}", path("pipe")));
   std::thread writer([&] {
     int status = 0;
-    output_of(fmt::format("(cat {0}/a.ts; sleep 3) > {0}/pipe", folder_.string()), status);
+    // Open until it is told to end, or for a minute.
+    output_of(fmt::format("cd {} && (cat a.ts; for i in $(seq 600); do [ -e end ] && exit; sleep 0.1; done; "
+                          "touch late) > pipe",
+                          folder_.string()),
+              status);
   });
   LiveOptions o = quick();
-  o.capture.stall_seconds = 0.7;
-  const LiveReport report = run(path("pipe"), o);
+  o.capture.stall_seconds = 2;
+  LiveReport report;
+  EXPECT_EQ(refusal_of([&] { report = run(path("pipe"), o); }), "");
+  EXPECT_FALSE(std::filesystem::exists(path("late")));
+  std::ofstream(path("end")) << "";
+  writer.join();
   ASSERT_EQ(report.notes.size(), 1u);
-  EXPECT_NE(report.notes[0].find(": nothing came for 0.7 s"), std::string::npos) << report.notes[0];
+  EXPECT_NE(report.notes[0].find(": nothing came for 2 s"), std::string::npos) << report.notes[0];
   EXPECT_GE(played(), 35u);
   EXPECT_EQ(count(text_of(path("site/0/list.m3u8")), "#EXT-X-ENDLIST"), 1u);
-  writer.join();
 }
 
 TEST_F(LiveStream, AFullDiskLeavesWhatWasPublished) {
@@ -252,17 +260,18 @@ TEST_F(LiveStream, AFullDiskLeavesWhatWasPublished) {
 }
 
 TEST_F(LiveStream, AnInterruptEndsAPlayableFolder) {
-  const std::string input = make("clip.mkv", 400);
-  int status = 0;
-  const std::string said = output_of(fmt::format("timeout -s INT 8 " CAIRN_PROGRAM
-                                                 " video live {} -o {} --preset ultrafast --segment-seconds "
-                                                 "1 --threads 1 -q 2>&1; echo \"status $?\"",
-                                                 input, path("site")),
-                                     status);
-  EXPECT_NE(said.find("status 124"), std::string::npos) << said;  // timeout's: the signal was sent
+  const std::string input = make("clip.mkv", 1500);  // a minute
+  cli::Program program({"video", "live", input, "-o", path("site"), "--preset", "ultrafast",
+                        "--segment-seconds", "1", "--threads", "1", "-q"});
+  for (int i = 0; i < 500 && !std::filesystem::exists(path("site/0/list.m3u8")); ++i)
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  program.signal(SIGINT);
+  const int status = program.status();
+  // 130: too busy a machine for the usual end, so that the watch ended it.
+  EXPECT_TRUE(status == 0 || status == 130) << status;
   const uint64_t frames = played();
   EXPECT_GE(frames, 25u);
-  EXPECT_LT(frames, 400u);  // all of them
+  EXPECT_LT(frames, 1500u);
   EXPECT_EQ(count(text_of(path("site/0/list.m3u8")), "#EXT-X-ENDLIST"), 1u);
   EXPECT_FALSE(nlohmann::json::parse(text_of(path("site/video.json"))).contains("live"));
 }
