@@ -140,7 +140,11 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
       break;
     case Codec::av1:
       setenv("SVT_LOG", "1", 0);  // errors alone: it writes to standard error itself
-      av_dict_set(&settings, "svtav1-params", fmt::format("tune=1:lp={}{}", e.thread_count, hdr).c_str(), 0);
+      av_dict_set(&settings, "svtav1-params",
+                  fmt::format("tune=1:lp={}{}{}", e.thread_count,
+                              options.loop_restoration ? "" : ":enable-restoration=0", hdr)
+                      .c_str(),
+                  0);
       break;
   }
   if (std::min(format.width, format.height) < smallest_side(options.codec)) {

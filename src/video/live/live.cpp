@@ -125,6 +125,7 @@ class Live {
     threads_ = options.threads == 0 ? static_cast<uint32_t>(usable_processors()) : options.threads;
     coder_ = {options.codec, options.crf, options.preset, static_cast<int>(threads_)};
     if (coder_.preset.empty()) coder_.preset = options.codec == Codec::av1 ? "10" : "veryfast";
+    coder_.loop_restoration = options.mode != Mode::x1;
     coder_.key_seconds = 2 * options.segment_seconds;  // a segment's own key frame is enough
     { const Coder refused(shape_.small, info, coder_); }
     if (!options.record.empty()) record_.emplace(options.record);
