@@ -33,9 +33,10 @@ size_t count(const std::string& text, const std::string& what) {
 
 class LiveStream : public Encode {
  protected:
-  // 25 frames a second.
+  // 25 frames a second; before frame `late` nothing comes for `pause` milliseconds.
   std::string make(const std::string& name, uint32_t frames,
-                   const Format& format = {112, 80, 8, Chroma::c420}) {
+                   const Format& format = {112, 80, 8, Chroma::c420}, uint32_t late = ~0u,
+                   int64_t pause = 0) {
     VideoInfo info;
     info.format = format;
     info.time_base = {1, 1000};
@@ -43,7 +44,7 @@ class LiveStream : public Encode {
     LosslessFile file(path(name), info);
     for (uint32_t i = 0; i < frames; ++i) {
       Frame frame = moving_edges(format, i);
-      frame.pts = 40 * i;
+      frame.pts = 40 * i + (i >= late ? pause : 0);
       frame.duration = 40;
       file.write(frame);
     }
@@ -61,6 +62,29 @@ class LiveStream : public Encode {
     shell(fmt::format("ffmpeg -loglevel error -y -i '{}' -c:v libx264 -preset ultrafast -g 10 {} '{}'",
                       source, more, path(name)));
     return path(name);
+  }
+  // A tone that begins after `from` seconds.
+  static std::string tone(double from, double seconds) {
+    return fmt::format("-f lavfi -i \"aevalsrc='if(gte(t,{}),sin(2764*t),0)':s=48000:d={}\"", from, seconds);
+  }
+  // Of a list of sound: seconds, and those at which it begins to be heard after it was not.
+  double heard(const std::string& list, std::vector<double>& from) {
+    int status = 0;
+    const std::string pcm = output_of(
+        fmt::format("ffmpeg -loglevel error -i '{}' -f s16le -ac 1 -ar 48000 -", path(list)), status);
+    EXPECT_EQ(status, 0);
+    const size_t samples = pcm.size() / 2;
+    for (size_t i = 0, silent = 48000; i < samples; ++i) {
+      int16_t sample = 0;
+      std::memcpy(&sample, pcm.data() + 2 * i, 2);
+      if (std::abs(sample) < 500) {
+        ++silent;
+        continue;
+      }
+      if (silent > 4800) from.push_back(static_cast<double>(i) / 48000);
+      silent = 0;
+    }
+    return static_cast<double>(samples) / 48000;
   }
   static LiveOptions quick() {
     LiveOptions o;
@@ -197,6 +221,103 @@ TEST_F(LiveStream, TooLittleTimeLeavesTheLastNetwork) {
   EXPECT_LT(longer.restored, 0.99 * longer.plain);
   EXPECT_LE(longer.restored, brief.restored);
   EXPECT_EQ(longer.network.weight_bits, 5u);
+}
+
+TEST_F(LiveStream, SoundComesInSegmentsThatEndWithThePictures) {
+  make("pictures.mkv", 60);
+  shell(fmt::format(
+      "cd '{}' && ffmpeg -loglevel error -y -i pictures.mkv {} -map 0 -map 1 -map 1 -c:v copy -c:a:0 aac "
+      "-c:a:1 libmp3lame -metadata:s:a:1 language=deu clip.mkv",
+      folder_.string(), tone(1, 2.4)));
+  LiveOptions o = quick();
+  o.mode = Mode::plain;
+  const LiveReport report = run(path("clip.mkv"), o);
+  EXPECT_EQ(played(), 60u);
+  ASSERT_EQ(report.notes.size(), 1u);
+  EXPECT_EQ(report.notes[0], path("clip.mkv") + ": track 2 (audio mp3): written as opus, for browsers");
+  const auto index = nlohmann::json::parse(text_of(path("site/video.json")));
+  ASSERT_EQ(index["sounds"].size(), 2u);
+  EXPECT_EQ(index["sounds"][0]["codecs"], "mp4a.40.2");
+  EXPECT_EQ(index["sounds"][1]["codecs"], "opus");
+  EXPECT_EQ(index["sounds"][1]["language"], "deu");
+  EXPECT_EQ(report.sound,
+            index["sounds"][0]["bytes"].get<uint64_t>() + index["sounds"][1]["bytes"].get<uint64_t>());
+  EXPECT_EQ(count(text_of(path("site/master.m3u8")), "TYPE=AUDIO"), 2u);
+  EXPECT_EQ(count(text_of(path("site/manifest.mpd")), "contentType=\"audio\""), 2u);
+  for (const auto& sound : index["sounds"]) {
+    const std::string list = sound["folder"].get<std::string>() + "/list.m3u8";
+    std::vector<double> from;
+    EXPECT_NEAR(heard("site/" + list, from), 2.4, 0.06) << list;
+    ASSERT_EQ(from.size(), 1u) << list;
+    EXPECT_NEAR(from[0], 1, 0.03) << list;
+    EXPECT_EQ(count(text_of(path("site/" + list)), "#EXT-X-ENDLIST"), 1u);
+    // Segments of the pictures end at 1, 2 and 2.4 seconds; the first of sound may be cut where it was.
+    double at = 0;
+    std::vector<double> ends;
+    for (const auto& run : sound["segments"]) {
+      for (int n = 0; n < run[1]; ++n)
+        ends.push_back(at += run[0].get<double>() / sound["timescale"].get<double>());
+    }
+    for (const double end : {1.0, 2.0, 2.4})
+      EXPECT_LT(
+          std::abs(*std::ranges::min_element(ends, {}, [&](double e) { return std::abs(e - end); }) - end),
+          0.06);
+    EXPECT_LE(ends.size(), 4u);
+  }
+  o.capture.sound = false;
+  o.replace = true;
+  EXPECT_EQ(run(path("clip.mkv"), o).sound, 0u);
+  EXPECT_FALSE(std::filesystem::exists(path("site/sound0")));
+}
+
+TEST_F(LiveStream, SoundFollowsThePicturesClock) {
+  make("pictures.mkv", 30);
+  const auto piece = [&](const std::string& name, const std::string& more) {
+    shell(fmt::format(
+        "cd '{}' && ffmpeg -loglevel error -y -i pictures.mkv {} -map 0 -map 1 -c:v libx264 -preset "
+        "ultrafast -g 10 -c:a aac {} {}",
+        folder_.string(), tone(0.6, 1.2), more, name));
+  };
+  piece("a.ts", "");
+  piece("b.ts", "-output_ts_offset 500");
+  piece("c.ts", "");
+  shell(fmt::format("mkfifo {}", path("pipe")));
+  std::thread writer(
+      [&] { shell(fmt::format("cat {0}/a.ts {0}/b.ts {0}/c.ts > {0}/pipe", folder_.string())); });
+  LiveOptions o = quick();
+  o.mode = Mode::plain;
+  const LiveReport report = run(path("pipe"), o);
+  writer.join();
+  EXPECT_EQ(report.notes.size(), 2u);  // the jumps; AAC as broadcasts have it stays AAC
+  const auto index = nlohmann::json::parse(text_of(path("site/video.json")));
+  ASSERT_EQ(index["sounds"].size(), 1u);
+  EXPECT_EQ(index["sounds"][0]["codecs"], "mp4a.40.2");
+  std::vector<double> from;
+  EXPECT_NEAR(heard("site/sound0/list.m3u8", from), 3.6, 0.1);
+  ASSERT_EQ(from.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(from[i], 0.6 + 1.2 * static_cast<double>(i), 0.06);
+}
+
+TEST_F(LiveStream, NoSegmentIsLongerThanItsListPromised) {
+  LiveOptions o = quick();
+  o.mode = Mode::plain;
+  o.segment_seconds = 2;
+  run(make("brief.mkv", 10), o);  // 0.4 seconds: what the list says was said before more was known
+  EXPECT_EQ(count(text_of(path("site/0/list.m3u8")), "#EXT-X-TARGETDURATION:2\n"), 1u);
+  o.segment_seconds = 0.6;
+  o.replace = true;
+  const LiveReport report = run(make("pause.mkv", 30, {112, 80, 8, Chroma::c420}, 20, 1700), o);
+  EXPECT_TRUE(report.notes.empty());
+  const std::string list = text_of(path("site/0/list.m3u8"));
+  EXPECT_EQ(count(list, "#EXT-X-TARGETDURATION:1\n"), 1u);
+  double all = 0;
+  for (size_t at = list.find("#EXTINF:"); at != std::string::npos; at = list.find("#EXTINF:", at + 1)) {
+    const double seconds = std::stod(list.substr(at + 8));
+    EXPECT_LT(seconds, 0.65) << list;
+    all += seconds;
+  }
+  EXPECT_NEAR(all, 2.9, 1e-3);
+  EXPECT_GE(played(), 32u);  // the picture before the pause again
 }
 
 TEST_F(LiveStream, AClockThatJumpsIsJoined) {

@@ -16,10 +16,11 @@ namespace cairn::cli {
 namespace {
 
 std::string as_json(const video::LiveReport& report) {
-  nlohmann::ordered_json json = {{"seconds", report.seconds},
-                                 {"bytes", {{"video", report.video}, {"networks", report.networks}}},
-                                 {"late", report.late},
-                                 {"notes", report.notes}};
+  nlohmann::ordered_json json = {
+      {"seconds", report.seconds},
+      {"bytes", {{"video", report.video}, {"networks", report.networks}, {"sound", report.sound}}},
+      {"late", report.late},
+      {"notes", report.notes}};
   for (const video::LiveSegmentReport& s : report.segments) {
     json["segments"].push_back({{"number", s.number},
                                 {"frames", s.frames},
@@ -63,8 +64,10 @@ void run_live(LiveFlags& flags) {
     write_out(as_json(report));
     return;
   }
-  write_out(fmt::format("{}: {} segments, {:.1f} s, {} bytes and {} of networks; late: {}\n", flags.output,
-                        report.segments.size(), report.seconds, report.video, report.networks, report.late));
+  const std::string sound = report.sound > 0 ? fmt::format(", {} of sound", report.sound) : "";
+  write_out(fmt::format("{}: {} segments, {:.1f} s, {} bytes and {} of networks{}; late: {}\n", flags.output,
+                        report.segments.size(), report.seconds, report.video, report.networks, sound,
+                        report.late));
 }
 
 }  // namespace cairn::cli

@@ -130,7 +130,8 @@ class Live {
     { const Coder refused(shape_.small, info, coder_); }
     if (!options.record.empty()) record_.emplace(options.record);
     folder_.emplace(folder, options.title.empty() ? title_of(input) : options.title, info, shape_.scale,
-                    plain ? "" : options.network.name(), options.segment_seconds, options.replace);
+                    plain ? "" : options.network.name(), options.segment_seconds, capture_.sound(),
+                    options.replace);
     forced_.emplace([this] { folder_->end_at_once(); });
     if (!plain) {
       if (const Network* general = general_network(options.network, shape_.scale)) last_ = *general;
@@ -161,6 +162,8 @@ class Live {
     report_.interrupted = interrupted();
     report_.notes = capture_.notes();
     guard([this] { folder_->end(); });
+    report_.sound = folder_->sound_bytes();
+    for (const std::string& note : folder_->notes()) report_.notes.push_back(note);
     guard([this] { record(); });
     if (failure_) std::rethrow_exception(failure_);
     return std::move(report_);
@@ -222,6 +225,15 @@ class Live {
     int64_t end = 0;
     while (frames_.pop(captured) && !interrupted()) {
       const Frame& frame = captured.frame;
+      // Pauses: the picture before goes on in segments of its own, so that none is longer than lists promise.
+      while (coder && frame.pts - segment.stamps.front() > segment_ticks + frame.duration) {
+        small.pts = segment.stamps.front() + segment_ticks;
+        small.duration = std::min(frame.pts - small.pts, segment_ticks);
+        if (!finish(small.pts)) return;
+        coder.emplace(shape_.small, info, coder_);
+        coder->write(small);
+        segment.stamps.push_back(small.pts);
+      }
       if (coder && frame.pts - segment.stamps.front() + frame.duration / 2 >= segment_ticks &&
           !finish(frame.pts))
         return;

@@ -38,8 +38,8 @@ struct LiveSegmentReport {
 
 struct LiveReport {
   std::vector<LiveSegmentReport> segments;
-  uint64_t video = 0, networks = 0;  // bytes
-  uint64_t late = 0;                 // segments that came after the next one's capture had ended
+  uint64_t video = 0, networks = 0, sound = 0;  // bytes
+  uint64_t late = 0;                            // segments that came after the next one's capture had ended
   double seconds = 0;
   bool interrupted = false;
   std::vector<std::string> notes;

@@ -2,6 +2,7 @@
 
 #include <xxhash.h>
 
+#include <cmath>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -12,6 +13,7 @@
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
+#include "video/live/live_sound.hpp"
 #include "video/publish/fragments.hpp"
 #include "video/publish/page.hpp"
 #include "video/publish/published.hpp"
@@ -22,6 +24,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr const char* kMark = "video.json";
+using Manifests = std::vector<std::pair<std::string, std::string>>;  // names and contents
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
   const size_t at = text.find(from);
@@ -43,34 +46,40 @@ struct LiveFolder::State {
   Publication publication;
   double segment_seconds = 4;
   std::optional<Fragmenter> mp4;
+  std::optional<LiveSound> sound;
   std::set<uint64_t> networks;
   std::time_t began = 0;
-  bool ended = false, at_once = false;
-  std::mutex mutex;  // who is ended without being asked calls end() from elsewhere
+  // What the manifests are to say when no segment comes any more, by name; for whoever is ended without being
+  // asked.
+  std::shared_ptr<const Manifests> as_ended;
+  std::mutex mutex;  // of as_ended
 
-  void write(const std::string& name, std::span<const std::byte> bytes) {
-    if (at_once) {  // an AtomicFile waits for who calls this
-      const std::string part = (path / (name + ".part")).string();
-      std::ofstream(part, std::ios::binary)
-          .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-      fs::rename(part, path / name);
-      return;
-    }
+  void write(const std::string& name, std::span<const std::byte> bytes) const {
     AtomicFile file((path / name).string());
     file.write(bytes);
     file.commit();
   }
-  void write(const std::string& name, std::string_view text) { write(name, std::as_bytes(std::span(text))); }
-  void write_manifests();
+  void write(const std::string& name, std::string_view text) const {
+    write(name, std::as_bytes(std::span(text)));
+  }
+  Manifests manifests(bool ended) const;
+  void write_manifests(bool ended);
 };
 
 // A list that grows is an event's; DASH has a clock instead of a length.
-void LiveFolder::State::write_manifests() {
-  const PublishedTrack& track = publication.rates[0].track;
-  std::string list = hls_playlist(track), dash = dash_manifest(publication);
+Manifests LiveFolder::State::manifests(bool ended) const {
+  Manifests made;
+  const auto add_list = [&](const PublishedTrack& track) {
+    std::string list = hls_playlist(track);
+    if (!ended)
+      list = replaced(replaced(list, "#EXT-X-ENDLIST\n", ""), "PLAYLIST-TYPE:VOD", "PLAYLIST-TYPE:EVENT");
+    made.emplace_back(track.folder + "/list.m3u8", std::move(list));
+  };
+  add_list(publication.rates[0].track);
+  for (const PublishedTrack& track : publication.sounds) add_list(track);
+  std::string dash = dash_manifest(publication);
   nlohmann::ordered_json index = nlohmann::ordered_json::parse(page_index(publication));
   if (!ended) {
-    list = replaced(replaced(list, "#EXT-X-ENDLIST\n", ""), "PLAYLIST-TYPE:VOD", "PLAYLIST-TYPE:EVENT");
     const size_t from = dash.find("type=\"static\""), to = dash.find(" minBufferTime");
     dash.replace(from, to - from,
                  fmt::format("type=\"dynamic\" availabilityStartTime=\"{}\" publishTime=\"{}\" "
@@ -78,14 +87,25 @@ void LiveFolder::State::write_manifests() {
                              utc(began), utc(std::time(nullptr)), segment_seconds, 3 * segment_seconds));
     index["live"] = true;
   }
-  write(track.folder + "/list.m3u8", list);
-  write("manifest.mpd", dash);
-  write("master.m3u8", hls_master(publication));
-  write(kMark, index.dump());
+  made.emplace_back("manifest.mpd", std::move(dash));
+  made.emplace_back("master.m3u8", hls_master(publication));
+  made.emplace_back(kMark, index.dump());
+  return made;
+}
+
+void LiveFolder::State::write_manifests(bool ended) {
+  publication.sounds = sound->tracks(publication.rates[0].track.target);
+  auto last = std::make_shared<const Manifests>(manifests(true));
+  {
+    const std::lock_guard lock(mutex);
+    as_ended = last;
+  }
+  for (const auto& [name, text] : ended ? *last : manifests(false)) write(name, text);
 }
 
 LiveFolder::LiveFolder(const std::string& path, const std::string& title, const VideoInfo& original,
-                       uint32_t scale, const std::string& level, double segment_seconds, bool replace)
+                       uint32_t scale, const std::string& level, double segment_seconds, CapturedSound& sound,
+                       bool replace)
     : state_(std::make_unique<State>()) {
   State& s = *state_;
   s.path = path;
@@ -113,6 +133,14 @@ LiveFolder::LiveFolder(const std::string& path, const std::string& title, const 
   rate.scale = scale;
   if (!level.empty()) rate.levels = {level};
   rate.track.folder = "0";
+  // A segment ends with the first frame after its time.
+  rate.track.target = std::max<int64_t>(1, std::llround(segment_seconds + 1 / original.frame_rate.value()));
+  s.sound.emplace(sound,
+                  [&s](const std::string& name, std::span<const std::byte> bytes) { s.write(name, bytes); });
+  for (size_t i = 0; i < s.sound->count(); ++i) {
+    fs::create_directories(s.path / fmt::format("sound{}", i), error);
+    if (error) fail(ErrorCode::io, "{}: cannot be written: {}", path, error.message());
+  }
   for (const PageFile& file : page_files()) {
     fs::create_directories((s.path / file.path).parent_path(), error);
     s.write(std::string(file.path), file.content);
@@ -122,7 +150,6 @@ LiveFolder::~LiveFolder() = default;
 
 uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restoration) {
   State& s = *state_;
-  const std::lock_guard lock(s.mutex);
   PublishedRate& rate = s.publication.rates[0];
   PublishedTrack& track = rate.track;
   const CodedVideo& coded = segment.coded;
@@ -173,24 +200,42 @@ uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restorat
   s.write(fmt::format("0/{}.m4s", segment.number), std::as_bytes(std::span(bytes)));
   const int64_t start = ticks(segment.stamps.front());
   track.segments.push_back({start, ticks(segment.stamps.back()) - start, bytes.size()});
-  s.write_manifests();
+  s.sound->cut(static_cast<double>(segment.stamps.back()) * av_q2d(from));
+  s.write_manifests(false);
   return beside;
 }
 
 void LiveFolder::end() {
   State& s = *state_;
-  const std::lock_guard lock(s.mutex);
-  s.ended = true;
-  if (!s.publication.rates[0].track.segments.empty()) s.write_manifests();
+  if (s.publication.rates[0].track.segments.empty()) return;
+  s.sound->finish();
+  s.write_manifests(true);
+}
+
+uint64_t LiveFolder::sound_bytes() const {
+  uint64_t bytes = 0;
+  for (const PublishedTrack& track : state_->publication.sounds) bytes += track.bytes();
+  return bytes;
+}
+
+std::vector<std::string> LiveFolder::notes() const {
+  return state_->sound->notes();
 }
 
 void LiveFolder::end_at_once() noexcept {
   State& s = *state_;
-  const std::unique_lock lock(s.mutex, std::try_to_lock);
-  if (!lock || s.ended || s.publication.rates[0].track.segments.empty()) return;
-  s.ended = s.at_once = true;
   try {
-    s.write_manifests();
+    std::shared_ptr<const Manifests> last;
+    {
+      const std::lock_guard lock(s.mutex);
+      last = s.as_ended;
+    }
+    if (last == nullptr) return;
+    for (const auto& [name, text] : *last) {  // an AtomicFile waits for who calls this
+      const std::string part = (s.path / (name + ".part")).string();
+      std::ofstream(part, std::ios::binary) << text;
+      fs::rename(part, s.path / name);
+    }
   } catch (...) {  // what is there plays too
   }
 }

@@ -162,7 +162,7 @@ std::string hls_playlist(const PublishedTrack& track) {
       "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:1\n#EXT-X-PLAYLIST-TYPE:"
       "VOD\n"
       "#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"init.mp4\"\n",
-      static_cast<int64_t>(std::max(1.0, std::ceil(longest - 0.5))));
+      std::max({int64_t{1}, track.target, static_cast<int64_t>(std::ceil(longest - 0.5))}));
   for (size_t i = 0; i < track.segments.size(); ++i)
     text += fmt::format("#EXTINF:{:.6f},\n{}.m4s\n", track.seconds(track.segments[i].duration), i + 1);
   return text + "#EXT-X-ENDLIST\n";

@@ -43,6 +43,8 @@ void add_video_live(CLI::App& video, const std::function<void(LiveFlags&)>& work
                   "without anything coming, after which the stream has stopped")
       ->check(between(0.1, 3600.0))
       ->capture_default_str();
+  command.add_flag_callback(
+      "--no-audio", [flags] { flags->live.capture.sound = false; }, "leave sound out");
   command.add_option("--title", live.title, "of the page (usual: the input's name)");
   command.add_option("--record", live.record, "write all of it to this Matroska file too, in the end")
       ->type_name("FILE");
