@@ -64,8 +64,8 @@ struct Planes {
       for (uint32_t p = 0; p < level; ++p) rows.planes[p] = base + p * apart + g * plane;
       list.push_back(rows);
     }
-    int8_t values[64];
-    for (int i = 0; i < 64; ++i) values[i] = static_cast<int8_t>(2 * i - 64);
+    int8_t values[128];
+    for (int i = 0; i < 128; ++i) values[i] = static_cast<int8_t>(2 * i - 127);
     table = make_plane_table(level, values);
   }
   double weights() const { return static_cast<double>(list.size()) * 128 * kColumns; }

@@ -14,7 +14,7 @@ import pathlib
 
 import numpy as np
 
-PLANES, RANK, FIRST_CUT = 6, 16, 1.02
+PLANES, RANK, FIRST_CUT = 7, 16, 1.02
 
 
 def text(array: np.ndarray) -> str:

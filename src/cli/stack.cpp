@@ -103,7 +103,7 @@ void add_stack(CLI::App& program) {
   command
       ->add_option(
           "--codec", flags->codec,
-          "planes: nested codes of up to 6 bits (default); avd: BitStack's decomposition, to compare")
+          "planes: nested codes of up to 7 bits (default); avd: BitStack's decomposition, to compare")
       ->transform(one_of(kCodecs))
       ->type_name("NAME");
   command

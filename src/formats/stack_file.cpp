@@ -14,6 +14,7 @@
 
 #include "base/error.hpp"
 #include "formats/byte_reader.hpp"
+#include "formats/stack_checksums.hpp"
 #include "formats/stack_keys.hpp"
 
 namespace cairn::stack {
@@ -36,16 +37,32 @@ std::vector<T> numbers(const gguf::File& file, std::string_view key, size_t coun
   return result;
 }
 
-void read_tables(const gguf::File& file, Layout& layout) {
+uint8_t read_plane_count(const gguf::File& file) {
+  if (file.find(kPlaneCount) == nullptr) return kOldPlanes;
+  const uint64_t planes = file.integer(kPlaneCount);
+  if (planes < 1 || planes > kPlanes)
+    fail(ErrorCode::unsupported, "{}: a stack of {} planes is not supported (1 to {} are)", file.path(),
+         planes, kPlanes);
+  return static_cast<uint8_t>(planes);
+}
+
+void read_tables(const gguf::File& file, uint8_t planes, Layout& layout) {
   const std::vector<int64_t> values = file.integers(kTables);
-  if (values.size() != kTableEntries)
-    fail(ErrorCode::format, "{}: metadata: '{}' has {} elements, expected {}", file.path(), kTables,
-         values.size(), kTableEntries);
+  if (values.size() != table_offset(planes + 1u))
+    fail(ErrorCode::format, "{}: metadata: '{}' has {} elements, expected {} of {} planes", file.path(),
+         kTables, values.size(), table_offset(planes + 1u), planes);
   for (size_t i = 0; i < values.size(); ++i) {
     if (values[i] < -127 || values[i] > 127)
       fail(ErrorCode::format, "{}: metadata: '{}' holds {}, beyond -127 to 127", file.path(), kTables,
            values[i]);
     layout.tables[i] = static_cast<int8_t>(values[i]);
+  }
+  // Kernels know one half of it.
+  const int8_t* const seven = layout.tables.data() + table_offset(7);
+  for (size_t code = 0; code < 64; ++code) {
+    if (seven[code] != -seven[127 - code])
+      fail(ErrorCode::format, "{}: metadata: '{}': of 7 bits, {} of code {} is not {} of code {} with the other sign",
+           file.path(), kTables, seven[code], code, seven[127 - code], 127 - code);
   }
 }
 
@@ -68,7 +85,7 @@ void check_matrix(const gguf::File& file, Codec codec, const Matrix& m) {
   }
 }
 
-std::vector<Matrix> read_matrices(const gguf::File& file, Codec codec) {
+std::vector<Matrix> read_matrices(const gguf::File& file, Codec codec, uint8_t planes) {
   const std::vector<std::string_view> names = file.texts(kMatrixNames);
   const size_t n = names.size();
   const auto rows = numbers<uint32_t>(file, kMatrixRows, n, kMostRows);
@@ -85,7 +102,8 @@ std::vector<Matrix> read_matrices(const gguf::File& file, Codec codec) {
          per_group[i],
          rotation[i] == 1,
          static_cast<Encoding>(source[i]),
-         {}};
+         {},
+         planes};
     for (size_t j = 0; j < i; ++j) {
       if (matrices[j].name == m.name)
         fail(ErrorCode::format, "{}: stack: matrix {} appears twice", file.path(), quote(m.name));
@@ -133,7 +151,7 @@ void read_order(const gguf::File& file, Layout& layout) {
     reached.emplace_back(m.groups());
     groups += m.groups();
   }
-  const int64_t last = layout.codec == Codec::avd ? kAvdLevels : kExact;
+  const int64_t last = layout.codec == Codec::avd ? kAvdLevels : layout.planes() + 1;
   uint64_t offset = layout.blocks_begin;
   for (size_t i = 0; i < n; ++i) {
     if (matrix[i] >= layout.matrices.size())
@@ -183,12 +201,16 @@ uint64_t block_bytes(const Matrix& m, Codec codec, uint32_t group, uint8_t level
     return (uint64_t{m.rows} * m.columns + 7) / 8 + factors + (level == 1 ? uint64_t{m.columns} * 2 : 0);
   }
   const uint64_t rows = m.group_rows(group);
-  if (level == kExact) {
+  if (level == m.exact()) {
     const EncodingInfo& e = info(m.source);
     return rows * (m.columns / e.block_elements * e.block_bytes);
   }
   const uint64_t tiled = (rows + kTileRows - 1) / kTileRows * kTileRows;
   return (rows * 2 + 63) / 64 * 64 + tiled * m.columns / 8;
+}
+
+uint8_t Layout::planes() const {
+  return matrices.empty() ? kPlanes : matrices.front().planes;
 }
 
 uint64_t Layout::parameters() const {
@@ -222,8 +244,9 @@ bool is_stack(const gguf::File& file) {
 
 Layout read_layout(const gguf::File& file) {
   if (!is_stack(file)) fail(ErrorCode::invalid_argument, "{}: is not a stack", file.path());
-  if (const uint64_t version = file.integer(kVersion); version != 1 && version != 2)
-    fail(ErrorCode::unsupported, "{}: stack version {} is not supported (1 and 2 are)", file.path(), version);
+  if (const uint64_t version = file.integer(kVersion); version != 1 && version != kChecksumVersion && version != kPlanesVersion)
+    fail(ErrorCode::unsupported, "{}: stack version {} is not supported (1, 2 and 4 are)", file.path(),
+         version);
   const std::string_view codec = file.text(kCodec);
   if (codec != "planes" && codec != "avd")
     fail(ErrorCode::unsupported, "{}: stack codec {} is not known", file.path(), quote(codec));
@@ -237,8 +260,9 @@ Layout read_layout(const gguf::File& file) {
   if (layout.blocks_begin % kBlockAlignment != 0)
     fail(ErrorCode::format, "{}: stack: blocks begin at byte {}, not at a multiple of {}", file.path(),
          layout.blocks_begin, kBlockAlignment);
-  if (layout.codec == Codec::planes) read_tables(file, layout);
-  layout.matrices = read_matrices(file, layout.codec);
+  const uint8_t planes = read_plane_count(file);
+  if (layout.codec == Codec::planes) read_tables(file, planes, layout);
+  layout.matrices = read_matrices(file, layout.codec, planes);
   read_rows(file, layout);
   read_order(file, layout);
   for (const auto& [key, raw] : file.raw_metadata()) {

@@ -16,22 +16,22 @@
 
 namespace cairn::stack {
 
-// planes: nested codes of up to 6 bits, bit plane by bit plane. avd: BitStack (arXiv 2410.23918), sign
+// planes: nested codes of up to 7 bits, bit plane by bit plane. avd: BitStack (arXiv 2410.23918), sign
 // matrices times rank-16 products.
 enum class Codec : uint8_t { planes, avd };
 
-constexpr uint8_t kPlanes = 6;
-constexpr uint8_t kExact = kPlanes + 1;  // planes' last level: the source's own rows
+constexpr uint8_t kPlanes = 7;     // of new stacks, and the most that a file may have
+constexpr uint8_t kOldPlanes = 6;  // of files that do not say
 constexpr uint8_t kAvdLevels = 16;
 constexpr uint32_t kAvdRank = 16;
 constexpr uint64_t kBlockAlignment = 512;              // of blocks within the file: a sector
 constexpr uint32_t kTileRows = 16, kTileColumns = 32;  // a bit plane's step: 64 bytes
-constexpr size_t kTableEntries = 2 + 4 + 8 + 16 + 32 + 64;
 
-// T_k of codes of k bits within a layout's tables.
+// T_k of codes of k bits within a layout's tables; where T_k would begin, those of k − 1 bits end.
 constexpr size_t table_offset(unsigned k) {
   return (size_t{1} << k) - 2;
 }
+constexpr size_t kTableEntries = table_offset(kPlanes + 1);
 
 // A matrix that is stored as blocks. Its rows are sorted by importance and cut into groups.
 struct Matrix {
@@ -41,7 +41,9 @@ struct Matrix {
   bool rotated = false;         // by quantize::Rotation(columns)
   Encoding source = Encoding::f32;
   std::vector<uint32_t> permutation;  // stored row i is the source's row permutation[i]
+  uint8_t planes = kPlanes;           // levels of bit planes, as many in all of a file's matrices
 
+  uint8_t exact() const { return static_cast<uint8_t>(planes + 1); }  // the level of the source's own rows
   uint32_t groups() const { return (rows + rows_per_group - 1) / rows_per_group; }
   uint32_t group_begin(uint32_t group) const { return group * rows_per_group; }  // first stored row
   uint32_t group_rows(uint32_t group) const {
@@ -60,7 +62,7 @@ struct Block {
 
 struct Layout {
   Codec codec = Codec::planes;
-  std::array<int8_t, kTableEntries> tables{};  // planes: T_1 … T_6
+  std::array<int8_t, kTableEntries> tables{};  // planes: T_1 …, of as many bits as there are planes
   std::vector<Matrix> matrices;
   std::vector<Block> blocks;   // in file order
   size_t base_blocks = 0;      // the first of them: level 1 of every group
@@ -71,6 +73,7 @@ struct Layout {
   uint64_t side_bytes = 0;     // that the matrices take in the header, blocks' entries not counted
   uint64_t entry_bytes = 0;    // that each block takes there
 
+  uint8_t planes() const;                           // of the matrices
   uint64_t parameters() const;                      // weights in all matrices
   uint64_t end_of(size_t count) const;              // file offset after the first `count` blocks, padded
   size_t blocks_within(uint64_t file_bytes) const;  // whole blocks in a prefix of the file
@@ -80,15 +83,15 @@ struct Layout {
   double bits(size_t count) const;
 };
 
-// Bytes of a block without padding. planes 1–6: scales f16[group's rows] padded to 64 bytes, then the bit
-// plane; 7: the source's rows. avd: the signs, then u and v in f16.
+// Bytes of a block without padding. planes, levels 1 to matrix.planes: scales f16[group's rows] padded to 64
+// bytes, then the bit plane; matrix.exact(): the source's rows. avd: the signs, then u and v in f16.
 uint64_t block_bytes(const Matrix& matrix, Codec codec, uint32_t group, uint8_t level);
 uint64_t padded(uint64_t bytes);  // to kBlockAlignment
 
 bool is_stack(const gguf::File& file);
 // Reads and checks everything but the blocks' content. Errors: format (the file, the block or matrix, and
 // what is wrong; an order that repeats or skips a level; a base that is not whole); unsupported (version,
-// codec).
+// codec, more planes than kPlanes).
 Layout read_layout(const gguf::File& file);
 
 // Reads one block's bytes into `out` (block.bytes of them) and compares the checksum. Errors: io, format
@@ -102,7 +105,8 @@ using WriteProgress = std::function<void(uint64_t done, uint64_t total)>;
 
 // Writes a stack: metadata of `source` (its own stack keys left out), `tensors` as they are, then the blocks.
 // Of the layout, codec, tables, matrices and blocks' matrix, group, level, bytes, checksum and loss count;
-// the rest follows. Errors: invalid_argument (an order that is none, a level twice), io; no half file stays.
+// the rest follows. Errors: invalid_argument (an order that is none, a level twice, matrices of different
+// planes), io; no half file stays.
 void write_stack(const std::string& path, const gguf::File& source,
                  std::span<const gguf::Tensor* const> tensors, const Layout& layout,
                  const BlockSource& block_source, const WriteProgress& progress = {});

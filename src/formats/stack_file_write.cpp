@@ -113,16 +113,25 @@ std::vector<uint8_t> pack_rows(const Layout& layout) {
 }
 
 void add_stack_keys(const Layout& layout, Pairs& pairs) {
-  pairs.number(kVersion, static_cast<uint32_t>(kChecksumVersion));
+  // Whatever an earlier cairn can read says so.
+  const uint8_t planes = layout.codec == Codec::planes ? layout.planes() : kOldPlanes;
+  const bool old = planes == kOldPlanes;
+  pairs.number(kVersion, static_cast<uint32_t>(old ? kChecksumVersion : kPlanesVersion));
   pairs.string(kCodec, layout.codec == Codec::avd ? "avd" : "planes");
-  if (layout.codec == Codec::planes)
-    pairs.array(kTables, std::vector<int8_t>(layout.tables.begin(), layout.tables.end()));
+  if (!old) pairs.number(kPlaneCount, planes);
+  if (layout.codec == Codec::planes) {
+    const auto tables = std::span(layout.tables).first(table_offset(planes + 1u));
+    pairs.array(kTables, std::vector<int8_t>(tables.begin(), tables.end()));
+  }
   std::vector<std::string> names;
   std::vector<uint32_t> rows, columns, group_rows, encodings, matrix, group;
   std::vector<uint8_t> rotation, level;
   std::vector<uint64_t> checksums;
   std::vector<float> loss;
   for (const Matrix& m : layout.matrices) {
+    if (m.planes != layout.planes())
+      fail(ErrorCode::invalid_argument, "matrix '{}' has {} planes, the first one {}", m.name, m.planes,
+           layout.planes());
     names.push_back(m.name);
     rows.push_back(m.rows);
     columns.push_back(m.columns);

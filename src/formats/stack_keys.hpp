@@ -10,6 +10,8 @@ namespace cairn::stack {
 constexpr std::string_view kPrefix = "cairn.stack.";
 constexpr std::string_view kVersion = "cairn.stack.version", kCodec = "cairn.stack.codec",
                            kTables = "cairn.stack.tables";
+constexpr std::string_view kPlaneCount = "cairn.stack.planes";  // since version 4; without it kOldPlanes
+constexpr uint64_t kPlanesVersion = 4;  // 3 is a bit away from 1, whose checksums nobody looks for
 // xxh3-64, since version 2: of everything before the first tensor's data; of each other tensor's, in file
 // order.
 constexpr std::string_view kHeaderChecksum = "cairn.stack.header_checksum",

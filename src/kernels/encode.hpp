@@ -9,13 +9,14 @@
 namespace cairn::kernels {
 
 constexpr size_t kStripRows = 64;
+constexpr unsigned kMostCodeBits = 7;
 
 // Levels of nested codes of which one code is to be chosen: the top bits of a code of `last` bits are a code
 // of first, first + 1, … bits.
 struct NestedTables {
-  unsigned first, last;    // 1 ≤ first ≤ last ≤ 6
-  const float* values[7];  // [k]: 2^k values, for first ≤ k ≤ last
-  float weights[7];        // [k]
+  unsigned first, last;    // 1 ≤ first ≤ last ≤ kMostCodeBits
+  const float* values[kMostCodeBits + 1];  // [k]: 2^k values, for first ≤ k ≤ last
+  float weights[kMostCodeBits + 1];        // [k]
 };
 
 struct EncodeKernels {
@@ -24,7 +25,7 @@ struct EncodeKernels {
   void (*multiply_add)(size_t m, size_t k, float factor, const float* a, size_t a_stride, const float* b,
                        size_t b_stride, float* c, size_t c_stride);
   // codes[r] = the code c that minimises Σ_k weights[k] · (targets[k][r] − values[k][c >> (last − k)])².
-  // targets: [7][kStripRows], rows first … last are read.
+  // targets: [kMostCodeBits + 1][kStripRows], rows first … last are read.
   void (*choose)(const NestedTables& tables, const float* targets, int32_t* codes);
 };
 

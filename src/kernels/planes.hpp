@@ -7,12 +7,12 @@
 
 namespace cairn::kernels {
 
-// Weights as bit planes: code = up to 6 bits, w = scale[row] · table[code]; any k leading planes are a code
+// Weights as bit planes: code = up to 7 bits, w = scale[row] · table[code]; any k leading planes are a code
 // of k bits with a table of their own. Rows lie in tiles of 16; a tile's plane is, for each 32 columns, 64
 // bytes: byte (r · 4 + c) holds in bit i (the lowest is 0) row r, column 4 · i + c. Shifting a vector by i
 // therefore leaves 16 rows × 4 columns in the order of int8 dot products.
 constexpr size_t kPlaneRows = 16, kPlaneColumns = 32, kPlaneBytes = 64;
-constexpr uint32_t kMostPlanes = 6;
+constexpr uint32_t kMostPlanes = 7;
 constexpr size_t kMostTileTokens = 32;  // of every target
 
 // Products are summed in 32 bits: 65,536 · 255 · 127 still fits.
@@ -22,16 +22,17 @@ constexpr size_t kMostPlaneColumns = 65'536;
 struct PlaneRows {
   const std::byte* planes[kMostPlanes];  // the first `level` of them: [tiles][k / 32][64]
   const uint16_t* scales;                // f16 [16 · tiles]
-  uint32_t level;                        // 1 … 6
+  uint32_t level;                        // 1 … 7
   uint32_t tiles;                        // of 16 rows
 };
 
 // A level's table as the kernels look it up: a nibble of the code's leading bits in each of up to four tables
-// that the rest chooses.
+// that the rest chooses. Of 7 bits the upper half: the lower one is its mirror image, values[127 − code] =
+// −values[code].
 struct PlaneTable {
   alignas(64) int8_t entries[4][16];
 };
-// values: 2^level of them in [−127, 127]; level 1 … 6.
+// values: 2^level of them in [−127, 127]; level 1 … 7, of 7 the upper half is read.
 PlaneTable make_plane_table(uint32_t level, const int8_t* values);
 
 // A token's activations: int8 with one scale (a rotation has spread their outliers).

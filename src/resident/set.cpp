@@ -18,7 +18,7 @@ kernels::PlaneRows Matrix::planes(uint32_t group, bool draft) const {
   const Group& g = groups[group];
   const uint32_t rows = layout->group_rows(group);
   kernels::PlaneRows result{};
-  result.level = draft ? std::min(g.planes, g.draft) : std::min<uint32_t>(g.level, kernels::kMostPlanes);
+  result.level = draft ? std::min(g.planes, g.draft) : std::min(g.level, g.planes);
   result.tiles = (rows + stack::kTileRows - 1) / stack::kTileRows;
   const size_t scales = (size_t{rows} * sizeof(uint16_t) + 63) / 64 * 64;
   for (uint32_t level = 0; level < result.level; ++level) result.planes[level] = g.blocks[level] + scales;
@@ -38,7 +38,7 @@ Set::Set(const gguf::File& file)
       fail(ErrorCode::unsupported, "{}: {} has {} columns, more than {}", path_, matrix.name, matrix.columns,
            kernels::kMostPlaneColumns);
   }
-  for (uint32_t level = 1; level <= kernels::kMostPlanes; ++level)
+  for (uint32_t level = 1; level <= layout_.planes(); ++level)
     tables_[level - 1] = kernels::make_plane_table(level, layout_.tables.data() + stack::table_offset(level));
   try {
     open_file();
@@ -159,7 +159,7 @@ void Set::set_draft(double bits) {
   }
   for (size_t i = layout_.base_blocks; i < layout_.blocks.size() && layout_.bits(i + 1) <= bits; ++i) {
     const stack::Block& block = layout_.blocks[i];
-    if (block.level <= stack::kPlanes) matrices_[block.matrix].groups[block.group].draft = block.level;
+    if (block.level <= layout_.planes()) matrices_[block.matrix].groups[block.group].draft = block.level;
   }
 }
 
@@ -167,8 +167,8 @@ void Set::raise(size_t block) {
   const stack::Block& b = layout_.blocks[block];
   Group& group = matrices_[b.matrix].groups[b.group];
   if (states_[block] != State::good) return;
-  if (b.level == stack::kExact) {
-    group.level = stack::kExact;  // needs no planes
+  if (b.level > layout_.planes()) {
+    group.level = b.level;  // needs no planes
   } else if (group.planes + 1 == b.level) {
     // After a block that was left out the planes above it stay out too.
     if (group.level == group.planes) group.level = b.level;
@@ -179,7 +179,7 @@ void Set::raise(size_t block) {
 void Set::lower(size_t block) {
   const stack::Block& b = layout_.blocks[block];
   Group& group = matrices_[b.matrix].groups[b.group];
-  if (b.level == stack::kExact) {
+  if (b.level > layout_.planes()) {
     group.level = group.planes;
   } else if (group.planes == b.level) {
     --group.planes;

@@ -22,10 +22,10 @@ namespace cairn::resident {
 
 // Rows of a matrix that move between levels together.
 struct Group {
-  const std::byte* blocks[stack::kExact] = {};  // of level i + 1; valid up to `level`
-  uint8_t level = 0;                            // in use: that of `planes`, or stack::kExact
-  uint8_t planes = 0;                           // 1 … 6: the planes that are there
-  uint8_t draft = 1;                            // 1 … 6: what a draft takes of them
+  const std::byte* blocks[stack::kPlanes + 1] = {};  // of level i + 1; valid up to `level`
+  uint8_t level = 0;   // in use: that of `planes`, or the exact rows'
+  uint8_t planes = 0;  // from 1 on: the planes that are there
+  uint8_t draft = 1;   // from 1 on: what a draft takes of them
 };
 
 struct Matrix {
@@ -35,7 +35,7 @@ struct Matrix {
   std::vector<uint32_t> destination;  // stored row i is the source's row destination[i]; UINT32_MAX beyond
                                       // the last row, up to whole tiles
 
-  // A group's bit planes as the kernels take them; level ≤ 6. draft: no more than a draft takes.
+  // A group's bit planes as the kernels take them. draft: no more than a draft takes.
   kernels::PlaneRows planes(uint32_t group, bool draft = false) const;
 };
 

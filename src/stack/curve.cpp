@@ -84,6 +84,7 @@ nlohmann::ordered_json to_json(const Layout& layout) {
   }
   const size_t all = layout.blocks.size();
   return {{"codec", name(layout.codec)},
+          {"planes", layout.codec == Codec::planes ? layout.planes() : 0},
           {"matrices", layout.matrices.size()},
           {"blocks", all},
           {"parameters", layout.parameters()},

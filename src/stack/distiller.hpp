@@ -18,7 +18,7 @@ struct CodedMatrix {
   std::string name;
   uint32_t rows = 0, columns = 0, rows_per_group = 0;
   bool rotated = false;
-  std::vector<uint8_t> codes;    // [stored row][columns], of 6 bits
+  std::vector<uint8_t> codes;    // [stored row][columns], of 7 bits
   std::vector<uint32_t> stored;  // of the source's rows
   std::vector<float> scales;     // [level − 1][stored row], before tuning
   size_t first = 0;              // of its parameters, [level − 1][stored row]

@@ -19,7 +19,7 @@ constexpr double kBackward = 10, kMoments = 1, kProduct = 2, kChoice = 2400, kTu
 // Codes of a weight in a row of `width`, by products with the moments: to begin with, of a pass, of the first
 // sweep and of each.
 double codes_cost(double passes, double sweeps, double width) {
-  const double products = 0.5 + 3 * passes + (sweeps > 0 ? 7 : 0) + 6 * sweeps;
+  const double products = 0.5 + kPlanes * (passes / 2 + sweeps) + (sweeps > 0 ? kPlanes + 1 : 0);
   return kProduct * (products * width + (passes + sweeps) * kChoice);
 }
 

@@ -223,7 +223,7 @@ class Encoder {
   }
   uint32_t levels() const {
     if (options_.codec == Codec::avd) return options_.avd.levels;
-    return options_.exact ? kExact : kPlanes;
+    return options_.exact ? kPlanes + 1u : kPlanes;
   }
 
   void finish(Spool& spool, std::span<const std::byte> record, Piece piece) {

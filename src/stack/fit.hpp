@@ -15,7 +15,7 @@ namespace cairn::stack {
 struct FitOptions {
   // Weight of each level's squared error (of its quantiser's own distortion) where codes are found together:
   // more for a level is less for the others. At 2 bits a quarter of all rows still have 1.
-  std::array<float, kPlanes + 1> weights = {0, 0.2f, 1, 0.35f, 0.08f, 0.06f, 0.06f};
+  std::array<float, kPlanes + 1> weights = {0, 0.2f, 1, 0.35f, 0.08f, 0.05f, 0.05f, 0.05f};
   unsigned passes = 1;  // of joint error feedback, the scales refitted after each; more gain nothing
   unsigned sweeps = 8;  // of coordinate descent after them
   unsigned table_rounds =

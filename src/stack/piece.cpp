@@ -66,7 +66,7 @@ GroupRows gather(const FittedMatrix& fitted, const Matrix& m, uint32_t group) {
 
 void pack(const FittedMatrix& fitted, const GroupRows& group, const gguf::Tensor& tensor, uint8_t level,
           std::span<std::byte> out) {
-  if (level == kExact) {
+  if (level > kPlanes) {
     const uint64_t bytes = tensor.row_bytes();
     for (size_t i = 0; i < group.rows.size(); ++i)
       std::memcpy(out.data() + i * bytes, tensor.data.data() + group.rows[i] * bytes, bytes);

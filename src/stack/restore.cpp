@@ -64,7 +64,7 @@ std::vector<float> Reader::restore_planes(uint32_t matrix, size_t count, ThreadP
     read(i, bytes);
     const size_t begin = m.group_begin(block.group), rows = m.group_rows(block.group);
     levels[block.group] = block.level;
-    if (block.level <= kPlanes) {
+    if (block.level <= m.planes) {
       unpack_planes(bytes, m.columns, block.level, std::span(scales).subspan(begin, rows),
                     std::span(codes).subspan(begin * columns, rows * columns));
       continue;
@@ -78,7 +78,7 @@ std::vector<float> Reader::restore_planes(uint32_t matrix, size_t count, ThreadP
   std::vector<std::vector<float>> scratch(pool.threads(), std::vector<float>(rotation.scratch_floats()));
   run_interruptible(pool, m.rows, [&](size_t thread, size_t stored) {
     const unsigned level = levels[stored / m.rows_per_group];
-    if (level == kExact) return;
+    if (level == m.exact()) return;
     float* to = result.data() + m.permutation[stored] * columns;
     const int8_t* table = layout_.tables.data() + table_offset(level);
     const float scale = from_half(scales[stored]);

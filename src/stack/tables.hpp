@@ -9,7 +9,7 @@
 
 namespace cairn::stack {
 
-// The values that codes of 1 to 6 bits stand for, in units of a row's standard deviation.
+// The values that codes of 1 to 7 bits stand for, in units of a row's standard deviation.
 struct Tables {
   std::array<std::vector<float>, kPlanes + 1> values;  // [k], 2^k ascending; [0] is empty
   std::array<float, kPlanes + 1> units{};              // values[k] = units[k] · int8

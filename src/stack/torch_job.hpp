@@ -16,7 +16,7 @@ namespace cairn::stack {
 struct TorchJob {
   const graph::Model& model;
   const std::vector<CodedMatrix>& matrices;
-  std::span<const int8_t> tables;                 // T_1 … T_6, one after the other
+  std::span<const int8_t> tables;                 // T_1 … T_7, one after the other
   std::span<const std::vector<int32_t>> windows;  // tokens, all of one length
   // Rows [first, first + rows) of a tensor of the source in float; a vector has one row.
   std::function<std::vector<float>(const std::string& tensor, uint64_t first, uint64_t rows)> read;

@@ -68,8 +68,8 @@ void ScaleTuner::read_codes(const BlockSource& read) {
   std::vector<uint16_t> scales;
   for (size_t i = 0; i < layout_.blocks.size(); ++i) {
     const Block& block = layout_.blocks[i];
-    if (block.level > kPlanes) continue;
     const Matrix& m = layout_.matrices[block.matrix];
+    if (block.level > m.planes) continue;
     const size_t begin = m.group_begin(block.group), rows = m.group_rows(block.group);
     bytes.resize(block.bytes);
     read(i, bytes);
@@ -142,8 +142,8 @@ void ScaleTuner::restore(std::span<const std::byte> state) {
 }
 
 void ScaleTuner::apply(const Block& block, std::span<std::byte> bytes) const {
-  if (block.level > kPlanes) return;
   const Matrix& m = layout_.matrices[block.matrix];
+  if (block.level > m.planes) return;
   const CodedMatrix& coded = matrices_[block.matrix];
   std::vector<uint16_t> scales(m.group_rows(block.group));
   for (size_t i = 0; i < scales.size(); ++i) {

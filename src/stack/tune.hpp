@@ -50,7 +50,7 @@ class ScaleTuner {
   std::vector<std::byte> state() const;
   void restore(std::span<const std::byte> state);
 
-  // Writes the tuned scales into a block's bytes (level 1 to 6; others stay).
+  // Writes the tuned scales into a block's bytes (of a level of planes; exact rows stay).
   void apply(const Block& block, std::span<std::byte> bytes) const;
 
  private:

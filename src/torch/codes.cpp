@@ -5,7 +5,7 @@
 namespace cairn::torch_part {
 namespace {
 
-constexpr int kPlanes = 6, kCodes = 1 << kPlanes;
+constexpr int kPlanes = 7, kCodes = 1 << kPlanes;
 
 // Any vector as a tensor of its own on the device.
 template <class T>

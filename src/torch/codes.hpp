@@ -46,7 +46,7 @@ class Codes {
   const at::Device device_;
   std::unordered_map<std::string, Matrix> matrices_;
   std::unordered_map<uint32_t, at::Tensor> unrotated_;  // by width: row i is the inverse of unit vector i
-  at::Tensor tables_;                                   // [level][code of 6 bits]
+  at::Tensor tables_;                                   // [level][code of 7 bits]
   at::Tensor scales_, changes_;                         // [parameter]
 };
 

@@ -25,6 +25,7 @@ struct Fixture {
     for (int8_t& v : values) v = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
     values.front() = -127;
     values.back() = 127;
+    for (size_t i = 0; level == 7 && i < 64; ++i) values[i] = static_cast<int8_t>(-values[127 - i]);
     codes.resize(rows_ * k);
     for (uint8_t& c : codes) c = static_cast<uint8_t>(random() & ((1u << level) - 1));
     std::fill_n(codes.begin(), k, static_cast<uint8_t>(values.size() - 1));  // a row of the largest sums

@@ -25,6 +25,7 @@ namespace cairn::resident {
 
 struct PlainStack {
   uint32_t rows_per_group = 32;
+  uint8_t planes = stack::kPlanes;
   bool embeddings = true;  // as planes too
   bool exact = false;      // a last level with the source's rows
   bool rotate = true;
@@ -81,6 +82,7 @@ class PlainStackWriter {
       m.rows_per_group = options_.rows_per_group;
       m.rotated = options_.rotate;
       m.source = tensor.encoding;
+      m.planes = options_.planes;
       std::vector<std::vector<uint32_t>> in_group(m.groups());
       uint32_t next = 0;
       for (uint32_t row = 0; row < m.rows;
@@ -95,11 +97,11 @@ class PlainStackWriter {
   }
 
   void make_layout() {
-    for (uint32_t level = 1; level <= stack::kPlanes; ++level) {
+    for (uint32_t level = 1; level <= options_.planes; ++level) {
       for (uint32_t code = 0; code < 1u << level; ++code)
         layout_.tables[stack::table_offset(level) + code] = uniform_table(level, code);
     }
-    const int levels = options_.exact ? stack::kExact : stack::kPlanes;
+    const int levels = options_.planes + (options_.exact ? 1 : 0);
     for (int level = 1; level <= levels; ++level) {
       for (uint32_t i = 0; i < layout_.matrices.size(); ++i) {
         const stack::Matrix& m = layout_.matrices[i];
@@ -123,7 +125,7 @@ class PlainStackWriter {
     const uint32_t rows = m.group_rows(block.group), first = m.group_begin(block.group);
     std::fill(out.begin(), out.end(), std::byte{0});
     if (options_.random) return fill_random(index, out);
-    if (block.level == stack::kExact) {
+    if (block.level == m.exact()) {
       for (uint32_t r = 0; r < rows; ++r)
         std::memcpy(out.data() + r * tensor.row_bytes(),
                     tensor.data.data() + m.permutation[first + r] * tensor.row_bytes(), tensor.row_bytes());
@@ -144,8 +146,9 @@ class PlainStackWriter {
       kernels::kernel_set(kernels::Target::portable)
           .attention.store_row(kernels::KvFormat::f16, &scale, 1, out.data() + 2 * r, nullptr);
       for (uint32_t c = 0; c < m.columns; ++c) {
-        const int code = std::clamp(static_cast<int>((row[c] / largest + 1) * 32), 0, 63);
-        const int bit = code >> (6 - block.level) & 1;
+        const int codes = 1 << m.planes;
+        const int code = std::clamp(static_cast<int>((row[c] / largest + 1) * static_cast<float>(codes / 2)), 0, codes - 1);
+        const int bit = code >> (m.planes - block.level) & 1;
         const size_t step = r / 16 * steps + c / 32;
         out[scale_bytes + step * 64 + r % 16 * 4 + c % 4] |= static_cast<std::byte>(bit << (c % 32 / 4));
       }
@@ -155,8 +158,9 @@ class PlainStackWriter {
   // Scales of 2^-12 and random planes; exact rows are zeros.
   void fill_random(size_t index, std::span<std::byte> out) const {
     const stack::Block& block = layout_.blocks[index];
-    if (block.level == stack::kExact) return;
-    const uint32_t rows = layout_.matrices[block.matrix].group_rows(block.group);
+    const stack::Matrix& m = layout_.matrices[block.matrix];
+    if (block.level == m.exact()) return;
+    const uint32_t rows = m.group_rows(block.group);
     for (uint32_t r = 0; r < rows; ++r) out[2 * r + 1] = std::byte{0x0C};
     uint64_t state = index;
     for (size_t i = (rows * 2 + 63) / 64 * 64; i + 8 <= out.size(); i += 8) {

@@ -172,14 +172,14 @@ TEST_F(ResidentSet, ExactRowsComeLastAndGoFirst) {
   {
     const Pass pass(&set);
     const Group& group = set.find(set.layout().matrices[0].name)->groups[0];
-    EXPECT_EQ(group.level, stack::kExact);
-    EXPECT_EQ(group.planes, 6);
+    EXPECT_EQ(group.level, stack::kPlanes + 1);
+    EXPECT_EQ(group.planes, 7);
     expect_content(set, path);
   }
   set.set_limit(set.status().block_bytes / 10);
   set.wait_until_released();
   const Pass pass(&set);
-  EXPECT_LE(set.find(set.layout().matrices[0].name)->groups[0].level, 6);
+  EXPECT_LE(set.find(set.layout().matrices[0].name)->groups[0].level, 7);
 }
 
 TEST_F(ResidentSet, AFlippedBitIsNamedAndLeftOutWithWhatDependsOnIt) {
@@ -196,9 +196,9 @@ TEST_F(ResidentSet, AFlippedBitIsNamedAndLeftOutWithWhatDependsOnIt) {
   EXPECT_THAT(status.problems[0], HasSubstr("flipped.gguf"));
   EXPECT_THAT(status.problems[0], HasSubstr("level 3 of group 0 of " + layout.matrices[1].name));
   EXPECT_EQ(set.find(layout.matrices[1].name)->groups[0].level,
-            2);  // levels 4 to 6 were read, and are not used
-  EXPECT_EQ(set.find(layout.matrices[1].name)->groups[1].level, 6);
-  EXPECT_EQ(set.find(layout.matrices[0].name)->groups[0].level, 6);
+            2);  // levels 4 to 7 were read, and are not used
+  EXPECT_EQ(set.find(layout.matrices[1].name)->groups[1].level, 7);
+  EXPECT_EQ(set.find(layout.matrices[0].name)->groups[0].level, 7);
 }
 
 TEST_F(ResidentSet, TheSameProblemIsSaidOnce) {

@@ -16,7 +16,7 @@ TEST(Planes, LieWhereTheFormatSays) {
   constexpr uint32_t kRows = 40, kColumns = 96;  // the third tile is half empty
   std::mt19937 random(1);
   std::vector<uint8_t> codes(kRows * kColumns), back(codes.size());
-  for (uint8_t& code : codes) code = static_cast<uint8_t>(random() % 64);
+  for (uint8_t& code : codes) code = static_cast<uint8_t>(random() % 128);
   std::vector<uint16_t> scales(kRows), scales_back(kRows);
   for (uint16_t& scale : scales) scale = static_cast<uint16_t>(random() % 0x7c00);
   const Matrix m{"m", kRows, kColumns, 48, true, Encoding::f32, {}};
@@ -29,7 +29,7 @@ TEST(Planes, LieWhereTheFormatSays) {
         const size_t step = row / 16 * (kColumns / 32) + column / 32, byte = row % 16 * 4 + column % 4;
         const unsigned bit =
             std::to_integer<unsigned>(block[128 + step * 64 + byte]) >> (column % 32 / 4) & 1;
-        ASSERT_EQ(bit, codes[row * kColumns + column] >> (6 - level) & 1) << row << ", " << column;
+        ASSERT_EQ(bit, codes[row * kColumns + column] >> (7 - level) & 1) << row << ", " << column;
       }
     }
     unpack_planes(block, kColumns, level, scales_back, back);
@@ -59,13 +59,13 @@ TEST(EncodeKernels, MultiplyAndChooseAsTheirDefinitionSaysOnEveryInstructionSet)
   constexpr size_t kRows = kernels::kStripRows, kM = 13, kK = 37;
   std::mt19937 random(2);
   std::normal_distribution<float> normal;
-  std::vector<float> a(kK * 20), b(kK * kRows), c(kM * kRows), targets(7 * kRows);
+  std::vector<float> a(kK * 20), b(kK * kRows), c(kM * kRows), targets(8 * kRows);
   for (auto* x : {&a, &b, &c, &targets}) {
     for (float& value : *x) value = normal(random);
   }
   const Tables tables = gaussian_tables();
-  kernels::NestedTables nested{2, 4, {}, {0, 0, 3, 2, 1, 0, 0}};
-  for (unsigned k = 2; k <= 4; ++k) nested.values[k] = tables.values[k].data();
+  Tables crossed = tables;  // a pair of the finest codes the other way round
+  std::swap(crossed.values[7][40], crossed.values[7][41]);
   for (const kernels::Target target : kernels::available_targets()) {
     const auto& kernels = kernels::kernel_set(target).encode;
     std::vector<float> out = c;
@@ -79,19 +79,24 @@ TEST(EncodeKernels, MultiplyAndChooseAsTheirDefinitionSaysOnEveryInstructionSet)
         ASSERT_NEAR(static_cast<double>(out[i * kRows + r]), before - 0.5 * sum, 1e-4) << name(target);
       }
     }
-    std::vector<int32_t> codes(kRows);
-    kernels.choose(nested, targets.data(), codes.data());
-    for (size_t r = 0; r < kRows; ++r) {
-      const auto cost = [&](int32_t code) {
-        double sum = 0;
-        for (unsigned k = 2; k <= 4; ++k) {
-          const double e = static_cast<double>(targets[k * kRows + r]) -
-                           static_cast<double>(tables.values[k][static_cast<size_t>(code >> (4 - k))]);
-          sum += static_cast<double>(nested.weights[k]) * e * e;
-        }
-        return sum;
-      };
-      for (int32_t code = 0; code < 16; ++code) ASSERT_LE(cost(codes[r]), cost(code) + 1e-5) << name(target);
+    for (const auto& [first, last] : {std::pair{2u, 4u}, {1u, 7u}, {7u, 7u}}) {
+      kernels::NestedTables nested{first, last, {}, {0, 5, 3, 2, 1, 4, 2, 6}};
+      for (unsigned k = first; k <= last; ++k) nested.values[k] = crossed.values[k].data();
+      std::vector<int32_t> codes(kRows);
+      kernels.choose(nested, targets.data(), codes.data());
+      for (size_t r = 0; r < kRows; ++r) {
+        const auto cost = [&](int32_t code) {
+          double sum = 0;
+          for (unsigned k = first; k <= last; ++k) {
+            const double e = static_cast<double>(targets[k * kRows + r]) -
+                             static_cast<double>(nested.values[k][code >> (last - k)]);
+            sum += static_cast<double>(nested.weights[k]) * e * e;
+          }
+          return sum;
+        };
+        for (int32_t code = 0; code < 1 << last; ++code)
+          ASSERT_LE(cost(codes[r]), cost(code) + 1e-5) << name(target) << ' ' << first << " to " << last;
+      }
     }
   }
 }

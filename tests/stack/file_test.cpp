@@ -44,7 +44,7 @@ TEST_F(StackFile, RestoresMoreWithEveryLevelAndAtTheEndTheSource) {
   const gguf::File model(path("model.gguf"));
   const Layout& layout = reader.layout();
   EXPECT_EQ(layout.matrices.size(), 14u);
-  EXPECT_EQ(layout.base_blocks * kExact, layout.blocks.size());
+  EXPECT_EQ(layout.base_blocks * (kPlanes + 1), layout.blocks.size());
   ThreadPool pool(2);
   const uint32_t matrix = 5;
   const gguf::Tensor& tensor = model.tensor(layout.matrices[matrix].name);
@@ -129,7 +129,7 @@ TEST_F(StackFile, AFlippedBitIsNamed) {
   const Verification found = verify(Reader(path("flipped.gguf")));
   ASSERT_EQ(found.bad.size(), 1u);
   EXPECT_EQ(found.bad[0].block, index);
-  EXPECT_EQ(found.bad[0].without, kExact - layout.blocks[index].level);
+  EXPECT_EQ(found.bad[0].without, kPlanes + 1 - layout.blocks[index].level);
   EXPECT_THAT(found.bad[0].reason,
               ::testing::AllOf(HasSubstr(fmt::format("block {}", index)), HasSubstr("checksum"),
                                HasSubstr(layout.matrices[layout.blocks[index].matrix].name)));
@@ -154,8 +154,31 @@ TEST_F(StackFile, AnOrderThatRepeatsOrSkipsALevelIsRefused) {
   };
   EXPECT_THAT(with(second, 1), HasSubstr("repeats"));
   EXPECT_THAT(with(second, 3), HasSubstr("skips level 2"));
-  EXPECT_THAT(with(second, 9), HasSubstr("levels are 1 to 7"));
+  EXPECT_THAT(with(second, 9), HasSubstr("levels are 1 to 8"));
   EXPECT_THAT(with(0, 2), HasSubstr("skips level 1"));
+}
+
+TEST_F(StackFile, PlanesAndTablesThatCannotBeAreRefused) {
+  ASSERT_EQ(gguf::File(path("stack.gguf")).integer("cairn.stack.version"), 4u);
+  EXPECT_EQ(Reader(path("stack.gguf")).layout().planes(), 7);
+  const std::string bytes = as_version_1(content("stack.gguf"));
+  const auto with = [&](const std::string& key, size_t behind, int value) {
+    std::string changed = bytes;
+    changed[changed.find(key) + key.size() + behind] = static_cast<char>(value);
+    write_file(path("planes.gguf"), changed);
+    return std::string(error_of([&] { Reader reader(path("planes.gguf")); }).what());
+  };
+  const std::string planes = "cairn.stack.planes", tables = "cairn.stack.tables";
+  constexpr size_t kValue = 4, kElements = 4 + 4 + 8;  // kinds and a length stand before them
+  EXPECT_THAT(with(planes, kValue, 9),
+              HasSubstr("planes.gguf: a stack of 9 planes is not supported (1 to 7 are)"));
+  EXPECT_THAT(with(planes, kValue, 0), HasSubstr("a stack of 0 planes is not supported"));
+  EXPECT_THAT(with(planes, kValue, 6),
+              HasSubstr("metadata: 'cairn.stack.tables' has 254 elements, expected 126 of 6 planes"));
+  EXPECT_THAT(with(tables, kElements + 3, -128), HasSubstr("holds -128, beyond -127 to 127"));
+  EXPECT_THAT(with(tables, kElements + table_offset(7), 5),
+              HasSubstr("'cairn.stack.tables': of 7 bits, 5 of code 0 is not 127 of code 127 with the other sign"));
+  EXPECT_THAT(with("cairn.stack.version", kValue, 3), HasSubstr("header is damaged"));
 }
 
 TEST_F(StackFile, SizesThatCannotBeAreRefused) {

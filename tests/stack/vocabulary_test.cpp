@@ -94,7 +94,7 @@ TEST_F(Vocabulary, AutomaticallyAsPlanesOnlyWhereItIsMostOfTheModel) {
   EXPECT_EQ(read_layout(gguf::File(path("kept.gguf"))).matrices.size(), 14u);
 }
 
-// At 4.5 bits a weight, six planes of everything take more than the source.
+// At 4.5 bits a weight, seven planes of everything take more than the source.
 TEST_F(Vocabulary, AStackOfEverythingIsNoLargerThanItsSource) {
   cairn::testing::write_small_llama(path("q4.gguf"),
                                     {.embedding = 256, .ffn = 512, .vocabulary = 2000, .q4_0 = true});

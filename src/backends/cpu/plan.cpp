@@ -27,7 +27,8 @@ Plan::Plan(const gguf::File& file, const graph::Model& model, kernels::Target ta
     : set(blocks), file_(file), target_(target), float_only_(float_only) {
   if (set != nullptr) {
     const std::vector<stack::Block>& all = set->layout().blocks;
-    any_exact_ = std::any_of(all.begin(), all.end(), [](const auto& b) { return b.level == stack::kExact; });
+    const uint8_t planes = set->layout().planes();
+    any_exact_ = std::any_of(all.begin(), all.end(), [&](const auto& b) { return b.level > planes; });
   }
   for (const graph::Op& op : model.embed) embed.push_back(bind(op));
   for (uint32_t layer = 0; layer < model.layers.size(); ++layer) {

@@ -30,7 +30,7 @@ kernels::PlaneRows slice(const kernels::PlaneRows& rows, uint32_t begin, uint32_
 
 const std::byte* exact_rows(const Matrix& matrix, uint32_t group) {
   const resident::Group& g = matrix.stack->groups[group];
-  return g.level == stack::kExact ? g.blocks[stack::kExact - 1] : nullptr;
+  return g.level == matrix.stack->layout->exact() ? g.blocks[g.level - 1] : nullptr;
 }
 
 void read_stored_row(const Plan& plan, const kernels::PlaneKernels& kernels, const Matrix& matrix,

@@ -48,14 +48,22 @@ void multiply_add(size_t m, size_t k, float factor, const float* a, size_t a_str
   }
 }
 
-constexpr unsigned kCodeBits = 6;
+constexpr unsigned kCodeBits = kMostCodeBits;
+constexpr size_t kPairs = size_t{1} << (kCodeBits - 1);
 
-// All codes of kGroups vectors of targets, as a tree: what the first bits cost is shared by all that begin
-// with them. Unrolled whole, so that costs stay in registers.
+// The values of two codes that differ in the last bit alone: of a target t the nearer one is |t − middle| − half
+// away, on one side or the other.
+struct Pairs {
+  float middle[kPairs], half[kPairs];
+};
+
+// All codes of kGroups vectors of targets but for their last bit, as a tree: what the first bits cost is shared
+// by all that begin with them. Unrolled whole, so that costs stay in registers.
 class Search {
  public:
   // values: those of k bits from entry 2^k on; targets: [kCodeBits + 1][kStripRows].
-  Search(const float* values, const float* targets) : values_(values), targets_(targets) {
+  Search(const float* values, const Pairs& pairs, const float* targets)
+      : values_(values), pairs_(pairs), targets_(targets) {
     CAIRN_UNROLL(kGroups, g, best_[g] = hn::Set(df, 3.0e38f); code_[g] = hn::Zero(di));
   }
   static constexpr size_t kGroups = kManyRegisters ? 4 : 2;
@@ -78,18 +86,25 @@ class Search {
     CAIRN_UNROLL(kGroups, g,
                  const VF32 e = hn::Sub(value, hn::LoadU(df, targets_ + Level * kStripRows + g * kLanes));
                  costs.of[g] = hn::MulAdd(e, e, before.of[g]));
-    if constexpr (Level < kCodeBits) {
+    if constexpr (Level + 1 < kCodeBits) {
       node<Level + 1, 2 * Code>(costs);
       node<Level + 1, 2 * Code + 1>(costs);
     } else {
       const VI32 code = hn::Set(di, static_cast<int32_t>(Code));
-      CAIRN_UNROLL(kGroups, g, const auto better = hn::RebindMask(di, hn::Lt(costs.of[g], best_[g]));
-                   best_[g] = hn::Min(costs.of[g], best_[g]);
-                   code_[g] = hn::IfThenElse(better, code, code_[g]));
+      const VF32 middle = hn::Set(df, pairs_.middle[Code]), half = hn::Set(df, pairs_.half[Code]);
+      CAIRN_UNROLL(
+          kGroups, g,
+          const VF32 t = hn::LoadU(df, targets_ + kCodeBits * kStripRows + g * kLanes);
+          const VF32 e = hn::Sub(hn::Abs(hn::Sub(middle, t)), half);
+          const VF32 cost = hn::MulAdd(e, e, costs.of[g]);
+          const auto better = hn::RebindMask(di, hn::Lt(cost, best_[g]));
+          best_[g] = hn::Min(cost, best_[g]); code_[g] = hn::IfThenElse(better, code, code_[g]));
     }
   }
 
-  const float *values_, *targets_;
+  const float* values_;
+  const Pairs& pairs_;
+  const float* targets_;
   VF32 best_[kGroups];
   VI32 code_[kGroups];
 };
@@ -103,8 +118,21 @@ void choose(const NestedTables& tables, const float* targets, int32_t* codes) {
     for (size_t i = 0; i < size_t{1} << k; ++i) values[(size_t{1} << k) + i] = root * tables.values[k][i];
     for (size_t r = 0; r < kStripRows; ++r) scaled[k * kStripRows + r] = root * targets[k * kStripRows + r];
   }
-  for (size_t r = 0; r < kStripRows; r += Search::kGroups * kLanes) Search(values, scaled + r).run(codes + r);
-  for (size_t r = 0; r < kStripRows && tables.last < kCodeBits; ++r) codes[r] >>= kCodeBits - tables.last;
+  const float* last = values + 2 * kPairs;
+  Pairs pairs;
+  for (size_t i = 0; i < kPairs; ++i) {
+    const float apart = last[2 * i + 1] - last[2 * i];
+    pairs.middle[i] = (last[2 * i] + last[2 * i + 1]) / 2;
+    pairs.half[i] = (apart < 0 ? -apart : apart) / 2;
+  }
+  for (size_t r = 0; r < kStripRows; r += Search::kGroups * kLanes)
+    Search(values, pairs, scaled + r).run(codes + r);
+  for (size_t r = 0; r < kStripRows; ++r) {
+    const float* pair = last + 2 * codes[r];
+    const float t = scaled[kCodeBits * kStripRows + r], below = t - pair[0], above = t - pair[1];
+    const int32_t code = 2 * codes[r] + (above * above < below * below ? 1 : 0);
+    codes[r] = code >> (kCodeBits - tables.last);
+  }
 }
 
 }  // namespace

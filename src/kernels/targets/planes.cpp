@@ -30,6 +30,11 @@ HWY_INLINE void load_scales(const uint16_t* halves, float* out) {
 
 // The table's value of a code of `level` bits.
 HWY_INLINE int8_t table_value(uint32_t level, const PlaneTable& table, unsigned code) {
+  if (level == 7) {
+    const unsigned from_middle = code >= 64 ? code - 64 : 63 - code;
+    const int8_t value = table.entries[from_middle & 3][from_middle >> 2];
+    return code >= 64 ? value : static_cast<int8_t>(-value);
+  }
   const unsigned rest = level <= 4 ? 0 : level - 4;
   const unsigned nibble = level == 3 ? 2 * code : code >> rest;
   return table.entries[code & ((1u << rest) - 1)][nibble];
@@ -69,8 +74,10 @@ void row_level(const PlaneRows& rows, uint32_t r, const PlaneTable& table, size_
       return f<4>(__VA_ARGS__);        \
     case 5:                            \
       return f<5>(__VA_ARGS__);        \
-    default:                           \
+    case 6:                            \
       return f<6>(__VA_ARGS__);        \
+    default:                           \
+      return f<7>(__VA_ARGS__);        \
   }
 
 void row(const PlaneRows& rows, uint32_t r, const PlaneTable& table, size_t k, float* out) {
@@ -158,9 +165,45 @@ struct Tables {
   }
 };
 
-// Calls visit(i, weights) for the 8 slices of one vector of each plane.
+// The upper half's alone.
+template <>
+struct Tables<7> : Tables<6> {
+  using Tables<6>::Tables;
+};
+
+// The bytes that have bit I; `one` or `other` there. negated: −w there; w may have 128 added, and keeps it.
+#if HWY_TARGET <= HWY_AVX3
+template <size_t I>
+HWY_INLINE auto with_bit(VU8 x) {
+  return hn::TestBit(x, hn::Set(du8, static_cast<uint8_t>(1 << I)));
+}
+HWY_INLINE VU8 choose(decltype(with_bit<0>(VU8())) where, VU8 one, VU8 other) {
+  return hn::IfThenElse(where, one, other);
+}
+template <size_t I>
+HWY_INLINE VU8 negated(VU8 where, VU8 w) {
+  return VU8{_mm512_mask_sub_epi8(w.raw, with_bit<I>(where).raw, _mm512_setzero_si512(), w.raw)};
+}
+#else
+template <size_t I>
+HWY_INLINE VU8 with_bit(VU8 x) {  // it alone counts where it now is, on top
+  return shifted<7 - static_cast<int>(I)>(x);
+}
+HWY_INLINE VU8 choose(VU8 where, VU8 one, VU8 other) {
+  return VU8{_mm256_blendv_epi8(other.raw, one.raw, where.raw)};
+}
+template <size_t I>
+HWY_INLINE VU8 negated(VU8 where, VU8 w) {
+  // A byte that is zero would make w zero.
+  const VU8 one = hn::Set(du8, uint8_t{1});
+  const VU8 sign = I == 0 ? hn::Or(with_bit<I>(where), one) : with_bit<I>(hn::Or(where, one));
+  return VU8{_mm256_sign_epi8(w.raw, sign.raw)};
+}
+#endif
+
+// Calls visit(i, weights) for the 8 slices of one vector of each plane; up to 6 levels.
 template <int Level, class Visit>
-HWY_INLINE void unpack(const VU8* p, const Tables<Level>& tables, const Visit& visit) {
+HWY_INLINE void look_up(const VU8* p, const Tables<Level>& tables, const Visit& visit) {
   const VU8 low4 = hn::Set(du8, 0x0F);
   if constexpr (Level == 1) {
     const VU8 nibbles[2] = {hn::And(p[0], low4), hn::And(shifted<-4>(p[0]), low4)};
@@ -190,20 +233,35 @@ HWY_INLINE void unpack(const VU8* p, const Tables<Level>& tables, const Visit& v
       CAIRN_UNROLL(
           kSlices, i, const VU8 nibble = hn::And(shifted < i >= 4 ? -4 : 0 > (quads[i % 4]), low4);
           VU8 w = hn::TableLookupBytes(tables.entries[0], nibble); if constexpr (Level >= 5) {
-            const VU8 bit = hn::Set(du8, static_cast<uint8_t>(1 << i));
-            const auto fifth = hn::TestBit(p[4], bit);
+            const auto fifth = with_bit<i>(p[4]);
             if constexpr (Level == 5) {
-              w = hn::IfThenElse(fifth, hn::TableLookupBytes(tables.entries[1], nibble), w);
+              w = choose(fifth, hn::TableLookupBytes(tables.entries[1], nibble), w);
             } else {
-              const auto sixth = hn::TestBit(p[5], bit);
-              const VU8 high = hn::IfThenElse(sixth, hn::TableLookupBytes(tables.entries[3], nibble),
-                                              hn::TableLookupBytes(tables.entries[2], nibble));
-              w = hn::IfThenElse(sixth, hn::TableLookupBytes(tables.entries[1], nibble), w);
-              w = hn::IfThenElse(fifth, high, w);
+              const auto sixth = with_bit<i>(p[5]);
+              const VU8 high = choose(sixth, hn::TableLookupBytes(tables.entries[3], nibble),
+                                      hn::TableLookupBytes(tables.entries[2], nibble));
+              w = choose(sixth, hn::TableLookupBytes(tables.entries[1], nibble), w);
+              w = choose(fifth, high, w);
             }
           };
           visit(i, w));
     }
+  }
+}
+
+// Calls visit(i, weights) for the 8 slices of one vector of each plane.
+template <int Level, class Visit>
+HWY_INLINE void unpack(const VU8* p, const Tables<Level>& tables, const Visit& visit) {
+  if constexpr (Level <= 6) {
+    look_up<Level>(p, tables, visit);
+  } else {  // a code below the middle is the mirror image of one above it
+    const VU8 below = hn::Not(p[0]);
+    VU8 from_middle[6];
+    CAIRN_UNROLL(6, plane, from_middle[plane] = hn::Xor(p[plane + 1], below));
+    look_up<6>(
+        from_middle, tables, [&](auto i, VU8 w) HWY_ATTR __attribute__((always_inline)) {
+          visit(i, negated<i>(below, w));
+        });
   }
 }
 
