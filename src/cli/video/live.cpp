@@ -9,6 +9,7 @@
 #include "base/interrupt.hpp"
 #include "base/output_path.hpp"
 #include "cli/standard_io.hpp"
+#include "cli/video/json_text.hpp"
 #include "cli/video/status_line.hpp"
 #include "cli/video/work.hpp"
 
@@ -33,7 +34,7 @@ std::string as_json(const video::LiveReport& report) {
                                 {"mse_plain", s.plain},
                                 {"mse_restored", s.restored}});
   }
-  return json.dump(2) + "\n";
+  return json_text(json);
 }
 
 }  // namespace

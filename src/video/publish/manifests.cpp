@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/html.hpp"
+#include "base/utf8.hpp"
 #include "video/publish/published.hpp"
 
 namespace cairn::video {
@@ -38,8 +39,14 @@ std::string dash_template(const PublishedTrack& track) {
   return text + "          </SegmentTimeline>\n        </SegmentTemplate>\n";
 }
 
+// For texts, where names are not UTF-8.
+std::string readable(const std::string& text) {
+  std::string buffer;
+  return std::string(valid_utf8(text, buffer));
+}
+
 std::string language_attribute(const std::string& language) {
-  return language.empty() ? "" : fmt::format(" lang=\"{}\"", escape_html(language));
+  return language.empty() ? "" : fmt::format(" lang=\"{}\"", escape_html(readable(language)));
 }
 
 // What a quoted string of HLS may not hold.
@@ -48,7 +55,7 @@ std::string quoted(std::string text) {
     if (c == '"') c = '\'';
     if (static_cast<unsigned char>(c) < 32) c = ' ';
   }
-  return '"' + text + '"';
+  return '"' + readable(text) + '"';
 }
 
 std::string media_line(const char* type, const char* group, const std::string& name,
@@ -97,7 +104,7 @@ std::string dash_manifest(const Publication& p) {
       "  <ProgramInformation><Title>{}</Title></ProgramInformation>\n"
       "  <Period id=\"0\" start=\"PT0S\">\n"
       "    <AdaptationSet contentType=\"video\" mimeType=\"video/mp4\" startWithSAP=\"1\">\n",
-      p.seconds(), longest, escape_html(p.title));
+      p.seconds(), longest, escape_html(readable(p.title)));
   for (const PublishedRate& rate : p.rates) {
     const PublishedTrack& t = rate.track;
     text += fmt::format(
