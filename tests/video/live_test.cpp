@@ -98,12 +98,12 @@ class LiveStream : public Encode {
     return live(input, path(folder), options, {});
   }
   // What a player gets of the folder's list: frames, after its segments were joined.
-  uint64_t played(const std::string& folder = "site") {
-    const std::string list = text_of(path(folder) + "/0/list.m3u8");
-    std::string all = text_of(path(folder) + "/0/init.mp4");
+  uint64_t played(const std::string& site = "site", const std::string& rate = "0") {
+    const std::string folder = path(site) + "/" + rate + "/", list = text_of(folder + "list.m3u8");
+    std::string all = text_of(folder + "init.mp4");
     std::istringstream lines(list);
     for (std::string line; std::getline(lines, line);) {
-      if (!line.empty() && line[0] != '#') all += text_of(path(folder) + "/0/" + line);
+      if (!line.empty() && line[0] != '#') all += text_of(folder + line);
     }
     std::ofstream(path("joined.mp4"), std::ios::binary) << all;
     Reader reader(path("joined.mp4"));
@@ -187,6 +187,42 @@ TEST_F(LiveStream, SmallerPicturesAndNoneAreRestoredToo) {
   EXPECT_EQ(played("plain"), 30u);
 }
 
+TEST_F(LiveStream, SeveralRatesAreTrainedInTurn) {
+  const std::string input = make("clip.mkv", 60);
+  LiveOptions o = quick();
+  o.rates = {{Mode::x1, 30}, {Mode::plain, 22}, {Mode::x2, 34}};
+  const LiveReport report = run(input, o);
+  ASSERT_EQ(report.segments.size(), 9u);
+  const auto index = nlohmann::json::parse(text_of(path("site/video.json")));
+  ASSERT_EQ(index["rates"].size(), 3u);
+  const std::vector<uint64_t> widths = {56, 112, 112};
+  for (size_t r = 0; r < 3; ++r) {
+    EXPECT_EQ(played("site", std::to_string(r)), 60u);
+    EXPECT_EQ(index["rates"][r]["width"], widths[r]);
+    EXPECT_EQ(index["rates"][r]["levels"].size(), r == 2 ? 0u : 1u);
+    for (size_t n = 0; n < 3; ++n) {
+      const LiveSegmentReport& told = report.segments[3 * n + r];
+      EXPECT_EQ(told.rate, r);
+      EXPECT_EQ(told.number, n + 1);
+      EXPECT_EQ(told.network > 0, r != 2);
+      EXPECT_EQ(std::filesystem::exists(fmt::format("{}/{}/{}.cairn", path("site"), r, n + 1)), r != 2);
+      EXPECT_LE(told.restored, told.plain);
+    }
+  }
+  // Each has its own networks, of its scale.
+  const std::string bytes = text_of(path("site/0/1.cairn"));
+  const SegmentFile segment = read_segment_file(std::as_bytes(std::span(bytes)), 56, 40, "segment");
+  const std::string file =
+      text_of(fmt::format("{}/networks/{:016x}.bin", path("site"), segment.levels[0].networks[0]));
+  EXPECT_EQ(read_attachment(std::as_bytes(std::span(file)), "network").scale, 2u);
+  EXPECT_EQ(count(text_of(path("site/master.m3u8")), "#EXT-X-STREAM-INF"), 3u);
+  EXPECT_EQ(count(text_of(path("site/manifest.mpd")), "<Representation"), 3u);
+  EXPECT_GT(index["rates"][2]["bandwidth"], index["rates"][0]["bandwidth"]);
+  o.record = path("all.mkv");
+  EXPECT_EQ(refusal_of([&] { run(input, o, "other"); }), "--record: of one rate, 3 are asked for");
+  EXPECT_FALSE(std::filesystem::exists(path("other")));
+}
+
 TEST_F(LiveStream, TooLittleTimeLeavesTheLastNetwork) {
   Capture capture(make("clip.mkv", 25), {});
   LiveShape shape;
@@ -201,7 +237,7 @@ TEST_F(LiveStream, TooLittleTimeLeavesTheLastNetwork) {
     segment.kept.push_back(i);
     segment.originals.push_back(frame.planes[0]);
   }
-  segment.coded = coder.finish();
+  segment.rates.push_back({coder.finish(), 0});
   ThreadPool pool(2, ThreadPool::Idle::sleep);
   const SegmentNetwork none = overfit_segment(
       segment, shape, &last, [] { return 0.9; }, pool);

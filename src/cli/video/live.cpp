@@ -23,7 +23,8 @@ std::string as_json(const video::LiveReport& report) {
       {"late", report.late},
       {"notes", report.notes}};
   for (const video::LiveSegmentReport& s : report.segments) {
-    json["segments"].push_back({{"number", s.number},
+    json["segments"].push_back({{"rate", s.rate},
+                                {"number", s.number},
                                 {"frames", s.frames},
                                 {"video", s.video},
                                 {"network", s.network},
@@ -48,10 +49,14 @@ void run_live(LiveFlags& flags) {
   live.mode = video::parse_mode(flags.mode);
   live.codec = video::parse_codec(flags.codec);
   live.network = video::parse_architecture(flags.network);
-  if (live.crf > video::largest_crf(live.codec)) {
-    fail(ErrorCode::invalid_argument, "--crf {:g}: {} takes 1 … {:g}", live.crf, flags.codec,
-         video::largest_crf(live.codec));
-  }
+  if (!flags.rates.empty()) live.rates = video::parse_rates(flags.rates);
+  const auto check_crf = [&](const char* flag, double crf) {
+    if (crf > video::largest_crf(live.codec))
+      fail(ErrorCode::invalid_argument, "{} {:g}: {} takes 1 … {:g}", flag, crf, flags.codec,
+           video::largest_crf(live.codec));
+  };
+  check_crf("--crf", live.crf);
+  for (const video::RateRequest& rate : live.rates) check_crf("--rates", rate.crf);
   if (!live.preset.empty()) video::check_preset(live.codec, live.preset);
   if (live.network.frames > 1)
     fail(ErrorCode::invalid_argument, "--network {}: live networks see one frame", flags.network);
@@ -66,8 +71,9 @@ void run_live(LiveFlags& flags) {
     return;
   }
   const std::string sound = report.sound > 0 ? fmt::format(", {} of sound", report.sound) : "";
+  const size_t rates = std::max<size_t>(1, live.rates.size());
   write_out(fmt::format("{}: {} segments, {:.1f} s, {} bytes and {} of networks{}; late: {}\n", flags.output,
-                        report.segments.size(), report.seconds, report.video, report.networks, sound,
+                        report.segments.size() / rates, report.seconds, report.video, report.networks, sound,
                         report.late));
 }
 

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <ctime>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -45,7 +46,7 @@ struct LiveFolder::State {
   fs::path path;
   Publication publication;
   double segment_seconds = 4;
-  std::optional<Fragmenter> mp4;
+  std::deque<std::optional<Fragmenter>> mp4;  // of each rate
   std::optional<LiveSound> sound;
   std::set<uint64_t> networks;
   std::time_t began = 0;
@@ -62,6 +63,8 @@ struct LiveFolder::State {
   void write(const std::string& name, std::string_view text) const {
     write(name, std::as_bytes(std::span(text)));
   }
+  // What of the segment is new at a rate, but for what names it.
+  uint64_t add(const LiveSegment& segment, size_t number, const Restoration* restoration);
   Manifests manifests(bool ended) const;
   void write_manifests(bool ended);
 };
@@ -75,7 +78,7 @@ Manifests LiveFolder::State::manifests(bool ended) const {
       list = replaced(replaced(list, "#EXT-X-ENDLIST\n", ""), "PLAYLIST-TYPE:VOD", "PLAYLIST-TYPE:EVENT");
     made.emplace_back(track.folder + "/list.m3u8", std::move(list));
   };
-  add_list(publication.rates[0].track);
+  for (const PublishedRate& rate : publication.rates) add_list(rate.track);
   for (const PublishedTrack& track : publication.sounds) add_list(track);
   std::string dash = dash_manifest(publication);
   nlohmann::ordered_json index = nlohmann::ordered_json::parse(page_index(publication));
@@ -104,7 +107,7 @@ void LiveFolder::State::write_manifests(bool ended) {
 }
 
 LiveFolder::LiveFolder(const std::string& path, const std::string& title, const VideoInfo& original,
-                       uint32_t scale, const std::string& level, double segment_seconds, CapturedSound& sound,
+                       const std::vector<LiveRate>& rates, double segment_seconds, CapturedSound& sound,
                        bool replace)
     : state_(std::make_unique<State>()) {
   State& s = *state_;
@@ -119,28 +122,30 @@ LiveFolder::LiveFolder(const std::string& path, const std::string& title, const 
       fail(ErrorCode::invalid_argument, "{}: published before (-y, --force writes over it)", path);
     for (const auto& entry : fs::directory_iterator(s.path, error)) fs::remove_all(entry.path(), error);
   }
-  for (const char* part : {"0", "networks"}) {
+  const auto make_folder = [&](const std::string& part) {
     fs::create_directories(s.path / part, error);
     if (error) fail(ErrorCode::io, "{}: cannot be written: {}", (s.path / part).string(), error.message());
-  }
+  };
+  make_folder("networks");
   Publication& p = s.publication;
   p.title = title;
   p.width = original.format.width;
   p.height = original.format.height;
   p.sample_aspect = original.sample_aspect;
   p.colour = original.colour;
-  PublishedRate& rate = p.rates.emplace_back();
-  rate.scale = scale;
-  if (!level.empty()) rate.levels = {level};
-  rate.track.folder = "0";
-  // A segment ends with the first frame after its time.
-  rate.track.target = std::max<int64_t>(1, std::llround(segment_seconds + 1 / original.frame_rate.value()));
+  for (const LiveRate& asked : rates) {
+    PublishedRate& rate = p.rates.emplace_back();
+    rate.scale = asked.scale;
+    if (!asked.level.empty()) rate.levels = {asked.level};
+    rate.track.folder = std::to_string(p.rates.size() - 1);
+    // A segment ends with the first frame after its time.
+    rate.track.target = std::max<int64_t>(1, std::llround(segment_seconds + 1 / original.frame_rate.value()));
+    make_folder(rate.track.folder);
+    s.mp4.emplace_back();
+  }
   s.sound.emplace(sound,
                   [&s](const std::string& name, std::span<const std::byte> bytes) { s.write(name, bytes); });
-  for (size_t i = 0; i < s.sound->count(); ++i) {
-    fs::create_directories(s.path / fmt::format("sound{}", i), error);
-    if (error) fail(ErrorCode::io, "{}: cannot be written: {}", path, error.message());
-  }
+  for (size_t i = 0; i < s.sound->count(); ++i) make_folder(fmt::format("sound{}", i));
   for (const PageFile& file : page_files()) {
     fs::create_directories((s.path / file.path).parent_path(), error);
     s.write(std::string(file.path), file.content);
@@ -148,16 +153,16 @@ LiveFolder::LiveFolder(const std::string& path, const std::string& title, const 
 }
 LiveFolder::~LiveFolder() = default;
 
-uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restoration) {
-  State& s = *state_;
-  PublishedRate& rate = s.publication.rates[0];
+uint64_t LiveFolder::State::add(const LiveSegment& segment, size_t number, const Restoration* restoration) {
+  PublishedRate& rate = publication.rates[number];
   PublishedTrack& track = rate.track;
-  const CodedVideo& coded = segment.coded;
+  std::optional<Fragmenter>& fragments = mp4[number];
+  const CodedVideo& coded = segment.rates[number].video;
   const AVCodecParameters& parameters = *coded.parameters;
-  const std::string what = s.path.string();
-  const bool first = !s.mp4;
+  const std::string what = path.string();
+  const bool first = !fragments;
   if (first) {
-    s.mp4.emplace(parameters, coded.shown, true, what);
+    fragments.emplace(parameters, coded.shown, true, what);
     track.codecs = codec_string(parameters, what);
     track.width = static_cast<uint32_t>(parameters.width);
     track.height = static_cast<uint32_t>(parameters.height);
@@ -167,11 +172,12 @@ uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restorat
   for (size_t k = 0; k < coded.packets.size(); ++k) {
     CodedPacket packet = coded.packets[k];
     if (k + 1 < coded.packets.size()) packet.duration = coded.packets[k + 1].dts - packet.dts;
-    s.mp4->write(packet);
+    fragments->write(packet);
   }
-  const std::vector<uint8_t> bytes = s.mp4->cut();
-  const AVRational base = s.mp4->time_base(), from = {static_cast<int>(coded.shown.time_base.numerator),
-                                                      static_cast<int>(coded.shown.time_base.denominator)};
+  const std::vector<uint8_t> bytes = fragments->cut();
+  const AVRational base = fragments->time_base(),
+                   from = {static_cast<int>(coded.shown.time_base.numerator),
+                           static_cast<int>(coded.shown.time_base.denominator)};
   const auto ticks = [&](int64_t t) { return av_rescale_q(t, from, base); };
   track.timescale = base.den;
   uint64_t beside = 0;
@@ -182,25 +188,35 @@ uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restorat
           static_cast<uint64_t>(ticks(segment.stamps[i + 1]) - ticks(segment.stamps[i])));
     const std::vector<std::byte> network = network_file(*restoration, 0);
     const uint64_t name = XXH64(network.data(), network.size(), 0);
-    if (!s.networks.contains(name)) {
-      s.write(fmt::format("networks/{:016x}.bin", name), network);
+    if (!networks.contains(name)) {
+      write(fmt::format("networks/{:016x}.bin", name), network);
       beside += network.size();
     }
     file.levels.push_back(cut_level(*restoration, {name}, 0, file.durations.size()));
     const std::vector<std::byte> told = write_segment_file(file);
-    s.write(fmt::format("0/{}.cairn", segment.number), told);
+    write(fmt::format("{}/{}.cairn", track.folder, segment.number), told);
     beside += told.size();
-    s.networks.insert(name);
+    networks.insert(name);
     rate.network_bytes += beside;
   }
   if (first) {
-    s.write("0/init.mp4", std::as_bytes(std::span(s.mp4->init())));
-    track.init_bytes = s.mp4->init().size();
+    write(track.folder + "/init.mp4", std::as_bytes(std::span(fragments->init())));
+    track.init_bytes = fragments->init().size();
   }
-  s.write(fmt::format("0/{}.m4s", segment.number), std::as_bytes(std::span(bytes)));
+  write(fmt::format("{}/{}.m4s", track.folder, segment.number), std::as_bytes(std::span(bytes)));
   const int64_t start = ticks(segment.stamps.front());
   track.segments.push_back({start, ticks(segment.stamps.back()) - start, bytes.size()});
-  s.sound->cut(static_cast<double>(segment.stamps.back()) * av_q2d(from));
+  return beside;
+}
+
+std::vector<uint64_t> LiveFolder::add(const LiveSegment& segment,
+                                      const std::vector<std::optional<Restoration>>& restorations) {
+  State& s = *state_;
+  std::vector<uint64_t> beside;
+  for (size_t i = 0; i < restorations.size(); ++i)
+    beside.push_back(s.add(segment, i, restorations[i] ? &*restorations[i] : nullptr));
+  const Rational tick = segment.rates[0].video.shown.time_base;
+  s.sound->cut(static_cast<double>(segment.stamps.back()) * tick.value());
   s.write_manifests(false);
   return beside;
 }

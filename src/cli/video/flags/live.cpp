@@ -28,6 +28,14 @@ void add_video_live(CLI::App& video, const std::function<void(LiveFlags&)>& work
   command.add_option("--crf", live.crf, "constant rate factor")
       ->check(between(1.0, 63.0))
       ->capture_default_str();
+  command
+      .add_option(
+          "--rates", flags->rates,
+          "several at once instead of --mode and --crf: crf, or MODE:crf, of each, with commas between: "
+          "x2:34,26")
+      ->type_name("LIST")
+      ->excludes("--mode")
+      ->excludes("--crf");
   command.add_option("--preset", live.preset, "of the encoder (usual: veryfast; av1: 10)");
   command.add_option("--network", flags->network, "C8M4: channels and inner layers")->capture_default_str();
   command.add_option("--weight-bits", live.weight_bits, "of each weight, 4 … 8")
