@@ -118,7 +118,7 @@ void FillValues8(const void* rows, size_t row_bytes, size_t count, size_t k, con
                         constexpr int kStep = decltype(step)::value;
                         StoreValues<E, kCount, kStep>(chunk, values + kStep * kStepCodes);
                       });
-                      store_values8(values, kCount * kGroup, panel, at, k);
+                      store_values8(values, kCount * kGroup, panel, at);
                     });
   }
 }
@@ -131,11 +131,11 @@ void FillRounded(const void* rows, size_t row_bytes, size_t count, size_t k, con
 #if CAIRN_ISA_NEON
     float scales[kChunkGroups];
     round_floats(floats, n, values, scales);
-    store_scales(scales, n / kGroup, panel.scales + scale_place(at / k, at % k / kGroup, k / kGroup));
+    store_rounded(values, scales, n, panel, at / k, at % k, k);
 #else
     round_floats(floats, n, values, panel.scales + at / kGroup);
+    store_values8(values, n, panel, at);
 #endif
-    store_values8(values, n, panel, at, k);
   };
   for (size_t r = 0; r < count; ++r) {
     const uint8_t* row = static_cast<const uint8_t*>(rows) + r * row_bytes;

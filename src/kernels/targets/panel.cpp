@@ -32,14 +32,14 @@ void round_floats(const float* x, size_t k, int8_t* values, float* scales) {
 }
 
 #if CAIRN_HAS_MADDUBS && !CAIRN_HAS_VNNI
-void store_values8(const int8_t* values, size_t count, const WeightPanel& panel, size_t at, size_t) {
+void store_values8(const int8_t* values, size_t k, const WeightPanel& panel, size_t at) {
   const hn::CappedTag<uint8_t, kGroup> bytes;
   const hn::Repartition<int8_t, decltype(bytes)> d8;
   const hn::Repartition<int32_t, decltype(bytes)> d32;
   const hn::Repartition<uint64_t, decltype(bytes)> d64;
   int8_t* out = panel.values + at * kValues8Bytes;
   int32_t* corrections = panel.corrections + at / kGroup;
-  for (size_t i = 0; i < count; i += kGroup) {
+  for (size_t i = 0; i < k; i += kGroup) {
     const auto w = hn::LoadU(d8, values + i);
     const auto sizes = hn::Abs(w), signs = hn::BroadcastSignBit(w);
     const auto negative = hn::SumsOf8(hn::BitCast(bytes, hn::And(sizes, signs)));
@@ -50,14 +50,9 @@ void store_values8(const int8_t* values, size_t count, const WeightPanel& panel,
     hn::StoreU(hn::BitCast(d8, hn::ConcatUpperUpper(d32, odd, even)), d8, out + 2 * i + kGroup);
   }
 }
-#elif CAIRN_ISA_NEON
-void store_values8(const int8_t* values, size_t count, const WeightPanel& panel, size_t at, size_t k) {
-  int8_t* to = panel.values + panel_place(at / k, at % k, k);
-  for (size_t i = 0; i < count; i += kGroup) store_group(values + i, to + i * kPanelRowsTogether);
-}
-#else
-void store_values8(const int8_t* values, size_t count, const WeightPanel& panel, size_t at, size_t) {
-  for (size_t i = 0; i < count; ++i) panel.values[at + i] = static_cast<int8_t>(values[i] ^ -128);
+#elif !CAIRN_ISA_NEON
+void store_values8(const int8_t* values, size_t k, const WeightPanel& panel, size_t at) {
+  for (size_t i = 0; i < k; ++i) panel.values[at + i] = static_cast<int8_t>(values[i] ^ -128);
 }
 #endif
 

@@ -45,9 +45,16 @@ HWY_INLINE void store_group(const void* bytes, int8_t* to) {
 
 // k floats, a multiple of 32, rounded to [−127, 127] with a scale for each 32.
 void round_floats(const float* x, size_t k, int8_t* values, float* scales);
-// Values into a panel of form values8 from element `at` on (row · columns + column, of rows of k): as value +
-// kValues8Zero, or, two bytes each, for each four values their signs (0 or −1), then their magnitudes; the
-// correction is then what sums start with.
-void store_values8(const int8_t* values, size_t count, const WeightPanel& panel, size_t at, size_t k);
+// Values into a panel of form values8 from element `at` on (row · columns + column): as value + 128, or, two
+// bytes each, for each four values their signs (0 or −1), then their magnitudes; the correction is then what
+// sums start with. ARM64 has store_rounded in its place.
+void store_values8(const int8_t* values, size_t k, const WeightPanel& panel, size_t at);
+// `count` values of a row of k, from `column` on, and their scales.
+HWY_INLINE void store_rounded(const int8_t* values, const float* scales, size_t count,
+                              const WeightPanel& panel, size_t row, size_t column, size_t k) {
+  int8_t* to = panel.values + panel_place(row, column, k);
+  for (size_t i = 0; i < count; i += kGroup) store_group(values + i, to + i * kPanelRowsTogether);
+  store_scales(scales, count / kGroup, panel.scales + scale_place(row, column / kGroup, k / kGroup));
+}
 
 }  // namespace cairn::kernels::CAIRN_TARGET

@@ -248,10 +248,11 @@ HWY_INLINE VI dot(VI acc, VU8 w, const int8_t* x, const uint8_t* magnitudes) {
 }
 #endif
 
-// A step's activations.
-struct StepValues {
+// CAIRN_DOT(acc, weights, i, values, magnitudes): acc + the product of slice i, of 4 columns. ARM64 has a
+// step's activations in two vectors, declared by CAIRN_STEP.
 #if CAIRN_ISA_NEON
-  HWY_INLINE StepValues(const int8_t* values, const uint8_t*) : x{vld1q_s8(values), vld1q_s8(values + 16)} {}
+struct StepValues {
+  HWY_INLINE explicit StepValues(const int8_t* values) : x{vld1q_s8(values), vld1q_s8(values + 16)} {}
   template <size_t kSlice>
   HWY_INLINE VI dot(VI acc, VU8 w) const {
     const int8x16_t four = x[kSlice / 4];
@@ -263,16 +264,15 @@ struct StepValues {
 #endif
   }
   int8x16_t x[2];
-#else
-  HWY_INLINE StepValues(const int8_t* values, const uint8_t* magnitudes) : x(values), sizes(magnitudes) {}
-  template <size_t kSlice>
-  HWY_INLINE VI dot(VI acc, VU8 w) const {
-    return CAIRN_TARGET::dot(acc, w, x + 4 * kSlice, sizes + 4 * kSlice);
-  }
-  const int8_t* x;
-  const uint8_t* sizes;
-#endif
 };
+#define CAIRN_STEP(values) const StepValues step_values(values);
+#define CAIRN_INLINED __attribute__((always_inline))  // or its sums are in memory
+#define CAIRN_DOT(acc, w, i, values, magnitudes) step_values.template dot<(i)>(acc, w)
+#else
+#define CAIRN_STEP(values)
+#define CAIRN_INLINED
+#define CAIRN_DOT(acc, w, i, values, magnitudes) dot(acc, w, values + 4 * (i), magnitudes + 4 * (i))
+#endif
 
 template <int Level>
 void gemv_level(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector& x,
@@ -291,16 +291,18 @@ void gemv_level(const PlaneRows& rows, const PlaneTable& table, size_t k, const 
                                                       : p[plane]);
     VI acc[kChains][kParts];
     CAIRN_UNROLL(kChains, c, CAIRN_UNROLL(kParts, h, acc[c][h] = c == 0 ? start : hn::Zero(di)));
-    const auto run = [&](size_t begin, size_t end, const uint8_t* const* from, size_t offset) HWY_ATTR {
+    const auto run = [&](size_t begin, size_t end, const uint8_t* const* from,
+                         size_t offset) HWY_ATTR CAIRN_INLINED {
       for (size_t step = begin; step < end; ++step) {
         const size_t at = step * kPlaneBytes, column = step * kPlaneColumns;
         CAIRN_UNROLL(Level, plane, __builtin_prefetch(from[plane] + at + offset));
-        const StepValues step_values(x.values + column, x.magnitudes + column);
+        CAIRN_STEP(x.values + column)
         CAIRN_UNROLL(kParts, h, VU8 v[Level];
                      CAIRN_UNROLL(Level, plane, v[plane] = hn::LoadU(du8, p[plane] + at + h * kVectorBytes));
                      unpack<Level>(
                          v, tables, [&](auto i, VU8 w) HWY_ATTR __attribute__((always_inline)) {
-                           acc[i % kChains][h] = step_values.template dot<i>(acc[i % kChains][h], w);
+                           acc[i % kChains][h] =
+                               CAIRN_DOT(acc[i % kChains][h], w, i, x.values + column, x.magnitudes + column);
                          }));
       }
     };
@@ -348,10 +350,12 @@ void gemv_batch_level(const PlaneRows& rows, const PlaneTable& table, size_t k, 
               v,
               tables, [&](auto i, VU8 weights) HWY_ATTR __attribute__((always_inline)) { w[i] = weights; });
           for (size_t token = 0; token < count; ++token) {
-            const StepValues step_values(x[token].values + column, x[token].magnitudes + column);
+            const int8_t* values = x[token].values + column;
+            [[maybe_unused]] const uint8_t* magnitudes = x[token].magnitudes + column;
+            CAIRN_STEP(values)
             VI even = hn::Load(di, sums[token] + h * kLanes), odd = hn::Zero(di);
-            CAIRN_UNROLL(kSlices / 2, i, even = step_values.template dot<2 * i>(even, w[2 * i]);
-                         odd = step_values.template dot<2 * i + 1>(odd, w[2 * i + 1]));
+            CAIRN_UNROLL(kSlices / 2, i, even = CAIRN_DOT(even, w[2 * i], 2 * i, values, magnitudes);
+                         odd = CAIRN_DOT(odd, w[2 * i + 1], 2 * i + 1, values, magnitudes));
             hn::Store(hn::Add(even, odd), di, sums[token] + h * kLanes);
           });
     }
