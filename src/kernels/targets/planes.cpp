@@ -202,6 +202,19 @@ template <size_t I>
 HWY_INLINE VU8 negated(VU8 where, VU8 w) {
   return VU8{_mm512_mask_sub_epi8(w.raw, with_bit<I>(where).raw, _mm512_setzero_si512(), w.raw)};
 }
+#elif CAIRN_ISA_NEON
+template <size_t I>
+HWY_INLINE VU8 with_bit(VU8 x) {  // all of a byte's bits
+  return VU8{vtstq_u8(x.raw, vdupq_n_u8(1 << I))};
+}
+HWY_INLINE VU8 choose(VU8 where, VU8 one, VU8 other) {
+  return VU8{vbslq_u8(where.raw, one.raw, other.raw)};
+}
+template <size_t I>
+HWY_INLINE VU8 negated(VU8 where, VU8 w) {
+  const VU8 sign = with_bit<I>(where);
+  return VU8{vsubq_u8(veorq_u8(w.raw, sign.raw), sign.raw)};
+}
 #else
 template <size_t I>
 HWY_INLINE VU8 with_bit(VU8 x) {  // it alone counts where it now is, on top
