@@ -5,14 +5,15 @@ cd "$(dirname "$0")"
 
 usage() {
   cat <<'HELP'
-usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--fuzz [SECONDS]] [--all] [--werror]
+usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--aarch64] [--fuzz [SECONDS]] [--all] [--werror]
 
   --release    the release build, every test (this is what a plain ./test.sh does)
   --gcc        built by g++ instead of clang; without the tests on whole real models, like those below
   --sanitize   under the address and undefined-behaviour sanitizers
   --thread     the rooms that share work between threads, under the thread sanitizer
+  --aarch64    cross-built for ARM64 and run under QEMU's user emulation, as three processors (docs/arm64.md)
   --fuzz       the fuzzers, SECONDS each (60)
-  --all        all of these
+  --all        all of these but --aarch64
   --werror     warnings are errors, as in CI
 
 Installs missing packages (with sudo unless you are root) and pulls four models (0.9 GB). The last line
@@ -24,7 +25,7 @@ modes=() options=()
 fuzz_seconds=60
 while [ $# -gt 0 ]; do
   case $1 in
-    --release | --gcc | --sanitize | --thread) modes+=("${1#--}") ;;
+    --release | --gcc | --sanitize | --thread | --aarch64) modes+=("${1#--}") ;;
     --fuzz)
       modes+=(fuzz)
       if [[ ${2:-} =~ ^[0-9]+$ ]]; then fuzz_seconds=$2 && shift; fi
@@ -41,6 +42,9 @@ done
 source tools/packages.sh
 source tools/grammar.sh
 install_missing "${build_packages[@]}" "${video_packages[@]}" "${test_packages[@]}"
+if [[ " ${modes[*]} " == *" aarch64 "* ]]; then
+  install_missing "${emulator_packages[@]}" "${foreign_packages[@]}"
+fi
 
 passed=0
 failed=0
@@ -119,9 +123,22 @@ run_mode() {
       build thread test_base test_capi test_llm test_measure test_offload test_resident test_stack test_store
       TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|capi|llm|measure|offload|resident|stack|store)$' -E 'RealModel'
       ;;
+    aarch64) run_emulated ;;
     fuzz) run_fuzzers ;;
   esac
 }
+
+# Built for ARM64 and run as three processors: with int8 matrix products, with dot products alone, with neither.
+run_emulated() {
+  local processor
+  build aarch64
+  QEMU_CPU=max count_tests aarch64 -E "RealModel|$not_emulated"
+  for processor in neoverse-n1 cortex-a72; do
+    QEMU_CPU=$processor count_tests aarch64 -L '^(kernels|backends|engine|offload)$' -E "RealModel|$not_emulated"
+  done
+}
+# Limits that QEMU keeps to itself, and a compiler's sanitizers.
+not_emulated='ThreadPoolTest.IsSmallerWhereTheSystemRefusesThreads'
 
 # fuzz NAME: what it finds is added to build/fuzz/found/NAME.
 fuzz() {

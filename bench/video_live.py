@@ -104,6 +104,7 @@ def main():
               "cheap": start("cheap", "--mode", "plain", "--crf", str(args.crf + 2))}
     runs = {name: json.loads(process.communicate()[0]) for name, process in others.items()}
     runs["live"] = json.loads(start("live", *crf, before=args.before.split()).communicate()[0])
+    load = os.getloadavg()[1]  # of these five minutes
 
     probe = subprocess.run(["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "stream=width,height,avg_frame_rate",
                             "-of", "json", args.clip], stdout=subprocess.PIPE, check=True)
@@ -129,14 +130,18 @@ def main():
                "live so far": gain((plain, cheap, live), video, extra, cheap_video, slices)}
         rows.append(row)
         print(json.dumps({k: round(v, 3) if isinstance(v, float) else v for k, v in row.items()}))
-    for name, first, last in (("first minute", 0, 60), ("after one minute", 60, 1e9), ("all", 0, 1e9)):
-        chosen = [i for i, row in enumerate(rows) if first < row["until"] - 0.5 and row["until"] <= last + 0.5]
+    tens = [(f"{t} to {t + 10} s", t, t + 10) for t in range(0, int(rows[-1]["until"]), 10)]
+    for name, first, last in (*tens, ("first minute", 0, 60), ("after one minute", 60, 1e9), ("all", 0, 1e9)):
+        middles = [(row["until"] + (rows[i - 1]["until"] if i else 0)) / 2 for i, row in enumerate(rows)]
+        chosen = [i for i, middle in enumerate(middles) if first <= middle < last]
         if not chosen:
             continue
         total = lambda run, key: sum(runs[run]["segments"][i][key] for i in chosen)
         of = [slices[i] for i in chosen]
-        print(json.dumps({"part": name, "segments": len(chosen), "video": total("live", "video"),
-                          "networks": total("live", "network"), "late": runs["live"]["late"],
+        print(json.dumps({"part": name, "segments": len(chosen), "fresh": sum(rows[i]["from"] == "fresh" for i in chosen),
+                          "steps": float(np.median([rows[i]["steps"] for i in chosen])), "video": total("live", "video"),
+                          "networks": total("live", "network"), "late": runs["live"]["late"], "load": round(load, 1),
+                          "plain": round(psnr([e for s in of for e in plain[s]]), 2),
                           "live": round(gain((plain, cheap, live), total("live", "video"), total("live", "network"),
                                              total("cheap", "video"), of), 3),
                           "general": round(gain((plain, cheap, general), total("general", "video"), total("general", "network"),

@@ -2,6 +2,7 @@
 """Rate and distortion of cairn's modes against plain codecs, every byte counted: docs/video_rd.md.
 
     bench/video_svtav1.py shared/clips coded --scale 1 --crf 20 27 30 34 41 48 55   # and --scale 2 --crf 20 28 36 44
+    bench/video_svtav1.py shared/clips coded-norest --scale 1 --crf 34 41 48 55 --params enable-restoration=0
     bench/video_rd.py run build/release/cairn shared/clips --coded coded --out rd.jsonl [--jobs 8] [--threads 2] [--minutes 9]
     bench/video_rd.py page rd.jsonl -o docs/video_rd.md
 
@@ -44,7 +45,8 @@ def read(path):
 
 def command(cairn, point, clip, coded, output):
     words = [cairn, "video", "encode", clip, "-o", output, "--force", "--json", "--quiet", "--no-audio", "--mode", point["mode"]]
-    if point["codec"] == "av1":
+    if point["codec"].startswith("av1"):
+        coded = coded.with_name(coded.name + point["codec"].removeprefix("av1"))
         scale = point["mode"].removeprefix("x") if point["mode"].startswith("x") else 1
         words += ["--coded", coded / f"{point['clip']}-x{scale}-{point['crf']:g}.mkv"]
     else:
@@ -140,7 +142,7 @@ def main():
     running.add_argument("--minutes", type=float, default=0, help="stop after so many")
     running.add_argument("--steps", type=int, default=2000, help="of training")
     running.add_argument("--only", nargs="+", help="these clips only: bbb car flower tos")
-    running.add_argument("--of", nargs="+", help="these sets of points only: restored smaller same curves auto tos chunks joint small plain")
+    running.add_argument("--of", nargs="+", help="these sets of points only: restored smaller same curves auto tos chunks joint small plain long")
     paging = actions.add_parser("page", help="make the page")
     paging.add_argument("records", type=pathlib.Path)
     paging.add_argument("-o", "--output", type=pathlib.Path, required=True)

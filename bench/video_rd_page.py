@@ -181,6 +181,24 @@ def rates_table(records, codec):
     return table([f"against plain {CODECS[codec]}", *CLIPS, "mean"], rows)
 
 
+def long_table(records):
+    """Of the points without loop restoration, trained longest, against the plain codec with all of its filters."""
+    rates, seconds = [], []
+    for clip in CLIPS:
+        found = records.of(clip=clip, codec="av1-norest", mode="x1")
+        line = [(r["encode"]["bytes"]["total"], r["encode"]["psnr_y"]) for r in found]
+        rates.append(bd_rate(records.plain(clip, "av1"), line))
+        seconds.append([r["encode"]["train_seconds"] for r in found])
+    known = [r for r in rates if r is not None]
+    if not known:
+        return table([], [])
+    steps = {r["point"]["steps"] for r in records.of(codec="av1-norest", mode="x1")}
+    rows = [[f"x1, PSNR-Y, {'/'.join(f'{s:,}' for s in sorted(steps))} steps",
+             *("–" if r is None else f"{100 * r:+.1f} %" for r in rates), f"**{100 * sum(known) / len(known):+.1f} %**"],
+            ["training of a point, s", *(f"{min(s):.0f} … {max(s):.0f}" if s else "–" for s in seconds), ""]]
+    return table(["against plain AV1, all filters", *CLIPS, "mean"], rows)
+
+
 def codecs_table(records):
     rows = []
     for score, name in (("psnr_y", "PSNR-Y"), ("ssim_y", "SSIM")):
@@ -261,6 +279,7 @@ def write(records, output):
         "automatic_x265": automatic_table(records, "x265"),
         "rates_av1": rates_table(records, "av1"),
         "rates_x265": rates_table(records, "x265"),
+        "rates_long": long_table(records),
         "codecs": codecs_table(records),
         "chunks": chunks_table(records),
         "joint": joint_table(records),

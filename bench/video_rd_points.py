@@ -4,7 +4,8 @@ CLIPS = ["bbb", "car", "flower", "tos"]
 # `cairn video encode --mode auto` measures the plain codec, x1 and smaller modes at each of these.
 AUTO_CRF = [24, 28, 32, 36]
 PLAIN_CRF = {"x264": [20, 25, 30, 35], "x265": [20, 24, 28, 32, 36, 40]}
-# "av1" is coded beforehand by video_svtav1.py, at these rates for each scale, and given with --coded.
+# "av1" is coded beforehand by video_svtav1.py, at these rates for each scale, and given with --coded; "av1-norest" likewise,
+# without loop restoration, in the folder CODED-norest.
 AV1_CRF = {1: [20, 27, 30, 34, 41, 48, 55], 2: [20, 28, 36, 44]}
 
 
@@ -47,6 +48,10 @@ def points(steps):
             yield point("auto", clip, "x265", crf, "auto", steps=steps)
     for crf in (55, 48, 41, 34):
         yield point("tos", "tos", "av1", crf, "x1", steps=2 * steps if crf == 55 else steps)
+    # What cairn makes of AV1 where bytes count: coded without loop restoration, trained six times as long.
+    for crf in (55, 48, 41, 34):
+        for clip in CLIPS:
+            yield point("long", clip, "av1-norest", crf, "x1", steps=6 * steps)
     for crf in AUTO_CRF:  # of the longest clip what is chosen of all others
         yield point("tos", "tos", "x265", crf, "x1", steps=steps)
     # STDO's claims: chunks against one network of the same kind and training, and JSTDO.

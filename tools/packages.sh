@@ -26,6 +26,13 @@ build_packages=(
 video_packages=(libavformat-dev libavcodec-dev libavutil-dev libswscale-dev libswresample-dev libsdl2-dev)
 test_packages=(ffmpeg g++ "${sanitizer_packages[@]}" libgtest-dev libgmock-dev pybind11-dev python3-dev python3-pytest)
 
+# For ARM64 on x86-64: g++ has the C++ library and the linker that clang takes as well; the libraries are Debian's of
+# the other architecture, beside this machine's.
+emulator_packages=(g++-aarch64-linux-gnu qemu-user-static)
+foreign_packages=(libboost-dev libcurl4-openssl-dev libedit-dev libfmt-dev libhwy-dev libicu-dev libpcre2-dev libssl-dev
+  libutf8proc-dev libxxhash-dev libzip-dev libgmock-dev libgtest-dev "${video_packages[@]}")
+foreign_packages=("${foreign_packages[@]/%/:arm64}")
+
 # configure PRESET [OPTION...]: with precompiled headers where the folder is new (cmake/compiler.cmake).
 configure() {
   local preset=$1 headers=()
@@ -36,11 +43,16 @@ configure() {
 
 # install_missing PACKAGE...: quick when nothing is missing.
 install_missing() {
-  local installed missing=() package
+  local installed missing=() package native
   command -v dpkg-query >/dev/null || return 0  # another system: CMake says what is missing
-  installed=$(dpkg-query --show --showformat='${Package} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
+  native=$(dpkg --print-architecture)
+  installed=$(dpkg-query --show --showformat='${Package}:${Architecture} ${db:Status-Status}\n' "$@" 2>/dev/null || true)
   for package in "$@"; do
-    grep -qx "$package installed" <<<"$installed" || missing+=("$package")
+    if [[ $package == *:* ]]; then
+      grep -qx "$package installed" <<<"$installed" || missing+=("$package")
+    else
+      grep -qxE "${package//+/\\+}:($native|all) installed" <<<"$installed" || missing+=("$package")
+    fi
   done
   [ ${#missing[@]} -gt 0 ] || return 0
 
@@ -52,12 +64,17 @@ install_missing() {
     }
     as_root=(sudo)
   fi
+  local keep=()
+  if [[ ${missing[*]} == *:arm64* ]]; then
+    "${as_root[@]}" dpkg --add-architecture arm64
+    keep=(--no-remove)  # rather nothing than this machine's own packages replaced
+  fi
   echo "Installing ${#missing[@]} packages: ${missing[*]}" >&2
   local log
   log=$(mktemp)
   if ! { "${as_root[@]}" apt-get update -qq &&
          "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-           apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
+           apt-get install -y -qq --no-install-recommends "${keep[@]}" "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
     tail -n 20 "$log" >&2
     rm -f "$log"
     echo "apt-get could not install them; its last lines are above." >&2

@@ -4,6 +4,8 @@
 
 #include <fstream>
 
+#include "base/cores.hpp"
+
 namespace cairn {
 
 std::string processor_name() {
@@ -13,7 +15,9 @@ std::string processor_name() {
     const size_t begin = line.find_first_not_of(" \t", line.find(':') + 1);
     if (begin != std::string::npos) return line.substr(begin);
   }
-  return "unknown processor";
+  std::ifstream cores("/proc/cpuinfo");
+  const std::string names = core_names(cores);  // ARM64 has no model's name
+  return names.empty() ? "unknown processor" : names;
 }
 
 uint64_t memory_bytes() {

@@ -10,7 +10,9 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <vector>
 
+#include "base/cores.hpp"
 #include "base/thread_pool.hpp"
 
 namespace cairn {
@@ -73,22 +75,69 @@ size_t cgroup_processors() {
 
 std::atomic<size_t> pretended{0};
 
+constexpr const char* kProcessors = "/sys/devices/system/cpu";
+
+// The processors of this process's affinity mask.
+std::vector<size_t> affinity() {
+  std::vector<size_t> processors;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+    for (size_t i = 0; i < CPU_SETSIZE; ++i) {
+      if (CPU_ISSET(i, &set)) processors.push_back(i);
+    }
+  } else {
+    for (size_t i = 0; i < std::thread::hardware_concurrency(); ++i) processors.push_back(i);
+  }
+  return processors;
+}
+
+size_t within_quota(size_t processors) {
+  const size_t quota = cgroup_processors();
+  return quota == 0 ? processors : std::min(processors, quota);
+}
+
 }  // namespace
 
 void pretend_processors(size_t count) {
   pretended = count;
 }
 
-size_t usable_processors() {
-  if (const size_t count = pretended) return count;
-  size_t processors = std::max(1u, std::thread::hardware_concurrency());
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
-    processors = std::max(1, CPU_COUNT(&set));
+std::vector<size_t> big_processors(std::span<const size_t> processors, const std::string& folder) {
+  std::vector<size_t> capacities;
+  for (const size_t processor : processors) {
+    const std::string text = first_line(fmt::format("{}/cpu{}/cpu_capacity", folder, processor));
+    size_t capacity = 0;
+    std::from_chars(text.data(), text.data() + text.size(), capacity);
+    if (capacity == 0) return {processors.begin(), processors.end()};
+    capacities.push_back(capacity);
   }
-  const size_t quota = cgroup_processors();
-  return quota == 0 ? processors : std::min(processors, quota);
+  std::vector<size_t> big;
+  for (size_t i = 0; i < processors.size(); ++i) {
+    if (2 * capacities[i] >= *std::ranges::max_element(capacities)) big.push_back(processors[i]);
+  }
+  return big;
+}
+
+size_t allowed_processors() {
+  if (const size_t count = pretended) return count;
+  return within_quota(std::max<size_t>(1, affinity().size()));
+}
+
+// A core of half the speed makes the others wait at the end of every loop (docs/arm64.md).
+size_t usable_processors() {
+#if defined(__aarch64__)
+  if (const size_t count = pretended) return count;
+  return within_quota(std::max<size_t>(1, big_processors(affinity(), kProcessors).size()));
+#else
+  return allowed_processors();
+#endif
+}
+
+std::string describe_cores() {
+  const std::vector<size_t> all = affinity();
+  const size_t big = big_processors(all, kProcessors).size();
+  return big == all.size() ? "" : fmt::format("{} big cores of {}", big, all.size());
 }
 
 }  // namespace cairn

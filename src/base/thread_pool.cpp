@@ -11,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/cores.hpp"
 #include "base/error.hpp"
 #include "base/futex.hpp"
 #include "base/index_range.hpp"
@@ -259,7 +260,7 @@ ThreadPool::ThreadPool(size_t threads, Idle idle) {
   if (threads == 0 || threads > kMostThreads) {
     fail(ErrorCode::invalid_argument, "threads: {} is not between 1 and {}", threads, kMostThreads);
   }
-  loop_ = std::make_unique<Loop>(std::min(threads, usable_processors()), idle);
+  loop_ = std::make_unique<Loop>(std::min(threads, allowed_processors()), idle);
 }
 
 ThreadPool::~ThreadPool() = default;

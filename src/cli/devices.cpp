@@ -3,6 +3,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "base/cores.hpp"
 #include "base/machine.hpp"
 #include "base/thread_pool.hpp"
 #include "cli/commands.hpp"
@@ -39,6 +40,7 @@ void add_devices(CLI::App& program) {
     }
     fmt::print("cpu   {}, {} threads, {:.1f} GiB of memory\n", processor_name(), usable_processors(),
                static_cast<double>(memory_bytes()) / (1 << 30));
+    if (const std::string cores = describe_cores(); !cores.empty()) fmt::print("      {}\n", cores);
     fmt::print("      instruction sets:");
     for (const kernels::Target target : kernels::available_targets()) {
       fmt::print(" {}{}", kernels::name(target), target == chosen ? " (used)" : "");

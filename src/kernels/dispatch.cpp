@@ -10,13 +10,15 @@
 
 #if defined(__x86_64__) && !defined(CAIRN_PORTABLE_KERNELS)
 #include <cpuid.h>
+#elif defined(__aarch64__) && !defined(CAIRN_PORTABLE_KERNELS)
+#include <sys/auxv.h>
 #endif
 
 namespace cairn::kernels {
 namespace {
 
-constexpr std::array<const char*, static_cast<size_t>(Target::count)> kNames = {"portable", "avx2", "avxvnni",
-                                                                                "avx512", "avx512vnni"};
+constexpr std::array<const char*, static_cast<size_t>(Target::count)> kNames = {
+    "portable", "avx2", "avxvnni", "avx512", "avx512vnni", "neon", "neon_dotprod", "neon_i8mm"};
 
 #if defined(__x86_64__) && !defined(CAIRN_PORTABLE_KERNELS)
 struct Registers {
@@ -70,9 +72,25 @@ Find find_of(Target target, Find find) {
   return target == Target::avx512vnni && all(cpuid(7, 0).ecx, {1, 8}) ? find_with_vbmi : find;
 }
 #else
+#if defined(__aarch64__) && !defined(CAIRN_PORTABLE_KERNELS)
+// What Linux says of the processor, Android's too: bits of its arch/arm64/include/uapi/asm/hwcap.h.
+std::vector<Target> detect() {
+  constexpr unsigned long kAsimd = 1ul << 1, kDotProducts = 1ul << 20;     // AT_HWCAP
+  constexpr unsigned long kMatrixProducts = 1ul << 13, kBf16 = 1ul << 14;  // AT_HWCAP2
+  const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
+  std::vector<Target> found = {Target::portable};
+  if ((first & kAsimd) == 0) return found;
+  found.push_back(Target::neon);
+  if ((first & kDotProducts) == 0) return found;
+  found.push_back(Target::neon_dotprod);
+  if ((second & kMatrixProducts) != 0 && (second & kBf16) != 0) found.push_back(Target::neon_i8mm);
+  return found;
+}
+#else
 std::vector<Target> detect() {
   return {Target::portable};
 }
+#endif
 auto find_of(Target, const EncodingKernels* (*find)(Encoding)) {
   return find;
 }

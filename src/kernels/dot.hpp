@@ -1,11 +1,7 @@
 // Int8 dot products of the instruction set that a file of targets/ is compiled for: Highway 1.0.3 has none.
 #pragma once
 
-#include <hwy/highway.h>
-
-#if defined(__AVXVNNI__) || defined(__AVX512VNNI__) || defined(__AVX2__)
-#include <immintrin.h>
-#endif
+#include "kernels/isa.hpp"
 
 HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
@@ -29,26 +25,16 @@ using VU32 = hn::Vec<DU32>;
 using VF32 = hn::Vec<DF32>;
 constexpr size_t kVectorBytes = HWY_MAX_BYTES < 64 ? HWY_MAX_BYTES : 64;
 
-// CAIRN_HAS_VNNI, CAIRN_HAS_MADDUBS: 1 where the instruction is there, else 0.
-#if HWY_TARGET == HWY_AVX3 && defined(__AVX512VNNI__)
-#define CAIRN_HAS_VNNI 1
+#if CAIRN_HAS_VNNI && HWY_TARGET == HWY_AVX3
 HWY_INLINE VI32 DotNative(VI32 acc, VU8 u, VI8 s) {
   return VI32{_mm512_dpbusd_epi32(acc.raw, u.raw, s.raw)};
 }
-#elif HWY_TARGET == HWY_AVX2 && defined(__AVXVNNI__)
-#define CAIRN_HAS_VNNI 1
+#elif CAIRN_HAS_VNNI
 HWY_INLINE VI32 DotNative(VI32 acc, VU8 u, VI8 s) {
   return VI32{_mm256_dpbusd_avx_epi32(acc.raw, u.raw, s.raw)};
 }
-#else
-#define CAIRN_HAS_VNNI 0
 #endif
 
-#if HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX2
-#define CAIRN_HAS_MADDUBS 1
-#else
-#define CAIRN_HAS_MADDUBS 0
-#endif
 // Whether Dot4 takes any u8: without VNNI the x86 targets sum pairs of products in 16 bits with saturation.
 constexpr bool kDotAnyU8 = CAIRN_HAS_VNNI || !CAIRN_HAS_MADDUBS;
 
@@ -83,6 +69,23 @@ HWY_INLINE VI32 DotPairs(VI32 acc, VI16 a, VI16 b) {
 }
 #endif
 
+#if CAIRN_ISA_NEON
+// acc[i] + Σ a[4i + j] · b[4i + j]; exact for b in [−127, 127].
+HWY_INLINE VI32 DotNative(VI32 acc, VI8 a, VI8 b) {
+#if CAIRN_HAS_SDOT
+  return VI32{vdotq_s32(acc.raw, a.raw, b.raw)};
+#else
+  const int16x8_t low = vmull_s8(vget_low_s8(a.raw), vget_low_s8(b.raw));
+  return VI32{vpadalq_s16(acc.raw, vpaddq_s16(low, vmull_high_s8(a.raw, b.raw)))};
+#endif
+}
+// acc[i] + a[2i] · b[2i] + a[2i + 1] · b[2i + 1], as on x86.
+HWY_INLINE VI32 DotPairs(VI32 acc, VI16 a, VI16 b) {
+  const int32x4_t low = vmull_s16(vget_low_s16(a.raw), vget_low_s16(b.raw));
+  return VI32{vaddq_s32(acc.raw, vpaddq_s32(low, vmull_high_s16(a.raw, b.raw)))};
+}
+#endif
+
 // acc[i] + Σ u[4i + j] · s[4i + j], j < 4. Without VNNI the x86 targets need u ≤ 128 and s in [-127, 127]
 // (any neighbours' sum of products within ±32,767 is enough); elsewhere it is exact for every value.
 HWY_INLINE VI32 Dot4(VI32 acc, VU8 u, VI8 s) {
@@ -90,6 +93,17 @@ HWY_INLINE VI32 Dot4(VI32 acc, VU8 u, VI8 s) {
   return DotNative(acc, u, s);
 #elif CAIRN_HAS_MADDUBS
   return hn::Add(acc, Dot2(Dot2(u, s), hn::Set(DI16(), 1)));
+#elif CAIRN_HAS_SMMLA
+  return VI32{vusdotq_s32(acc.raw, u.raw, s.raw)};
+#elif CAIRN_ISA_NEON
+  // (u − 128) · s + 128 · s
+  const VI8 a = hn::BitCast(DI8(), hn::Xor(u, hn::Set(DU8(), 0x80)));
+#if CAIRN_HAS_SDOT
+  const VI8 half = hn::Set(DI8(), 64);
+  return DotNative(DotNative(DotNative(acc, a, s), half, s), half, s);
+#else
+  return hn::Add(DotNative(acc, a, s), VI32{vshlq_n_s32(vpaddlq_s16(vpaddlq_s8(s.raw)), 7)});
+#endif
 #else
   // Even and odd bytes apart, each widened in place: shifts keep the order that pairwise widening would lose.
   const DI16 d16;
@@ -108,7 +122,9 @@ HWY_INLINE VI32 Dot4(VI32 acc, VU8 u, VI8 s) {
 
 // acc[i] + Σ a[4i + j] · b[4i + j]; exact for a in [-128, 127] and b in [-127, 127].
 HWY_INLINE VI32 Dot4Signed(VI32 acc, VI8 a, VI8 b) {
-#if HWY_TARGET == HWY_AVX2
+#if CAIRN_ISA_NEON
+  return DotNative(acc, a, b);
+#elif HWY_TARGET == HWY_AVX2
   // The sign of a moves over to b.
   return Dot4(acc, VU8{_mm256_abs_epi8(a.raw)}, VI8{_mm256_sign_epi8(b.raw, a.raw)});
 #elif HWY_TARGET == HWY_AVX3

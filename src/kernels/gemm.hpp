@@ -20,7 +20,7 @@ namespace cairn::kernels {
 
 // Activations of one tile of tokens (tile_tokens() of them), quantised.
 struct ActivationTile {
-  int8_t* values;  // [k / 4][tile_tokens][4], in [−127, 127]
+  int8_t* values;  // in [−127, 127]; GemmKernels::tile_place
   float* scales;   // [k / 32][tile_tokens]
   float* sums;     // [k / 32][tile_tokens]: scale · Σ of the group's values
   // What the sums of the target's codes start with (targets/gemm.cpp): [k / 32], [k / 16][tile_tokens]
@@ -34,6 +34,10 @@ struct GemmKernels {
                          // ActivationTile half_starts
   size_t values8_bytes;  // that a value of form values8 takes: 1, or 2 as sign
                          // and magnitude
+  int values8_zero;      // what such a value of one byte has been raised by
+  // Elements of k that a product sums at once, and rows whose steps of k lie
+  // side by side in a panel, and rows whose scales do.
+  size_t step, rows_together, scales_together;
 
   // x: [k][tile_tokens], k a multiple of 32.
   void (*quantize_tile)(const float* x, size_t k, const ActivationTile& tile);
@@ -43,6 +47,21 @@ struct GemmKernels {
   // The float product of --precision f32: weights [rows][k], x [k][tile_tokens], rows and out as above.
   void (*multiply_f32)(const float* weights, size_t rows, size_t k, const float* x, float* out);
 
+  // Where an element's byte lies: in a tile, [k / step][tile_tokens][step];
+  // in a panel of values of one byte,
+  // [rows / rows_together][k / step][rows_together][step].
+  size_t tile_place(size_t column, size_t token) const {
+    return (column / step * tile_tokens + token) * step + column % step;
+  }
+  size_t panel_place(size_t row, size_t column, size_t k) const {
+    return row / rows_together * rows_together * k + column / step * step * rows_together +
+           row % rows_together * step + column % step;
+  }
+  // Where a panel has a scale; `scales` of them a row.
+  size_t scale_place(size_t row, size_t index, size_t scales) const {
+    const size_t together = scales_together;
+    return row / together * together * scales + index * together + row % together;
+  }
   size_t value_bytes(PanelForm form) const { return form == PanelForm::values8 ? values8_bytes : 1; }
 };
 

@@ -11,7 +11,17 @@
 
 namespace cairn::kernels {
 
-enum class Target : uint8_t { portable, avx2, avxvnni, avx512, avx512vnni, count };
+enum class Target : uint8_t {
+  portable,
+  avx2,
+  avxvnni,
+  avx512,
+  avx512vnni,
+  neon,          // ARMv8.0
+  neon_dotprod,  // with SDOT: most since ARMv8.2
+  neon_i8mm,     // with SMMLA: most since ARMv8.6
+  count
+};
 
 // A token's activations for integer products: int8 in groups of 32 along K with a scale each, so that
 // x[i] ≈ scales[i / 32] * values[i]; values lie in [-127, 127].

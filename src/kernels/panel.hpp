@@ -22,8 +22,8 @@ enum class PanelForm : uint8_t {
 struct WeightPanel {
   int8_t* values;        // [rows][k · GemmKernels::value_bytes of the form]; values8: see targets/panel.hpp
   int32_t* corrections;  // [rows][k / 32], form values8: what its sums start with
-  float* scales;         // [rows][k / 32], k / 16 for codes6…
-  float* offsets;        // as scales, where the form has them
+  float* scales;         // [rows][k / 32], k / 16 for codes6…; GemmKernels::scale_place
+  float* offsets;        // as many, where the form has them, a row after the other
 };
 
 }  // namespace cairn::kernels

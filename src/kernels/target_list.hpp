@@ -7,6 +7,8 @@
 // CAIRN_PORTABLE_KERNELS: a build that has those alone.
 #if defined(__x86_64__) && !defined(CAIRN_PORTABLE_KERNELS)
 #define CAIRN_FOR_EACH_TARGET(X) X(portable) X(avx2) X(avxvnni) X(avx512) X(avx512vnni)
+#elif defined(__aarch64__) && !defined(CAIRN_PORTABLE_KERNELS)
+#define CAIRN_FOR_EACH_TARGET(X) X(portable) X(neon) X(neon_dotprod) X(neon_i8mm)
 #else
 #define CAIRN_FOR_EACH_TARGET(X) X(portable)
 #endif

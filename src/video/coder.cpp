@@ -37,6 +37,18 @@ const Known& known(Codec codec) {
   return kKnown[static_cast<size_t>(codec)];
 }
 
+// With AVX-512 x264 (r3095, r3192) passes macroblock tree costs on by eight macroblocks of a row, the
+// last eight beyond its end where it is no multiple: its choices then depend on what memory held before.
+bool reads_beyond_rows([[maybe_unused]] uint32_t width) {
+#if defined(__x86_64__)
+  return (width + 15) / 16 % 8 != 0 && __builtin_cpu_supports("avx512f") &&
+         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+  return false;
+#endif
+}
+
 }  // namespace
 
 const char* name(Codec codec) {
@@ -116,7 +128,7 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
   e.chroma_sample_location = static_cast<AVChromaLocation>(info.colour.siting);
   av_reduce(&e.sample_aspect_ratio.num, &e.sample_aspect_ratio.den, info.sample_aspect.numerator,
             info.sample_aspect.denominator, kLargestAspect);
-  const std::string hdr = hdr_settings(options.codec, info.side_data);
+  std::string more = hdr_settings(options.codec, info.side_data);
   e.flags |= AV_CODEC_FLAG_GLOBAL_HEADER;
   const size_t processors = usable_processors();
   if (options.key_seconds > 0)
@@ -128,19 +140,24 @@ void Coder::State::open(const VideoInfo& info, const CoderOptions& options) {
   switch (options.codec) {
     case Codec::x264:
       av_dict_set(&settings, "tune", "psnr", 0);
-      if (!hdr.empty()) av_dict_set(&settings, "x264-params", hdr.substr(1).c_str(), 0);
+      if (reads_beyond_rows(format.width)) more += ":asm=AVX2";
+      if (!more.empty()) av_dict_set(&settings, "x264-params", more.substr(1).c_str(), 0);
       break;
     case Codec::x265:
       av_dict_set(&settings, "tune", "psnr", 0);
       av_dict_set(&settings, "x265-params",
                   fmt::format("log-level=error:info=0:pools={}{}{}", e.thread_count,
-                              options.threads > 0 ? ":frame-threads=1" : "", hdr)
+                              options.threads > 0 ? ":frame-threads=1" : "", more)
                       .c_str(),
                   0);
       break;
     case Codec::av1:
       setenv("SVT_LOG", "1", 0);  // errors alone: it writes to standard error itself
-      av_dict_set(&settings, "svtav1-params", fmt::format("tune=1:lp={}{}", e.thread_count, hdr).c_str(), 0);
+      av_dict_set(&settings, "svtav1-params",
+                  fmt::format("tune=1:lp={}{}{}", e.thread_count,
+                              options.loop_restoration ? "" : ":enable-restoration=0", more)
+                      .c_str(),
+                  0);
       break;
   }
   if (std::min(format.width, format.height) < smallest_side(options.codec)) {

@@ -33,6 +33,9 @@ struct CoderOptions {
   std::string preset;      // empty: slow, SVT-AV1's 5
   int threads = 0;         // 0: as many as processors; otherwise the bytes are the same on every machine
   double key_seconds = 0;  // a key frame at least so often; 0: as the encoder does
+  // AV1's Wiener and self-guided filters. They do what a network at the same size does, and cost bytes
+  // (docs/video_rd.md).
+  bool loop_restoration = true;
 };
 
 // Encodes frames as they come. The encoders are tuned for PSNR, as the choices made here are. Errors:

@@ -80,6 +80,28 @@ TEST_F(Dispatch, NoKernelsForWhatIsNotOurs) {
   EXPECT_STREQ(name(Target::count), "unknown");
 }
 
+#if defined(__linux__) && defined(__aarch64__)
+// What the kernel says of the processor in /proc/cpuinfo, or, where QEMU leaves that to the machine it runs
+// on, nothing.
+TEST_F(Dispatch, AgreesWithTheKernelsListOfFeatures) {
+  std::ifstream in("/proc/cpuinfo");
+  std::string features, line;
+  while (features.empty() && std::getline(in, line)) {
+    if (line.starts_with("Features")) features = line;
+  }
+  if (features.empty()) GTEST_SKIP() << "/proc/cpuinfo has no Features";
+  std::istringstream words(features);
+  const std::set<std::string> all(std::istream_iterator<std::string>(words), {});
+  const auto available = [](Target t) {
+    return std::ranges::find(available_targets(), t) != available_targets().end();
+  };
+  EXPECT_EQ(available(Target::neon), all.contains("asimd"));
+  EXPECT_EQ(available(Target::neon_dotprod), all.contains("asimddp"));
+  EXPECT_EQ(available(Target::neon_i8mm),
+            all.contains("asimddp") && all.contains("i8mm") && all.contains("bf16"));
+}
+#endif
+
 #if defined(__linux__) && defined(__x86_64__)
 // What the kernel says of the processor, which it reads in its own way.
 TEST_F(Dispatch, AgreesWithTheKernelsListOfFlags) {

@@ -18,18 +18,20 @@ constexpr double kHalfUlp = 0x1p-24;  // of a float, relative
 
 struct Tile {
   Tile(const GemmKernels& gemm, const std::vector<float>& x, size_t k)
-      : lanes(gemm.tile_tokens),
+      : gemm(gemm),
+        lanes(gemm.tile_tokens),
         memory(activation_bytes(gemm, k) / 64),
         view(activation_tile(gemm, memory.front().bytes, k)) {
     gemm.quantize_tile(x.data(), k, view);
   }
-  int value(size_t k, size_t lane) const { return view.values[(k / 4 * lanes + lane) * 4 + k % 4]; }
+  int value(size_t k, size_t lane) const { return view.values[gemm.tile_place(k, lane)]; }
   double at(size_t k, size_t lane) const {
     return static_cast<double>(view.scales[k / 32 * lanes + lane]) * value(k, lane);
   }
   struct alignas(64) Line {
     uint8_t bytes[64];
   };
+  const GemmKernels& gemm;
   size_t lanes;
   std::vector<Line> memory;
   ActivationTile view;
@@ -47,12 +49,12 @@ std::vector<float> random_floats(size_t n, uint32_t seed, float range = 1) {
 class Panel {
  public:
   Panel(const EncodingInfo& e, Target target, std::span<const uint8_t> blocks, size_t rows, size_t k)
-      : form(kernel_set(target).encoding(e.encoding).form), gemm_(kernel_set(target).gemm) {
+      : form(kernel_set(target).encoding(e.encoding).form), gemm_(kernel_set(target).gemm), k_(k) {
     const EncodingKernels& kernels = kernel_set(target).encoding(e.encoding);
     const size_t row_bytes = k / e.block_elements * e.block_bytes;
-    values_.resize(rows * k * gemm_.value_bytes(form));
+    values_.resize((rows + gemm_.rows_together - 1) * k * gemm_.value_bytes(form));
     corrections_.resize(rows * k / 32);
-    scales_.resize(rows * k / length());
+    scales_.resize((rows + gemm_.scales_together - 1) * k / length());
     offsets_.resize(rows * k / 32 * (form == PanelForm::codes6_offset ? 2 : 1));
     test::Exact exact(blocks, 0);
     kernels.fill_panel(exact.data(), row_bytes, rows, k, view());
@@ -63,7 +65,9 @@ class Panel {
   size_t length() const {  // of what shares a scale
     return form == PanelForm::codes6 || form == PanelForm::codes6_offset ? 16 : 32;
   }
-  double scale(size_t i) const { return scales_[i / length()]; }
+  double scale(size_t i) const {
+    return scales_[gemm_.scale_place(i / k_, i % k_ / length(), k_ / length())];
+  }
   double offset(size_t i) const {
     const bool has =
         form == PanelForm::codes4 || form == PanelForm::codes5_offset || form == PanelForm::codes6_offset;
@@ -71,18 +75,21 @@ class Panel {
   }
   // What the product multiplies: [row · k + column].
   int value(size_t i) const {
+    const size_t at = gemm_.panel_place(i / k_, i % k_, k_);
     switch (form) {
       case PanelForm::values8:
-        if (gemm_.values8_bytes == 1) return static_cast<uint8_t>(values_[i]) - 128;
+        if (gemm_.values8_bytes == 1)
+          return gemm_.values8_zero == 0 ? values_[at]
+                                         : static_cast<uint8_t>(values_[at]) - gemm_.values8_zero;
         return static_cast<uint8_t>(values_[i / 4 * 8 + 4 + i % 4]) *
                (values_[i / 4 * 8 + i % 4] < 0 ? -1 : 1);
       case PanelForm::codes4:
-        return static_cast<uint8_t>(values_[i]);
+        return static_cast<uint8_t>(values_[at]);
       case PanelForm::codes5:
       case PanelForm::codes5_offset:
-        return static_cast<uint8_t>(values_[i]) - 16;
+        return static_cast<uint8_t>(values_[at]) - 16;
       default:
-        return static_cast<uint8_t>(values_[i]) - 32;
+        return static_cast<uint8_t>(values_[at]) - 32;
     }
   }
   double weight(size_t i) const { return scale(i) * value(i) + offset(i); }
@@ -92,6 +99,7 @@ class Panel {
 
  private:
   const GemmKernels& gemm_;
+  const size_t k_;
   std::vector<int8_t> values_;
   std::vector<int32_t> corrections_;
   std::vector<float> scales_, offsets_;

@@ -33,9 +33,10 @@ size_t count(const std::string& text, const std::string& what) {
 
 class LiveStream : public Encode {
  protected:
-  // 25 frames a second.
+  // 25 frames a second; before frame `late` nothing comes for `pause` milliseconds.
   std::string make(const std::string& name, uint32_t frames,
-                   const Format& format = {112, 80, 8, Chroma::c420}) {
+                   const Format& format = {112, 80, 8, Chroma::c420}, uint32_t late = ~0u,
+                   int64_t pause = 0) {
     VideoInfo info;
     info.format = format;
     info.time_base = {1, 1000};
@@ -43,7 +44,7 @@ class LiveStream : public Encode {
     LosslessFile file(path(name), info);
     for (uint32_t i = 0; i < frames; ++i) {
       Frame frame = moving_edges(format, i);
-      frame.pts = 40 * i;
+      frame.pts = 40 * i + (i >= late ? pause : 0);
       frame.duration = 40;
       file.write(frame);
     }
@@ -62,6 +63,29 @@ class LiveStream : public Encode {
                       source, more, path(name)));
     return path(name);
   }
+  // A tone that begins after `from` seconds.
+  static std::string tone(double from, double seconds) {
+    return fmt::format("-f lavfi -i \"aevalsrc='if(gte(t,{}),sin(2764*t),0)':s=48000:d={}\"", from, seconds);
+  }
+  // Of a list of sound: seconds, and those at which it begins to be heard after it was not.
+  double heard(const std::string& list, std::vector<double>& from) {
+    int status = 0;
+    const std::string pcm = output_of(
+        fmt::format("ffmpeg -loglevel error -i '{}' -f s16le -ac 1 -ar 48000 -", path(list)), status);
+    EXPECT_EQ(status, 0);
+    const size_t samples = pcm.size() / 2;
+    for (size_t i = 0, silent = 48000; i < samples; ++i) {
+      int16_t sample = 0;
+      std::memcpy(&sample, pcm.data() + 2 * i, 2);
+      if (std::abs(sample) < 500) {
+        ++silent;
+        continue;
+      }
+      if (silent > 4800) from.push_back(static_cast<double>(i) / 48000);
+      silent = 0;
+    }
+    return static_cast<double>(samples) / 48000;
+  }
   static LiveOptions quick() {
     LiveOptions o;
     o.preset = "ultrafast";
@@ -74,12 +98,12 @@ class LiveStream : public Encode {
     return live(input, path(folder), options, {});
   }
   // What a player gets of the folder's list: frames, after its segments were joined.
-  uint64_t played(const std::string& folder = "site") {
-    const std::string list = text_of(path(folder) + "/0/list.m3u8");
-    std::string all = text_of(path(folder) + "/0/init.mp4");
+  uint64_t played(const std::string& site = "site", const std::string& rate = "0") {
+    const std::string folder = path(site) + "/" + rate + "/", list = text_of(folder + "list.m3u8");
+    std::string all = text_of(folder + "init.mp4");
     std::istringstream lines(list);
     for (std::string line; std::getline(lines, line);) {
-      if (!line.empty() && line[0] != '#') all += text_of(path(folder) + "/0/" + line);
+      if (!line.empty() && line[0] != '#') all += text_of(folder + line);
     }
     std::ofstream(path("joined.mp4"), std::ios::binary) << all;
     Reader reader(path("joined.mp4"));
@@ -163,6 +187,42 @@ TEST_F(LiveStream, SmallerPicturesAndNoneAreRestoredToo) {
   EXPECT_EQ(played("plain"), 30u);
 }
 
+TEST_F(LiveStream, SeveralRatesAreTrainedInTurn) {
+  const std::string input = make("clip.mkv", 60);
+  LiveOptions o = quick();
+  o.rates = {{Mode::x1, 30}, {Mode::plain, 22}, {Mode::x2, 34}};
+  const LiveReport report = run(input, o);
+  ASSERT_EQ(report.segments.size(), 9u);
+  const auto index = nlohmann::json::parse(text_of(path("site/video.json")));
+  ASSERT_EQ(index["rates"].size(), 3u);
+  const std::vector<uint64_t> widths = {56, 112, 112};
+  for (size_t r = 0; r < 3; ++r) {
+    EXPECT_EQ(played("site", std::to_string(r)), 60u);
+    EXPECT_EQ(index["rates"][r]["width"], widths[r]);
+    EXPECT_EQ(index["rates"][r]["levels"].size(), r == 2 ? 0u : 1u);
+    for (size_t n = 0; n < 3; ++n) {
+      const LiveSegmentReport& told = report.segments[3 * n + r];
+      EXPECT_EQ(told.rate, r);
+      EXPECT_EQ(told.number, n + 1);
+      EXPECT_EQ(told.network > 0, r != 2);
+      EXPECT_EQ(std::filesystem::exists(fmt::format("{}/{}/{}.cairn", path("site"), r, n + 1)), r != 2);
+      EXPECT_LE(told.restored, told.plain);
+    }
+  }
+  // Each has its own networks, of its scale.
+  const std::string bytes = text_of(path("site/0/1.cairn"));
+  const SegmentFile segment = read_segment_file(std::as_bytes(std::span(bytes)), 56, 40, "segment");
+  const std::string file =
+      text_of(fmt::format("{}/networks/{:016x}.bin", path("site"), segment.levels[0].networks[0]));
+  EXPECT_EQ(read_attachment(std::as_bytes(std::span(file)), "network").scale, 2u);
+  EXPECT_EQ(count(text_of(path("site/master.m3u8")), "#EXT-X-STREAM-INF"), 3u);
+  EXPECT_EQ(count(text_of(path("site/manifest.mpd")), "<Representation"), 3u);
+  EXPECT_GT(index["rates"][2]["bandwidth"], index["rates"][0]["bandwidth"]);
+  o.record = path("all.mkv");
+  EXPECT_EQ(refusal_of([&] { run(input, o, "other"); }), "--record: of one rate, 3 are asked for");
+  EXPECT_FALSE(std::filesystem::exists(path("other")));
+}
+
 TEST_F(LiveStream, TooLittleTimeLeavesTheLastNetwork) {
   Capture capture(make("clip.mkv", 25), {});
   LiveShape shape;
@@ -177,7 +237,7 @@ TEST_F(LiveStream, TooLittleTimeLeavesTheLastNetwork) {
     segment.kept.push_back(i);
     segment.originals.push_back(frame.planes[0]);
   }
-  segment.coded = coder.finish();
+  segment.rates.push_back({coder.finish(), 0});
   ThreadPool pool(2, ThreadPool::Idle::sleep);
   const SegmentNetwork none = overfit_segment(
       segment, shape, &last, [] { return 0.9; }, pool);
@@ -197,6 +257,103 @@ TEST_F(LiveStream, TooLittleTimeLeavesTheLastNetwork) {
   EXPECT_LT(longer.restored, 0.99 * longer.plain);
   EXPECT_LE(longer.restored, brief.restored);
   EXPECT_EQ(longer.network.weight_bits, 5u);
+}
+
+TEST_F(LiveStream, SoundComesInSegmentsThatEndWithThePictures) {
+  make("pictures.mkv", 60);
+  shell(fmt::format(
+      "cd '{}' && ffmpeg -loglevel error -y -i pictures.mkv {} -map 0 -map 1 -map 1 -c:v copy -c:a:0 aac "
+      "-c:a:1 libmp3lame -metadata:s:a:1 language=deu clip.mkv",
+      folder_.string(), tone(1, 2.4)));
+  LiveOptions o = quick();
+  o.mode = Mode::plain;
+  const LiveReport report = run(path("clip.mkv"), o);
+  EXPECT_EQ(played(), 60u);
+  ASSERT_EQ(report.notes.size(), 1u);
+  EXPECT_EQ(report.notes[0], path("clip.mkv") + ": track 2 (audio mp3): written as opus, for browsers");
+  const auto index = nlohmann::json::parse(text_of(path("site/video.json")));
+  ASSERT_EQ(index["sounds"].size(), 2u);
+  EXPECT_EQ(index["sounds"][0]["codecs"], "mp4a.40.2");
+  EXPECT_EQ(index["sounds"][1]["codecs"], "opus");
+  EXPECT_EQ(index["sounds"][1]["language"], "deu");
+  EXPECT_EQ(report.sound,
+            index["sounds"][0]["bytes"].get<uint64_t>() + index["sounds"][1]["bytes"].get<uint64_t>());
+  EXPECT_EQ(count(text_of(path("site/master.m3u8")), "TYPE=AUDIO"), 2u);
+  EXPECT_EQ(count(text_of(path("site/manifest.mpd")), "contentType=\"audio\""), 2u);
+  for (const auto& sound : index["sounds"]) {
+    const std::string list = sound["folder"].get<std::string>() + "/list.m3u8";
+    std::vector<double> from;
+    EXPECT_NEAR(heard("site/" + list, from), 2.4, 0.06) << list;
+    ASSERT_EQ(from.size(), 1u) << list;
+    EXPECT_NEAR(from[0], 1, 0.03) << list;
+    EXPECT_EQ(count(text_of(path("site/" + list)), "#EXT-X-ENDLIST"), 1u);
+    // Segments of the pictures end at 1, 2 and 2.4 seconds; the first of sound may be cut where it was.
+    double at = 0;
+    std::vector<double> ends;
+    for (const auto& run : sound["segments"]) {
+      for (int n = 0; n < run[1]; ++n)
+        ends.push_back(at += run[0].get<double>() / sound["timescale"].get<double>());
+    }
+    for (const double end : {1.0, 2.0, 2.4})
+      EXPECT_LT(
+          std::abs(*std::ranges::min_element(ends, {}, [&](double e) { return std::abs(e - end); }) - end),
+          0.06);
+    EXPECT_LE(ends.size(), 4u);
+  }
+  o.capture.sound = false;
+  o.replace = true;
+  EXPECT_EQ(run(path("clip.mkv"), o).sound, 0u);
+  EXPECT_FALSE(std::filesystem::exists(path("site/sound0")));
+}
+
+TEST_F(LiveStream, SoundFollowsThePicturesClock) {
+  make("pictures.mkv", 30);
+  const auto piece = [&](const std::string& name, const std::string& more) {
+    shell(fmt::format(
+        "cd '{}' && ffmpeg -loglevel error -y -i pictures.mkv {} -map 0 -map 1 -c:v libx264 -preset "
+        "ultrafast -g 10 -c:a aac {} {}",
+        folder_.string(), tone(0.6, 1.2), more, name));
+  };
+  piece("a.ts", "");
+  piece("b.ts", "-output_ts_offset 500");
+  piece("c.ts", "");
+  shell(fmt::format("mkfifo {}", path("pipe")));
+  std::thread writer(
+      [&] { shell(fmt::format("cat {0}/a.ts {0}/b.ts {0}/c.ts > {0}/pipe", folder_.string())); });
+  LiveOptions o = quick();
+  o.mode = Mode::plain;
+  const LiveReport report = run(path("pipe"), o);
+  writer.join();
+  EXPECT_EQ(report.notes.size(), 2u);  // the jumps; AAC as broadcasts have it stays AAC
+  const auto index = nlohmann::json::parse(text_of(path("site/video.json")));
+  ASSERT_EQ(index["sounds"].size(), 1u);
+  EXPECT_EQ(index["sounds"][0]["codecs"], "mp4a.40.2");
+  std::vector<double> from;
+  EXPECT_NEAR(heard("site/sound0/list.m3u8", from), 3.6, 0.1);
+  ASSERT_EQ(from.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) EXPECT_NEAR(from[i], 0.6 + 1.2 * static_cast<double>(i), 0.06);
+}
+
+TEST_F(LiveStream, NoSegmentIsLongerThanItsListPromised) {
+  LiveOptions o = quick();
+  o.mode = Mode::plain;
+  o.segment_seconds = 2;
+  run(make("brief.mkv", 10), o);  // 0.4 seconds: what the list says was said before more was known
+  EXPECT_EQ(count(text_of(path("site/0/list.m3u8")), "#EXT-X-TARGETDURATION:2\n"), 1u);
+  o.segment_seconds = 0.6;
+  o.replace = true;
+  const LiveReport report = run(make("pause.mkv", 30, {112, 80, 8, Chroma::c420}, 20, 1700), o);
+  EXPECT_TRUE(report.notes.empty());
+  const std::string list = text_of(path("site/0/list.m3u8"));
+  EXPECT_EQ(count(list, "#EXT-X-TARGETDURATION:1\n"), 1u);
+  double all = 0;
+  for (size_t at = list.find("#EXTINF:"); at != std::string::npos; at = list.find("#EXTINF:", at + 1)) {
+    const double seconds = std::stod(list.substr(at + 8));
+    EXPECT_LT(seconds, 0.65) << list;
+    all += seconds;
+  }
+  EXPECT_NEAR(all, 2.9, 1e-3);
+  EXPECT_GE(played(), 32u);  // the picture before the pause again
 }
 
 TEST_F(LiveStream, AClockThatJumpsIsJoined) {

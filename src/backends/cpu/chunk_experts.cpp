@@ -69,8 +69,11 @@ void ChunkExecutor::gather(const Step& step, size_t index) {
   for (size_t lane = 0; lane < group.count; ++lane) {
     const size_t token = pairs_[group.first + lane] / used, at = token % lanes;
     const kernels::ActivationTile from = quantized(in, token / lanes, tile_width(in));
-    for (size_t i = 0; i < k / 4; ++i)
-      std::memcpy(to.values + (i * lanes + lane) * 4, from.values + (i * lanes + at) * 4, 4);
+    const size_t step = machine_.gemm.step;
+    for (size_t i = 0; i < k; i += step) {
+      std::memcpy(to.values + machine_.gemm.tile_place(i, lane),
+                  from.values + machine_.gemm.tile_place(i, at), step);
+    }
     for (size_t i = 0; i < k / kernels::kGroup; ++i) {
       to.scales[i * lanes + lane] = from.scales[i * lanes + at];
       to.sums[i * lanes + lane] = from.sums[i * lanes + at];

@@ -79,7 +79,7 @@ void ChunkExecutor::quantize_residual(Slot slot, size_t index, float* rest) {
   const float* x = tile(slot, index);
   for (size_t i = 0; i < k; ++i) {
     for (size_t lane = 0; lane < tile_tokens_; ++lane) {
-      const int8_t value = first.values[(i / 4 * tile_tokens_ + lane) * 4 + i % 4];
+      const int8_t value = first.values[machine_.gemm.tile_place(i, lane)];
       rest[i * tile_tokens_ + lane] =
           x[i * tile_tokens_ + lane] -
           first.scales[i / kernels::kGroup * tile_tokens_ + lane] * static_cast<float>(value);

@@ -9,6 +9,7 @@
 #include "base/atomic_file.hpp"
 #include "base/progress.hpp"
 #include "base/standard_streams.hpp"
+#include "cli/video/json_text.hpp"
 #include "cli/video/work.hpp"
 
 namespace cairn::cli {
@@ -71,7 +72,7 @@ void run_compare(CompareFlags& flags) {
   }
   for (const std::string& line : comparison.warnings) tell("warning: {}\n", line);
   if (flags.json) {
-    fmt::print("{}\n", to_json(comparison).dump(2));
+    fmt::print("{}", json_text(to_json(comparison)));
   } else {
     print(comparison);
   }

@@ -8,6 +8,7 @@
 #include "base/error.hpp"
 #include "base/output_path.hpp"
 #include "base/thread_pool.hpp"
+#include "cli/video/json_text.hpp"
 #include "cli/video/report.hpp"
 #include "cli/video/work.hpp"
 #include "video/farm/workers.hpp"
@@ -27,7 +28,7 @@ void list_jobs(const EncodeFlags& flags, const video::EncodeProgress& progress) 
   }
   const video::JobList& list = *found;
   if (flags.json) {
-    fmt::print("{{\"list\": {}, \"jobs\": {}}}\n", nlohmann::json(flags.job_list).dump(), list.parts.size());
+    fmt::print("{}", json_text({{"list", flags.job_list}, {"jobs", list.parts.size()}}));
     return;
   }
   fmt::print("{}: {} jobs, 0 … {}: cairn video work {} INDEX; then cairn video join {}\n", flags.job_list,

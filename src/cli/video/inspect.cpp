@@ -5,6 +5,7 @@
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
+#include "cli/video/json_text.hpp"
 #include "cli/video/work.hpp"
 #include "video/container.hpp"
 #include "video/contents.hpp"
@@ -132,7 +133,7 @@ void run_inspect(InspectFlags& flags) {
   const video::VideoInfo info = video::Reader(flags.path).info();
   const std::vector<video::Holding> holdings = video::read_contents(flags.path);
   if (flags.json) {
-    fmt::print("{}\n", to_json(file, bytes, info, holdings).dump(2));
+    fmt::print("{}", json_text(to_json(file, bytes, info, holdings)));
   } else {
     print(file, bytes, info);
     print(holdings);

@@ -9,6 +9,7 @@
 #include "base/interrupt.hpp"
 #include "base/output_path.hpp"
 #include "cli/standard_io.hpp"
+#include "cli/video/json_text.hpp"
 #include "cli/video/status_line.hpp"
 #include "cli/video/work.hpp"
 
@@ -16,12 +17,14 @@ namespace cairn::cli {
 namespace {
 
 std::string as_json(const video::LiveReport& report) {
-  nlohmann::ordered_json json = {{"seconds", report.seconds},
-                                 {"bytes", {{"video", report.video}, {"networks", report.networks}}},
-                                 {"late", report.late},
-                                 {"notes", report.notes}};
+  nlohmann::ordered_json json = {
+      {"seconds", report.seconds},
+      {"bytes", {{"video", report.video}, {"networks", report.networks}, {"sound", report.sound}}},
+      {"late", report.late},
+      {"notes", report.notes}};
   for (const video::LiveSegmentReport& s : report.segments) {
-    json["segments"].push_back({{"number", s.number},
+    json["segments"].push_back({{"rate", s.rate},
+                                {"number", s.number},
                                 {"frames", s.frames},
                                 {"video", s.video},
                                 {"network", s.network},
@@ -32,7 +35,7 @@ std::string as_json(const video::LiveReport& report) {
                                 {"mse_plain", s.plain},
                                 {"mse_restored", s.restored}});
   }
-  return json.dump(2) + "\n";
+  return json_text(json);
 }
 
 }  // namespace
@@ -46,10 +49,14 @@ void run_live(LiveFlags& flags) {
   live.mode = video::parse_mode(flags.mode);
   live.codec = video::parse_codec(flags.codec);
   live.network = video::parse_architecture(flags.network);
-  if (live.crf > video::largest_crf(live.codec)) {
-    fail(ErrorCode::invalid_argument, "--crf {:g}: {} takes 1 … {:g}", live.crf, flags.codec,
-         video::largest_crf(live.codec));
-  }
+  if (!flags.rates.empty()) live.rates = video::parse_rates(flags.rates);
+  const auto check_crf = [&](const char* flag, double crf) {
+    if (crf > video::largest_crf(live.codec))
+      fail(ErrorCode::invalid_argument, "{} {:g}: {} takes 1 … {:g}", flag, crf, flags.codec,
+           video::largest_crf(live.codec));
+  };
+  check_crf("--crf", live.crf);
+  for (const video::RateRequest& rate : live.rates) check_crf("--rates", rate.crf);
   if (!live.preset.empty()) video::check_preset(live.codec, live.preset);
   if (live.network.frames > 1)
     fail(ErrorCode::invalid_argument, "--network {}: live networks see one frame", flags.network);
@@ -63,8 +70,11 @@ void run_live(LiveFlags& flags) {
     write_out(as_json(report));
     return;
   }
-  write_out(fmt::format("{}: {} segments, {:.1f} s, {} bytes and {} of networks; late: {}\n", flags.output,
-                        report.segments.size(), report.seconds, report.video, report.networks, report.late));
+  const std::string sound = report.sound > 0 ? fmt::format(", {} of sound", report.sound) : "";
+  const size_t rates = std::max<size_t>(1, live.rates.size());
+  write_out(fmt::format("{}: {} segments, {:.1f} s, {} bytes and {} of networks{}; late: {}\n", flags.output,
+                        report.segments.size() / rates, report.seconds, report.video, report.networks, sound,
+                        report.late));
 }
 
 }  // namespace cairn::cli

@@ -9,6 +9,7 @@
 #include "base/error.hpp"
 #include "base/output_path.hpp"
 #include "base/thread_pool.hpp"
+#include "cli/video/json_text.hpp"
 #include "cli/video/status_line.hpp"
 #include "cli/video/work.hpp"
 
@@ -57,7 +58,7 @@ void run_publish(PublishFlags& flags) {
                                            {"original", report.original},
                                            {"all", report.all}}},
                                          {"notes", report.notes}};
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}", json_text(json));
     return;
   }
   fmt::print("{}: {} rate{}, {} segments, {:.1f} s, {} ({} networks and labels)\n", flags.output,

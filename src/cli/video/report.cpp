@@ -4,6 +4,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "cli/video/json_text.hpp"
+
 namespace cairn::cli {
 namespace {
 
@@ -35,7 +37,7 @@ void report_encoding(const std::string& output, bool as_json, const video::Encod
     json["bicubic_psnr_y"] = report.bicubic_psnr;
     for (const video::Choice& choice : report.choices) json["choices"].push_back(to_json(choice));
     json["notes"] = report.notes;
-    fmt::print("{}\n", json.dump(2));
+    fmt::print("{}", json_text(json));
     return;
   }
   fmt::print(output == "-" ? stderr : stdout,

@@ -9,7 +9,7 @@ namespace cairn::kernels::CAIRN_TARGET {
 struct BF16 {
   static constexpr int kBytes = 2;
   static constexpr bool kIsFloat = true;
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   static HWY_INLINE VF32 Load(const uint8_t* p) {
     const hn::Rebind<uint16_t, DF32> d16;
     const auto halves = hn::BitCast(d16, hn::LoadU(hn::Repartition<uint8_t, decltype(d16)>(), p));

@@ -9,7 +9,7 @@ namespace cairn::kernels::CAIRN_TARGET {
 struct F16 {
   static constexpr int kBytes = 2;
   static constexpr bool kIsFloat = true;
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   static HWY_INLINE VF32 Load(const uint8_t* p) {
 #if HWY_TARGET == HWY_AVX3
     return VF32{_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};

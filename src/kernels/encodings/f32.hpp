@@ -9,7 +9,7 @@ namespace cairn::kernels::CAIRN_TARGET {
 struct F32 {
   static constexpr int kBytes = 4;
   static constexpr bool kIsFloat = true;
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   static HWY_INLINE VF32 Load(const uint8_t* p) {
     return hn::BitCast(DF32(), hn::LoadU(DU8(), p));
   }

@@ -29,7 +29,7 @@ template <class E>
 constexpr int CodeShift() {
   switch (FormOf<E>()) {
     case PanelForm::values8:
-      return 128 - E::kZero;
+      return kValues8Zero - E::kZero;
     case PanelForm::codes5:
       return 16 - E::kZero;
     case PanelForm::codes6:
@@ -55,7 +55,11 @@ HWY_INLINE void FillCodesChunk(const uint8_t* p, int8_t* HWY_RESTRICT codes, flo
   alignas(64) float scale[kChunkGroups * E::kSubscales];
   alignas(64) float offset[kChunkGroups * E::kSubscales] = {};
   E::template Scales<kCount>(p, scale, offset);
+#if CAIRN_ISA_NEON
+  store_scales(scale, kScales, scales);
+#else
   __builtin_memcpy(scales, scale, kScales * sizeof(float));
+#endif
   if constexpr (E::kHasOffset || OffsetShift<E>() != 0) {
     for (int i = 0; i < kChunkGroups * E::kSubscales; ++i)
       offset[i] = (E::kHasOffset ? offset[i] : 0) + OffsetShift<E>() * scale[i];
@@ -64,16 +68,22 @@ HWY_INLINE void FillCodesChunk(const uint8_t* p, int8_t* HWY_RESTRICT codes, flo
   const auto chunk = E::template Open<kCount>(p);
   Unroll<0, Steps(kCount)>([&](auto step) CAIRN_LAMBDA {
     constexpr int kStep = decltype(step)::value, kFirst = kStep * kStepCodes;
-    constexpr int kRest = kCount * kGroupSize - kFirst;
+    [[maybe_unused]] constexpr int kRest = kCount * kGroupSize - kFirst;
     StepCodes v = E::template Codes<InOrder<kStep, kCount>>(chunk);
     if constexpr (CodeShift<E>() != 0) {
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
       v = hn::Add(v, hn::Set(DU8(), CodeShift<E>()));
+#elif CAIRN_ISA_NEON
+      for (VU8& half : v.half) half = hn::Add(half, hn::Set(DU8(), static_cast<uint8_t>(CodeShift<E>())));
 #else
       for (uint8_t& code : v.code) code = static_cast<uint8_t>(code + CodeShift<E>());
 #endif
     }
+#if CAIRN_ISA_NEON
+    store_group(&v, codes + kFirst * kPanelRowsTogether);
+#else
     __builtin_memcpy(codes + kFirst, &v, kRest < kStepCodes ? kRest : kStepCodes);
+#endif
   });
 }
 
@@ -83,8 +93,9 @@ void FillCodes(const void* rows, size_t row_bytes, size_t count, size_t k, const
     ForEachChunk<E>(static_cast<const uint8_t*>(rows) + r * row_bytes, k / kGroup,
                     [&](const uint8_t* p, size_t g, auto groups) CAIRN_LAMBDA {
                       const size_t at = r * k + g * kGroup, scale = at / kGroup * E::kSubscales;
-                      FillCodesChunk<E, decltype(groups)::value>(p, panel.values + at, panel.scales + scale,
-                                                                 panel.offsets + scale);
+                      int8_t* to = panel.values + (CAIRN_ISA_NEON ? panel_place(r, g * kGroup, k) : at);
+                      float* scales = panel.scales + (CAIRN_ISA_NEON ? scale_place(r, g, k / kGroup) : scale);
+                      FillCodesChunk<E, decltype(groups)::value>(p, to, scales, panel.offsets + scale);
                     });
   }
 }
@@ -117,8 +128,14 @@ void FillRounded(const void* rows, size_t row_bytes, size_t count, size_t k, con
   alignas(64) float floats[kChunk];
   alignas(64) int8_t values[kChunk];
   const auto store = [&](size_t n, size_t at) CAIRN_LAMBDA {
+#if CAIRN_ISA_NEON
+    float scales[kChunkGroups];
+    round_floats(floats, n, values, scales);
+    store_rounded(values, scales, n, panel, at / k, at % k, k);
+#else
     round_floats(floats, n, values, panel.scales + at / kGroup);
     store_values8(values, n, panel, at);
+#endif
   };
   for (size_t r = 0; r < count; ++r) {
     const uint8_t* row = static_cast<const uint8_t*>(rows) + r * row_bytes;

@@ -5,7 +5,7 @@
 
 #include "kernels/encodings/lanes.hpp"
 #include "kernels/grids.hpp"
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
 #include "kernels/encodings/grid_x86.hpp"
 #else
 #include "kernels/encodings/grid_portable.hpp"

@@ -1,4 +1,5 @@
-// Parts of the IQ encodings in plain loops; included by grid.hpp. See grid_x86.hpp for what these are.
+// Parts of the IQ encodings in plain loops, for ARM64 too; included by grid.hpp. See grid_x86.hpp for what
+// these are.
 #pragma once
 
 namespace cairn::kernels::CAIRN_TARGET {
@@ -66,23 +67,23 @@ HWY_INLINE void JoinIndices(const uint8_t* low, const uint8_t* high, uint16_t (&
 }
 
 template <class Lanes>
-HWY_INLINE StepCodes Spread(const EightBytes& v) {
-  StepCodes out;
+HWY_INLINE PlainCodes Spread(const EightBytes& v) {
+  PlainCodes out;
   for (int i = 0; i < kGroupSize; ++i) out.code[i] = v.byte[4 * Lanes::Group(0) + i / 8];
   return out;
 }
 
 template <class Lanes>
-HWY_INLINE StepCodes SpreadBits(const EightBytes& v) {
-  StepCodes out = Spread<Lanes>(v);
+HWY_INLINE PlainCodes SpreadBits(const EightBytes& v) {
+  PlainCodes out = Spread<Lanes>(v);
   for (int i = 0; i < kGroupSize; ++i) out.code[i] = out.code[i] >> i % 8 & 1 ? 0xFF : 0;
   return out;
 }
 
 template <class T, class Lanes, size_t kPoints, size_t kCodes, class At>
-HWY_INLINE StepCodes FromGrid(const Grid<kPoints, kCodes>& grid, const At& at) {
+HWY_INLINE PlainCodes FromGrid(const Grid<kPoints, kCodes>& grid, const At& at) {
   constexpr int kEach = kGroupSize / kCodes;
-  StepCodes out;
+  PlainCodes out;
   for (int i = 0; i < kEach; ++i)
     __builtin_memcpy(out.code + i * kCodes,
                      grid.points[LoadScalar<T>(at(kEach * Lanes::Group(0) + i)) & (kPoints - 1)], kCodes);
@@ -90,16 +91,16 @@ HWY_INLINE StepCodes FromGrid(const Grid<kPoints, kCodes>& grid, const At& at) {
 }
 
 template <int kZero>
-HWY_INLINE StepCodes AroundZero(StepCodes codes, const StepCodes& negative) {
+HWY_INLINE PlainCodes AroundZero(PlainCodes codes, const PlainCodes& negative) {
   for (int i = 0; i < kGroupSize; ++i)
     codes.code[i] = static_cast<uint8_t>((codes.code[i] ^ negative.code[i]) - negative.code[i] + kZero);
   return codes;
 }
-HWY_INLINE StepCodes Add(StepCodes a, const StepCodes& b) {
+HWY_INLINE PlainCodes Add(PlainCodes a, const PlainCodes& b) {
   for (int i = 0; i < kGroupSize; ++i) a.code[i] = static_cast<uint8_t>(a.code[i] + b.code[i]);
   return a;
 }
-HWY_INLINE StepCodes And(StepCodes a, uint8_t bits) {
+HWY_INLINE PlainCodes And(PlainCodes a, uint8_t bits) {
   for (uint8_t& code : a.code) code &= bits;
   return a;
 }

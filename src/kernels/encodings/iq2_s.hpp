@@ -26,7 +26,7 @@ struct IQ2_S : Block<82, 8> {
     PointWords8 points;
     SignMasks<kSubscales> signs;
   };
-#elif CAIRN_HAS_MADDUBS
+#elif CAIRN_ISA_X86
   struct Chunk {
     HWY_INLINE explicit Chunk(const uint8_t* p) : low(p + 2), high(p + 66), signs(LoadEightBytes(p + 34)) {}
     const uint8_t *low, *high;
@@ -54,7 +54,7 @@ struct IQ2_S : Block<82, 8> {
   static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
     return LookUpValues<kZero>(kGridIq2S.values, chunk.points.Numbers<Lanes>(), chunk.signs.Of<Lanes>());
   }
-#elif CAIRN_HAS_MADDUBS
+#elif CAIRN_ISA_X86
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const Chunk& chunk) {
     struct Pair {

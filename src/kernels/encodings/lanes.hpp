@@ -2,9 +2,10 @@
 // blocks.
 //
 // Codes are handled in steps out of a chunk of up to eight groups of 32. A step is a vector on x86
-// (lanes_x86.hpp), elsewhere a group (lanes_portable.hpp).
+// (lanes_x86.hpp), elsewhere a group (lanes_neon.hpp, lanes_portable.hpp).
 #pragma once
 
+#include <type_traits>
 #include <utility>
 
 #include "kernels/dot.hpp"
@@ -33,7 +34,7 @@ HWY_INLINE void Unroll(const Body& body) {
 }
 #define CAIRN_LAMBDA HWY_ATTR __attribute__((always_inline))
 
-constexpr int kPieces = CAIRN_HAS_MADDUBS ? static_cast<int>(kVectorBytes) / 16 : 2;  // of 16 codes in a step
+constexpr int kPieces = CAIRN_ISA_X86 ? static_cast<int>(kVectorBytes) / 16 : 2;  // of 16 codes in a step
 // Which codes a step of a chunk of kCount groups holds: its lane of 16 has half Half(lane) of group
 // Group(lane). Of what lies beyond the chunk it repeats the last group.
 template <int kStep, int kCount>
@@ -91,8 +92,12 @@ HWY_INLINE uint64_t SpreadNibbles(uint64_t word) {
 // IEEE 754 binary16, exactly.
 HWY_INLINE float LoadHalf(const uint8_t* p) {
   const uint16_t half = LoadScalar<uint16_t>(p);
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   return _mm_cvtss_f32(_mm_cvtph_ps(_mm_cvtsi32_si128(half)));
+#elif CAIRN_ISA_NEON
+  __fp16 value;
+  __builtin_memcpy(&value, &half, 2);
+  return static_cast<float>(value);
 #else
   // Exponent and mantissa move into place, then a product corrects the exponent's bias; it is exact for
   // subnormals too.
@@ -110,7 +115,7 @@ HWY_INLINE float LoadHalf(const uint8_t* p) {
 #endif
 }
 
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
 // kCount values of type T (1, 2 or 4 bytes), `kStride` bytes apart, in a vector; the rest is 0. They are put
 // together in general registers, which have little else to do.
 template <class T, int kStride, int kCount>
@@ -139,7 +144,7 @@ HWY_INLINE auto GatherScalars(const uint8_t* p) {
 }
 #endif
 
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
 // Four values of 2 or 4 bytes, kStride (at least 16) apart, side by side; the 16 bytes from each on are read.
 template <class T, int kStride>
 HWY_INLINE __m128i FourScalars(const uint8_t* p) {
@@ -184,7 +189,7 @@ HWY_INLINE void LoadHalves(const uint8_t* p, float* HWY_RESTRICT out) {
     return;
   }
 #endif
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   if constexpr (kCount == kChunkGroups) {
     _mm256_storeu_ps(out,
                      _mm256_cvtph_ps(_mm_unpacklo_epi64(FourScalars<uint16_t, kStride>(p),
@@ -192,6 +197,18 @@ HWY_INLINE void LoadHalves(const uint8_t* p, float* HWY_RESTRICT out) {
   } else {
     _mm256_storeu_ps(out, _mm256_cvtph_ps(GatherScalars<uint16_t, kStride, kCount>(p)));
   }
+#elif CAIRN_ISA_NEON
+  const auto four = [&](auto first) CAIRN_LAMBDA {
+    uint16x4_t halves = vdup_n_u16(0);
+    Unroll<0, 4>([&](auto i) CAIRN_LAMBDA {
+      constexpr int kAt = decltype(first)::value + decltype(i)::value;
+      if constexpr (kAt < kCount)
+        halves = vld1_lane_u16(reinterpret_cast<const uint16_t*>(p + kAt * kStride), halves, i.value);
+    });
+    vst1q_f32(out + first.value, vcvt_f32_f16(vreinterpret_f16_u16(halves)));
+  };
+  four(Constant<0>());
+  four(Constant<4>());
 #else
   for (int i = 0; i < 8; ++i) out[i] = i < kCount ? LoadHalf(p + i * kStride) : 0;
 #endif
@@ -208,7 +225,7 @@ HWY_INLINE void LoadHalfPairs(const uint8_t* p, float* HWY_RESTRICT first, float
     return;
   }
 #endif
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   __m256i pairs;
   if constexpr (kCount == kChunkGroups) {
     pairs =
@@ -228,7 +245,7 @@ HWY_INLINE void LoadHalfPairs(const uint8_t* p, float* HWY_RESTRICT first, float
 #endif
 }
 
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
 // out[i] = scale · bytes[i] for kCount bytes, 8 or 16, of type T (int8_t or uint8_t).
 template <int kCount, class T>
 HWY_INLINE void ScaleVector(__m128i bytes, float scale, float* HWY_RESTRICT out) {
@@ -248,8 +265,24 @@ HWY_INLINE void ScaleVector(__m128i bytes, float scale, float* HWY_RESTRICT out)
 // load of what was just stored in pieces stalls.
 template <int kCount, class T>
 HWY_INLINE void ScaleBytes(uint64_t low, uint64_t high, float scale, float* HWY_RESTRICT out) {
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   ScaleVector<kCount, T>(_mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low)), scale, out);
+#elif CAIRN_ISA_NEON
+  const auto eight = [&](uint64_t word, float* to) CAIRN_LAMBDA {
+    const auto store = [&](auto part, float* quarter)
+                           CAIRN_LAMBDA { vst1q_f32(quarter, vmulq_n_f32(part, scale)); };
+    if constexpr (std::is_same_v<T, uint8_t>) {
+      const uint16x8_t wide = vmovl_u8(vcreate_u8(word));
+      store(vcvtq_f32_u32(vmovl_u16(vget_low_u16(wide))), to);
+      store(vcvtq_f32_u32(vmovl_high_u16(wide)), to + 4);
+    } else {
+      const int16x8_t wide = vmovl_s8(vcreate_s8(word));
+      store(vcvtq_f32_s32(vmovl_s16(vget_low_s16(wide))), to);
+      store(vcvtq_f32_s32(vmovl_high_s16(wide)), to + 4);
+    }
+  };
+  eight(low, out);
+  if constexpr (kCount > 8) eight(high, out + 8);
 #else
   const uint64_t words[2] = {low, high};
   T bytes[16];
@@ -261,7 +294,7 @@ HWY_INLINE void ScaleBytes(uint64_t low, uint64_t high, float scale, float* HWY_
 // out[i] = step · (2 · nibble + 1) for kCount nibbles, 8 or 16, low ones first.
 template <int kCount>
 HWY_INLINE void ScaleNibbles(const uint8_t* p, float step, float* HWY_RESTRICT out) {
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   const __m128i bytes = kCount > 8 ? _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))
                                    : _mm_cvtsi32_si128(LoadScalar<int32_t>(p));
   const __m128i nibbles =
@@ -278,8 +311,10 @@ HWY_INLINE void ScaleNibbles(const uint8_t* p, float step, float* HWY_RESTRICT o
 }  // namespace cairn::kernels::CAIRN_TARGET
 HWY_AFTER_NAMESPACE();
 
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
 #include "kernels/encodings/lanes_x86.hpp"
+#elif CAIRN_ISA_NEON
+#include "kernels/encodings/lanes_neon.hpp"
 #else
 #include "kernels/encodings/lanes_portable.hpp"
 #endif

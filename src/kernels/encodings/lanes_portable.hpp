@@ -7,6 +7,7 @@ struct StepCodes {
   uint8_t code[kGroupSize];
 };
 constexpr int kStepCodes = kGroupSize;
+using PlainCodes = StepCodes;  // as grid_portable.hpp fills them
 
 HWY_INLINE StepCodes Or(const StepCodes& a, const StepCodes& b) {
   StepCodes out;

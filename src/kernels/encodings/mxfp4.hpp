@@ -15,7 +15,7 @@ struct MXFP4 : Block<17> {
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     // Exponents 0 and 1 give subnormals.
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
     const hn::FixedTag<int32_t, 8> d;
     const decltype(hn::Zero(d)) e{_mm256_cvtepu8_epi32(GatherScalars<uint8_t, kBytes, kCount>(p))};
     const auto one = hn::Set(d, 1);

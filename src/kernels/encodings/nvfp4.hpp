@@ -12,7 +12,7 @@ struct NVFP4 : Block<36, 2> {
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     // The bits are those of an f16 whose exponent has 8 more; 0x7F is no number and stands for 0.
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
     const __m128i bytes = _mm256_castsi256_si128(GatherScalars<uint32_t, kBytes, kCount / kGroups>(p));
     const __m128i known = _mm_andnot_si128(_mm_cmpeq_epi8(bytes, _mm_set1_epi8(0x7F)), bytes);
     const __m256i halves =

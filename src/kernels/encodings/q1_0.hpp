@@ -15,7 +15,7 @@ struct Q1_0 : Block<18, 4> {
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     const float d = LoadHalf(p), next = kCount > kGroups ? LoadHalf(p + kBytes) : 0;
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
     _mm256_storeu_ps(scale,
                      _mm256_set_m128(_mm_set1_ps(next), _mm_set1_ps(d)));  // at once, as they are loaded
 #else

@@ -10,7 +10,7 @@ namespace cairn::kernels::CAIRN_TARGET {
 // The 6-bit scales and mins of Q4_K and Q5_K. Of the 12 bytes, 0–3 hold scales 0–3, 4–7 mins 0–3, 8–11 the
 // low nibbles of scales (low) and mins (high) 4–7, whose upper two bits lie on top of bytes 0–3 and 4–7.
 HWY_INLINE void LoadScalesAndMins(const uint8_t* p, float* HWY_RESTRICT scale, float* HWY_RESTRICT offset) {
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
   const __m128i low =
       _mm_shuffle_epi8(block, _mm_setr_epi8(4, 5, 6, 7, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15));

@@ -26,7 +26,11 @@ struct Q6_K : Block<210, 8> {
   }
   template <class Lanes>
   static HWY_INLINE StepCodes Codes(const uint8_t* p) {
+#if CAIRN_ISA_NEON
+    return InsertFields<Low, High, Lanes>(p);
+#else
     return Or(LoadField<Low, Lanes>(p), LoadField<High, Lanes>(p));
+#endif
   }
 };
 

@@ -2,8 +2,10 @@
 #pragma once
 
 #include "kernels/encodings/fill_panel.hpp"
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
 #include "kernels/encodings/gemv_x86.hpp"
+#elif CAIRN_ISA_NEON
+#include "kernels/encodings/gemv_neon.hpp"
 #else
 #include "kernels/encodings/gemv_portable.hpp"
 #endif
@@ -24,13 +26,20 @@ constexpr auto Fill() {
   }
 }
 
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
 template <class E>
 constexpr EncodingKernels kFloats = {DequantizeFloats<E>, PreparedFloatBytes, PrepareFloats,
                                      GemvFloats<E>,       PanelForm::values8, Fill<E>()};
 template <class E>
 constexpr EncodingKernels kBlocks = {Dequantize<E>, PreparedBytes<E>, Prepare<E>,
                                      Gemv<E>,       FormOf<E>(),      Fill<E>()};
+#elif CAIRN_ISA_NEON
+template <class E>
+constexpr EncodingKernels kFloats = {DequantizeFloats<E>, PreparedBytes,      Prepare,
+                                     GemvFloats<E>,       PanelForm::values8, Fill<E>()};
+template <class E>
+constexpr EncodingKernels kBlocks = {Dequantize<E>, PreparedNeonBytes<E>, PrepareNeon<E>,
+                                     GemvNeon<E>,   FormOf<E>(),          Fill<E>()};
 #else
 template <class E>
 constexpr EncodingKernels kFloats = {DequantizeFloats<E>, PreparedBytes,      Prepare,

@@ -10,7 +10,7 @@ namespace cairn::kernels::CAIRN_TARGET {
 
 struct TQ1_0 : Block<54, 8> {
   static constexpr int kZero = 1, kMostCode = 2;
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   // Where the bytes of 16 codes lie (the last four are there four times, the last of 16 that are read), and
   // of which power of three times them the codes are the first trits.
   struct Piece {

@@ -7,7 +7,7 @@ HWY_BEFORE_NAMESPACE();
 namespace cairn::kernels::CAIRN_TARGET {
 
 // Blocks of one group that go together: without vectors of ours a longer chunk would only be more code.
-constexpr int kBlockChunk = CAIRN_HAS_MADDUBS ? kChunkGroups : 1;
+constexpr int kBlockChunk = CAIRN_ISA_X86 || CAIRN_ISA_NEON ? kChunkGroups : 1;
 
 // Calls body(p, g, Constant<count>) for chunks of `count` groups of a row: whole ones of kWhole, then at most
 // one each of 8, 4, 2 and 1 that holds whole blocks. p is the chunk's first byte in a row that starts at
@@ -45,8 +45,11 @@ constexpr int Steps(int count) {
 template <class E, int kCount, int kStep, class Opened>
 HWY_INLINE void StoreValues(const Opened& chunk, int8_t* HWY_RESTRICT values) {
   const StepCodes codes = E::template Codes<InOrder<kStep, kCount>>(chunk);
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   hn::Store(hn::Sub(hn::BitCast(DI8(), codes), hn::Set(DI8(), E::kZero)), DI8(), values);
+#elif CAIRN_ISA_NEON
+  for (int i = 0; i < 2; ++i)
+    hn::Store(hn::Sub(hn::BitCast(DI8(), codes.half[i]), hn::Set(DI8(), E::kZero)), DI8(), values + 16 * i);
 #else
   for (int i = 0; i < kStepCodes; ++i) values[i] = static_cast<int8_t>(codes.code[i] - E::kZero);
 #endif
@@ -56,7 +59,7 @@ HWY_INLINE void StoreValues(const Opened& chunk, int8_t* HWY_RESTRICT values) {
 template <bool kHasOffset, int kLanes>
 HWY_INLINE void StoreScaled(const int8_t* HWY_RESTRICT values, float scale, float offset,
                             float* HWY_RESTRICT out) {
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   const DF32 df;
   const auto bytes = hn::Load(hn::Rebind<int8_t, DF32>(), values);
   VF32 w = hn::Mul(hn::ConvertTo(df, hn::PromoteTo(DI32(), bytes)), hn::Set(df, scale));
@@ -72,7 +75,7 @@ HWY_INLINE void StoreScaled(const int8_t* HWY_RESTRICT values, float scale, floa
 
 template <class E, int kCount>
 HWY_INLINE void DequantizeChunk(const uint8_t* p, float* HWY_RESTRICT out) {
-  constexpr int kLanes = CAIRN_HAS_MADDUBS ? kStepCodes / 4 : 16;
+  constexpr int kLanes = CAIRN_ISA_X86 ? kStepCodes / 4 : 16;
   alignas(64) float scale[kChunkGroups * E::kSubscales];
   alignas(64) float offset[kChunkGroups * E::kSubscales];
   E::template Scales<kCount>(p, scale, offset);
@@ -101,7 +104,7 @@ template <class E>
 void DequantizeFloats(const void* values, size_t elements, float* out) {
   const uint8_t* p = static_cast<const uint8_t*>(values);
   size_t i = 0;
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
   constexpr size_t kLanes = kVectorBytes / 4;
   for (; i + kLanes <= elements; i += kLanes) hn::StoreU(E::Load(p + i * E::kBytes), DF32(), out + i);
 #endif

@@ -8,7 +8,7 @@
 #include "kernels/targets/attention_pack.hpp"
 
 namespace cairn::kernels::CAIRN_TARGET {
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
 namespace {
 
 // 2^x in float for x ≤ 120, relative error 2.6e-6 (a minimax polynomial on [−½, ½]); below 2^−100 it stays

@@ -6,7 +6,7 @@
 #include "kernels/targets/kv_q4.hpp"
 #include "kernels/targets/unroll.hpp"
 
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86
 namespace cairn::kernels::CAIRN_TARGET {
 
 constexpr FloatTag df;

@@ -7,9 +7,9 @@
 
 namespace cairn::kernels::CAIRN_TARGET {
 
-constexpr size_t kKeys = 64;                                 // keys a block
-constexpr size_t kKeyRows = HWY_TARGET <= HWY_AVX3 ? 8 : 4;  // of a block at a time: what the registers hold
-constexpr float kMasked = -1e30f;                            // score of a key that a query may not see
+constexpr size_t kKeys = 64;                         // keys a block
+constexpr size_t kKeyRows = kManyRegisters ? 8 : 4;  // of a block at a time: what the registers hold
+constexpr float kMasked = -1e30f;                    // score of a key that a query may not see
 
 // As AttentionKernels::tiles; scratch sizes in floats.
 size_t float_scratch(const AttentionShape& shape);

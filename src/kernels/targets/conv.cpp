@@ -12,7 +12,6 @@ namespace {
 
 constexpr size_t kLanes = HWY_LANES(float);                    // pixels of a vector
 constexpr bool kPairs = CAIRN_HAS_MADDUBS && !CAIRN_HAS_VNNI;  // sums of products in 16 bits first
-constexpr bool kManyRegisters = HWY_TARGET == HWY_AVX3;
 // Vectors of pixels × outputs held in registers; the first two loop over the layer, the third takes what is
 // left of an odd number of groups.
 constexpr size_t kVectors = kManyRegisters ? 3 : kPairs ? 2 : 3;

@@ -48,7 +48,7 @@ HWY_INLINE VU8 interleave4(VI32 a, VI32 b, VI32 c, VI32 d) {
 
 // acc[i] + a's two 16-bit halves times b's.
 HWY_INLINE VI32 dot_pairs(VI32 acc, VI32 a, VI32 b) {
-#if CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_X86 || CAIRN_ISA_NEON
   return DotPairs(acc, hn::BitCast(DI16(), a), hn::BitCast(DI16(), b));
 #else
   const auto low = [](VI32 v) { return hn::ShiftRight<16>(hn::ShiftLeft<16>(v)); };

@@ -37,6 +37,15 @@ HWY_INLINE VI32 product(VI32 acc, const Activations& x, VI8 w) {
                  Dot2(Dot2(x.magnitude, VI8{_mm256_sign_epi8(w.raw, x.x.raw)}), hn::Set(DI16(), int16_t{1})));
 }
 constexpr bool kSigned = true;
+#elif CAIRN_ISA_NEON
+using Activations = VI8;
+HWY_INLINE Activations load(const uint8_t* p) {
+  return hn::BitCast(DI8(), hn::Xor(hn::LoadU(DU8(), p), hn::Set(DU8(), 0x80)));
+}
+HWY_INLINE VI32 product(VI32 acc, Activations x, VI8 w) {
+  return DotNative(acc, x, w);
+}
+constexpr bool kSigned = true;
 #else
 using Activations = VU8;
 HWY_INLINE Activations load(const uint8_t* p) {

@@ -11,7 +11,7 @@ namespace cairn::kernels::CAIRN_TARGET {
 namespace {
 const DF32 df;
 const DI32 di;
-const DU8 du8;
+[[maybe_unused]] const DU8 du8;
 const DI8 ds8;
 using VF = VF32;
 using VI = VI32;
@@ -20,23 +20,24 @@ using VS8 = VI8;
 constexpr size_t kLanes = HWY_LANES(float);
 constexpr size_t kVectors = 2;  // of tokens in a tile
 constexpr size_t kTile = kVectors * kLanes;
-constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3;  // 32 vector registers instead of 16
-constexpr size_t kRows = kManyRegisters ? 6 : 4;
+constexpr size_t kRows = kPanelRows;
 // A block of k whose tile of activations stays in the first-level cache.
 constexpr size_t kBlock = 1024;
 
-HWY_INLINE VS8 broadcast4(const int8_t* p) {
+[[maybe_unused]] HWY_INLINE VS8 broadcast4(const int8_t* p) {
   int32_t word;
   __builtin_memcpy(&word, p, 4);
   return hn::BitCast(ds8, hn::Set(di, word));
 }
 
 // The tile's values in element k, vector v.
-HWY_INLINE VS8 load_values(const int8_t* values, size_t k, size_t v) {
+[[maybe_unused]] HWY_INLINE VS8 load_values(const int8_t* values, size_t k, size_t v) {
   return hn::LoadU(ds8, values + (k / 4 * kVectors + v) * kLanes * 4);
 }
 
-#if !CAIRN_HAS_MADDUBS || CAIRN_HAS_VNNI
+#if CAIRN_ISA_NEON
+#include "kernels/targets/gemm_neon.inl"
+#elif !CAIRN_HAS_MADDUBS || CAIRN_HAS_VNNI
 static_assert(kRows % 2 == 0);
 // Codes u8: those of form codes4, or values8's plus 128, whose sums start with −128 · Σ x.
 template <bool kOffset>
@@ -232,6 +233,15 @@ void multiply(PanelForm form, const WeightPanel& panel, size_t rows, size_t k, c
       break;
   }
   CAIRN_MULTIPLY(micro_values8);
+#elif CAIRN_ISA_NEON
+  if (form == PanelForm::codes4) {
+    for_blocks(rows, k, [&](size_t row, size_t begin, size_t end) HWY_ATTR {
+      micro_values<true>(panel, row, k, begin, end, tile, out);
+      add_offsets(panel, row, k, begin, end, tile, out);
+    });
+    return;
+  }
+  CAIRN_MULTIPLY(micro_values<false>);
 #else
   if (form == PanelForm::codes4) return CAIRN_MULTIPLY(micro_codes<true>);
   CAIRN_MULTIPLY(micro_codes<false>);
@@ -269,13 +279,17 @@ void quantize_tile(const float* x, size_t k, const ActivationTile& tile) {
       const VF scale = hn::MulAdd(largest, hn::Set(df, 1.0f / 127), poison);
       // The floor keeps 0 · (1 / 0) out of a group of zeros; such a group's scale is 0 all the same.
       const VF inverse = hn::Div(hn::Set(df, 127.0f), hn::Max(largest, hn::Set(df, 1e-30f)));
-      int8_t* HWY_RESTRICT out = tile.values + group * kGroup * kTile + v * kLanes * 4;
+      int8_t* HWY_RESTRICT out = tile.values + group * kGroup * kTile + v * kLanes * kStepOfK;
+#if CAIRN_HAS_SMMLA
+      quantize_group(in, inverse, out);
+#else
       for (size_t i = 0; i < kGroup; i += 4) {
         VI word = hn::Zero(di);
         CAIRN_UNROLL(4, j, const VI q = hn::NearestInt(hn::Mul(hn::LoadU(df, in + (i + j) * kTile), inverse));
                      word = hn::Or(word, hn::ShiftLeft<8 * j>(hn::And(q, hn::Set(di, 255)))));
         hn::StoreU(hn::BitCast(ds8, word), ds8, out + i * kTile);
       }
+#endif
       const size_t at = group * kTile + v * kLanes;
       hn::StoreU(scale, df, tile.scales + at);
       store_sums(out, scale, at, group * kTile, tile);
@@ -286,7 +300,8 @@ void quantize_tile(const float* x, size_t k, const ActivationTile& tile) {
 }  // namespace
 
 const GemmKernels& gemm_table() {
-  static constexpr GemmKernels table{kTile,          kRows,     kHasHalves,   kValues8Bytes,
+  static constexpr GemmKernels table{kTile,          kRows,     kHasHalves,         kValues8Bytes,
+                                     kValues8Zero,   kStepOfK,  kPanelRowsTogether, kPanelScalesTogether,
                                      &quantize_tile, &multiply, &multiply_f32};
   return table;
 }

@@ -1,7 +1,7 @@
 // What the float kernels of this folder share: vector types and the functions that activations need.
 #pragma once
 
-#include <hwy/highway.h>
+#include "kernels/isa.hpp"
 
 // math-inl.h must see highway.h first.
 #include <hwy/contrib/math/math-inl.h>

@@ -50,7 +50,7 @@ void store_values8(const int8_t* values, size_t k, const WeightPanel& panel, siz
     hn::StoreU(hn::BitCast(d8, hn::ConcatUpperUpper(d32, odd, even)), d8, out + 2 * i + kGroup);
   }
 }
-#else
+#elif !CAIRN_ISA_NEON
 void store_values8(const int8_t* values, size_t k, const WeightPanel& panel, size_t at) {
   for (size_t i = 0; i < k; ++i) panel.values[at + i] = static_cast<int8_t>(values[i] ^ -128);
 }

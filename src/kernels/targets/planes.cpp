@@ -112,20 +112,37 @@ PlaneVector quantize(const float* x, size_t k, int8_t* values, uint8_t* magnitud
 }
 
 // Without vectors worth the name: emulated ones, unrolled as below, take a compiler many minutes.
-#if HWY_TARGET > HWY_AVX2
+#if !CAIRN_ISA_X86 && !CAIRN_ISA_NEON
 #include "kernels/targets/planes_plain.inl"
 #else
 
 const DU8 du8;
 const DI8 ds8;
-const DU16 du16;
+[[maybe_unused]] const DU16 du16;
 constexpr size_t kParts = kPlaneBytes / kVectorBytes;  // vectors of a plane's 64 bytes
 // Steps of 64 bytes that a level's planes are fetched ahead: the fewer planes, the sooner a step is over.
 constexpr size_t ahead_of(int level) {
   return level <= 2 ? 64 : level == 3 ? 48 : 32;
 }
-constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3;
 
+#if CAIRN_ISA_NEON
+template <int N>
+HWY_INLINE VU8 shifted(VU8 x) {  // left for N > 0
+  if constexpr (N > 0) {
+    return VU8{vshlq_n_u8(x.raw, N)};
+  } else if constexpr (N < 0) {
+    return VU8{vshrq_n_u8(x.raw, -N)};
+  } else {
+    return x;
+  }
+}
+template <int kShift>
+HWY_INLINE void swap_bits(VU8& a, VU8& b, uint8_t mask) {
+  const uint8x16_t of_b = vdupq_n_u8(mask), from_a = shifted<-kShift>(a).raw, from_b = shifted<kShift>(b).raw;
+  a = VU8{vbslq_u8(of_b, a.raw, from_b)};
+  b = VU8{vbslq_u8(of_b, from_a, b.raw)};
+}
+#else
 template <int N>
 HWY_INLINE VU8 shifted(VU8 x) {  // left for N > 0; bits cross bytes, masks take them away
   if constexpr (N > 0) {
@@ -144,6 +161,7 @@ HWY_INLINE void swap_bits(VU8& a, VU8& b, uint8_t mask) {
   b = hn::Xor(b, differ);
   a = hn::Xor(a, shifted<kShift>(differ));
 }
+#endif
 
 // The table's rows as vectors, 128 added where the product wants unsigned weights. Codes of one or two bits
 // lie several to a nibble: a vector each looks up one of them.
@@ -183,6 +201,19 @@ HWY_INLINE VU8 choose(decltype(with_bit<0>(VU8())) where, VU8 one, VU8 other) {
 template <size_t I>
 HWY_INLINE VU8 negated(VU8 where, VU8 w) {
   return VU8{_mm512_mask_sub_epi8(w.raw, with_bit<I>(where).raw, _mm512_setzero_si512(), w.raw)};
+}
+#elif CAIRN_ISA_NEON
+template <size_t I>
+HWY_INLINE VU8 with_bit(VU8 x) {  // all of a byte's bits
+  return VU8{vtstq_u8(x.raw, vdupq_n_u8(1 << I))};
+}
+HWY_INLINE VU8 choose(VU8 where, VU8 one, VU8 other) {
+  return VU8{vbslq_u8(where.raw, one.raw, other.raw)};
+}
+template <size_t I>
+HWY_INLINE VU8 negated(VU8 where, VU8 w) {
+  const VU8 sign = with_bit<I>(where);
+  return VU8{vsubq_u8(veorq_u8(w.raw, sign.raw), sign.raw)};
 }
 #else
 template <size_t I>
@@ -266,7 +297,9 @@ HWY_INLINE void unpack(const VU8* p, const Tables<Level>& tables, const Visit& v
 }
 
 // acc + Σ over 4 columns of weights · x, weights as Tables gives them for decode.
-#if CAIRN_HAS_VNNI || !CAIRN_HAS_MADDUBS
+#if CAIRN_ISA_NEON
+constexpr uint8_t kFlip = 0;
+#elif CAIRN_HAS_VNNI || !CAIRN_HAS_MADDUBS
 constexpr uint8_t kFlip = 0x80;
 HWY_INLINE VI dot(VI acc, VU8 w, const int8_t* x, const uint8_t*) {
   return Dot4(acc, w, broadcast4(x));
@@ -286,6 +319,32 @@ HWY_INLINE VI dot(VI acc, VU8 w, const int8_t* x, const uint8_t* magnitudes) {
 }
 #endif
 
+// CAIRN_DOT(acc, weights, i, values, magnitudes): acc + the product of slice i, of 4 columns. ARM64 has a
+// step's activations in two vectors, declared by CAIRN_STEP.
+#if CAIRN_ISA_NEON
+struct StepValues {
+  HWY_INLINE explicit StepValues(const int8_t* values) : x{vld1q_s8(values), vld1q_s8(values + 16)} {}
+  template <size_t kSlice>
+  HWY_INLINE VI dot(VI acc, VU8 w) const {
+    const int8x16_t four = x[kSlice / 4];
+#if CAIRN_HAS_SDOT
+    return VI{vdotq_laneq_s32(acc.raw, vreinterpretq_s8_u8(w.raw), four, kSlice % 4)};
+#else
+    const int32x4_t lanes = vdupq_laneq_s32(vreinterpretq_s32_s8(four), kSlice % 4);
+    return DotNative(acc, hn::BitCast(ds8, w), VI8{vreinterpretq_s8_s32(lanes)});
+#endif
+  }
+  int8x16_t x[2];
+};
+#define CAIRN_STEP(values) const StepValues step_values(values);
+#define CAIRN_INLINED __attribute__((always_inline))  // or its sums are in memory
+#define CAIRN_DOT(acc, w, i, values, magnitudes) step_values.template dot<(i)>(acc, w)
+#else
+#define CAIRN_STEP(values)
+#define CAIRN_INLINED
+#define CAIRN_DOT(acc, w, i, values, magnitudes) dot(acc, w, values + 4 * (i), magnitudes + 4 * (i))
+#endif
+
 template <int Level>
 void gemv_level(const PlaneRows& rows, const PlaneTable& table, size_t k, const PlaneVector& x,
                 const PlaneRows& next, float* y) {
@@ -303,16 +362,18 @@ void gemv_level(const PlaneRows& rows, const PlaneTable& table, size_t k, const 
                                                       : p[plane]);
     VI acc[kChains][kParts];
     CAIRN_UNROLL(kChains, c, CAIRN_UNROLL(kParts, h, acc[c][h] = c == 0 ? start : hn::Zero(di)));
-    const auto run = [&](size_t begin, size_t end, const uint8_t* const* from, size_t offset) HWY_ATTR {
+    const auto run = [&](size_t begin, size_t end, const uint8_t* const* from,
+                         size_t offset) HWY_ATTR CAIRN_INLINED {
       for (size_t step = begin; step < end; ++step) {
         const size_t at = step * kPlaneBytes, column = step * kPlaneColumns;
         CAIRN_UNROLL(Level, plane, __builtin_prefetch(from[plane] + at + offset));
+        CAIRN_STEP(x.values + column)
         CAIRN_UNROLL(kParts, h, VU8 v[Level];
                      CAIRN_UNROLL(Level, plane, v[plane] = hn::LoadU(du8, p[plane] + at + h * kVectorBytes));
                      unpack<Level>(
                          v, tables, [&](auto i, VU8 w) HWY_ATTR __attribute__((always_inline)) {
-                           acc[i % kChains][h] = dot(acc[i % kChains][h], w, x.values + column + 4 * i,
-                                                     x.magnitudes + column + 4 * i);
+                           acc[i % kChains][h] =
+                               CAIRN_DOT(acc[i % kChains][h], w, i, x.values + column, x.magnitudes + column);
                          }));
       }
     };
@@ -361,10 +422,11 @@ void gemv_batch_level(const PlaneRows& rows, const PlaneTable& table, size_t k, 
               tables, [&](auto i, VU8 weights) HWY_ATTR __attribute__((always_inline)) { w[i] = weights; });
           for (size_t token = 0; token < count; ++token) {
             const int8_t* values = x[token].values + column;
-            const uint8_t* magnitudes = x[token].magnitudes + column;
+            [[maybe_unused]] const uint8_t* magnitudes = x[token].magnitudes + column;
+            CAIRN_STEP(values)
             VI even = hn::Load(di, sums[token] + h * kLanes), odd = hn::Zero(di);
-            CAIRN_UNROLL(kSlices / 2, i, even = dot(even, w[2 * i], values + 8 * i, magnitudes + 8 * i);
-                         odd = dot(odd, w[2 * i + 1], values + 8 * i + 4, magnitudes + 8 * i + 4));
+            CAIRN_UNROLL(kSlices / 2, i, even = CAIRN_DOT(even, w[2 * i], 2 * i, values, magnitudes);
+                         odd = CAIRN_DOT(odd, w[2 * i + 1], 2 * i + 1, values, magnitudes));
             hn::Store(hn::Add(even, odd), di, sums[token] + h * kLanes);
           });
     }

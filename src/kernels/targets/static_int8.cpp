@@ -18,7 +18,7 @@ using VI = VI32;
 constexpr size_t kLanes = HWY_LANES(float);
 constexpr size_t kVectors = 2;
 constexpr size_t kTile = kVectors * kLanes;
-constexpr size_t kRows = HWY_TARGET <= HWY_AVX3 ? 6 : 4;  // as in gemm.cpp
+constexpr size_t kRows = kManyRegisters ? 6 : 4;  // as in gemm.cpp
 constexpr size_t kBlock = 1024;  // of k: the tile's values stay in the first-level cache
 
 void corrections(const int8_t* weights, size_t rows, size_t k, int32_t* out) {

@@ -11,8 +11,7 @@ namespace {
 const DF32 df;
 constexpr size_t kLanes = HWY_LANES(float) < 16 ? HWY_LANES(float) : 16;
 static_assert(kTrainColumns % (2 * kLanes) == 0);
-// Accumulators that fit: 32 registers on AVX-512, 16 elsewhere.
-constexpr size_t kBlock = kLanes == 16 ? 8 : 4;
+constexpr size_t kBlock = kManyRegisters ? 8 : 4;  // accumulators that fit
 
 template <size_t Outs>
 HWY_INLINE void convolve_block(const TrainShape& shape, const TrainPlanes& in, const float* weights,

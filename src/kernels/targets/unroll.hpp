@@ -24,6 +24,8 @@ HWY_INLINE void pin(Vector& v) {
   __asm__ volatile("" : "+v"(v.raw));
 #elif HWY_TARGET == HWY_AVX2
   __asm__ volatile("" : "+x"(v.raw));
+#elif HWY_TARGET == HWY_NEON && defined(__aarch64__)
+  __asm__ volatile("" : "+w"(v.raw));
 #else
   (void)v;
 #endif

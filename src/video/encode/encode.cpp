@@ -165,6 +165,7 @@ class Encoder {
     auto& slot = coded_[{scale, crf, filter}];
     if (slot == nullptr) {
       CoderOptions coder{options_.codec, crf, options_.preset, options_.coder_threads, options_.key_seconds};
+      coder.loop_restoration = scale > 1 || options_.mode == Mode::plain;
       slot = std::make_shared<SmallVideo>(clip_.encode(scale, coder, filter));
       say(fmt::format("x{} crf {:g}{}: {} bytes, {:.2f} dB {}", scale, crf,
                       scale == 1 ? "" : fmt::format(" {}", name(filter)), slot->bytes, slot->psnr,

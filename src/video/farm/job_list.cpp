@@ -9,6 +9,7 @@
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
+#include "base/utf8.hpp"
 
 namespace cairn::video {
 namespace {
@@ -18,6 +19,18 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kKind = "cairn video jobs";
 constexpr int kVersion = 1;
 constexpr uint64_t kChecked = 1u << 20;  // bytes at each end
+
+// A name that is not UTF-8 is an object with its bytes in hexadecimal.
+Json name_to_json(const std::string& name) {
+  if (is_utf8(name)) return name;
+  return {{"bytes", to_hex(std::as_bytes(std::span(name)))}};
+}
+
+std::string to_name(const Json& json, const std::string& what) {
+  if (json.is_string()) return json;
+  const std::vector<std::byte> bytes = from_hex(json.at("bytes").get<std::string>(), what);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
 
 Json to_json(const EncodeOptions& o) {
   Json json = {{"mode", name(o.mode)},
@@ -150,10 +163,10 @@ std::vector<FrameRange> cut_parts(const std::vector<uint64_t>& scenes, uint64_t 
 void write_job_list(const JobList& list, const std::string& path) {
   const Json json = {{"kind", kKind},
                      {"version", kVersion},
-                     {"input", list.input},
+                     {"input", name_to_json(list.input)},
                      {"input_bytes", list.input_bytes},
                      {"input_check", list.input_check},
-                     {"output", list.output},
+                     {"output", name_to_json(list.output)},
                      {"options", to_json(list.options)},
                      {"slope", list.slope},
                      {"attachment", to_hex(list.attachment)},
@@ -176,10 +189,10 @@ JobList read_job_list(const std::string& path) {
     if (json.at("version") != kVersion)
       fail(ErrorCode::unsupported, "{}: version {} of a list of jobs; this cairn knows {}", path,
            json.at("version").dump(), kVersion);
-    list.input = json.at("input");
+    list.input = to_name(json.at("input"), path + ": the input's name");
     list.input_bytes = json.at("input_bytes");
     list.input_check = json.at("input_check");
-    list.output = json.at("output");
+    list.output = to_name(json.at("output"), path + ": the output's name");
     list.options = to_options(json.at("options"));
     if (!list.options.crf || !list.options.downscale)
       fail(ErrorCode::format, "{}: its options have no crf or no downscale", path);

@@ -67,9 +67,10 @@ class Part {
   }
 
   PartResult run() {
-    small_ = clip_.encode(scale_of(options_.mode),
-                          {options_.codec, *options_.crf, options_.preset, 1, options_.key_seconds},
-                          *options_.downscale);
+    small_ = clip_.encode(
+        scale_of(options_.mode),
+        {options_.codec, *options_.crf, options_.preset, 1, options_.key_seconds, options_.mode != Mode::x1},
+        *options_.downscale);
     result_.frames = clip_.frames();
     result_.bytes = packet_bytes(small_.coded);
     result_.error =

@@ -15,6 +15,7 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "video/describe.hpp"
+#include "video/live/captured_sound.hpp"
 #include "video/plane_reader.hpp"
 
 namespace cairn::video {
@@ -60,7 +61,8 @@ struct Capture::State {
   AVRational base{};
   int stream = -1;
   bool paced = false, drained = false, stopped = false;
-  Stopwatch since_packet, since_first;
+  Stopwatch since_packet, since_picture, since_first;  // packets
+  CapturedSound sound;
   uint64_t frames = 0, damaged = 0;
   int64_t last_pts = -1;
   double last_in = 0, now = 0, usual = 0.04;  // seconds: of its clock, of ours, of a frame
@@ -99,6 +101,7 @@ struct Capture::State {
   void open();
   void open_pipe(AVFormatContext& raw);
   void describe_pictures();
+  int read_picture();
   bool decode();
   void keep_time(Frame& frame);
 };
@@ -148,7 +151,12 @@ void Capture::State::open() {
   if (stalled && (stream < 0 || raw->streams[stream]->codecpar->width == 0)) refuse(error, "cannot be read");
   if (stream < 0) fail(ErrorCode::format, "{}: it has no video track that libav decodes", name);
   for (unsigned i = 0; i < raw->nb_streams; ++i) {
-    if (static_cast<int>(i) != stream) raw->streams[i]->discard = AVDISCARD_ALL;
+    if (static_cast<int>(i) == stream) continue;
+    if (options.sound && raw->streams[i]->codecpar->codec_type == AVMEDIA_TYPE_AUDIO) {
+      sound.add(*raw->streams[i], name);
+    } else {
+      raw->streams[i]->discard = AVDISCARD_ALL;
+    }
   }
   decoder.reset(avcodec_alloc_context3(codec));
   packet.reset(av_packet_alloc());
@@ -180,6 +188,19 @@ void Capture::State::describe_pictures() {
   info.stream = stream;
 }
 
+// The next packet of pictures; libav's error otherwise. Sound alone is nothing that comes.
+int Capture::State::read_picture() {
+  since_picture.restart();
+  while (true) {
+    av_packet_unref(packet.get());
+    since_packet.restart();
+    const int got = av_read_frame(file.get(), packet.get());
+    if (got < 0 || packet->stream_index == stream) return got;
+    sound.take(*packet);
+    if (interrupted() || since_picture.seconds() > options.stall_seconds) return AVERROR_EXIT;
+  }
+}
+
 // Into `picture`; false at the end.
 bool Capture::State::decode() {
   while (true) {
@@ -190,12 +211,7 @@ bool Capture::State::decode() {
       ++damaged;
       if (drained) return false;
     }
-    int got = 0;
-    do {
-      av_packet_unref(packet.get());
-      since_packet.restart();
-      got = av_read_frame(file.get(), packet.get());
-    } while (got >= 0 && packet->stream_index != stream);
+    const int got = read_picture();
     if (got < 0) {
       if (interrupted()) return false;
       stopped = got != AVERROR_EOF;
@@ -211,9 +227,11 @@ bool Capture::State::decode() {
 void Capture::State::keep_time(Frame& frame) {
   const int64_t stamp = picture->best_effort_timestamp;
   const double in = stamp == AV_NOPTS_VALUE ? last_in + usual : static_cast<double>(stamp) * av_q2d(base);
+  bool jumped = false;
   if (frames > 0) {
     const double step = in - last_in;
-    if (step > 0 && step <= kLongestPause) {
+    jumped = step <= 0 || step > kLongestPause;
+    if (!jumped) {
       now += std::max(step, 1.0 / kTicks);  // stamps must increase
     } else {
       if (jumps.size() == kMostJumps) {
@@ -226,6 +244,7 @@ void Capture::State::keep_time(Frame& frame) {
     }
   }
   last_in = in;
+  sound.picture(in, now, jumped);
   frame.pts = last_pts = std::max(last_pts + 1, static_cast<int64_t>(std::llround(now * kTicks)));
   frame.duration = std::llround(usual * kTicks);
   frame.key = is_key(*picture);
@@ -241,6 +260,9 @@ Capture::~Capture() = default;
 
 const VideoInfo& Capture::info() const noexcept {
   return state_->info;
+}
+CapturedSound& Capture::sound() noexcept {
+  return state_->sound;
 }
 bool Capture::stopped() const noexcept {
   return state_->stopped;

@@ -9,8 +9,11 @@
 
 namespace cairn::video {
 
+class CapturedSound;
+
 struct CaptureOptions {
   double stall_seconds = 10;  // without a picture: the stream has stopped
+  bool sound = true;          // all tracks of it; false: none
 };
 
 // Frames of one format, 8-bit 4:2:0, their times from 0 on in info().time_base. A clock that jumps (back, or
@@ -29,7 +32,8 @@ class Capture {
   const VideoInfo& info() const noexcept;
   // Waits for the next frame; false at the end, or where it was interrupted, or has stopped (noted).
   bool read(Frame& frame);
-  bool stopped() const noexcept;  // without an end: nothing came any more
+  CapturedSound& sound() noexcept;  // what came between the frames
+  bool stopped() const noexcept;    // without an end: nothing came any more
   std::vector<std::string> notes() const;
 
  private:

@@ -2,7 +2,9 @@
 
 #include <xxhash.h>
 
+#include <cmath>
 #include <ctime>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <mutex>
@@ -12,6 +14,7 @@
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
+#include "video/live/live_sound.hpp"
 #include "video/publish/fragments.hpp"
 #include "video/publish/page.hpp"
 #include "video/publish/published.hpp"
@@ -22,6 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr const char* kMark = "video.json";
+using Manifests = std::vector<std::pair<std::string, std::string>>;  // names and contents
 
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
   const size_t at = text.find(from);
@@ -42,35 +46,43 @@ struct LiveFolder::State {
   fs::path path;
   Publication publication;
   double segment_seconds = 4;
-  std::optional<Fragmenter> mp4;
+  std::deque<std::optional<Fragmenter>> mp4;  // of each rate
+  std::optional<LiveSound> sound;
   std::set<uint64_t> networks;
   std::time_t began = 0;
-  bool ended = false, at_once = false;
-  std::mutex mutex;  // who is ended without being asked calls end() from elsewhere
+  // What the manifests are to say when no segment comes any more, by name; for whoever is ended without being
+  // asked.
+  std::shared_ptr<const Manifests> as_ended;
+  std::mutex mutex;  // of as_ended
 
-  void write(const std::string& name, std::span<const std::byte> bytes) {
-    if (at_once) {  // an AtomicFile waits for who calls this
-      const std::string part = (path / (name + ".part")).string();
-      std::ofstream(part, std::ios::binary)
-          .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-      fs::rename(part, path / name);
-      return;
-    }
+  void write(const std::string& name, std::span<const std::byte> bytes) const {
     AtomicFile file((path / name).string());
     file.write(bytes);
     file.commit();
   }
-  void write(const std::string& name, std::string_view text) { write(name, std::as_bytes(std::span(text))); }
-  void write_manifests();
+  void write(const std::string& name, std::string_view text) const {
+    write(name, std::as_bytes(std::span(text)));
+  }
+  // What of the segment is new at a rate, but for what names it.
+  uint64_t add(const LiveSegment& segment, size_t number, const Restoration* restoration);
+  Manifests manifests(bool ended) const;
+  void write_manifests(bool ended);
 };
 
 // A list that grows is an event's; DASH has a clock instead of a length.
-void LiveFolder::State::write_manifests() {
-  const PublishedTrack& track = publication.rates[0].track;
-  std::string list = hls_playlist(track), dash = dash_manifest(publication);
+Manifests LiveFolder::State::manifests(bool ended) const {
+  Manifests made;
+  const auto add_list = [&](const PublishedTrack& track) {
+    std::string list = hls_playlist(track);
+    if (!ended)
+      list = replaced(replaced(list, "#EXT-X-ENDLIST\n", ""), "PLAYLIST-TYPE:VOD", "PLAYLIST-TYPE:EVENT");
+    made.emplace_back(track.folder + "/list.m3u8", std::move(list));
+  };
+  for (const PublishedRate& rate : publication.rates) add_list(rate.track);
+  for (const PublishedTrack& track : publication.sounds) add_list(track);
+  std::string dash = dash_manifest(publication);
   nlohmann::ordered_json index = nlohmann::ordered_json::parse(page_index(publication));
   if (!ended) {
-    list = replaced(replaced(list, "#EXT-X-ENDLIST\n", ""), "PLAYLIST-TYPE:VOD", "PLAYLIST-TYPE:EVENT");
     const size_t from = dash.find("type=\"static\""), to = dash.find(" minBufferTime");
     dash.replace(from, to - from,
                  fmt::format("type=\"dynamic\" availabilityStartTime=\"{}\" publishTime=\"{}\" "
@@ -78,14 +90,25 @@ void LiveFolder::State::write_manifests() {
                              utc(began), utc(std::time(nullptr)), segment_seconds, 3 * segment_seconds));
     index["live"] = true;
   }
-  write(track.folder + "/list.m3u8", list);
-  write("manifest.mpd", dash);
-  write("master.m3u8", hls_master(publication));
-  write(kMark, index.dump());
+  made.emplace_back("manifest.mpd", std::move(dash));
+  made.emplace_back("master.m3u8", hls_master(publication));
+  made.emplace_back(kMark, index.dump());
+  return made;
+}
+
+void LiveFolder::State::write_manifests(bool ended) {
+  publication.sounds = sound->tracks(publication.rates[0].track.target);
+  auto last = std::make_shared<const Manifests>(manifests(true));
+  {
+    const std::lock_guard lock(mutex);
+    as_ended = last;
+  }
+  for (const auto& [name, text] : ended ? *last : manifests(false)) write(name, text);
 }
 
 LiveFolder::LiveFolder(const std::string& path, const std::string& title, const VideoInfo& original,
-                       uint32_t scale, const std::string& level, double segment_seconds, bool replace)
+                       const std::vector<LiveRate>& rates, double segment_seconds, CapturedSound& sound,
+                       bool replace)
     : state_(std::make_unique<State>()) {
   State& s = *state_;
   s.path = path;
@@ -99,20 +122,30 @@ LiveFolder::LiveFolder(const std::string& path, const std::string& title, const 
       fail(ErrorCode::invalid_argument, "{}: published before (-y, --force writes over it)", path);
     for (const auto& entry : fs::directory_iterator(s.path, error)) fs::remove_all(entry.path(), error);
   }
-  for (const char* part : {"0", "networks"}) {
+  const auto make_folder = [&](const std::string& part) {
     fs::create_directories(s.path / part, error);
     if (error) fail(ErrorCode::io, "{}: cannot be written: {}", (s.path / part).string(), error.message());
-  }
+  };
+  make_folder("networks");
   Publication& p = s.publication;
   p.title = title;
   p.width = original.format.width;
   p.height = original.format.height;
   p.sample_aspect = original.sample_aspect;
   p.colour = original.colour;
-  PublishedRate& rate = p.rates.emplace_back();
-  rate.scale = scale;
-  if (!level.empty()) rate.levels = {level};
-  rate.track.folder = "0";
+  for (const LiveRate& asked : rates) {
+    PublishedRate& rate = p.rates.emplace_back();
+    rate.scale = asked.scale;
+    if (!asked.level.empty()) rate.levels = {asked.level};
+    rate.track.folder = std::to_string(p.rates.size() - 1);
+    // A segment ends with the first frame after its time.
+    rate.track.target = std::max<int64_t>(1, std::llround(segment_seconds + 1 / original.frame_rate.value()));
+    make_folder(rate.track.folder);
+    s.mp4.emplace_back();
+  }
+  s.sound.emplace(sound,
+                  [&s](const std::string& name, std::span<const std::byte> bytes) { s.write(name, bytes); });
+  for (size_t i = 0; i < s.sound->count(); ++i) make_folder(fmt::format("sound{}", i));
   for (const PageFile& file : page_files()) {
     fs::create_directories((s.path / file.path).parent_path(), error);
     s.write(std::string(file.path), file.content);
@@ -120,17 +153,16 @@ LiveFolder::LiveFolder(const std::string& path, const std::string& title, const 
 }
 LiveFolder::~LiveFolder() = default;
 
-uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restoration) {
-  State& s = *state_;
-  const std::lock_guard lock(s.mutex);
-  PublishedRate& rate = s.publication.rates[0];
+uint64_t LiveFolder::State::add(const LiveSegment& segment, size_t number, const Restoration* restoration) {
+  PublishedRate& rate = publication.rates[number];
   PublishedTrack& track = rate.track;
-  const CodedVideo& coded = segment.coded;
+  std::optional<Fragmenter>& fragments = mp4[number];
+  const CodedVideo& coded = segment.rates[number].video;
   const AVCodecParameters& parameters = *coded.parameters;
-  const std::string what = s.path.string();
-  const bool first = !s.mp4;
+  const std::string what = path.string();
+  const bool first = !fragments;
   if (first) {
-    s.mp4.emplace(parameters, coded.shown, true, what);
+    fragments.emplace(parameters, coded.shown, true, what);
     track.codecs = codec_string(parameters, what);
     track.width = static_cast<uint32_t>(parameters.width);
     track.height = static_cast<uint32_t>(parameters.height);
@@ -140,11 +172,12 @@ uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restorat
   for (size_t k = 0; k < coded.packets.size(); ++k) {
     CodedPacket packet = coded.packets[k];
     if (k + 1 < coded.packets.size()) packet.duration = coded.packets[k + 1].dts - packet.dts;
-    s.mp4->write(packet);
+    fragments->write(packet);
   }
-  const std::vector<uint8_t> bytes = s.mp4->cut();
-  const AVRational base = s.mp4->time_base(), from = {static_cast<int>(coded.shown.time_base.numerator),
-                                                      static_cast<int>(coded.shown.time_base.denominator)};
+  const std::vector<uint8_t> bytes = fragments->cut();
+  const AVRational base = fragments->time_base(),
+                   from = {static_cast<int>(coded.shown.time_base.numerator),
+                           static_cast<int>(coded.shown.time_base.denominator)};
   const auto ticks = [&](int64_t t) { return av_rescale_q(t, from, base); };
   track.timescale = base.den;
   uint64_t beside = 0;
@@ -155,42 +188,70 @@ uint64_t LiveFolder::add(const LiveSegment& segment, const Restoration* restorat
           static_cast<uint64_t>(ticks(segment.stamps[i + 1]) - ticks(segment.stamps[i])));
     const std::vector<std::byte> network = network_file(*restoration, 0);
     const uint64_t name = XXH64(network.data(), network.size(), 0);
-    if (!s.networks.contains(name)) {
-      s.write(fmt::format("networks/{:016x}.bin", name), network);
+    if (!networks.contains(name)) {
+      write(fmt::format("networks/{:016x}.bin", name), network);
       beside += network.size();
     }
     file.levels.push_back(cut_level(*restoration, {name}, 0, file.durations.size()));
     const std::vector<std::byte> told = write_segment_file(file);
-    s.write(fmt::format("0/{}.cairn", segment.number), told);
+    write(fmt::format("{}/{}.cairn", track.folder, segment.number), told);
     beside += told.size();
-    s.networks.insert(name);
+    networks.insert(name);
     rate.network_bytes += beside;
   }
   if (first) {
-    s.write("0/init.mp4", std::as_bytes(std::span(s.mp4->init())));
-    track.init_bytes = s.mp4->init().size();
+    write(track.folder + "/init.mp4", std::as_bytes(std::span(fragments->init())));
+    track.init_bytes = fragments->init().size();
   }
-  s.write(fmt::format("0/{}.m4s", segment.number), std::as_bytes(std::span(bytes)));
+  write(fmt::format("{}/{}.m4s", track.folder, segment.number), std::as_bytes(std::span(bytes)));
   const int64_t start = ticks(segment.stamps.front());
   track.segments.push_back({start, ticks(segment.stamps.back()) - start, bytes.size()});
-  s.write_manifests();
+  return beside;
+}
+
+std::vector<uint64_t> LiveFolder::add(const LiveSegment& segment,
+                                      const std::vector<std::optional<Restoration>>& restorations) {
+  State& s = *state_;
+  std::vector<uint64_t> beside;
+  for (size_t i = 0; i < restorations.size(); ++i)
+    beside.push_back(s.add(segment, i, restorations[i] ? &*restorations[i] : nullptr));
+  const Rational tick = segment.rates[0].video.shown.time_base;
+  s.sound->cut(static_cast<double>(segment.stamps.back()) * tick.value());
+  s.write_manifests(false);
   return beside;
 }
 
 void LiveFolder::end() {
   State& s = *state_;
-  const std::lock_guard lock(s.mutex);
-  s.ended = true;
-  if (!s.publication.rates[0].track.segments.empty()) s.write_manifests();
+  if (s.publication.rates[0].track.segments.empty()) return;
+  s.sound->finish();
+  s.write_manifests(true);
+}
+
+uint64_t LiveFolder::sound_bytes() const {
+  uint64_t bytes = 0;
+  for (const PublishedTrack& track : state_->publication.sounds) bytes += track.bytes();
+  return bytes;
+}
+
+std::vector<std::string> LiveFolder::notes() const {
+  return state_->sound->notes();
 }
 
 void LiveFolder::end_at_once() noexcept {
   State& s = *state_;
-  const std::unique_lock lock(s.mutex, std::try_to_lock);
-  if (!lock || s.ended || s.publication.rates[0].track.segments.empty()) return;
-  s.ended = s.at_once = true;
   try {
-    s.write_manifests();
+    std::shared_ptr<const Manifests> last;
+    {
+      const std::lock_guard lock(s.mutex);
+      last = s.as_ended;
+    }
+    if (last == nullptr) return;
+    for (const auto& [name, text] : *last) {  // an AtomicFile waits for who calls this
+      const std::string part = (s.path / (name + ".part")).string();
+      std::ofstream(part, std::ios::binary) << text;
+      fs::rename(part, s.path / name);
+    }
   } catch (...) {  // what is there plays too
   }
 }

@@ -20,9 +20,9 @@ constexpr double kFreshRate = 5e-3, kSameSizeRate = 2e-3, kOnwards = 0.5;
 constexpr uint32_t kPatchWidth = 48, kPatchHeight = 54;
 
 // The kept frames as they are decoded.
-std::vector<Frame> decoded(const LiveSegment& segment, size_t threads) {
+std::vector<Frame> decoded(const LiveSegment& segment, const LiveShape& shape, size_t threads) {
   const MemoryFile file;
-  write_matroska(file.path(), segment.coded, {}, true);
+  write_matroska(file.path(), segment.rates[shape.rate].video, {}, true);
   Reader reader(file.path(),
                 {.threads = static_cast<int>(threads), .keep_going = true, .called = "a live segment"});
   std::vector<Frame> frames;
@@ -121,7 +121,7 @@ SegmentNetwork overfit(const LiveSegment& segment, const LiveShape& shape, const
     leave_last();
     return result;
   }
-  const std::vector<Frame> frames = decoded(segment, pool.threads());
+  const std::vector<Frame> frames = decoded(segment, shape, pool.threads());
   if (frames.size() != segment.kept.size() || frames.empty())
     fail(ErrorCode::format, "segment {}: {} of its {} kept frames were decoded", segment.number,
          frames.size(), segment.kept.size());

@@ -10,10 +10,15 @@
 
 namespace cairn::video {
 
+// At one rate.
+struct LiveCoded {
+  CodedVideo video;    // begins with a key frame, and nothing outside is needed
+  uint64_t bytes = 0;  // of its packets
+};
+
 struct LiveSegment {
-  uint64_t number = 0;          // from 1
-  CodedVideo coded;             // begins with a key frame, and nothing outside is needed
-  uint64_t bytes = 0;           // of its packets
+  uint64_t number = 0;  // from 1
+  std::vector<LiveCoded> rates;
   std::vector<int64_t> stamps;  // of its frames, ticks; and where the last one ends
   // Some of its frames, evenly spread, to train on: which, and what they were.
   std::vector<uint64_t> kept;
@@ -31,17 +36,18 @@ struct SegmentNetwork {
   double plain = 0, restored = 0;
 };
 
-// What all segments have in common.
+// What all segments have in common at one rate.
 struct LiveShape {
+  size_t rate = 0;  // which of theirs
   Format original, small;
   uint32_t scale = 1;
   Architecture network;
   uint32_t weight_bits = 5;
 };
 
-// Trains a network from `last` (null: from random weights) on the segment as it is decoded, until passed() is
-// 1, and takes whichever restores it best: none, the last, the new one. An interrupt, or too little time,
-// leaves the last. passed: 0 … 1.
+// Trains a network for the shape's rate from `last` (null: from random weights) on the segment as it is
+// decoded, until passed() is 1, and takes whichever restores it best: none, the last, the new one. An
+// interrupt, or too little time, leaves the last. passed: 0 … 1.
 SegmentNetwork overfit_segment(const LiveSegment& segment, const LiveShape& shape, const Network* last,
                                const std::function<double()>& passed, ThreadPool& pool);
 

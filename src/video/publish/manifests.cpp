@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/html.hpp"
+#include "base/utf8.hpp"
 #include "video/publish/published.hpp"
 
 namespace cairn::video {
@@ -38,8 +39,14 @@ std::string dash_template(const PublishedTrack& track) {
   return text + "          </SegmentTimeline>\n        </SegmentTemplate>\n";
 }
 
+// For texts, where names are not UTF-8.
+std::string readable(const std::string& text) {
+  std::string buffer;
+  return std::string(valid_utf8(text, buffer));
+}
+
 std::string language_attribute(const std::string& language) {
-  return language.empty() ? "" : fmt::format(" lang=\"{}\"", escape_html(language));
+  return language.empty() ? "" : fmt::format(" lang=\"{}\"", escape_html(readable(language)));
 }
 
 // What a quoted string of HLS may not hold.
@@ -48,7 +55,7 @@ std::string quoted(std::string text) {
     if (c == '"') c = '\'';
     if (static_cast<unsigned char>(c) < 32) c = ' ';
   }
-  return '"' + text + '"';
+  return '"' + readable(text) + '"';
 }
 
 std::string media_line(const char* type, const char* group, const std::string& name,
@@ -97,7 +104,7 @@ std::string dash_manifest(const Publication& p) {
       "  <ProgramInformation><Title>{}</Title></ProgramInformation>\n"
       "  <Period id=\"0\" start=\"PT0S\">\n"
       "    <AdaptationSet contentType=\"video\" mimeType=\"video/mp4\" startWithSAP=\"1\">\n",
-      p.seconds(), longest, escape_html(p.title));
+      p.seconds(), longest, escape_html(readable(p.title)));
   for (const PublishedRate& rate : p.rates) {
     const PublishedTrack& t = rate.track;
     text += fmt::format(
@@ -162,7 +169,7 @@ std::string hls_playlist(const PublishedTrack& track) {
       "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:1\n#EXT-X-PLAYLIST-TYPE:"
       "VOD\n"
       "#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"init.mp4\"\n",
-      static_cast<int64_t>(std::max(1.0, std::ceil(longest - 0.5))));
+      std::max({int64_t{1}, track.target, static_cast<int64_t>(std::ceil(longest - 0.5))}));
   for (size_t i = 0; i < track.segments.size(); ++i)
     text += fmt::format("#EXTINF:{:.6f},\n{}.m4s\n", track.seconds(track.segments[i].duration), i + 1);
   return text + "#EXT-X-ENDLIST\n";

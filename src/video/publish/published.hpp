@@ -27,6 +27,7 @@ struct PublishedTrack {
   int samples_a_second = 0, channels = 0;  // of sound
   std::string language, title;
   bool usual = false;  // what is chosen where nobody chooses
+  int64_t target = 0;  // seconds, of HLS's list: no segment is to be longer when rounded; 0: as the longest is
 
   double seconds(int64_t ticks) const { return static_cast<double>(ticks) / static_cast<double>(timescale); }
   double seconds() const {

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from chromium import SOFTWARE, WEBGPU, Browser, Server
@@ -145,7 +146,8 @@ class Page(unittest.TestCase):
     def test_played_to_the_end_with_seeks_and_rates(self):
         browser, server = self.page()
         self.ready(browser)
-        browser.run("cairn.player.wanted = 0; video.play();")
+        # A level that was chosen: a busy machine would step down.
+        browser.run("cairn.restoration.wanted = 0; cairn.player.wanted = 0; video.play();")
         browser.wait("video.currentTime > 0.4")
         browser.run("cairn.player.wanted = 1; video.currentTime = 1.2;")
         browser.wait("video.currentTime > 1.3")
@@ -293,6 +295,59 @@ class Page(unittest.TestCase):
         browser.run("document.getElementById('line').dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft'}));")
         self.assertEqual(browser.run("return cairn.restoration.canvas.style.clipPath;"), "inset(0px 0px 0px 48%)")
         self.assertEqual(browser.log(), [])
+
+    def live(self, seconds):
+        """A stream that runs into a folder: (folder, process), its first three segments out."""
+        folder = tempfile.mkdtemp(prefix="live ", dir=FOLDER)
+        clip = at(f"stream {seconds}.mkv")
+        if not os.path.exists(clip):
+            subprocess.run(["ffmpeg", "-v", "error", "-stream_loop", "-1", "-i", source(), "-map", "0:v", "-map", "0:a", "-t", str(seconds),
+                            "-c:v", "libx264", "-preset", "ultrafast", "-crf", "16", "-c:a", "aac", clip], check=True)
+        process = subprocess.Popen([PROGRAM, "video", "live", clip, "-o", os.path.join(folder, "site"), "--segment-seconds", "1",
+                                    "--preset", "ultrafast", "--threads", "1", "-q"])
+        self.addCleanup(lambda: (process.kill(), process.wait()))
+        end = time.monotonic() + 60
+        while not os.path.exists(os.path.join(folder, "site", "0", "3.m4s")) or not os.path.exists(os.path.join(folder, "site", "video.json")):
+            self.assertLess(time.monotonic(), end)
+            time.sleep(0.05)
+        return os.path.join(folder, "site"), process
+
+    def test_a_stream_that_runs_is_followed_to_its_end(self):
+        folder, process = self.live(30)
+        browser, server = self.page(folder=folder)
+        browser.wait("cairn.player.joined !== undefined && video.readyState >= 2")
+        known, joined, at_first = browser.run("return [cairn.player.index.seconds, cairn.player.joined, video.currentTime];")
+        self.assertGreater(joined, max(0.9, known - 6))  # the index may have grown since
+        self.assertAlmostEqual(at_first, joined, delta=0.1)
+        self.assertNotIn("0/1.m4s", server.asked)
+        browser.run("video.play();")
+        browser.wait(f"video.currentTime > {known + 0.5}", 60)
+        self.assertIsNone(process.poll())
+        self.assertFalse(browser.run("return document.getElementById('live').hidden || video.ended;"))
+        self.assertGreater(browser.run("return video.webkitAudioDecodedByteCount;"), 0)
+        # Back in what was sent before, and to the present again.
+        browser.run("video.currentTime = 0.5;")
+        browser.wait("!video.seeking && video.currentTime < 2 && video.readyState >= 3")
+        browser.run("document.getElementById('live').click();")
+        browser.wait(f"video.currentTime >= {known}")
+        browser.wait("cairn.restoration.restored")
+        self.assertEqual(process.wait(60), 0)
+        browser.wait("video.ended", 60)
+        self.assertAlmostEqual(browser.run("return video.currentTime;"), 30, delta=0.2)
+        self.assertIn("The stream has ended", browser.text("notes"))
+        self.assertEqual(browser.log(), [])
+        asked = server.asked.count("video.json")
+        time.sleep(1.5)
+        self.assertEqual(server.asked.count("video.json"), asked)
+
+    def test_a_stream_whose_sender_died_is_told(self):
+        folder, process = self.live(60)
+        browser, _ = self.page(folder=folder)
+        browser.wait("cairn.player.joined !== undefined && video.readyState >= 2")
+        browser.run("video.play();")
+        process.kill()
+        browser.wait("document.getElementById('notes').textContent.includes('Nothing new since')", 60)
+        self.assertFalse(browser.run("return video.ended;"))
 
     def test_bytes_before_the_first_frame(self):
         browser, server = self.page()

@@ -85,7 +85,7 @@ struct PublishFlags {
 };
 
 struct LiveFlags {
-  std::string input, output, mode = "x1", codec = "x264", network = "C8M4";
+  std::string input, output, mode = "x1", codec = "x264", network = "C8M4", rates;
   bool json = false;
   OutputFlags files;
   video::LiveOptions live;

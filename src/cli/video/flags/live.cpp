@@ -28,6 +28,14 @@ void add_video_live(CLI::App& video, const std::function<void(LiveFlags&)>& work
   command.add_option("--crf", live.crf, "constant rate factor")
       ->check(between(1.0, 63.0))
       ->capture_default_str();
+  command
+      .add_option(
+          "--rates", flags->rates,
+          "several at once instead of --mode and --crf: crf, or MODE:crf, of each, with commas between: "
+          "x2:34,26")
+      ->type_name("LIST")
+      ->excludes("--mode")
+      ->excludes("--crf");
   command.add_option("--preset", live.preset, "of the encoder (usual: veryfast; av1: 10)");
   command.add_option("--network", flags->network, "C8M4: channels and inner layers")->capture_default_str();
   command.add_option("--weight-bits", live.weight_bits, "of each weight, 4 … 8")
@@ -43,6 +51,8 @@ void add_video_live(CLI::App& video, const std::function<void(LiveFlags&)>& work
                   "without anything coming, after which the stream has stopped")
       ->check(between(0.1, 3600.0))
       ->capture_default_str();
+  command.add_flag_callback(
+      "--no-audio", [flags] { flags->live.capture.sound = false; }, "leave sound out");
   command.add_option("--title", live.title, "of the page (usual: the input's name)");
   command.add_option("--record", live.record, "write all of it to this Matroska file too, in the end")
       ->type_name("FILE");

@@ -29,6 +29,7 @@ function controls(player, restoration, index) {
     find('play').textContent = video.paused ? '▶' : '⏸';
     find('mute').textContent = video.muted ? 'muted' : 'sound';
     find('time').textContent = `${clock(video.currentTime)} / ${clock(index.seconds)}`;
+    find('seek').max = index.seconds;
     if (!find('seek').matches(':active')) find('seek').value = video.currentTime;
     bytes(player, index);
   };
@@ -37,7 +38,6 @@ function controls(player, restoration, index) {
   find('play').onclick = video.onclick = toggle;
   find('mute').onclick = () => (video.muted = !video.muted);
   find('volume').oninput = ({ target }) => (video.volume = target.value);
-  find('seek').max = index.seconds;
   find('seek').oninput = ({ target }) => (video.currentTime = target.value);
   find('full').onclick = () => (document.fullscreenElement ? document.exitFullscreen() : stage.requestFullscreen?.());
   document.addEventListener('keydown', (event) => {
@@ -65,6 +65,7 @@ function controls(player, restoration, index) {
   };
   find('compare').onchange = ({ target }) => compareBy(target.value, index);
   if (index.original) find('compare').append(new Option('original | restored', 'original'));
+  if (index.live) import('./live.js').then(({ follow }) => follow(player, index, find('live'), note, paint));
 }
 
 // Cues are drawn here: the video's own lie under the restored picture.

@@ -27,16 +27,19 @@ export class Player {
     if (!Source) return this.whole();
     this.rates = this.rates.filter((rate) => Source.isTypeSupported(mimeOf(rate)));
     if (!this.rates.length) throw new Error(`this browser does not play ${this.index.rates.map((rate) => rate.codecs).join(', ')}`);
-    await this.open(Source);
+    this.joined = this.index.live ? this.edge() : 0;
+    await this.open(Source, this.joined);
   }
-  async open(Source) {
+  async open(Source, from) {
     const media = (this.media = new Source());
     if (Source === globalThis.ManagedMediaSource) this.video.disableRemotePlayback = true;
     const url = URL.createObjectURL(media);
     this.video.src = url;
     await new Promise((done) => media.addEventListener('sourceopen', done, { once: true }));
     URL.revokeObjectURL(url);
-    media.duration = this.index.seconds;
+    media.duration = this.index.live ? Infinity : this.index.seconds;
+    if (this.index.live) media.setLiveSeekableRange?.(0, this.index.seconds);
+    if (from) this.video.currentTime = from;
     this.pictures = new Feed(media, this.video, this.rates, 'video', (ahead) => this.choose(ahead), this);
     this.feeds = [this.pictures];
     const sound = this.sounds[this.sound];
@@ -50,8 +53,7 @@ export class Player {
   async restart() {
     const { currentTime } = this.video, turn = (this.turn = {});
     this.feeds?.forEach((feed) => feed.stop());
-    await this.open(globalThis.ManagedMediaSource ?? MediaSource);
-    this.video.currentTime = currentTime;
+    await this.open(globalThis.ManagedMediaSource ?? MediaSource, currentTime);
     if (this.turn === turn) this.turn = null;
     if (this.playing) this.video.play().catch(() => {});
   }
@@ -72,6 +74,29 @@ export class Player {
     this.blamed = true;
     error.rate.bad.add(error.segment.number);
     this.tell(`${error.rate.folder}/${error.segment.number}.m4s is damaged`);
+  }
+
+  // Where to join a stream that runs: two segments before its end.
+  edge() {
+    const { segments } = this.rates[0], sound = this.sounds[this.sound];
+    const end = Math.min(...[segments, ...(sound ? [sound.segments] : [])].map((all) => all.at(-1).end));
+    return segments[Math.max(0, segments.findLastIndex((s) => s.end <= end + 0.1) - 1)].start;
+  }
+  // A stream that runs: there is more of what is known.
+  grow(index) {
+    const more = (tracks, now) => tracks.forEach((track) => {
+      const found = now.find(({ folder }) => folder === track.folder);
+      if (found) Object.assign(track, expand(found), { bad: track.bad });
+    });
+    const sounds = !this.sounds.length && index.sounds.length;
+    Object.assign(this.index, { live: false }, index);
+    more(this.rates, index.rates);
+    more(this.sounds, index.sounds);
+    if (sounds) this.sounds = index.sounds.map(expand);
+    if (!this.feeds) return;
+    if (sounds) this.restart();
+    else if (this.media.readyState === 'open') this.media.setLiveSeekableRange?.(0, index.seconds);
+    this.feeds.forEach((feed) => feed.wake?.());
   }
 
   // Without Media Source: HLS where the browser has it, otherwise the least rate whole.
@@ -102,7 +127,7 @@ export class Player {
     return this.pictures?.at(time);
   }
   filled() {
-    if (this.media.readyState === 'open' && this.feeds?.every((feed) => feed.ended && !feed.buffer.updating)) this.media.endOfStream();
+    if (!this.index.live && this.media.readyState === 'open' && this.feeds?.every((feed) => feed.ended && !feed.buffer.updating)) this.media.endOfStream();
   }
   // Nobody has pictures (or sound) from start to end.
   hole(start, end) {

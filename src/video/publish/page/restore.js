@@ -78,7 +78,8 @@ export class Restoration {
   }
   // The frame that stands still, anew.
   now() {
-    if (this.video.readyState >= 2) this.frame();
+    // While seeking the picture is still the old one, and the time is not: seeked comes.
+    if (this.video.readyState >= 2 && !this.video.seeking) this.frame();
   }
 
   async frame(mediaTime = this.video.currentTime) {

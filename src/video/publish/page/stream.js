@@ -8,7 +8,7 @@ export async function load(url, tally, signal) {
   const began = performance.now();
   let response;
   try {
-    response = await fetch(url, { signal });
+    response = await fetch(url, { signal, cache: url === 'video.json' ? 'no-cache' : 'default' });
   } catch (error) {
     if (error.name === 'AbortError') throw error;
     throw new Error('missing (no connection)');
