@@ -100,7 +100,8 @@ export class Restoration {
     }
     this.busy = false;
     this.judge();
-    if (this.missed && this.video.paused) this.now();
+    // The browser gets its turn: until then it shows what it showed.
+    if (this.missed && this.video.paused) setTimeout(() => this.missed && this.now(), 20);
   }
 
   async restore(mediaTime) {
