@@ -3,7 +3,8 @@
 //
 //   bench_sweeps MODEL TEXT [WINDOWS]
 //
-// A line a setting: passes, sweeps, seconds of processor time, and the mean over the rows at each number of bits.
+// A line a setting: passes, sweeps, seconds of processor time, and the mean over the rows at each number of
+// bits.
 #include <fmt/format.h>
 
 #include <array>

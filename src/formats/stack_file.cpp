@@ -61,7 +61,8 @@ void read_tables(const gguf::File& file, uint8_t planes, Layout& layout) {
   const int8_t* const seven = layout.tables.data() + table_offset(7);
   for (size_t code = 0; code < 64; ++code) {
     if (seven[code] != -seven[127 - code])
-      fail(ErrorCode::format, "{}: metadata: '{}': of 7 bits, {} of code {} is not {} of code {} with the other sign",
+      fail(ErrorCode::format,
+           "{}: metadata: '{}': of 7 bits, {} of code {} is not {} of code {} with the other sign",
            file.path(), kTables, seven[code], code, seven[127 - code], 127 - code);
   }
 }
@@ -244,7 +245,8 @@ bool is_stack(const gguf::File& file) {
 
 Layout read_layout(const gguf::File& file) {
   if (!is_stack(file)) fail(ErrorCode::invalid_argument, "{}: is not a stack", file.path());
-  if (const uint64_t version = file.integer(kVersion); version != 1 && version != kChecksumVersion && version != kPlanesVersion)
+  if (const uint64_t version = file.integer(kVersion);
+      version != 1 && version != kChecksumVersion && version != kPlanesVersion)
     fail(ErrorCode::unsupported, "{}: stack version {} is not supported (1, 2 and 4 are)", file.path(),
          version);
   const std::string_view codec = file.text(kCodec);

@@ -14,7 +14,7 @@ constexpr unsigned kMostCodeBits = 7;
 // Levels of nested codes of which one code is to be chosen: the top bits of a code of `last` bits are a code
 // of first, first + 1, … bits.
 struct NestedTables {
-  unsigned first, last;    // 1 ≤ first ≤ last ≤ kMostCodeBits
+  unsigned first, last;                    // 1 ≤ first ≤ last ≤ kMostCodeBits
   const float* values[kMostCodeBits + 1];  // [k]: 2^k values, for first ≤ k ≤ last
   float weights[kMostCodeBits + 1];        // [k]
 };

@@ -12,7 +12,7 @@ PlaneTable make_plane_table(uint32_t level, const int8_t* values) {
                             : level == 3 ? nibble >> 1
                             : level == 4 ? nibble
                             : level == 5 ? 2 * nibble + (which & 1)
-                             : level == 6 ? 4 * nibble + which
+                            : level == 6 ? 4 * nibble + which
                                          : 64 + 4 * nibble + which;
       table.entries[which][nibble] = values[code];
     }

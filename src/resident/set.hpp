@@ -23,9 +23,9 @@ namespace cairn::resident {
 // Rows of a matrix that move between levels together.
 struct Group {
   const std::byte* blocks[stack::kPlanes + 1] = {};  // of level i + 1; valid up to `level`
-  uint8_t level = 0;   // in use: that of `planes`, or the exact rows'
-  uint8_t planes = 0;  // from 1 on: the planes that are there
-  uint8_t draft = 1;   // from 1 on: what a draft takes of them
+  uint8_t level = 0;                                 // in use: that of `planes`, or the exact rows'
+  uint8_t planes = 0;                                // from 1 on: the planes that are there
+  uint8_t draft = 1;                                 // from 1 on: what a draft takes of them
 };
 
 struct Matrix {

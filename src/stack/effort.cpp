@@ -13,7 +13,7 @@ namespace {
 // What a multiplication costs, one of a forward pass as unit: of the passes for importance and tuning, of
 // moments, of codes; and the choice of a weight's code, in multiplications. Of an AVX2 machine; what another
 // one makes of them shows while it runs.
-constexpr double kBackward = 10, kMoments = 1, kProduct = 2, kChoice = 2400, kTuning = 3,
+constexpr double kBackward = 10, kMoments = 1, kProduct = 2, kChoice = 3400, kTuning = 3,
                  kDecomposition = 120;
 
 // Codes of a weight in a row of `width`, by products with the moments: to begin with, of a pass, of the first

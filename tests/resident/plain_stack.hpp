@@ -147,7 +147,8 @@ class PlainStackWriter {
           .attention.store_row(kernels::KvFormat::f16, &scale, 1, out.data() + 2 * r, nullptr);
       for (uint32_t c = 0; c < m.columns; ++c) {
         const int codes = 1 << m.planes;
-        const int code = std::clamp(static_cast<int>((row[c] / largest + 1) * static_cast<float>(codes / 2)), 0, codes - 1);
+        const int code = std::clamp(static_cast<int>((row[c] / largest + 1) * static_cast<float>(codes / 2)),
+                                    0, codes - 1);
         const int bit = code >> (m.planes - block.level) & 1;
         const size_t step = r / 16 * steps + c / 32;
         out[scale_bytes + step * 64 + r % 16 * 4 + c % 4] |= static_cast<std::byte>(bit << (c % 32 / 4));

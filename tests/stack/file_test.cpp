@@ -176,8 +176,9 @@ TEST_F(StackFile, PlanesAndTablesThatCannotBeAreRefused) {
   EXPECT_THAT(with(planes, kValue, 6),
               HasSubstr("metadata: 'cairn.stack.tables' has 254 elements, expected 126 of 6 planes"));
   EXPECT_THAT(with(tables, kElements + 3, -128), HasSubstr("holds -128, beyond -127 to 127"));
-  EXPECT_THAT(with(tables, kElements + table_offset(7), 5),
-              HasSubstr("'cairn.stack.tables': of 7 bits, 5 of code 0 is not 127 of code 127 with the other sign"));
+  EXPECT_THAT(
+      with(tables, kElements + table_offset(7), 5),
+      HasSubstr("'cairn.stack.tables': of 7 bits, 5 of code 0 is not 127 of code 127 with the other sign"));
   EXPECT_THAT(with("cairn.stack.version", kValue, 3), HasSubstr("header is damaged"));
 }
 

@@ -1,6 +1,6 @@
-// A stack of six planes and exact rows, made before there was a seventh plane (commit 4609f24) of golden_models/llama.gguf:
-// cairn stack llama.gguf --exact --embeddings planes --text late.txt --windows 4 --importance-windows 2 --window 64
-// The logits are what that commit computed of it and of its prefixes.
+// A stack of six planes and exact rows, made before there was a seventh plane (commit 4609f24) of
+// golden_models/llama.gguf: cairn stack llama.gguf --exact --embeddings planes --text late.txt --windows 4
+// --importance-windows 2 --window 64 The logits are what that commit computed of it and of its prefixes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 

@@ -69,10 +69,10 @@ void ChunkExecutor::gather(const Step& step, size_t index) {
   for (size_t lane = 0; lane < group.count; ++lane) {
     const size_t token = pairs_[group.first + lane] / used, at = token % lanes;
     const kernels::ActivationTile from = quantized(in, token / lanes, tile_width(in));
-    const size_t step = machine_.gemm.step;
-    for (size_t i = 0; i < k; i += step) {
+    const size_t bytes = machine_.gemm.step;
+    for (size_t i = 0; i < k; i += bytes) {
       std::memcpy(to.values + machine_.gemm.tile_place(i, lane),
-                  from.values + machine_.gemm.tile_place(i, at), step);
+                  from.values + machine_.gemm.tile_place(i, at), bytes);
     }
     for (size_t i = 0; i < k / kernels::kGroup; ++i) {
       to.scales[i * lanes + lane] = from.scales[i * lanes + at];

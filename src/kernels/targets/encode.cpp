@@ -51,14 +51,14 @@ void multiply_add(size_t m, size_t k, float factor, const float* a, size_t a_str
 constexpr unsigned kCodeBits = kMostCodeBits;
 constexpr size_t kPairs = size_t{1} << (kCodeBits - 1);
 
-// The values of two codes that differ in the last bit alone: of a target t the nearer one is |t − middle| − half
-// away, on one side or the other.
+// The values of two codes that differ in the last bit alone: of a target t the nearer one is |t − middle| −
+// half away, on one side or the other.
 struct Pairs {
   float middle[kPairs], half[kPairs];
 };
 
-// All codes of kGroups vectors of targets but for their last bit, as a tree: what the first bits cost is shared
-// by all that begin with them. Unrolled whole, so that costs stay in registers.
+// All codes of kGroups vectors of targets but for their last bit, as a tree: what the first bits cost is
+// shared by all that begin with them. Unrolled whole, so that costs stay in registers.
 class Search {
  public:
   // values: those of k bits from entry 2^k on; targets: [kCodeBits + 1][kStripRows].
@@ -92,13 +92,11 @@ class Search {
     } else {
       const VI32 code = hn::Set(di, static_cast<int32_t>(Code));
       const VF32 middle = hn::Set(df, pairs_.middle[Code]), half = hn::Set(df, pairs_.half[Code]);
-      CAIRN_UNROLL(
-          kGroups, g,
-          const VF32 t = hn::LoadU(df, targets_ + kCodeBits * kStripRows + g * kLanes);
-          const VF32 e = hn::Sub(hn::Abs(hn::Sub(middle, t)), half);
-          const VF32 cost = hn::MulAdd(e, e, costs.of[g]);
-          const auto better = hn::RebindMask(di, hn::Lt(cost, best_[g]));
-          best_[g] = hn::Min(cost, best_[g]); code_[g] = hn::IfThenElse(better, code, code_[g]));
+      CAIRN_UNROLL(kGroups, g, const VF32 t = hn::LoadU(df, targets_ + kCodeBits * kStripRows + g * kLanes);
+                   const VF32 e = hn::Sub(hn::Abs(hn::Sub(middle, t)), half);
+                   const VF32 cost = hn::MulAdd(e, e, costs.of[g]);
+                   const auto better = hn::RebindMask(di, hn::Lt(cost, best_[g]));
+                   best_[g] = hn::Min(cost, best_[g]); code_[g] = hn::IfThenElse(better, code, code_[g]));
     }
   }
 
