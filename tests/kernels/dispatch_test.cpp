@@ -62,6 +62,27 @@ TEST_F(Dispatch, UnknownTargetIsNamedWithWhatThereIs) {
   }
 }
 
+// Those of other machines, and of better ones of this kind.
+TEST_F(Dispatch, TargetsThatAreNotHereAreRefused) {
+  const auto here = available_targets();
+  size_t refused = 0;
+  for (size_t i = 0; i < static_cast<size_t>(Target::count); ++i) {
+    const char* wanted = name(static_cast<Target>(i));
+    if (std::ranges::find(here, static_cast<Target>(i)) != here.end()) continue;
+    setenv("CAIRN_TARGET", wanted, 1);
+    try {
+      default_target();
+      ADD_FAILURE() << wanted;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::invalid_argument);
+      EXPECT_THAT(error.what(), testing::AllOf(testing::HasSubstr('"' + std::string(wanted) + '"'),
+                                               testing::HasSubstr(name(here.back()))));
+    }
+    ++refused;
+  }
+  EXPECT_GT(refused, 0U);
+}
+
 TEST_F(Dispatch, EveryTargetHasEveryEncoding) {
   for (const Target target : available_targets()) {
     for (const EncodingInfo& e : encodings()) {

@@ -411,8 +411,9 @@ TEST_F(LiveStream, AFullDiskLeavesWhatWasPublished) {
   EXPECT_EQ(played() % 25, 0u);
   EXPECT_GE(played(), 25u);
   for (const auto& entry : std::filesystem::recursive_directory_iterator(path("site"))) {
-    if (entry.is_regular_file())
+    if (entry.is_regular_file()) {
       EXPECT_FALSE(entry.path().filename().string().starts_with(".")) << entry.path();
+    }
   }
 }
 

@@ -10,8 +10,10 @@ export class GlRestorer extends Passes {
     if (!gl) throw new Error('no WebGL 2');
     this.canvas = canvas;
     this.programs = new Map();
+    // Of a lost context all is null.
     this.mostOutputs = Math.min(gl.getParameter(gl.MAX_DRAW_BUFFERS), gl.getParameter(gl.MAX_COLOR_ATTACHMENTS), 4);
     this.mostVectors = gl.getParameter(gl.MAX_UNIFORM_BLOCK_SIZE) / 16;
+    if (!this.mostOutputs || !this.mostVectors) throw new Error('the graphics context was lost');
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     gl.pixelStorei(gl.UNPACK_COLORSPACE_CONVERSION_WEBGL, gl.NONE);
     gl.disable(gl.DITHER);

@@ -46,7 +46,10 @@ export class Restoration {
         why.push(error.message);
       }
     }
-    if (!this.backend) return this.tell(false, `Not restored: ${why.join(', ')}`);
+    if (!this.backend) {
+      if (why.at(-1)?.includes('lost') && ++this.losses <= 3) setTimeout(() => this.begin(only), 500);
+      return this.tell(false, `Not restored: ${why.join(', ')}`);
+    }
     if (!this.looping) this.loop();
     this.looping = true;
     this.now();
