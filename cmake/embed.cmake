@@ -26,7 +26,8 @@ foreach(file ${files})
     string(REPLACE "\n}" "}" content "${content}")
     string(REPLACE " }" "}" content "${content}")
     string(REPLACE "{ " "{" content "${content}")
-    foreach(operator "=>" "===" "!==" "=" "&&" "||" "??" "?" ":" "<" ">" "*")  # no text that is shown has these so
+    string(REGEX REPLACE "([^>]) = " "\\1=" content "${content}")  # vec4<f32> = … would be another operator
+    foreach(operator "=>" "===" "!==" "&&" "||" "??" "?" ":" "<" ">" "*")  # no text that is shown has these so
       string(REPLACE " ${operator} " "${operator}" content "${content}")
     endforeach()
     string(REPLACE ") {\n" "){" content "${content}")

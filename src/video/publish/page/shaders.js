@@ -76,7 +76,7 @@ struct Pass { place: vec4f, edge: vec2i, origin: vec2i };
 struct Out { ${outs(outputs, '@location(#) o#: vec4f,')} };
 @fragment fn main(@builtin(position) at: vec4f) -> Out {
   let q = vec2i(at.xy); let edge = given.edge; let origin = given.origin; ${outs(outputs, 'var o#: vec4f;')}
-  ${body.replaceAll('for (int ', 'for (var ').replaceAll('roundEven', 'round').replaceAll('= int(', '= i32(').replaceAll('vec2(q)', 'vec2f(q)')
+  ${body.replaceAll('for (int ', 'for (var ').replaceAll('roundEven', 'round').replace(/= ?int\(/g, '= i32(').replaceAll('vec2(q)', 'vec2f(q)')
     .replace(/\b(?:float|int|vec2|vec4|ivec2) (\w+) = /g, 'var $1 = ')}
   return Out(${outs(outputs, 'o#,')});
 }`;
