@@ -55,7 +55,7 @@ TEST_F(StackProgram, MakesCutsChecksAndMeasures) {
 
   const auto inspected = nlohmann::json::parse(run("inspect --json " + path("s.gguf")).output);
   EXPECT_EQ(inspected["linear_bytes"], report["linear_bytes"]);
-  EXPECT_EQ(inspected["steps"].get<int>(), inspected["stack"]["blocks"].get<int>() * 5 / 6);
+  EXPECT_EQ(inspected["steps"].get<int>(), inspected["stack"]["blocks"].get<int>() * 6 / 7);
   EXPECT_GT(inspected["largest_step"].get<int>(), 0);
   EXPECT_EQ(run("inspect --html " + path("curve.html") + " " + path("s.gguf")).status, 0);
   EXPECT_TRUE(std::filesystem::exists(path("curve.html")));
