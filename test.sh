@@ -137,8 +137,8 @@ run_emulated() {
     QEMU_CPU=$processor count_tests aarch64 -L '^(kernels|backends|engine|offload)$' -E "RealModel|$not_emulated"
   done
 }
-# Limits that QEMU keeps to itself, and a compiler's sanitizers.
-not_emulated='ThreadPoolTest.IsSmallerWhereTheSystemRefusesThreads'
+# Limits that QEMU keeps to itself; /proc/cpuinfo, which is the machine's that emulates.
+not_emulated='ThreadPoolTest.IsSmallerWhereTheSystemRefusesThreads|Dispatch.AgreesWithTheKernelsListOfFeatures'
 
 # fuzz NAME: what it finds is added to build/fuzz/found/NAME.
 fuzz() {
