@@ -107,13 +107,19 @@ export class Restoration {
     if (this.missed && this.video.paused) setTimeout(() => this.missed && this.now(), 20);
   }
 
+  // Not for want of time: the frame does not count where that is judged.
+  without(words) {
+    this.seen--;
+    this.tell(false, words);
+  }
+
   async restore(mediaTime) {
     const entry = this.stream.at(mediaTime + 1e-4), levels = entry?.rate.levels ?? [];
     const level = this.wanted ?? this.level;
-    if (!entry || !levels.length) return this.tell(false, entry ? 'This rate has no networks' : 'Not restored: an unknown frame');
-    if (entry.why) return this.tell(false, `Not restored: ${entry.why}`);
+    if (!entry || !levels.length) return this.without(entry ? 'This rate has no networks' : 'Not restored: an unknown frame');
+    if (entry.why) return this.without(`Not restored: ${entry.why}`);
     if (level >= levels.length) return this.tell(false, this.wanted === null ? 'Not restored: too slow here' : 'Not restored, as chosen');
-    if (!entry.file) return this.tell(false, 'Not restored yet');
+    if (!entry.file) return this.without('Not restored yet');
     const chosen = entry.file.levels[Math.min(level, entry.file.levels.length - 1)];
     const backend = this.backend, grabbed = await grab(this.video, this.planes);
     try {
@@ -129,8 +135,8 @@ export class Restoration {
       let chroma = null;
       for (const [number, rects] of rectangles(chosen, frame, rate.width, rate.height)) {
         const file = this.network(chosen.networks[number]);
-        if (file.error) return this.tell(false, `Not restored: ${file.error}`);
-        if (!file.luma) return this.tell(false, 'Not restored yet: the networks are on their way');
+        if (file.error) return this.without(`Not restored: ${file.error}`);
+        if (!file.luma) return this.without('Not restored yet: the networks are on their way');
         file.made ??= { luma: backend.load(file.luma), chroma: file.chroma && backend.load(file.chroma) };
         luma.push([file.made.luma, rects]);
         chroma ??= file.made.chroma;
