@@ -30,10 +30,8 @@ constexpr auto kGrace = std::chrono::milliseconds(1100), kTurn = std::chrono::mi
 constexpr int64_t kSameWish = 100'000'000;  // nanoseconds
 constexpr int kStatus = 130;
 
-std::atomic<bool> flag{false};
-std::atomic<int64_t> flagged{0};  // on the monotonic clock, nanoseconds
-static_assert(std::atomic<bool>::is_always_lock_free && std::atomic<int64_t>::is_always_lock_free,
-              "a signal handler writes them");
+std::atomic<int64_t> raised_at{0};  // on the monotonic clock, nanoseconds; 0: not raised
+static_assert(std::atomic<int64_t>::is_always_lock_free, "a signal handler writes it");
 
 termios terminal;
 bool have_terminal = false;
@@ -60,11 +58,11 @@ void on_signal(int) {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
   const int64_t at = int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
-  if (flag.exchange(true)) {
-    if (at - flagged.load() > kSameWish) end_now();
-  } else {
-    flagged.store(at);
+  int64_t first = 0;
+  if (raised_at.compare_exchange_strong(first, at)) {
     sem_post(&raised);
+  } else if (at - first > kSameWish) {
+    end_now();
   }
   errno = old_errno;
 }
@@ -115,11 +113,11 @@ void catch_interrupts() {
 }
 
 bool interrupted() noexcept {
-  return flag.load(std::memory_order_relaxed);
+  return raised_at.load(std::memory_order_relaxed) != 0;
 }
 
 void clear_interrupt() noexcept {
-  flag.store(false);
+  raised_at.store(0);
 }
 
 void throw_if_interrupted() {

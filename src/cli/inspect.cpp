@@ -7,6 +7,7 @@
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
 #include "cli/commands.hpp"
+#include "cli/json_text.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "formats/describe.hpp"
@@ -70,8 +71,7 @@ void run(const Options& options) {
     }
     if (options.graph) json["graph"] = graph::to_json(graph::load(file));
     if (graphs) json["graphs"] = offload::graphs_to_json(graphs->plan, graphs->count);
-    // Strings of a file need not be UTF-8, JSON's must.
-    fmt::print("{}\n", json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    fmt::print("{}", json_text(json));
     return;
   }
   fmt::print("{}", gguf::describe(file, describe));

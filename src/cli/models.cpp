@@ -14,6 +14,7 @@
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
 #include "cli/commands.hpp"
+#include "cli/json_text.hpp"
 #include "cli/parser/complete.hpp"
 #include "cli/parser/values.hpp"
 #include "cli/standard_io.hpp"
@@ -73,7 +74,7 @@ void list(bool as_json) {
                       {"encoding", row.encoding},
                       {"used", row.model.used == 0 ? Json() : Json(row.model.used)}});
     }
-    return write_out(json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n");
+    return write_out(json_text(json));
   }
   if (rows.empty()) return write_out("no models yet: cairn pull --list names some that can be had by name\n");
   std::string text = fmt::format("{:<{}}  {:>10}  {:<8}  USED\n", "NAME", widest, "SIZE", "ENCODING");
@@ -116,26 +117,24 @@ void show(const std::string& name, bool as_json) {
   const bool has_template = file.find("tokenizer.chat_template") != nullptr;
   const uint64_t cache = cache_bytes(p);
   if (as_json) {
-    return write_out(Json{{"path", file.path()},
-                          {"name", text_or(file, "general.name")},
-                          {"family", p.architecture},
-                          {"parameters", totals.all.elements},
-                          {"bytes", file.file_bytes()},
-                          {"encoding", encoding(file)},
-                          {"bits_per_weight", totals.all.bits_per_weight()},
-                          {"layers", p.layers},
-                          {"embedding", p.embedding},
-                          {"feed_forward", p.ffn},
-                          {"heads", p.heads},
-                          {"kv_heads", p.kv_heads},
-                          {"vocabulary", p.vocabulary},
-                          {"context", p.context},
-                          {"kv_bytes_per_token", cache},
-                          {"tokenizer", tokenizer},
-                          {"chat_template", has_template},
-                          {"license", license}}
-                         .dump(2, ' ', false, Json::error_handler_t::replace) +
-                     "\n");
+    return write_out(json_text({{"path", file.path()},
+                                {"name", text_or(file, "general.name")},
+                                {"family", p.architecture},
+                                {"parameters", totals.all.elements},
+                                {"bytes", file.file_bytes()},
+                                {"encoding", encoding(file)},
+                                {"bits_per_weight", totals.all.bits_per_weight()},
+                                {"layers", p.layers},
+                                {"embedding", p.embedding},
+                                {"feed_forward", p.ffn},
+                                {"heads", p.heads},
+                                {"kv_heads", p.kv_heads},
+                                {"vocabulary", p.vocabulary},
+                                {"context", p.context},
+                                {"kv_bytes_per_token", cache},
+                                {"tokenizer", tokenizer},
+                                {"chat_template", has_template},
+                                {"license", license}}));
   }
   std::string text;
   const auto row = [&](const char* what, const std::string& value) {

@@ -79,6 +79,12 @@ struct MatroskaFile::State {
   std::vector<std::string> none;
 };
 
+uint64_t packet_bytes(const CodedVideo& video) {
+  uint64_t bytes = 0;
+  for (const CodedPacket& packet : video.packets) bytes += packet.data.size();
+  return bytes;
+}
+
 MatroskaFile::MatroskaFile(const std::string& path, const std::string& from, const Keep& keep)
     : state_(std::make_unique<State>(path, from, keep)) {}
 MatroskaFile::~MatroskaFile() = default;

@@ -42,6 +42,7 @@ struct CodedVideo {
   Shown shown;
   std::vector<CodedPacket> packets;  // in the order of decoding
 };
+uint64_t packet_bytes(const CodedVideo& video);  // of all packets
 
 // What of the input's tracks and the like goes along.
 struct Keep {

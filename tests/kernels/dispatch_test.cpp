@@ -101,49 +101,34 @@ TEST_F(Dispatch, NoKernelsForWhatIsNotOurs) {
   EXPECT_STREQ(name(Target::count), "unknown");
 }
 
-#if defined(__linux__) && defined(__aarch64__)
-// What the kernel says of the processor in /proc/cpuinfo. Under QEMU that is the other machine's (test.sh
-// leaves this out).
+#if defined(__linux__) && (defined(__aarch64__) || defined(__x86_64__))
+// What the kernel says of the processor in /proc/cpuinfo, which it reads in its own way. Under QEMU that is
+// the other machine's (test.sh leaves this out).
 TEST_F(Dispatch, AgreesWithTheKernelsListOfFeatures) {
   std::ifstream in("/proc/cpuinfo");
   std::string features, line;
   while (features.empty() && std::getline(in, line)) {
-    if (line.starts_with("Features")) features = line;
+    if (line.starts_with("Features") || line.starts_with("flags")) features = line;
   }
   ASSERT_FALSE(features.empty());
   std::istringstream words(features);
   const std::set<std::string> all(std::istream_iterator<std::string>(words), {});
+  const auto has = [&](const char* feature) { return all.contains(feature); };
   const auto available = [](Target t) {
     return std::ranges::find(available_targets(), t) != available_targets().end();
   };
-  EXPECT_EQ(available(Target::neon), all.contains("asimd"));
-  EXPECT_EQ(available(Target::neon_dotprod), all.contains("asimddp"));
-  EXPECT_EQ(available(Target::neon_i8mm),
-            all.contains("asimddp") && all.contains("i8mm") && all.contains("bf16"));
-}
-#endif
-
-#if defined(__linux__) && defined(__x86_64__)
-// What the kernel says of the processor, which it reads in its own way.
-TEST_F(Dispatch, AgreesWithTheKernelsListOfFlags) {
-  std::ifstream in("/proc/cpuinfo");
-  std::string flags, line;
-  while (flags.empty() && std::getline(in, line)) {
-    if (line.starts_with("flags")) flags = line;
-  }
-  ASSERT_FALSE(flags.empty());
-  std::istringstream words(flags);
-  const std::set<std::string> all(std::istream_iterator<std::string>(words), {});
-  const auto has = [&](const char* flag) { return all.contains(flag); };
-  const auto available = [](Target t) {
-    return std::ranges::find(available_targets(), t) != available_targets().end();
-  };
+#if defined(__aarch64__)
+  EXPECT_EQ(available(Target::neon), has("asimd"));
+  EXPECT_EQ(available(Target::neon_dotprod), has("asimddp"));
+  EXPECT_EQ(available(Target::neon_i8mm), has("asimddp") && has("i8mm") && has("bf16"));
+#else
   const bool avx2 = has("avx2") && has("fma") && has("bmi2") && has("f16c");
   const bool avx512 = avx2 && has("avx512f") && has("avx512bw") && has("avx512dq") && has("avx512vl");
   EXPECT_EQ(available(Target::avx2), avx2);
   EXPECT_EQ(available(Target::avx512), avx512);
   EXPECT_EQ(available(Target::avx512vnni), avx512 && has("avx512_vnni"));
   EXPECT_EQ(available(Target::avxvnni), avx2 && has("avx_vnni"));
+#endif
 }
 #endif
 

@@ -9,7 +9,7 @@
 #include "base/atomic_file.hpp"
 #include "base/progress.hpp"
 #include "base/standard_streams.hpp"
-#include "cli/video/json_text.hpp"
+#include "cli/json_text.hpp"
 #include "cli/video/work.hpp"
 
 namespace cairn::cli {

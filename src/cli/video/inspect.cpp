@@ -5,7 +5,7 @@
 
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
-#include "cli/video/json_text.hpp"
+#include "cli/json_text.hpp"
 #include "cli/video/work.hpp"
 #include "video/container.hpp"
 #include "video/contents.hpp"

@@ -8,8 +8,8 @@
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
 #include "base/output_path.hpp"
+#include "cli/json_text.hpp"
 #include "cli/standard_io.hpp"
-#include "cli/video/json_text.hpp"
 #include "cli/video/status_line.hpp"
 #include "cli/video/work.hpp"
 

@@ -9,7 +9,7 @@
 #include "base/error.hpp"
 #include "base/output_path.hpp"
 #include "base/thread_pool.hpp"
-#include "cli/video/json_text.hpp"
+#include "cli/json_text.hpp"
 #include "cli/video/status_line.hpp"
 #include "cli/video/work.hpp"
 

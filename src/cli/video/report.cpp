@@ -4,7 +4,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli/video/json_text.hpp"
+#include "cli/json_text.hpp"
 
 namespace cairn::cli {
 namespace {

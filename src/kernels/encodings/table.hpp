@@ -33,19 +33,18 @@ constexpr EncodingKernels kFloats = {DequantizeFloats<E>, PreparedFloatBytes, Pr
 template <class E>
 constexpr EncodingKernels kBlocks = {Dequantize<E>, PreparedBytes<E>, Prepare<E>,
                                      Gemv<E>,       FormOf<E>(),      Fill<E>()};
-#elif CAIRN_ISA_NEON
+#else
 template <class E>
 constexpr EncodingKernels kFloats = {DequantizeFloats<E>, PreparedBytes,      Prepare,
                                      GemvFloats<E>,       PanelForm::values8, Fill<E>()};
+#if CAIRN_ISA_NEON
 template <class E>
 constexpr EncodingKernels kBlocks = {Dequantize<E>, PreparedNeonBytes<E>, PrepareNeon<E>,
                                      GemvNeon<E>,   FormOf<E>(),          Fill<E>()};
 #else
 template <class E>
-constexpr EncodingKernels kFloats = {DequantizeFloats<E>, PreparedBytes,      Prepare,
-                                     GemvFloats<E>,       PanelForm::values8, Fill<E>()};
-template <class E>
 constexpr EncodingKernels kBlocks = {Dequantize<E>, PreparedBytes, Prepare, Gemv<E>, FormOf<E>(), Fill<E>()};
+#endif
 #endif
 
 // The part of encoding_kernels that targets/encodings_iq.cpp has: nullptr for all others.

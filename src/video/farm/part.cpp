@@ -31,12 +31,6 @@ std::string fingerprint(const JobList& list, size_t part) {
   return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
 }
 
-uint64_t packet_bytes(const CodedVideo& video) {
-  uint64_t bytes = 0;
-  for (const CodedPacket& packet : video.packets) bytes += packet.data.size();
-  return bytes;
-}
-
 void write_result(const std::string& path, const PartResult& result, const std::string& of) {
   Json json = {{"of", of},
                {"frames", result.frames},

@@ -43,12 +43,6 @@ struct Captured {
   double at = 0;
 };
 
-uint64_t packet_bytes(const CodedVideo& video) {
-  uint64_t bytes = 0;
-  for (const CodedPacket& packet : video.packets) bytes += packet.data.size();
-  return bytes;
-}
-
 // Header and packets as containers have them (avcC, lengths before units), which encoders give otherwise;
 // times stay. read_packets() without its eye on interrupts: what was captured before one is published.
 CodedVideo for_containers(CodedVideo coded) {

@@ -9,7 +9,7 @@
 
 namespace cairn::video {
 
-// The smallest rate's. Kept in memory until write().
+// A stream of one rate. Kept in memory until write().
 class LiveRecord {
  public:
   explicit LiveRecord(const std::string& path) : path_(path), file_(path) {}  // Errors: MatroskaFile's

@@ -14,12 +14,6 @@
 namespace cairn::video {
 namespace {
 
-uint64_t total_bytes(const CodedVideo& coded) {
-  uint64_t sum = 0;
-  for (const CodedPacket& packet : coded.packets) sum += packet.data.size();
-  return sum;
-}
-
 uint64_t content(const CodedVideo& coded) {
   uint64_t hash = 0;
   for (const CodedPacket& packet : coded.packets) hash = XXH64(packet.data.data(), packet.data.size(), hash);
@@ -114,7 +108,7 @@ Inputs read_inputs(const std::vector<std::string>& paths) {
     std::ranges::stable_sort(rate.levels, std::greater(), cost);
     for (const Restoration& level : rate.levels) rate.names.push_back(called(level));
   }
-  std::ranges::stable_sort(inputs.rates, {}, [](const RateInput& rate) { return total_bytes(rate.coded); });
+  std::ranges::stable_sort(inputs.rates, {}, [](const RateInput& rate) { return packet_bytes(rate.coded); });
   return inputs;
 }
 
