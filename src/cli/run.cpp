@@ -102,8 +102,9 @@ void run(Flags& flags, bool prompt_given) {
   if (!quiet) tell("{}\n", describe(result.statistics));
   if (!quiet && session.engine().elastic()) tell("{}\n", describe(session.engine()));
   for (const std::string& problem : session.engine().memory().problems) warn("{}", problem);
-  report_prefill(session.engine(), flags.prefill, quiet);
+  // Before the files: what is interrupted leaves none, so that it can be called again.
   if (result.finish == llm::FinishReason::cancelled) throw_if_interrupted();
+  report_prefill(session.engine(), flags.prefill, quiet);
 }
 
 }  // namespace
