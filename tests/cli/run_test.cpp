@@ -198,6 +198,25 @@ TEST_F(Run, InterruptWhileDecodingKeepsTheText) {
   EXPECT_THAT(program.err, HasSubstr("cairn: interrupted"));
 }
 
+// As of other commands' outputs: the same can be asked again without --force.
+TEST_F(Run, InterruptWhileDecodingLeavesNoTimeline) {
+  llm::write_tiny_model(model(), {.context = 16384});
+  const std::string timeline = model() + ".html";
+  std::string prompt;
+  for (int i = 0; i < 40; ++i) prompt += "stone " + std::to_string(i) + " ";
+  const std::vector<std::string> drawn = {"--raw", "-p",      prompt, "--context",  "16384",  "--prefill",
+                                          "cpu",   "--chunk", "32",   "--timeline", timeline, "--ignore-end"};
+  Program program(command(drawn));
+  program.wait_for([&] { return program.out.size() > 20; });
+  program.signal(SIGINT);
+  EXPECT_EQ(program.status(), 130);
+  EXPECT_FALSE(std::filesystem::exists(timeline));
+  std::vector<std::string> short_one = drawn;
+  short_one.insert(short_one.end(), {"-n", "2"});
+  EXPECT_EQ(Program(command(short_one)).status(), 0);
+  EXPECT_TRUE(std::filesystem::exists(timeline));
+}
+
 TEST_F(Run, InterruptWhilePrefilling) {
   llm::write_tiny_model(model(), {.context = 1 << 20});
   Program program(command({"--raw", "--context", "1000000"}));
