@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 
 if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
   cat <<'HELP'
-usage: ./quickstart.sh [--openvino] [--grammar] [--link | --no-link] [QUESTION]
+usage: ./quickstart.sh [--openvino] [--npu] [--grammar] [--link | --no-link] [QUESTION]
 
 Installs the packages that are missing (with sudo unless you are root), builds the program as
 build/release/cairn, pulls SmolLM2-135M-Instruct (98 MB, kept in ~/.cache/cairn/models or $CAIRN_MODELS)
@@ -16,15 +16,18 @@ and streams its answer to QUESTION with the rates of prefill and decode. On a te
 
   --openvino   also installs OpenVINO (into ~/.cache/cairn/openvino, by pip), shows the devices that it finds
                and reads the question on openvino:CPU
+  --npu        also installs ONNX Runtime and Qualcomm's NPU plug-in (into ~/.cache/cairn/onnx, by pip): the
+               compiler for Snapdragon's Hexagon and, on a PC, its emulator (docs/npu.md); shows the devices
   --grammar    also fetches the sources of xgrammar (into ~/.cache/cairn, by pip) and builds what holds
                answers to JSON schemas and grammars (2 minutes of a processor)
 HELP
   exit 0
 fi
-openvino=no grammar=no link=ask
+openvino=no npu=no grammar=no link=ask
 while [[ ${1:-} == --* ]]; do
   case $1 in
     --openvino) openvino=yes ;;
+    --npu) npu=yes ;;
     --grammar) grammar=yes ;;
     --link) link=yes ;;
     --no-link) link=no ;;
@@ -50,6 +53,11 @@ fi
 quietly "Building build/release/cairn" cmake --build --preset release --target "${targets[@]}"
 build/release/cairn pull smollm2-135m >/dev/null
 prefill=()
+if [ "$npu" = yes ]; then
+  source tools/npu.sh
+  install_npu
+  build/release/cairn devices
+fi
 if [ "$openvino" = yes ]; then
   source tools/openvino.sh
   install_openvino

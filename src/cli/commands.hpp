@@ -14,6 +14,7 @@ void add_bench(CLI::App& program);
 void add_embed(CLI::App& program);
 void add_eval(CLI::App& program);
 void add_calibrate(CLI::App& program);
+void add_compile(CLI::App& program);
 void add_pull(CLI::App& program);
 void add_models(CLI::App& program);  // list, show, rm
 void add_convert(CLI::App& program);

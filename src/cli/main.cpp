@@ -97,6 +97,7 @@ int run(int argc, char** argv) {
   add_bench(program);
   add_eval(program);
   add_calibrate(program);
+  add_compile(program);
   add_inspect(program);
   add_synth(program);
   add_tokenize(program);
@@ -108,7 +109,7 @@ int run(int argc, char** argv) {
         {"Any size from one file", {"stack", "trim", "verify"}},
         {"Video", {"video"}},
         {"Measure and look inside",
-         {"bench", "eval", "calibrate", "inspect", "synth", "tokenize", "devices"}},
+         {"bench", "eval", "calibrate", "compile", "inspect", "synth", "tokenize", "devices"}},
         {"Shell", {"completion"}}}) {
     for (const char* name : names) program.get_subcommand(name)->group(group);
   }

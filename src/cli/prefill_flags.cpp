@@ -38,6 +38,10 @@ void add_flags(CLI::App& command, PrefillFlags& flags) {
               "read the prompt as int8 chunks on this device (see `cairn devices`), decode on the CPU; "
               "for an NPU: on the CPU itself (cpu) the usual way of reading is faster")
           ->type_name("DEVICE");
+  command
+      .add_option("--bundle", flags.bundle, "qnn: start from this folder, which `cairn compile` made")
+      ->type_name("DIR")
+      ->needs(device);
   command.add_option("--chunk", flags.chunk, "tokens of a chunk; measured on the device if not given")
       ->check(between(32u, 1024u))
       ->needs(device);
@@ -110,6 +114,7 @@ std::shared_ptr<engine::Engine> make_engine(const llm::Model& model, engine::Opt
   prefill.policy = offload::parse_policy(flags.policy);
   prefill.concurrent = !flags.sequential;
   prefill.accelerator.cache_folder = cache_folder("graphs");
+  prefill.accelerator.bundle = flags.bundle;
   prefill.warn = [](const std::string& line) { warn("{}", line); };
   prefill.accelerator.notice = prefill.warn;
   if (!flags.quantize.calibration.empty()) {
@@ -133,6 +138,7 @@ void report_prefill(const engine::Engine& engine, const PrefillFlags& flags, boo
        prefill->chunk_length(), s.graphs, s.cached_graphs, s.compile_seconds,
        100 * timeline.bubble(offload::Processor::npu));
   if (s.device_weight_bytes > 0) tell("; its copy of the weights {} MiB", s.device_weight_bytes >> 20);
+  if (s.recomputed_outputs > 0) tell("; {} outputs beyond its range", s.recomputed_outputs);
   if (s.shadow_elements > 0) {
     tell("; {} outliers in shadow, {} columns from memory, {} from the file ({} MiB read)", s.shadow_elements,
          s.hot_columns, s.cold_columns, s.cold_bytes >> 20);

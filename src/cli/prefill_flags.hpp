@@ -14,6 +14,7 @@ namespace cairn::cli {
 
 struct PrefillFlags {
   std::string device;  // empty: the engine's own prefill on the CPU
+  std::string bundle;  // a folder of `cairn compile`; empty: graphs are compiled here
   std::string policy = "look-ahead", trace, timeline;
   uint32_t chunk = 0;  // 0: measured on the device
   bool sequential = false;
@@ -21,7 +22,7 @@ struct PrefillFlags {
   OutputFlags files;
 };
 
-// --prefill --chunk --policy --sequential --trace --timeline --force and those of quantize_flags.hpp
+// --prefill --bundle --chunk --policy --sequential --trace --timeline --force and those of quantize_flags.hpp
 void add_prefill_flags(CLI::App& command, PrefillFlags& flags);
 
 // Before the model is loaded: --trace and --timeline are none of the files that the command reads.

@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.hpp"
+
 namespace cairn::offload {
 
 // One int8 matrix: out[t][r] = scale[r] · Σ_k q[t][k] · values[r][k].
@@ -47,8 +49,15 @@ struct AcceleratorTraits {
   // each, is faster there than dividing them, and threads of ours that spin meanwhile cost both more than
   // half.
   bool shares_processors = false;
+  // A chunk's length where none is asked for; 0: measured (profile_chunk).
+  uint32_t usual_chunk = 0;
   // Whose times timelines show in place of those that the device took; null: its own.
   const simulated::PhoneConstants* phone = nullptr;
+};
+
+// A device that takes the others does not take this product: the CPU has it.
+struct ProductRefused : Error {
+  using Error::Error;
 };
 
 class AcceleratorGraph {
@@ -63,17 +72,22 @@ class Accelerator {
  public:
   virtual ~Accelerator() = default;
   virtual const AcceleratorTraits& traits() const = 0;
-  // Errors: unsupported (a chunk length or shape that the device refuses, named), out_of_memory, io.
+  // Errors: unsupported (a chunk length or shape that the device refuses, named; ProductRefused where others
+  // may do), out_of_memory, io.
   virtual std::unique_ptr<AcceleratorGraph> compile(const Int8Graph& graph) = 0;
   virtual uint64_t weight_bytes() const = 0;   // copies of weights that the device holds
   virtual double compile_seconds() const = 0;  // spent in compile() so far
   virtual uint32_t cached_graphs() const = 0;  // of the compiled, how many came out of a blob cache
+  // Outputs beyond the range that the device has for them, which the CPU computed.
+  virtual uint64_t recomputed_outputs() const { return 0; }
 };
 
 struct AcceleratorOptions {
   uint32_t threads = 1;        // those that the device may use, where it is made of threads
   std::string cache_folder{};  // for compiled blobs; empty: none are kept
   bool keep_weights = true;    // cpu: holds int8 weights instead of unpacking the model's in every run
+  std::string bundle{};        // of graphs compiled beforehand (onnx/bundle.hpp); empty: they are compiled here
+  uint32_t weight_bits = 8;    // onnx: 4 rounds weights again, for devices that are faster so
   // Told, in one line, what was put right without help: a corrupt blob compiled anew, a cache not writable.
   std::function<void(const std::string&)> notice{};
 };

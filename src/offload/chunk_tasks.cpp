@@ -1,6 +1,7 @@
 #include "offload/chunk_tasks.hpp"
 
 #include <algorithm>
+#include <optional>
 
 namespace cairn::offload {
 
@@ -21,15 +22,34 @@ void ChunkTasks::begin(const Prompt& prompt, Products& products, Accelerator& ac
     tokens_.push_back(count);
   }
   stored_.assign(chunks(), 0);
+  compile(cancelled);
+}
+
+// Products that the device refuses become the CPU's; a device that refuses all of them is an error.
+void ChunkTasks::compile(const engine::Cancelled& cancelled) {
+  std::optional<ProductRefused> first;
+  uint32_t refused = 0, taken = 0;
   for (uint32_t layer = 0; layer < place_.layers.size(); ++layer) {
     engine::throw_if(cancelled);
     for (size_t i = 0; i < quantize::kInputs; ++i) {
       const auto input = static_cast<Input>(i);
       if (product(layer, input).treatment.float_product) continue;
-      for (const uint32_t chunk : {0u, chunks() - 1})
-        products.compiled(layer, input, graph_tokens(chunk), accelerator);
+      try {
+        for (const uint32_t chunk : {0u, chunks() - 1})
+          products_->compiled(layer, input, graph_tokens(chunk), *accelerator_);
+        ++taken;
+      } catch (const ProductRefused& error) {
+        if (!first) first = error;
+        ++refused;
+        products_->leave_to_cpu(layer, input);
+      }
     }
   }
+  if (refused == 0) return;
+  if (taken == 0) throw ProductRefused(*first);
+  if (place_.warn)
+    place_.warn(fmt::format("{} ({} of {} products refused): the CPU computes those", first->what(), refused,
+                            refused + taken));
 }
 
 // Devices that take tiles run any number of them; others have the chunk's one length, padded.

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "base/error.hpp"
@@ -31,6 +33,7 @@ class ChunkTasks {
     const kernels::StaticKernels& kernels;
     const std::vector<LayerPlan>& layers;
     ThreadPool &npu, &cpu;
+    const std::function<void(const std::string&)>& warn;  // of products that the device does not take
   };
   struct Prompt {
     cpu::PagedSequence& sequence;
@@ -66,6 +69,7 @@ class ChunkTasks {
   using Input = quantize::Input;
 
   Product& product(uint32_t layer, Input input) { return products_->at(layer, input); }
+  void compile(const engine::Cancelled& cancelled);
   uint32_t graph_tokens(uint32_t chunk) const;
   bool cut(uint32_t layer) {
     return product(layer, Input::gate_up).has_shadow() || product(layer, Input::down).has_shadow();

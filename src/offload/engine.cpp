@@ -74,13 +74,12 @@ class Prefill final : public PrefillEngine {
             pool_,  sequences_.format(), options.engine.context},
         rows_(machine_),
         layers_(plan_layers(float_plan_, model_)),
-        tasks_({file_, float_machine_, static_, layers_, npu_pool_, cpu_pool_}) {
+        tasks_({file_, float_machine_, static_, layers_, npu_pool_, cpu_pool_, options_.warn}) {
     options_.accelerator.threads = shares_.npu;
     accelerator_ = make_accelerator(options_.device, options_.accelerator);
     use_scheme(scheme);
-    // What the CPU measures says nothing of a phone.
-    if (traits_.phone != nullptr && options_.engine.chunk == 0)
-      options_.engine.chunk = std::min(256u, options_.engine.context);
+    if (options_.engine.chunk == 0)
+      options_.engine.chunk = std::min(accelerator_->traits().usual_chunk, options_.engine.context);
     if (options_.engine.chunk == 0) {
       options_.engine.chunk = profile_chunk(*products_, *accelerator_, static_, options_.engine.context);
     }
@@ -273,6 +272,7 @@ void Prefill::count() {
   statistics_.cached_graphs = accelerator_->cached_graphs();
   statistics_.compile_seconds = accelerator_->compile_seconds();
   statistics_.device_weight_bytes = accelerator_->weight_bytes();
+  statistics_.recomputed_outputs = accelerator_->recomputed_outputs();
   statistics_.shadow_bytes = products_->hot_bytes() + tasks_.shadow_bytes();
 }
 

@@ -34,6 +34,7 @@ struct PrefillStatistics {
   uint64_t cold_bytes = 0;           // read for those
   uint64_t shadow_bytes = 0;         // memory of hot weights and compact tensors
   uint64_t device_weight_bytes = 0;  // copies of weights that the device holds
+  uint64_t recomputed_outputs = 0;   // beyond the device's range, so that the CPU computed them
   uint32_t graphs = 0, cached_graphs = 0;
   double compile_seconds = 0;
   bool fell_back = false;  // the device failed; the CPU went on

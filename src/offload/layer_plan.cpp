@@ -49,7 +49,7 @@ std::vector<LayerPlan> plan_layers(cpu::Plan& plan, const graph::Model& model) {
 
 Products::Products(const std::vector<LayerPlan>& layers, const quantize::Scheme& scheme,
                    const kernels::StaticKernels& kernels)
-    : scheme_(scheme) {
+    : scheme_(scheme), fingerprint_(scheme.fingerprint()) {
   if (scheme_.layers.size() != layers.size()) {
     fail(ErrorCode::invalid_argument, "a scheme of {} layers does not fit a model of {}",
          scheme_.layers.size(), layers.size());
@@ -86,25 +86,33 @@ Products::Products(const std::vector<LayerPlan>& layers, const quantize::Scheme&
   }
 }
 
-AcceleratorGraph& Products::compiled(uint32_t layer, Input input, uint32_t tokens, Accelerator& accelerator) {
-  Product& product = at(layer, input);
-  for (const auto& [length, graph] : product.graphs) {
-    if (length == tokens) return *graph;
-  }
+Int8Graph Products::graph(uint32_t layer, Input input, uint32_t tokens) {
   Int8Graph graph;
   graph.name = fmt::format("blk.{}.{}", layer, quantize::name(input));
   graph.tokens = tokens;
-  graph.key = scheme_.fingerprint();
-  for (const LinearWeights& linear : product.linears) {
+  graph.key = fingerprint_;
+  for (const LinearWeights& linear : at(layer, input).linears) {
     graph.key = (graph.key ^ linear.fingerprint()) * 0x9e3779b97f4a7c15;
     graph.linears.push_back({linear.name(), linear.rows(), linear.k(),
                              [&linear](uint32_t begin, uint32_t count, int8_t* values, float* scales) {
                                linear.fill(begin, count, values, scales);
                              }});
   }
-  product.graphs.emplace_back(tokens, accelerator.compile(graph));
+  return graph;
+}
+
+AcceleratorGraph& Products::compiled(uint32_t layer, Input input, uint32_t tokens, Accelerator& accelerator) {
+  Product& product = at(layer, input);
+  for (const auto& [length, graph] : product.graphs) {
+    if (length == tokens) return *graph;
+  }
+  product.graphs.emplace_back(tokens, accelerator.compile(graph(layer, input, tokens)));
   ++graphs_;
   return *product.graphs.back().second;
+}
+
+void Products::leave_to_cpu(uint32_t layer, Input input) {
+  scheme_.layers[layer][static_cast<size_t>(input)].float_product = true;
 }
 
 void Products::forget_compiled() {

@@ -27,15 +27,20 @@ class Products {
   Product& at(uint32_t layer, quantize::Input input) {
     return *all_[layer * quantize::kInputs + static_cast<size_t>(input)];
   }
+  // The product as accelerators take it. Borrows the weights.
+  Int8Graph graph(uint32_t layer, quantize::Input input, uint32_t tokens);
   // The product compiled for `tokens`, on first use.
   AcceleratorGraph& compiled(uint32_t layer, quantize::Input input, uint32_t tokens,
                              Accelerator& accelerator);
+  // The device refuses it: its product is the CPU's, in float.
+  void leave_to_cpu(uint32_t layer, quantize::Input input);
   void forget_compiled();  // another accelerator takes over
   uint32_t graphs() const { return graphs_; }
   uint64_t hot_bytes() const;
 
  private:
   quantize::Scheme scheme_;
+  uint64_t fingerprint_;  // of the scheme as it was given
   std::map<uint32_t, quantize::Rotation> rotations_;  // by width
   std::vector<std::unique_ptr<Product>> all_;
   uint32_t graphs_ = 0;

@@ -6,6 +6,7 @@
 
 #include "base/error.hpp"
 #include "offload/cpu_accelerator.hpp"
+#include "offload/onnx/accelerator.hpp"
 #include "offload/openvino/accelerator.hpp"
 #include "offload/simulated/accelerator.hpp"
 
@@ -13,7 +14,8 @@ namespace cairn::offload {
 namespace {
 
 std::vector<AcceleratorKind>& kinds() {
-  static std::vector<AcceleratorKind> all = {cpu_kind(), simulated::kind(), openvino::kind()};
+  static std::vector<AcceleratorKind> all = {cpu_kind(), simulated::kind(), openvino::kind(),
+                                             onnx::kind(), onnx::qnn_kind()};
   return all;
 }
 

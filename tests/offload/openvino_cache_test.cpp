@@ -6,15 +6,13 @@
 #include "base/error.hpp"
 #include "base/temporary_folder.hpp"
 #include "offload/openvino/accelerator.hpp"
-#include "offload/openvino/sealed_file.hpp"
+#include "offload/sealed_file.hpp"
 #include "openvino_graphs.hpp"
 
 namespace cairn::offload {
 namespace {
 
 namespace fs = std::filesystem;
-using openvino::open_sealed;
-using openvino::write_sealed;
 using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;

@@ -87,10 +87,10 @@ TEST(Openvino, AFileThatIsNoLibraryIsRefused) {
 }
 
 TEST(Openvino, ItsMessagesBecomeOneLine) {
-  EXPECT_EQ(openvino::one_line("Exception from a.cpp:1:\nException from b.cpp:2:\nNo backend\n  here\n\n"),
+  EXPECT_EQ(one_line("Exception from a.cpp:1:\nException from b.cpp:2:\nNo backend\n  here\n\n"),
             "No backend here");
-  EXPECT_EQ(openvino::one_line("\n"), "no reason given");
-  EXPECT_LT(openvino::one_line(std::string(5000, 'x')).size(), 500U);
+  EXPECT_EQ(one_line("\n"), "no reason given");
+  EXPECT_LT(one_line(std::string(5000, 'x')).size(), 500U);
 }
 
 TEST_F(FakeOpenvino, IsFoundInAFolderLikeTheWheels) {

@@ -2,75 +2,28 @@
 
 #include <dlfcn.h>
 
-#include <algorithm>
 #include <charconv>
-#include <cstdlib>
-#include <filesystem>
 #include <map>
 #include <mutex>
 #include <utility>
 
 #include "base/error.hpp"
-#include "store/model_store.hpp"
+#include "offload/runtime_library.hpp"
 
 namespace cairn::offload::openvino {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr std::string_view kFileName = "libopenvino_c.so";
 // The wheel's folders, the archive's, and the library's own.
 constexpr const char* kSubfolders[] = {"", "openvino/libs", "libs", "runtime/lib/intel64",
                                        "runtime/lib/aarch64"};
+constexpr RuntimeName kRuntime = {.name = "OpenVINO",
+                                  .file = "libopenvino_c.so",
+                                  .subfolders = kSubfolders,
+                                  .variable = "CAIRN_OPENVINO",
+                                  .cache = "openvino",
+                                  .installed_by = "./quickstart.sh --openvino"};
 constexpr int kOldestYear = 2025,
               kOldestRelease = 1;  // from here on element types have their present numbers
-constexpr size_t kLongestMessage = 400;
-
-std::string variable(const char* name) {
-  const char* value = std::getenv(name);
-  return value == nullptr ? "" : value;
-}
-
-// The library in a folder, or the path itself where it is a file; empty when there is none.
-std::string library_in(const std::string& place) {
-  if (place.empty()) return "";
-  std::error_code ignored;
-  if (fs::is_regular_file(place, ignored)) return place;
-  for (const char* subfolder : kSubfolders) {
-    std::vector<std::string> found;  // libopenvino_c.so.2641
-    for (const auto& entry : fs::directory_iterator(fs::path(place) / subfolder, ignored)) {
-      if (entry.path().filename().string().starts_with(kFileName)) found.push_back(entry.path().string());
-    }
-    if (!found.empty()) return *std::ranges::max_element(found);
-  }
-  return "";
-}
-
-void* open_file(const std::string& path) {
-  void* handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (handle == nullptr) {
-    const char* reason = dlerror();
-    fail(ErrorCode::not_found, "OpenVINO's library cannot be opened: {}", reason == nullptr ? path : reason);
-  }
-  return handle;
-}
-
-std::pair<std::string, void*> find() {
-  if (const std::string chosen = variable("CAIRN_OPENVINO"); !chosen.empty()) {
-    const std::string path = library_in(chosen);
-    if (path.empty()) {
-      fail(ErrorCode::not_found, "no OpenVINO library ({}) in {}, which CAIRN_OPENVINO names", kFileName,
-           chosen);
-    }
-    return {path, open_file(path)};
-  }
-  if (const std::string path = library_in(cache_folder("openvino")); !path.empty())
-    return {path, open_file(path)};
-  const std::string system(kFileName);
-  if (void* handle = dlopen(system.c_str(), RTLD_NOW | RTLD_LOCAL)) return {system, handle};
-  fail(ErrorCode::not_found,
-       "OpenVINO is not installed: run ./quickstart.sh --openvino, or set CAIRN_OPENVINO to its folder");
-}
 
 template <class Function>
 void resolve(void* handle, const std::string& path, const char* name, Function& function) {
@@ -82,21 +35,6 @@ void resolve(void* handle, const std::string& path, const char* name, Function& 
 }
 
 }  // namespace
-
-std::string one_line(std::string_view message) {
-  std::string line;
-  while (!message.empty()) {
-    const size_t end = std::min(message.find('\n'), message.size());
-    std::string_view part = message.substr(0, end);
-    message.remove_prefix(std::min(end + 1, message.size()));
-    while (!part.empty() && (part.front() == ' ' || part.front() == '\t')) part.remove_prefix(1);
-    if (part.empty() || part.starts_with("Exception from ")) continue;
-    if (!line.empty()) line += ' ';
-    line += part;
-  }
-  if (line.size() > kLongestMessage) line.replace(kLongestMessage, std::string::npos, "…");
-  return line.empty() ? "no reason given" : line;
-}
 
 Library::Library(const std::string& path, void* handle) : path_(path) {
   const auto get = [&](const char* name, auto& function) { resolve(handle, path, name, function); };
@@ -165,7 +103,7 @@ void Library::check_element_types() const {
 std::shared_ptr<const Library> Library::open() {
   static std::mutex mutex;
   static std::map<std::string, std::shared_ptr<const Library>> opened;
-  const auto [path, handle] = find();
+  const auto [path, folder, handle] = open_runtime(kRuntime);
   const std::scoped_lock lock(mutex);
   std::shared_ptr<const Library>& library = opened[path];
   if (!library) library.reset(new Library(path, handle));

@@ -5,7 +5,6 @@
 #include <cstdint>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace cairn::offload::openvino {
@@ -94,8 +93,5 @@ class Library {
   std::string version_;
   Functions api_ = {};
 };
-
-// One line of a many-line message of OpenVINO: without the places in its sources.
-std::string one_line(std::string_view message);
 
 }  // namespace cairn::offload::openvino

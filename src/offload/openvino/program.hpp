@@ -8,7 +8,7 @@
 #include "offload/openvino/device.hpp"
 #include "offload/openvino/ir.hpp"
 #include "offload/openvino/library.hpp"
-#include "offload/openvino/sealed_file.hpp"
+#include "offload/sealed_file.hpp"
 #include "offload/openvino/weights.hpp"
 
 namespace cairn::offload::openvino {

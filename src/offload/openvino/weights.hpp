@@ -8,7 +8,7 @@
 #include "base/buffer.hpp"
 #include "offload/accelerator.hpp"
 #include "offload/openvino/ir.hpp"
-#include "offload/openvino/sealed_file.hpp"
+#include "offload/sealed_file.hpp"
 
 namespace cairn::offload::openvino {
 

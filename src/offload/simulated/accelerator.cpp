@@ -16,6 +16,7 @@ AcceleratorTraits traits(const std::string& device) {
   AcceleratorTraits traits = cpu_traits();
   traits.name = fmt::format("simulated:{}", phone->name);
   traits.phone = phone;
+  traits.usual_chunk = 256;  // what the CPU would measure says nothing of a phone
   return traits;
 }
 

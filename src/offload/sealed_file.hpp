@@ -11,7 +11,7 @@
 
 #include "base/mapped_file.hpp"
 
-namespace cairn::offload::openvino {
+namespace cairn::offload {
 
 struct SealedFile {
   MappedFile file;
@@ -29,4 +29,4 @@ std::optional<SealedFile> open_sealed(const std::string& path, const std::string
 void write_sealed(const std::string& path, const std::string& identity, uint32_t tag,
                   const std::function<void(const std::function<void(std::span<const std::byte>)>&)>& body);
 
-}  // namespace cairn::offload::openvino
+}  // namespace cairn::offload

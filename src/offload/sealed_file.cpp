@@ -1,4 +1,4 @@
-#include "offload/openvino/sealed_file.hpp"
+#include "offload/sealed_file.hpp"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -13,7 +13,7 @@
 #include "base/atomic_file.hpp"
 #include "base/error.hpp"
 
-namespace cairn::offload::openvino {
+namespace cairn::offload {
 namespace {
 
 // The file's last bytes; the identity stands before them, the content before that.
@@ -105,4 +105,4 @@ void write_sealed(const std::string& path, const std::string& identity, uint32_t
   file.commit();
 }
 
-}  // namespace cairn::offload::openvino
+}  // namespace cairn::offload

@@ -7,7 +7,7 @@
 #include <string>
 #include <string_view>
 
-namespace cairn::video {
+namespace cairn::formats {
 
 class Message {
  public:
@@ -38,4 +38,4 @@ class Message {
   std::string bytes_;
 };
 
-}  // namespace cairn::video
+}  // namespace cairn::formats
