@@ -10,6 +10,10 @@
 #include <string_view>
 #include <vector>
 
+namespace cairn {
+class ThreadPool;
+}
+
 namespace cairn::offload {
 
 // One int8 matrix: out[t][r] = scale[r] · Σ_k q[t][k] · values[r][k].
@@ -19,6 +23,14 @@ struct Int8Linear {
   // Writes rows [begin, begin + count) as values [count][k] in [-127, 127] and their scales [count]; called
   // by any thread, while compiling or (devices that keep no copy of the weights) in every run.
   std::function<void(uint32_t begin, uint32_t count, int8_t* values, float* scales)> fill;
+
+  // Of weights that move (a stack's, on devices whose traits say that they take them anew): `fill` gives what
+  // is in memory at the time. The rows lie there in another order, in which they come at less cost: stored
+  // row i is row order[i], UINT32_MAX: none. Empty: the weights stay as they are.
+  std::span<const uint32_t> order{};  // a multiple of 16 of them
+  // As fill, of stored rows; begin and count are multiples of 16.
+  std::function<void(uint32_t begin, uint32_t count, int8_t* values, float* scales)> fill_stored{};
+  bool moves() const { return !order.empty(); }
 };
 
 // Products that share one int8 input: q, k, v; the attention's output; gate and up; down.
@@ -47,6 +59,9 @@ struct AcceleratorTraits {
   // each, is faster there than dividing them, and threads of ours that spin meanwhile cost both more than
   // half.
   bool shares_processors = false;
+  // It takes weights anew in every run where they move (Int8Linear::order); otherwise a stack is compiled in,
+  // at one size.
+  bool takes_moving_weights = false;
   // Whose times timelines show in place of those that the device took; null: its own.
   const simulated::PhoneConstants* phone = nullptr;
 };
@@ -68,12 +83,16 @@ class Accelerator {
   virtual uint64_t weight_bytes() const = 0;   // copies of weights that the device holds
   virtual double compile_seconds() const = 0;  // spent in compile() so far
   virtual uint32_t cached_graphs() const = 0;  // of the compiled, how many came out of a blob cache
+  // Of weight_bytes, those that the system does not count as this process's memory.
+  virtual uint64_t outside_bytes() const { return 0; }
 };
 
 struct AcceleratorOptions {
   uint32_t threads = 1;        // those that the device may use, where it is made of threads
   std::string cache_folder{};  // for compiled blobs; empty: none are kept
   bool keep_weights = true;    // cpu: holds int8 weights instead of unpacking the model's in every run
+  // Threads that have nothing to do while run() is called, for preparing what moves; null: the caller alone.
+  ThreadPool* pool = nullptr;
   // Told, in one line, what was put right without help: a corrupt blob compiled anew, a cache not writable.
   std::function<void(const std::string&)> notice{};
 };

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <shared_mutex>
 #include <span>
 #include <vector>
 
@@ -31,6 +33,9 @@ class ChunkTasks {
     const kernels::StaticKernels& kernels;
     const std::vector<LayerPlan>& layers;
     ThreadPool &npu, &cpu;
+    resident::Set* set = nullptr;  // of a stack
+    // Called on the thread that drives the device, before each product; may throw to leave the prompt.
+    std::function<void()> between{};
   };
   struct Prompt {
     cpu::PagedSequence& sequence;
@@ -61,6 +66,8 @@ class ChunkTasks {
   const Shadowed& shadowed() const { return shadowed_; }
   uint64_t shadow_bytes() const;  // of the chunks' compact tensors
   uint64_t scratch_bytes() const;
+  // Bytes that so many tokens in chunks of `length` would touch for the first time.
+  uint64_t coming(size_t tokens, uint32_t length);
 
  private:
   using Input = quantize::Input;
@@ -76,6 +83,8 @@ class ChunkTasks {
   void prepare(uint32_t chunk, uint32_t layer, Input input, ThreadPool& pool);
   void run_shadow(uint32_t chunk, uint32_t layer, Input input);
   void merge(uint32_t chunk, uint32_t layer, Input input);
+  void take_length(uint32_t length);
+  void move_weights();
 
   const Place place_;
   Products* products_ = nullptr;
@@ -86,6 +95,7 @@ class ChunkTasks {
   std::vector<uint32_t> stored_;  // by chunk: layers whose keys are in the cache
   RowTransfer transfer_;
   Shadowed shadowed_;
+  std::shared_mutex reading_;  // a stack's weights, which move when nobody does
 };
 
 }  // namespace cairn::offload
