@@ -241,6 +241,7 @@ void add_bench(CLI::App& program) {
                    "prefill on this device as int8 chunks (see `cairn devices`); --chunk and --policy apply")
       ->type_name("DEVICE")
       ->group(kResearch);
+  add_npu_bits(*command, options->prefill.npu_bits)->needs("--prefill")->group(kResearch);
   command->add_flag("--sequential", options->prefill.sequential, "prefill: device and CPU take turns")
       ->group(kResearch);
   command->add_flag("--json", options->json, "print JSON");

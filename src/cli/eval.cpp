@@ -9,9 +9,12 @@
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
+#include "base/log.hpp"
 #include "base/progress.hpp"
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
+#include "cli/parser/values.hpp"
+#include "cli/prefill_flags.hpp"
 #include "cli/quantize_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/standard_io.hpp"
@@ -25,12 +28,15 @@ namespace cairn::cli {
 namespace {
 
 constexpr uint32_t kWindow = 512;
+constexpr uint32_t kChunk = 256;            // of --prefill: a measured one would change from run to run
 constexpr uint32_t kLambadaContext = 1024;  // its passages have up to 300 tokens
 
 struct Flags {
   std::string model, perplexity, lambada, logits;
   size_t limit = 0;
-  bool against_f32 = false, json = false;
+  std::string device;  // --prefill; empty: none
+  double npu_bits = 0;
+  bool against_f32 = false, against_own = false, json = false;
   engine::Options engine;
   QuantizeFlags quantize;
   OutputFlags files;
@@ -52,7 +58,8 @@ size_t threads(const Flags& flags) {
   return flags.engine.threads ? flags.engine.threads : usable_processors();
 }
 
-// The model as the flags want it run: as usual, or all of it through a scheme's int8 products.
+// The model as the flags want it run: as usual, prefilled on a device, or all of it through a scheme's int8
+// products.
 std::shared_ptr<engine::Engine> make_engine(const Flags& flags, const llm::Model& model,
                                             const quantize::Scheme* scheme, const engine::Options& options) {
   if (scheme == nullptr) return model.make_engine(options);
@@ -60,7 +67,14 @@ std::shared_ptr<engine::Engine> make_engine(const Flags& flags, const llm::Model
   prefill.engine = options;
   prefill.engine.threads = static_cast<uint32_t>(threads(flags));
   prefill.concurrent = false;
-  prefill.everything = true;
+  prefill.everything = flags.device.empty();
+  if (!flags.device.empty()) {
+    prefill.device = flags.device;
+    prefill.engine.chunk = kChunk;
+    prefill.npu_bits = flags.npu_bits;
+    prefill.accelerator.cache_folder = cache_folder("graphs");
+    prefill.warn = prefill.accelerator.notice = [](const std::string& line) { warn("{}", line); };
+  }
   return offload::make_prefill_engine(model.file(), *scheme, prefill);
 }
 
@@ -90,17 +104,20 @@ void evaluate_text(const Flags& flags, const llm::Model& model, const quantize::
   measure::Evaluator evaluator(*engine, pool, progress_bar(bar, "perplexity", "tokens"), interrupted);
   const Stopwatch watch;
   measure::Perplexity perplexity;
-  if (flags.against_f32) {
-    options.precision = engine::Precision::f32;
-    options.kv = engine::KvType::f16;  // which f32 widens
+  if (flags.against_f32 || flags.against_own) {
+    if (flags.against_f32) {
+      options.precision = engine::Precision::f32;
+      options.kv = engine::KvType::f16;  // which f32 widens
+    }
+    const std::string of = flags.against_f32 ? "f32" : "own";
     const auto reference = model.make_engine(options);
     const measure::Agreement agreement = evaluator.agreement(*reference, windows);
     perplexity = agreement.engine;
     report["mean_kl"] = agreement.mean_kl;
     report["max_kl"] = agreement.max_kl;
     report["top1"] = agreement.top1;
-    report["perplexity_f32"] = agreement.reference.all;
-    report["perplexity_second_half_f32"] = agreement.reference.second_half;
+    report["perplexity_" + of] = agreement.reference.all;
+    report["perplexity_second_half_" + of] = agreement.reference.second_half;
   } else if (!flags.logits.empty()) {
     measure::LogitsFile file(flags.logits, model.parameters().vocabulary, windows);
     perplexity =
@@ -146,9 +163,11 @@ void print(const Json& report) {
     fmt::print("  second half           {:10.4f}\n", report["perplexity_second_half"].get<double>());
   }
   if (report.contains("mean_kl")) {
-    fmt::print("perplexity in f32       {:10.4f}\n", report["perplexity_f32"].get<double>());
-    fmt::print("  second half           {:10.4f}\n", report["perplexity_second_half_f32"].get<double>());
-    fmt::print("KL divergence from f32  {:10.3e}   largest {:.3e}\n", report["mean_kl"].get<double>(),
+    const std::string of = report.contains("perplexity_f32") ? "f32" : "own";
+    fmt::print("perplexity {}       {:10.4f}\n", of == "f32" ? "in f32" : "of own",
+               report["perplexity_" + of].get<double>());
+    fmt::print("  second half           {:10.4f}\n", report["perplexity_second_half_" + of].get<double>());
+    fmt::print("KL divergence from {}  {:10.3e}   largest {:.3e}\n", of, report["mean_kl"].get<double>(),
                report["max_kl"].get<double>());
     fmt::print("same most likely token  {:10.2f} %\n", 100 * report["top1"].get<double>());
   }
@@ -167,15 +186,21 @@ void eval(Flags& flags) {
     fail(ErrorCode::invalid_argument,
          "--against-f32 compares --precision standard with f32, not f32 with itself");
   }
-  if (flags.quantize.given() && flags.engine.precision == engine::Precision::f32) {
-    fail(ErrorCode::invalid_argument, "--quantize makes the products int8, --precision f32 makes them float");
+  const bool int8 = flags.quantize.given() || !flags.device.empty();
+  if (int8 && flags.engine.precision == engine::Precision::f32) {
+    fail(ErrorCode::invalid_argument, "{} makes the products int8, --precision f32 makes them float",
+         flags.device.empty() ? "--quantize" : "--prefill");
+  }
+  if (flags.against_own && !int8) {
+    fail(ErrorCode::invalid_argument,
+         "--against-own compares --prefill DEVICE or --quantize with the CPU's own way: name one");
   }
   flags.files.check({flags.logits},
                     model_inputs(flags.model, {flags.perplexity, flags.lambada, flags.quantize.calibration}));
   const auto model = llm::Model::load(resolve_model(flags.model));
   graph::require_head(model->parameters(), model->file().path());
   std::optional<quantize::Scheme> scheme;
-  if (flags.quantize.given()) scheme = make_scheme(flags.quantize, model->file(), model->parameters().layers);
+  if (int8) scheme = make_scheme(flags.quantize, model->file(), model->parameters().layers);
   warn_of(*model->tokenizer());
   // A scheme's engine has pools of its own.
   flags.engine.pool =
@@ -187,7 +212,8 @@ void eval(Flags& flags) {
   report["precision"] = f32 ? "f32" : "standard";
   report["kv"] = f32 && flags.engine.kv == engine::KvType::f16 ? "f32" : kv_name(flags.engine.kv);
   if (scheme) {
-    report["quantize"] = flags.quantize.method;
+    if (flags.quantize.given()) report["quantize"] = flags.quantize.method;
+    if (!flags.device.empty()) report["prefill"] = flags.device;
     report["scheme"] = scheme->name;
     report["shadow_inputs"] = quantize::shadow_share(*scheme);
   }
@@ -222,11 +248,24 @@ void add_eval(CLI::App& program) {
           ->add_flag("--against-f32", flags->against_f32,
                      "run --precision f32 beside it: KL divergence and agreement of the most likely token")
           ->needs(perplexity);
+  CLI::Option* own =
+      command
+          ->add_flag("--against-own", flags->against_own,
+                     "--prefill, --quantize: run the CPU's own way beside it, as --against-f32 does")
+          ->needs(perplexity)
+          ->excludes(against);
   command
       ->add_option("--logits", flags->logits, "write the logits of every position (format: docs/evaluate.md)")
       ->type_name("FILE")
       ->needs(perplexity)
-      ->excludes(against);
+      ->excludes(against)
+      ->excludes(own);
+  in_group(*command, kResearch, [&] {
+    CLI::Option* device =
+        command->add_option("--prefill", flags->device, "prefill on this device as `run --prefill` does")
+            ->type_name("DEVICE");
+    add_npu_bits(*command, flags->npu_bits)->needs(device);
+  });
   add_output_flags(*command, flags->files);
   add_engine_flags(*command, flags->engine);
   add_quantize_flags(*command, flags->quantize);

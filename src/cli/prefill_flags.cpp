@@ -45,6 +45,7 @@ void add_flags(CLI::App& command, PrefillFlags& flags) {
   command.add_option("--chunk", flags.chunk, "tokens of a chunk; measured on the device if not given")
       ->check(between(32u, 1024u))
       ->needs(device);
+  add_npu_bits(command, flags.npu_bits)->needs(device);
   command.add_option("--policy", flags.policy, "which subgraph runs next, look-ahead if not given")
       ->transform(one_of({"in-order", "overlap", "out-of-order", "look-ahead"}))
       ->type_name("NAME")
@@ -62,6 +63,15 @@ void add_flags(CLI::App& command, PrefillFlags& flags) {
 }
 
 }  // namespace
+
+CLI::Option* add_npu_bits(CLI::App& command, double& bits) {
+  return command
+      .add_option("--npu-bits", bits,
+                  "a stack: how many of its bits a weight a device takes that compiles weights in, 4 if not "
+                  "given; others take what is in memory")
+      ->check(between(1.0, offload::kMostNpuBits))
+      ->type_name("X");
+}
 
 void add_prefill_flags(CLI::App& command, PrefillFlags& flags) {
   in_group(command, kResearch, [&] { add_flags(command, flags); });
@@ -91,11 +101,6 @@ std::shared_ptr<engine::Engine> make_engine(const llm::Model& model, engine::Opt
     }
     return model.make_engine(options);
   }
-  if (model.file().stack_region()) {
-    fail(ErrorCode::unsupported,
-         "--prefill {}: {} is a stack, whose weights grow and shrink: the CPU prefills it", flags.device,
-         model.file().path());
-  }
   if (options.precision == engine::Precision::f32) {
     fail(ErrorCode::invalid_argument, "--prefill {} computes in int8, --precision f32 in float: choose one",
          flags.device);
@@ -113,6 +118,7 @@ std::shared_ptr<engine::Engine> make_engine(const llm::Model& model, engine::Opt
   prefill.device = flags.device;
   prefill.policy = offload::parse_policy(flags.policy);
   prefill.concurrent = !flags.sequential;
+  prefill.npu_bits = flags.npu_bits;
   prefill.accelerator.cache_folder = cache_folder("graphs");
   prefill.accelerator.bundle = flags.bundle;
   prefill.warn = [](const std::string& line) { warn("{}", line); };

@@ -195,6 +195,7 @@ std::string describe(const engine::Engine& engine) {
                                  : m.budget == 0 ? ""
                                                  : " of " + mebibytes(m.budget),
                                  mebibytes(m.stack), mebibytes(m.stack_all), m.bits);
+  if (m.device > 0) text += fmt::format("; the device's copy: {}", mebibytes(m.device));
   return text;
 }
 

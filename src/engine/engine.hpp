@@ -55,6 +55,7 @@ struct MemoryStatus {
   std::vector<std::string> problems{};  // a line for each block that is left out
   uint64_t least = 0;                   // the smallest budget that would be taken now
   uint64_t gave_way = 0;                // how often an automatic budget has fallen
+  uint64_t device = 0;                  // what a matrix engine holds of the stack for itself
 };
 
 // The keys and values of some tokens that a model has read, in pages of its engine. It may outlive the

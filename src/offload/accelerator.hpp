@@ -12,6 +12,10 @@
 
 #include "base/error.hpp"
 
+namespace cairn {
+class ThreadPool;
+}
+
 namespace cairn::offload {
 
 // One int8 matrix: out[t][r] = scale[r] · Σ_k q[t][k] · values[r][k].
@@ -21,6 +25,14 @@ struct Int8Linear {
   // Writes rows [begin, begin + count) as values [count][k] in [-127, 127] and their scales [count]; called
   // by any thread, while compiling or (devices that keep no copy of the weights) in every run.
   std::function<void(uint32_t begin, uint32_t count, int8_t* values, float* scales)> fill;
+
+  // Of weights that move (a stack's, on devices whose traits say that they take them anew): `fill` gives what
+  // is in memory at the time. The rows lie there in another order, in which they come at less cost: stored
+  // row i is row order[i], UINT32_MAX: none. Empty: the weights stay as they are.
+  std::span<const uint32_t> order{};  // a multiple of 16 of them
+  // As fill, of stored rows; begin and count are multiples of 16.
+  std::function<void(uint32_t begin, uint32_t count, int8_t* values, float* scales)> fill_stored{};
+  bool moves() const { return !order.empty(); }
 };
 
 // Products that share one int8 input: q, k, v; the attention's output; gate and up; down.
@@ -51,6 +63,9 @@ struct AcceleratorTraits {
   bool shares_processors = false;
   // A chunk's length where none is asked for; 0: measured (profile_chunk).
   uint32_t usual_chunk = 0;
+  // It takes weights anew in every run where they move (Int8Linear::order); otherwise a stack is compiled in,
+  // at one size.
+  bool takes_moving_weights = false;
   // Whose times timelines show in place of those that the device took; null: its own.
   const simulated::PhoneConstants* phone = nullptr;
 };
@@ -80,6 +95,8 @@ class Accelerator {
   virtual uint32_t cached_graphs() const = 0;  // of the compiled, how many came out of a blob cache
   // Outputs beyond the range that the device has for them, which the CPU computed.
   virtual uint64_t recomputed_outputs() const { return 0; }
+  // Of weight_bytes, those that the system does not count as this process's memory.
+  virtual uint64_t outside_bytes() const { return 0; }
 };
 
 struct AcceleratorOptions {
@@ -88,6 +105,8 @@ struct AcceleratorOptions {
   bool keep_weights = true;    // cpu: holds int8 weights instead of unpacking the model's in every run
   std::string bundle{};        // of graphs compiled beforehand (onnx/bundle.hpp); empty: they are compiled here
   uint32_t weight_bits = 8;    // onnx: 4 rounds weights again, for devices that are faster so
+  // Threads that have nothing to do while run() is called, for preparing what moves; null: the caller alone.
+  ThreadPool* pool = nullptr;
   // Told, in one line, what was put right without help: a corrupt blob compiled anew, a cache not writable.
   std::function<void(const std::string&)> notice{};
 };

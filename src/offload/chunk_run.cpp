@@ -183,6 +183,12 @@ uint64_t ChunkRun::outliers() const {
   return total;
 }
 
+uint64_t ChunkRun::own_bytes() const {
+  uint64_t total = values_.size() + scales_.size() * sizeof(float);
+  for (const std::vector<float>& scratch : scratch_) total += scratch.size() * sizeof(float);
+  return total;
+}
+
 uint64_t ChunkRun::shadow_bytes() const {
   uint64_t total = shadow_.capacity() * sizeof(float);
   for (const TileOutliers& tile : outliers_)

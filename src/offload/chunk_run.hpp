@@ -22,6 +22,12 @@ struct Product {
   std::vector<std::pair<uint32_t, std::unique_ptr<AcceleratorGraph>>> graphs;  // by tokens
 
   graph::Slot input() const { return step.ops.front().op.input; }
+  uint64_t int8_bytes() const {
+    uint64_t total = 0;
+    for (const LinearWeights& linear : linears)
+      total += uint64_t{linear.rows()} * (linear.k() + sizeof(float));
+    return total;
+  }
   bool has_shadow() const {
     return treatment.outliers != quantize::Outliers::clamp && !treatment.float_product;
   }
@@ -51,6 +57,7 @@ class ChunkRun {
 
   uint64_t outliers() const;  // elements set aside by the last prepare()
   uint64_t shadow_bytes() const;
+  uint64_t own_bytes() const;  // beside the executor's and shadow execution's
 
  private:
   struct TileOutliers {

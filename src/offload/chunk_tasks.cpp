@@ -9,8 +9,7 @@ void ChunkTasks::begin(const Prompt& prompt, Products& products, Accelerator& ac
                        const engine::Cancelled& cancelled) {
   products_ = &products;
   accelerator_ = &accelerator;
-  if (length_ != prompt.length) runs_.clear();
-  length_ = prompt.length;
+  take_length(prompt.length);
   tokens_.clear();
   for (size_t begin = 0; begin < prompt.tokens.size(); begin += length_) {
     const size_t count = std::min<size_t>(length_, prompt.tokens.size() - begin);
@@ -50,6 +49,29 @@ void ChunkTasks::compile(const engine::Cancelled& cancelled) {
   if (place_.warn)
     place_.warn(fmt::format("{} ({} of {} products refused): the CPU computes those", first->what(), refused,
                             refused + taken));
+}
+
+void ChunkTasks::take_length(uint32_t length) {
+  if (length_ != length) runs_.clear();
+  length_ = length;
+}
+
+uint64_t ChunkTasks::coming(size_t tokens, uint32_t length) {
+  take_length(length);
+  const size_t chunks = (tokens + length - 1) / length, made = runs_.size();
+  if (chunks <= made) return 0;
+  // They are all alike; of the first, little is in memory before it runs.
+  if (made == 0) runs_.push_back(std::make_unique<ChunkRun>(place_.machine, place_.kernels, length));
+  return (chunks - made) * (runs_.front()->executor().scratch_bytes() + runs_.front()->own_bytes());
+}
+
+// Between two products the device reads none: what has been read since, or is to be given back, is taken
+// over, unless shadow execution reads.
+void ChunkTasks::move_weights() {
+  if (place_.between) place_.between();
+  if (place_.set == nullptr) return;
+  const std::unique_lock lock(reading_, std::try_to_lock);
+  if (lock.owns_lock()) place_.set->boundary();
 }
 
 // Devices that take tiles run any number of them; others have the chunk's one length, padded.
@@ -146,6 +168,8 @@ void ChunkTasks::run(const Task& task) {
 }
 
 void ChunkTasks::run_product(uint32_t chunk, uint32_t layer, Input input) {
+  move_weights();
+  const std::shared_lock reading(reading_);
   ChunkRun& run = *runs_[chunk];
   Product& of = product(layer, input);
   if (of.treatment.float_product) {
@@ -198,6 +222,7 @@ void ChunkTasks::prepare(uint32_t chunk, uint32_t layer, Input input, ThreadPool
 
 void ChunkTasks::run_shadow(uint32_t chunk, uint32_t layer, Input input) {
   place_.file.require_whole();  // cold columns are about to be read from it
+  const std::shared_lock reading(reading_);
   shadowed_.elements += runs_[chunk]->outliers();
   const ShadowColumns::Counts counts = runs_[chunk]->run_shadow(product(layer, input), place_.cpu);
   shadowed_.columns.hot += counts.hot;

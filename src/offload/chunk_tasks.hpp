@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <shared_mutex>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,6 +35,9 @@ class ChunkTasks {
     const std::vector<LayerPlan>& layers;
     ThreadPool &npu, &cpu;
     const std::function<void(const std::string&)>& warn;  // of products that the device does not take
+    resident::Set* set = nullptr;  // of a stack
+    // Called on the thread that drives the device, before each product; may throw to leave the prompt.
+    std::function<void()> between{};
   };
   struct Prompt {
     cpu::PagedSequence& sequence;
@@ -64,6 +68,8 @@ class ChunkTasks {
   const Shadowed& shadowed() const { return shadowed_; }
   uint64_t shadow_bytes() const;  // of the chunks' compact tensors
   uint64_t scratch_bytes() const;
+  // Bytes that so many tokens in chunks of `length` would touch for the first time.
+  uint64_t coming(size_t tokens, uint32_t length);
 
  private:
   using Input = quantize::Input;
@@ -80,6 +86,8 @@ class ChunkTasks {
   void prepare(uint32_t chunk, uint32_t layer, Input input, ThreadPool& pool);
   void run_shadow(uint32_t chunk, uint32_t layer, Input input);
   void merge(uint32_t chunk, uint32_t layer, Input input);
+  void take_length(uint32_t length);
+  void move_weights();
 
   const Place place_;
   Products* products_ = nullptr;
@@ -90,6 +98,7 @@ class ChunkTasks {
   std::vector<uint32_t> stored_;  // by chunk: layers whose keys are in the cache
   RowTransfer transfer_;
   Shadowed shadowed_;
+  std::shared_mutex reading_;  // a stack's weights, which move when nobody does
 };
 
 }  // namespace cairn::offload

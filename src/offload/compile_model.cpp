@@ -16,7 +16,7 @@ onnx::Bundle compile_model(const gguf::File& file, const quantize::Scheme& schem
   const kernels::Target target = kernels::default_target();
   cpu::Plan plan(file, model, target, true);
   const std::vector<LayerPlan> layers = plan_layers(plan, model);
-  Products products(layers, scheme, kernels::kernel_set(target).exact);
+  Products products(plan, layers, scheme, kernels::kernel_set(target).exact, {});
   options.model = std::filesystem::path(file.path()).filename().string();
   options.scheme = scheme.name;
   options.scheme_key = scheme.fingerprint();
@@ -35,7 +35,7 @@ onnx::Bundle compile_model(const gguf::File& file, const quantize::Scheme& schem
   for (const uint32_t tokens : lengths) {
     for (const auto& [layer, input] : wanted) {
       engine::throw_if(cancelled);
-      writer.add(products.graph(layer, input, tokens), done + 1 == total);
+      writer.add(products.graph(layer, input, tokens, false), done + 1 == total);
       progress(++done, total);
     }
   }

@@ -34,17 +34,39 @@ struct Panel {
 
 using Panels = std::vector<Panel>;  // one a linear
 
+// What runs that keep no weights work in, a thread's each; one graph runs at a time.
+struct Scratch {
+  Panels panels{};
+  std::vector<Buffer> results{};  // of a panel and a tile
+  size_t k = 0;
+
+  void fit(size_t threads, size_t columns, size_t lanes) {
+    if (columns <= k) return;
+    k = columns;
+    panels.clear();
+    results.clear();
+    for (size_t thread = 0; thread < threads; ++thread) {
+      panels.emplace_back(kPanelRows, k);
+      results.emplace_back(kPanelRows * lanes * sizeof(float));
+    }
+  }
+};
+
 class CpuGraph final : public AcceleratorGraph {
  public:
-  CpuGraph(Int8Graph graph, std::shared_ptr<const Panels> kept, const kernels::StaticKernels& kernels,
-           ThreadPool& pool)
-      : graph_(std::move(graph)), kept_(std::move(kept)), kernels_(kernels), pool_(pool) {
+  // scratch: fits the graph.
+  CpuGraph(Int8Graph graph, std::shared_ptr<const Panels> kept, std::shared_ptr<Scratch> scratch,
+           const kernels::StaticKernels& kernels, ThreadPool& pool)
+      : graph_(std::move(graph)),
+        kept_(std::move(kept)),
+        scratch_(std::move(scratch)),
+        kernels_(kernels),
+        pool_(pool) {
     for (uint32_t i = 0; i < graph_.linears.size(); ++i) {
-      for (uint32_t row = 0; row < graph_.linears[i].rows; row += kPanelRows) tasks_.push_back({i, row});
+      const Int8Linear& linear = graph_.linears[i];
+      const auto rows = linear.moves() ? static_cast<uint32_t>(linear.order.size()) : linear.rows;
+      for (uint32_t row = 0; row < rows; row += kPanelRows) tasks_.push_back({i, row});
     }
-    if (kept_) return;
-    for (size_t thread = 0; thread < pool_.threads(); ++thread)
-      scratch_.emplace_back(kPanelRows, graph_.linears.front().k);
   }
 
   void run(const void* values, std::span<float* const> outputs) override {
@@ -52,11 +74,12 @@ class CpuGraph final : public AcceleratorGraph {
     pool_.run(tasks_.size(), [&](size_t thread, size_t index) {
       const Task& task = tasks_[index];
       const Int8Linear& linear = graph_.linears[task.linear];
+      if (linear.moves()) return run_moving(task, thread, values, outputs[task.linear]);
       const uint32_t rows = std::min(kPanelRows, linear.rows - task.row);
       const size_t padded = round_up(rows, kernels_.tile_rows);
-      const Panel& panel = kept_ ? (*kept_)[task.linear] : scratch_[thread];
+      const Panel& panel = kept_ ? (*kept_)[task.linear] : scratch_->panels[thread];
       const size_t at = kept_ ? task.row : 0;
-      if (!kept_) scratch_[thread].fill(linear, task.row, rows, 0, kernels_);
+      if (!kept_) scratch_->panels[thread].fill(linear, task.row, rows, 0, kernels_);
       const size_t stride = round_up(linear.rows, kernels_.tile_rows) * lanes;
       for (size_t tile = 0; tile < tiles; ++tile) {
         kernels_.multiply(panel.values.as<int8_t>() + at * linear.k, panel.corrections.as<int32_t>() + at,
@@ -71,12 +94,35 @@ class CpuGraph final : public AcceleratorGraph {
   struct Task {
     uint32_t linear, row;
   };
+
+  // Rows as they are stored, each result to where it belongs.
+  void run_moving(const Task& task, size_t thread, const void* values, float* out) {
+    const Int8Linear& linear = graph_.linears[task.linear];
+    const size_t lanes = kernels_.tile_tokens, tiles = (graph_.tokens + lanes - 1) / lanes;
+    const auto order = linear.order.subspan(task.row);
+    const auto rows = static_cast<uint32_t>(std::min<size_t>(kPanelRows, order.size()));
+    Panel& panel = scratch_->panels[thread];
+    float* const results = scratch_->results[thread].as<float>();
+    linear.fill_stored(task.row, rows, panel.values.as<int8_t>(), panel.scales.as<float>());
+    kernels_.corrections(panel.values.as<int8_t>(), rows, linear.k, panel.corrections.as<int32_t>());
+    const size_t stride = round_up(linear.rows, kernels_.tile_rows) * lanes;
+    for (size_t tile = 0; tile < tiles; ++tile) {
+      kernels_.multiply(panel.values.as<int8_t>(), panel.corrections.as<int32_t>(), panel.scales.as<float>(),
+                        round_up(rows, kernels_.tile_rows), linear.k,
+                        static_cast<const uint8_t*>(values) + tile * linear.k * lanes, results);
+      for (uint32_t r = 0; r < rows; ++r) {
+        if (order[r] != UINT32_MAX)
+          std::copy_n(results + r * lanes, lanes, out + tile * stride + order[r] * lanes);
+      }
+    }
+  }
+
   const Int8Graph graph_;
   const std::shared_ptr<const Panels> kept_;
+  const std::shared_ptr<Scratch> scratch_;
   const kernels::StaticKernels& kernels_;
   ThreadPool& pool_;
   std::vector<Task> tasks_;
-  Panels scratch_;  // one a thread
 };
 
 class CpuAccelerator final : public Accelerator {
@@ -101,7 +147,13 @@ class CpuAccelerator final : public Accelerator {
              linear.k, kernels::kMostStaticColumns);
       }
     }
-    auto compiled = std::make_unique<CpuGraph>(graph, keep_ ? weights(graph) : nullptr, kernels_, pool_);
+    std::shared_ptr<const Panels> kept;
+    if (keeps(graph)) {
+      kept = weights(graph);
+    } else {
+      scratch_->fit(pool_.threads(), graph.linears.front().k, kernels_.tile_tokens);
+    }
+    auto compiled = std::make_unique<CpuGraph>(graph, std::move(kept), scratch_, kernels_, pool_);
     seconds_ += clock.seconds();
     return compiled;
   }
@@ -118,6 +170,9 @@ class CpuAccelerator final : public Accelerator {
   uint32_t cached_graphs() const override { return 0; }
 
  private:
+  bool keeps(const Int8Graph& graph) const {
+    return keep_ && std::ranges::none_of(graph.linears, &Int8Linear::moves);
+  }
   // Graphs of another chunk length share the same weights.
   std::shared_ptr<const Panels> weights(const Int8Graph& graph) {
     std::weak_ptr<const Panels>& known = weights_[graph.key];
@@ -138,6 +193,7 @@ class CpuAccelerator final : public Accelerator {
   const bool keep_;
   const kernels::StaticKernels& kernels_;
   ThreadPool pool_;
+  const std::shared_ptr<Scratch> scratch_ = std::make_shared<Scratch>();
   std::unordered_map<uint64_t, std::weak_ptr<const Panels>> weights_;
   double seconds_ = 0;
 };
@@ -146,7 +202,7 @@ class CpuAccelerator final : public Accelerator {
 }  // namespace cpu
 
 AcceleratorTraits cpu_traits() {
-  return {.name = "cpu", .label = "CPU", .layout = ActivationLayout::tiles};
+  return {.name = "cpu", .label = "CPU", .layout = ActivationLayout::tiles, .takes_moving_weights = true};
 }
 
 std::unique_ptr<Accelerator> make_cpu_accelerator(const AcceleratorOptions& options,

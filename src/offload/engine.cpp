@@ -5,12 +5,16 @@
 #include <thread>
 #include <utility>
 
+#include "backends/cpu/budget.hpp"
 #include "backends/cpu/executor.hpp"
+#include "base/byte_size.hpp"
 #include "base/clock.hpp"
 #include "base/error.hpp"
+#include "formats/stack_file.hpp"
 #include "kernels/kernel_set.hpp"
 #include "offload/chunk_tasks.hpp"
 #include "offload/cpu_accelerator.hpp"
+#include "offload/device_copy.hpp"
 #include "offload/learned_seconds.hpp"
 #include "offload/profile.hpp"
 #include "offload/simulated/times.hpp"
@@ -45,6 +49,27 @@ graph::Model dense_model(const gguf::File& file, uint32_t context) {
   return model;
 }
 
+// The device's copy of a stack is to be given back, in the middle of a prompt.
+struct CopyAskedBack {};
+
+void check_npu_bits(const gguf::File& file, const PrefillOptions& options) {
+  const double bits = options.npu_bits;
+  if (bits == 0) return;
+  if (!(bits >= 1 && bits <= kMostNpuBits)) {
+    fail(ErrorCode::invalid_argument, "{:g} bits of a stack for the device: not 1 to {:g}", bits,
+         kMostNpuBits);
+  }
+  if (!stack::is_stack(file)) {
+    fail(ErrorCode::invalid_argument, "{}: is no stack, of which {:g} bits could be compiled in", file.path(),
+         bits);
+  }
+  if (accelerator_traits(options.device).takes_moving_weights) {
+    fail(ErrorCode::invalid_argument,
+         "{} takes as many bits of a stack as are in memory: {:g} are for devices that compile weights in",
+         options.device, bits);
+  }
+}
+
 class Prefill final : public PrefillEngine {
  public:
   Prefill(const gguf::File& file, const quantize::Scheme& scheme, const PrefillOptions& options)
@@ -58,8 +83,10 @@ class Prefill final : public PrefillEngine {
         pool_(shares_.all, idle(traits_)),
         npu_pool_(std::min<size_t>(shares_.npu, pool_.threads()), idle(traits_)),
         cpu_pool_(std::min<size_t>(shares_.cpu, pool_.threads()), idle(traits_)),
-        plan_(file_, model_, target_, false),
-        float_plan_(file_, model_, target_, true),
+        budget_(file_, options.engine),
+        set_(budget_.set()),
+        plan_(file_, model_, target_, false, set_),
+        float_plan_(file_, model_, target_, true, set_),
         sequences_(model_, cpu::kv_format(options.engine), file_.path(), 0, 0),
         machine_{model_,
                  plan_,
@@ -74,14 +101,32 @@ class Prefill final : public PrefillEngine {
             pool_,  sequences_.format(), options.engine.context},
         rows_(machine_),
         layers_(plan_layers(float_plan_, model_)),
-        tasks_({file_, float_machine_, static_, layers_, npu_pool_, cpu_pool_, options_.warn}) {
+        tasks_({file_, float_machine_, static_, layers_, npu_pool_, cpu_pool_, options_.warn, set_, [this] {
+                  if (copy_ && copy_->asked() && !statistics_.fell_back) throw CopyAskedBack();
+                }}) {
     options_.accelerator.threads = shares_.npu;
+    options_.accelerator.pool = &npu_pool_;
     accelerator_ = make_accelerator(options_.device, options_.accelerator);
+    const bool copied = set_ != nullptr && !accelerator_->traits().takes_moving_weights;
+    if (options_.npu_bits == 0) options_.npu_bits = kUsualNpuBits;
+    if (copied) copied_blocks_ = set_->blocks_of(options_.npu_bits);
     use_scheme(scheme);
     if (options_.engine.chunk == 0)
       options_.engine.chunk = std::min(accelerator_->traits().usual_chunk, options_.engine.context);
     if (options_.engine.chunk == 0) {
+      const resident::Pass pass(set_);
       options_.engine.chunk = profile_chunk(*products_, *accelerator_, static_, options_.engine.context);
+      if (copied) {  // what was compiled to be measured is no part of the copy
+        products_->forget_compiled();
+        accelerator_.reset();
+        accelerator_ = make_accelerator(options_.device, options_.accelerator);
+      }
+    }
+    if (copied) {
+      copy_ = std::make_unique<DeviceCopy>(set_->bytes_of(copied_blocks_), [this] {
+        products_->forget_compiled();
+        accelerator_.reset();
+      });
     }
     learned_ = LearnedSeconds(model_.parameters, options_.engine.chunk);
   }
@@ -108,7 +153,12 @@ class Prefill final : public PrefillEngine {
 
   void set_scheme(const quantize::Scheme& scheme) override {
     const std::lock_guard lock(one_step_);
+    const CopyUse use(copy_.get());
     use_scheme(scheme);
+    if (!copy_ || copy_->asked()) return;
+    copy_->hold(0, 0);
+    accelerator_.reset();  // it counts what it has compiled so far
+    accelerator_ = make_accelerator(options_.device, options_.accelerator);
   }
 
   void step(std::span<const engine::Slice> slices, const engine::Cancelled& cancelled) override {
@@ -117,8 +167,10 @@ class Prefill final : public PrefillEngine {
         fail(ErrorCode::unsupported, "an engine with an accelerator hands out no hidden states");
     }
     const std::lock_guard lock(one_step_);
+    const CopyUse use(copy_.get());
     sequences_.step(*this, slices, [&] {
       file_.require_whole();
+      budget_.make_room(sequences_.coming(slices), 0, cancelled);
       for (const engine::Slice& slice : slices) {
         sequences_.extend(*slice.sequence, static_cast<uint32_t>(slice.tokens.size()));
         run(slice, cancelled);
@@ -126,9 +178,46 @@ class Prefill final : public PrefillEngine {
     });
   }
 
+  // Whether a device is there or not: a draft's few tokens are rows.
+  void draft(std::span<const engine::Slice> slices, double bits,
+             const engine::Cancelled& cancelled) override {
+    if (!elastic()) return Engine::draft(slices, bits, cancelled);
+    for (const engine::Slice& slice : slices) {
+      if (slice.tokens.size() > kRows)
+        fail(ErrorCode::invalid_argument, "a draft's slice takes 1 to {} tokens, not {}", kRows,
+             slice.tokens.size());
+    }
+    const std::lock_guard lock(one_step_);
+    sequences_.step(*this, slices, [&] {
+      budget_.make_room(sequences_.coming(slices), 0, cancelled);
+      for (const engine::Slice& slice : slices)
+        sequences_.extend(*slice.sequence, static_cast<uint32_t>(slice.tokens.size()));
+      const resident::Pass pass(set_);
+      set_->set_draft(bits);
+      for (const engine::Slice& slice : slices) run_rows(slice, slice.tokens.size(), cancelled, true);
+    });
+  }
+
   void reserve(engine::Sequence& sequence, uint32_t tokens) override {
     const std::lock_guard lock(one_step_);
+    budget_.make_room(sequences_.own(sequence).coming(tokens), 0, {});
     sequences_.extend(sequence, tokens);
+  }
+
+  bool elastic() const override { return set_ != nullptr; }
+  void set_memory(uint64_t bytes) override {
+    if (!elastic()) return Engine::set_memory(bytes);
+    budget_.set_memory(bytes);
+  }
+  void set_memory_auto() override {
+    if (!elastic()) return Engine::set_memory(0);
+    budget_.set_memory_auto();
+  }
+  engine::MemoryStatus memory() const override {
+    if (!elastic()) return {};
+    engine::MemoryStatus status = budget_.status();
+    status.device = copy_ ? copy_->bytes() : 0;
+    return status;
   }
 
  private:
@@ -140,30 +229,40 @@ class Prefill final : public PrefillEngine {
     size_t alone = position < scheme_.float_tokens ? scheme_.float_tokens - position : 0;
     if (!options_.everything && tokens.size() <= kRows) alone = tokens.size();
     alone = std::min(alone, tokens.size());
-    const bool all = slice.wanted == engine::Logits::all;
-    for (size_t begin = 0; begin < alone; begin += kRows) {
-      engine::throw_if(cancelled);
-      cpu::Row rows[kRows];
-      const size_t count = std::min(kRows, alone - begin);
-      for (size_t i = 0; i < count; ++i) {
-        const size_t at = begin + i;
-        const bool last = slice.wanted == engine::Logits::last && at + 1 == tokens.size();
-        rows[i] = {&sequence, position + static_cast<uint32_t>(at), tokens[at],
-                   all    ? slice.logits + at * vocabulary
-                   : last ? slice.logits
-                          : nullptr};
-      }
-      rows_.run({rows, count});
+    if (alone > 0) {
+      const resident::Pass pass(set_);
+      run_rows(slice, alone, cancelled, false);
     }
     if (alone == tokens.size()) return;
-    const auto rest = tokens.subspan(alone);
-    float* out = all ? slice.logits + alone * vocabulary : slice.logits;
-    const Work work{sequence, rest, position + static_cast<uint32_t>(alone), slice.wanted, out, cancelled};
-    try {
-      pass(work);
-    } catch (const DeviceFailure& failure) {
-      fall_back(failure);
-      pass(work);
+    prepare_device(cancelled);
+    const bool all = slice.wanted == engine::Logits::all, last = slice.wanted == engine::Logits::last;
+    const size_t most = make_chunks(tokens.size() - alone, cancelled);
+    for (size_t begin = alone; begin < tokens.size(); begin += most) {
+      const auto part = tokens.subspan(begin, std::min(most, tokens.size() - begin));
+      const bool ends = begin + part.size() == tokens.size();
+      float* const out = all ? slice.logits + begin * vocabulary : slice.logits;
+      run_part({sequence, part, position + static_cast<uint32_t>(begin),
+                last && !ends ? engine::Logits::none : slice.wanted, out, cancelled});
+    }
+  }
+
+  // The slice's first tokens as decode takes them. Inside of a pass.
+  void run_rows(const engine::Slice& slice, size_t count, const engine::Cancelled& cancelled, bool draft) {
+    cpu::PagedSequence& sequence = sequences_.own(*slice.sequence);
+    const size_t vocabulary = model_.parameters.vocabulary;
+    for (size_t begin = 0; begin < count; begin += kRows) {
+      engine::throw_if(cancelled);
+      cpu::Row rows[kRows];
+      const size_t some = std::min(kRows, count - begin);
+      for (size_t i = 0; i < some; ++i) {
+        const size_t at = begin + i;
+        const bool last = slice.wanted == engine::Logits::last && at + 1 == slice.tokens.size();
+        rows[i] = {&sequence, sequence.length() + static_cast<uint32_t>(at), slice.tokens[at],
+                   slice.wanted == engine::Logits::all ? slice.logits + at * vocabulary
+                   : last                              ? slice.logits
+                                                       : nullptr};
+      }
+      rows_.run({rows, some}, draft);
     }
   }
 
@@ -177,17 +276,45 @@ class Prefill final : public PrefillEngine {
     const engine::Cancelled& cancelled;
   };
 
+  void run_part(const Work& work) {
+    const auto once = [&] {
+      const resident::Pass held(set_);
+      pass(work);
+    };
+    try {
+      once();
+      return;
+    } catch (const DeviceFailure& failure) {
+      fall_back(fmt::format("{}; the CPU goes on in its place", failure.what()));
+    } catch (const CopyAskedBack&) {
+      give_copy_back();
+    }
+    budget_.make_room(0, tasks_.coming(work.tokens.size(), options_.engine.chunk), work.cancelled);
+    once();
+  }
+
   void use_scheme(const quantize::Scheme& scheme) {
-    products_ = std::make_unique<Products>(layers_, scheme, static_);
+    products_ = std::make_unique<Products>(float_plan_, layers_, scheme, static_,
+                                           StackCopy{copied_blocks_, options_.warn});
     scheme_ = scheme;
   }
 
-  void fall_back(const DeviceFailure& failure) {
-    if (options_.warn) options_.warn(fmt::format("{}; the CPU goes on in its place", failure.what()));
+  void fall_back(const std::string& line) {
+    if (options_.warn) options_.warn(line);
     products_->forget_compiled();
     accelerator_ = make_cpu_accelerator(options_.accelerator);
     statistics_.fell_back = true;
+    if (copy_) copy_->leave();
   }
+  void give_copy_back() {
+    fall_back(fmt::format(
+        "{}: its copy of the weights ({}) is given back, as memory is short; the CPU prefills from here on",
+        options_.device, mebibytes(copy_->given_back())));
+  }
+
+  void prepare_device(const engine::Cancelled& cancelled);
+  void compile_copy(const engine::Cancelled& cancelled);
+  size_t make_chunks(size_t tokens, const engine::Cancelled& cancelled);
 
   void pass(const Work& work);
   Timeline simulate_timeline();
@@ -203,6 +330,8 @@ class Prefill final : public PrefillEngine {
   const kernels::StaticKernels& static_;
   ThreadShares shares_;
   ThreadPool pool_, npu_pool_, cpu_pool_;
+  cpu::Budget budget_;
+  resident::Set* const set_;  // of a stack
   cpu::Plan plan_, float_plan_;
   const cpu::Sequences sequences_;
   std::mutex one_step_;
@@ -213,6 +342,8 @@ class Prefill final : public PrefillEngine {
   quantize::Scheme scheme_;
   std::unique_ptr<Accelerator> accelerator_;
   std::unique_ptr<Products> products_;  // its graphs go before the accelerator
+  size_t copied_blocks_ = 0;            // of a stack, that the device compiles in
+  std::unique_ptr<DeviceCopy> copy_;    // null: no stack, or a device that takes weights anew
   ChunkTasks tasks_;
   std::unique_ptr<cpu::ChunkExecutor> head_;
   Timeline timeline_;  // of the passes of the last prompt
@@ -222,6 +353,59 @@ class Prefill final : public PrefillEngine {
   const void* timeline_of_ = nullptr;  // the prompt's sequence
   PrefillStatistics statistics_;
 };
+
+// What the device needs before it takes part, outside of passes: a copy's blocks make room first.
+void Prefill::prepare_device(const engine::Cancelled& cancelled) {
+  if (!copy_ || statistics_.fell_back) return;
+  if (!copy_->asked()) compile_copy(cancelled);
+  if (copy_->asked()) give_copy_back();
+}
+
+void Prefill::compile_copy(const engine::Cancelled& cancelled) {
+  resident::Account& account = resident::Account::process();
+  if (accelerator_->traits().layout != ActivationLayout::rows) return;  // of lengths that are not known yet
+  const uint32_t length = options_.engine.chunk;
+  const uint64_t missing = products_->int8_bytes(length), blocks = copy_->worth_blocks();
+  if (missing == 0) return;
+  if (!account.has_room(missing, blocks)) {
+    const std::string line = fmt::format(
+        "{}: the budget of {} has no room for {}'s copy of the weights ({}) beside the {} that it is made "
+        "of: "
+        "{} would do; --prefill cpu holds no copy",
+        file_.path(), mebibytes(account.budget()), options_.device, mebibytes(missing), mebibytes(blocks),
+        mebibytes(account.least(missing) + copy_->bytes() - set_->base_bytes() + blocks));
+    if (budget_.fixed()) fail(ErrorCode::out_of_memory, "{}", line);
+    fall_back(line + "; the CPU prefills");
+    return;
+  }
+  for (uint32_t layer = 0; layer < layers_.size(); ++layer) {
+    for (size_t i = 0; i < quantize::kInputs; ++i) {
+      const auto input = static_cast<quantize::Input>(i);
+      const Product& product = products_->at(layer, input);
+      if (product.treatment.float_product || products_->has(layer, input, length)) continue;
+      engine::throw_if(cancelled);
+      // Beside what stays, compilers and the file's planes take as much for a moment.
+      account.before_pass(2 * product.int8_bytes());
+      if (copy_->asked()) return;
+      products_->compiled(layer, input, length, *accelerator_);
+      copy_->hold(accelerator_->weight_bytes(), accelerator_->outside_bytes());
+    }
+  }
+}
+
+// Makes room for the chunks of so many tokens. Returns how many tokens are to be in flight at a time: under a
+// budget, what is in flight takes an eighth of the memory that blocks have.
+size_t Prefill::make_chunks(size_t tokens, const engine::Cancelled& cancelled) {
+  const uint32_t length = options_.engine.chunk;
+  size_t chunks = kMostChunks;
+  if (set_ != nullptr) {
+    const uint64_t blocks = set_->resident_bytes() / 8 * 7;
+    const auto coming = [&] { return tasks_.coming(std::min(tokens, chunks * length), length); };
+    while (chunks > 1 && !resident::Account::process().has_room(coming(), blocks)) chunks /= 2;
+    budget_.make_room(0, coming(), cancelled);
+  }
+  return chunks * length;
+}
 
 void Prefill::pass(const Work& work) {
   const std::span<const int32_t> tokens = work.tokens;
@@ -318,6 +502,7 @@ void Prefill::write_logits(const Work& work, uint32_t chunk, cpu::ChunkExecutor&
 std::unique_ptr<PrefillEngine> make_prefill_engine(const gguf::File& file, const quantize::Scheme& scheme,
                                                    const PrefillOptions& options) {
   engine::warn_of_fixed_memory(file, options.engine);
+  check_npu_bits(file, options);
   PrefillOptions sensible = options;
   if (options.engine.context == 0)
     fail(ErrorCode::invalid_argument, "a context of 0 positions holds nothing");

@@ -13,6 +13,8 @@
 
 namespace cairn::offload {
 
+constexpr double kUsualNpuBits = 4, kMostNpuBits = 8;
+
 struct PrefillOptions {
   // chunk: the graphs' fixed length, 0: measured on the device (profile_chunk); threads: both sides together.
   engine::Options engine;
@@ -21,6 +23,9 @@ struct PrefillOptions {
   Policy policy = Policy::look_ahead;
   // Whether device and CPU work at the same time; without it one task runs after the other, on all threads.
   bool concurrent = true;
+  // A stack, on a device that compiles weights in: how many bits a weight of the file it takes, 1 to
+  // kMostNpuBits, which is all planes; 0: kUsualNpuBits.
+  double npu_bits = 0;
   // Every token goes through the int8 path, single ones too: for measuring what the scheme costs.
   bool everything = false;
   std::shared_ptr<const TaskSeconds> times{};  // expected, from a calibration; null: learned from run to run
@@ -41,7 +46,9 @@ struct PrefillStatistics {
 };
 
 // An engine whose long slices run as chunks of shared int8 graphs on an accelerator with float work beside
-// it, and whose decode goes on from the same pages and the same weights on the CPU.
+// it, and whose decode goes on from the same pages and the same weights on the CPU. Of a stack, devices that
+// take weights anew in every run get what is in memory then; others compile a copy, which counts in the
+// budget and is given back for good when it leaves the blocks too little.
 class PrefillEngine : public engine::Engine {
  public:
   // Another scheme for the same model: graphs are compiled anew, sequences are kept. Error invalid_argument:
@@ -52,7 +59,8 @@ class PrefillEngine : public engine::Engine {
   virtual const PrefillStatistics& statistics() const = 0;
 };
 
-// Errors: as cpu::make_engine and make_accelerator; invalid_argument (a scheme of another model).
+// Errors: as cpu::make_engine and make_accelerator; invalid_argument (a scheme of another model; npu_bits out
+// of range, of a model that is no stack, or for a device that takes what is in memory).
 std::unique_ptr<PrefillEngine> make_prefill_engine(const gguf::File& file, const quantize::Scheme& scheme,
                                                    const PrefillOptions& options);
 

@@ -1,5 +1,6 @@
 #include "offload/layer_plan.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.hpp"
@@ -47,9 +48,9 @@ std::vector<LayerPlan> plan_layers(cpu::Plan& plan, const graph::Model& model) {
   return layers;
 }
 
-Products::Products(const std::vector<LayerPlan>& layers, const quantize::Scheme& scheme,
-                   const kernels::StaticKernels& kernels)
-    : scheme_(scheme), fingerprint_(scheme.fingerprint()) {
+Products::Products(const cpu::Plan& plan, const std::vector<LayerPlan>& layers,
+                   const quantize::Scheme& scheme, const kernels::StaticKernels& kernels, StackCopy copy)
+    : plan_(plan), scheme_(scheme), fingerprint_(scheme.fingerprint()), copy_(std::move(copy)) {
   if (scheme_.layers.size() != layers.size()) {
     fail(ErrorCode::invalid_argument, "a scheme of {} layers does not fit a model of {}",
          scheme_.layers.size(), layers.size());
@@ -79,24 +80,37 @@ Products::Products(const std::vector<LayerPlan>& layers, const quantize::Scheme&
                                                : nullptr;
       std::vector<LinearWeights> linears;
       for (const cpu::BoundOp& bound : step.ops)
-        linears.emplace_back(bound, treatment, scheme_.weight_scale, rotation, kernels);
+        linears.emplace_back(plan, bound, treatment, scheme_.weight_scale, rotation, kernels);
+      // A stack's columns would not move with it.
+      if (linears.front().stack() != nullptr) treatment.hot.clear();
       ShadowColumns shadow(linears, treatment.hot);
       all_.emplace_back(new Product{step, treatment, rotation, std::move(linears), std::move(shadow), {}});
     }
   }
 }
 
-Int8Graph Products::graph(uint32_t layer, Input input, uint32_t tokens) {
+Int8Graph Products::graph(uint32_t layer, Input input, uint32_t tokens, bool moving) {
   Int8Graph graph;
   graph.name = fmt::format("blk.{}.{}", layer, quantize::name(input));
   graph.tokens = tokens;
   graph.key = fingerprint_;
   for (const LinearWeights& linear : at(layer, input).linears) {
-    graph.key = (graph.key ^ linear.fingerprint()) * 0x9e3779b97f4a7c15;
-    graph.linears.push_back({linear.name(), linear.rows(), linear.k(),
-                             [&linear](uint32_t begin, uint32_t count, int8_t* values, float* scales) {
-                               linear.fill(begin, count, values, scales);
-                             }});
+    std::shared_ptr<const FixedPlanes> fixed;
+    if (linear.stack() != nullptr && !moving)
+      fixed = std::make_shared<const FixedPlanes>(*plan_.set, *linear.stack(), copy_.blocks, copy_.notice);
+    graph.key = (graph.key ^ linear.fingerprint(fixed.get())) * 0x9e3779b97f4a7c15;
+    Int8Linear& to = graph.linears.emplace_back();
+    to.name = linear.name();
+    to.rows = linear.rows();
+    to.k = linear.k();
+    to.fill = [&linear, fixed](uint32_t begin, uint32_t count, int8_t* values, float* scales) {
+      linear.fill(begin, count, values, scales, fixed.get());
+    };
+    if (!moving || linear.stack() == nullptr) continue;
+    to.order = linear.order();
+    to.fill_stored = [&linear](uint32_t begin, uint32_t count, int8_t* values, float* scales) {
+      linear.fill_stored(begin, count, values, scales);
+    };
   }
   return graph;
 }
@@ -106,7 +120,8 @@ AcceleratorGraph& Products::compiled(uint32_t layer, Input input, uint32_t token
   for (const auto& [length, graph] : product.graphs) {
     if (length == tokens) return *graph;
   }
-  product.graphs.emplace_back(tokens, accelerator.compile(graph(layer, input, tokens)));
+  product.graphs.emplace_back(
+      tokens, accelerator.compile(graph(layer, input, tokens, accelerator.traits().takes_moving_weights)));
   ++graphs_;
   return *product.graphs.back().second;
 }
@@ -118,6 +133,21 @@ void Products::leave_to_cpu(uint32_t layer, Input input) {
 void Products::forget_compiled() {
   for (const auto& product : all_) product->graphs.clear();
   graphs_ = 0;
+}
+
+bool Products::has(uint32_t layer, Input input, uint32_t tokens) const {
+  const Product& product = *all_[layer * quantize::kInputs + static_cast<size_t>(input)];
+  return std::ranges::any_of(product.graphs, [&](const auto& one) { return one.first == tokens; });
+}
+
+uint64_t Products::int8_bytes(uint32_t tokens) const {
+  uint64_t total = 0;
+  for (size_t i = 0; i < all_.size(); ++i) {
+    if (!all_[i]->treatment.float_product &&
+        !has(static_cast<uint32_t>(i / quantize::kInputs), static_cast<Input>(i % quantize::kInputs), tokens))
+      total += all_[i]->int8_bytes();
+  }
+  return total;
 }
 
 uint64_t Products::hot_bytes() const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/error.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/vector.hpp"
 
@@ -13,10 +14,21 @@ constexpr size_t kWholeRow = 8;
 
 }  // namespace
 
-LinearWeights::LinearWeights(const cpu::BoundOp& bound, const quantize::Treatment& treatment,
-                             quantize::WeightScale scale, const quantize::Rotation* rotation,
-                             const kernels::StaticKernels& kernels)
-    : bound_(bound), treatment_(treatment), rotation_(rotation), kernels_(kernels) {
+LinearWeights::LinearWeights(const cpu::Plan& plan, const cpu::BoundOp& bound,
+                             const quantize::Treatment& treatment, quantize::WeightScale scale,
+                             const quantize::Rotation* rotation, const kernels::StaticKernels& kernels)
+    : plan_(plan), bound_(bound), treatment_(treatment), rotation_(rotation), kernels_(kernels) {
+  if (stack() != nullptr) {
+    if (scale == quantize::WeightScale::tensor && !treatment.float_product) {
+      fail(ErrorCode::invalid_argument, "{}: {}: a stack's rows have scales of their own, not one a tensor",
+           plan.path(), name());
+    }
+    for (const uint32_t row : stack()->destination) {
+      const size_t own = row - size_t{bound_.matrix.first_row};  // rows before it wrap around
+      order_.push_back(own < rows() ? static_cast<uint32_t>(own) : UINT32_MAX);
+    }
+    return;
+  }
   if (scale == quantize::WeightScale::row || treatment.float_product) return;
   std::vector<float> row(row_floats());
   for (uint32_t r = 0; r < rows(); ++r) {
@@ -25,37 +37,46 @@ LinearWeights::LinearWeights(const cpu::BoundOp& bound, const quantize::Treatmen
   }
 }
 
-void LinearWeights::load(uint32_t row, float* out) const {
+void LinearWeights::load(uint32_t row, float* out, const FixedPlanes* fixed) const {
+  if (stack() != nullptr) return load_stored(stack()->stored[bound_.matrix.first_row + row], out, fixed);
   bound_.matrix.encoding->dequantize(bound_.matrix.row(row), k(), out);
   for (size_t i = 0; i < treatment_.divisors.size(); ++i) out[i] *= treatment_.divisors[i];
   if (rotation_ != nullptr) rotation_->apply(out, out + k());
 }
 
 size_t LinearWeights::row_floats() const {
-  return k() + (rotation_ == nullptr ? 0 : rotation_->scratch_floats());
+  size_t scratch = rotation_ == nullptr ? 0 : rotation_->scratch_floats();
+  if (stack() != nullptr) scratch = std::max(scratch, plan_.rotation_scratch());
+  return k() + scratch;
 }
 
-void LinearWeights::fill(uint32_t begin, uint32_t count, int8_t* values, float* scales) const {
+void LinearWeights::quantize(const float* row, int8_t* values, float* scale) const {
+  const float largest = tensor_largest_ > 0 ? tensor_largest_ : kernels_.largest(row, k());
+  kernels_.quantize_row(row, k(), largest, values);
+  *scale = largest / 127;
+}
+
+void LinearWeights::fill(uint32_t begin, uint32_t count, int8_t* values, float* scales,
+                         const FixedPlanes* fixed) const {
+  if (stack() != nullptr && takes_planes()) return fill_from_tiles(begin, count, values, scales, fixed);
   // Threads of a pool come here in every pass of a device that keeps no weights.
   static thread_local std::vector<float> row;
   row.resize(std::max(row.size(), row_floats()));
   for (uint32_t r = 0; r < count; ++r) {
-    load(begin + r, row.data());
-    const float largest = tensor_largest_ > 0 ? tensor_largest_ : kernels_.largest(row.data(), k());
-    kernels_.quantize_row(row.data(), k(), largest, values + size_t{r} * k());
-    scales[r] = largest / 127;
+    load(begin + r, row.data(), fixed);
+    quantize(row.data(), values + size_t{r} * k(), scales + r);
   }
 }
 
 uint64_t LinearWeights::gather(std::span<const uint32_t> channels, float* columns) const {
   const cpu::Matrix& matrix = bound_.matrix;
   std::vector<float> row(row_floats());
-  if (rotation_ != nullptr || channels.size() >= k() / kWholeRow) {
+  if (rotation_ != nullptr || stack() != nullptr || channels.size() >= k() / kWholeRow) {
     for (uint32_t r = 0; r < rows(); ++r) {
       load(r, row.data());
       for (size_t c = 0; c < channels.size(); ++c) columns[c * rows() + r] = row[channels[c]];
     }
-    return matrix.row_bytes * rows();
+    return stack() != nullptr ? 0 : matrix.row_bytes * rows();
   }
   const size_t block = matrix.block_elements, block_bytes = matrix.row_bytes / (k() / block);
   uint64_t read = 0;
@@ -75,7 +96,7 @@ uint64_t LinearWeights::gather(std::span<const uint32_t> channels, float* column
   return read;
 }
 
-uint64_t LinearWeights::fingerprint() const {
+uint64_t LinearWeights::fingerprint(const FixedPlanes* fixed) const {
   uint64_t hash = 0xcbf29ce484222325;  // FNV-1a
   const auto add = [&](const void* data, size_t bytes) {
     for (size_t i = 0; i < bytes; ++i)
@@ -84,6 +105,11 @@ uint64_t LinearWeights::fingerprint() const {
   add(name().data(), name().size());
   const uint64_t shape[] = {rows(), k(), bound_.op.row_begin, bound_.matrix.row_bytes};
   add(shape, sizeof(shape));
+  if (stack() != nullptr) {
+    const uint64_t planes[] = {bound_.matrix.first_row, fixed == nullptr ? 0 : fixed->fingerprint()};
+    add(planes, sizeof(planes));
+    return hash;
+  }
   const uint32_t step = std::max(1u, rows() / 16);
   for (uint32_t r = 0; r < rows(); r += step) add(bound_.matrix.row(r), bound_.matrix.row_bytes);
   return hash;

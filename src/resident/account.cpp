@@ -58,12 +58,26 @@ uint64_t Account::held() const {
   return bytes;
 }
 
+uint64_t Account::others() const {
+  const uint64_t blocks = held(), all = resident_memory();
+  uint64_t bytes = all - std::min(all, blocks);
+  for (const Spare* spare : spares_) bytes += spare->outside();
+  return bytes;
+}
+
 uint64_t Account::least(uint64_t coming) const {
   const std::lock_guard lock(mutex_);
-  const uint64_t blocks = held(), all = resident_memory();
-  uint64_t bases = 0;
+  uint64_t bases = 0, spare = 0;
   for (const auto& set : sets_) bases += set->base_bytes();
-  return all - std::min(all, blocks) + bases + coming + kSlack;
+  for (const Spare* one : spares_) spare += one->spare_bytes();
+  const uint64_t all = others();
+  return all - std::min(all, spare) + bases + coming + kSlack;
+}
+
+bool Account::has_room(uint64_t coming, uint64_t blocks) const {
+  const std::lock_guard lock(mutex_);
+  const uint64_t budget = budget_;
+  return budget == kUnlimited || allowed(budget, coming) >= blocks;
 }
 
 void Account::put(uint64_t budget) {
@@ -115,9 +129,11 @@ void Account::share_out(uint64_t blocks) {
 
 // Bytes that blocks may have.
 uint64_t Account::allowed(uint64_t budget, uint64_t coming) const {
-  const uint64_t blocks = held(), all = resident_memory();
-  const uint64_t others = all - std::min(all, blocks) + coming + kSlack;
-  return budget - std::min(budget, others);
+  uint64_t leaving = 0;
+  for (const Spare* spare : spares_) leaving += spare->leaving();
+  const uint64_t all = others();
+  const uint64_t rest = all - std::min(all, leaving) + coming + kSlack;
+  return budget - std::min(budget, rest);
 }
 
 void Account::settle(uint64_t coming, bool wait) {
@@ -135,7 +151,8 @@ void Account::settle(uint64_t coming, bool wait) {
     uint64_t room = allowed(budget, coming);
     const uint64_t needed = std::min(limit_, held());
     for (Spare* spare : spares_) {
-      while (room < needed && spare->give_back()) room = allowed(budget, coming);
+      while (room < std::min(needed, spare->worth_blocks()) && spare->give_back())
+        room = allowed(budget, coming);
     }
     if (limit_ == kUnlimited || room > limit_ + kUpStep) {
       limit_ = room;

@@ -13,12 +13,21 @@ namespace cairn::resident {
 
 constexpr uint64_t kUnlimited = UINT64_MAX;
 
-// What memory is held for that is cheaper to lose than a stack's blocks: a cache.
+// What memory is held for that is cheaper to lose than a stack's blocks: a cache. All but the destructor may
+// be called by any thread, and must not call the account.
 class Spare {
  public:
   virtual ~Spare() = default;
-  // Gives back what is missed least; false: there was nothing. From any thread; must not call the account.
+  // Gives back what is missed least; false: there was nothing.
   virtual bool give_back() = 0;
+  // It is asked to once blocks would have to go below so many bytes of them.
+  virtual uint64_t worth_blocks() const { return UINT64_MAX; }
+  // Bytes that it would give back in all, where that is known; of these, what it has given back and what will
+  // be gone in a moment.
+  virtual uint64_t spare_bytes() const { return 0; }
+  virtual uint64_t leaving() const { return 0; }
+  // Bytes held for it that the system does not count as this process's: a device's memory.
+  virtual uint64_t outside() const { return 0; }
 };
 
 // The one account of everything that this process holds: a budget for its resident memory. Stacks' blocks
@@ -51,15 +60,18 @@ class Account {
   // Gives back as many before they are needed, and takes what has become free.
   void before_pass(uint64_t coming);
 
-  // The resident memory with the bases' blocks alone.
+  // The resident memory with the bases' blocks alone, and without what is spare.
   uint64_t least(uint64_t coming = 0) const;
+  // Whether `coming` more bytes leave room for so many bytes of blocks.
+  bool has_room(uint64_t coming, uint64_t blocks) const;
 
  private:
   Account() = default;
   void put(uint64_t budget);
   uint64_t allowed(uint64_t budget, uint64_t coming) const;  // with mutex_ held
   void settle(uint64_t coming, bool wait);
-  uint64_t held() const;  // with mutex_ held
+  uint64_t held() const;    // with mutex_ held
+  uint64_t others() const;  // with mutex_ held: what is no block
   void share_out(uint64_t blocks);
 
   std::atomic<uint64_t> budget_{kUnlimited};

@@ -163,6 +163,13 @@ void Set::set_draft(double bits) {
   }
 }
 
+size_t Set::blocks_of(double bits) const {
+  const size_t most = layout_.blocks_within(layout_.present_bytes);
+  size_t blocks = layout_.base_blocks;
+  while (blocks < most && layout_.bits(blocks + 1) <= bits) ++blocks;
+  return blocks;
+}
+
 void Set::raise(size_t block) {
   const stack::Block& b = layout_.blocks[block];
   Group& group = matrices_[b.matrix].groups[b.group];

@@ -10,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -87,6 +88,16 @@ class Set {
   // a pass.
   void wait_until_released();
 
+  // A block's bytes from the file, whether it is in memory or not. From any thread. Errors: as
+  // stack::read_block.
+  void read_block(size_t block, std::span<std::byte> out) const {
+    stack::read_block(file_, path_, layout_, block, out);
+  }
+  // The file's first blocks of so many bits a weight, at least the base, as far as they were there when it
+  // was opened; and the bytes that so many blocks take in memory.
+  size_t blocks_of(double bits) const;
+  uint64_t bytes_of(size_t blocks) const noexcept { return layout_.end_of(blocks) - layout_.blocks_begin; }
+
   uint64_t resident_bytes() const noexcept { return held_.load(std::memory_order_relaxed); }
   uint64_t base_bytes() const noexcept { return bytes_of(layout_.base_blocks); }
   uint64_t block_bytes() const noexcept { return bytes_of(layout_.blocks.size()); }  // of all
@@ -119,7 +130,6 @@ class Set {
   int drop(uint64_t begin, uint64_t end) const;
   void note_refusal(int reason);  // with state_ held
   void advise(uint64_t end);
-  uint64_t bytes_of(size_t blocks) const noexcept { return layout_.end_of(blocks) - layout_.blocks_begin; }
   uint64_t page_of(uint64_t byte) const { return byte / page_ * page_; }
   uint64_t pages(uint64_t bytes) const { return page_of(bytes + page_ - 1); }  // rounded up to whole ones
   std::byte* at(size_t block) const;

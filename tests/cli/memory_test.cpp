@@ -2,6 +2,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "resident/plain_stack.hpp"
@@ -10,7 +11,9 @@
 namespace cairn::cli {
 namespace {
 
+using testing::AllOf;
 using testing::HasSubstr;
+using testing::Not;
 
 class Memory : public testing::Test {
  protected:
@@ -61,11 +64,40 @@ TEST_F(Memory, NonsenseIsRefused) {
   bench(stack(), "0", 2, "--memory 0");
 }
 
-TEST_F(Memory, StacksArePrefilledByTheCpu) {
-  Program program({"run", stack(), "-p", "x", "--raw", "--prefill", "cpu"});
+// One file, one memory: prefilled on a device that takes what is in memory, decoded on the CPU.
+TEST_F(Memory, StacksArePrefilledOnADevice) {
+  const std::string prompt(100, 'x');
+  Program program({"run", stack(), "-p", prompt, "--raw", "-n", "4", "--ignore-end", "--prefill", "cpu",
+                   "--chunk", "32", "--memory", "600M"});
   program.close_input();
-  EXPECT_EQ(program.status(), 1);
-  EXPECT_THAT(program.err, HasSubstr("the CPU prefills it"));
+  EXPECT_EQ(program.status(), 0) << program.err;
+  EXPECT_THAT(program.err, AllOf(HasSubstr("cpu: chunks of 32"), HasSubstr("of 600.0 MiB; stack: "),
+                                 Not(HasSubstr("its copy of the weights"))));
+  Program other({"bench", stack(), "--prompt", "40", "--generate", "2", "--repeat", "1", "--chunk", "32",
+                 "--prefill", "cpu", "--memory", "auto"});
+  other.close_input();
+  EXPECT_EQ(other.status(), 0) << other.err;
+}
+
+TEST_F(Memory, BitsForADeviceThatTakesOthersAreRefused) {
+  const auto refused = [](const std::string& path, std::vector<std::string> more, int status,
+                          const std::string& part) {
+    std::vector<std::string> arguments = {"run", path, "-p", "x", "--raw"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    Program program(arguments);
+    program.close_input();
+    EXPECT_EQ(program.status(), status) << program.err;
+    EXPECT_THAT(program.err, HasSubstr(part));
+    EXPECT_EQ(std::count(program.err.begin(), program.err.end(), '\n'), 1) << program.err;
+  };
+  refused(stack(), {"--npu-bits", "4"}, 2, "--npu-bits is of use only with --prefill");
+  refused(stack(), {"--prefill", "openvino:NPU", "--npu-bits", "9"}, 2,
+          "--npu-bits: '9' is not a number (1 to 8)");
+  refused(stack(), {"--prefill", "openvino:NPU", "--npu-bits", "few"}, 2,
+          "--npu-bits: 'few' is not a number");
+  refused(model(), {"--prefill", "openvino:NPU", "--npu-bits", "4"}, 2, "llama.gguf: is no stack");
+  refused(stack(), {"--prefill", "cpu", "--npu-bits", "4"}, 2,
+          "cpu takes as many bits of a stack as are in memory");
 }
 
 }  // namespace

@@ -1,27 +1,23 @@
 #include "backends/cpu/engine.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <memory>
 #include <mutex>
 
+#include "backends/cpu/budget.hpp"
 #include "backends/cpu/drafter.hpp"
 #include "backends/cpu/executor.hpp"
-#include "base/byte_size.hpp"
 #include "base/error.hpp"
 #include "base/memory_pressure.hpp"
 #include "formats/stack_file.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
-#include "resident/account.hpp"
 
 namespace cairn::cpu {
 namespace {
 
 using engine::Logits;
 using engine::Slice;
-using resident::Account;
 
 // The weights of a step, which may be cut while they are read: check() before its results are used.
 class Reading {
@@ -82,12 +78,13 @@ class CpuEngine final : public engine::Engine {
         pool_(options.pool ? options.pool
                            : std::make_shared<ThreadPool>(options.threads == 0 ? usable_processors()
                                                                                : options.threads)),
-        set_(stack::is_stack(file_) ? std::make_shared<resident::Set>(file_) : nullptr),
-        plan_(file_, model_, target_, options_.precision == engine::Precision::f32, set_.get()),
+        budget_(file_, options_),
+        plan_(file_, model_, target_, options_.precision == engine::Precision::f32, budget_.set()),
         expert_pages_(experts_move(file, options)
                           ? std::make_unique<ExpertPages>(plan_, model_.parameters.experts, options.memory)
                           : nullptr),
-        sequences_(model_, kv_format(options_), file_.path(), set_ || expert_pages_ ? 0 : kSpareBytes,
+        sequences_(model_, kv_format(options_), file_.path(),
+                   budget_.set() != nullptr || expert_pages_ ? 0 : kSpareBytes,
                    options.observer ? 0 : rows()),
         machine_{model_,
                  plan_,
@@ -103,11 +100,7 @@ class CpuEngine final : public engine::Engine {
         rows_(machine_),
         chunk_(machine_, options_.chunk),
         drafter_(model_, sequences_, rows_) {
-    if (set_) account_.join(set_);
     if (worth_copying(file_, options)) file_.own(*pool_);
-  }
-  ~CpuEngine() override {
-    if (set_) account_.leave(*set_);
   }
 
   const graph::Model& model() const override { return model_; }
@@ -135,7 +128,7 @@ class CpuEngine final : public engine::Engine {
 
   void draft(std::span<const Slice> slices, double bits, const engine::Cancelled& cancelled) override {
     if (predicts()) return predict(slices, cancelled);
-    if (!set_) return Engine::draft(slices, bits, cancelled);
+    if (!elastic()) return Engine::draft(slices, bits, cancelled);
     for (const Slice& slice : slices) {
       if (slice.tokens.size() > rows())
         fail(ErrorCode::invalid_argument, "a draft's slice takes 1 to {} tokens, not {}", rows(),
@@ -172,49 +165,20 @@ class CpuEngine final : public engine::Engine {
     sequences_.own(sequence).write_block(block);
   }
 
-  bool elastic() const override { return set_ != nullptr; }
+  bool elastic() const override { return budget_.set() != nullptr; }
   void set_memory(uint64_t bytes) override {
-    if (!set_) return Engine::set_memory(bytes);
-    if (bytes != 0) check_budget(bytes, 0);
-    const std::lock_guard lock(choosing_);
-    chosen_ = true;
-    options_.memory = bytes;  // what the first step would otherwise set is overridden
-    options_.memory_auto = false;
-    account_.set_budget(bytes == 0 ? resident::kUnlimited : bytes);
+    if (!elastic()) return Engine::set_memory(bytes);
+    budget_.set_memory(bytes);
   }
   void set_memory_auto() override {
-    if (!set_) return Engine::set_memory(0);
-    const std::lock_guard lock(choosing_);
-    options_.memory = 0;
-    options_.memory_auto = true;
-    if (chosen_) account_.govern();
+    if (!elastic()) return Engine::set_memory(0);
+    budget_.set_memory_auto();
   }
   engine::MemoryStatus memory() const override {
-    if (!set_) return {};
-    const std::lock_guard lock(choosing_);
-    const resident::Status s = set_->status();
-    const uint64_t budget = account_.budget();
-    return {budget == resident::kUnlimited ? options_.memory : budget,
-            account_.governed() || options_.memory_auto,
-            resident_memory(),
-            s.resident_bytes,
-            s.block_bytes,
-            s.bytes_read,
-            s.bits,
-            s.problems,
-            account_.least(),
-            account_.gave_way()};
+    return elastic() ? budget_.status() : engine::MemoryStatus{};
   }
 
  private:
-  void check_budget(uint64_t bytes, uint64_t coming) const {
-    const uint64_t least = account_.least(coming);
-    if (bytes >= least) return;
-    fail(ErrorCode::out_of_memory,
-         "{}: a budget of {} is too small: with the stack's base alone ({}) this process needs {}",
-         file_.path(), mebibytes(bytes), mebibytes(set_->base_bytes()), mebibytes(least));
-  }
-
   // Whether its tokens are rows: unpacking panels would cost more. What is observed goes as chunks.
   bool is_short(const Slice& slice) const {
     return slice.tokens.size() <= rows() && !options_.observer && model_.parameters.causal;
@@ -251,36 +215,7 @@ class CpuEngine final : public engine::Engine {
 
   void make_room(uint64_t pages, uint64_t scratch) {
     if (expert_pages_) expert_pages_->make_room(pages + scratch, file_.path());
-    const bool first = set_ && !opened_;
-    // The tokenizer and whatever else was made meanwhile is in memory now: only now is it known what is left.
-    if (first) choose_budget(pages + scratch);
-    if (pages > 0 && account_.budget() != resident::kUnlimited && !account_.governed() &&
-        account_.least(pages) > account_.budget()) {
-      fail(ErrorCode::out_of_memory,
-           "{}: the budget of {} has no room for {} more of keys and values: with the stack's base alone "
-           "this process would need {}",
-           file_.path(), mebibytes(account_.budget()), mebibytes(pages), mebibytes(account_.least(pages)));
-    }
-    account_.before_pass(pages + scratch);
-    if (!first) return;
-    // Nothing is held while the stack is read: set_memory may come at any time and change what is waited for.
-    while (!set_->wait_until_read(std::chrono::milliseconds(50))) engine::throw_if(*cancelled_);
-    opened_ = true;
-  }
-
-  // What the options say, unless somebody has called set_memory already.
-  void choose_budget(uint64_t coming) {
-    const std::lock_guard lock(choosing_);
-    if (chosen_) return;
-    if (options_.memory_auto) {
-      account_.govern();
-    } else if (options_.memory != 0) {
-      check_budget(options_.memory, coming);
-      account_.set_budget(options_.memory);
-    } else if (account_.budget() == resident::kUnlimited && !account_.governed()) {
-      account_.set_budget(resident::kUnlimited);
-    }
-    chosen_ = true;
+    budget_.make_room(pages, scratch, *cancelled_);
   }
 
   // The layer that drafts takes the next token behind each sequence, or behind its guesses.
@@ -305,8 +240,8 @@ class CpuEngine final : public engine::Engine {
   // bits: of a draft; 0: it is none.
   void run(std::span<const Slice> slices, double bits = 0) {
     const Reading reading(file_);
-    const resident::Pass pass(set_.get());
-    if (bits > 0) set_->set_draft(bits);
+    const resident::Pass pass(budget_.set());
+    if (bits > 0) budget_.set()->set_draft(bits);
     const size_t vocabulary = model_.parameters.vocabulary, width = model_.parameters.embedding;
     std::vector<Row> rows;
     const std::vector<float*> hidden = drafter_.hidden(slices);
@@ -351,11 +286,7 @@ class CpuEngine final : public engine::Engine {
   kernels::Target target_;
   engine::Options options_;
   const std::shared_ptr<ThreadPool> pool_;
-  const std::shared_ptr<resident::Set> set_;  // of a stack's blocks
-  Account& account_ = Account::process();
-  mutable std::mutex choosing_;  // of what set_memory changes from any thread: options_.memory…, chosen_
-  bool chosen_ = false;          // a budget
-  bool opened_ = false;          // the first step has waited for what it allows
+  Budget budget_;
   Plan plan_;
   const std::unique_ptr<ExpertPages> expert_pages_;
   const Sequences sequences_;

@@ -39,12 +39,17 @@ Int8Graph extreme_graph(const GraphShape& shape) {
   return graph;
 }
 
-AcceleratorTraits traits_of(const std::string& device) {
+AcceleratorTraits traits_of(const std::string& device, WeightPlacement placement) {
   const std::string name = "openvino:" + device;
   return {.name = name,
           .label = name,
           .layout = ActivationLayout::rows,
-          .shares_processors = kind_of(device).processors};
+          .shares_processors = kind_of(device).processors,
+          .takes_moving_weights = placement == WeightPlacement::inputs};
+}
+
+WeightPlacement usual_placement(const std::string& device) {
+  return kind_of(device).processors ? WeightPlacement::inputs : WeightPlacement::constants;
 }
 
 class Graph final : public AcceleratorGraph {
@@ -61,11 +66,28 @@ class Graph final : public AcceleratorGraph {
   std::shared_ptr<const Weights> weights_;
 };
 
+// Whose weights are taken anew before each run.
+class MovingGraph final : public AcceleratorGraph {
+ public:
+  MovingGraph(Int8Graph graph, std::shared_ptr<Program> program, Weights weights, ThreadPool* pool)
+      : graph_(std::move(graph)), program_(std::move(program)), weights_(std::move(weights)), pool_(pool) {}
+  void run(const void* values, std::span<float* const> outputs) override {
+    weights_.take(graph_, pool_);
+    program_->run(graph_.name, values, &weights_, outputs);
+  }
+
+ private:
+  const Int8Graph graph_;
+  const std::shared_ptr<Program> program_;
+  Weights weights_;
+  ThreadPool* const pool_;
+};
+
 class OpenvinoAccelerator final : public Accelerator {
  public:
   OpenvinoAccelerator(Device device, const AcceleratorOptions& options, WeightPlacement placement)
       : device_(std::move(device)),
-        traits_(traits_of(device_.name)),
+        traits_(traits_of(device_.name, placement)),
         options_(options),
         placement_(placement) {
     if (options_.cache_folder.empty()) return;
@@ -77,7 +99,9 @@ class OpenvinoAccelerator final : public Accelerator {
   }
 
   const AcceleratorTraits& traits() const override { return traits_; }
-  uint64_t weight_bytes() const override { return weight_bytes_; }
+  uint64_t weight_bytes() const override { return weight_bytes_ + moving_->bytes(); }
+  // A processor's plug-in works in this process's memory.
+  uint64_t outside_bytes() const override { return device_.kind->processors ? 0 : outside_bytes_; }
   double compile_seconds() const override { return seconds_; }
   uint32_t cached_graphs() const override { return cached_; }
 
@@ -97,6 +121,7 @@ class OpenvinoAccelerator final : public Accelerator {
   }
 
   std::unique_ptr<AcceleratorGraph> with_weights_as_inputs(const Int8Graph& graph, const GraphShape& shape) {
+    if (graph.linears.front().moves()) return with_moving_weights(graph, shape);
     bool weights_cached = false;
     std::shared_ptr<const Weights> weights = weights_[graph.key].lock();
     if (weights && weights->layout().bytes == WeightLayout(shape).bytes) {
@@ -108,14 +133,26 @@ class OpenvinoAccelerator final : public Accelerator {
       weights_[graph.key] = weights;
       weight_bytes_ += weights->layout().bytes;
     }
+    const std::shared_ptr<Program>& program = program_of(graph, shape);
+    if (program->from_cache() && weights_cached) ++cached_;
+    return std::make_unique<Graph>(graph.name, program, std::move(weights));
+  }
+
+  std::unique_ptr<AcceleratorGraph> with_moving_weights(const Int8Graph& graph, const GraphShape& shape) {
+    const std::shared_ptr<Program>& program = program_of(graph, shape);
+    if (program->from_cache()) ++cached_;
+    return std::make_unique<MovingGraph>(graph, program, Weights(shape, moving_), options_.pool);
+  }
+
+  // Where weights are inputs.
+  const std::shared_ptr<Program>& program_of(const Int8Graph& graph, const GraphShape& shape) {
     std::shared_ptr<Program>& program = programs_[shape];
     if (!program) {
       program = load_or_compile(graph, shape, 0, [&] {
         return exact_program(graph.name, shape, nullptr, Weights(extreme_graph(shape), shape));
       });
     }
-    if (program->from_cache() && weights_cached) ++cached_;
-    return std::make_unique<Graph>(graph.name, program, std::move(weights));
+    return program;
   }
 
   std::unique_ptr<AcceleratorGraph> with_weights_inside(const Int8Graph& graph, const GraphShape& shape) {
@@ -123,6 +160,7 @@ class OpenvinoAccelerator final : public Accelerator {
       const auto weights = std::make_shared<const Weights>(graph, shape);
       return exact_program(graph.name, shape, weights, *weights);
     });
+    outside_bytes_ += WeightLayout(shape).bytes;
     weight_bytes_ += WeightLayout(shape).bytes + program->kept_bytes();
     if (program->from_cache()) ++cached_;
     return std::make_unique<Graph>(graph.name, std::move(program), nullptr);
@@ -185,7 +223,9 @@ class OpenvinoAccelerator final : public Accelerator {
   bool int8_is_inexact_ = false;
   std::map<GraphShape, std::shared_ptr<Program>> programs_;
   std::map<uint64_t, std::weak_ptr<const Weights>> weights_;
-  uint64_t weight_bytes_ = 0;
+  // Of one graph's weights: only one runs at a time.
+  const std::shared_ptr<Buffer> moving_ = std::make_shared<Buffer>();
+  uint64_t weight_bytes_ = 0, outside_bytes_ = 0;
   double seconds_ = 0;
   uint32_t cached_ = 0;
 };
@@ -193,13 +233,13 @@ class OpenvinoAccelerator final : public Accelerator {
 }  // namespace
 
 AcceleratorKind kind() {
-  return {.name = "openvino",
-          .names = {"openvino:CPU", "openvino:GPU", "openvino:NPU"},
-          .list = list_devices,
-          .traits = traits_of,
-          .make = [](const std::string& device, const AcceleratorOptions& options) {
-            return make_openvino_accelerator(device, options);
-          }};
+  return {
+      .name = "openvino",
+      .names = {"openvino:CPU", "openvino:GPU", "openvino:NPU"},
+      .list = list_devices,
+      .traits = [](const std::string& device) { return traits_of(device, usual_placement(device)); },
+      .make = [](const std::string& device,
+                 const AcceleratorOptions& options) { return make_openvino_accelerator(device, options); }};
 }
 
 }  // namespace openvino
@@ -213,10 +253,7 @@ std::unique_ptr<Accelerator> make_openvino_accelerator(const std::string& device
 
 std::unique_ptr<Accelerator> make_openvino_accelerator(const std::string& device,
                                                        const AcceleratorOptions& options) {
-  return make_openvino_accelerator(device, options,
-                                   openvino::kind_of(device).processors
-                                       ? openvino::WeightPlacement::inputs
-                                       : openvino::WeightPlacement::constants);
+  return make_openvino_accelerator(device, options, openvino::usual_placement(device));
 }
 
 }  // namespace cairn::offload

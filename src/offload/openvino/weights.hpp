@@ -19,6 +19,12 @@ class Weights {
   // Calls fill() of every linear. Errors: out_of_memory, those of fill().
   Weights(const Int8Graph& graph, const GraphShape& shape);
 
+  // For weights that move(), to be filled by take(), in memory that others may fill meanwhile; it is made
+  // large enough.
+  Weights(const GraphShape& shape, std::shared_ptr<Buffer> shared);
+  // What is there now of every linear's rows; on the pool's threads, or the caller's alone.
+  void take(const Int8Graph& graph, ThreadPool* pool);
+
   // From the cache's file; makes and writes that first where it is not there or not right. cached: it was.
   // notice: one line where a file had to be replaced or could not be written.
   static std::shared_ptr<const Weights> from_cache(const std::string& folder, const Int8Graph& graph,
@@ -26,7 +32,10 @@ class Weights {
                                                    const std::function<void(const std::string&)>& notice);
 
   const WeightLayout& layout() const { return layout_; }
-  const std::byte* block() const { return file_.size > 0 ? file_.content().data() : memory_.as<std::byte>(); }
+  const std::byte* block() const {
+    if (shared_) return shared_->as<std::byte>();
+    return file_.size > 0 ? file_.content().data() : memory_.as<std::byte>();
+  }
   const int8_t* values(size_t linear) const {
     return reinterpret_cast<const int8_t*>(block() + layout_.linears[linear].values);
   }
@@ -38,6 +47,7 @@ class Weights {
   Weights(const GraphShape& shape, SealedFile file) : layout_(shape), file_(std::move(file)) {}
   WeightLayout layout_;
   Buffer memory_;
+  std::shared_ptr<Buffer> shared_;
   SealedFile file_;
 };
 
