@@ -42,7 +42,7 @@ void add_flags(CLI::App& command, PrefillFlags& flags) {
       ->check(between(32u, 1024u))
       ->needs(device);
   command.add_option("--policy", flags.policy, "which subgraph runs next, look-ahead if not given")
-      ->transform(one_of({"in-order", "overlap", "out-of-order", "look-ahead"}))
+      ->transform(one_of({"in-order", "pairs", "overlap", "out-of-order", "look-ahead"}))
       ->type_name("NAME")
       ->needs(device);
   command.add_flag("--sequential", flags.sequential, "device and CPU take turns, each with all threads")
