@@ -14,7 +14,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::array kTables = {"prefill", "tasks", "energy", "schedule", "forms", "constants"};
+constexpr std::array kTables = {"prefill", "stages", "tasks", "energy", "schedule", "forms", "constants"};
 constexpr const char* kK70 = "snapdragon-8gen3";
 constexpr const char* kK60 = "snapdragon-8gen2";
 
@@ -88,6 +88,33 @@ Json prefill_table(const Options& options) {
     for (const auto& ranges : measure::published_ranges())
       fmt::print("{}: {:.1f} to {:.1f} times llama.cpp with 1024 tokens in the paper\n", ranges.phone,
                  ranges.speed_1024.least, ranges.speed_1024.most);
+  }
+  return json;
+}
+
+Json stages_table(const Options& options) {
+  const auto rows =
+      measure::stage_rows(with_defaults(options, {kK70}, {"qwen1.5-1.8b", "gemma-2b", "llama-2-7b"}, {512}));
+  Json json = Json::array();
+  if (!options.json)
+    fmt::print(
+        "llm.npu's techniques one by one\n{:<17} {:<13} {:>6} {:<9} {:<13} {:>7} {:>6} {:>6} | {:>6} {:>6}\n",
+        "phone", "model", "tokens", "stage", "policy", "tok/s", "paper", "ratio", "step", "paper");
+  for (const auto& row : rows) {
+    json.push_back({{"phone", row.phone},
+                    {"model", row.model},
+                    {"prompt", row.prompt},
+                    {"stage", offload::name(row.stage)},
+                    {"policy", offload::name(row.policy)},
+                    {"prefill_tok_s", row.tok_s},
+                    {"paper_tok_s", or_null(row.published)},
+                    {"step", or_null(row.step)},
+                    {"paper_step", or_null(row.published_step)}});
+    if (!options.json)
+      fmt::print("{:<17} {:<13} {:>6} {:<9} {:<13} {:>7.1f} {:>6} {:>6} | {:>6} {:>6}\n", row.phone,
+                 row.model, row.prompt, offload::name(row.stage), offload::name(row.policy), row.tok_s,
+                 number(row.published, 0), ratio(row.tok_s, row.published), number(row.step, 2),
+                 number(row.published_step, 2));
   }
   return json;
 }
@@ -256,6 +283,7 @@ Json constants_table(const Options& options) {
 
 Json print_table(const std::string& table, const Options& options) {
   if (table == "prefill") return prefill_table(options);
+  if (table == "stages") return stages_table(options);
   if (table == "tasks") return tasks_table(options);
   if (table == "energy") return energy_table(options);
   if (table == "schedule") return schedule_table(options);
@@ -284,7 +312,7 @@ void add_simulate(CLI::App& program) {
       "simulate", "simulated phones beside what llm.npu's paper measured of them, as tables");
   command
       ->add_option("TABLE", options->tables,
-                   "prefill, tasks, energy, schedule, forms, constants; all if none is named")
+                   "prefill, stages, tasks, energy, schedule, forms, constants; all if none is named")
       ->transform(one_of(kTables));
   command
       ->add_option(

@@ -113,6 +113,43 @@ std::vector<SpeedRow> speed_rows(const TableOptions& options) {
   return rows;
 }
 
+std::vector<StageRow> stage_rows(const TableOptions& options) {
+  using offload::Policy;
+  using offload::Stage;
+  const std::array<std::pair<Stage, Policy>, 4> stages = {{{Stage::naive, Policy::overlap},
+                                                           {Stage::chunks, Policy::overlap},
+                                                           {Stage::outliers, Policy::pairs},
+                                                           {Stage::outliers, options.policy}}};
+  std::vector<StageRow> rows;
+  for_each_run(options, [&](const PhoneConstants& phone, const graph::ModelShape& shape, uint32_t prompt) {
+    const PublishedStages* published = nullptr;
+    for (const PublishedStages& of_model : published_stages())
+      if (of_model.model == shape.name && prompt == 512 && phone.name == phone_named("redmi-k70-pro").name)
+        published = &of_model;
+    for (size_t i = 0; i < stages.size(); ++i) {
+      StageRow row;
+      row.phone = phone.name;
+      row.model = shape.name;
+      row.prompt = prompt;
+      row.stage = stages[i].first;
+      row.policy = stages[i].second;
+      row.tok_s = simulate_prefill({.device = std::string(phone.name),
+                                    .shape = std::string(shape.name),
+                                    .prompt = prompt,
+                                    .chunk = options.chunk,
+                                    .stage = row.stage,
+                                    .policy = row.policy,
+                                    .prune = options.prune})
+                      .tokens_per_second;
+      if (published) row.published = published->tok_s[i];
+      if (i > 0) row.step = row.tok_s / rows.back().tok_s;
+      if (i > 0 && published) row.published_step = row.published / rows.back().published;
+      rows.push_back(row);
+    }
+  });
+  return rows;
+}
+
 std::vector<TaskRow> task_rows(const TableOptions& options) {
   const PhoneConstants& phone = phone_named(options.phones.at(0));
   const bool measured = phone.name == phone_named("redmi-k70-pro").name;

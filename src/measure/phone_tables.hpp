@@ -11,6 +11,7 @@
 #include "measure/published.hpp"
 #include "offload/simulated/forms.hpp"
 #include "offload/simulated/phone.hpp"
+#include "offload/simulated/times.hpp"
 #include "offload/tasks.hpp"
 
 namespace cairn::measure {
@@ -30,6 +31,17 @@ struct SpeedRow {
   double tok_s = 0, published = 0;
   std::string_view source{};  // of the published one
   double over_llama_cpp = 0;  // how many times as fast; 0: not one of the paper's models
+};
+
+// llm.npu's techniques, one more in each row. Without out-of-order execution chunks go in pairs, from the
+// third row on; before that overlap is all that one chunk's graphs, or products in groups, leave room for.
+struct StageRow {
+  std::string_view phone, model;
+  uint32_t prompt = 0;
+  offload::Stage stage = offload::Stage::naive;
+  offload::Policy policy = offload::Policy::overlap;
+  double tok_s = 0, published = 0;
+  double step = 0, published_step = 0;  // over the row before
 };
 
 struct TaskRow {
@@ -75,7 +87,8 @@ const offload::simulated::PhoneConstants& phone_named(const std::string& name); 
 // The tables throw the same.
 void check(const TableOptions& options);
 std::vector<SpeedRow> speed_rows(const TableOptions& options);
-std::vector<TaskRow> task_rows(const TableOptions& options);  // of the first phone
+std::vector<StageRow> stage_rows(const TableOptions& options);  // options.policy is the last row's
+std::vector<TaskRow> task_rows(const TableOptions& options);    // of the first phone
 std::vector<EnergyRow> energy_rows(const TableOptions& options);
 std::vector<ScheduleRow> schedule_rows(const TableOptions& options);  // all policies
 std::vector<FormRow> form_rows(const TableOptions& options);          // all forms

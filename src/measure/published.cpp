@@ -69,6 +69,12 @@ constexpr std::array<PublishedTask, 5> kTasks = {{
        {2.88, 10.28, 46.02}}}},
 }};
 
+constexpr std::array<PublishedStages, 3> kStages = {{
+    {"qwen1.5-1.8b", {25, 37, 395, 569}},
+    {"gemma-2b", {18, 91, 355, 420}},
+    {"llama-2-7b", {5, 15, 133, 186}},
+}};
+
 constexpr std::array<PublishedRanges, 2> kRanges = {{
     {kK70, {18.17, 38.4}, {0, 0}, {0, 0}},
     {kK60, {21.3, 41.3}, {10.38, 14.12}, {35.63, 59.52}},
@@ -82,6 +88,10 @@ std::span<const PublishedSpeed> published_speeds() {
 
 std::span<const PublishedTask> published_tasks() {
   return kTasks;
+}
+
+std::span<const PublishedStages> published_stages() {
+  return kStages;
 }
 
 std::span<const PublishedRanges> published_ranges() {

@@ -43,6 +43,14 @@ struct Range {
   double least, most;
   bool holds(double x) const { return x >= least && x <= most; }
 };
+// Figure 19: tokens a second with 512 tokens on a Redmi K70 Pro. Its bars: NPU naively, with shared chunk
+// graphs, with shadow outliers, out of order.
+struct PublishedStages {
+  std::string_view model;
+  std::array<double, 4> tok_s;
+};
+std::span<const PublishedStages> published_stages();
+
 // How many times as fast as llama.cpp on the CPU with 1,024 tokens (section 4.2). Empty: not published.
 struct PublishedRanges {
   std::string_view phone;
