@@ -310,10 +310,7 @@ void add_simulate(CLI::App& program) {
   const auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand(
       "simulate", "simulated phones beside what llm.npu's paper measured of them, as tables");
-  command
-      ->add_option("TABLE", options->tables,
-                   "prefill, stages, tasks, energy, schedule, forms, constants; all if none is named")
-      ->transform(one_of(kTables));
+  command->add_option("TABLE", options->tables, "which; all if none is named")->transform(one_of(kTables));
   command
       ->add_option(
           "--phone", options->table.phones,

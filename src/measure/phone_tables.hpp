@@ -17,9 +17,9 @@
 namespace cairn::measure {
 
 struct TableOptions {
-  std::vector<std::string> phones, models;  // names of find_phone and find_shape
-  std::vector<uint32_t> prompts;            // tokens; of tasks their own
-  uint32_t chunk = 256;                     // the paper's; 0: chosen by the simulated times
+  std::vector<std::string> phones{}, models{};  // names of find_phone and find_shape
+  std::vector<uint32_t> prompts{};              // tokens; of tasks their own
+  uint32_t chunk = 256;                         // the paper's; 0: chosen by the simulated times
   offload::Policy policy = offload::Policy::look_ahead;
   double prune = 0.85;
 };

@@ -118,10 +118,11 @@ TEST(Forms, ProductsAloneMoveTheActivationToTheCpu) {
   const Phone p(phone());
   size_t middles = 0;
   for (const Task& task : products.tasks()) {
-    if (task.kind == TaskKind::ffn)
+    if (task.kind == TaskKind::ffn) {
       EXPECT_DOUBLE_EQ(task.seconds, p.npu_products(256, std::array{up, up}, WeightGroups::tensor));
-    if (task.kind == TaskKind::ffn_down)
+    } else if (task.kind == TaskKind::ffn_down) {
       EXPECT_DOUBLE_EQ(task.seconds, p.npu_products(256, std::array{down}, WeightGroups::tensor));
+    }
     if (task.kind != TaskKind::ffn_middle) continue;
     ++middles;
     EXPECT_EQ(task.processor, Processor::cpu);

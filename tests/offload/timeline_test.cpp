@@ -45,6 +45,10 @@ TEST(Timeline, MeasuresHowLongChunksWait) {
   Timeline t;
   t.events = {{0, 0, TaskKind::qkv, Processor::npu, 6, 8}, {0, 0, TaskKind::ffn, Processor::npu, 1, 2}};
   EXPECT_DOUBLE_EQ(t.waiting(), 4.0 / 7);
+  // Two tasks at once from 4 to 5 count once.
+  t.events.push_back({0, 0, TaskKind::attention, Processor::cpu, 3, 5});
+  t.events.push_back({0, 0, TaskKind::attention_output, Processor::npu, 4, 5.5});
+  EXPECT_DOUBLE_EQ(t.waiting(), (1 + 0.5) / 7);
 }
 
 TEST(Timeline, IsAChromeTrace) {
