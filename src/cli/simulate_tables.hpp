@@ -8,8 +8,8 @@
 
 namespace cairn::cli {
 
-constexpr std::array kSimulateTables = {"prefill",  "stages", "tasks",    "energy",
-                                        "schedule", "forms",  "constants"};
+inline constexpr std::array kSimulateTables = {"prefill",  "stages", "tasks",    "energy",
+                                               "schedule", "forms",  "constants"};
 
 struct SimulateTables {
   measure::TableOptions table;  // what is empty is the paper's

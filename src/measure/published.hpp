@@ -12,8 +12,8 @@
 namespace cairn::measure {
 
 // The paper's models by the names of graph::find_shape, in its order.
-constexpr std::array<std::string_view, 5> kPaperModels = {"qwen1.5-1.8b", "gemma-2b", "phi-2", "llama-2-7b",
-                                                          "mistral-7b"};
+inline constexpr std::array<std::string_view, 5> kPaperModels = {"qwen1.5-1.8b", "gemma-2b", "phi-2",
+                                                                 "llama-2-7b", "mistral-7b"};
 
 // Prefill of llm.npu on a phone's chip, tokens a second.
 struct PublishedSpeed {

@@ -22,7 +22,7 @@ const char* name(Form form);  // "products", "subgraphs", "layers-a8", "layers-a
 bool whole_layers(Form form);
 
 // What one chunk of a model costs at the border: device graphs run, bytes that the CPU writes for them and
-// reads from them. Inputs of products are int8, results 16 bits (Hexagon's form: ../docs/npu.md), as are
+// reads from them. Inputs of products are int8, results 16 bits (what Hexagon's compiler takes), as are
 // hidden states, keys and values. Whole layers get keys and values of the `position` tokens before the chunk
 // and give those of its own back.
 struct Crossings {
