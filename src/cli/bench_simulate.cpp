@@ -66,15 +66,16 @@ void write_timeline(const SimulateFlags& flags, const std::vector<offload::Timel
 }  // namespace
 
 void add_simulate_flags(CLI::App& command, SimulateFlags& flags) {
-  command.add_option("--simulate", flags.device,
-                     "a prefill on a simulated phone instead, on a virtual clock: snapdragon-8gen3");
+  command.add_option(
+      "--simulate", flags.device,
+      "a prefill on a simulated phone instead, on a virtual clock: " + offload::simulated::phone_names());
   command.add_option("--shape", flags.shape, "simulate: whose shape, as synth takes it")
       ->capture_default_str();
   command
-      .add_option(
-          "--policy", flags.policies,
-          "simulate, prefill: in-order, overlap, out-of-order (max-C) or look-ahead (default); several with "
-          "commas")
+      .add_option("--policy", flags.policies,
+                  "simulate, prefill: in-order, pairs, overlap, out-of-order (max-C) or look-ahead "
+                  "(default); several "
+                  "with commas")
       ->delimiter(',');
   command
       .add_option("--stage", flags.stage,

@@ -23,6 +23,7 @@ void add_quantize(CLI::App& program);
 void add_stack(CLI::App& program);
 void add_trim(CLI::App& program);
 void add_verify(CLI::App& program);
+void add_simulate(CLI::App& program);
 void add_synth(CLI::App& program);
 void add_tokenize(CLI::App& program);
 void add_devices(CLI::App& program);

@@ -99,6 +99,7 @@ int run(int argc, char** argv) {
   add_calibrate(program);
   add_compile(program);
   add_inspect(program);
+  add_simulate(program);
   add_synth(program);
   add_tokenize(program);
   add_devices(program);
@@ -109,7 +110,7 @@ int run(int argc, char** argv) {
         {"Any size from one file", {"stack", "trim", "verify"}},
         {"Video", {"video"}},
         {"Measure and look inside",
-         {"bench", "eval", "calibrate", "compile", "inspect", "synth", "tokenize", "devices"}},
+         {"bench", "eval", "calibrate", "compile", "inspect", "simulate", "synth", "tokenize", "devices"}},
         {"Shell", {"completion"}}}) {
     for (const char* name : names) program.get_subcommand(name)->group(group);
   }

@@ -47,7 +47,7 @@ void add_flags(CLI::App& command, PrefillFlags& flags) {
       ->needs(device);
   add_npu_bits(command, flags.npu_bits)->needs(device);
   command.add_option("--policy", flags.policy, "which subgraph runs next, look-ahead if not given")
-      ->transform(one_of({"in-order", "overlap", "out-of-order", "look-ahead"}))
+      ->transform(one_of({"in-order", "pairs", "overlap", "out-of-order", "look-ahead"}))
       ->type_name("NAME")
       ->needs(device);
   command.add_flag("--sequential", flags.sequential, "device and CPU take turns, each with all threads")

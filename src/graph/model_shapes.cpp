@@ -69,6 +69,12 @@ std::span<const ModelShape> model_shapes() {
   return kShapes;
 }
 
+std::string shape_names() {
+  std::string names;
+  for (const ModelShape& shape : kShapes) (names += names.empty() ? "" : ", ") += shape.name;
+  return names;
+}
+
 const ModelShape* find_shape(std::string_view name) {
   const auto found =
       std::find_if(kShapes.begin(), kShapes.end(), [=](const auto& s) { return s.name == name; });

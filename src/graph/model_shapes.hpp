@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
 #include <string_view>
 
 namespace cairn::graph {
@@ -27,6 +28,7 @@ struct ModelShape {
 };
 
 std::span<const ModelShape> model_shapes();
+std::string shape_names();  // with commas
 // nullptr when unknown.
 const ModelShape* find_shape(std::string_view name);
 

@@ -8,13 +8,15 @@
 
 namespace cairn::measure {
 
-SimulateResult simulate_prefill(const SimulateOptions& options) {
+void check(const SimulateOptions& options) {
   const auto* phone = offload::simulated::find_phone(options.device);
   if (!phone)
-    fail(ErrorCode::invalid_argument, "simulated device '{}' is not known; there is snapdragon-8gen3",
-         options.device);
+    fail(ErrorCode::invalid_argument, "simulated device '{}' is not known; there are {}", options.device,
+         offload::simulated::phone_names());
   const graph::ModelShape* shape = graph::find_shape(options.shape);
-  if (!shape) fail(ErrorCode::invalid_argument, "shape '{}' is not known", options.shape);
+  if (!shape)
+    fail(ErrorCode::invalid_argument, "shape '{}' is not known; there are {}", options.shape,
+         graph::shape_names());
   if (shape->experts != 0)
     fail(ErrorCode::unsupported, "{} is a mixture of experts, which simulated prefill does not know",
          shape->name);
@@ -24,6 +26,14 @@ SimulateResult simulate_prefill(const SimulateOptions& options) {
   if (options.prompt == 0 || options.prompt > shape->context)
     fail(ErrorCode::invalid_argument, "a prompt of {} tokens: {} takes 1 to {}", options.prompt, shape->name,
          shape->context);
+  offload::check_chunk(options.chunk);
+  offload::shadow_inputs(0, options.prune);
+}
+
+SimulateResult simulate_prefill(const SimulateOptions& options) {
+  check(options);
+  const auto* phone = offload::simulated::find_phone(options.device);
+  const graph::ModelShape* shape = graph::find_shape(options.shape);
   const offload::ModelSizes sizes(*shape);
   SimulateResult result;
   if (options.stage == offload::Stage::naive) {

@@ -25,7 +25,8 @@ struct SimulateResult {
   double makespan = 0, tokens_per_second = 0, decision_seconds = 0;  // the last: of one decision
 };
 
-// Errors: invalid_argument (device, shape, prompt, chunk, prune).
+// Errors: invalid_argument (device, shape, prompt, chunk, prune), unsupported (mixtures, recurrent states).
+void check(const SimulateOptions& options);
 SimulateResult simulate_prefill(const SimulateOptions& options);
 
 }  // namespace cairn::measure

@@ -162,6 +162,7 @@ void ChunkTasks::run(const Task& task) {
       run_shadow(chunk, layer, Input::down);
       break;
     case TaskKind::prepare:
+    case TaskKind::layer:
     case TaskKind::count:
       break;
   }

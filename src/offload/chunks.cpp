@@ -68,11 +68,15 @@ uint32_t ChunkPlan::padding() const {
   return static_cast<uint32_t>(tokens - prompt);
 }
 
-ChunkPlan plan_chunks(uint32_t prompt, uint32_t chunk, const PromptSeconds& seconds) {
-  if (prompt == 0) fail(ErrorCode::invalid_argument, "chunks: the prompt is empty");
+void check_chunk(uint32_t chunk) {
   if (chunk != 0 && (chunk < kLeastChunk || chunk > kMostChunk))
     fail(ErrorCode::invalid_argument, "chunks: {} tokens are not between {} and {}", chunk, kLeastChunk,
          kMostChunk);
+}
+
+ChunkPlan plan_chunks(uint32_t prompt, uint32_t chunk, const PromptSeconds& seconds) {
+  if (prompt == 0) fail(ErrorCode::invalid_argument, "chunks: the prompt is empty");
+  check_chunk(chunk);
   ChunkPlan best;
   const auto consider = [&](uint32_t length, uint32_t tail) {
     ChunkPlan plan{prompt, length, std::vector<uint32_t>(prompt / length, length), 0};

@@ -36,6 +36,9 @@ struct ChunkPlan {
 // Expected seconds of a prompt that runs as chunks of these lengths: from a profile or a simulated device.
 using PromptSeconds = std::function<double(std::span<const uint32_t> lengths)>;
 
+// 0, or 32 … 1,024: otherwise Error invalid_argument.
+void check_chunk(uint32_t chunk);
+
 // chunk 0: the one of 32, 64, … 1,024 that takes least. A last chunk that isn't full is padded, or run by
 // graphs of 32, 64, … tokens, whichever takes less. Errors invalid_argument: an empty prompt, a chunk outside
 // 32 … 1,024.

@@ -296,8 +296,8 @@ void LookAhead::improve(const TaskGraph& graph) {
       Rule rule = rule_;
       if (random.below(4) == 0) rule.waits = static_cast<Waits>(random.below(4));
       rule.lag = random.below(4) == 0 ? 3 * random.uniform() : rule.lag * (0.5 + random.uniform());
-      for (double& bias : rule.bias)
-        if (random.below(3) == 0) bias += random.uniform() - 0.5;
+      for (size_t kind = 0; kind < static_cast<size_t>(TaskKind::layer); ++kind)  // layers are by themselves
+        if (random.below(3) == 0) rule.bias[kind] += random.uniform() - 0.5;
       const double before = best_;
       try_rule(graph, rule);
       if (best_ < before) current_ = plan_.order;

@@ -34,6 +34,8 @@ const char* name(TaskKind kind) {
       return "shadow down";
     case TaskKind::prepare:
       return "prepare";
+    case TaskKind::layer:
+      return "layer";
     case TaskKind::count:
       break;
   }

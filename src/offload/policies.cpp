@@ -5,8 +5,8 @@
 namespace cairn::offload {
 namespace {
 
-constexpr std::array<Policy, 4> kPolicies = {Policy::in_order, Policy::overlap, Policy::out_of_order,
-                                             Policy::look_ahead};
+constexpr std::array<Policy, 5> kPolicies = {Policy::in_order, Policy::pairs, Policy::overlap,
+                                             Policy::out_of_order, Policy::look_ahead};
 
 // Chunk after chunk, one task at a time on one processor or the other.
 class InOrder final : public Scheduler {
@@ -111,6 +111,8 @@ const char* name(Policy policy) {
   switch (policy) {
     case Policy::in_order:
       return "in-order";
+    case Policy::pairs:
+      return "pairs";
     case Policy::overlap:
       return "overlap";
     case Policy::out_of_order:
@@ -125,13 +127,15 @@ Policy parse_policy(std::string_view text) {
   for (Policy policy : kPolicies)
     if (text == offload::name(policy)) return policy;
   fail(ErrorCode::invalid_argument,
-       "policy '{}' is not known; there are in-order, overlap, out-of-order, look-ahead", text);
+       "policy '{}' is not known; there are in-order, pairs, overlap, out-of-order, look-ahead", text);
 }
 
 std::unique_ptr<Scheduler> make_scheduler(Policy policy) {
   switch (policy) {
     case Policy::in_order:
       return std::make_unique<InOrder>();
+    case Policy::pairs:
+      return make_chunk_pairs();
     case Policy::overlap:
       return std::make_unique<Deciding<FirstCome, Policy::overlap>>();
     case Policy::out_of_order:

@@ -38,6 +38,7 @@ class MaxC {
   std::array<std::vector<uint32_t>, kProcessors> ready_;
 };
 
+std::unique_ptr<Scheduler> make_chunk_pairs();
 std::unique_ptr<Scheduler> make_look_ahead();
 
 }  // namespace cairn::offload

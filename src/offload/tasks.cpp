@@ -61,11 +61,7 @@ class Builder {
     const uint32_t ffn_input = add(TaskKind::ffn_input, Processor::cpu, output);
     auto ffn =
         add_products(TaskKind::ffn, TaskKind::shadow_gate_up, shadow[index(Input::gate_up)], {ffn_input});
-    if (shape_.cpu_middle && (shadow[index(Input::gate_up)] || shadow[index(Input::down)])) {
-      const uint32_t middle = add(TaskKind::ffn_middle, Processor::cpu, ffn);
-      return add_products(TaskKind::ffn_down, TaskKind::shadow_down, shadow[index(Input::down)], {middle});
-    }
-    if (!cuts_feed_forward(shadow)) return ffn;
+    if (!cuts_feed_forward(shadow) && !(shape_.cut && shape_.cpu_middle)) return ffn;
     if (shape_.cpu_middle) ffn = {add(TaskKind::ffn_middle, Processor::cpu, ffn)};
     return add_products(TaskKind::ffn_down, TaskKind::shadow_down, shadow[index(Input::down)], ffn);
   }

@@ -47,6 +47,7 @@ struct TaskGraphShape {
   // Real runs: where gate, up or down have shadow work, the feed-forward part is cut in three, ffn (gate and
   // up), ffn_middle (the activation, on the CPU, after shadow_gate_up) and ffn_down.
   bool cpu_middle = false;
+  bool cut = false;      // with cpu_middle: in every layer, whether it has shadow work or not
   bool prepare = false;  // each chunk waits for graphs of its own that the CPU builds first (no sharing)
 };
 
@@ -70,8 +71,8 @@ class Scheduler {
   virtual int64_t next(Processor processor) = 0;
 };
 
-enum class Policy : uint8_t { in_order, overlap, out_of_order, look_ahead };
-const char* name(Policy policy);             // "in-order", "overlap", "out-of-order", "look-ahead"
+enum class Policy : uint8_t { in_order, pairs, overlap, out_of_order, look_ahead };
+const char* name(Policy policy);             // "in-order", "pairs", "overlap", "out-of-order", "look-ahead"
 Policy parse_policy(std::string_view name);  // Error invalid_argument lists the names
 std::unique_ptr<Scheduler> make_scheduler(Policy policy);
 

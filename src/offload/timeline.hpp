@@ -27,6 +27,7 @@ enum class TaskKind : uint8_t {
   shadow_gate_up,
   shadow_down,
   prepare,  // building graphs, where a stage of the simulation pays for that
+  layer,    // a whole layer on the device, where a simulation puts it there
   count,
 };
 const char* name(Processor processor);
@@ -49,6 +50,9 @@ struct Timeline {
   double busy(Processor processor) const;
   // Share of the time between the processor's first begin and the makespan that it stood idle.
   double bubble(Processor processor) const;
+  // Mean over the chunks: share of a chunk's time from its first begin to its last end in which none of its
+  // tasks runs.
+  double waiting() const;
 };
 
 // Chrome's trace event format (also Perfetto's), one JSON object.

@@ -84,7 +84,7 @@ TEST_F(PrefillOnDevice, TheTimelineHoldsEveryPass) {
 
 TEST_F(PrefillOnDevice, EveryPolicyGivesTheSameAnswer) {
   std::string first;
-  for (const char* policy : {"in-order", "overlap", "out-of-order", "look-ahead"}) {
+  for (const char* policy : {"in-order", "pairs", "overlap", "out-of-order", "look-ahead"}) {
     Program program(command({"--prefill", "cpu", "--chunk", "32", "--threads", "2", "--policy", policy}));
     ASSERT_EQ(program.status(), 0) << program.err;
     if (first.empty()) first = program.out;

@@ -71,6 +71,87 @@ TEST(Simulate, WritesTracesAndPictures) {
   EXPECT_THAT(svg, HasSubstr("50 ms"));
 }
 
+nlohmann::json tables(std::vector<std::string> flags) {
+  std::vector<std::string> arguments{"simulate", "--json"};
+  arguments.insert(arguments.end(), flags.begin(), flags.end());
+  return nlohmann::json::parse(output(arguments));
+}
+
+TEST(Simulate, PrintsItsTables) {
+  const std::string all = output({"simulate"});
+  for (const char* part :
+       {"Prefill, tokens a second", "End to end, seconds", "Energy of a prefill", "Order of subgraphs",
+        "What the device's graphs hold", "launch", "snapdragon-8gen2"})
+    EXPECT_THAT(all, HasSubstr(part));
+  EXPECT_LT(all.find("Prefill,"), all.find("launch"));
+  const std::string one = output({"simulate", "schedule", "--prompt", "512"});
+  EXPECT_THAT(one, HasSubstr("pairs"));
+  EXPECT_THAT(one, ::testing::Not(HasSubstr("launch")));
+}
+
+TEST(Simulate, TablesAreJson) {
+  const auto json = tables({"prefill", "stages", "tasks", "energy", "schedule", "forms", "constants"});
+  ASSERT_EQ(json.size(), 7u);
+  EXPECT_EQ(json["stages"].size(), 3u * 4);
+  EXPECT_EQ(json["stages"][3]["paper_tok_s"], 569);
+  EXPECT_TRUE(json["stages"][4]["step"].is_null());
+  EXPECT_EQ(json["prefill"].size(), 2u * 5 * 4);  // phones, models, prompts
+  const auto& gemma = json["prefill"][7];
+  EXPECT_EQ(gemma["model"], "gemma-2b");
+  EXPECT_EQ(gemma["prompt"], 1024);
+  EXPECT_EQ(gemma["paper_tok_s"], 604);
+  EXPECT_EQ(gemma["paper_source"], "Figure 18");
+  EXPECT_GT(gemma["prefill_tok_s"], 0);
+  EXPECT_TRUE(json["prefill"][0]["paper_tok_s"].is_null());
+  EXPECT_EQ(json["tasks"].size(), 5u * 5);
+  EXPECT_EQ(json["tasks"][0]["paper_prefill_s"], 1.49);
+  EXPECT_EQ(json["tasks"][24]["paper_total_s"], 2.88 + 10.28);
+  EXPECT_EQ(json["energy"]["rows"].size(), 5u * 3);
+  EXPECT_EQ(json["energy"]["rows"][2]["paper_range"], (std::vector<double>{35.63, 59.52}));
+  EXPECT_EQ(json["energy"]["merge"]["paper_energy"], 0.201);
+  EXPECT_EQ(json["schedule"].size(), 2u * 5);
+  EXPECT_EQ(json["schedule"][6]["policy"], "pairs");
+  EXPECT_EQ(json["schedule"][6]["paper_npu_bubble"], 0.37);
+  EXPECT_EQ(json["forms"].size(), 2u * 5);
+  EXPECT_EQ(json["forms"][2]["last_chunk_a_layer"]["graphs"], 1);
+  EXPECT_EQ(json["constants"][0]["name"], "launch");
+  EXPECT_EQ(json["constants"][0]["origin"], "fitted");
+}
+
+TEST(Simulate, TablesFollowTheirFlags) {
+  const auto json = tables({"prefill", "--phone", "redmi-k60-pro,xiaomi-14", "--model", "phi-2", "--prompt",
+                            "100,200", "--chunk", "0", "--policy", "pairs", "--prune", "1"});
+  ASSERT_EQ(json["prefill"].size(), 4u);
+  EXPECT_EQ(json["prefill"][0]["phone"], "snapdragon-8gen2");
+  EXPECT_EQ(json["prefill"][3]["phone"], "snapdragon-8gen3");
+  EXPECT_EQ(json["prefill"][3]["prompt"], 200);
+  EXPECT_LT(json["prefill"][0]["prefill_tok_s"], json["prefill"][2]["prefill_tok_s"]);
+  const auto slow = tables({"tasks", "--policy", "in-order"}), fast = tables({"tasks"});
+  EXPECT_GT(slow["tasks"][0]["prefill_s"], fast["tasks"][0]["prefill_s"]);
+  EXPECT_TRUE(tables({"tasks", "--phone", "redmi-k60-pro"})["tasks"][0]["paper_prefill_s"].is_null());
+  EXPECT_TRUE(
+      tables({"energy", "--model", "qwen3-0.6b"})["energy"]["rows"][0]["llama_cpp_over_it"].is_null());
+}
+
+TEST(Simulate, TablesRefuseWhatIsUnknown) {
+  refuses({"simulate", "prefill", "--phone", "nokia"},
+          "simulated phone 'nokia' is not known; there are snapdragon-8gen3 (redmi-k70-pro, xiaomi-14), "
+          "snapdragon-8gen2 (redmi-k60-pro)");
+  refuses({"simulate", "prefill", "--model", "gpt-5"},
+          "model 'gpt-5' is not known; there are qwen1.5-1.8b, ");
+  refuses({"simulate", "weather"}, "weather");
+  refuses({"simulate", "--policy", "luck"}, "'luck'");
+  refuses({"simulate", "--prompt", "0"}, "prompt of 0 tokens");
+  refuses({"simulate", "--prompt", "-1"}, "-1");
+  refuses({"simulate", "--prompt", "3000", "--model", "phi-2"}, "phi-2 takes 1 to 2048");
+  refuses({"simulate", "--chunk", "16"}, "16 tokens");
+  refuses({"simulate", "--prune", "2"}, "prune: 2");
+  Program mixture({"simulate", "--model", "qwen3-30b-a3b"});
+  EXPECT_EQ(mixture.status(), 1);
+  EXPECT_EQ(mixture.out, "");
+  EXPECT_THAT(mixture.err, HasSubstr("qwen3-30b-a3b is a mixture of experts"));
+}
+
 TEST(Simulate, RefusesWhatCannotBe) {
   const std::vector<std::string> start{"bench", "--simulate", "snapdragon-8gen3"};
   const auto with = [&](std::vector<std::string> flags) {

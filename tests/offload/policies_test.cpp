@@ -27,8 +27,8 @@ using testing::random_shape;
 using testing::RandomSeconds;
 using testing::RegularSeconds;
 
-constexpr std::array<Policy, 4> kAll = {Policy::in_order, Policy::overlap, Policy::out_of_order,
-                                        Policy::look_ahead};
+constexpr std::array<Policy, 5> kAll = {Policy::in_order, Policy::pairs, Policy::overlap,
+                                        Policy::out_of_order, Policy::look_ahead};
 
 // Runs of a graph's tasks, by their number.
 struct Runs {
@@ -267,6 +267,47 @@ TEST(Policies, OverlapServesWhatCameFirst) {
   EXPECT_EQ(runs.begin[first], 0);
   EXPECT_EQ(runs.begin[later], 5);
   EXPECT_EQ(runs.begin[late], 6);
+}
+
+// Two chunks take a step together, the second five subgraphs behind, and wait for each other; the third runs
+// alone after them. Without shadow work a step is one subgraph of a chunk, and the two of a step are one of
+// each processor.
+TEST(Policies, PairsGoInLockStep) {
+  for (uint32_t seed = 0; seed < 50; ++seed) {
+    for (uint32_t chunks : {1u, 2u, 3u, 4u}) {
+      const uint32_t layers = 1 + seed % 4, stages = 6 * layers;
+      const RandomSeconds seconds(seed);
+      const TaskGraph graph = make_task_graph({.chunks = chunks, .layers = layers}, seconds);
+      const auto time = [&](uint32_t chunk, uint32_t stage) {
+        return graph.tasks()[chunk * stages + stage].seconds;
+      };
+      double expected = 0;
+      for (uint32_t first = 0; first < chunks; first += 2) {
+        for (uint32_t step = 0; step < stages + 5; ++step) {
+          const double a = step < stages ? time(first, step) : 0;
+          const double b = first + 1 < chunks && step >= 5 ? time(first + 1, step - 5) : 0;
+          expected += std::max(a, b);
+        }
+      }
+      EXPECT_DOUBLE_EQ(run(graph, graph, Policy::pairs).makespan, expected) << chunks << " chunks";
+    }
+  }
+}
+
+// Shadow work shares the step of the product that it corrects.
+TEST(Policies, PairsKeepShadowWorkWithItsProduct) {
+  const TaskGraph graph = make_task_graph(
+      {.chunks = 1, .layers = 3, .shadow = {{true, true, true, true}, {}, {}}}, RandomSeconds(4));
+  const Runs runs = run(graph, graph, Policy::pairs);
+  double expected = 0;
+  for (uint32_t task = 0; task < graph.tasks().size(); ++task) {
+    const bool shadowed =
+        task + 1 < graph.tasks().size() && graph.tasks()[task + 1].kind >= TaskKind::shadow_qkv;
+    const double seconds = graph.tasks()[task].seconds;
+    expected += shadowed ? std::max(seconds, graph.tasks()[task + 1].seconds) : seconds;
+    task += shadowed;
+  }
+  EXPECT_DOUBLE_EQ(runs.makespan, expected);
 }
 
 // A long attention is ready just before the short input that the NPU waits for: greedy rules begin it at

@@ -53,7 +53,9 @@ TEST(Registry, WrongNamesAreToldWithThoseThatThereAre) {
   expect("cpu:1", "no device is called 'cpu:1': cpu is one");
   expect("openvino", "openvino: OpenVINO's devices are CPU, GPU, NPU");
   expect("openvino:TPU", "openvino:TPU: OpenVINO's devices are CPU, GPU, NPU");
-  expect("simulated:nokia", "no simulated device 'nokia'; there is simulated:snapdragon-8gen3");
+  expect("simulated:nokia",
+         "no simulated device 'nokia'; there are snapdragon-8gen3 (redmi-k70-pro, xiaomi-14), "
+         "snapdragon-8gen2 (redmi-k60-pro)");
 }
 
 TEST(Registry, OthersCanBeAdded) {

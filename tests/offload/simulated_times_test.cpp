@@ -3,6 +3,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
+#include <cstddef>
+#include <set>
 
 #include "graph/model_shapes.hpp"
 #include "offload/simulated/times.hpp"
@@ -43,6 +46,71 @@ TEST(SimulatedPhone, MatchesThePublishedMatrixProducts) {
   }
   EXPECT_GT(slower, 8.1);  // "8.1–10.7 times as slow"
   EXPECT_LT(slower, 10.7);
+}
+
+// The same table's half-precision column: by the number of weights, whatever the rows.
+TEST(SimulatedPhone, MatchesThePublishedHalfPrecision) {
+  constexpr std::array<double, 6> kMs = {252, 986, 1207, 1054, 2009, 3112};
+  double logs = 0;
+  for (size_t i = 0; i < kMs.size(); ++i) {
+    const double ms = 1e3 * kTable3[i].k * kTable3[i].rows / constants().half_weight_rate;
+    EXPECT_NEAR(ms, kMs[i], 0.15 * kMs[i]);
+    logs += std::log(ms / kMs[i]);
+  }
+  EXPECT_NEAR(std::exp(logs / kMs.size()), 1, 0.001);
+}
+
+TEST(SimulatedPhone, AreFoundByTheChipsNameAndThePhones) {
+  ASSERT_EQ(simulated::phones().size(), 2u);
+  EXPECT_EQ(find_phone("xiaomi-14"), find_phone("snapdragon-8gen3"));
+  EXPECT_EQ(find_phone("redmi-k70-pro"), find_phone("snapdragon-8gen3"));
+  EXPECT_EQ(find_phone("redmi-k60-pro"), find_phone("snapdragon-8gen2"));
+  EXPECT_NE(find_phone("redmi-k60-pro"), find_phone("redmi-k70-pro"));
+  EXPECT_EQ(find_phone(""), nullptr);
+  EXPECT_EQ(find_phone("snapdragon"), nullptr);
+  EXPECT_EQ(simulated::phone_names(),
+            "snapdragon-8gen3 (redmi-k70-pro, xiaomi-14), snapdragon-8gen2 (redmi-k60-pro)");
+}
+
+// What waits for memory is 67.2 GB/s to 68.3 slower, what computes on the CPU as its cores' peaks.
+TEST(SimulatedPhone, OlderOnesFollowTheirDataSheets) {
+  const PhoneConstants &newer = constants(), &older = *find_phone("snapdragon-8gen2");
+  EXPECT_NEAR(older.weight_rate / newer.weight_rate, 67.2 / 68.264, 1e-4);
+  EXPECT_NEAR(older.memory_rate / newer.memory_rate, 67.2 / 68.264, 1e-4);
+  EXPECT_NEAR(newer.group_sum / older.group_sum, 67.2 / 68.264, 1e-4);
+  // GHz, 128-bit pipes, 8 half-precision lanes, two operations each.
+  const double peak = 3.3 * 4 * 16 + 3 * 3.15 * 2 * 16, older_peak = 3.2 * 4 * 16 + 3 * 2.8 * 2 * 16;
+  EXPECT_NEAR(older.flop_rate / newer.flop_rate, older_peak / peak, 1e-4);
+  EXPECT_NEAR(newer.flop_rate, 0.5e9 * peak, 0.005 * newer.flop_rate);
+  EXPECT_EQ(older.launch, newer.launch);
+  EXPECT_EQ(older.knee_tokens, newer.knee_tokens);
+}
+
+TEST(SimulatedPhone, TellsWhereEveryConstantComesFrom) {
+  for (const PhoneConstants& phone : simulated::phones()) {
+    const auto all = simulated::constants(phone);
+    // All figures but the length of a group.
+    constexpr size_t kFigures =
+        (sizeof(PhoneConstants) - offsetof(PhoneConstants, launch)) / sizeof(double) - 1;
+    EXPECT_EQ(all.size(), kFigures);
+    std::set<std::string_view> names;
+    for (const simulated::Constant& constant : all) {
+      EXPECT_TRUE(names.insert(constant.name).second) << constant.name;
+      EXPECT_GT(constant.value, 0) << constant.name;
+      EXPECT_FALSE(constant.source.empty()) << constant.name;
+      EXPECT_NE(std::string_view(simulated::name(constant.origin)), "");
+    }
+  }
+  const auto older = simulated::constants(*find_phone("snapdragon-8gen2"));
+  EXPECT_EQ(older[0].origin, simulated::Origin::assumed);
+  EXPECT_EQ(older[1].origin, simulated::Origin::derived);
+  EXPECT_EQ(older.back().origin, simulated::Origin::fitted);
+}
+
+TEST(SimulatedPhone, AddsUpPower) {
+  PhoneConstants c = constants();
+  c.base_watts = 2, c.npu_watts = 3, c.cpu_watts = 5;
+  EXPECT_DOUBLE_EQ(Phone(c).joules(10, 8, 4), 20 + 24 + 20);
 }
 
 TEST(SimulatedPhone, MatchesThePublishedGraphPreparation) {

@@ -102,6 +102,19 @@ TEST(TaskGraph, CutsTheFeedForwardPartForShadowWorkOfEitherInput) {
   EXPECT_EQ(middle.before(0, 0, TaskKind::shadow_down), (Set{{0, 0, TaskKind::ffn_middle}}));
 }
 
+TEST(TaskGraph, CutsEveryFeedForwardPartWhereTheDeviceHoldsProductsAlone) {
+  Named cut({.chunks = 1,
+             .layers = 2,
+             .shadow = {{}, {true, false, false, true}},
+             .cpu_middle = true,
+             .cut = true});
+  EXPECT_EQ(cut.before(0, 0, TaskKind::ffn_middle), (Set{{0, 0, TaskKind::ffn}}));
+  EXPECT_EQ(cut.before(0, 0, TaskKind::ffn_down), (Set{{0, 0, TaskKind::ffn_middle}}));
+  EXPECT_FALSE(cut.has(0, 0, TaskKind::shadow_down));
+  EXPECT_EQ(cut.before(0, 1, TaskKind::attention_input), (Set{{0, 0, TaskKind::ffn_down}}));
+  EXPECT_EQ(cut.before(0, 1, TaskKind::shadow_down), (Set{{0, 1, TaskKind::ffn_middle}}));
+}
+
 TEST(TaskGraph, PreparesBeforeAnythingElseOfAChunk) {
   Named g({.chunks = 2, .layers = 1, .prepare = true});
   EXPECT_EQ(g.before(1, 0, TaskKind::attention_input), (Set{{1, 0, TaskKind::prepare}}));

@@ -38,6 +38,19 @@ TEST(Timeline, MeasuresBubblesFromAProcessorsFirstBegin) {
   EXPECT_EQ(Timeline().bubble(Processor::npu), 0);
 }
 
+// Chunk 0 works from 0 to 3, its shadow work beside its product; chunk 1 from 1 to 2 and from 4 to 5.
+TEST(Timeline, MeasuresHowLongChunksWait) {
+  EXPECT_DOUBLE_EQ(example().waiting(), (0.0 + 2.0 / 4) / 2);
+  EXPECT_EQ(Timeline().waiting(), 0);
+  Timeline t;
+  t.events = {{0, 0, TaskKind::qkv, Processor::npu, 6, 8}, {0, 0, TaskKind::ffn, Processor::npu, 1, 2}};
+  EXPECT_DOUBLE_EQ(t.waiting(), 4.0 / 7);
+  // Two tasks at once from 4 to 5 count once.
+  t.events.push_back({0, 0, TaskKind::attention, Processor::cpu, 3, 5});
+  t.events.push_back({0, 0, TaskKind::attention_output, Processor::npu, 4, 5.5});
+  EXPECT_DOUBLE_EQ(t.waiting(), (1 + 0.5) / 7);
+}
+
 TEST(Timeline, IsAChromeTrace) {
   const auto json = nlohmann::json::parse(chrome_trace(example()));
   size_t runs = 0, names = 0;

@@ -10,8 +10,7 @@ namespace {
 AcceleratorTraits traits(const std::string& device) {
   const PhoneConstants* phone = find_phone(device.empty() ? "snapdragon-8gen3" : device);
   if (phone == nullptr) {
-    fail(ErrorCode::invalid_argument, "no simulated device '{}'; there is simulated:snapdragon-8gen3",
-         device);
+    fail(ErrorCode::invalid_argument, "no simulated device '{}'; there are {}", device, phone_names());
   }
   AcceleratorTraits traits = cpu_traits();
   traits.name = fmt::format("simulated:{}", phone->name);

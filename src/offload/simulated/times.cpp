@@ -111,6 +111,7 @@ double SimulatedTimes::seconds(uint32_t chunk, uint32_t layer, TaskKind kind) co
       return shadow(tokens, s.ffn, s.embedding);
     case TaskKind::prepare:
       return phone_.make_graphs(s.layers, static_cast<double>(s.layer_weights()) * s.layers);
+    case TaskKind::layer:
     case TaskKind::count:
       break;
   }
