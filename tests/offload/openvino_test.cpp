@@ -9,6 +9,7 @@
 #include "offload/openvino/accelerator.hpp"
 #include "offload/openvino/device.hpp"
 #include "offload/openvino/library.hpp"
+#include "offload/runtime_library.hpp"
 #include "openvino_graphs.hpp"
 
 namespace cairn::offload {
