@@ -187,9 +187,10 @@ uint64_t ChunkRun::outliers() const {
 }
 
 uint64_t ChunkRun::own_bytes() const {
-  uint64_t total = values_.size() + scales_.size() * sizeof(float);
-  for (const std::vector<float>& scratch : scratch_) total += scratch.size() * sizeof(float);
-  return total;
+  const size_t widest = values_.size() / scales_.size();
+  // A thread's transformed tile and what a rotation works in, which is less.
+  return values_.size() + scales_.size() * sizeof(float) +
+         scratch_.size() * 2 * widest * kernels_.tile_tokens * sizeof(float);
 }
 
 uint64_t ChunkRun::shadow_bytes() const {
