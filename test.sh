@@ -16,8 +16,8 @@ usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--aarch64] [--fuzz
   --all        all of these but --aarch64
   --werror     warnings are errors, as in CI
 
-Installs missing packages (with sudo unless you are root) and pulls four models (0.9 GB). The last line
-tells how many tests passed and failed; the exit status is 0 when none failed.
+Installs missing packages (with sudo unless you are root), ONNX Runtime with Qualcomm's emulator (120 MB, by
+pip, into ~/.cache/cairn/onnx), and pulls four models (0.9 GB). The last line tells how many tests passed and failed; the exit status is 0 when none failed.
 HELP
 }
 
@@ -41,6 +41,7 @@ done
 
 source tools/packages.sh
 source tools/grammar.sh
+source tools/npu.sh
 install_missing "${build_packages[@]}" "${video_packages[@]}" "${test_packages[@]}"
 if [[ " ${modes[*]} " == *" aarch64 "* ]]; then
   install_missing "${emulator_packages[@]}" "${foreign_packages[@]}"
@@ -101,9 +102,11 @@ run_mode() {
     release)
       build release
       pull_models build/release
+      install_npu || true  # told below
       count_tests release
       tell_what_is_not_here LargeRealModel "qwen2.5-coder-0.5b is not pulled"
       tell_what_is_not_here RealOpenvino "OpenVINO is not installed (./quickstart.sh --openvino)"
+      tell_what_is_not_here RealOnnx "ONNX Runtime and its QNN plug-in are not installed (./quickstart.sh --npu)"
       tell_what_is_not_here TorchTuner "cairn was built without libtorch (docs/stack.md)"
       tell_what_is_not_here XGrammar "xgrammar's sources are not here (tools/grammar.sh)"
       tell_what_is_not_here '^Python' "the python3 that CMake found has no pytest, or there is no pybind11"

@@ -20,7 +20,6 @@ namespace cairn::cli {
 namespace {
 
 void write_file(const std::string& path, const std::string& content) {
-  if (path.empty()) return;
   AtomicFile file(path);
   file.write(content);
   file.commit();
@@ -136,8 +135,8 @@ void report_prefill(const engine::Engine& engine, const PrefillFlags& flags, boo
   if (prefill == nullptr) return;
   const offload::Timeline& timeline = prefill->timeline();
   if (timeline.events.empty()) return;  // a prompt so short that decode took it
-  write_file(flags.trace, offload::chrome_trace(timeline));
-  write_file(flags.timeline, offload::gantt_html(timeline));
+  if (!flags.trace.empty()) write_file(flags.trace, offload::chrome_trace(timeline));
+  if (!flags.timeline.empty()) write_file(flags.timeline, offload::gantt_html(timeline));
   if (quiet) return;
   const offload::PrefillStatistics& s = prefill->statistics();
   tell("{}: chunks of {}, {} graphs ({} from the cache, {:.2f} s to make), idle {:.0f} %", flags.device,

@@ -2,6 +2,7 @@
 
 #include "base/error.hpp"
 #include "cli/parser/values.hpp"
+#include "formats/stack_file.hpp"
 
 namespace cairn::cli {
 
@@ -64,7 +65,9 @@ quantize::Scheme make_scheme(const QuantizeFlags& flags, const gguf::File& model
     options.method = quantize::parse_method(flags.method);
   } else {
     options.method = flags.calibration.empty() ? quantize::Method::rotation : quantize::Method::automatic;
-    if (flags.calibration.empty() && !options.float_tokens) options.float_tokens = 1;
+    // A stack's rows are int8 with a scale a token as well.
+    if (flags.calibration.empty() && !options.float_tokens)
+      options.float_tokens = stack::is_stack(model) ? 0 : 1;
   }
   if (flags.pruned == "range") options.pruned = quantize::Pruned::range;
   if (flags.pruned == "rotation") options.pruned = quantize::Pruned::rotation;

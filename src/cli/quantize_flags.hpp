@@ -23,7 +23,7 @@ struct QuantizeFlags {
 void add_quantize_flags(CLI::App& command, QuantizeFlags& flags);
 
 // The scheme that the flags ask for; without --quantize: auto with a calibration, else rotation with the
-// first token in float. Errors as Calibration::read and quantize::make_scheme.
+// first token in float (of a stack: as the others). Errors as Calibration::read and quantize::make_scheme.
 quantize::Scheme make_scheme(const QuantizeFlags& flags, const gguf::File& model, size_t layers);
 
 }  // namespace cairn::cli

@@ -68,8 +68,9 @@ struct PlaneKernels {
   // One tile's values as [k / 4][16 rows][4], and corrections[16] = −128 · Σ of each row's.
   void (*fill)(const PlaneRows& rows, uint32_t tile, const PlaneTable& table, size_t k, int8_t* panel,
                int32_t* corrections);
-  // Prefill's product: for r < 16, out[destination[r]][lane] = scales[r] · lanes[lane] ·
-  // Σ_k panel · (values − 128) + bias[destination[r]]. values: [k / 4][tile_tokens][4] as
+  // Prefill's product: for r < 16, out[destination[r]][lane] = (scales[r] · Σ_k panel · (values − 128)) ·
+  // lanes[lane] + bias[destination[r]], rounded where StaticKernels' multiply and finish round: what a matrix
+  // engine makes of the same rows has the same bits. values: [k / 4][tile_tokens][4] as
   // StaticKernels::quantize writes them; bias may be null.
   void (*multiply)(const PlanePanel& panel, const uint8_t* values, const float* lanes, const float* bias,
                    float* out);

@@ -79,14 +79,17 @@ void ChunkRun::prepare_tile(const Product& product, size_t index, float* x, floa
     }
   }
   float* scales = scales_.data() + index * lanes;
+  float inverse[kernels::kMostTileTokens];
   if (t.scale_kind == quantize::ScaleKind::fixed) {
     std::fill_n(scales, lanes, t.scale);
+    std::fill_n(inverse, lanes, 1 / t.scale);
   } else {
     kernels_.token_largest(x, k, scales);
-    for (size_t lane = 0; lane < lanes; ++lane) scales[lane] /= 127;
+    for (size_t lane = 0; lane < lanes; ++lane) {  // as the engine's own prefill of planes has it
+      inverse[lane] = scales[lane] > 1e-30f ? 127 / scales[lane] : 0;
+      scales[lane] /= 127;
+    }
   }
-  float inverse[kernels::kMostTileTokens];
-  for (size_t lane = 0; lane < lanes; ++lane) inverse[lane] = scales[lane] > 0 ? 1 / scales[lane] : 0;
   const bool clamped = kernels_.quantize(x, k, inverse, values_.data() + index * k * lanes);
   if (clamped && t.outliers == quantize::Outliers::shadow) set_aside(t, k, index, x, inverse);
 }
@@ -184,9 +187,10 @@ uint64_t ChunkRun::outliers() const {
 }
 
 uint64_t ChunkRun::own_bytes() const {
-  uint64_t total = values_.size() + scales_.size() * sizeof(float);
-  for (const std::vector<float>& scratch : scratch_) total += scratch.size() * sizeof(float);
-  return total;
+  const size_t widest = values_.size() / scales_.size();
+  // A thread's transformed tile and what a rotation works in, which is less.
+  return values_.size() + scales_.size() * sizeof(float) +
+         scratch_.size() * 2 * widest * kernels_.tile_tokens * sizeof(float);
 }
 
 uint64_t ChunkRun::shadow_bytes() const {

@@ -39,6 +39,7 @@ class ChunkRun {
   ChunkRun(const cpu::Machine& machine, const kernels::StaticKernels& kernels, uint32_t most_tokens);
 
   cpu::ChunkExecutor& executor() { return executor_; }
+  const cpu::ChunkExecutor& executor() const { return executor_; }
 
   // Quantises a product's input into values(), and sets aside what shadow execution will add; forgets what
   // was set aside before.
@@ -57,7 +58,7 @@ class ChunkRun {
 
   uint64_t outliers() const;  // elements set aside by the last prepare()
   uint64_t shadow_bytes() const;
-  uint64_t own_bytes() const;  // beside the executor's and shadow execution's
+  uint64_t own_bytes() const;  // at most, beside the executor's and shadow execution's
 
  private:
   struct TileOutliers {

@@ -20,6 +20,7 @@ void ChunkTasks::begin(const Prompt& prompt, Products& products, Accelerator& ac
                                    prompt.position + static_cast<uint32_t>(begin));
     tokens_.push_back(count);
   }
+  used_ = std::max<size_t>(used_, chunks());
   stored_.assign(chunks(), 0);
   compile(cancelled);
 }
@@ -52,17 +53,32 @@ void ChunkTasks::compile(const engine::Cancelled& cancelled) {
 }
 
 void ChunkTasks::take_length(uint32_t length) {
-  if (length_ != length) runs_.clear();
+  if (length_ == length) return;
+  runs_.clear();
+  used_ = 0;
   length_ = length;
 }
 
-uint64_t ChunkTasks::coming(size_t tokens, uint32_t length) {
+uint64_t ChunkTasks::coming(size_t tokens, const Accelerator& accelerator, uint32_t length) {
   take_length(length);
-  const size_t chunks = (tokens + length - 1) / length, made = runs_.size();
-  if (chunks <= made) return 0;
-  // They are all alike; of the first, little is in memory before it runs.
-  if (made == 0) runs_.push_back(std::make_unique<ChunkRun>(place_.machine, place_.kernels, length));
-  return (chunks - made) * (runs_.front()->executor().scratch_bytes() + runs_.front()->own_bytes());
+  const size_t chunks = (tokens + length - 1) / length;
+  if (chunks <= used_) return 0;
+  // They are all alike; little of one is in memory before it runs.
+  if (runs_.empty()) runs_.push_back(std::make_unique<ChunkRun>(place_.machine, place_.kernels, length));
+  const ChunkRun& one = *runs_.front();
+  uint64_t bytes = (chunks - used_) * (one.executor().scratch_bytes() + one.own_bytes());
+  if (used_ == 0 && accelerator.traits().layout == ActivationLayout::rows) {
+    size_t widest = 0;
+    for (const LayerPlan& layer : place_.layers) {
+      for (const cpu::Step& step : layer.products) {
+        size_t rows = 0;
+        for (const cpu::BoundOp& op : step.ops) rows += op.matrix.rows;
+        widest = std::max(widest, step.ops.front().matrix.k + rows * sizeof(float));
+      }
+    }
+    bytes += 2 * length * widest;  // what is handed over and back; a device works in as much
+  }
+  return bytes;
 }
 
 // Between two products the device reads none: what has been read since, or is to be given back, is taken

@@ -69,7 +69,7 @@ class ChunkTasks {
   uint64_t shadow_bytes() const;  // of the chunks' compact tensors
   uint64_t scratch_bytes() const;
   // Bytes that so many tokens in chunks of `length` would touch for the first time.
-  uint64_t coming(size_t tokens, uint32_t length);
+  uint64_t coming(size_t tokens, const Accelerator& accelerator, uint32_t length);
 
  private:
   using Input = quantize::Input;
@@ -95,6 +95,7 @@ class ChunkTasks {
   uint32_t length_ = 0;
   std::vector<size_t> tokens_;  // by chunk, of the prompt under way
   std::vector<std::unique_ptr<ChunkRun>> runs_;
+  size_t used_ = 0;               // of them, so far
   std::vector<uint32_t> stored_;  // by chunk: layers whose keys are in the cache
   RowTransfer transfer_;
   Shadowed shadowed_;

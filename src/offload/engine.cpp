@@ -170,7 +170,12 @@ class Prefill final : public PrefillEngine {
     const CopyUse use(copy_.get());
     sequences_.step(*this, slices, [&] {
       file_.require_whole();
-      budget_.make_room(sequences_.coming(slices), 0, cancelled);
+      uint64_t scratch = 0;  // of one chunk: who is given more asks for more
+      for (const engine::Slice& slice : slices) {
+        if (set_ != nullptr && slice.tokens.size() > kRows)
+          scratch = std::max(scratch, coming(std::min<size_t>(slice.tokens.size(), options_.engine.chunk)));
+      }
+      budget_.make_room(sequences_.coming(slices), scratch, cancelled);
       for (const engine::Slice& slice : slices) {
         sequences_.extend(*slice.sequence, static_cast<uint32_t>(slice.tokens.size()));
         run(slice, cancelled);
@@ -289,7 +294,7 @@ class Prefill final : public PrefillEngine {
     } catch (const CopyAskedBack&) {
       give_copy_back();
     }
-    budget_.make_room(0, tasks_.coming(work.tokens.size(), options_.engine.chunk), work.cancelled);
+    budget_.make_room(0, coming(work.tokens.size()), work.cancelled);
     once();
   }
 
@@ -315,6 +320,10 @@ class Prefill final : public PrefillEngine {
   void prepare_device(const engine::Cancelled& cancelled);
   void compile_copy(const engine::Cancelled& cancelled);
   size_t make_chunks(size_t tokens, const engine::Cancelled& cancelled);
+  // Bytes that so many tokens in flight would touch for the first time. A copy may just have gone.
+  uint64_t coming(size_t tokens) {
+    return accelerator_ ? tasks_.coming(tokens, *accelerator_, options_.engine.chunk) : 0;
+  }
 
   void pass(const Work& work);
   Timeline simulate_timeline();
@@ -396,13 +405,13 @@ void Prefill::compile_copy(const engine::Cancelled& cancelled) {
 // Makes room for the chunks of so many tokens. Returns how many tokens are to be in flight at a time: under a
 // budget, what is in flight takes an eighth of the memory that blocks have.
 size_t Prefill::make_chunks(size_t tokens, const engine::Cancelled& cancelled) {
-  const uint32_t length = options_.engine.chunk;
+  const size_t length = options_.engine.chunk;
   size_t chunks = kMostChunks;
   if (set_ != nullptr) {
     const uint64_t blocks = set_->resident_bytes() / 8 * 7;
-    const auto coming = [&] { return tasks_.coming(std::min(tokens, chunks * length), length); };
-    while (chunks > 1 && !resident::Account::process().has_room(coming(), blocks)) chunks /= 2;
-    budget_.make_room(0, coming(), cancelled);
+    const auto in_flight = [&] { return std::min(tokens, chunks * length); };
+    while (chunks > 1 && !resident::Account::process().has_room(coming(in_flight()), blocks)) chunks /= 2;
+    budget_.make_room(0, coming(in_flight()), cancelled);
   }
   return chunks * length;
 }

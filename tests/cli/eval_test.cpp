@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/temporary_folder.hpp"
+#include "resident/plain_stack.hpp"
 #include "session_program.hpp"
 
 namespace cairn::cli {
@@ -26,8 +27,9 @@ class Eval : public ::testing::Test {
     write_file(lambada_, "{\"text\": \"the cat sat on that mat\"}\n{\"text\": \"and then\"}\n");
   }
 
-  nlohmann::json json(std::vector<std::string> arguments) {
-    arguments.insert(arguments.begin(), {"eval", model_, "--json", "--threads", "1"});
+  nlohmann::json json(std::vector<std::string> arguments) { return json(std::move(arguments), model_); }
+  static nlohmann::json json(std::vector<std::string> arguments, const std::string& model) {
+    arguments.insert(arguments.begin(), {"eval", model, "--json", "--threads", "1"});
     Program program(arguments);
     program.close_input();
     EXPECT_EQ(program.status(), 0) << program.err;
@@ -101,6 +103,30 @@ TEST_F(Eval, RefusesWhatItCannotMeasure) {
   write_file(text_, "the cat");
   EXPECT_THAT(refusal({"--perplexity", text_, "--context", "64"}, 2),
               HasSubstr("fewer than one window of 64"));
+}
+
+// A stack's rows are the device's: what they compute is the CPU's own, to the bit.
+TEST_F(Eval, PrefillOnADeviceAgainstTheCpusOwn) {
+  const std::string path = folder_ / "stack.gguf";
+  resident::write_plain_stack(model_, path, {.rows_per_group = 16});
+  const std::vector<std::string> flags = {"--perplexity", text_, "--context",    "64", "--limit", "3",
+                                          "--prefill",    "cpu", "--against-own"};
+  const auto stack = json(flags, path);
+  EXPECT_EQ(stack["prefill"], "cpu");
+  EXPECT_EQ(stack["mean_kl"].get<double>(), 0);
+  EXPECT_EQ(stack["top1"].get<double>(), 1);
+  EXPECT_EQ(stack["perplexity"], stack["perplexity_own"]);
+  const auto model = json(flags);
+  EXPECT_GT(model["mean_kl"].get<double>(), 0);
+  EXPECT_LT(model["mean_kl"].get<double>(), 0.05);
+
+  EXPECT_THAT(refusal({"--perplexity", text_, "--against-own"}, 2),
+              HasSubstr("--prefill DEVICE or --quantize"));
+  EXPECT_THAT(refusal({"--perplexity", text_, "--prefill", "cpu", "--precision", "f32"}, 2),
+              HasSubstr("--prefill makes the products int8"));
+  EXPECT_THAT(refusal({"--perplexity", text_, "--context", "64", "--prefill", "toaster"}, 2),
+              HasSubstr("toaster"));
+  EXPECT_THAT(refusal({"--perplexity", text_, "--npu-bits", "4"}, 2), HasSubstr("only with --prefill"));
 }
 
 TEST_F(Eval, ControlCEndsItWithoutAResult) {

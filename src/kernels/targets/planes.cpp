@@ -361,8 +361,8 @@ HWY_INLINE void micro(const PlanePanel& panel, size_t first, size_t begin, size_
       Rows, r, const uint32_t to = panel.destination[first + r]; if (to != UINT32_MAX) {
         const VF scale = hn::Set(df, panel.scales[first + r]);
         const VF add = hn::Set(df, bias == nullptr ? 0.0f : bias[to]);
-        CAIRN_UNROLL(kVectors, v, const VF factor = hn::Mul(scale, hn::LoadU(df, lanes + v * kLanes));
-                     hn::StoreU(hn::MulAdd(hn::ConvertTo(df, acc[r][v]), factor, add), df,
+        CAIRN_UNROLL(kVectors, v, const VF whole = hn::Mul(hn::ConvertTo(df, acc[r][v]), scale);
+                     hn::StoreU(hn::MulAdd(whole, hn::LoadU(df, lanes + v * kLanes), add), df,
                                 out + to * kTile + v * kLanes));
       });
 }

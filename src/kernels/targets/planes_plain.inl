@@ -68,7 +68,7 @@ void multiply(const PlanePanel& panel, const uint8_t* values, const float* lanes
           sum += values[(i * kTile + t) * 4 + c] * panel.values[i * kPlaneBytes + 4 * r + c];
       }
       out[to * kTile + t] =
-          static_cast<float>(sum) * (panel.scales[r] * lanes[t]) + (bias == nullptr ? 0.0f : bias[to]);
+          static_cast<float>(sum) * panel.scales[r] * lanes[t] + (bias == nullptr ? 0.0f : bias[to]);
     }
   }
 }

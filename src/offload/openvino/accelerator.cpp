@@ -99,7 +99,7 @@ class OpenvinoAccelerator final : public Accelerator {
   }
 
   const AcceleratorTraits& traits() const override { return traits_; }
-  uint64_t weight_bytes() const override { return weight_bytes_ + moving_->bytes(); }
+  uint64_t weight_bytes() const override { return weight_bytes_; }
   // A processor's plug-in works in this process's memory.
   uint64_t outside_bytes() const override { return device_.kind->processors ? 0 : outside_bytes_; }
   double compile_seconds() const override { return seconds_; }
