@@ -150,6 +150,7 @@ class Trainer:
     def _capture(self):
         """The steps before the capture have the rate 0, and what Adam remembers of them is forgotten."""
         graph = torch.cuda.CUDAGraph()
+        self.stream.wait_stream(torch.cuda.current_stream())
         with torch.backends.cudnn.flags(enabled=True, benchmark=True), torch.cuda.stream(self.stream):
             for _ in range(3):
                 self._step()

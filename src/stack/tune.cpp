@@ -17,8 +17,9 @@
 namespace cairn::stack {
 namespace {
 
-// Neighbours in time are far apart in size, so that no level waits long for its turn.
-constexpr std::array<double, 12> kBudgets = {2, 4, 1.6, 3, 5, 2.5, 3.5, 1.8, 6.5, 2.25, 4.5, 2.75};
+// Neighbours in time are far apart in size, so that no level waits long for its turn. The largest is the whole
+// of seven planes with all that a block and a row take beside their bits.
+constexpr std::array<double, 13> kBudgets = {2, 4, 1.6, 3, 6, 2.5, 3.5, 1.8, 7.3, 2.25, 5, 2.75, 4.5};
 constexpr uint32_t kWarmUp = 10;
 constexpr float kMeanDecay = 0.9f, kSquareDecay = 0.95f, kEpsilon = 1e-10f;
 
