@@ -121,7 +121,7 @@ def as_input(patches):
 class Trainer:
     """Overfits a network of random weights. On a GPU a whole step (patches gathered, forward, L1, backward, Adam) is a CUDA
     graph on a stream of its own: trainers made one after the other can run side by side, a thread each."""
-    def __init__(self, small, original, scale, device, seed):
+    def __init__(self, small, original, scale, device, seed, priority=0):
         self.small, self.original, self.device = small, original, device
         torch.manual_seed(seed)
         self.network = Wdsr(scale).to(device)
@@ -136,7 +136,7 @@ class Trainer:
         self.forward = torch.compile(self.network) if gpu else self.network
         self.advance = self._step
         if gpu:
-            self.stream = torch.cuda.Stream()
+            self.stream = torch.cuda.Stream(priority=priority)
             self._capture()
 
     def _step(self):
@@ -276,8 +276,9 @@ def run(chosen):
 
     tell_result("bicubic", errors_of(Bicubic(chosen.scale), small, original, chosen.scale), 0, 0, 0)
     methods = [method for method in chosen.only if not (chosen.output / f"{method}.json").exists()]
-    trainers = {method: [Trainer(small, original, chosen.scale, device, chosen.seed) for _ in range(networks_of(method))]
-                for method in methods}
+    trainers = {method: [Trainer(small, original, chosen.scale, device, chosen.seed, -1 if method == "one" else 0)
+                         for _ in range(networks_of(method))]
+                for method in methods}  # what takes longest goes first
     general = General(chosen, device)
     # A GPU trains all networks at a time: one alone does not fill it.
     with concurrent.futures.ThreadPoolExecutor(100 if device.type == "cuda" else 1) as pool:
