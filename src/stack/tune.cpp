@@ -17,10 +17,14 @@
 namespace cairn::stack {
 namespace {
 
-// Neighbours in time are far apart in size, so that no level waits long for its turn. The largest is the whole
-// of seven planes with all that a block and a row take beside their bits.
-constexpr std::array<double, 13> kBudgets = {2, 4, 1.6, 3, 6, 2.5, 3.5, 1.8, 7.3, 2.25, 5, 2.75, 4.5};
+// Neighbours in time are far apart in size, so that no level waits long for its turn. What is above 5 bits takes
+// turns: 7.3 bits are all of seven planes, with what blocks and rows take beside them.
+constexpr std::array<double, 24> kBudgets = {2, 4, 1.6, 3, 5, 2.5, 3.5, 1.8, 6.25, 2.25, 4.5, 2.75,
+                                             2, 4, 1.6, 3, 5, 2.5, 3.5, 1.8, 7.3,  2.25, 4.5, 2.75};
 constexpr uint32_t kWarmUp = 10;
+// From this level on a scale moves half as far with each further one: what a scale may be off is a share of the
+// error of its level's values.
+constexpr int kFullPace = 4;
 constexpr float kMeanDecay = 0.9f, kSquareDecay = 0.95f, kEpsilon = 1e-10f;
 
 // `count` different windows of `total`, the same for the same step.
@@ -107,11 +111,16 @@ double ScaleTuner::advance(const Distiller::Tick& tick) {
   ++step_;
   const float mean_bias = 1 - std::pow(kMeanDecay, static_cast<float>(step_));
   const float square_bias = 1 - std::pow(kSquareDecay, static_cast<float>(step_));
-  for (size_t i = 0; i < changes_.size(); ++i) {
-    const float g = gradients_[i];
-    means_[i] += (1 - kMeanDecay) * (g - means_[i]);
-    squares_[i] += (1 - kSquareDecay) * (g * g - squares_[i]);
-    changes_[i] -= rate * means_[i] / mean_bias / (std::sqrt(squares_[i] / square_bias) + kEpsilon);
+  for (const CodedMatrix& m : matrices_) {
+    for (uint8_t level = 1; level <= kPlanes; ++level) {
+      const float pace = rate * std::min(1.0f, std::ldexp(1.0f, kFullPace - level));
+      for (size_t i = m.parameter(level, 0); i < m.parameter(level, m.rows); ++i) {
+        const float g = gradients_[i];
+        means_[i] += (1 - kMeanDecay) * (g - means_[i]);
+        squares_[i] += (1 - kSquareDecay) * (g * g - squares_[i]);
+        changes_[i] -= pace * means_[i] / mean_bias / (std::sqrt(squares_[i] / square_bias) + kEpsilon);
+      }
+    }
   }
   return loss;
 }
