@@ -10,8 +10,9 @@ PSNR that a general network leaves them), *jstdo* (one network on the hardest qu
 easiest: the paper names no shares). Batch 16, Adam, L1, 1e-3 on a cosine to 4e-8, --epochs of what the network is trained on: the
 published code's settings. The general network is trained on the other clips: the paper's is of DIV2K.
 
-Needs torch and av. A method that FOLDER has a result of is not run again, so that methods can run side by side (--only). PSNR is
-of RGB in 8 bits: over all pixels, and as the published code counts, without 6 pixels along each patch's edge (x2).
+Needs torch (on a GPU also a C compiler) and av. On a GPU all networks are trained side by side; a method that FOLDER has a result of
+is not run again. PSNR is of RGB in 8 bits: over all pixels, and as the published code counts, without 6 pixels along each patch's
+edge (x2).
 """
 import argparse
 import concurrent.futures
