@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numbers>
 #include <numeric>
 #include <random>
@@ -17,13 +18,14 @@
 namespace cairn::stack {
 namespace {
 
-// Neighbours in time are far apart in size, so that no level waits long for its turn. What is above 5 bits takes
-// turns: 7.3 bits are all of seven planes, with what blocks and rows take beside them.
-constexpr std::array<double, 24> kBudgets = {2, 4, 1.6, 3, 5, 2.5, 3.5, 1.8, 6.25, 2.25, 4.5, 2.75,
-                                             2, 4, 1.6, 3, 5, 2.5, 3.5, 1.8, 7.3,  2.25, 4.5, 2.75};
+// Neighbours in time are far apart in size, so that no level waits long for its turn. 6.25 bits and the whole
+// take turns.
+constexpr double kWhole = std::numeric_limits<double>::infinity();
+constexpr std::array<double, 24> kBudgets = {2, 4, 1.6, 3, 5, 2.5, 3.5, 1.8, 6.25,   2.25, 4.5, 2.75,
+                                             2, 4, 1.6, 3, 5, 2.5, 3.5, 1.8, kWhole, 2.25, 4.5, 2.75};
 constexpr uint32_t kWarmUp = 10;
-// From this level on a scale moves half as far with each further one: what a scale may be off is a share of the
-// error of its level's values.
+// From this level on a scale moves half as far with each further one: what a scale may be off is a share of
+// the error of its level's values.
 constexpr int kFullPace = 4;
 constexpr float kMeanDecay = 0.9f, kSquareDecay = 0.95f, kEpsilon = 1e-10f;
 
