@@ -10,10 +10,13 @@ PSNR that a general network leaves them), *jstdo* (one network on the hardest qu
 easiest: the paper names no shares). Batch 16, Adam, L1, 1e-3 on a cosine to 4e-8, --epochs of what the network is trained on: the
 published code's settings. The general network is trained on the other clips: the paper's is of DIV2K.
 
-Needs torch and av. A method that FOLDER has a result of is not run again, so that methods can run side by side (--only). PSNR is
-of RGB in 8 bits: over all pixels, and as the published code counts, without 6 pixels along each patch's edge (x2).
+Needs torch (on a GPU also a C compiler) and av. On a GPU all networks are trained side by side; a method that FOLDER has a result of
+is not run again. PSNR is of RGB in 8 bits: over all pixels, and as the published code counts, without 6 pixels along each patch's
+edge (x2).
 """
 import argparse
+import concurrent.futures
+import contextlib
 import json
 import math
 import pathlib
@@ -25,24 +28,35 @@ from torch import nn
 from torch.nn import functional
 
 BLOCKS, UNITS, WIDER, BATCH, RATE, LAST_RATE = 16, 32, 4, 16, 1e-3, 4e-8
+LOSS_SCALE = 2.0 ** 12  # of gradients in 16 bits; Adam takes it out again
 
 
-class Block(nn.Module):
-    def __init__(self):
+class Convolutions(nn.Module):
+    """`count` convolutions of one shape with weight normalisation (arXiv 1602.07868): all weights are made in one go, with
+    their channels last."""
+    def __init__(self, inputs, outputs, size, count=1, scale=1.0):
         super().__init__()
-        self.wide, self.narrow = convolution(UNITS, WIDER * UNITS, 3), convolution(WIDER * UNITS, UNITS, 3, BLOCKS ** -0.5)
+        bound = (inputs * size * size) ** -0.5
+        self.direction = nn.Parameter(torch.empty(count, outputs, size, size, inputs).uniform_(-bound, bound))
+        self.length = nn.Parameter(scale * lengths(self.direction.detach()))
+        self.bias = nn.Parameter(torch.zeros(count, outputs))
 
-    def forward(self, x):
-        return x + self.narrow(functional.relu(self.wide(x)))
+    def forward(self, dtype):
+        """[(weight, bias)]"""
+        weight = self.direction * (self.length / lengths(self.direction))
+        return list(zip(weight.to(dtype).permute(0, 1, 4, 2, 3).unbind(), self.bias.to(dtype).unbind()))
+
+    def numbers(self):
+        return self.direction.numel() + self.bias.numel()
 
 
-def convolution(inputs, outputs, size, scale=1.0):
-    layer = nn.Conv2d(inputs, outputs, size, padding=size // 2)
-    nn.init.zeros_(layer.bias)
-    layer = nn.utils.parametrizations.weight_norm(layer)
-    with torch.no_grad():
-        layer.parametrizations.weight.original0 *= scale
-    return layer
+def lengths(direction):
+    return direction.square().sum((2, 3, 4), keepdim=True).sqrt()
+
+
+def convolve(x, layer):
+    weight, bias = layer
+    return functional.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
 class Wdsr(nn.Module):
@@ -50,18 +64,25 @@ class Wdsr(nn.Module):
     def __init__(self, scale):
         super().__init__()
         channels = 3 * scale ** 2
-        self.head, self.tail = convolution(3, UNITS, 3), convolution(UNITS, channels, 3)
-        self.body, self.skip = nn.Sequential(*(Block() for _ in range(BLOCKS))), convolution(3, channels, 5)
+        self.head, self.tail = Convolutions(3, UNITS, 3), Convolutions(UNITS, channels, 3)
+        self.wide = Convolutions(UNITS, WIDER * UNITS, 3, BLOCKS)
+        self.narrow = Convolutions(WIDER * UNITS, UNITS, 3, BLOCKS, BLOCKS ** -0.5)
+        self.skip = Convolutions(3, channels, 5)
         self.scale = scale
 
-    def forward(self, x):
-        x = x - 0.5
-        return functional.pixel_shuffle(self.tail(self.body(self.head(x))) + self.skip(x), self.scale) + 0.5
+    def forward(self, x, dtype):
+        """x: [n][3][h][w], 0 to 1; computed in dtype, but for the last sum."""
+        x = (x - 0.5).to(dtype)
+        (head,), (tail,), (skip,) = self.head(dtype), self.tail(dtype), self.skip(dtype)
+        y = convolve(x, head)
+        for wide, narrow in zip(self.wide(dtype), self.narrow(dtype)):
+            y = y + convolve(functional.relu(convolve(y, wide)), narrow)
+        return functional.pixel_shuffle(convolve(y, tail).float() + convolve(x, skip).float(), self.scale) + 0.5
 
 
 def weights(network):
     """Folded: what has to be sent."""
-    return sum(m.weight.numel() + m.bias.numel() for m in network.modules() if isinstance(m, nn.Conv2d))
+    return sum(m.numbers() for m in network.modules() if isinstance(m, Convolutions))
 
 
 def frames_of(path, most):
@@ -98,29 +119,68 @@ def as_input(patches):
     return patches.to(memory_format=torch.channels_last).float() / 255
 
 
-def train(small, original, chosen, epochs, scale, device, seed, tell):
-    """A network overfitted to the chosen patches, and the seconds it took."""
-    torch.manual_seed(seed)
-    network = Wdsr(scale).to(device, memory_format=torch.channels_last)
-    optimiser = torch.optim.Adam(network.parameters(), RATE, fused=device.type == "cuda")
-    batches = max(1, len(chosen) // BATCH)  # the last, smaller one is dropped, as published
-    steps, step, began = epochs * batches, 0, time.monotonic()
-    for epoch in range(epochs):
-        order = chosen[torch.randperm(len(chosen), device=device)]
-        for batch in order.split(BATCH)[:batches]:
-            for group in optimiser.param_groups:
-                group["lr"] = LAST_RATE + (RATE - LAST_RATE) / 2 * (1 + math.cos(math.pi * step / steps))
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                restored = network(as_input(small[batch]))
-            loss = functional.l1_loss(restored.float(), as_input(original[batch]))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            step += 1
-        tell(f"epoch {epoch + 1} of {epochs}, {step} steps, loss {loss.item():.5f}, {time.monotonic() - began:.0f} s")
-    if device.type == "cuda":
+class Trainer:
+    """Overfits a network of random weights. On a GPU a whole step (patches gathered, forward, L1, backward, Adam) is a CUDA
+    graph on a stream of its own: trainers made one after the other can run side by side, a thread each."""
+    def __init__(self, small, original, scale, device, seed, priority=0):
+        self.small, self.original, self.device = small, original, device
+        torch.manual_seed(seed)
+        self.network = Wdsr(scale).to(device)
+        gpu = device.type == "cuda"
+        self.dtype = torch.float16 if gpu else torch.float32
+        self.loss_scale = LOSS_SCALE if gpu else 1.0
+        self.random = torch.Generator().manual_seed(seed)
+        self.batch = torch.zeros(BATCH, dtype=torch.long, device=device)
+        self.rate, self.loss = torch.zeros((), device=device), torch.zeros((), device=device)
+        self.optimiser = torch.optim.Adam(self.network.parameters(), self.rate, eps=1e-8 * self.loss_scale, fused=gpu,
+                                          capturable=gpu)
+        self.forward = torch.compile(self.network) if gpu else self.network
+        self.advance = self._step
+        if gpu:
+            self.stream = torch.cuda.Stream(priority=priority)
+            self._capture()
+
+    def _step(self):
+        restored = self.forward(as_input(self.small[self.batch]), self.dtype)
+        loss = functional.l1_loss(restored, as_input(self.original[self.batch]))
+        self.optimiser.zero_grad(set_to_none=True)
+        (self.loss_scale * loss).backward()
+        self.optimiser.step()
+        self.loss.copy_(loss.detach())
+
+    def _capture(self):
+        """The steps before the capture have the rate 0, and what Adam remembers of them is forgotten."""
+        graph = torch.cuda.CUDAGraph()
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True), torch.cuda.stream(self.stream):
+            for _ in range(3):
+                self._step()
         torch.cuda.synchronize()
-    return network.eval(), time.monotonic() - began
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True), torch.cuda.graph(graph, stream=self.stream):
+            self._step()
+        for state in self.optimiser.state.values():
+            for value in state.values():
+                value.zero_()
+        torch.cuda.synchronize()
+        self.advance = graph.replay
+
+    def train(self, chosen, epochs, tell):
+        """On the chosen patches; returns the seconds it took."""
+        with torch.cuda.stream(self.stream) if self.device.type == "cuda" else contextlib.nullcontext():
+            return self._train(chosen, epochs, tell)
+
+    def _train(self, chosen, epochs, tell):
+        batches = len(chosen) // BATCH  # the last, smaller one is dropped, as published
+        steps, step, began = epochs * batches, 0, time.monotonic()
+        for epoch in range(epochs):
+            order = chosen[torch.randperm(len(chosen), generator=self.random)].to(self.device)
+            for number in range(batches):
+                self.batch.copy_(order[BATCH * number:BATCH * (number + 1)])
+                self.rate.fill_(LAST_RATE + (RATE - LAST_RATE) / 2 * (1 + math.cos(math.pi * step / steps)))
+                self.advance()
+                step += 1
+            tell(f"epoch {epoch + 1} of {epochs}, {step} steps, loss {self.loss.item():.5f}, {time.monotonic() - began:.0f} s")
+        return time.monotonic() - began
 
 
 @torch.no_grad()
@@ -128,7 +188,7 @@ def errors_of(network, small, original, scale):
     """Mean squared errors in 8 bits a patch: [2][n], of all pixels and without scale + 4 along the edges."""
     shave, found = scale + 4, []
     for few, wanted in zip(small.split(256), original.split(256)):
-        restored = (network(as_input(few)).float() * 255).round().clamp(0, 255)
+        restored = (network(as_input(few), torch.float32) * 255).round().clamp(0, 255)
         squared = (restored - wanted.float()) ** 2
         found.append(torch.stack([squared.mean((1, 2, 3)), squared[..., shave:-shave, shave:-shave].mean((1, 2, 3))]))
     return torch.cat(found, 1)
@@ -139,83 +199,108 @@ class Bicubic(nn.Module):
         super().__init__()
         self.scale = scale
 
-    def forward(self, x):
-        return functional.interpolate(x, scale_factor=self.scale, mode="bicubic")
+    def forward(self, x, dtype):
+        return functional.interpolate(x.to(dtype), scale_factor=self.scale, mode="bicubic")
 
 
 def to_psnr(error):
     return 10 * math.log10(255 ** 2 / max(error, 1e-9))
 
 
-def parts_of(method, scores, device):
-    """The patches of each of a method's networks: (trained on, served)."""
-    everything = torch.arange(len(scores), device=device)
-    by_hardness = scores.argsort()
+def parts_of(method, count, scores):
+    """The patches of each of a method's networks: (trained on, served). scores: called where the method needs them."""
     if method == "one":
-        return [(everything, everything)]
+        return [(torch.arange(count), torch.arange(count))]
     if method == "jstdo":
-        quarters = by_hardness.tensor_split(4)
-        some = [q[torch.randperm(len(q), device=device)[:len(q) // 2]] for q in quarters[1:3]]
-        return [(torch.cat([quarters[0], *some]), everything)]
-    kind, count = method.rstrip("0123456789"), int(method.lstrip("abcdefghijklmnopqrstuvwxyz"))
-    if kind not in ("time", "stdo"):
+        quarters = scores().argsort().tensor_split(4)
+        random = torch.Generator().manual_seed(1)
+        some = [q[torch.randperm(len(q), generator=random)[:len(q) // 2]] for q in quarters[1:3]]
+        return [(torch.cat([quarters[0], *some]), torch.arange(count))]
+    order = torch.arange(count) if method.startswith("time") else scores().argsort()
+    return [(part, part) for part in order.tensor_split(networks_of(method))]
+
+
+def networks_of(method):
+    if method in ("general", "one", "jstdo"):
+        return 1
+    number = method.removeprefix("time").removeprefix("stdo")
+    if number == method or not number.isdigit() or int(number) == 0:
         sys.exit(f"{method}: no such method (one, jstdo, timeK, stdoK)")
-    return [(part, part) for part in (everything if kind == "time" else by_hardness).tensor_split(count)]
+    return int(number)
 
 
-def scores_of(chosen, folder, small, original, device, tell):
-    """PSNR of each patch as the general network leaves it, as the published code counts; the network is trained once."""
-    file = folder / "general.pt"
-    if not file.exists():
-        others, wanted, _ = patches_of(chosen.general, chosen.frames, chosen.patch, chosen.scale, device)
-        network, seconds = train(others, wanted, torch.arange(len(others), device=device), chosen.general_epochs, chosen.scale,
-                                 device, chosen.seed, lambda line: tell(f"general: {line}"))
-        part = file.with_suffix(".part")
-        torch.save({"network": network.state_dict(), "seconds": seconds}, part)
-        part.rename(file)
-    network = Wdsr(chosen.scale).to(device, memory_format=torch.channels_last).eval()
-    network.load_state_dict(torch.load(file, map_location=device)["network"])
-    return errors_of(network, small, original, chosen.scale)
+class General:
+    """The network of the other clips that hardness is judged by: kept in the folder, and trained where it is not there."""
+    def __init__(self, chosen, device):
+        self.chosen, self.device, self.file = chosen, device, chosen.output / "general.pt"
+        if not self.file.exists():
+            small, original, _ = patches_of(chosen.general, chosen.frames, chosen.patch, chosen.scale, device)
+            self.trainer = Trainer(small, original, chosen.scale, device, chosen.seed)
+
+    def errors(self, small, original):
+        if not self.file.exists():
+            everything = torch.arange(len(self.trainer.small))
+            self.trainer.train(everything, self.chosen.general_epochs, lambda line: tell(f"general: {line}"))
+            write(self.file, lambda part: torch.save(self.trainer.network.state_dict(), part))
+        network = Wdsr(self.chosen.scale).to(self.device)
+        network.load_state_dict(torch.load(self.file, map_location=self.device))
+        return errors_of(network, small, original, self.chosen.scale)
+
+
+def tell(line):
+    print(line, file=sys.stderr, flush=True)
+
+
+def write(file, save):
+    part = file.with_suffix(".part")
+    save(part)
+    part.rename(file)
 
 
 def run(chosen):
     device = torch.device(chosen.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    folder = chosen.output
-    folder.mkdir(parents=True, exist_ok=True)
-    torch.backends.cudnn.benchmark = True
-
-    def tell(line):
-        print(line, file=sys.stderr, flush=True)
-
+    chosen.output.mkdir(parents=True, exist_ok=True)
     small, original, per_frame = patches_of([chosen.clip], chosen.frames, chosen.patch, chosen.scale, device)
     tell(f"{len(small)} patches, {per_frame} a frame, on {device}")
-    general = scores_of(chosen, folder, small, original, device, tell)
-    scores = -general[1]
+    most = max(map(networks_of, chosen.only))
+    if len(small) < BATCH * most:
+        sys.exit(f"{chosen.clip}: {len(small)} patches: {most} networks need {BATCH * most}")
     about = {"clip": chosen.clip.name, "frames": len(small) // per_frame, "patches": len(small), "scale": chosen.scale,
              "epochs": chosen.epochs, "machine": torch.cuda.get_device_name() if device.type == "cuda" else "CPU"}
-    for method in ["bicubic", "general", *chosen.only]:
-        file = folder / f"{method}.json"
-        if file.exists():
-            continue
-        torch.manual_seed(chosen.seed)
-        errors, seconds, trained, sent = torch.zeros_like(general), 0.0, 0, 0
-        if method == "general":
-            errors = general
-        elif method == "bicubic":
-            errors = errors_of(Bicubic(chosen.scale), small, original, chosen.scale)
-        else:
-            for number, (learnt, served) in enumerate(parts_of(method, scores, device)):
-                network, took = train(small, original, learnt, chosen.epochs, chosen.scale, device, chosen.seed,
-                                      lambda line, n=number: tell(f"{method}, network {n}: {line}"))
-                errors[:, served] = errors_of(network, small[served], original[served], chosen.scale)
-                seconds, trained, sent = seconds + took, trained + len(learnt), sent + weights(network)
+
+    def tell_result(method, errors, seconds, trained, sent):
         whole, shaved = errors.double().mean(1).tolist()
         result = {"method": method, **about, "psnr": to_psnr(whole), "psnr_shaved": to_psnr(shaved), "seconds": seconds,
                   "trained_on": trained, "weights": sent}
-        part = file.with_suffix(".part")
-        part.write_text(json.dumps(result) + "\n")
-        part.rename(file)
+        write(chosen.output / f"{method}.json", lambda part: part.write_text(json.dumps(result) + "\n"))
         tell(json.dumps(result))
+
+    tell_result("bicubic", errors_of(Bicubic(chosen.scale), small, original, chosen.scale), 0, 0, 0)
+    methods = [method for method in chosen.only if not (chosen.output / f"{method}.json").exists()]
+    trainers = {method: [Trainer(small, original, chosen.scale, device, chosen.seed, -1 if method == "one" else 0)
+                         for _ in range(networks_of(method))]
+                for method in methods}  # what takes longest goes first
+    general = General(chosen, device)
+    # A GPU trains all networks at a time: one alone does not fill it.
+    with concurrent.futures.ThreadPoolExecutor(100 if device.type == "cuda" else 1) as pool:
+        general_errors = pool.submit(general.errors, small, original)
+
+        def train(method, number):
+            learnt, served = parts_of(method, len(small), lambda: -general_errors.result()[1].cpu())[number]
+            trainer = trainers[method][number]
+            seconds = trainer.train(learnt, chosen.epochs, lambda line: tell(f"{method}, network {number}: {line}"))
+            served = served.to(device)
+            return served, errors_of(trainer.network, small[served], original[served], chosen.scale), seconds, len(learnt)
+
+        jobs = {method: [pool.submit(train, method, number) for number in range(networks_of(method))] for method in methods}
+        tell_result("general", general_errors.result(), 0, 0, 0)
+        for method in methods:
+            errors, seconds, trained, sent = torch.zeros_like(general_errors.result()), 0.0, 0, 0
+            for job, trainer in zip(jobs[method], trainers[method]):
+                served, found, took, learnt = job.result()
+                errors[:, served] = found
+                seconds, trained, sent = seconds + took, trained + learnt, sent + weights(trainer.network)
+            tell_result(method, errors, seconds, trained, sent)
 
 
 def table(chosen):

@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numbers>
 #include <numeric>
 #include <random>
@@ -17,9 +18,15 @@
 namespace cairn::stack {
 namespace {
 
-// Neighbours in time are far apart in size, so that no level waits long for its turn.
-constexpr std::array<double, 12> kBudgets = {2, 4, 1.6, 3, 5, 2.5, 3.5, 1.8, 6.5, 2.25, 4.5, 2.75};
+// Neighbours in time are far apart in size, so that no level waits long for its turn. 6.25 bits and the whole
+// take turns.
+constexpr double kWhole = std::numeric_limits<double>::infinity();
+constexpr std::array<double, 24> kBudgets = {2, 4, 1.6, 3, 5, 2.5, 3.5, 1.8, 6.25,   2.25, 4.5, 2.75,
+                                             2, 4, 1.6, 3, 5, 2.5, 3.5, 1.8, kWhole, 2.25, 4.5, 2.75};
 constexpr uint32_t kWarmUp = 10;
+// From this level on a scale moves half as far with each further one: what a scale may be off is a share of
+// the error of its level's values.
+constexpr int kFullPace = 4;
 constexpr float kMeanDecay = 0.9f, kSquareDecay = 0.95f, kEpsilon = 1e-10f;
 
 // `count` different windows of `total`, the same for the same step.
@@ -106,11 +113,16 @@ double ScaleTuner::advance(const Distiller::Tick& tick) {
   ++step_;
   const float mean_bias = 1 - std::pow(kMeanDecay, static_cast<float>(step_));
   const float square_bias = 1 - std::pow(kSquareDecay, static_cast<float>(step_));
-  for (size_t i = 0; i < changes_.size(); ++i) {
-    const float g = gradients_[i];
-    means_[i] += (1 - kMeanDecay) * (g - means_[i]);
-    squares_[i] += (1 - kSquareDecay) * (g * g - squares_[i]);
-    changes_[i] -= rate * means_[i] / mean_bias / (std::sqrt(squares_[i] / square_bias) + kEpsilon);
+  for (const CodedMatrix& m : matrices_) {
+    for (uint8_t level = 1; level <= kPlanes; ++level) {
+      const float pace = rate * std::min(1.0f, std::ldexp(1.0f, kFullPace - level));
+      for (size_t i = m.parameter(level, 0); i < m.parameter(level, m.rows); ++i) {
+        const float g = gradients_[i];
+        means_[i] += (1 - kMeanDecay) * (g - means_[i]);
+        squares_[i] += (1 - kSquareDecay) * (g * g - squares_[i]);
+        changes_[i] -= pace * means_[i] / mean_bias / (std::sqrt(squares_[i] / square_bias) + kEpsilon);
+      }
+    }
   }
   return loss;
 }

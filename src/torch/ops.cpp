@@ -139,8 +139,8 @@ void Ops::run(const graph::Op& op, Slots& slots, const Product& product) {
     case OpKind::convolve:
     case OpKind::delta_rule:
     case OpKind::selective_scan:
-      throw std::runtime_error(std::string("op '") + graph::name(op.kind) +
-                               "' is not known to libtorch's tuner");
+      // stack::check_trainable refused it by its name before.
+      throw std::runtime_error("an op of a layer is not known to libtorch's tuner");
   }
 }
 

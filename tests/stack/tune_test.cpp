@@ -130,6 +130,10 @@ TEST_F(Tune, BringsAStackNearerToItsSource) {
     EXPECT_EQ(before.layout().blocks[i].offset, after.layout().blocks[i].offset);
   }
   EXPECT_TRUE(verify(after).bad.empty());
+  // The last block, too, which the whole file alone has.
+  const Block& last = before.layout().blocks.back();
+  EXPECT_TRUE(content("plain.gguf").substr(last.offset, last.bytes) !=
+              content("tuned.gguf").substr(last.offset, last.bytes));
 }
 
 TEST_F(Tune, AnInterruptedRunGoesOnToTheSameFile) {
