@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -13,6 +14,7 @@
 #include "base/error.hpp"
 #include "kernels/kernel_set.hpp"
 #include "offload/layer_plan.hpp"
+#include "offload/registry.hpp"
 #include "quantize/make_scheme.hpp"
 #include "store/model_store.hpp"
 

@@ -67,7 +67,7 @@ CLI::Option* add_npu_bits(CLI::App& command, double& bits) {
   return command
       .add_option("--npu-bits", bits,
                   "a stack: how many of its bits a weight a device takes that compiles weights in, 4 if not "
-                  "given; others take what is in memory")
+                  "given; others take what is in memory. Other models on qnn: 8, or rounded to 4")
       ->check(between(1.0, offload::kMostNpuBits))
       ->type_name("X");
 }

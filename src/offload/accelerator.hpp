@@ -66,6 +66,8 @@ struct AcceleratorTraits {
   // It takes weights anew in every run where they move (Int8Linear::order); otherwise a stack is compiled in,
   // at one size.
   bool takes_moving_weights = false;
+  // It can round weights to 4 bits (AcceleratorOptions::weight_bits).
+  bool rounds_weights = false;
   // Whose times timelines show in place of those that the device took; null: its own.
   const simulated::PhoneConstants* phone = nullptr;
 };
@@ -104,7 +106,7 @@ struct AcceleratorOptions {
   std::string cache_folder{};  // for compiled blobs; empty: none are kept
   bool keep_weights = true;    // cpu: holds int8 weights instead of unpacking the model's in every run
   std::string bundle{};        // of graphs compiled beforehand (onnx/bundle.hpp); empty: they are compiled here
-  uint32_t weight_bits = 8;    // onnx: 4 rounds weights again, for devices that are faster so
+  uint32_t weight_bits = 8;    // 4: weights are rounded again, on devices whose traits say that they can be
   // Threads that have nothing to do while run() is called, for preparing what moves; null: the caller alone.
   ThreadPool* pool = nullptr;
   // Told, in one line, what was put right without help: a corrupt blob compiled anew, a cache not writable.

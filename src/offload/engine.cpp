@@ -60,6 +60,7 @@ void check_npu_bits(const gguf::File& file, const PrefillOptions& options) {
          kMostNpuBits);
   }
   if (!stack::is_stack(file)) {
+    if (accelerator_traits(options.device).rounds_weights && (bits == 4 || bits == 8)) return;
     fail(ErrorCode::invalid_argument, "{}: is no stack, of which {:g} bits could be compiled in", file.path(),
          bits);
   }
@@ -106,6 +107,8 @@ class Prefill final : public PrefillEngine {
                 }}) {
     options_.accelerator.threads = shares_.npu;
     options_.accelerator.pool = &npu_pool_;
+    if (set_ == nullptr && options_.npu_bits > 0)
+      options_.accelerator.weight_bits = static_cast<uint32_t>(options_.npu_bits);
     accelerator_ = make_accelerator(options_.device, options_.accelerator);
     const bool copied = set_ != nullptr && !accelerator_->traits().takes_moving_weights;
     if (options_.npu_bits == 0) options_.npu_bits = kUsualNpuBits;

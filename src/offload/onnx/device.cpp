@@ -163,7 +163,8 @@ AcceleratorTraits traits_of(const std::string& kind, const std::string& device) 
           .layout = ActivationLayout::rows,
           .shares_processors = emulated || provider == "CPU" || variant == "CPU",
           // The paper's length for Hexagon, which has been measured; an emulator's times say nothing.
-          .usual_chunk = provider == "QNN" ? 256u : 0u};
+          .usual_chunk = provider == "QNN" ? 256u : 0u,
+          .rounds_weights = provider == "QNN"};
 }
 
 Device open_device(const std::string& name, uint32_t threads) {
