@@ -62,6 +62,8 @@ struct AcceleratorTraits {
   // It takes weights anew in every run where they move (Int8Linear::order); otherwise a stack is compiled in,
   // at one size.
   bool takes_moving_weights = false;
+  // How often int8 weights that are compiled in are in memory afterwards, in this process's and the device's.
+  uint32_t weight_copies = 1;
   // Whose times timelines show in place of those that the device took; null: its own.
   const simulated::PhoneConstants* phone = nullptr;
 };
