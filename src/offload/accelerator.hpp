@@ -68,6 +68,8 @@ struct AcceleratorTraits {
   bool takes_moving_weights = false;
   // It can round weights to 4 bits (AcceleratorOptions::weight_bits).
   bool rounds_weights = false;
+  // How often int8 weights that are compiled in are in memory afterwards, in this process's and the device's.
+  uint32_t weight_copies = 1;
   // Whose times timelines show in place of those that the device took; null: its own.
   const simulated::PhoneConstants* phone = nullptr;
 };

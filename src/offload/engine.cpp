@@ -377,7 +377,8 @@ void Prefill::compile_copy(const engine::Cancelled& cancelled) {
   resident::Account& account = resident::Account::process();
   if (accelerator_->traits().layout != ActivationLayout::rows) return;  // of lengths that are not known yet
   const uint32_t length = options_.engine.chunk;
-  const uint64_t missing = products_->int8_bytes(length), blocks = copy_->worth_blocks();
+  const uint64_t missing = products_->int8_bytes(length) * traits_.weight_copies;
+  const uint64_t blocks = copy_->worth_blocks();
   if (missing == 0) return;
   if (!account.has_room(missing, blocks)) {
     const std::string line = fmt::format(
@@ -397,7 +398,7 @@ void Prefill::compile_copy(const engine::Cancelled& cancelled) {
       if (product.treatment.float_product || products_->has(layer, input, length)) continue;
       engine::throw_if(cancelled);
       // Beside what stays, compilers and the file's planes take as much for a moment.
-      account.before_pass(2 * product.int8_bytes());
+      account.before_pass((traits_.weight_copies + 1) * product.int8_bytes());
       if (copy_->asked()) return;
       products_->compiled(layer, input, length, *accelerator_);
       copy_->hold(accelerator_->weight_bytes(), accelerator_->outside_bytes());

@@ -45,7 +45,8 @@ AcceleratorTraits traits_of(const std::string& device, WeightPlacement placement
           .label = name,
           .layout = ActivationLayout::rows,
           .shares_processors = kind_of(device).processors,
-          .takes_moving_weights = placement == WeightPlacement::inputs};
+          .takes_moving_weights = placement == WeightPlacement::inputs,
+          .weight_copies = placement == WeightPlacement::inputs ? 1U : 2U};
 }
 
 WeightPlacement usual_placement(const std::string& device) {
