@@ -1,5 +1,6 @@
-// How exactly a device multiplies: every int8 product of a model (rotated, a scale a row) on values as rotated activations
-// have them, against sums of integers; root mean squares of the errors in parts of the sums'.
+// How exactly a device multiplies: every int8 product of a model (rotated, a scale a row) on values as
+// rotated activations have them, against sums of integers; root mean squares of the errors in parts of the
+// sums'.
 //   bench_exactness MODEL [--device qnn] [--tokens 32] [--bits 8]
 #include <fmt/format.h>
 
@@ -68,7 +69,8 @@ void run(const std::string& path, const std::string& device, uint32_t tokens, ui
   const kernels::Target target = kernels::default_target();
   cpu::Plan plan(file, model, target, true);
   const std::vector<offload::LayerPlan> layers = offload::plan_layers(plan, model);
-  const quantize::Scheme scheme = quantize::make_scheme(layers.size(), {.method = quantize::Method::rotation});
+  const quantize::Scheme scheme =
+      quantize::make_scheme(layers.size(), {.method = quantize::Method::rotation});
   offload::Products products(plan, layers, scheme, kernels::kernel_set(target).exact);
   const auto accelerator = offload::make_accelerator(device, {.threads = 2, .weight_bits = bits});
   std::mt19937 random(1);
@@ -85,10 +87,12 @@ void run(const std::string& path, const std::string& device, uint32_t tokens, ui
       all[i].power += 1;
     }
   }
-  fmt::print("{} on {}, {} tokens, weights of {} bits\n| product | rms error | worst layer |\n|---|---|---|\n", path, device,
-             tokens, bits);
+  fmt::print(
+      "{} on {}, {} tokens, weights of {} bits\n| product | rms error | worst layer |\n|---|---|---|\n", path,
+      device, tokens, bits);
   for (size_t i = 0; i < quantize::kInputs; ++i)
-    fmt::print("| {} | {:.2e} | {:.2e} |\n", quantize::name(static_cast<quantize::Input>(i)), all[i].rms(), worst[i]);
+    fmt::print("| {} | {:.2e} | {:.2e} |\n", quantize::name(static_cast<quantize::Input>(i)), all[i].rms(),
+               worst[i]);
   fmt::print("{} outputs beyond the device's range\n", accelerator->recomputed_outputs());
 }
 

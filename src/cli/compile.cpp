@@ -27,7 +27,7 @@ struct Flags {
   std::string model, output, chip;
   std::vector<uint32_t> chunks = {256};
   QuantizeFlags quantize;
-  uint32_t bits = 8;
+  std::string bits = "8";
   bool separate = false, json = false;
 };
 
@@ -44,7 +44,7 @@ void run(const Flags& flags) {
       model->file(), scheme, chunks,
       {.folder = flags.output,
        .chip = flags.chip,
-       .bits = flags.bits == 4 ? offload::onnx::WeightBits::four : offload::onnx::WeightBits::eight,
+       .bits = flags.bits == "4" ? offload::onnx::WeightBits::four : offload::onnx::WeightBits::eight,
        .separate = flags.separate},
       [&](size_t done, size_t total) {
         bars.share(static_cast<double>(done) / static_cast<double>(total));
@@ -81,12 +81,13 @@ void add_compile(CLI::App& program) {
       ->required()
       ->type_name("NAME");
   command->add_option("-o,--output", flags->output, "the folder to write")->required()->type_name("DIR");
-  command->add_option("--chunk", flags->chunks, "tokens of a chunk, 256 if not given; several share the weights")
+  command
+      ->add_option("--chunk", flags->chunks, "tokens of a chunk, 256 if not given; several share the weights")
       ->check(between(32u, 1024u))
       ->delimiter(',');
-  command->add_option("--bits", flags->bits, "8, or 4: half the size, less exact")
-      ->check(CLI::IsMember(std::vector<uint32_t>{4, 8}))
-      ->capture_default_str();
+  command->add_option("--bits", flags->bits, "of the weights; 4: half the size, less exact; 8 if not given")
+      ->transform(one_of({"8", "4"}))
+      ->type_name("N");
   command->add_flag("--separate", flags->separate,
                     "a context for each graph: what the emulator on a PC can run, too (a phone runs both)");
   add_quantize_flags(*command, flags->quantize);

@@ -37,8 +37,7 @@ void add_flags(CLI::App& command, PrefillFlags& flags) {
               "read the prompt as int8 chunks on this device (see `cairn devices`), decode on the CPU; "
               "for an NPU: on the CPU itself (cpu) the usual way of reading is faster")
           ->type_name("DEVICE");
-  command
-      .add_option("--bundle", flags.bundle, "qnn: start from this folder, which `cairn compile` made")
+  command.add_option("--bundle", flags.bundle, "qnn: start from this folder, which `cairn compile` made")
       ->type_name("DIR")
       ->needs(device);
   command.add_option("--chunk", flags.chunk, "tokens of a chunk; measured on the device if not given")

@@ -13,17 +13,18 @@ namespace {
 struct Options {
   std::vector<std::string> tables;
   SimulateTables what;
-  std::string policy = "look-ahead";
+  std::string policy = "look-ahead", bundle;
 };
 
 void run(Options& options) {
   options.what.table.policy = offload::parse_policy(options.policy);
   measure::check(options.what.table);  // before anything is printed
   std::vector<std::string> tables = options.tables;
-  if (tables.empty()) tables = {kSimulateTables.begin(), kSimulateTables.end()};
   nlohmann::ordered_json json;
+  if (!options.bundle.empty()) json["bundle"] = bundle_table(options.bundle, options.what.json);
+  if (tables.empty() && options.bundle.empty()) tables = {kSimulateTables.begin(), kSimulateTables.end()};
   for (const std::string& table : tables) {
-    if (!options.what.json && table != tables.front()) fmt::print("\n");
+    if (!options.what.json && !json.empty()) fmt::print("\n");
     json[table] = simulate_table(table, options.what);
   }
   if (options.what.json) fmt::print("{}", json_text(json));
@@ -60,6 +61,10 @@ void add_simulate(CLI::App& program) {
       ->capture_default_str();
   command->add_option("--prune", options->what.table.prune, "share of the inputs without shadow outliers")
       ->capture_default_str();
+  command
+      ->add_option("--bundle", options->bundle,
+                   "what a folder of `cairn compile` says: graphs of a chunk, what crosses for them, bytes")
+      ->type_name("DIR");
   command->add_flag("--json", options->what.json, "print JSON");
   command->footer(
       "Example: cairn simulate prefill --phone redmi-k70-pro\n"

@@ -18,5 +18,7 @@ struct SimulateTables {
 
 // Prints one of them for people, unless JSON is wanted; returns it as JSON.
 nlohmann::ordered_json simulate_table(const std::string& name, const SimulateTables& options);
+// Of a folder of `cairn compile`: graphs that a chunk runs and what crosses for them. Errors: Bundle::read's.
+nlohmann::ordered_json bundle_table(const std::string& folder, bool json);
 
 }  // namespace cairn::cli

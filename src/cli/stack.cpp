@@ -53,7 +53,8 @@ void run(Flags flags) {
   flags.options.tune.on = parse_name<stack::TuneOn>(kTuneOn, flags.tune_on, "a place to tune on");
   if (const char* w = std::getenv("XW")) {  // EXPERIMENT
     char* at = const_cast<char*>(w);
-    for (size_t i = 1; i < flags.options.fit.weights.size(); ++i) flags.options.fit.weights[i] = std::strtof(at, &at);
+    for (size_t i = 1; i < flags.options.fit.weights.size(); ++i)
+      flags.options.fit.weights[i] = std::strtof(at, &at);
   }
   const std::string text = flags.text.empty() ? std::string() : read_text(flags.text);
   llm::ModelOptions model_options;

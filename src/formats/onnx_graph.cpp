@@ -39,8 +39,8 @@ std::string OnnxGraph::tensor(const std::string& name, OnnxType type, const std:
   return name;
 }
 
-std::string OnnxGraph::node(const char* type, const std::vector<std::string>& inputs, const std::string& output,
-                            const std::vector<OnnxAttribute>& attributes) {
+std::string OnnxGraph::node(const char* type, const std::vector<std::string>& inputs,
+                            const std::string& output, const std::vector<OnnxAttribute>& attributes) {
   Message m;
   for (const std::string& input : inputs) m.bytes(1, input);
   m.bytes(2, output).bytes(3, output).bytes(4, type);

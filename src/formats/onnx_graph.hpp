@@ -33,7 +33,8 @@ class OnnxGraph {
                      std::span<const T> values) {
     return tensor(name, type, dims, std::as_bytes(values));
   }
-  std::string floats(const std::string& name, const std::vector<int64_t>& dims, std::span<const float> values) {
+  std::string floats(const std::string& name, const std::vector<int64_t>& dims,
+                     std::span<const float> values) {
     return tensor(name, OnnxType::f32, dims, values);
   }
   std::string number(const std::string& name, float value) { return floats(name, {}, {&value, 1}); }

@@ -107,8 +107,8 @@ struct AcceleratorOptions {
   uint32_t threads = 1;        // those that the device may use, where it is made of threads
   std::string cache_folder{};  // for compiled blobs; empty: none are kept
   bool keep_weights = true;    // cpu: holds int8 weights instead of unpacking the model's in every run
-  std::string bundle{};        // of graphs compiled beforehand (onnx/bundle.hpp); empty: they are compiled here
-  uint32_t weight_bits = 8;    // 4: weights are rounded again, on devices whose traits say that they can be
+  std::string bundle{};      // of graphs compiled beforehand (onnx/bundle.hpp); empty: they are compiled here
+  uint32_t weight_bits = 8;  // 4: weights are rounded again, on devices whose traits say that they can be
   // Threads that have nothing to do while run() is called, for preparing what moves; null: the caller alone.
   ThreadPool* pool = nullptr;
   // Told, in one line, what was put right without help: a corrupt blob compiled anew, a cache not writable.

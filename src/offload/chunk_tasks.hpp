@@ -35,7 +35,7 @@ class ChunkTasks {
     const std::vector<LayerPlan>& layers;
     ThreadPool &npu, &cpu;
     const std::function<void(const std::string&)>& warn;  // of products that the device does not take
-    resident::Set* set = nullptr;  // of a stack
+    resident::Set* set = nullptr;                         // of a stack
     // Called on the thread that drives the device, before each product; may throw to leave the prompt.
     std::function<void()> between{};
   };

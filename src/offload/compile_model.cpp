@@ -29,7 +29,8 @@ onnx::Bundle compile_model(const gguf::File& file, const quantize::Scheme& schem
       if (!products.at(layer, input).treatment.float_product) wanted.emplace_back(layer, input);
     }
   }
-  if (wanted.empty()) fail(ErrorCode::unsupported, "{}: this quantisation leaves no product in int8", file.path());
+  if (wanted.empty())
+    fail(ErrorCode::unsupported, "{}: this quantisation leaves no product in int8", file.path());
   const size_t total = wanted.size() * lengths.size();
   size_t done = 0;
   for (const uint32_t tokens : lengths) {

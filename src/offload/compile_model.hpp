@@ -12,9 +12,10 @@
 
 namespace cairn::offload {
 
-// Writes a bundle for chunks of each of `lengths` tokens. options: model, scheme and scheme_key are filled in.
-// progress: graphs done and of how many. Errors: unsupported (a model that accelerators do not run, a graph
-// that the compiler refuses), those of BundleWriter, and what `cancelled` throws; then nothing is left behind.
+// Writes a bundle for chunks of each of `lengths` tokens. options: model, scheme and scheme_key are filled
+// in. progress: graphs done and of how many. Errors: unsupported (a model that accelerators do not run, a
+// graph that the compiler refuses), those of BundleWriter, and what `cancelled` throws; then nothing is left
+// behind.
 onnx::Bundle compile_model(const gguf::File& file, const quantize::Scheme& scheme,
                            const std::vector<uint32_t>& lengths, onnx::BundleOptions options,
                            const std::function<void(size_t, size_t)>& progress,

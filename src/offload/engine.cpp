@@ -8,7 +8,6 @@
 #include "backends/cpu/budget.hpp"
 #include "backends/cpu/executor.hpp"
 #include "base/byte_size.hpp"
-#include "base/clock.hpp"
 #include "base/error.hpp"
 #include "formats/stack_file.hpp"
 #include "kernels/kernel_set.hpp"
@@ -17,6 +16,7 @@
 #include "offload/device_copy.hpp"
 #include "offload/learned_seconds.hpp"
 #include "offload/profile.hpp"
+#include "offload/prompt_timeline.hpp"
 #include "offload/simulated/times.hpp"
 
 namespace cairn::offload {
@@ -151,7 +151,7 @@ class Prefill final : public PrefillEngine {
     return {all.loop_seconds + std::max(npu.loop_seconds, cpu.loop_seconds),
             all.thread_seconds + npu.thread_seconds + cpu.thread_seconds};
   }
-  const Timeline& timeline() const override { return timeline_; }
+  const Timeline& timeline() const override { return timeline_.timeline(); }
   const PrefillStatistics& statistics() const override { return statistics_; }
 
   void set_scheme(const quantize::Scheme& scheme) override {
@@ -330,7 +330,6 @@ class Prefill final : public PrefillEngine {
 
   void pass(const Work& work);
   Timeline simulate_timeline();
-  void append(const Timeline& pass, double begin);
   void write_logits(const Work& work, uint32_t chunk, cpu::ChunkExecutor& executor);
   void count();
 
@@ -358,11 +357,7 @@ class Prefill final : public PrefillEngine {
   std::unique_ptr<DeviceCopy> copy_;    // null: no stack, or a device that takes weights anew
   ChunkTasks tasks_;
   std::unique_ptr<cpu::ChunkExecutor> head_;
-  Timeline timeline_;  // of the passes of the last prompt
-  Stopwatch since_;    // its begin
-  size_t timeline_tokens_ = 0;
-  uint32_t timeline_position_ = ~0u;   // where it ends
-  const void* timeline_of_ = nullptr;  // the prompt's sequence
+  PromptTimeline timeline_;  // of the last one
   PrefillStatistics statistics_;
 };
 
@@ -426,13 +421,7 @@ void Prefill::pass(const Work& work) {
   const uint32_t length = options_.engine.chunk;
   tasks_.begin({work.sequence, tokens, position, length}, *products_, *accelerator_, work.cancelled);
   const TaskGraph graph = make_task_graph(tasks_.shape(), options_.times ? *options_.times : learned_);
-  if (position != timeline_position_ ||
-      &work.sequence != timeline_of_) {  // a new prompt; a long one takes several passes
-    timeline_ = {};
-    timeline_tokens_ = 0;
-    since_.restart();
-  }
-  const double begin = since_.seconds();
+  timeline_.begin(&work.sequence, position);
   Timeline now;
   const std::unique_ptr<Scheduler> scheduler = make_scheduler(options_.policy);
   const auto caller = std::this_thread::get_id();
@@ -443,12 +432,12 @@ void Prefill::pass(const Work& work) {
   learned_.learn(now);
   const bool simulated = traits_.phone != nullptr;
   if (simulated) now = simulate_timeline();
-  append(now, simulated ? timeline_.makespan() : begin);
-  timeline_tokens_ += tokens.size();
-  timeline_position_ = position + static_cast<uint32_t>(tokens.size());
-  timeline_of_ = &work.sequence;
-  timeline_.title =
-      fmt::format("{} tokens in chunks of {}, {}", timeline_tokens_, length, name(options_.policy));
+  timeline_.append(now, tokens.size(), simulated);
+  // The CPU in the device's place is still one processor: its two shares of the threads say so.
+  timeline_.call(
+      fmt::format("{} tokens in chunks of {}, {}", timeline_.tokens(), length, name(options_.policy)),
+      simulated ? std::string(traits_.phone->npu) : accelerator_->traits().label + ", int8 products",
+      std::string(simulated ? traits_.phone->cpu : "CPU, the rest"));
 
   for (uint32_t chunk = 0; chunk < tasks_.chunks(); ++chunk) {
     cpu::ChunkExecutor& executor = tasks_.finish(chunk);
@@ -471,22 +460,6 @@ void Prefill::count() {
   statistics_.device_weight_bytes = accelerator_->weight_bytes();
   statistics_.recomputed_outputs = accelerator_->recomputed_outputs();
   statistics_.shadow_bytes = products_->hot_bytes() + tasks_.shadow_bytes();
-}
-
-// A pass goes behind those of the same prompt before it, its chunks counted on.
-void Prefill::append(const Timeline& pass, double begin) {
-  uint32_t chunks = 0;
-  for (const Event& event : timeline_.events) chunks = std::max(chunks, event.chunk + 1);
-  for (Event event : pass.events) {
-    event.chunk += chunks;
-    event.begin += begin;
-    event.end += begin;
-    timeline_.events.push_back(event);
-  }
-  // The CPU in the device's place is still one processor: its two shares of the threads say so.
-  const simulated::PhoneConstants* phone = traits_.phone;
-  timeline_.npu = phone != nullptr ? phone->npu : accelerator_->traits().label + ", int8 products";
-  timeline_.cpu = phone != nullptr ? phone->cpu : "CPU, the rest";
 }
 
 Timeline Prefill::simulate_timeline() {

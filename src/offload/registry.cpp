@@ -14,8 +14,8 @@ namespace cairn::offload {
 namespace {
 
 std::vector<AcceleratorKind>& kinds() {
-  static std::vector<AcceleratorKind> all = {cpu_kind(), simulated::kind(), openvino::kind(),
-                                             onnx::kind(), onnx::qnn_kind()};
+  static std::vector<AcceleratorKind> all = {cpu_kind(), simulated::kind(), openvino::kind(), onnx::kind(),
+                                             onnx::qnn_kind()};
   return all;
 }
 

@@ -53,10 +53,11 @@ RuntimeLibrary open_runtime(const RuntimeName& runtime) {
   if (const std::string chosen = environment(runtime.variable); !chosen.empty()) {
     const std::string path = library_in(runtime, chosen);
     if (path.empty()) {
-      fail(ErrorCode::not_found, "no {} library ({}) in {}, which {} names", runtime.name, runtime.file, chosen,
-           runtime.variable);
+      fail(ErrorCode::not_found, "no {} library ({}) in {}, which {} names", runtime.name, runtime.file,
+           chosen, runtime.variable);
     }
-    return open_file(runtime, path, fs::is_directory(chosen) ? chosen : fs::path(path).parent_path().string());
+    return open_file(runtime, path,
+                     fs::is_directory(chosen) ? chosen : fs::path(path).parent_path().string());
   }
   const std::string folder = cache_folder(runtime.cache);
   if (const std::string path = library_in(runtime, folder); !path.empty())

@@ -8,12 +8,12 @@
 namespace cairn::offload {
 
 struct RuntimeName {
-  const char* name;                           // "OpenVINO"
-  const char* file;                           // how its file's name begins: "libopenvino_c.so"
-  std::span<const char* const> subfolders;    // where in a folder it may lie, "" among them
-  const char* variable;                       // of the environment, naming a folder or the file
-  const char* cache;                          // the folder of cairn's cache that `installed_by` fills
-  const char* installed_by;                   // "./quickstart.sh --openvino"
+  const char* name;                         // "OpenVINO"
+  const char* file;                         // how its file's name begins: "libopenvino_c.so"
+  std::span<const char* const> subfolders;  // where in a folder it may lie, "" among them
+  const char* variable;                     // of the environment, naming a folder or the file
+  const char* cache;                        // the folder of cairn's cache that `installed_by` fills
+  const char* installed_by;                 // "./quickstart.sh --openvino"
 };
 
 struct RuntimeLibrary {

@@ -16,7 +16,8 @@ using testing::TemporaryFolder;
 // OpenVINO looked for where it is not: the engines that cairn itself has are there, its are not and why.
 TEST(Devices, AreListedWithTheReasonOfThoseNotFound) {
   const TemporaryFolder empty;
-  const ScopedVariable chosen("CAIRN_OPENVINO", empty.path().c_str());
+  const ScopedVariable openvino("CAIRN_OPENVINO", empty.path().c_str()),
+      onnx("CAIRN_ONNXRUNTIME", empty.path().c_str());
   Program as_json({"devices", "--json"});
   ASSERT_EQ(as_json.status(), 0) << as_json.err;
   const nlohmann::json json = nlohmann::json::parse(as_json.out);
@@ -30,7 +31,8 @@ TEST(Devices, AreListedWithTheReasonOfThoseNotFound) {
     }
   }
   EXPECT_THAT(available, ::testing::ElementsAre("cpu", "simulated"));
-  EXPECT_THAT(missing, ::testing::ElementsAre("openvino:CPU", "openvino:GPU", "openvino:NPU"));
+  EXPECT_THAT(missing,
+              ::testing::ElementsAre("openvino:CPU", "openvino:GPU", "openvino:NPU", "qnn", "onnx:CPU"));
 
   Program as_text({"devices"});
   ASSERT_EQ(as_text.status(), 0) << as_text.err;

@@ -34,6 +34,38 @@ void refuses(std::vector<std::string> arguments, const std::string& part) {
   EXPECT_THAT(program.err, HasSubstr(part));
 }
 
+TEST(Simulate, TellsWhatABundleHolds) {
+  const TemporaryFolder folder;
+  nlohmann::json manifest = {{"cairn_bundle", 1},
+                             {"model", "m.gguf"},
+                             {"scheme", "rotation"},
+                             {"scheme_key", "0"},
+                             {"chip", "qcs6490"},
+                             {"fingerprint", "x"},
+                             {"bits", 8},
+                             {"graphs", nlohmann::json::array()}};
+  for (const int tokens : {64, 256, 256}) {
+    manifest["graphs"].push_back({{"name", "blk.0.qkv"},
+                                  {"key", "1"},
+                                  {"tokens", tokens},
+                                  {"file", "a"},
+                                  {"bytes", 5},
+                                  {"in", 100},
+                                  {"out", 70}});
+  }
+  cairn::testing::write_file(folder / "manifest.json", manifest.dump());
+  cairn::testing::write_file(folder / "a", "12345");
+  const auto told = nlohmann::json::parse(output({"simulate", "--bundle", folder.path(), "--json"}));
+  EXPECT_EQ(told.size(), 1U) << "no other table was asked for";
+  EXPECT_EQ(told["bundle"]["bytes"], 15);
+  EXPECT_EQ(told["bundle"]["chunks"][1],
+            (nlohmann::json{{"tokens", 256}, {"graphs", 2}, {"in", 200}, {"out", 140}}));
+  EXPECT_THAT(output({"simulate", "--bundle", folder.path()}), HasSubstr("m.gguf for qcs6490"));
+  Program none({"simulate", "--bundle", "/nowhere"});
+  EXPECT_NE(none.status(), 0);
+  EXPECT_THAT(none.err, HasSubstr("/nowhere: no bundle"));
+}
+
 TEST(Simulate, PrintsWhatScriptsRelyOn) {
   const auto one = bench({"--shape", "qwen1.5-1.8b", "--prompt", "512", "--policy", "out-of-order"});
   EXPECT_EQ(one["policy"], "out-of-order");

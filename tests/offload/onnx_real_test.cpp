@@ -1,10 +1,12 @@
-// On the real library and on Qualcomm's emulator. These tests exist where both are installed (./quickstart.sh --npu)
-// when ctest starts.
+// On the real library and on Qualcomm's emulator. These tests exist where both are installed (./quickstart.sh
+// --npu) when ctest starts.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cmath>
+#include <csignal>
 #include <filesystem>
 #include <functional>
 #include <optional>
@@ -60,43 +62,24 @@ class RealOnnx : public ::testing::TestWithParam<bool> {
   std::optional<ScopedVariable> mode_, chosen_;
 };
 
-
 // The root of the mean of squared errors against exact sums, in parts of the sums' own.
 double rms_error(AcceleratorGraph& compiled, const Int8Graph& graph) {
   const uint32_t k = graph.linears[0].k, tokens = graph.tokens;
   std::mt19937 random(3);
   std::vector<int8_t> x(size_t{tokens} * k);
   for (int8_t& value : x) value = static_cast<int8_t>(static_cast<int>(random() % 255) - 127);
-  std::vector<std::vector<float>> results;
-  std::vector<float*> outputs;
-  for (const Int8Linear& linear : graph.linears)
-    outputs.push_back(results.emplace_back(size_t{tokens} * linear.rows, NAN).data());
-  compiled.run(x.data(), outputs);
   double error = 0, power = 0;
-  for (size_t i = 0; i < graph.linears.size(); ++i) {
-    const Int8Linear& linear = graph.linears[i];
-    std::vector<int8_t> row(k);
-    for (uint32_t r = 0; r < linear.rows; ++r) {
-      float scale = 0;
-      linear.fill(r, 1, row.data(), &scale);
-      for (uint32_t t = 0; t < tokens; ++t) {
-        int64_t sum = 0;
-        for (uint32_t c = 0; c < k; ++c) sum += int64_t{x[size_t{t} * k + c]} * row[c];
-        const double expected = static_cast<double>(sum) * static_cast<double>(scale);
-        const double off = static_cast<double>(results[i][size_t{t} * linear.rows + r]) - expected;
-        error += off * off;
-        power += expected * expected;
-      }
-    }
-  }
+  each_output(compiled, graph, x, [&](double result, double sum, double scale, double) {
+    error += (result - sum * scale) * (result - sum * scale);
+    power += sum * scale * sum * scale;
+  });
   return std::sqrt(error / power);
 }
 
 TEST_P(RealOnnx, ProductsOnTheCpuEqualSumsOfIntegers) {
   const auto accelerator = make("onnx:CPU");
-  for (const Int8Graph& graph :
-       {random_graph(1, 64, 576, {576, 192, 192}), random_graph(2, 33, 70, {17, 5}), extreme_graph(3, 2048, {96, 7}),
-        random_graph(4, 1, 64, {16})}) {
+  for (const Int8Graph& graph : {random_graph(1, 64, 576, {576, 192, 192}), random_graph(2, 33, 70, {17, 5}),
+                                 extreme_graph(3, 2048, {96, 7}), random_graph(4, 1, 64, {16})}) {
     EXPECT_LT(worst_error(*accelerator->compile(graph), graph), kRounding) << graph.name;
   }
   EXPECT_THAT(notices_, IsEmpty());
@@ -131,7 +114,7 @@ TEST_P(RealOnnx, WhatIsBeyondTheRangeIsComputedExactlyAndTold) {
 
 TEST_P(RealOnnx, FourBitsAreHalfTheSizeAndLessExact) {
   const Int8Graph graph = random_graph(1, 32, 256, {256});
-  const auto eight = make("qnn"), four = make("qnn", "", [](AcceleratorOptions& o) { o.weight_bits = 4; });
+  const auto eight = make("qnn"), four = make("qnn", "", [](AcceleratorOptions&o) { o.weight_bits = 4; });
   const double error = rms_error(*four->compile(graph), graph);
   EXPECT_GT(error, 0.02);  // even values rounded to 15 steps: 1 / √12 of a step of 18, values of 73
   EXPECT_LT(error, 0.09);
@@ -232,9 +215,9 @@ class RealOnnxModel : public RealOnnx {
   }
   onnx::Bundle compile(const std::string& folder, const std::vector<uint32_t>& lengths, bool separate,
                        const engine::Cancelled& cancelled = {}) {
-    return compile_model(file_, scheme(), lengths,
-                         {.folder = folder, .chip = "snapdragon-8gen3", .separate = separate}, [](size_t, size_t) {},
-                         cancelled);
+    return compile_model(
+        file_, scheme(), lengths, {.folder = folder, .chip = "snapdragon-8gen3", .separate = separate},
+        [](size_t, size_t) {}, cancelled);
   }
   static double distance(std::span<const float> expected, std::span<const float> actual) {
     double error = 0, power = 0;
@@ -270,7 +253,8 @@ TEST_P(RealOnnxModel, ABundleOfAnotherChipModelOrLibraryIsRefused) {
   const TemporaryFolder folder;
   const std::string path = folder / "b";
   compile(path, {32}, true);
-  expect_error(ErrorCode::unsupported, "is for snapdragon-8gen3", [&] { logits("qnn:snapdragon-8gen2", path); });
+  expect_error(ErrorCode::unsupported, "is for snapdragon-8gen3",
+               [&] { logits("qnn:snapdragon-8gen2", path); });
   expect_error(ErrorCode::unsupported, "--bundle is for qnn", [&] { logits("onnx:CPU", path); });
   const Error other = error_of([&] { logits("qnn", path, false); });
   EXPECT_EQ(other.code(), ErrorCode::unsupported);
@@ -295,7 +279,8 @@ TEST_P(RealOnnxModel, ABundleWhoseGraphWasChangedIsRefused) {
 // What the emulator cannot load, a phone can: here, that it is whole, and that a second length costs little.
 TEST_P(RealOnnxModel, SharedBundlesHaveTheirWeightsOnce) {
   const TemporaryFolder folder;
-  const onnx::Bundle one = compile(folder / "one", {64}, false), two = compile(folder / "two", {32, 64}, false);
+  const onnx::Bundle one = compile(folder / "one", {64}, false),
+                     two = compile(folder / "two", {32, 64}, false);
   EXPECT_EQ(two.graphs.size(), 2 * one.graphs.size());
   EXPECT_THAT(two.chunk_lengths(), ElementsAre(32, 64));
   EXPECT_EQ(onnx::Bundle::read(folder / "two").context_sum, two.context_sum);
@@ -306,10 +291,43 @@ TEST_P(RealOnnxModel, SharedBundlesHaveTheirWeightsOnce) {
 TEST_P(RealOnnxModel, AnInterruptedCompilationLeavesNothing) {
   const TemporaryFolder folder;
   int asked = 0;
-  expect_error(ErrorCode::cancelled, "", [&] { compile(folder / "b", {32}, true, [&] { return ++asked > 3; }); });
+  expect_error(ErrorCode::cancelled, "",
+               [&] { compile(folder / "b", {32}, true, [&] { return ++asked > 3; }); });
   EXPECT_EQ(folder.entries(), 0U);
   std::filesystem::create_directory(folder / "b");
   expect_error(ErrorCode::invalid_argument, "is there already", [&] { compile(folder / "b", {32}, true); });
+}
+
+// Files may not grow beyond this while it lives, as on a disk that is full.
+class SmallFiles {
+ public:
+  explicit SmallFiles(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit small = {bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+  }
+  ~SmallFiles() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  SmallFiles(const SmallFiles&) = delete;
+  SmallFiles& operator=(const SmallFiles&) = delete;
+
+ private:
+  void (*handler_)(int);
+  rlimit before_ = {};
+};
+
+TEST_P(RealOnnxModel, AFullDiskLeavesNothing) {
+  for (const bool separate : {true, false}) {
+    const TemporaryFolder folder;
+    {
+      const SmallFiles limit(8000);
+      const Error error = error_of([&] { compile(folder / "b", {32}, separate); });
+      EXPECT_THAT(error.what(), ::testing::Not(HasSubstr("\n")));
+    }
+    EXPECT_EQ(folder.entries(), 0U) << separate;
+  }
 }
 
 TEST_P(RealOnnxModel, ADeviceLostInMidPromptIsReplacedByTheCpu) {

@@ -42,7 +42,8 @@ TEST(Onnx, AFolderWithoutItIsNamed) {
 }
 
 TEST(Onnx, AnOldOneIsRefusedByItsVersion) {
-  const ScopedVariable chosen("CAIRN_ONNXRUNTIME", CAIRN_FAKE_ONNXRUNTIME), old("CAIRN_FAKE_ONNXRUNTIME", "old");
+  const ScopedVariable chosen("CAIRN_ONNXRUNTIME", CAIRN_FAKE_ONNXRUNTIME),
+      old("CAIRN_FAKE_ONNXRUNTIME", "old");
   expect_error(ErrorCode::unsupported, "is ONNX Runtime 1.15.1; cairn needs 1.22 or newer",
                [] { open_device("CPU", 1); });
 }
@@ -141,7 +142,7 @@ class Bundles : public ::testing::Test {
     bundle_.chip = "snapdragon-8gen3";
     bundle_.fingerprint = "library\n";
     bundle_.scheme_key = ~0ull;
-    bundle_.graphs = {{"blk.0.qkv", 0xfedcba9876543210, 256, "0001.graph", 5}};
+    bundle_.graphs = {{"blk.0.qkv", 0xfedcba9876543210, 256, "0001.graph", 5, 100, 20}};
   }
   void replace(const std::string& from, const std::string& to) {
     const std::string path = folder_ / "manifest.json";
@@ -163,6 +164,10 @@ TEST_F(Bundles, ComeBackAsTheyWere) {
   EXPECT_EQ(read.scheme_key, bundle_.scheme_key);
   EXPECT_EQ(read.bytes(), 5U);
   EXPECT_THAT(read.chunk_lengths(), ::testing::ElementsAre(256));
+  EXPECT_EQ(read.chunk(256).graphs, 1U);
+  EXPECT_EQ(read.chunk(256).in, 100U);
+  EXPECT_EQ(read.chunk(256).out, 20U);
+  EXPECT_EQ(read.chunk(64).graphs, 0U);
   ASSERT_NE(read.find(0xfedcba9876543210, 256), nullptr);
   EXPECT_EQ(read.find(0xfedcba9876543210, 64), nullptr);
   EXPECT_EQ(read.find(1, 256), nullptr);

@@ -43,6 +43,35 @@ inline Int8Graph extreme_graph(uint64_t key, uint32_t k, const std::vector<uint3
   });
 }
 
+// Calls error(result, exact sum, its row's scale, largest sum that the row could have) for each output.
+template <class Error>
+void each_output(AcceleratorGraph& compiled, const Int8Graph& graph, const std::vector<int8_t>& x,
+                 const Error& error) {
+  const uint32_t k = graph.linears[0].k, tokens = graph.tokens;
+  std::vector<std::vector<float>> results;
+  std::vector<float*> outputs;
+  for (const Int8Linear& linear : graph.linears) {
+    outputs.push_back(results.emplace_back(size_t{tokens} * linear.rows, NAN).data());
+  }
+  compiled.run(x.data(), outputs);
+  for (size_t i = 0; i < graph.linears.size(); ++i) {
+    const Int8Linear& linear = graph.linears[i];
+    std::vector<int8_t> row(k);
+    for (uint32_t r = 0; r < linear.rows; ++r) {
+      float scale = 0;
+      linear.fill(r, 1, row.data(), &scale);
+      int largest = 1;
+      for (const int8_t w : row) largest += 127 * std::abs(w);
+      for (uint32_t t = 0; t < tokens; ++t) {
+        int64_t sum = 0;
+        for (uint32_t c = 0; c < k; ++c) sum += int64_t{x[size_t{t} * k + c]} * row[c];
+        error(static_cast<double>(results[i][size_t{t} * linear.rows + r]), static_cast<double>(sum),
+              static_cast<double>(scale), static_cast<double>(largest));
+      }
+    }
+  }
+}
+
 // Against sums of exact integers: the largest difference in parts of the largest sum a row could have.
 // Inputs: all 127, all -127, alternating, then random.
 inline double worst_error(AcceleratorGraph& compiled, const Int8Graph& graph) {
@@ -55,33 +84,11 @@ inline double worst_error(AcceleratorGraph& compiled, const Int8Graph& graph) {
       x[size_t{t} * k + c] = static_cast<int8_t>(t < 3 ? extreme : static_cast<int>(random() % 255) - 127);
     }
   }
-  std::vector<std::vector<float>> results;
-  std::vector<float*> outputs;
-  for (const Int8Linear& linear : graph.linears) {
-    outputs.push_back(results.emplace_back(size_t{tokens} * linear.rows, NAN).data());
-  }
-  compiled.run(x.data(), outputs);
-
   double worst = 0;
-  for (size_t i = 0; i < graph.linears.size(); ++i) {
-    const Int8Linear& linear = graph.linears[i];
-    std::vector<int8_t> row(k);
-    for (uint32_t r = 0; r < linear.rows; ++r) {
-      float scale = 0;
-      linear.fill(r, 1, row.data(), &scale);
-      int largest = 1;
-      for (const int8_t w : row) largest += 127 * std::abs(w);
-      for (uint32_t t = 0; t < tokens; ++t) {
-        int64_t sum = 0;
-        for (uint32_t c = 0; c < k; ++c) sum += int64_t{x[size_t{t} * k + c]} * row[c];
-        const double expected = static_cast<double>(sum) * static_cast<double>(scale);
-        const double error =
-            std::abs(static_cast<double>(results[i][size_t{t} * linear.rows + r]) - expected);
-        worst =
-            std::isfinite(error) ? std::max(worst, error / (largest * static_cast<double>(scale))) : INFINITY;
-      }
-    }
-  }
+  each_output(compiled, graph, x, [&](double result, double sum, double scale, double largest) {
+    const double error = std::abs(result - sum * scale);
+    worst = std::isfinite(error) ? std::max(worst, error / (largest * scale)) : INFINITY;
+  });
   return worst;
 }
 

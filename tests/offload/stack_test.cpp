@@ -282,8 +282,8 @@ INSTANTIATE_TEST_SUITE_P(Devices, LostDevice, ::testing::Values("openvino:CPU", 
 // On Qualcomm's emulator, where that is (./quickstart.sh --npu).
 class StackOnQnn : public Stacks, public ::testing::WithParamInterface<const char*> {};
 
-// All three papers at once: int8 prefill in chunks on a phone's NPU, from a stack, whose decode on the CPU goes on in
-// whatever memory is left.
+// All three papers at once: int8 prefill in chunks on a phone's NPU, from a stack, whose decode on the CPU
+// goes on in whatever memory is left.
 TEST_P(StackOnQnn, PrefillsDecodesAndGivesItsCopyBack) {
   const auto tokens = some_tokens(70);
   const std::vector<int32_t> one = {5};

@@ -1,9 +1,8 @@
 #include "offload/onnx/accelerator.hpp"
 
 #define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <fmt/ranges.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -98,7 +97,8 @@ class OnnxAccelerator final : public Accelerator {
 
   void use_bundle() {
     if (!device_.contexts)
-      fail(ErrorCode::unsupported, "--bundle is for qnn: {} compiles its graphs when they are used", traits_.name);
+      fail(ErrorCode::unsupported, "--bundle is for qnn: {} compiles its graphs when they are used",
+           traits_.name);
     bundle_ = Bundle::read(options_.bundle);
     options_.weight_bits = bundle_->bits;
     if (!bundle_->graphs.empty()) traits_.usual_chunk = bundle_->chunk_lengths().back();
@@ -106,12 +106,13 @@ class OnnxAccelerator final : public Accelerator {
     // On the phone itself the chip has no name here: its driver says whether the context is for it.
     const std::string same_library = device_.fingerprint.substr(0, device_.fingerprint.find("chip "));
     if (!bundle_->fingerprint.starts_with(same_library)) {
-      fail(ErrorCode::unsupported, "bundle {} was compiled by another library than the one here ({}; {}): compile it again",
+      fail(ErrorCode::unsupported,
+           "bundle {} was compiled by another library than the one here ({}; {}): compile it again",
            bundle_->folder, flat(bundle_->fingerprint), flat(device_.fingerprint));
     }
     if (device_.chip != nullptr) {
-      fail(ErrorCode::unsupported, "bundle {} is for {}, {} is {}: choose qnn:{}", bundle_->folder, bundle_->chip,
-           traits_.name, device_.chip->name, bundle_->chip);
+      fail(ErrorCode::unsupported, "bundle {} is for {}, {} is {}: choose qnn:{}", bundle_->folder,
+           bundle_->chip, traits_.name, device_.chip->name, bundle_->chip);
     }
   }
 
@@ -124,7 +125,8 @@ class OnnxAccelerator final : public Accelerator {
     const BundleGraph* found = bundle_->find(graph.key, graph.tokens);
     if (found == nullptr) {
       fail(ErrorCode::unsupported,
-           "bundle {} has no {} of {} tokens for this model and quantisation: it was made of {} ({}) for chunks of {}",
+           "bundle {} has no {} of {} tokens for this model and quantisation: it was made of {} ({}) for "
+           "chunks of {}",
            bundle_->folder, graph.name, graph.tokens, bundle_->model, bundle_->scheme,
            fmt::join(bundle_->chunk_lengths(), ", "));
     }
@@ -132,21 +134,24 @@ class OnnxAccelerator final : public Accelerator {
     std::string why = path + ": is gone";
     auto kept = read_kept(path, graph_identity(graph, bundle_->fingerprint, bits()), graph, &why);
     if (!kept) fail(ErrorCode::format, "bundle {}: {}", bundle_->folder, why);
-    const std::string what = fmt::format("bundle {}: {} cannot be loaded into {}", bundle_->folder, found->file,
-                                         traits_.name);
+    const std::string what =
+        fmt::format("bundle {}: {} cannot be loaded into {}", bundle_->folder, found->file, traits_.name);
     ++cached_;
     if (bundle_->context.empty())
-      return program(graph, std::move(kept->scales), make_session(device_, kept->model, "", {}, ErrorCode::io, what));
-    return program(graph, std::move(kept->scales),
-                   make_session(device_, {}, shared_model(path), {{"ep.share_ep_contexts", "1"}}, ErrorCode::io, what));
+      return program(graph, std::move(kept->scales),
+                     make_session(device_, kept->model, "", {}, ErrorCode::io, what));
+    return program(
+        graph, std::move(kept->scales),
+        make_session(device_, {}, shared_model(path), {{"ep.share_ep_contexts", "1"}}, ErrorCode::io, what));
   }
 
   Program from_cache_or_compiled(const Int8Graph& graph) {
     const std::string identity = graph_identity(graph, device_.fingerprint, bits());
     const bool caching = device_.contexts && !options_.cache_folder.empty();
-    const std::string path = caching ? fmt::format("{}/{:016x}-{}.onnx", options_.cache_folder,
-                                                   XXH3_64bits(identity.data(), identity.size()), graph.tokens)
-                                     : "";
+    const std::string path = caching
+                                 ? fmt::format("{}/{:016x}-{}.onnx", options_.cache_folder,
+                                               XXH3_64bits(identity.data(), identity.size()), graph.tokens)
+                                 : "";
     if (caching) {
       std::string why;
       try {
@@ -176,9 +181,11 @@ class OnnxAccelerator final : public Accelerator {
   }
 
   Handle<Session> compiled(const Int8Graph& graph, const std::string& model, const Entries& entries) {
-    const std::string what = fmt::format("{} refuses graph {} of {} tokens", traits_.name, graph.name, graph.tokens);
+    const std::string what =
+        fmt::format("{} refuses graph {} of {} tokens", traits_.name, graph.name, graph.tokens);
     try {
-      return make_session(device_, std::as_bytes(std::span(model)), "", entries, ErrorCode::unsupported, what);
+      return make_session(device_, std::as_bytes(std::span(model)), "", entries, ErrorCode::unsupported,
+                          what);
     } catch (const Error& error) {
       throw ProductRefused(error.code(), error.what());
     }
@@ -210,9 +217,10 @@ AcceleratorKind kind() {
           .names = {"onnx:CPU", "onnx:QNN"},
           .list = list_devices,
           .traits = [](const std::string& device) { return traits_of("onnx", device); },
-          .make = [](const std::string& device, const AcceleratorOptions& options) {
-            return make_accelerator(device, traits_of("onnx", device), options);
-          }};
+          .make =
+              [](const std::string& device, const AcceleratorOptions& options) {
+                return make_accelerator(device, traits_of("onnx", device), options);
+              }};
 }
 
 AcceleratorKind qnn_kind() {
@@ -220,9 +228,11 @@ AcceleratorKind qnn_kind() {
           .names = {"qnn"},
           .list = [] { return std::vector<AcceleratorInfo>(); },  // onnx's list has it
           .traits = [](const std::string& device) { return traits_of("qnn", device); },
-          .make = [](const std::string& device, const AcceleratorOptions& options) {
-            return make_accelerator(device.empty() ? "QNN" : "QNN:" + device, traits_of("qnn", device), options);
-          }};
+          .make =
+              [](const std::string& device, const AcceleratorOptions& options) {
+                return make_accelerator(device.empty() ? "QNN" : "QNN:" + device, traits_of("qnn", device),
+                                        options);
+              }};
 }
 
 }  // namespace cairn::offload::onnx

@@ -12,8 +12,8 @@ AcceleratorKind kind();
 // qnn and qnn:CHIP: onnx:QNN, Qualcomm's Hexagon; on x86-64 its emulator.
 AcceleratorKind qnn_kind();
 
-// device: as open_device takes it. Errors: of open_device; with options.bundle also those of Bundle::read, and
-// unsupported (a bundle for another chip or library).
+// device: as open_device takes it. Errors: of open_device; with options.bundle also those of Bundle::read,
+// and unsupported (a bundle for another chip or library).
 std::unique_ptr<Accelerator> make_accelerator(const std::string& device, const AcceleratorTraits& traits,
                                               const AcceleratorOptions& options);
 

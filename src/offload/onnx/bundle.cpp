@@ -41,8 +41,8 @@ void check_file(const std::string& folder, const std::string& name, uint64_t byt
   const uint64_t size = fs::file_size(fs::path(folder) / name, error);
   if (error) fail(ErrorCode::format, "bundle {}: {}: {}", folder, name, error.message());
   if (size != bytes)
-    fail(ErrorCode::format, "bundle {}: {} has {} bytes where {} were written: it was cut or changed", folder, name,
-         size, bytes);
+    fail(ErrorCode::format, "bundle {}: {} has {} bytes where {} were written: it was cut or changed", folder,
+         name, size, bytes);
 }
 
 }  // namespace
@@ -59,10 +59,22 @@ uint64_t Bundle::bytes() const {
   return total;
 }
 
+Bundle::Chunk Bundle::chunk(uint32_t tokens) const {
+  Chunk chunk;
+  for (const BundleGraph& graph : graphs) {
+    if (graph.tokens != tokens) continue;
+    ++chunk.graphs;
+    chunk.in += graph.in;
+    chunk.out += graph.out;
+  }
+  return chunk;
+}
+
 Bundle Bundle::read(const std::string& folder) {
   const std::string path = (fs::path(folder) / kManifest).string();
   std::error_code ignored;
-  if (!fs::exists(path, ignored)) fail(ErrorCode::not_found, "{}: no bundle (it has no {})", folder, kManifest);
+  if (!fs::exists(path, ignored))
+    fail(ErrorCode::not_found, "{}: no bundle (it has no {})", folder, kManifest);
   const MappedFile file(path);
   Bundle bundle;
   bundle.folder = folder;
@@ -70,8 +82,8 @@ Bundle Bundle::read(const std::string& folder) {
     const auto* text = reinterpret_cast<const char*>(file.bytes().data());
     const nlohmann::json json = nlohmann::json::parse(text, text + file.bytes().size());
     if (const int version = json.at("cairn_bundle").get<int>(); version != kVersion) {
-      fail(ErrorCode::unsupported, "{}: is of version {}, this cairn reads {}: compile it again", path, version,
-           kVersion);
+      fail(ErrorCode::unsupported, "{}: is of version {}, this cairn reads {}: compile it again", path,
+           version, kVersion);
     }
     bundle.model = json.at("model").get<std::string>();
     bundle.scheme = json.at("scheme").get<std::string>();
@@ -87,7 +99,8 @@ Bundle Bundle::read(const std::string& folder) {
     for (const nlohmann::json& each : json.at("graphs")) {
       bundle.graphs.push_back({each.at("name").get<std::string>(), number(each.at("key")),
                                each.at("tokens").get<uint32_t>(), plain_name(each.at("file")),
-                               each.at("bytes").get<uint64_t>()});
+                               each.at("bytes").get<uint64_t>(), each.at("in").get<uint64_t>(),
+                               each.at("out").get<uint64_t>()});
     }
   } catch (const nlohmann::json::exception& error) {
     fail(ErrorCode::format, "{}: is not a bundle's manifest: {}", path, error.what());
@@ -112,13 +125,16 @@ void Bundle::write() const {
                                  {"chip", chip},
                                  {"fingerprint", fingerprint},
                                  {"bits", bits}};
-  if (!context.empty()) json["context"] = {{"file", context}, {"bytes", context_bytes}, {"xxh3", hex(context_sum)}};
+  if (!context.empty())
+    json["context"] = {{"file", context}, {"bytes", context_bytes}, {"xxh3", hex(context_sum)}};
   for (const BundleGraph& graph : graphs) {
     json["graphs"].push_back({{"name", graph.name},
                               {"key", hex(graph.key)},
                               {"tokens", graph.tokens},
                               {"file", graph.file},
-                              {"bytes", graph.bytes}});
+                              {"bytes", graph.bytes},
+                              {"in", graph.in},
+                              {"out", graph.out}});
   }
   AtomicFile file((fs::path(folder) / kManifest).string());
   file.write(json.dump(1) + "\n");

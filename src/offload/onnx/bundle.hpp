@@ -21,21 +21,28 @@ struct BundleGraph {
   uint64_t key = 0;
   uint32_t tokens = 0;
   std::string file;
-  uint64_t bytes = 0;  // of the file
+  uint64_t bytes = 0;        // of the file
+  uint64_t in = 0, out = 0;  // that cross to the device and back when it runs
 };
 
 struct Bundle {
   std::string folder;
-  std::string model, scheme, chip;  // for people: what it was made of, as it was called then
-  std::string fingerprint;          // Device's
-  uint64_t scheme_key = 0;          // quantize::Scheme's fingerprint
-  uint32_t bits = 8;                // of the weights
-  std::string context;              // the shared context's file; empty: each graph has its own
+  std::string model, scheme, chip;              // for people: what it was made of, as it was called then
+  std::string fingerprint;                      // Device's
+  uint64_t scheme_key = 0;                      // quantize::Scheme's fingerprint
+  uint32_t bits = 8;                            // of the weights
+  std::string context;                          // the shared context's file; empty: each graph has its own
   uint64_t context_bytes = 0, context_sum = 0;  // XXH3
   std::vector<BundleGraph> graphs;
 
   std::vector<uint32_t> chunk_lengths() const;  // ascending
   uint64_t bytes() const;                       // of all its files but the manifest
+  // What a chunk of so many tokens runs, all its graphs together: how many, and what crosses.
+  struct Chunk {
+    uint32_t graphs = 0;
+    uint64_t in = 0, out = 0;
+  };
+  Chunk chunk(uint32_t tokens) const;
 
   // Errors: not_found (no such folder, no manifest), format (a manifest that is none, a file that is missing,
   // cut or changed), unsupported (another version), naming folder, file and reason.

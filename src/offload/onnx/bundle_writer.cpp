@@ -1,8 +1,8 @@
 #include "offload/onnx/bundle_writer.hpp"
 
 #define XXH_INLINE_ALL
-#include <xxhash.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include <filesystem>
 
@@ -32,7 +32,8 @@ BundleWriter::BundleWriter(const BundleOptions& options)
     fail(ErrorCode::invalid_argument, "{}: is there already", options_.folder);
   const fs::path folder = fs::absolute(options_.folder).lexically_normal();
   const fs::path named = folder.has_filename() ? folder : folder.parent_path();
-  unfinished_ = (named.parent_path() / fmt::format(".{}.{}.part", named.filename().string(), getpid())).string();
+  unfinished_ =
+      (named.parent_path() / fmt::format(".{}.{}.part", named.filename().string(), getpid())).string();
   fs::create_directories(unfinished_, error);
   if (error) fail(ErrorCode::io, "{}: {}", options_.folder, error.message());
   bundle_ = {.folder = unfinished_,
@@ -61,11 +62,12 @@ void BundleWriter::add(const Int8Graph& graph, bool last) {
     entries.emplace_back("ep.share_ep_contexts", "1");
     if (last) entries.emplace_back("ep.stop_share_ep_contexts", "1");
   }
-  const std::string what = fmt::format("{} refuses graph {} of {} tokens", options_.chip, graph.name, graph.tokens);
+  const std::string what =
+      fmt::format("{} refuses graph {} of {} tokens", options_.chip, graph.name, graph.tokens);
   std::error_code error;
   try {
-    Handle<Session> session =
-        make_session(device_, std::as_bytes(std::span(written.bytes)), "", entries, ErrorCode::unsupported, what);
+    Handle<Session> session = make_session(device_, std::as_bytes(std::span(written.bytes)), "", entries,
+                                           ErrorCode::unsupported, what);
     if (!options_.separate) sessions_.push_back(std::move(session));
   } catch (const Error& refused) {
     if (fs::space(unfinished_, error).available == 0)
@@ -80,7 +82,10 @@ void BundleWriter::add(const Int8Graph& graph, bool last) {
   } else {
     write_kept(path, identity, written.outputs, {});
   }
-  bundle_.graphs.push_back({graph.name, graph.key, graph.tokens, file, fs::file_size(path)});
+  uint64_t in = uint64_t{graph.tokens} * graph.linears.front().k, out = 0;
+  for (const Int8Linear& linear : graph.linears)
+    out += uint64_t{graph.tokens} * linear.rows * sizeof(uint16_t);
+  bundle_.graphs.push_back({graph.name, graph.key, graph.tokens, file, fs::file_size(path), in, out});
 }
 
 const Bundle& BundleWriter::finish() {

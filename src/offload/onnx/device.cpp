@@ -27,7 +27,8 @@ std::string short_name(const Library& library, const EpDevice* device) {
 
 std::string_view hardware(const Library& library, const EpDevice* device) {
   const int type = library.api().HardwareDevice_Type(library.api().EpDevice_Device(device));
-  return type >= 0 && static_cast<size_t>(type) < kHardware.size() ? kHardware[static_cast<size_t>(type)] : "?";
+  return type >= 0 && static_cast<size_t>(type) < kHardware.size() ? kHardware[static_cast<size_t>(type)]
+                                                                   : "?";
 }
 
 std::pair<std::string, std::string> split(const std::string& device) {
@@ -82,8 +83,8 @@ std::string htp_version(const std::string& path, std::string* why) {
     *why = reason == nullptr ? path : reason;
     return "";
   }
-  const auto get =
-      reinterpret_cast<uint64_t (*)(const Interface* const**, uint32_t*)>(dlsym(handle, "QnnInterface_getProviders"));
+  const auto get = reinterpret_cast<uint64_t (*)(const Interface* const**, uint32_t*)>(
+      dlsym(handle, "QnnInterface_getProviders"));
   const Interface* const* providers = nullptr;
   uint32_t count = 0;
   if (get == nullptr || get(&providers, &count) != 0 || count == 0) {
@@ -95,17 +96,24 @@ std::string htp_version(const std::string& path, std::string* why) {
                      it.own.minor, it.own.patch);
 }
 
+std::string drives_nothing(const Plugin& plugin) {
+  return fmt::format("the plug-in {} finds nothing here that it drives", plugin.path);
+}
+
 [[noreturn]] void missing(const Library& library, const std::string& provider, const std::string& variant) {
   const std::string name = fmt::format("onnx:{}{}{}", provider, variant.empty() ? "" : ":", variant);
   if (const Plugin* plugin = plugin_of(library, provider); plugin != nullptr && !plugin->why.empty()) {
     fail(ErrorCode::unsupported, "{}: ONNX Runtime {} does not take the plug-in {}: {}", name,
          library.version(), plugin->path, plugin->why);
+  } else if (plugin != nullptr && variant.empty()) {
+    fail(ErrorCode::not_found, "{}: {}", name, drives_nothing(*plugin));
   }
   std::vector<std::string> here;
   for (const EpDevice* device : library.devices())
     here.push_back(fmt::format("{}:{}", short_name(library, device), hardware(library, device)));
   fail(ErrorCode::not_found,
-       "{} is not here: ONNX Runtime {} ({}) has {}; plug-ins lie beside it or are named by CAIRN_ONNX_PLUGINS",
+       "{} is not here: ONNX Runtime {} ({}) has {}; plug-ins lie beside it or are named by "
+       "CAIRN_ONNX_PLUGINS",
        name, library.version(), library.path(), fmt::join(here, ", "));
 }
 
@@ -117,11 +125,13 @@ void choose_qnn(Device& device, const std::string& variant) {
   const std::string backend = folder + "libQnnHtp.so";
   std::string why;
   const std::string version = htp_version(backend, &why);
-  if (version.empty()) fail(ErrorCode::not_found, "{}: Qualcomm's library cannot be opened: {}", device.name, why);
+  if (version.empty())
+    fail(ErrorCode::not_found, "{}: Qualcomm's library cannot be opened: {}", device.name, why);
   device.form = Form::steps;
   device.contexts = true;
   device.processors = hardware(*device.library, device.provider) == "CPU";
-  if (!variant.empty() || device.processors) device.chip = variant.empty() ? &usual_chip() : &chip_of(variant);
+  if (!variant.empty() || device.processors)
+    device.chip = variant.empty() ? &usual_chip() : &chip_of(variant);
   device.options = {{"backend_path", backend},
                     {"htp_graph_finalization_optimization_mode", "3"},
                     {"offload_graph_io_quantization", "0"}};
@@ -201,12 +211,15 @@ std::vector<AcceleratorInfo> list_devices() {
       std::string name = short_name(*library, device);
       if (name == "QNN") list.push_back({"qnn", true, detail(*library, device)});
       name = "onnx:" + name;
-      if (std::ranges::find(names, name) != names.end()) name += fmt::format(":{}", hardware(*library, device));
+      if (std::ranges::find(names, name) != names.end())
+        name += fmt::format(":{}", hardware(*library, device));
       names.push_back(name);
       list.push_back({name, true, detail(*library, device)});
     }
     for (const Plugin& plugin : library->plugins()) {
-      if (!plugin.why.empty()) list.push_back({"onnx:" + plugin.name, false, plugin.why});
+      const std::string name = "onnx:" + plugin.name;
+      if (std::ranges::find(names, name) != names.end()) continue;
+      list.push_back({name, false, plugin.why.empty() ? drives_nothing(plugin) : plugin.why});
     }
     if (std::ranges::find(names, "onnx:QNN") == names.end() && plugin_of(*library, "QNN") == nullptr)
       list.push_back({"qnn", false, "no plug-in libonnxruntime_providers_qnn.so beside " + library->path()});

@@ -16,15 +16,15 @@ namespace cairn::offload::onnx {
 
 struct Device {
   std::shared_ptr<const Library> library;
-  std::string name;                     // "onnx:QNN", "qnn:snapdragon-8gen2"
-  const EpDevice* provider = nullptr;   // null: the library's own CPU code
+  std::string name;                    // "onnx:QNN", "qnn:snapdragon-8gen2"
+  const EpDevice* provider = nullptr;  // null: the library's own CPU code
   Form form = Form::floats;
-  const Chip* chip = nullptr;           // QNN: what is compiled for; null: the chip that this is
-  bool processors = false;              // it computes on the CPU: an emulator, or the CPU's provider
-  bool contexts = false;                // its compiled graphs can be kept (EPContext)
-  uint32_t threads = 0;                 // of the CPU's provider
+  const Chip* chip = nullptr;  // QNN: what is compiled for; null: the chip that this is
+  bool processors = false;     // it computes on the CPU: an emulator, or the CPU's provider
+  bool contexts = false;       // its compiled graphs can be kept (EPContext)
+  uint32_t threads = 0;        // of the CPU's provider
   std::vector<std::pair<std::string, std::string>> options{};
-  std::string fingerprint;              // what a compiled graph is good for
+  std::string fingerprint;  // what a compiled graph is good for
 };
 
 // device: what stands behind "onnx:": "CPU", "QNN", "QNN:CHIP", another provider's name, "OpenVINO:NPU".

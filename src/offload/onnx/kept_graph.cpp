@@ -18,8 +18,8 @@ std::string graph_identity(const Int8Graph& graph, const std::string& fingerprin
                      graph.tokens, graph.linears.front().k, shape, static_cast<int>(bits));
 }
 
-std::optional<KeptGraph> read_kept(const std::string& path, const std::string& identity, const Int8Graph& graph,
-                                   std::string* why) {
+std::optional<KeptGraph> read_kept(const std::string& path, const std::string& identity,
+                                   const Int8Graph& graph, std::string* why) {
   std::optional<SealedFile> sealed = open_sealed(path, identity, why);
   if (!sealed) return {};
   KeptGraph kept{std::move(*sealed), {}, {}};

@@ -21,8 +21,8 @@ struct KeptGraph {
 std::string graph_identity(const Int8Graph& graph, const std::string& fingerprint, WeightBits bits);
 
 // As open_sealed; rows by linear must be the graph's.
-std::optional<KeptGraph> read_kept(const std::string& path, const std::string& identity, const Int8Graph& graph,
-                                   std::string* why);
+std::optional<KeptGraph> read_kept(const std::string& path, const std::string& identity,
+                                   const Int8Graph& graph, std::string* why);
 void write_kept(const std::string& path, const std::string& identity, const std::vector<OutputScale>& scales,
                 std::span<const std::byte> model);
 

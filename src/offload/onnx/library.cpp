@@ -45,7 +45,8 @@ Library::Library(const std::string& path, void* handle) : path_(path) {
   version_ = base->GetVersionString();
   const void* const* table = base->GetApi(kVersion);
   if (table == nullptr) {
-    fail(ErrorCode::unsupported, "{}: is ONNX Runtime {}; cairn needs 1.{} or newer", path, version_, kVersion);
+    fail(ErrorCode::unsupported, "{}: is ONNX Runtime {}; cairn needs 1.{} or newer", path, version_,
+         kVersion);
   }
   const auto get = [&](size_t place, auto& function) {
     function = reinterpret_cast<std::remove_reference_t<decltype(function)>>(const_cast<void*>(table[place]));

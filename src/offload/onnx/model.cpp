@@ -115,7 +115,8 @@ std::string weight_zeros(Writer& writer, const std::string& name, size_t rows, W
 float sum_range(const int8_t* values, uint32_t k) {
   int64_t squares = 0;
   for (uint32_t c = 0; c < k; ++c) squares += values[c] * values[c];
-  return kShare * 127 * std::sqrt(static_cast<float>(k)) * std::sqrt(static_cast<float>(std::max<int64_t>(squares, 1)));
+  return kShare * 127 * std::sqrt(static_cast<float>(k)) *
+         std::sqrt(static_cast<float>(std::max<int64_t>(squares, 1)));
 }
 
 WrittenModel write_model(const Int8Graph& source, Form form, WeightBits bits) {
@@ -131,8 +132,10 @@ WrittenModel write_model(const Int8Graph& source, Form form, WeightBits bits) {
   if (form == Form::steps) {
     // 128 values of u8 need 7 bits and a sign of the 16: the rest is room below the point.
     const std::string wide = writer.name("wide", 0);
-    const std::string scale = writer.scalar(wide, 1.0f / 64), zero = writer.zero<uint16_t>(wide, OnnxType::u16, 32768);
-    x = writer.dequantised(graph.node("QuantizeLinear", {x, scale, zero}, wide + ".steps"), scale, zero, wide);
+    const std::string scale = writer.scalar(wide, 1.0f / 64),
+                      zero = writer.zero<uint16_t>(wide, OnnxType::u16, 32768);
+    x = writer.dequantised(graph.node("QuantizeLinear", {x, scale, zero}, wide + ".steps"), scale, zero,
+                           wide);
   }
   for (size_t i = 0; i < source.linears.size(); ++i) {
     const Int8Linear& linear = source.linears[i];
@@ -154,15 +157,16 @@ WrittenModel write_model(const Int8Graph& source, Form form, WeightBits bits) {
         scale.factors[r] = form == Form::steps ? columns.scales[r] * columns.ranges[r] / 32767 : 1.0f;
       }
       packed_weights(writer, w, columns, dims, bits);
-      const std::string weights =
-          writer.dequantised(w, graph.floats(w + ".scale", {linear.rows}, scales),
-                             weight_zeros(writer, w, linear.rows, bits), writer.name("w", i), {{"axis", {1}}});
+      const std::string weights = writer.dequantised(w, graph.floats(w + ".scale", {linear.rows}, scales),
+                                                     weight_zeros(writer, w, linear.rows, bits),
+                                                     writer.name("w", i), {{"axis", {1}}});
       if (form == Form::steps) {
         const std::string product = graph.node("MatMul", {x, weights}, writer.name("product", i));
         const std::string step = writer.name("y", i);
-        graph.node("QuantizeLinear",
-                   {product, writer.scalar(step, 1.0f / 32767), writer.zero<uint16_t>(step, OnnxType::u16, 32768)},
-                   output);
+        graph.node(
+            "QuantizeLinear",
+            {product, writer.scalar(step, 1.0f / 32767), writer.zero<uint16_t>(step, OnnxType::u16, 32768)},
+            output);
         graph.output(output, OnnxType::u16, {tokens, std::to_string(linear.rows)});
       } else {
         graph.node("MatMul", {x, weights}, output);

@@ -10,7 +10,8 @@
 namespace cairn::offload::onnx {
 
 enum class Form : uint8_t {
-  // u8 · u8 → i32 (MatMulInteger), both with zero point 128: exact on every CPU. Signed weights saturate at 16
+  // u8 · u8 → i32 (MatMulInteger), both with zero point 128: exact on every CPU. Signed weights saturate at
+  // 16
   // bits where there is no VNNI.
   integers,
   // For Hexagon: u8, converted to u16 on the device, times int8 with a scale a row, to u16. Without the

@@ -11,7 +11,9 @@ size_t bytes_of(Form form) {
 }
 
 ElementType type_of(Form form) {
-  return form == Form::steps ? ElementType::u16 : form == Form::integers ? ElementType::i32 : ElementType::f32;
+  return form == Form::steps      ? ElementType::u16
+         : form == Form::integers ? ElementType::i32
+                                  : ElementType::f32;
 }
 
 // out[t][r] = scale of row r · Σ_k x[t][k] · values[r][k], as the device would have it.
@@ -26,8 +28,8 @@ float exact(const Int8Linear& linear, uint32_t row, const int8_t* x, std::vector
 
 }  // namespace
 
-Program::Program(const Device& device, Int8Graph graph, std::vector<OutputScale> scales, Handle<Session> session,
-                 std::shared_ptr<Buffers> buffers)
+Program::Program(const Device& device, Int8Graph graph, std::vector<OutputScale> scales,
+                 Handle<Session> session, std::shared_ptr<Buffers> buffers)
     : device_(device),
       graph_(std::move(graph)),
       scales_(std::move(scales)),
@@ -66,8 +68,8 @@ uint64_t Program::run(const void* x, std::span<float* const> outputs) {
   }
   const char* input_name = "x";
   const Value* inputs = input.get();
-  library.check(library.api().Run(session_.get(), nullptr, &input_name, &inputs, 1, names.data(), names.size(),
-                                  results.data()),
+  library.check(library.api().Run(session_.get(), nullptr, &input_name, &inputs, 1, names.data(),
+                                  names.size(), results.data()),
                 ErrorCode::io, where + " failed");
   uint64_t recomputed = 0;
   for (size_t i = 0; i < graph_.linears.size(); ++i) recomputed += read_output(i, values, outputs[i]);

@@ -22,8 +22,8 @@ class Program {
   Program(const Device& device, Int8Graph graph, std::vector<OutputScale> scales, Handle<Session> session,
           std::shared_ptr<Buffers> buffers);
 
-  // x: [tokens][k] int8; outputs[i]: [tokens][rows] float. Returns how many outputs lay beyond their range and
-  // were computed here from the integers. Error io, naming device and graph.
+  // x: [tokens][k] int8; outputs[i]: [tokens][rows] float. Returns how many outputs lay beyond their range
+  // and were computed here from the integers. Error io, naming device and graph.
   uint64_t run(const void* x, std::span<float* const> outputs);
 
  private:

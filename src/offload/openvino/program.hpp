@@ -8,8 +8,8 @@
 #include "offload/openvino/device.hpp"
 #include "offload/openvino/ir.hpp"
 #include "offload/openvino/library.hpp"
-#include "offload/sealed_file.hpp"
 #include "offload/openvino/weights.hpp"
+#include "offload/sealed_file.hpp"
 
 namespace cairn::offload::openvino {
 

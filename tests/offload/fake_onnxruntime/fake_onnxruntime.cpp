@@ -17,12 +17,13 @@ struct ApiBase {
   const void* const* (*GetApi)(uint32_t version);
   const char* (*GetVersionString)();
 };
-using Run = void* (*)(void*, const void*, const char* const*, const void* const*, size_t, const char* const*, size_t,
-                      void**);
+using Run = void* (*)(void*, const void*, const char* const*, const void* const*, size_t, const char* const*,
+                      size_t, void**);
 using CreateSession = void* (*)(const void*, const void*, size_t, const void*, void**);
 using CreateStatus = void* (*)(int code, const char* message);
 
-constexpr size_t kCreateStatus = 0, kCreateSession = 8, kRun = 9, kFunctions = 340;  // as many as 1.22 has, and some
+constexpr size_t kCreateStatus = 0, kCreateSession = 8, kRun = 9,
+                 kFunctions = 340;  // as many as 1.22 has, and some
 constexpr int kFail = 1;
 
 std::vector<const void*> table;
@@ -40,8 +41,8 @@ void* failure(const char* reason) {
   return reinterpret_cast<CreateStatus>(const_cast<void*>(table[kCreateStatus]))(kFail, reason);
 }
 
-void* run(void* session, const void* options, const char* const* names, const void* const* inputs, size_t count,
-          const char* const* output_names, size_t output_count, void** outputs) {
+void* run(void* session, const void* options, const char* const* names, const void* const* inputs,
+          size_t count, const char* const* output_names, size_t output_count, void** outputs) {
   if (left.fetch_sub(1) > 0)
     return real_run(session, options, names, inputs, count, output_names, output_count, outputs);
   return failure("the device is gone");
