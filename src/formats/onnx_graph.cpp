@@ -49,6 +49,10 @@ std::string OnnxGraph::node(const char* type, const std::vector<std::string>& in
   return output;
 }
 
+void OnnxGraph::call(const std::string& name) {
+  graph_.bytes(2, name);
+}
+
 void OnnxGraph::input(const std::string& name, OnnxType type, const std::vector<std::string>& dims) {
   graph_.message(11, value_info(name, type, dims));
 }
@@ -57,12 +61,10 @@ void OnnxGraph::output(const std::string& name, OnnxType type, const std::vector
   graph_.message(12, value_info(name, type, dims));
 }
 
-std::string OnnxGraph::model(const std::string& name, int opset, int ir_version,
+std::string OnnxGraph::model(int opset, int ir_version,
                              const std::vector<std::pair<std::string, std::string>>& notes) const {
-  Message graph = graph_;
-  graph.bytes(2, name);
   Message model;
-  model.number(1, ir_version).bytes(2, "cairn").message(7, graph);
+  model.number(1, ir_version).bytes(2, "cairn").message(7, graph_);
   model.message(8, Message().bytes(1, "").number(2, opset));
   for (const auto& [key, text] : notes) model.message(14, Message().bytes(1, key).bytes(2, text));
   return model.str();

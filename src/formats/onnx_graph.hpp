@@ -43,12 +43,13 @@ class OnnxGraph {
   }
   std::string node(const char* type, const std::vector<std::string>& inputs, const std::string& output,
                    const std::vector<OnnxAttribute>& attributes = {});
+  void call(const std::string& name);
   // dims: digits, or the name of a size that differs from run to run.
   void input(const std::string& name, OnnxType type, const std::vector<std::string>& dims);
   void output(const std::string& name, OnnxType type, const std::vector<std::string>& dims);
 
   // The whole model; notes: key and text of its metadata.
-  std::string model(const std::string& name, int opset, int ir_version,
+  std::string model(int opset, int ir_version,
                     const std::vector<std::pair<std::string, std::string>>& notes = {}) const;
 
  private:

@@ -124,6 +124,7 @@ WrittenModel write_model(const Int8Graph& source, Form form, WeightBits bits) {
   OnnxGraph& graph = writer.graph();
   WrittenModel written;
   const std::string tokens = std::to_string(source.tokens);
+  graph.call(writer.name());
   graph.input("x", OnnxType::u8, {tokens, std::to_string(source.linears.front().k)});
   const std::string x_name = writer.name("x", 0);
   const std::string x_zero = writer.zero<uint8_t>(x_name, OnnxType::u8, 128);
@@ -175,7 +176,7 @@ WrittenModel write_model(const Int8Graph& source, Form form, WeightBits bits) {
     }
     written.outputs.push_back(std::move(scale));
   }
-  written.bytes = graph.model(writer.name(), kOpset, kIrVersion);
+  written.bytes = graph.model(kOpset, kIrVersion);
   return written;
 }
 

@@ -100,11 +100,12 @@ std::string write_onnx(const Network& network, const OnnxNotes& notes) {
   if (!network.layers.empty()) value = graph.node("Add", {add_layers(graph, network), value}, "sum");
   if (!network.on_upscaled) value = graph.spread(value, scale, "placed");
   graph.between_0_and_1(value, "restored");
+  graph.call(notes.name);
   graph.input("small", formats::OnnxType::f32, {"batch", fmt::format("{}", frames), "height", "width"});
   graph.output("restored", formats::OnnxType::f32, {"batch", "1", "restored_height", "restored_width"});
 
   constexpr int kIrVersion = 7;  // the oldest that has opset 13
-  return graph.model(notes.name, kOnnxOpset, kIrVersion,
+  return graph.model(kOnnxOpset, kIrVersion,
                      {{"network", notes.name},
                       {"plane", network.plane == Network::Plane::luma ? "luma" : "chroma"},
                       {"scale", fmt::format("{}", network.scale)},
