@@ -14,6 +14,7 @@
 #include "base/interruptible.hpp"
 #include "base/sha256.hpp"
 #include "base/work_share.hpp"
+#include "formats/stack_file.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 #include "measure/calibrate_checkpoint.hpp"
@@ -64,6 +65,13 @@ class Calibrator {
         pool_(options.threads == 0 ? usable_processors() : options.threads, ThreadPool::Idle::sleep),
         checkpoint_(std::move(checkpoint)),
         progress_(std::move(progress)) {
+    if (stack::is_stack(model_.file())) {
+      fail(ErrorCode::unsupported,
+           "{}: is a stack, whose inputs are rotated and have a scale a token already: calibration is for "
+           "other "
+           "models",
+           model_.file().path());
+    }
     graph_ = graph::load(model_.file());
     graph::require_plain(graph_, model_.file().path(), "calibration does");
     cut(text);

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "base/temporary_folder.hpp"
+#include "resident/plain_stack.hpp"
 #include "session_program.hpp"
 
 namespace cairn::cli {
@@ -136,6 +137,10 @@ TEST_F(CalibrateCommand, RefusesInOneLine) {
       refusal({"eval", model_, "--perplexity", text_, "--quantize", "token", "--precision", "f32"}, 2),
       HasSubstr("--precision f32"));
   EXPECT_THAT(refusal(calibrate({"--force", "--device", "abacus"}), 2), HasSubstr("abacus"));
+  const std::string stack = folder_ / "stack.gguf";
+  resident::write_plain_stack(model_, stack, {.rows_per_group = 16});
+  EXPECT_THAT(refusal({"calibrate", stack, "--text", text_, "-o", folder_ / "stack.cal"}, 1),
+              HasSubstr("stack.gguf: is a stack"));
   write_file(text_, "the cat");
   EXPECT_THAT(refusal(calibrate({"--force"}), 2), HasSubstr("the calibration text is too short"));
 }

@@ -208,13 +208,13 @@ TEST_P(StackOn, IsResizedBetweenAndWithinPrompts) {
   EXPECT_EQ(before.device > 0, GetParam().copies);
 
   // Between: decode is at the smaller size.
-  const auto least = [&] { return device.engine->memory().least + kMiB / 4; };
+  const auto least = [&] { return device.engine->memory().least + kMiB; };
   device.engine->set_memory(least());
   device.engine->set_memory(least());  // the stand-in's copy has taken more than it has told
   const std::vector<int32_t> one = {5};
   std::vector<float> smaller(device.vocabulary());
   device.run(one, 208, Logits::last, smaller.data());
-  EXPECT_LT(device.engine->memory().bits, before.bits - 2);
+  EXPECT_LT(device.engine->memory().bits, before.bits - 1);
   EXPECT_GT(distance(decoded, smaller), 0.01);
   EXPECT_LE(resident_memory(), device.engine->memory().budget + 2 * kMiB);
   const auto low = last_logits(device, tokens);
@@ -231,7 +231,7 @@ TEST_P(StackOn, IsResizedBetweenAndWithinPrompts) {
     return false;
   });
   ASSERT_GT(asked, 40);
-  EXPECT_LT(device.engine->memory().bits, before.bits - 2);
+  EXPECT_LT(device.engine->memory().bits, before.bits - 1);
   EXPECT_GT(distance(again, mixed), 1e-4);
   for (const float x : mixed) ASSERT_TRUE(std::isfinite(x));
 }
@@ -344,7 +344,7 @@ TEST_F(StackCopies, CountInTheBudgetAndAreGivenBack) {
   // A budget that the copy could not be in is taken, for the copy can go.
   const uint64_t least = device.engine->memory().least;
   EXPECT_LT(least, full.process);
-  device.engine->set_memory(least + kMiB);
+  device.engine->set_memory(least + 2 * kMiB);
   last_logits(device, tokens);
   last_logits(device, tokens);
   EXPECT_THAT(lines_, ::testing::ElementsAre(AllOf(HasSubstr("openvino:NPU: its copy of the weights ("),
@@ -380,11 +380,11 @@ TEST_F(StackCopies, AreGivenBackWithinAPrompt) {
 TEST_F(StackCopies, ABudgetThatIsTooSmallSaysWhatWouldDo) {
   const auto tokens = some_tokens(80);
   OneSequence device = prefill(stack(), options_of("openvino:NPU"));
-  device.engine->set_memory(device.engine->memory().least + kMiB);
+  last_logits(device, some_tokens(5));  // as decode does: what that touches is no part of what follows
+  device.engine->set_memory(device.engine->memory().least + 2 * kMiB);
   const auto refused = [&] { last_logits(device, tokens); };
   expect_error(ErrorCode::out_of_memory, "has no room for openvino:NPU's copy of the weights (", refused);
   expect_error(ErrorCode::out_of_memory, "--prefill cpu holds no copy", refused);
-  EXPECT_EQ(device.length(), 0U);
   device.engine->set_memory(0);  // and then it has
   last_logits(device, tokens);
   EXPECT_GT(device.engine->memory().device, 0U);
@@ -481,7 +481,7 @@ TEST_F(Stacks, ShadowExecutionReadsWhatIsInMemory) {
   EXPECT_LT(distance(expected, last_logits(device, tokens)), 0.1);
   int asked = 0;
   last_logits(device, tokens, [&] {
-    if (++asked % 2 == 0) device.engine->set_memory(device.engine->memory().least + kMiB / 4);
+    if (++asked % 2 == 0) device.engine->set_memory(device.engine->memory().least + kMiB);
     if (++asked % 3 == 0) device.engine->set_memory(0);
     return false;
   });
