@@ -25,7 +25,7 @@ ChunkRun::ChunkRun(const cpu::Machine& machine, const kernels::StaticKernels& ke
   columns_.assign(machine.pool.threads(), std::vector<const float*>(kSlice));
 }
 
-void ChunkRun::prepare(const Product& product, ThreadPool& pool) {
+void ChunkRun::begin_prepare(const Product& product, uint32_t rows) {
   // A pass that broke off may have left sums that nobody took over.
   shadow_.clear();
   for (TileOutliers& tile : outliers_) {
@@ -33,28 +33,42 @@ void ChunkRun::prepare(const Product& product, ThreadPool& pool) {
     tile.x.clear();
     tile.elements = 0;
   }
+  rows_ = rows;
   if (product.treatment.float_product) return;
   const size_t k = product.linears.front().k(), lanes = kernels_.tile_tokens;
   const quantize::Treatment& t = product.treatment;
   // Room for all that the loop may want: its threads shall not allocate.
   const size_t mixing = product.rotation == nullptr ? 0 : product.rotation->scratch_floats();
   for (std::vector<float>& scratch : scratch_) scratch.resize(std::max(scratch.size(), k * lanes + mixing));
+  if (rows > 0) {
+    const size_t padded = std::max<size_t>(rows, executor_.tiles() * lanes);
+    row_values_.resize(std::max(row_values_.size(), padded * k));
+  }
   if (t.outliers != quantize::Outliers::clamp) {
     for (TileOutliers& tile : outliers_) {
       tile.channels.reserve(k);
       tile.x.reserve(k * lanes);
     }
   }
-  pool.run(executor_.tiles(), [&](size_t thread, size_t index) {
-    float* x = executor_.tile(product.input(), index);
-    if (!t.divisors.empty() || t.rotate || t.outliers == quantize::Outliers::mixed) {
-      // The input itself may have other readers (parallel blocks), so a copy is changed.
-      float* copy = scratch_[thread].data();
-      std::memcpy(copy, x, k * lanes * sizeof(float));
-      x = copy;
-    }
-    prepare_tile(product, index, x, scratch_[thread].data() + k * lanes);
-  });
+}
+
+void ChunkRun::prepare(const Product& product, size_t thread, size_t index) {
+  const quantize::Treatment& t = product.treatment;
+  if (t.float_product) return;
+  const size_t k = product.linears.front().k(), lanes = kernels_.tile_tokens;
+  float* x = executor_.tile(product.input(), index);
+  if (!t.divisors.empty() || t.rotate || t.outliers == quantize::Outliers::mixed) {
+    // The input itself may have other readers (parallel blocks), so a copy is changed.
+    float* copy = scratch_[thread].data();
+    std::memcpy(copy, x, k * lanes * sizeof(float));
+    x = copy;
+  }
+  prepare_tile(product, index, x, scratch_[thread].data() + k * lanes);
+  if (rows_ == 0) return;
+  // u8 to s8 is the top bit of each byte.
+  kernels_.transpose(reinterpret_cast<const uint32_t*>(values_.data() + index * k * lanes), lanes, k / 4,
+                     lanes, reinterpret_cast<uint32_t*>(row_values_.data() + index * lanes * k), k / 4,
+                     0x80808080u);
 }
 
 void ChunkRun::prepare_tile(const Product& product, size_t index, float* x, float* mixing) {
@@ -118,15 +132,11 @@ void ChunkRun::set_aside(const quantize::Treatment& treatment, size_t k, size_t 
   }
 }
 
-void ChunkRun::finish(const Product& product, ThreadPool& pool) {
-  if (product.treatment.float_product) return;
-  const size_t lanes = kernels_.tile_tokens;
-  pool.run(executor_.tiles(), [&](size_t, size_t index) {
-    for (const LinearWeights& linear : product.linears) {
-      kernels_.finish(executor_.tile(linear.output(), index), linear.rows(), scales_.data() + index * lanes,
-                      linear.bias());
-    }
-  });
+void ChunkRun::finish(const Product& product, size_t index) {
+  for (const LinearWeights& linear : product.linears) {
+    kernels_.finish(executor_.tile(linear.output(), index), linear.rows(),
+                    scales_.data() + index * kernels_.tile_tokens, linear.bias());
+  }
 }
 
 ShadowColumns::Counts ChunkRun::run_shadow(const Product& product, ThreadPool& pool) {
@@ -189,7 +199,7 @@ uint64_t ChunkRun::outliers() const {
 uint64_t ChunkRun::own_bytes() const {
   const size_t widest = values_.size() / scales_.size();
   // A thread's transformed tile and what a rotation works in, which is less.
-  return values_.size() + scales_.size() * sizeof(float) +
+  return 2 * values_.size() + scales_.size() * sizeof(float) +
          scratch_.size() * 2 * widest * kernels_.tile_tokens * sizeof(float);
 }
 

@@ -41,16 +41,23 @@ class ChunkRun {
   cpu::ChunkExecutor& executor() { return executor_; }
   const cpu::ChunkExecutor& executor() const { return executor_; }
 
-  // Quantises a product's input into values(), and sets aside what shadow execution will add; forgets what
-  // was set aside before.
-  void prepare(const Product& product, ThreadPool& pool);
-  const uint8_t* values() const { return values_.data(); }  // tiles, see kernels/static_int8.hpp
+  // For a product whose input is about to be there: room, and what an earlier one has set aside is forgotten.
+  // rows: of a device that takes rows, so many; 0: it takes tiles.
+  void begin_prepare(const Product& product, uint32_t rows);
+  // Quantises a tile of the product's input into values(), and sets aside what shadow execution will add.
+  // thread: below the machine's pool's.
+  void prepare(const Product& product, size_t thread, size_t index);
+  // In tiles (kernels/static_int8.hpp), or int8 [rows][k].
+  const void* values() const {
+    if (rows_ > 0) return row_values_.data();
+    return values_.data();
+  }
   // Where the device writes linear i's result.
   float* output(const Product& product, size_t i) const {
     return executor_.tile(product.linears[i].output(), 0);
   }
-  // Scales the device's result by its tokens' scales, adds biases.
-  void finish(const Product& product, ThreadPool& pool);
+  // Scales a tile of the device's result by its tokens' scales, adds biases.
+  void finish(const Product& product, size_t index);
   // The product of what prepare() set aside; may run while the device works.
   ShadowColumns::Counts run_shadow(const Product& product, ThreadPool& pool);
   // Adds it to the device's result.
@@ -72,6 +79,8 @@ class ChunkRun {
   const kernels::StaticKernels& kernels_;
   cpu::ChunkExecutor executor_;
   std::vector<uint8_t> values_;
+  uint32_t rows_ = 0;  // of the input that was prepared last
+  std::vector<int8_t> row_values_;
   std::vector<float> scales_;  // [tile][tile_tokens]
   std::vector<TileOutliers> outliers_;
   std::vector<float> shadow_;                // [tile][rows of all linears][tile_tokens]

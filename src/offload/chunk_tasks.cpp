@@ -92,7 +92,7 @@ void ChunkTasks::move_weights() {
 
 // Devices that take tiles run any number of them; others have the chunk's one length, padded.
 uint32_t ChunkTasks::graph_tokens(uint32_t chunk) const {
-  if (accelerator_->traits().layout == ActivationLayout::rows) return length_;
+  if (takes_rows()) return length_;
   const auto lanes = static_cast<uint32_t>(place_.kernels.tile_tokens);
   return (static_cast<uint32_t>(tokens_[chunk]) + lanes - 1) / lanes * lanes;
 }
@@ -132,35 +132,34 @@ void ChunkTasks::run(const Task& task) {
   switch (task.kind) {
     case TaskKind::attention_input:
       if (layer > 0) merge(chunk, layer - 1, Input::down);
-      run_floats(chunk, plan.attention_input, place_.cpu);
-      prepare(chunk, layer, Input::qkv, place_.cpu);
+      prepare(chunk, plan.attention_input, layer, Input::qkv, place_.cpu);
       break;
     case TaskKind::qkv:
       run_product(chunk, layer, Input::qkv);
       break;
     case TaskKind::attention:
       run_attention(chunk, layer);
-      prepare(chunk, layer, Input::attention_output, place_.cpu);
+      prepare(chunk, {}, layer, Input::attention_output, place_.cpu);
       break;
     case TaskKind::attention_output:
       run_product(chunk, layer, Input::attention_output);
       break;
     case TaskKind::ffn_input:
       merge(chunk, layer, Input::attention_output);
-      run_floats(chunk, plan.ffn_input, place_.cpu);
-      prepare(chunk, layer, Input::gate_up, place_.cpu);
+      prepare(chunk, plan.ffn_input, layer, Input::gate_up, place_.cpu);
       break;
     case TaskKind::ffn:
-      run_product(chunk, layer, Input::gate_up);
-      if (cut(layer)) break;
-      run_floats(chunk, plan.ffn_middle, place_.npu);
-      prepare(chunk, layer, Input::down, place_.npu);
+      if (cut(layer)) {
+        run_product(chunk, layer, Input::gate_up);
+        break;
+      }
+      multiply(chunk, layer, Input::gate_up);
+      prepare(chunk, plan.ffn_middle, layer, Input::down, place_.npu, &product(layer, Input::gate_up));
       run_product(chunk, layer, Input::down);
       break;
     case TaskKind::ffn_middle:
       merge(chunk, layer, Input::gate_up);
-      run_floats(chunk, plan.ffn_middle, place_.cpu);
-      prepare(chunk, layer, Input::down, place_.cpu);
+      prepare(chunk, plan.ffn_middle, layer, Input::down, place_.cpu);
       break;
     case TaskKind::ffn_down:
       run_product(chunk, layer, Input::down);
@@ -185,6 +184,13 @@ void ChunkTasks::run(const Task& task) {
 }
 
 void ChunkTasks::run_product(uint32_t chunk, uint32_t layer, Input input) {
+  multiply(chunk, layer, input);
+  const Product& of = product(layer, input);
+  if (of.treatment.float_product) return;
+  place_.npu.run(runs_[chunk]->executor().tiles(), [&](size_t, size_t index) { collect(chunk, of, index); });
+}
+
+void ChunkTasks::multiply(uint32_t chunk, uint32_t layer, Input input) {
   move_weights();
   const std::shared_lock reading(reading_);
   ChunkRun& run = *runs_[chunk];
@@ -196,21 +202,43 @@ void ChunkTasks::run_product(uint32_t chunk, uint32_t layer, Input input) {
   const uint32_t tokens = graph_tokens(chunk);
   AcceleratorGraph& graph = products_->compiled(layer, input, tokens, *accelerator_);
   try {
-    if (accelerator_->traits().layout == ActivationLayout::tiles) {
+    if (takes_rows()) {
+      results_.run(graph, tokens, run, of, place_.kernels);
+    } else {
       std::vector<float*> outputs;
       for (size_t i = 0; i < of.linears.size(); ++i) outputs.push_back(run.output(of, i));
       graph.run(run.values(), outputs);
-    } else {
-      transfer_.run(graph, tokens, run, of, place_.kernels, place_.npu);
     }
   } catch (const Error& error) {
     throw DeviceFailure(error.code(), error.what());
   }
-  run.finish(of, place_.npu);
 }
 
-void ChunkTasks::run_floats(uint32_t chunk, const std::vector<cpu::Step>& steps, ThreadPool& pool) {
-  for (const cpu::Step& step : steps) runs_[chunk]->executor().run_step(step, pool);
+void ChunkTasks::collect(uint32_t chunk, const Product& of, size_t index) {
+  if (of.treatment.float_product) return;
+  if (takes_rows()) results_.take(*runs_[chunk], of, place_.kernels, index);
+  runs_[chunk]->finish(of, index);
+}
+
+void ChunkTasks::prepare(uint32_t chunk, Steps steps, uint32_t layer, Input input, ThreadPool& pool,
+                         const Product* collected) {
+  ChunkRun& run = *runs_[chunk];
+  cpu::ChunkExecutor& executor = run.executor();
+  const auto floats = [](const cpu::Step& step) { return step.kind == cpu::StepKind::floats; };
+  while (!std::ranges::all_of(steps, floats)) {
+    if (collected != nullptr)
+      pool.run(executor.tiles(), [&](size_t, size_t index) { collect(chunk, *collected, index); });
+    collected = nullptr;
+    executor.run_step(steps.front(), pool);
+    steps = steps.subspan(1);
+  }
+  const Product& of = product(layer, input);
+  run.begin_prepare(of, takes_rows() ? length_ : 0);
+  pool.run(executor.tiles(), [&](size_t thread, size_t index) {
+    if (collected != nullptr) collect(chunk, *collected, index);
+    for (const cpu::Step& step : steps) executor.run_floats(step, index);
+    run.prepare(of, thread, index);
+  });
 }
 
 // A chunk's attention reads the keys of all before it, whose own attention may still wait: theirs are stored
@@ -231,10 +259,6 @@ void ChunkTasks::run_attention(uint32_t chunk, uint32_t layer) {
   for (const cpu::Step& step : place_.layers[layer].attention) {
     if (step.kind == cpu::StepKind::attention) runs_[chunk]->executor().attend(step, place_.cpu);
   }
-}
-
-void ChunkTasks::prepare(uint32_t chunk, uint32_t layer, Input input, ThreadPool& pool) {
-  runs_[chunk]->prepare(product(layer, input), pool);
 }
 
 void ChunkTasks::run_shadow(uint32_t chunk, uint32_t layer, Input input) {

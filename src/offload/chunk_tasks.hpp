@@ -76,14 +76,21 @@ class ChunkTasks {
 
   Product& product(uint32_t layer, Input input) { return products_->at(layer, input); }
   void compile(const engine::Cancelled& cancelled);
+  bool takes_rows() const { return accelerator_->traits().layout == ActivationLayout::rows; }
   uint32_t graph_tokens(uint32_t chunk) const;
   bool cut(uint32_t layer) {
     return product(layer, Input::gate_up).has_shadow() || product(layer, Input::down).has_shadow();
   }
+  using Steps = std::span<const cpu::Step>;
+  // The product on the device, and its results into tiles; multiply() leaves the latter to collect().
   void run_product(uint32_t chunk, uint32_t layer, Input input);
-  void run_floats(uint32_t chunk, const std::vector<cpu::Step>& steps, ThreadPool& pool);
+  void multiply(uint32_t chunk, uint32_t layer, Input input);
+  void collect(uint32_t chunk, const Product& of, size_t index);
   void run_attention(uint32_t chunk, uint32_t layer);
-  void prepare(uint32_t chunk, uint32_t layer, Input input, ThreadPool& pool);
+  // The steps, and the input that they make as the product wants it; first what `collected` says of the tile
+  // (null: nothing). A tile goes through all of it in one loop, where the steps are floats.
+  void prepare(uint32_t chunk, Steps steps, uint32_t layer, Input input, ThreadPool& pool,
+               const Product* collected = nullptr);
   void run_shadow(uint32_t chunk, uint32_t layer, Input input);
   void merge(uint32_t chunk, uint32_t layer, Input input);
   void take_length(uint32_t length);
@@ -97,7 +104,7 @@ class ChunkTasks {
   std::vector<std::unique_ptr<ChunkRun>> runs_;
   size_t used_ = 0;               // of them, so far
   std::vector<uint32_t> stored_;  // by chunk: layers whose keys are in the cache
-  RowTransfer transfer_;
+  RowResults results_;
   Shadowed shadowed_;
   std::shared_mutex reading_;  // a stack's weights, which move when nobody does
 };

@@ -84,34 +84,27 @@ std::vector<Event> run_tasks(const TaskGraph& graph, Scheduler& scheduler, bool 
   return workers.result();
 }
 
-void RowTransfer::run(AcceleratorGraph& graph, uint32_t tokens, ChunkRun& chunk, const Product& product,
-                      const kernels::StaticKernels& kernels, ThreadPool& pool) {
-  const size_t lanes = kernels.tile_tokens, k = product.linears.front().k();
-  const size_t tiles = chunk.executor().tiles();
-  values_.resize(std::max<size_t>(tokens, tiles * lanes) * k);
-  pool.run(tiles, [&](size_t, size_t index) {
-    // u8 to s8 is the top bit of each byte.
-    kernels.transpose(reinterpret_cast<const uint32_t*>(chunk.values() + index * k * lanes), lanes, k / 4,
-                      lanes, reinterpret_cast<uint32_t*>(values_.data() + index * lanes * k), k / 4,
-                      0x80808080u);
-  });
+void RowResults::run(AcceleratorGraph& graph, uint32_t tokens, ChunkRun& chunk, const Product& product,
+                     const kernels::StaticKernels& kernels) {
+  const size_t padded = std::max<size_t>(tokens, chunk.executor().tiles() * kernels.tile_tokens);
   outputs_.resize(std::max(outputs_.size(), product.linears.size()));
   std::vector<float*> outputs;
   for (size_t i = 0; i < product.linears.size(); ++i) {
-    outputs_[i].resize(std::max(outputs_[i].size(),
-                                size_t{std::max<uint32_t>(tokens, static_cast<uint32_t>(tiles * lanes))} *
-                                    product.linears[i].rows()));
+    outputs_[i].resize(std::max(outputs_[i].size(), padded * product.linears[i].rows()));
     outputs.push_back(outputs_[i].data());
   }
-  graph.run(values_.data(), outputs);
-  pool.run(tiles, [&](size_t, size_t index) {
-    for (size_t i = 0; i < product.linears.size(); ++i) {
-      const size_t rows = product.linears[i].rows();
-      kernels.transpose(
-          reinterpret_cast<const uint32_t*>(outputs[i] + index * lanes * rows), rows, lanes, rows,
-          reinterpret_cast<uint32_t*>(chunk.executor().tile(product.linears[i].output(), index)), lanes, 0);
-    }
-  });
+  graph.run(chunk.values(), outputs);
+}
+
+void RowResults::take(ChunkRun& chunk, const Product& product, const kernels::StaticKernels& kernels,
+                      size_t index) const {
+  const size_t lanes = kernels.tile_tokens;
+  for (size_t i = 0; i < product.linears.size(); ++i) {
+    const size_t rows = product.linears[i].rows();
+    kernels.transpose(
+        reinterpret_cast<const uint32_t*>(outputs_[i].data() + index * lanes * rows), rows, lanes, rows,
+        reinterpret_cast<uint32_t*>(chunk.executor().tile(product.linears[i].output(), index)), lanes, 0);
+  }
 }
 
 }  // namespace cairn::offload

@@ -16,14 +16,16 @@ namespace cairn::offload {
 std::vector<Event> run_tasks(const TaskGraph& graph, Scheduler& scheduler, bool concurrent,
                              const std::function<void(const Task&)>& body);
 
-// Tiles to [tokens][features] rows and back, for devices that take rows.
-class RowTransfer {
+// A device's [tokens][rows] results, and the way from there to tiles.
+class RowResults {
  public:
   void run(AcceleratorGraph& graph, uint32_t tokens, ChunkRun& chunk, const Product& product,
-           const kernels::StaticKernels& kernels, ThreadPool& pool);
+           const kernels::StaticKernels& kernels);
+  // After it: a tile of them to where the product's outputs are.
+  void take(ChunkRun& chunk, const Product& product, const kernels::StaticKernels& kernels,
+            size_t index) const;
 
  private:
-  std::vector<int8_t> values_;
   std::vector<std::vector<float>> outputs_;
 };
 

@@ -224,6 +224,10 @@ class ChunkExecutor {
   // store_keys, then attend; keys of earlier chunks must have been stored by then.
   void begin(PagedSequence& sequence, std::span<const int32_t> tokens, uint32_t position);
   void run_step(const Step& step, ThreadPool& pool);
+  // A step of floats on one tile: for those who do more with it in the same loop.
+  void run_floats(const Step& step, size_t index) {
+    for (const BoundOp& bound : step.ops) run_float_op(bound, index);
+  }
   void store_keys(const Step& step, ThreadPool& pool);
   void attend(const Step& step, ThreadPool& pool);
   // Takes over the state that the head reads from a chunk of the same model and size.
