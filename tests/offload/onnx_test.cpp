@@ -83,9 +83,15 @@ TEST(Onnx, ModelsHaveTheirFormsFactors) {
     float scale = 0;
     graph.linears[1].fill(4, 1, row.data(), &scale);
     const float factor = written.outputs[1].factors[4];
-    if (form == Form::integers) EXPECT_EQ(factor, scale);
-    if (form == Form::floats) EXPECT_EQ(factor, 1.0f);
-    if (form == Form::steps) EXPECT_NEAR(factor, scale * sum_range(row.data(), 64) / 32767, 1e-9);
+    if (form == Form::integers) {
+      EXPECT_EQ(factor, scale);
+    }
+    if (form == Form::floats) {
+      EXPECT_EQ(factor, 1.0f);
+    }
+    if (form == Form::steps) {
+      EXPECT_NEAR(factor, scale * sum_range(row.data(), 64) / 32767, 1e-9);
+    }
   }
   const size_t eight = write_model(graph, Form::steps, WeightBits::eight).bytes.size();
   EXPECT_LT(write_model(graph, Form::steps, WeightBits::four).bytes.size(), eight - 64 * 21 / 2 + 64);

@@ -30,7 +30,9 @@ TEST_P(StackOn, IsPrefilledAsTheEngineDoes) {
   EXPECT_TRUE(device.engine->elastic());
   const auto logits = last_logits(device, tokens);
   EXPECT_LE(distance(expected, logits), exact() ? 0 : 0.02);
-  if (exact()) EXPECT_THAT(lines_, IsEmpty());
+  if (exact()) {
+    EXPECT_THAT(lines_, IsEmpty());
+  }
   std::vector<float> all(tokens.size() * expected.size());
   device.run(tokens, 0, Logits::all, all.data());
   EXPECT_LT(distance(expected, std::span(all).last(expected.size())), 0.02);

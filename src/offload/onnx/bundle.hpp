@@ -31,9 +31,9 @@ struct Bundle {
   std::string fingerprint;                      // Device's
   uint64_t scheme_key = 0;                      // quantize::Scheme's fingerprint
   uint32_t bits = 8;                            // of the weights
-  std::string context;                          // the shared context's file; empty: each graph has its own
+  std::string context{};                        // the shared context's file; empty: each graph has its own
   uint64_t context_bytes = 0, context_sum = 0;  // XXH3
-  std::vector<BundleGraph> graphs;
+  std::vector<BundleGraph> graphs{};
 
   std::vector<uint32_t> chunk_lengths() const;  // ascending
   uint64_t bytes() const;                       // of all its files but the manifest
