@@ -142,7 +142,8 @@ void report_prefill(const engine::Engine& engine, const PrefillFlags& flags, boo
        prefill->chunk_length(), s.graphs, s.cached_graphs, s.compile_seconds,
        100 * timeline.bubble(offload::Processor::npu));
   if (s.device_weight_bytes > 0) tell("; its copy of the weights {} MiB", s.device_weight_bytes >> 20);
-  if (s.recomputed_outputs > 0) tell("; {} outputs beyond its range", s.recomputed_outputs);
+  if (s.recomputed_outputs > 0)
+    tell("; {} output{} beyond its range", s.recomputed_outputs, s.recomputed_outputs == 1 ? "" : "s");
   if (s.shadow_elements > 0) {
     tell("; {} outliers in shadow, {} columns from memory, {} from the file ({} MiB read)", s.shadow_elements,
          s.hot_columns, s.cold_columns, s.cold_bytes >> 20);

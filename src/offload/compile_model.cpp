@@ -2,6 +2,7 @@
 
 #include <filesystem>
 
+#include "formats/stack_file.hpp"
 #include "kernels/kernel_set.hpp"
 #include "offload/layer_plan.hpp"
 
@@ -11,6 +12,11 @@ onnx::Bundle compile_model(const gguf::File& file, const quantize::Scheme& schem
                            const std::vector<uint32_t>& lengths, onnx::BundleOptions options,
                            const std::function<void(size_t, size_t)>& progress,
                            const engine::Cancelled& cancelled) {
+  if (stack::is_stack(file)) {
+    fail(ErrorCode::unsupported,
+         "{} is a stack: `run --prefill qnn --npu-bits N` compiles as many of its bits when it runs",
+         file.path());
+  }
   const graph::Model model = graph::load(file, lengths.back());
   graph::require_plain(model, file.path(), "compiling for an NPU does");
   const kernels::Target target = kernels::default_target();
@@ -19,7 +25,6 @@ onnx::Bundle compile_model(const gguf::File& file, const quantize::Scheme& schem
   Products products(plan, layers, scheme, kernels::kernel_set(target).exact, {});
   options.model = std::filesystem::path(file.path()).filename().string();
   options.scheme = scheme.name;
-  options.scheme_key = scheme.fingerprint();
   onnx::BundleWriter writer(options);
 
   std::vector<std::pair<uint32_t, quantize::Input>> wanted;

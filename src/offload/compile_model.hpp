@@ -12,7 +12,7 @@
 
 namespace cairn::offload {
 
-// Writes a bundle for chunks of each of `lengths` tokens. options: model, scheme and scheme_key are filled
+// Writes a bundle for chunks of each of `lengths` tokens. options: model and scheme are filled
 // in. progress: graphs done and of how many. Errors: unsupported (a model that accelerators do not run, a
 // graph that the compiler refuses), those of BundleWriter, and what `cancelled` throws; then nothing is left
 // behind.

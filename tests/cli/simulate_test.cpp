@@ -39,7 +39,7 @@ TEST(Simulate, TellsWhatABundleHolds) {
   nlohmann::json manifest = {{"cairn_bundle", 1},
                              {"model", "m.gguf"},
                              {"scheme", "rotation"},
-                             {"scheme_key", "0"},
+
                              {"chip", "qcs6490"},
                              {"fingerprint", "x"},
                              {"bits", 8},

@@ -36,6 +36,26 @@ using ::testing::IsEmpty;
 // What is off by rounding a sum to float once.
 constexpr double kRounding = 1e-6;
 
+// Files may not grow beyond this while it lives, as on a disk that is full.
+class SmallFiles {
+ public:
+  explicit SmallFiles(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
+    getrlimit(RLIMIT_FSIZE, &before_);
+    const rlimit small = {bytes, before_.rlim_max};
+    setrlimit(RLIMIT_FSIZE, &small);
+  }
+  ~SmallFiles() {
+    setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, handler_);
+  }
+  SmallFiles(const SmallFiles&) = delete;
+  SmallFiles& operator=(const SmallFiles&) = delete;
+
+ private:
+  void (*handler_)(int);
+  rlimit before_ = {};
+};
+
 // The parameter: nothing, where the tests can run.
 class RealOnnx : public ::testing::TestWithParam<bool> {
  protected:
@@ -152,6 +172,17 @@ TEST_P(RealOnnx, CompiledGraphsComeBackAndDamagedOnesAreReplaced) {
   const auto fourth = make("qnn", cache.path());
   fourth->compile(graph);
   EXPECT_EQ(fourth->cached_graphs(), 1U);
+}
+
+TEST_P(RealOnnx, ACacheThatCannotBeWrittenCostsTheNextStartAlone) {
+  const TemporaryFolder cache;
+  const Int8Graph graph = random_graph(1, 32, 128, {64, 32});
+  {
+    const SmallFiles full(1000);
+    EXPECT_LT(rms_error(*make("qnn", cache.path())->compile(graph), graph), 4e-4);
+  }
+  EXPECT_THAT(notices_, ElementsAre(HasSubstr("the next start will not be faster")));
+  EXPECT_EQ(cache.entries(), 0U);
 }
 
 TEST_P(RealOnnx, AProviderThatIsNotHereIsToldWithThoseThatAre) {
@@ -288,6 +319,16 @@ TEST_P(RealOnnxModel, SharedBundlesHaveTheirWeightsOnce) {
   EXPECT_THAT(error.what(), HasSubstr("cannot be loaded into qnn"));
 }
 
+TEST_P(RealOnnxModel, AStackIsRefusedByName) {
+  const TemporaryFolder folder;
+  const gguf::File stack(std::string(CAIRN_TEST_DATA) + "/stack_six_planes.gguf");
+  expect_error(ErrorCode::unsupported, "stack_six_planes.gguf is a stack", [&] {
+    compile_model(stack, scheme(), {32}, {.folder = folder / "b", .chip = "qcs6490"}, [](size_t, size_t) {},
+                  {});
+  });
+  EXPECT_EQ(folder.entries(), 0U);
+}
+
 TEST_P(RealOnnxModel, AnInterruptedCompilationLeavesNothing) {
   const TemporaryFolder folder;
   int asked = 0;
@@ -297,26 +338,6 @@ TEST_P(RealOnnxModel, AnInterruptedCompilationLeavesNothing) {
   std::filesystem::create_directory(folder / "b");
   expect_error(ErrorCode::invalid_argument, "is there already", [&] { compile(folder / "b", {32}, true); });
 }
-
-// Files may not grow beyond this while it lives, as on a disk that is full.
-class SmallFiles {
- public:
-  explicit SmallFiles(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit small = {bytes, before_.rlim_max};
-    setrlimit(RLIMIT_FSIZE, &small);
-  }
-  ~SmallFiles() {
-    setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-  SmallFiles(const SmallFiles&) = delete;
-  SmallFiles& operator=(const SmallFiles&) = delete;
-
- private:
-  void (*handler_)(int);
-  rlimit before_ = {};
-};
 
 TEST_P(RealOnnxModel, AFullDiskLeavesNothing) {
   for (const bool separate : {true, false}) {

@@ -147,7 +147,6 @@ class Bundles : public ::testing::Test {
     bundle_.model = "m.gguf";
     bundle_.chip = "snapdragon-8gen3";
     bundle_.fingerprint = "library\n";
-    bundle_.scheme_key = ~0ull;
     bundle_.graphs = {{"blk.0.qkv", 0xfedcba9876543210, 256, "0001.graph", 5, 100, 20}};
   }
   void replace(const std::string& from, const std::string& to) {
@@ -167,7 +166,6 @@ TEST_F(Bundles, ComeBackAsTheyWere) {
   EXPECT_EQ(read.model, bundle_.model);
   EXPECT_EQ(read.chip, bundle_.chip);
   EXPECT_EQ(read.fingerprint, bundle_.fingerprint);
-  EXPECT_EQ(read.scheme_key, bundle_.scheme_key);
   EXPECT_EQ(read.bytes(), 5U);
   EXPECT_THAT(read.chunk_lengths(), ::testing::ElementsAre(256));
   EXPECT_EQ(read.chunk(256).graphs, 1U);

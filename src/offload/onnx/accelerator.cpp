@@ -166,17 +166,22 @@ class OnnxAccelerator final : public Accelerator {
       if (!why.empty()) notice(why + "; it is compiled anew");
     }
     WrittenModel written = write_model(graph, device_.form, bits());
-    if (!caching) return program(graph, std::move(written.outputs), compiled(graph, written.bytes, {}));
-    // ONNX Runtime writes by path alone, and where nothing is; what it wrote is gone when it has been sealed.
-    const UnfinishedFile place(path, path);
-    const RemovedFile context(place.path() + ".onnx");
-    Handle<Session> session = compiled(graph, written.bytes, context_entries(context.path));
-    try {
-      const MappedFile file(context.path);
-      write_kept(path, identity, written.outputs, file.bytes());
-    } catch (const Error& error) {
-      notice(fmt::format("{}; the next start will not be faster", error.what()));
+    std::string not_kept;
+    if (caching) {
+      try {
+        // ONNX Runtime writes by path alone, and where nothing is; what it wrote is gone when it has been
+        // sealed.
+        const UnfinishedFile place(path, path);
+        const RemovedFile context(place.path() + ".onnx");
+        Handle<Session> session = compiled(graph, written.bytes, context_entries(context.path));
+        write_kept(path, identity, written.outputs, MappedFile(context.path).bytes());
+        return program(graph, std::move(written.outputs), std::move(session));
+      } catch (const Error& error) {  // a folder that is read-only, a disk that is full, or the graph itself
+        not_kept = error.what();
+      }
     }
+    Handle<Session> session = compiled(graph, written.bytes, {});
+    if (!not_kept.empty()) notice(not_kept + "; the next start will not be faster");
     return program(graph, std::move(written.outputs), std::move(session));
   }
 

@@ -89,7 +89,6 @@ Bundle Bundle::read(const std::string& folder) {
     bundle.scheme = json.at("scheme").get<std::string>();
     bundle.chip = json.at("chip").get<std::string>();
     bundle.fingerprint = json.at("fingerprint").get<std::string>();
-    bundle.scheme_key = number(json.at("scheme_key"));
     bundle.bits = json.at("bits").get<uint32_t>();
     if (json.contains("context")) {
       bundle.context = plain_name(json.at("context").at("file"));
@@ -118,13 +117,9 @@ Bundle Bundle::read(const std::string& folder) {
 }
 
 void Bundle::write() const {
-  nlohmann::ordered_json json = {{"cairn_bundle", kVersion},
-                                 {"model", model},
-                                 {"scheme", scheme},
-                                 {"scheme_key", hex(scheme_key)},
-                                 {"chip", chip},
-                                 {"fingerprint", fingerprint},
-                                 {"bits", bits}};
+  nlohmann::ordered_json json = {{"cairn_bundle", kVersion},   {"model", model},
+                                 {"scheme", scheme},           {"chip", chip},
+                                 {"fingerprint", fingerprint}, {"bits", bits}};
   if (!context.empty())
     json["context"] = {{"file", context}, {"bytes", context_bytes}, {"xxh3", hex(context_sum)}};
   for (const BundleGraph& graph : graphs) {

@@ -29,7 +29,6 @@ struct Bundle {
   std::string folder;
   std::string model, scheme, chip;              // for people: what it was made of, as it was called then
   std::string fingerprint;                      // Device's
-  uint64_t scheme_key = 0;                      // quantize::Scheme's fingerprint
   uint32_t bits = 8;                            // of the weights
   std::string context{};                        // the shared context's file; empty: each graph has its own
   uint64_t context_bytes = 0, context_sum = 0;  // XXH3

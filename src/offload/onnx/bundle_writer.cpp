@@ -41,7 +41,6 @@ BundleWriter::BundleWriter(const BundleOptions& options)
              .scheme = options_.scheme,
              .chip = options_.chip,
              .fingerprint = device_.fingerprint,
-             .scheme_key = options_.scheme_key,
              .bits = static_cast<uint32_t>(options_.bits)};
 }
 

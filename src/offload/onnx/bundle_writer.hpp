@@ -16,7 +16,6 @@ struct BundleOptions {
   std::string folder;             // appears when it is whole; must not be there
   std::string chip;               // as chip_of() takes it
   std::string model{}, scheme{};  // as they are called
-  uint64_t scheme_key = 0;
   WeightBits bits = WeightBits::eight;
   // A context a graph: what the emulator can load, and each chunk length has weights of its own. Else one
   // context for all, with the weights once.
