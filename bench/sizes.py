@@ -8,7 +8,7 @@ bytes than that file, metadata, vocabulary and all.
     bench/sizes.py CAIRN source.gguf stack.gguf imatrix.gguf wikitext2-test.raw [--limit 12] [--types q2_k …] [--json FILE]
 
 Prints a table for docs/sizes.md, smallest files first. Perplexity is that of all positions of windows of 512 tokens, as the engine
-runs the files. Needs nothing but Python.
+runs the files; KL is the mean divergence from the source on the same windows, in nats. Needs nothing but Python.
 """
 import argparse
 import json
@@ -24,8 +24,9 @@ def run(*command):
     return json.loads(subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True).stdout)
 
 
-def perplexity(options, model):
-    return run(options.cairn, "eval", model, "--perplexity", options.text, "--limit", options.limit, "--json")["perplexity"]
+def evaluate(options, model):
+    return run(options.cairn, "eval", model, "--perplexity", options.text, "--limit", options.limit, "--against", options.source,
+               "--json")
 
 
 def measure(options, name, folder):
@@ -33,12 +34,14 @@ def measure(options, name, folder):
     made = run(options.cairn, "quantize", options.source, "--type", name, "--imatrix", options.imatrix, "-o", fixed, "--force",
                "--json", "--quiet")
     size = fixed.stat().st_size
-    row = {"type": name, "bytes": size, "fallbacks": len(made["fallbacks"]), "perplexity": perplexity(options, fixed)}
+    found = evaluate(options, fixed)
+    row = {"type": name, "bytes": size, "fallbacks": len(made["fallbacks"]), "perplexity": found["perplexity"], "kl": found["mean_kl"]}
     trim = subprocess.run([options.cairn, "trim", options.stack, "--size", str(size), "-o", cut, "--force", "--json"],
                           capture_output=True, text=True)
     if trim.returncode == 0:
-        row |= {"stack_bytes": cut.stat().st_size, "bits": json.loads(trim.stdout)["bits"],
-                "stack_perplexity": perplexity(options, cut)}
+        found = evaluate(options, cut)
+        row |= {"stack_bytes": cut.stat().st_size, "bits": json.loads(trim.stdout)["bits"], "stack_perplexity": found["perplexity"],
+                "stack_kl": found["mean_kl"]}
     return row  # without a stack's where the file is smaller than its base
 
 
@@ -50,21 +53,22 @@ def main():
     parser.add_argument("--types", nargs="+", default=TYPES)
     parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
-    print(f"source: {perplexity(options, options.source):.3f}", flush=True)
+    print(f"source: {evaluate(options, options.source)['perplexity']:.3f}", flush=True)
     with tempfile.TemporaryDirectory(dir=pathlib.Path(options.stack).resolve().parent) as folder:
         rows = []
         for name in options.types:
             rows.append(measure(options, name, pathlib.Path(folder)))
             print(json.dumps(rows[-1]), flush=True)
     rows.sort(key=lambda row: row["bytes"])
-    print("\n| type | MB | perplexity | stack, MB | bits | perplexity | stack : type |\n|---|---|---|---|---|---|---|")
+    print("\n| type | MB | perplexity | KL | stack, MB | bits | perplexity | KL | stack : type |\n"
+          "|---|---|---|---|---|---|---|---|---|")
     for row in rows:
-        line = f"| `{row['type']}` | {row['bytes'] / 1e6:.2f} | {row['perplexity']:.2f} |"
+        line = f"| `{row['type']}` | {row['bytes'] / 1e6:.2f} | {row['perplexity']:.2f} | {row['kl']:.4f} |"
         if "bits" in row:
-            line += (f" {row['stack_bytes'] / 1e6:.2f} | {row['bits']:.2f} | {row['stack_perplexity']:.2f} |"
+            line += (f" {row['stack_bytes'] / 1e6:.2f} | {row['bits']:.2f} | {row['stack_perplexity']:.2f} | {row['stack_kl']:.4f} |"
                      f" {100 * (row['stack_perplexity'] / row['perplexity'] - 1):+.1f} % |")
         else:
-            line += " | | | smaller than the stack's base |"
+            line += " | | | | smaller than the stack's base |"
         print(line)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(rows, indent=1) + "\n")

@@ -18,6 +18,7 @@
 #include "cli/quantize_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/standard_io.hpp"
+#include "llm/draft_model.hpp"
 #include "llm/model.hpp"
 #include "measure/evaluate.hpp"
 #include "measure/logits_file.hpp"
@@ -32,7 +33,7 @@ constexpr uint32_t kChunk = 256;            // of --prefill: a measured one woul
 constexpr uint32_t kLambadaContext = 1024;  // its passages have up to 300 tokens
 
 struct Flags {
-  std::string model, perplexity, lambada, logits;
+  std::string model, perplexity, lambada, logits, against;
   size_t limit = 0;
   std::string device;  // --prefill; empty: none
   double npu_bits = 0;
@@ -56,6 +57,38 @@ measure::EvaluateProgress progress_bar(std::optional<Progress>& bar, const char*
 
 size_t threads(const Flags& flags) {
   return flags.engine.threads ? flags.engine.threads : usable_processors();
+}
+
+// What the model is compared with: "f32", "own" or "reference"; empty: nothing.
+std::string compared(const Flags& flags) {
+  if (flags.against_f32) return "f32";
+  if (flags.against_own) return "own";
+  return flags.against.empty() ? "" : "reference";
+}
+
+// The same model another way, or another one of the same vocabulary. The engine keeps what it needs of it.
+std::shared_ptr<engine::Engine> make_reference(const Flags& flags, const llm::Model& model,
+                                               engine::Options options) {
+  if (flags.against_f32) {
+    options.precision = engine::Precision::f32;
+    options.kv = engine::KvType::f16;  // which f32 widens
+  }
+  if (flags.against.empty()) return model.make_engine(options);
+  const auto other = llm::Model::load(resolve_model(flags.against));
+  graph::require_head(other->parameters(), other->file().path());
+  llm::check_vocabulary(model, *other, "be compared with");
+  const uint32_t wanted = model.parameters().vocabulary, size = other->parameters().vocabulary;
+  if (size != wanted) {
+    fail(ErrorCode::invalid_argument, "{} cannot be compared with {}: it has {} logits, not {}",
+         other->file().path(), model.file().path(), size, wanted);
+  }
+  if (options.context > other->parameters().context) {
+    fail(ErrorCode::invalid_argument, "--context {} is more than the {} that {} was trained for",
+         options.context, other->parameters().context, other->file().path());
+  }
+  options.memory = 0;
+  options.memory_auto = false;
+  return other->make_engine(options);
 }
 
 // The model as the flags want it run: as usual, prefilled on a device, or all of it through a scheme's int8
@@ -104,13 +137,9 @@ void evaluate_text(const Flags& flags, const llm::Model& model, const quantize::
   measure::Evaluator evaluator(*engine, pool, progress_bar(bar, "perplexity", "tokens"), interrupted);
   const Stopwatch watch;
   measure::Perplexity perplexity;
-  if (flags.against_f32 || flags.against_own) {
-    if (flags.against_f32) {
-      options.precision = engine::Precision::f32;
-      options.kv = engine::KvType::f16;  // which f32 widens
-    }
-    const std::string of = flags.against_f32 ? "f32" : "own";
-    const auto reference = model.make_engine(options);
+  const std::string of = compared(flags);
+  if (!of.empty()) {
+    const auto reference = make_reference(flags, model, options);
     const measure::Agreement agreement = evaluator.agreement(*reference, windows);
     perplexity = agreement.engine;
     report["mean_kl"] = agreement.mean_kl;
@@ -151,7 +180,7 @@ void evaluate_lambada(const Flags& flags, const llm::Model& model, const quantiz
   report["passages"] = result.passages;
 }
 
-void print(const Json& report) {
+void print(const Json& report, const std::string& of) {
   if (report.contains("scheme")) {
     fmt::print("{}; shadow work on {:.1f} % of the inputs\n", report["scheme"].get<std::string>(),
                100 * report["shadow_inputs"].get<double>());
@@ -163,12 +192,11 @@ void print(const Json& report) {
     fmt::print("  second half           {:10.4f}\n", report["perplexity_second_half"].get<double>());
   }
   if (report.contains("mean_kl")) {
-    const std::string of = report.contains("perplexity_f32") ? "f32" : "own";
-    fmt::print("perplexity {}       {:10.4f}\n", of == "f32" ? "in f32" : "of own",
+    fmt::print("{:<24}{:10.4f}\n", of == "f32" ? "perplexity in f32" : "perplexity of " + of,
                report["perplexity_" + of].get<double>());
     fmt::print("  second half           {:10.4f}\n", report["perplexity_second_half_" + of].get<double>());
-    fmt::print("KL divergence from {}  {:10.3e}   largest {:.3e}\n", of, report["mean_kl"].get<double>(),
-               report["max_kl"].get<double>());
+    fmt::print("KL divergence{:<11}{:10.3e}   largest {:.3e}\n", of == "reference" ? "" : " from " + of,
+               report["mean_kl"].get<double>(), report["max_kl"].get<double>());
     fmt::print("same most likely token  {:10.2f} %\n", 100 * report["top1"].get<double>());
   }
   if (report.contains("accuracy")) {
@@ -195,8 +223,8 @@ void eval(Flags& flags) {
     fail(ErrorCode::invalid_argument,
          "--against-own compares --prefill DEVICE or --quantize with the CPU's own way: name one");
   }
-  flags.files.check({flags.logits},
-                    model_inputs(flags.model, {flags.perplexity, flags.lambada, flags.quantize.calibration}));
+  flags.files.check({flags.logits}, model_inputs(flags.model, {flags.perplexity, flags.lambada,
+                                                               flags.quantize.calibration, flags.against}));
   const auto model = llm::Model::load(resolve_model(flags.model));
   graph::require_head(model->parameters(), model->file().path());
   std::optional<quantize::Scheme> scheme;
@@ -223,7 +251,7 @@ void eval(Flags& flags) {
   if (flags.json) {
     write_out(report.dump() + "\n");
   } else {
-    print(report);
+    print(report, compared(flags));
   }
 }
 
@@ -254,12 +282,21 @@ void add_eval(CLI::App& program) {
                      "--prefill, --quantize: run the CPU's own way beside it, as --against-f32 does")
           ->needs(perplexity)
           ->excludes(against);
+  CLI::Option* other =
+      command
+          ->add_option("--against", flags->against,
+                       "run this model of the same vocabulary beside it, such as what it was quantised from")
+          ->type_name("MODEL")
+          ->needs(perplexity)
+          ->excludes(against)
+          ->excludes(own);
   command
       ->add_option("--logits", flags->logits, "write the logits of every position (format: docs/evaluate.md)")
       ->type_name("FILE")
       ->needs(perplexity)
       ->excludes(against)
-      ->excludes(own);
+      ->excludes(own)
+      ->excludes(other);
   in_group(*command, kResearch, [&] {
     CLI::Option* device =
         command->add_option("--prefill", flags->device, "prefill on this device as `run --prefill` does")

@@ -21,19 +21,23 @@ size_t used_tokens(const text::Tokenizer& tokenizer) {
 
 }  // namespace
 
-void check_draft(const Model& model, const Model& draft) {
-  const auto ours = model.tokenizer(), its = draft.tokenizer();
+void check_vocabulary(const Model& model, const Model& other, std::string_view what) {
+  const auto ours = model.tokenizer(), its = other.tokenizer();
   const size_t wanted = used_tokens(*ours), size = used_tokens(*its);
   for (size_t i = 0; i < std::min(wanted, size); ++i) {
     const auto token = static_cast<Token>(i);
     if (ours->raw_token(token) == its->raw_token(token)) continue;
     fail(ErrorCode::invalid_argument,
-         "{} cannot draft for {}: its vocabulary is another one, where token {} is '{}', not '{}'",
-         draft.file().path(), model.file().path(), i, its->raw_token(token), ours->raw_token(token));
+         "{} cannot {} {}: its vocabulary is another one, where token {} is '{}', not '{}'",
+         other.file().path(), what, model.file().path(), i, its->raw_token(token), ours->raw_token(token));
   }
   if (size == wanted) return;
-  fail(ErrorCode::invalid_argument, "{} cannot draft for {}: its vocabulary has {} tokens, not {}",
-       draft.file().path(), model.file().path(), size, wanted);
+  fail(ErrorCode::invalid_argument, "{} cannot {} {}: its vocabulary has {} tokens, not {}",
+       other.file().path(), what, model.file().path(), size, wanted);
+}
+
+void check_draft(const Model& model, const Model& draft) {
+  check_vocabulary(model, draft, "draft for");
 }
 
 std::shared_ptr<engine::Engine> make_draft(const Model& model, const Model& draft, engine::Options options) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 
 #include "llm/model.hpp"
 
@@ -8,7 +9,8 @@ namespace cairn::llm {
 
 // Error invalid_argument, if the two do not write the same text with the same tokens: names what differs, the
 // size of their vocabularies or the first token. Tokens that nobody uses, at a vocabulary's end, do not
-// count.
+// count. what: that `other` cannot then do with the model, "draft for".
+void check_vocabulary(const Model& model, const Model& other, std::string_view what);
 void check_draft(const Model& model, const Model& draft);
 
 // The engine of a small model that drafts for another one (Session::set_draft): as `options` have that one's,

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "base/temporary_folder.hpp"
+#include "llm/tiny_model.hpp"
 #include "resident/plain_stack.hpp"
 #include "session_program.hpp"
 
@@ -127,6 +128,31 @@ TEST_F(Eval, PrefillOnADeviceAgainstTheCpusOwn) {
   EXPECT_THAT(refusal({"--perplexity", text_, "--context", "64", "--prefill", "toaster"}, 2),
               HasSubstr("toaster"));
   EXPECT_THAT(refusal({"--perplexity", text_, "--npu-bits", "4"}, 2), HasSubstr("only with --prefill"));
+}
+
+TEST_F(Eval, AgainstAnotherModel) {
+  const std::string path = folder_ / "stack.gguf";
+  resident::write_plain_stack(model_, path, {.rows_per_group = 16});
+  const std::vector<std::string> flags = {"--perplexity", text_, "--context", "64", "--limit", "3"};
+  const auto with = [&](std::vector<std::string> more, const std::string& model) {
+    more.insert(more.begin(), flags.begin(), flags.end());
+    return json(more, model);
+  };
+  const auto stack = with({"--against", model_}, path);
+  EXPECT_EQ(stack["perplexity"], json(flags, path)["perplexity"]);
+  EXPECT_EQ(stack["perplexity_reference"], json(flags)["perplexity"]);
+  EXPECT_GT(stack["mean_kl"].get<double>(), 0);
+  const auto itself = with({"--against", model_}, model_);
+  EXPECT_EQ(itself["mean_kl"].get<double>(), 0);
+  EXPECT_EQ(itself["top1"].get<double>(), 1);
+
+  const std::string other = folder_ / "other.gguf";
+  llm::write_tiny_model(other);
+  EXPECT_THAT(refusal({"--perplexity", text_, "--against", folder_ / "none"}, 1), HasSubstr("none"));
+  EXPECT_THAT(refusal({"--perplexity", text_, "--against", other}, 2),
+              HasSubstr(other + " cannot be compared with " + model_));
+  EXPECT_THAT(refusal({"--perplexity", text_, "--against", model_, "--against-f32"}, 2),
+              HasSubstr("--against-f32"));
 }
 
 TEST_F(Eval, ControlCEndsItWithoutAResult) {
