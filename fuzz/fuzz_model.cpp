@@ -1,7 +1,9 @@
 // A GGUF file whose structure is sound but whose content may lie: hyper-parameters and vocabulary build a
-// graph and a tokenizer or throw Error, and the tokenizer gives back the text that it was given.
+// graph and a tokenizer or throw Error, and the tokenizer gives back the text that it was given. A stack's
+// layout is read, or refused, too.
 #include "base/error.hpp"
 #include "formats/gguf.hpp"
+#include "formats/stack_file.hpp"
 #include "graph/describe.hpp"
 #include "memory_file.hpp"
 #include "text/tokenizer.hpp"
@@ -24,6 +26,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   allow_error([&] {
     const gguf::File file(bytes.path());
     allow_error([&] { graph::describe(graph::load(file)); });
+    allow_error([&] {
+      if (stack::is_stack(file)) stack::read_layout(file);
+    });
     allow_error([&] {
       const auto tokenizer = text::make_tokenizer(file);
       for (const char* text : {"the interim  them\n", "<|im_start|>ß石🪨 12345", "\xff\xc0 t"}) {

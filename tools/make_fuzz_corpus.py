@@ -4,6 +4,7 @@ kept beside them under names that begin with "regression-".
 
     pip install gguf
     tools/make_fuzz_corpus.py
+    cairn stack fuzz/corpus/model/llama-bpe.gguf --text TEXT --windows 2 -o fuzz/corpus/model/stack.gguf
 """
 import pathlib
 import sys
@@ -134,7 +135,7 @@ def write_graph(name, architecture, metadata, tensors, tokenizer=lambda w: add_b
     for tensor, shape in ({"token_embd": [WIDTH, vocabulary], "output_norm": [WIDTH]} | tensors).items():
         if shape is None:
             continue
-        full = tensor if tensor.endswith((".bias", ".scale", "ssm_a")) else tensor + ".weight"
+        full = tensor if tensor.endswith((".bias", ".scale", "ssm_a", "ssm_d")) else tensor + ".weight"
         writer.add_tensor(full, np.full(shape[::-1], -0.5 if tensor.endswith("ssm_a") else 0.5, np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
@@ -195,6 +196,18 @@ def write_newer_models():
                       attn_k_b=[3, 6, 2], attn_v_b=[6, 3, 2], attn_output=[6, WIDTH])
     write_graph("deepseek2", "deepseek2", latent, layer(0, ("attn_norm", "ffn_norm"), **compressed, **FFN_TENSORS) | layer(
         1, ("attn_norm", "ffn_norm"), **compressed, **EXPERTS, **SHARED, exp_probs_b__bias=[4]))
+    # Mamba-2, in projections of [gate, x, B, C, steps], beside attention and parts without a gate.
+    scan = {"ssm.conv_kernel": 4, "ssm.state_size": 4, "ssm.group_count": 1, "ssm.time_step_rank": 2, "ssm.inner_size": 16}
+    mixer = dict(ssm_in=[WIDTH, 42], ssm_conv1d=[4, 24], ssm_conv1d__bias=[24], ssm_dt__bias=[2], ssm_a=[1, 2], ssm_d=[1, 2],
+                 ssm_norm=[16, 1], ssm_out=[16, WIDTH])
+    write_graph("granitehybrid", "granitehybrid", scan | {
+        "block_count": 2, "attention.head_count_kv": [0, 1], "attention.scale": 0.5, "embedding_scale": 6.0, "residual_scale": 0.6,
+        "logit_scale": 4.0}, layer(0, ("attn_norm", "ffn_norm"), **mixer, **FFN_TENSORS) |
+        layer(1, ("attn_norm", "ffn_norm"), **ATTENTION, **FFN_TENSORS))
+    write_graph("nemotron_h", "nemotron_h", scan | {
+        "block_count": 3, "attention.head_count_kv": [0, 1, 0], "feed_forward_length": [0, 0, INNER], "attention.key_length": 4,
+        "attention.value_length": 4}, {"output": [WIDTH, 263]} | layer(0, ("attn_norm",), **mixer) |
+        layer(1, ("attn_norm",), **ATTENTION) | layer(2, ("attn_norm",), ffn_up=[WIDTH, INNER], ffn_down=[INNER, WIDTH]))
     biased = {}
     for name, shape in (ATTENTION | dict(attn_k=[WIDTH, WIDTH], attn_v=[WIDTH, WIDTH], ffn_up=[WIDTH, INNER],
                                          ffn_down=[INNER, WIDTH])).items():

@@ -4,10 +4,12 @@
 #include <xxhash.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <utility>
 
+#include "base/error.hpp"
 #include "stack/order.hpp"
 #include "stack/plane_blocks.hpp"
 #include "stack/sources.hpp"
@@ -132,6 +134,7 @@ std::vector<std::byte> make_piece(const FittedMatrix& fitted, std::span<const fl
         const uint32_t row = group.rows[i];
         loss += 0.5 * static_cast<double>(importance[row]) * static_cast<double>(fitted.losses[level][row]);
       }
+      if (!std::isfinite(loss)) fail(ErrorCode::numeric, "{}: what its rows cost is {}", m.name, loss);
       piece.losses.push_back(loss);
       if (level == 0) continue;
       const size_t begin = blocks.size();

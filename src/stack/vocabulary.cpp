@@ -121,7 +121,7 @@ VocabularyCost VocabularyCollector::cost(const Source& source,
   const double all = std::accumulate(mass_.begin(), mass_.end(), 0.0),
                even = kEven / static_cast<double>(rows);
   for (size_t v = 0; v < rows; ++v) {
-    const double predicted = v < mass_.size() ? mass_[v] / all : 0;
+    const double predicted = v < mass_.size() && all > 0 ? mass_[v] / all : 0;
     mass[v] = (1 - kEven) * predicted + even;
     frequency[v] = (1 - kEven) * (kCounted * frequency[v] / counted + (1 - kCounted) * predicted) + even;
   }
@@ -129,7 +129,7 @@ VocabularyCost VocabularyCollector::cost(const Source& source,
   cost.moments.assign(size_t{width_} * width_, 0.0f);
   double of_head = 0, of_rows = 0;
   if (head) {
-    const double spread = all / static_cast<double>(tokens_);  // E[Σ p(1 − p)]
+    const double spread = tokens_ > 0 ? all / static_cast<double>(tokens_) : 0;  // E[Σ p(1 − p)]
     const std::vector<float> features = features_.get(0, kInput);
     of_head = spread * trace(features, width_);
     for (size_t i = 0; i < features.size(); ++i) cost.moments[i] += static_cast<float>(spread) * features[i];
@@ -139,9 +139,11 @@ VocabularyCost VocabularyCollector::cost(const Source& source,
     of_rows = trace(gradients, width_);
     for (size_t i = 0; i < gradients.size(); ++i) cost.moments[i] += gradients[i];
   }
+  // Where nothing reaches the vocabulary (a model of zeros), its rows cost what they cost elsewhere: nothing.
+  const double both = of_head + of_rows;
   for (size_t v = 0; v < rows; ++v) {
-    cost.importance.push_back(
-        static_cast<float>((mass[v] * of_head + frequency[v] * of_rows) / (of_head + of_rows)));
+    const double worth = mass[v] * of_head + frequency[v] * of_rows;
+    cost.importance.push_back(both > 0 ? static_cast<float>(worth / both) : 0);
   }
   return cost;
 }

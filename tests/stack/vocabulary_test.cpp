@@ -113,5 +113,17 @@ TEST_F(Vocabulary, AStackOfEverythingIsNoLargerThanItsSource) {
   EXPECT_GT(encode_stack(*model, "", options, path("exact.gguf")).file_bytes, source);
 }
 
+// A fuzzer's seed: nothing reaches its vocabulary, and nothing has a gradient.
+TEST_F(Vocabulary, OfAModelOfZerosCostsNothing) {
+  const auto model =
+      llm::Model::load(std::string(CAIRN_TEST_DATA) + "/../../fuzz/corpus/model/llama-bpe.gguf");
+  EncodeOptions all = options();
+  all.embeddings = Embeddings::planes;
+  encode_stack(*model, text_, all, path("zeros.gguf"));
+  const Reader reader(path("zeros.gguf"));
+  EXPECT_EQ(reader.present(), reader.layout().blocks.size());
+  for (const Block& block : reader.layout().blocks) EXPECT_EQ(block.loss, 0);
+}
+
 }  // namespace
 }  // namespace cairn::stack
