@@ -1,6 +1,6 @@
 // How exactly a device multiplies: every int8 product of a model (rotated, a scale a row) on values as
 // rotated activations have them, against sums of integers; root mean squares of the errors in parts of the
-// sums'.
+// sums', and what rounding the sums to the steps of `qnn`'s outputs makes of it by itself.
 //   bench_exactness MODEL [--device qnn] [--tokens 32] [--bits 8]
 #include <fmt/format.h>
 
@@ -15,6 +15,7 @@
 #include "base/error.hpp"
 #include "kernels/kernel_set.hpp"
 #include "offload/layer_plan.hpp"
+#include "offload/onnx/model.hpp"
 #include "offload/registry.hpp"
 #include "quantize/make_scheme.hpp"
 #include "store/model_store.hpp"
@@ -24,8 +25,9 @@ namespace {
 using namespace cairn;
 
 struct Error2 {
-  double error = 0, power = 0;
+  double error = 0, step = 0, power = 0;
   double rms() const { return std::sqrt(error / power); }
+  double step_rms() const { return std::sqrt(step / power); }
 };
 
 // Of one product: largest |x| of a token is 127, as a scale a token makes it.
@@ -50,6 +52,8 @@ Error2 compare(offload::AcceleratorGraph& compiled, const offload::Int8Graph& gr
     for (uint32_t r = 0; r < graph.linears[i].rows; ++r) {
       float scale = 0;
       graph.linears[i].fill(r, 1, row.data(), &scale);
+      const double step =
+          static_cast<double>(offload::onnx::sum_range(row.data(), graph.linears[i].k)) / 32767;
       for (size_t t = 0; t < tokens; ++t) {
         int64_t exact = 0;
         for (size_t c = 0; c < k; ++c) exact += x[t * k + c] * row[c];
@@ -57,6 +61,9 @@ Error2 compare(offload::AcceleratorGraph& compiled, const offload::Int8Graph& gr
         const double off = static_cast<double>(results[i][t * graph.linears[i].rows + r]) - expected;
         sum.error += off * off;
         sum.power += expected * expected;
+        const double sums = static_cast<double>(exact);
+        const double rounded = (std::nearbyint(sums / step) * step - sums) * static_cast<double>(scale);
+        sum.step += rounded * rounded;
       }
     }
   }
@@ -84,15 +91,17 @@ void run(const std::string& path, const std::string& device, uint32_t tokens, ui
       const Error2 one = compare(*accelerator->compile(graph), graph, random);
       worst[i] = std::max(worst[i], one.rms());
       all[i].error += one.error / one.power;
+      all[i].step += one.step / one.power;
       all[i].power += 1;
     }
   }
   fmt::print(
-      "{} on {}, {} tokens, weights of {} bits\n| product | rms error | worst layer |\n|---|---|---|\n", path,
-      device, tokens, bits);
+      "{} on {}, {} tokens, weights of {} bits\n| product | rms error | worst layer | steps alone "
+      "|\n|---|---|---|---|\n",
+      path, device, tokens, bits);
   for (size_t i = 0; i < quantize::kInputs; ++i)
-    fmt::print("| {} | {:.2e} | {:.2e} |\n", quantize::name(static_cast<quantize::Input>(i)), all[i].rms(),
-               worst[i]);
+    fmt::print("| {} | {:.2e} | {:.2e} | {:.2e} |\n", quantize::name(static_cast<quantize::Input>(i)),
+               all[i].rms(), worst[i], all[i].step_rms());
   fmt::print("{} outputs beyond the device's range\n", accelerator->recomputed_outputs());
 }
 

@@ -37,6 +37,7 @@ struct Flags {
   size_t limit = 0;
   std::string device;  // --prefill; empty: none
   double npu_bits = 0;
+  std::string form = "products";
   bool against_f32 = false, against_own = false, json = false;
   engine::Options engine;
   QuantizeFlags quantize;
@@ -105,6 +106,7 @@ std::shared_ptr<engine::Engine> make_engine(const Flags& flags, const llm::Model
     prefill.device = flags.device;
     prefill.engine.chunk = kChunk;
     prefill.npu_bits = flags.npu_bits;
+    prefill.form = npu_form(flags.form, flags.quantize, flags.npu_bits);
     prefill.accelerator.cache_folder = cache_folder("graphs");
     prefill.warn = prefill.accelerator.notice = [](const std::string& line) { warn("{}", line); };
   }
@@ -115,6 +117,14 @@ void report_shadow(const engine::Engine& engine, Json& report) {
   const auto* prefill = dynamic_cast<const offload::PrefillEngine*>(&engine);
   if (prefill == nullptr) return;
   const offload::PrefillStatistics& s = prefill->statistics();
+  if (s.crossings > 0) {
+    report["crossings"] = s.crossings;
+    report["bytes_in"] = s.bytes_in;
+    report["bytes_out"] = s.bytes_out;
+  }
+  report["graphs"] = s.graphs;
+  report["compile_seconds"] = s.compile_seconds;
+  report["recomputed_outputs"] = s.recomputed_outputs;
   report["shadow_elements"] = s.shadow_elements;
   report["hot_columns"] = s.hot_columns;
   report["cold_columns"] = s.cold_columns;
@@ -242,8 +252,9 @@ void eval(Flags& flags) {
   if (scheme) {
     if (flags.quantize.given()) report["quantize"] = flags.quantize.method;
     if (!flags.device.empty()) report["prefill"] = flags.device;
-    report["scheme"] = scheme->name;
-    report["shadow_inputs"] = quantize::shadow_share(*scheme);
+    const bool layers = flags.form != "products";  // which have no scheme
+    report["scheme"] = layers ? flags.form : scheme->name;
+    report["shadow_inputs"] = layers ? 0.0 : quantize::shadow_share(*scheme);
   }
   const quantize::Scheme* chosen = scheme ? &*scheme : nullptr;
   if (!flags.perplexity.empty()) evaluate_text(flags, *model, chosen, pool, report);
@@ -302,6 +313,7 @@ void add_eval(CLI::App& program) {
         command->add_option("--prefill", flags->device, "prefill on this device as `run --prefill` does")
             ->type_name("DEVICE");
     add_npu_bits(*command, flags->npu_bits)->needs(device);
+    add_npu_form(*command, flags->form)->needs(device);
   });
   add_output_flags(*command, flags->files);
   add_engine_flags(*command, flags->engine);

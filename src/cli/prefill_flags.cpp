@@ -44,6 +44,7 @@ void add_flags(CLI::App& command, PrefillFlags& flags) {
       ->check(between(32u, 1024u))
       ->needs(device);
   add_npu_bits(command, flags.npu_bits)->needs(device);
+  add_npu_form(command, flags.form)->needs(device);
   command.add_option("--policy", flags.policy, "which subgraph runs next, look-ahead if not given")
       ->transform(one_of({"in-order", "pairs", "overlap", "out-of-order", "look-ahead"}))
       ->type_name("NAME")
@@ -69,6 +70,23 @@ CLI::Option* add_npu_bits(CLI::App& command, double& bits) {
                   "given; others take what is in memory. Other models on qnn: 8, or rounded to 4")
       ->check(between(1.0, offload::kMostNpuBits))
       ->type_name("X");
+}
+
+CLI::Option* add_npu_form(CLI::App& command, std::string& form) {
+  return command
+      .add_option("--npu-form", form,
+                  "qnn: what goes to the device: the int8 products alone (products, if not given), or whole "
+                  "layers, in half precision (layers-fp16) or with products of 16 bits and 8 (layers-a16)")
+      ->transform(one_of({"products", "layers-a16", "layers-fp16"}))
+      ->type_name("NAME");
+}
+
+offload::NpuForm npu_form(const std::string& form, const QuantizeFlags& quantize, double npu_bits) {
+  const offload::NpuForm chosen = offload::parse_npu_form(form);
+  if (chosen == offload::NpuForm::products || (!quantize.given() && npu_bits == 0)) return chosen;
+  fail(ErrorCode::invalid_argument,
+       "--npu-form {}: --quantize and --npu-bits are for products; whole layers have their own quantisation",
+       form);
 }
 
 void add_prefill_flags(CLI::App& command, PrefillFlags& flags) {
@@ -117,6 +135,7 @@ std::shared_ptr<engine::Engine> make_engine(const llm::Model& model, engine::Opt
   prefill.policy = offload::parse_policy(flags.policy);
   prefill.concurrent = !flags.sequential;
   prefill.npu_bits = flags.npu_bits;
+  prefill.form = npu_form(flags.form, flags.quantize, flags.npu_bits);
   prefill.accelerator.cache_folder = cache_folder("graphs");
   prefill.accelerator.bundle = flags.bundle;
   prefill.warn = [](const std::string& line) { warn("{}", line); };
@@ -142,6 +161,9 @@ void report_prefill(const engine::Engine& engine, const PrefillFlags& flags, boo
        prefill->chunk_length(), s.graphs, s.cached_graphs, s.compile_seconds,
        100 * timeline.bubble(offload::Processor::npu));
   if (s.device_weight_bytes > 0) tell("; its copy of the weights {} MiB", s.device_weight_bytes >> 20);
+  if (s.crossings > 0)
+    tell("; {} crossings, {:.1f} MB there, {:.1f} MB back", s.crossings,
+         static_cast<double>(s.bytes_in) / 1e6, static_cast<double>(s.bytes_out) / 1e6);
   if (s.recomputed_outputs > 0)
     tell("; {} output{} beyond its range", s.recomputed_outputs, s.recomputed_outputs == 1 ? "" : "s");
   if (s.shadow_elements > 0) {

@@ -16,18 +16,23 @@ struct PrefillFlags {
   std::string device;  // empty: the engine's own prefill on the CPU
   std::string bundle;  // a folder of `cairn compile`; empty: graphs are compiled here
   std::string policy = "look-ahead", trace, timeline;
-  uint32_t chunk = 0;   // 0: measured on the device
-  double npu_bits = 0;  // of a stack, on devices that compile weights in; 0: offload::kUsualNpuBits
+  uint32_t chunk = 0;             // 0: measured on the device
+  double npu_bits = 0;            // of a stack, on devices that compile weights in; 0: offload::kUsualNpuBits
+  std::string form = "products";  // offload::NpuForm
   bool sequential = false;
   QuantizeFlags quantize;
   OutputFlags files;
 };
 
-// --prefill --bundle --chunk --npu-bits --policy --sequential --trace --timeline --force and those of
-// quantize_flags.hpp
+// --prefill --bundle --chunk --npu-bits --npu-form --policy --sequential --trace --timeline --force and those
+// of quantize_flags.hpp
 void add_prefill_flags(CLI::App& command, PrefillFlags& flags);
 
 CLI::Option* add_npu_bits(CLI::App& command, double& bits);
+CLI::Option* add_npu_form(CLI::App& command, std::string& form);
+
+// Error invalid_argument: a form of whole layers with what is for products.
+offload::NpuForm npu_form(const std::string& form, const QuantizeFlags& quantize, double npu_bits);
 
 // Before the model is loaded: --trace and --timeline are none of the files that the command reads.
 void check_outputs(const PrefillFlags& flags, const std::string& model, std::vector<std::string> inputs);

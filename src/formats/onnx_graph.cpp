@@ -9,10 +9,11 @@ namespace {
 static_assert(std::endian::native == std::endian::little);
 
 Message encoded(const OnnxAttribute& a) {
-  constexpr int kInt = 2, kString = 3, kInts = 7;
+  constexpr int kFloat = 1, kInt = 2, kString = 3, kInts = 7;
   Message m;
   m.bytes(1, a.name);
   if (a.text != nullptr) return m.bytes(4, a.text).number(20, kString);
+  if (a.real) return m.real(2, *a.real).number(20, kFloat);
   if (!a.list) return m.number(3, a.numbers.at(0)).number(20, kInt);
   for (const int64_t number : a.numbers) m.number(8, number);
   return m.number(20, kInts);

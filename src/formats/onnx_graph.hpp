@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -12,13 +13,14 @@
 namespace cairn::formats {
 
 // TensorProto.DataType
-enum class OnnxType : int { f32 = 1, u8 = 2, i8 = 3, u16 = 4, i32 = 6, i64 = 7, i4 = 22 };
+enum class OnnxType : int { f32 = 1, u8 = 2, i8 = 3, u16 = 4, i32 = 6, i64 = 7, f16 = 10, i4 = 22 };
 
 struct OnnxAttribute {
   const char* name;
   std::vector<int64_t> numbers;  // one: an INT, unless `list`
   bool list = false;
   const char* text = nullptr;
+  std::optional<float> real{};  // a FLOAT in the numbers' place
 };
 
 // A graph that grows node by node; each value has the name of what made it.

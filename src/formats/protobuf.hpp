@@ -16,6 +16,11 @@ class Message {
     varint(static_cast<uint64_t>(value));
     return *this;
   }
+  Message& real(uint32_t field, float value) {
+    varint(uint64_t{field} << 3 | 5);
+    bytes_.append(reinterpret_cast<const char*>(&value), sizeof(value));
+    return *this;
+  }
   Message& bytes(uint32_t field, std::string_view value) {
     varint(uint64_t{field} << 3 | 2);
     varint(value.size());

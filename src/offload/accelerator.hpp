@@ -79,6 +79,9 @@ struct ProductRefused : Error {
   using Error::Error;
 };
 
+class AcceleratorLayer;
+struct LayerGraph;
+
 class AcceleratorGraph {
  public:
   virtual ~AcceleratorGraph() = default;
@@ -89,11 +92,16 @@ class AcceleratorGraph {
 
 class Accelerator {
  public:
-  virtual ~Accelerator() = default;
+  Accelerator() = default;
+  Accelerator(const Accelerator&) = delete;
+  Accelerator& operator=(const Accelerator&) = delete;
+  virtual ~Accelerator();
   virtual const AcceleratorTraits& traits() const = 0;
   // Errors: unsupported (a chunk length or shape that the device refuses, named; ProductRefused where others
   // may do), out_of_memory, io.
   virtual std::unique_ptr<AcceleratorGraph> compile(const Int8Graph& graph) = 0;
+  // A whole layer (layer_graph.hpp). Errors as compile(); unsupported: the device takes products alone.
+  virtual std::unique_ptr<AcceleratorLayer> compile_layer(const LayerGraph& layer);
   virtual uint64_t weight_bytes() const = 0;   // copies of weights that the device holds
   virtual double compile_seconds() const = 0;  // spent in compile() so far
   virtual uint32_t cached_graphs() const = 0;  // of the compiled, how many came out of a blob cache

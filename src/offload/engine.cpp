@@ -14,6 +14,7 @@
 #include "offload/chunk_tasks.hpp"
 #include "offload/cpu_accelerator.hpp"
 #include "offload/device_copy.hpp"
+#include "offload/layers_engine.hpp"
 #include "offload/learned_seconds.hpp"
 #include "offload/profile.hpp"
 #include "offload/prompt_timeline.hpp"
@@ -493,6 +494,7 @@ std::unique_ptr<PrefillEngine> make_prefill_engine(const gguf::File& file, const
   if (options.engine.context == 0)
     fail(ErrorCode::invalid_argument, "a context of 0 positions holds nothing");
   sensible.engine.chunk = std::min(options.engine.chunk, options.engine.context);
+  if (options.form != NpuForm::products) return make_layers_engine(file, sensible);
   return std::make_unique<Prefill>(file, scheme, sensible);
 }
 

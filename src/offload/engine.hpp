@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/engine.hpp"
+#include "offload/layer_graph.hpp"
 #include "offload/registry.hpp"
 #include "offload/tasks.hpp"
 #include "offload/timeline.hpp"
@@ -20,6 +21,7 @@ struct PrefillOptions {
   engine::Options engine;
   std::string device = "cpu";  // as make_accelerator takes it
   AcceleratorOptions accelerator;
+  NpuForm form = NpuForm::products;  // others have no scheme: theirs is all the quantisation that there is
   Policy policy = Policy::look_ahead;
   // Whether device and CPU work at the same time; without it one task runs after the other, on all threads.
   bool concurrent = true;
@@ -42,6 +44,8 @@ struct PrefillStatistics {
   uint64_t recomputed_outputs = 0;   // beyond the device's range, so that the CPU computed them
   uint32_t graphs = 0, cached_graphs = 0;
   double compile_seconds = 0;
+  // Of whole layers: how often a chunk went to the device, and what did, there and back.
+  uint64_t crossings = 0, bytes_in = 0, bytes_out = 0;
   bool fell_back = false;  // the device failed; the CPU went on
 };
 

@@ -36,7 +36,7 @@ void refuses(std::vector<std::string> arguments, const std::string& part) {
 
 TEST(Simulate, TellsWhatABundleHolds) {
   const TemporaryFolder folder;
-  nlohmann::json manifest = {{"cairn_bundle", 1},
+  nlohmann::json manifest = {{"cairn_bundle", 2},
                              {"model", "m.gguf"},
                              {"scheme", "rotation"},
 

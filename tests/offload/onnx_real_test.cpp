@@ -110,7 +110,7 @@ TEST_P(RealOnnx, ProductsOfALayerAreAsGoodAsExact) {
   const auto accelerator = make("qnn");
   for (const Int8Graph& graph : {random_graph(1, 32, 576, {576, 192, 192}), random_graph(2, 32, 576, {576}),
                                  random_graph(3, 32, 576, {1536, 1536}), random_graph(4, 32, 1536, {576})}) {
-    EXPECT_LT(rms_error(*accelerator->compile(graph), graph), 4e-4) << graph.name;
+    EXPECT_LT(rms_error(*accelerator->compile(graph), graph), 6e-5) << graph.name;
   }
   EXPECT_EQ(accelerator->recomputed_outputs(), 0U);
 }
@@ -123,7 +123,7 @@ TEST_P(RealOnnx, EveryChipMultiplies) {
   }
 }
 
-// Sums at their extremes are three to four times what 16 bits have room for.
+// Sums at their extremes are five times what 16 bits have room for, in most rows and tokens.
 TEST_P(RealOnnx, WhatIsBeyondTheRangeIsComputedExactlyAndTold) {
   const auto accelerator = make("qnn");
   const Int8Graph graph = extreme_graph(1, 256, {32});

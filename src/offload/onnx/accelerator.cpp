@@ -15,6 +15,8 @@
 #include "offload/onnx/bundle.hpp"
 #include "offload/onnx/bundle_writer.hpp"
 #include "offload/onnx/device.hpp"
+#include "offload/onnx/layer_model.hpp"
+#include "offload/onnx/layer_program.hpp"
 #include "offload/onnx/program.hpp"
 
 namespace cairn::offload::onnx {
@@ -75,6 +77,23 @@ class OnnxAccelerator final : public Accelerator {
       weight_bytes_ += uint64_t{linear.rows} * linear.k * options_.weight_bits / 8;
     seconds_ += watch.seconds();
     return made;
+  }
+
+  std::unique_ptr<AcceleratorLayer> compile_layer(const LayerGraph& layer) override {
+    const Stopwatch watch;
+    if (device_.form != Form::steps) return Accelerator::compile_layer(layer);
+    if (bundle_) {
+      fail(ErrorCode::unsupported, "bundle {} holds products: --npu-form {} compiles its own graphs",
+           bundle_->folder, name(layer.form));
+    }
+    const Int8Graph graph = {.name = layer.name, .key = layer.key, .tokens = layer.tokens, .linears = {}};
+    Made made = cached_or_compiled(graph, layer_identity(layer, device_.fingerprint), [&] {
+      return WrittenModel{write_layer(layer), {}};
+    });
+    const uint64_t bytes = layer.form == NpuForm::layers_fp16 ? sizeof(uint16_t) : sizeof(int8_t);
+    for (const cpu::BoundOp& bound : layer.ops) weight_bytes_ += bound.matrix.rows * bound.matrix.k * bytes;
+    seconds_ += watch.seconds();
+    return std::make_unique<LayerProgram>(device_, layer, std::move(made.session));
   }
 
   void count_recomputed(uint64_t outputs) {
@@ -145,8 +164,19 @@ class OnnxAccelerator final : public Accelerator {
         make_session(device_, {}, shared_model(path), {{"ep.share_ep_contexts", "1"}}, ErrorCode::io, what));
   }
 
+  struct Made {
+    std::vector<OutputScale> scales;
+    Handle<Session> session;
+  };
+
   Program from_cache_or_compiled(const Int8Graph& graph) {
-    const std::string identity = graph_identity(graph, device_.fingerprint, bits());
+    Made made = cached_or_compiled(graph, graph_identity(graph, device_.fingerprint, bits()),
+                                   [&] { return write_model(graph, device_.form, bits()); });
+    return program(graph, std::move(made.scales), std::move(made.session));
+  }
+
+  Made cached_or_compiled(const Int8Graph& graph, const std::string& identity,
+                          const std::function<WrittenModel()>& write) {
     const bool caching = device_.contexts && !options_.cache_folder.empty();
     const std::string path = caching
                                  ? fmt::format("{}/{:016x}-{}.onnx", options_.cache_folder,
@@ -158,14 +188,14 @@ class OnnxAccelerator final : public Accelerator {
         if (auto kept = read_kept(path, identity, graph, &why)) {
           auto session = make_session(device_, kept->model, "", {}, ErrorCode::io, path);
           ++cached_;
-          return program(graph, std::move(kept->scales), std::move(session));
+          return {std::move(kept->scales), std::move(session)};
         }
       } catch (const Error& error) {
         why = error.what();
       }
       if (!why.empty()) notice(why + "; it is compiled anew");
     }
-    WrittenModel written = write_model(graph, device_.form, bits());
+    WrittenModel written = write();
     std::string not_kept;
     if (caching) {
       try {
@@ -175,14 +205,14 @@ class OnnxAccelerator final : public Accelerator {
         const RemovedFile context(place.path() + ".onnx");
         Handle<Session> session = compiled(graph, written.bytes, context_entries(context.path));
         write_kept(path, identity, written.outputs, MappedFile(context.path).bytes());
-        return program(graph, std::move(written.outputs), std::move(session));
+        return {std::move(written.outputs), std::move(session)};
       } catch (const Error& error) {  // a folder that is read-only, a disk that is full, or the graph itself
         not_kept = error.what();
       }
     }
     Handle<Session> session = compiled(graph, written.bytes, {});
     if (!not_kept.empty()) notice(not_kept + "; the next start will not be faster");
-    return program(graph, std::move(written.outputs), std::move(session));
+    return {std::move(written.outputs), std::move(session)};
   }
 
   Handle<Session> compiled(const Int8Graph& graph, const std::string& model, const Entries& entries) {

@@ -14,7 +14,7 @@ constexpr uint32_t kTag = 2;  // the second form of such files: factors, then th
 std::string graph_identity(const Int8Graph& graph, const std::string& fingerprint, WeightBits bits) {
   std::string shape;
   for (const Int8Linear& linear : graph.linears) shape += fmt::format(" {}", linear.rows);
-  return fmt::format("cairn onnx graph 1\n{}{:016x}\n{} tokens, {} by{}\n{} bits\n", fingerprint, graph.key,
+  return fmt::format("cairn onnx graph 2\n{}{:016x}\n{} tokens, {} by{}\n{} bits\n", fingerprint, graph.key,
                      graph.tokens, graph.linears.front().k, shape, static_cast<int>(bits));
 }
 

@@ -14,7 +14,7 @@ using formats::OnnxGraph;
 using formats::OnnxType;
 
 constexpr int kOpset = 21, kIrVersion = 10;  // the first with 4 and 16 bits in DequantizeLinear
-constexpr float kShare = 0.25f;              // of the Cauchy-Schwarz bound
+constexpr float kReach = 3;                  // of sums, in 127 ‖values‖
 constexpr uint32_t kBatch = 64;              // rows unpacked at a time
 
 // A linear's weights as ONNX multiplies by them: [k][rows].
@@ -115,7 +115,7 @@ std::string weight_zeros(Writer& writer, const std::string& name, size_t rows, W
 float sum_range(const int8_t* values, uint32_t k) {
   int64_t squares = 0;
   for (uint32_t c = 0; c < k; ++c) squares += values[c] * values[c];
-  return kShare * 127 * std::sqrt(static_cast<float>(k)) *
+  return std::min(kReach, std::sqrt(static_cast<float>(k))) * 127 *
          std::sqrt(static_cast<float>(std::max<int64_t>(squares, 1)));
 }
 
@@ -131,9 +131,10 @@ WrittenModel write_model(const Int8Graph& source, Form form, WeightBits bits) {
   std::string x = "x";
   if (form != Form::integers) x = writer.dequantised(x, writer.scalar(x_name, 1), x_zero, x_name);
   if (form == Form::steps) {
-    // 128 values of u8 need 7 bits and a sign of the 16: the rest is room below the point.
+    // All 16 bits: the device rounds at the end of what is multiplied, which 8 bits more put below the
+    // output's steps.
     const std::string wide = writer.name("wide", 0);
-    const std::string scale = writer.scalar(wide, 1.0f / 64),
+    const std::string scale = writer.scalar(wide, 1.0f / 256),
                       zero = writer.zero<uint16_t>(wide, OnnxType::u16, 32768);
     x = writer.dequantised(graph.node("QuantizeLinear", {x, scale, zero}, wide + ".steps"), scale, zero,
                            wide);

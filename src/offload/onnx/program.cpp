@@ -16,14 +16,25 @@ ElementType type_of(Form form) {
                                   : ElementType::f32;
 }
 
-// out[t][r] = scale of row r · Σ_k x[t][k] · values[r][k], as the device would have it.
-float exact(const Int8Linear& linear, uint32_t row, const int8_t* x, std::vector<int8_t>& values) {
+// Sums that the device has no room for.
+struct Beyond {
+  uint32_t row, token;
+};
+
+// out[t][r] = scale of row r · Σ_k x[t][k] · values[r][k], as the device would have it. Few rows have most of
+// them, and making a row's values costs more than its sums.
+void compute_exactly(const Int8Linear& linear, std::vector<Beyond> beyond, const int8_t* x, float* out) {
+  std::ranges::sort(beyond, {}, &Beyond::row);
+  std::vector<int8_t> values(linear.k);
   float scale = 0;
-  values.resize(linear.k);
-  linear.fill(row, 1, values.data(), &scale);
-  int64_t sum = 0;
-  for (uint32_t c = 0; c < linear.k; ++c) sum += x[c] * values[c];
-  return static_cast<float>(sum) * scale;
+  for (size_t i = 0; i < beyond.size(); ++i) {
+    const auto [row, token] = beyond[i];
+    if (i == 0 || beyond[i - 1].row != row) linear.fill(row, 1, values.data(), &scale);
+    const int8_t* of = x + size_t{token} * linear.k;
+    int32_t sum = 0;  // k ≤ 2^17
+    for (uint32_t c = 0; c < linear.k; ++c) sum += of[c] * values[c];
+    out[size_t{token} * linear.rows + row] = static_cast<float>(sum) * scale;
+  }
 }
 
 }  // namespace
@@ -89,9 +100,8 @@ uint64_t Program::read_output(size_t index, const int8_t* x, float* out) const {
     }
     return 0;
   }
-  uint64_t recomputed = 0;
-  std::vector<int8_t> values;
-  for (size_t t = 0; t < graph_.tokens; ++t) {
+  std::vector<Beyond> beyond;
+  for (uint32_t t = 0; t < graph_.tokens; ++t) {
     const auto* steps = reinterpret_cast<const uint16_t*>(raw) + t * rows;
     int least = 65535, most = 0;
     for (size_t r = 0; r < rows; ++r) {
@@ -101,13 +111,12 @@ uint64_t Program::read_output(size_t index, const int8_t* x, float* out) const {
       out[t * rows + r] = static_cast<float>(step - 32768) * factors[r];
     }
     if (least > 0 && most < 65535) continue;
-    for (size_t r = 0; r < rows; ++r) {
-      if (steps[r] != 0 && steps[r] != 65535) continue;
-      out[t * rows + r] = exact(linear, static_cast<uint32_t>(r), x + t * linear.k, values);
-      ++recomputed;
+    for (uint32_t r = 0; r < linear.rows; ++r) {
+      if (steps[r] == 0 || steps[r] == 65535) beyond.push_back({r, t});
     }
   }
-  return recomputed;
+  compute_exactly(linear, beyond, x, out);
+  return beyond.size();
 }
 
 }  // namespace cairn::offload::onnx
