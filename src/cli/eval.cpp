@@ -63,6 +63,10 @@ size_t threads(const Flags& flags) {
 std::shared_ptr<engine::Engine> make_engine(const Flags& flags, const llm::Model& model,
                                             const quantize::Scheme* scheme, const engine::Options& options) {
   if (scheme == nullptr) return model.make_engine(options);
+  if (options.device != "cpu" && options.device != "auto") {
+    fail(ErrorCode::invalid_argument,
+         "--device {} computes in the GPU's own way: no int8 scheme goes with it", options.device);
+  }
   offload::PrefillOptions prefill;
   prefill.engine = options;
   prefill.engine.threads = static_cast<uint32_t>(threads(flags));
@@ -108,6 +112,7 @@ void evaluate_text(const Flags& flags, const llm::Model& model, const quantize::
     if (flags.against_f32) {
       options.precision = engine::Precision::f32;
       options.kv = engine::KvType::f16;  // which f32 widens
+      options.device = "cpu";
     }
     const std::string of = flags.against_f32 ? "f32" : "own";
     const auto reference = model.make_engine(options);

@@ -29,7 +29,12 @@ DeviceList list_devices() {
     const CudaPlugin& found = plugin();
     int32_t count = 0;
     checked(found.count, &count);
-    for (int32_t i = 0; i < count; ++i) checked(found.describe, i, &list.devices.emplace_back());
+    for (int32_t i = 0; i < count; ++i) {
+      CudaDeviceInfo info{};
+      checked(found.describe, i, &info);
+      list.devices.push_back(
+          {info.name, info.memory, info.free, info.capability, info.processors, info.driver});
+    }
     if (count == 0) list.reason = "there is no NVIDIA GPU";
   } catch (const Error& error) {
     list.devices.clear();

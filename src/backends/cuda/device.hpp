@@ -7,9 +7,8 @@
 #include <memory>
 #include <span>
 #include <string>
-#include <string_view>
-#include <vector>
 
+#include "backends/cuda/list_devices.hpp"
 #include "base/cuda_plugin.hpp"
 #include "base/error.hpp"
 #include "formats/encoding.hpp"
@@ -21,15 +20,6 @@ class DeviceLost : public Error {
  public:
   explicit DeviceLost(const std::string& line) : Error(ErrorCode::io, line) {}
 };
-
-struct DeviceList {
-  std::vector<CudaDeviceInfo> devices;
-  std::string reason;  // why there are none
-};
-DeviceList list_devices();
-
-// Which GPU "cuda" or "cuda:N" names. Error invalid_argument: neither.
-uint32_t device_index(std::string_view name);
 
 class Device;
 
