@@ -114,7 +114,7 @@ TEST_F(CudaFallback, WhatTheGpuHasNoRoomForGoesToTheCpu) {
   const auto full = [&] {
     try {
       others.push_back(engine->make_sequence());
-      engine->reserve(*others.back(), 200);
+      engine->reserve(*others.back(), 64);
       return false;
     } catch (const Error& error) {
       EXPECT_EQ(error.code(), ErrorCode::out_of_memory);

@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "backends/cuda/elastic.hpp"
 #include "backends/cuda/engine.hpp"
+#include "backends/cuda/planes.hpp"
 #include "backends/cuda/program.hpp"
 #include "backends/cuda/sequence.hpp"
 #include "base/byte_size.hpp"
@@ -68,14 +70,24 @@ class DeviceEngine final : public engine::Engine {
         device_(Device::open(device_index(options_.device))),
         layout_(std::make_shared<PageLayout>(model_)),
         pool_(std::make_shared<PagePool>(device_, layout_->bytes())),
-        weights_(*device_, file_, model_, options_.context, {}) {
+        planes_(stack::is_stack(file_) ? std::make_unique<Planes>(file_) : nullptr),
+        weights_(*device_, file_, model_, options_.context, stacked_names(planes_.get())) {
     require_room();
+    if (planes_) planes_->open(device_);
     const Reading reading(file_);
     weights_.upload(device_);
     reading.check();
-    program_ = std::make_unique<Program>(device_, model_, weights_, stacked_, *layout_, most_rows(),
+    program_ = std::make_unique<Program>(device_, model_, weights_, stacked(), *layout_, most_rows(),
                                          options_.context);
+    elastic_ = std::make_unique<Elastic>(file_.path(), device_, planes_.get(), *pool_,
+                                         weights_.bytes() + program_->bytes(), options_, one_step_);
+    pool_->set_make_room([this](uint64_t bytes, bool failed) { return elastic_->make_room(bytes, failed); });
+    const std::lock_guard lock(one_step_);
+    elastic_->fill();
   }
+  ~DeviceEngine() override { pool_->set_make_room({}); }
+  DeviceEngine(const DeviceEngine&) = delete;
+  DeviceEngine& operator=(const DeviceEngine&) = delete;
 
   const graph::Model& model() const override { return model_; }
   uint32_t context() const override { return options_.context; }
@@ -90,7 +102,34 @@ class DeviceEngine final : public engine::Engine {
 
   void step(std::span<const Slice> slices, const engine::Cancelled& cancelled) override {
     const std::lock_guard lock(one_step_);
+    elastic_->adjust();
     run(slices, false, cancelled);
+  }
+
+  void draft(std::span<const Slice> slices, double bits, const engine::Cancelled& cancelled) override {
+    if (!planes_) return Engine::draft(slices, bits, cancelled);
+    for (const Slice& slice : slices) {
+      if (slice.tokens.size() > rows()) {
+        fail(ErrorCode::invalid_argument, "a draft's slice takes 1 to {} tokens, not {}", rows(),
+             slice.tokens.size());
+      }
+    }
+    const std::lock_guard lock(one_step_);
+    planes_->set_draft(bits);
+    run(slices, true, cancelled);
+  }
+
+  bool elastic() const override { return planes_ != nullptr; }
+  void set_memory(uint64_t bytes) override {
+    if (!planes_) return Engine::set_memory(bytes);
+    elastic_->set_memory(bytes);
+  }
+  void set_memory_auto() override {
+    if (!planes_) return Engine::set_memory_auto();
+    elastic_->set_automatic();
+  }
+  engine::MemoryStatus memory() const override {
+    return planes_ ? elastic_->status() : engine::MemoryStatus{};
   }
 
   void reserve(engine::Sequence& sequence, uint32_t tokens) override {
@@ -115,10 +154,23 @@ class DeviceEngine final : public engine::Engine {
 
   uint32_t most_rows() const { return std::max(options_.chunk, kCudaBatch); }
 
+  static std::set<std::string> stacked_names(const Planes* planes) {
+    std::set<std::string> names;
+    if (planes == nullptr) return names;
+    for (const stack::Matrix& matrix : planes->layout().matrices) names.insert(matrix.name);
+    return names;
+  }
+  const StackedMatrices& stacked() const {
+    static const StackedMatrices none;
+    return planes_ ? planes_->matrices() : none;
+  }
+
   // Tells beforehand what does not fit, with figures.
   void require_room() const {
-    const uint64_t scratch = Program::bytes_needed(model_, stacked_, most_rows(), options_.context);
-    const uint64_t needed = weights_.bytes() + scratch + layout_->bytes(), free = device_->free_memory();
+    const uint64_t scratch = Program::bytes_needed(model_, stacked(), most_rows(), options_.context);
+    const uint64_t base = planes_ ? planes_->base_bytes() + planes_->fixed_bytes() : 0;
+    const uint64_t weights = weights_.bytes() + base, needed = weights + scratch + layout_->bytes();
+    const uint64_t free = device_->free_memory();
     const uint64_t budget = options_.device_memory;
     if (budget != 0 && needed > budget) {
       fail(ErrorCode::out_of_memory,
@@ -211,6 +263,14 @@ class DeviceEngine final : public engine::Engine {
     longest_ = 0;
   }
 
+  void upload() {
+    program_->upload(step_);
+    if (!program_->embeds()) return;
+    embedded_.resize(step_.tokens.size() * model_.parameters.embedding);
+    planes_->read_rows(model_.embed.front().weight, step_.tokens, embedded_.data());
+    program_->upload_embedding(embedded_);
+  }
+
   // Short slices of several sequences, as one list.
   void run_batch(std::span<const Slice* const> slices, uint32_t rows, bool draft) {
     begin();
@@ -224,7 +284,7 @@ class DeviceEngine final : public engine::Engine {
                 .take = wanted.size() < rows && !wanted.empty(),
                 .draft = draft};
     for (const Wanted& row : wanted) step_.index.push_back(row.row);
-    program_->upload(step_);
+    upload();
     program_->run(shape, pool_->base());
     hand_out(wanted);
   }
@@ -239,7 +299,7 @@ class DeviceEngine final : public engine::Engine {
     };
     const std::span<const Wanted> first = piece(0);
     for (const Wanted& row : first) step_.index.push_back(row.row);
-    program_->upload(step_);
+    upload();
     Shape shape{.rows = static_cast<uint32_t>(slice.tokens.size()),
                 .slices = 1,
                 .longest = longest_,
@@ -301,12 +361,14 @@ class DeviceEngine final : public engine::Engine {
   const std::shared_ptr<Device> device_;
   const std::shared_ptr<const PageLayout> layout_;
   const std::shared_ptr<PagePool> pool_;
-  const StackedMatrices stacked_{};
+  const std::unique_ptr<Planes> planes_;  // null: no stack
   Weights weights_;
   std::unique_ptr<Program> program_{};
-  std::mutex one_step_;
+  mutable std::mutex one_step_;
+  std::unique_ptr<Elastic> elastic_{};
   Program::Step step_{};
   uint32_t longest_ = 0;
+  std::vector<float> embedded_{};  // rows of a stack's embedding
 };
 
 }  // namespace

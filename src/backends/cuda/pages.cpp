@@ -41,8 +41,19 @@ PagePool::PagePool(std::shared_ptr<Device> device, uint64_t page_bytes)
       slab_pages_(static_cast<uint32_t>(std::max<uint64_t>(1, kSlabBytes / page_bytes))),
       slab_bytes_(slab_pages_ * page_bytes + kPageUnit) {}
 
+Memory PagePool::allocate() const {
+  if (make_room_) make_room_(slab_bytes_, false);
+  while (true) {
+    try {
+      return {device_, slab_bytes_};
+    } catch (const Error& error) {
+      if (error.code() != ErrorCode::out_of_memory || !make_room_ || !make_room_(slab_bytes_, true)) throw;
+    }
+  }
+}
+
 void PagePool::add_slab() {
-  Slab slab{.memory = Memory(device_, slab_bytes_)};
+  Slab slab{.memory = allocate()};
   const auto begin = reinterpret_cast<uintptr_t>(slab.memory.data());
   if (origin_ == 0) origin_ = begin;
   // The first place that is whole units away from the origin: a slab has room for one more.

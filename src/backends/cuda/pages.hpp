@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "backends/cuda/device.hpp"
@@ -40,6 +42,10 @@ using Page = std::shared_ptr<const uint32_t>;
 class PagePool : public std::enable_shared_from_this<PagePool> {
  public:
   PagePool(std::shared_ptr<Device> device, uint64_t page_bytes);
+  // Called before a slab of so many bytes is taken, and again (failed) when the device has no memory for it:
+  // whether to try once more. May throw.
+  using MakeRoom = std::function<bool(uint64_t bytes, bool failed)>;
+  void set_make_room(MakeRoom make_room) { make_room_ = std::move(make_room); }
 
   Page take();  // Error out_of_memory
   // From here on pages lie by their numbers times kPageUnit, which may wrap around; there is no page 0.
@@ -48,8 +54,7 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   void copy(uint32_t from, uint32_t to) const;
   uint64_t used_bytes() const;  // of pages that somebody has
   uint64_t slab_bytes() const;  // of the device's memory
-  uint64_t free_bytes() const { return slab_bytes() - used_bytes(); }
-  void give_back_slabs();  // of which nobody has a page
+  void give_back_slabs();       // of which nobody has a page
 
  private:
   struct Slab {
@@ -58,6 +63,7 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   };
   void put(uint32_t number) noexcept;
   void add_slab();
+  Memory allocate() const;
   std::byte* place(uint32_t number) const;
   uint32_t units() const { return static_cast<uint32_t>(page_bytes_ / kPageUnit); }
 
@@ -65,6 +71,7 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   const uint64_t page_bytes_;
   const uint32_t slab_pages_;
   const uint64_t slab_bytes_;
+  MakeRoom make_room_{};
   uint64_t origin_ = 0;  // where number kMiddle lies; 0: there is no slab yet
   mutable std::mutex mutex_;
   std::map<uint32_t, Slab> slabs_;  // by their first number
