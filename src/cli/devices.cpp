@@ -20,13 +20,10 @@ double gib(uint64_t bytes) {
 }
 
 nlohmann::json to_json(const cuda::DeviceSummary& gpu, size_t index) {
-  return {{"name", fmt::format("cuda:{}", index)},
-          {"processor", gpu.name},
-          {"memory_mib", gpu.memory >> 20},
-          {"free_mib", gpu.free >> 20},
-          {"multiprocessors", gpu.processors},
-          {"capability", fmt::format("{}.{}", gpu.capability / 10, gpu.capability % 10)},
-          {"driver_cuda", fmt::format("{}.{}", gpu.driver / 1000, gpu.driver % 1000 / 10)}};
+  return {{"name", fmt::format("cuda:{}", index)}, {"processor", gpu.name},
+          {"memory_mib", gpu.memory >> 20},        {"free_mib", gpu.free >> 20},
+          {"multiprocessors", gpu.processors},     {"capability", cuda::capability_text(gpu)},
+          {"driver_cuda", cuda::driver_text(gpu)}};
 }
 
 }  // namespace
@@ -73,11 +70,11 @@ void add_devices(CLI::App& program) {
     for (size_t i = 0; i < gpus.devices.size(); ++i) {
       const cuda::DeviceSummary& gpu = gpus.devices[i];
       fmt::print(
-          "cuda:{}  {}, {:.1f} of {:.1f} GiB of memory free, {} multiprocessors, capability {}.{}, driver "
-          "for "
-          "CUDA {}.{}\n",
-          i, printable(gpu.name), gib(gpu.free), gib(gpu.memory), gpu.processors, gpu.capability / 10,
-          gpu.capability % 10, gpu.driver / 1000, gpu.driver % 1000 / 10);
+          "cuda:{}  {}, {:.1f} of {:.1f} GiB of memory free, {} multiprocessors, capability {}, driver for "
+          "CUDA "
+          "{}\n",
+          i, printable(gpu.name), gib(gpu.free), gib(gpu.memory), gpu.processors, cuda::capability_text(gpu),
+          cuda::driver_text(gpu));
     }
     if (gpus.devices.empty()) fmt::print("cuda  not found: {}\n", gpus.reason);
     fmt::print("\nfor run --prefill:\n");

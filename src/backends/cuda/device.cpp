@@ -23,6 +23,14 @@ const CudaPlugin& plugin() {
 
 }  // namespace
 
+std::string capability_text(const DeviceSummary& device) {
+  return fmt::format("{}.{}", device.capability / 10, device.capability % 10);
+}
+
+std::string driver_text(const DeviceSummary& device) {
+  return fmt::format("{}.{}", device.driver / 1000, device.driver % 1000 / 10);
+}
+
 DeviceList list_devices() {
   DeviceList list;
   try {

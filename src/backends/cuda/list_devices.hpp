@@ -14,6 +14,8 @@ struct DeviceSummary {
   int32_t processors;     // streaming multiprocessors
   int32_t driver;         // the CUDA version that it knows: 13000 is 13.0
 };
+std::string capability_text(const DeviceSummary& device);  // "9.0"
+std::string driver_text(const DeviceSummary& device);      // "13.0"
 struct DeviceList {
   std::vector<DeviceSummary> devices;
   std::string reason;  // why there are none
