@@ -54,8 +54,10 @@ enum { CAIRN_LOG_ERROR = 0, CAIRN_LOG_WARNING = 1, CAIRN_LOG_INFO = 2, CAIRN_LOG
 CAIRN_API void cairn_set_log_level(int32_t level);
 
 /* What models can run on here, as JSON: {"devices": [{"name": "cpu", "processor", "threads",
-   "memory_bytes", "instruction_sets": […], "instruction_set"}]}. CAIRN_TARGET in the environment chooses
-   another of the sets before the first model is opened. *json is for cairn_free. */
+   "memory_bytes", "instruction_sets": […], "instruction_set"}, then for each GPU {"name": "cuda:0",
+   "processor", "memory_bytes", "free_bytes", "capability", "driver_cuda"}]}, and "no_gpu", the reason, where
+   there is none. CAIRN_TARGET in the environment chooses another of the sets before the first model is
+   opened. *json is for cairn_free. */
 CAIRN_API cairn_status cairn_devices(char** json, cairn_error* error);
 
 #ifdef __cplusplus

@@ -34,11 +34,16 @@ typedef struct cairn_engine_options {
   uint64_t memory;           /* a stack: most bytes of resident memory of this process; 0: no limit;
                                 CAIRN_MEMORY_AUTO */
   const cairn_engine* share; /* takes that engine's threads, as a draft should; NULL: has its own */
+  const char* device; /* "cpu" (NULL too), "cuda" or "cuda:N", "auto": a GPU where there is one that can, else
+                         the CPU. Where a GPU fails the CPU goes on, with a warning */
+  uint64_t device_memory; /* most bytes of the GPU's memory; 0: no limit; CAIRN_MEMORY_AUTO: what is free
+                             there. A stack grows and shrinks to it */
 } cairn_engine_options;
 CAIRN_API void cairn_engine_options_init(cairn_engine_options* options, size_t size);
 
 /* Errors: INVALID_ARGUMENT (options out of range), UNSUPPORTED (memory is limited and the model is no
-   stack), OUT_OF_MEMORY, IO and FORMAT (a stack's base is damaged). */
+   stack; a GPU that does not run the model or what the options ask for), NOT_FOUND (no such GPU),
+   OUT_OF_MEMORY, IO and FORMAT (a stack's base is damaged). */
 CAIRN_API cairn_status cairn_engine_open(const cairn_model* model, const cairn_engine_options* options,
                                          cairn_engine** opened, cairn_error* error);
 /* Sessions and batches that were opened on it go on. */

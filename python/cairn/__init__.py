@@ -64,7 +64,7 @@ __all__ = [
 
 
 def devices() -> list[dict[str, _Any]]:
-    """What models can run on here: the processor, its threads, memory and instruction sets."""
+    """What models can run on here: the processor, its threads, memory and instruction sets; GPUs behind it."""
     told: list[dict[str, _Any]] = _json.loads(_core.devices())["devices"]
     return told
 

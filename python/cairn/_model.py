@@ -54,6 +54,8 @@ class Model:
         repeatable: bool = False,
         chat_template: str | None = None,
         share_threads: Model | None = None,
+        device: str = "cpu",
+        device_memory: int | Literal["auto"] | None = None,
     ) -> None:
         """path: a GGUF file's, or the name of a model that ``cairn pull`` has fetched.
         context: most tokens of a text; 0: what it was trained for, at most 4,096.
@@ -66,6 +68,9 @@ class Model:
         repeatable: answers do not depend on what was read before, to the bit; several times slower.
         chat_template: Jinja source to use instead of the file's.
         share_threads: a model whose threads this one uses, as a draft should.
+        device: "cpu"; "cuda" or "cuda:1", a GPU, with the CPU behind it where that fails; "auto": a GPU where there is one
+            that can, else the CPU.
+        device_memory: most bytes of the GPU's memory, or "auto": what is free there; a stack grows and shrinks to it.
 
         Raises ``cairn.Error``."""
         budget = _budget(memory)
@@ -80,6 +85,8 @@ class Model:
             _choice("mmap", mmap, _WEIGHTS),
             budget,
             None if share_threads is None else share_threads._engine,
+            device,
+            _budget(device_memory),
         )
         self._lock = threading.Lock()
         self._batch: Batch | None = None

@@ -104,7 +104,8 @@ void add_engines(py::module_& module) {
   py::class_<cairn::Engine>(module, "Engine")
       .def(py::init([](const cairn::Model& model, std::uint32_t context, std::uint32_t threads,
                        std::int32_t precision, bool repeatable, std::int32_t kv, std::int32_t weights,
-                       std::uint64_t memory, const cairn::Engine* share) {
+                       std::uint64_t memory, const cairn::Engine* share, const std::string& device,
+                       std::uint64_t device_memory) {
              return unlocked([&] {
                cairn::EngineOptions options;
                options.context = context;
@@ -115,12 +116,14 @@ void add_engines(py::module_& module) {
                options.weights = weights;
                options.memory = memory;
                options.share = share == nullptr ? nullptr : share->get();
+               options.device = device.c_str();
+               options.device_memory = device_memory;
                return std::make_unique<cairn::Engine>(model, options);
              });
            }),
            py::arg("model"), py::arg("context"), py::arg("threads"), py::arg("precision"),
            py::arg("repeatable"), py::arg("kv"), py::arg("weights"), py::arg("memory"),
-           py::arg("share").none(true))
+           py::arg("share").none(true), py::arg("device"), py::arg("device_memory"))
       .def("context", [](const cairn::Engine& engine) { return engine.info().context; })
       .def("threads", [](const cairn::Engine& engine) { return engine.info().threads; })
       .def("memory",

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "backends/cuda/list_devices.hpp"
 #include "base/log.hpp"
 #include "base/machine.hpp"
 #include "base/thread_pool.hpp"
@@ -67,7 +68,18 @@ cairn_status cairn_devices(char** json, cairn_error* error) {
                                         {"memory_bytes", memory_bytes()},
                                         {"instruction_sets", sets},
                                         {"instruction_set", kernels::name(kernels::default_target())}};
-    *json = capi::handed_out(nlohmann::ordered_json{{"devices", nlohmann::ordered_json::array({cpu})}}.dump(
-        -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
+    nlohmann::ordered_json told{{"devices", nlohmann::ordered_json::array({cpu})}};
+    const cuda::DeviceList gpus = cuda::list_devices();
+    for (size_t i = 0; i < gpus.devices.size(); ++i) {
+      const cuda::DeviceSummary& gpu = gpus.devices[i];
+      told["devices"].push_back({{"name", fmt::format("cuda:{}", i)},
+                                 {"processor", gpu.name},
+                                 {"memory_bytes", gpu.memory},
+                                 {"free_bytes", gpu.free},
+                                 {"capability", cuda::capability_text(gpu)},
+                                 {"driver_cuda", cuda::driver_text(gpu)}});
+    }
+    if (gpus.devices.empty()) told["no_gpu"] = gpus.reason;
+    *json = capi::handed_out(told.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
   });
 }

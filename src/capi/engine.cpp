@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "base/log.hpp"
 #include "base/memory_pressure.hpp"
 #include "capi/call.hpp"
 #include "capi/objects.hpp"
@@ -49,6 +50,10 @@ engine::Options options_of(const cairn_engine_options& given) {
   options.weights = one_of<engine::Weights>(given.weights, 3, "weights");
   options.memory_auto = given.memory == CAIRN_MEMORY_AUTO;
   options.memory = options.memory_auto ? 0 : given.memory;
+  if (given.device != nullptr) options.device = given.device;
+  options.device_memory_auto = given.device_memory == CAIRN_MEMORY_AUTO;
+  options.device_memory = options.device_memory_auto ? 0 : given.device_memory;
+  options.warn = [](const std::string& line) { warn("{}", line); };
   return options;
 }
 

@@ -154,6 +154,7 @@ void run(Options& options, const CLI::App& command) {
   }
   if (options.model.empty())
     fail(ErrorCode::invalid_argument, "bench: name a MODEL, or give --peak or --simulate");
+  choose_device(options.bench.engine, options.restart);
   options.bench.engine.precision =
       options.precision == "f32" ? engine::Precision::f32 : engine::Precision::standard;
   if (!options.prefill.device.empty()) {
@@ -221,6 +222,7 @@ void add_bench(CLI::App& program) {
                    "of the matrix products: with 8-bit activations (standard) or in floats")
       ->transform(one_of({"standard", "f32"}))
       ->capture_default_str();
+  add_device_flags(*command, options->bench.engine);
   add_memory_flag(*command, options->bench.engine);
   add_kv_flag(*command, options->bench.engine.kv);
   add_weights_flag(*command, options->bench.engine.weights);

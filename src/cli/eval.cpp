@@ -74,7 +74,10 @@ std::shared_ptr<engine::Engine> make_reference(const Flags& flags, const llm::Mo
     options.precision = engine::Precision::f32;
     options.kv = engine::KvType::f16;  // which f32 widens
   }
-  if (flags.against.empty()) return model.make_engine(options);
+  if (flags.against.empty()) {
+    options.device = "cpu";
+    return model.make_engine(options);
+  }
   const auto other = llm::Model::load(resolve_model(flags.against));
   graph::require_head(other->parameters(), other->file().path());
   llm::check_vocabulary(model, *other, "be compared with");
@@ -97,6 +100,10 @@ std::shared_ptr<engine::Engine> make_reference(const Flags& flags, const llm::Mo
 std::shared_ptr<engine::Engine> make_engine(const Flags& flags, const llm::Model& model,
                                             const quantize::Scheme* scheme, const engine::Options& options) {
   if (scheme == nullptr) return model.make_engine(options);
+  if (options.device != "cpu" && options.device != "auto") {
+    fail(ErrorCode::invalid_argument,
+         "--device {} computes in the GPU's own way: no int8 scheme goes with it", options.device);
+  }
   offload::PrefillOptions prefill;
   prefill.engine = options;
   prefill.engine.threads = static_cast<uint32_t>(threads(flags));

@@ -117,6 +117,11 @@ std::shared_ptr<engine::Engine> make_engine(const llm::Model& model, engine::Opt
     }
     return model.make_engine(options);
   }
+  if (options.device != "cpu" && options.device != "auto") {
+    fail(ErrorCode::invalid_argument,
+         "--prefill {} reads a prompt for the CPU, --device {} for a GPU: choose one", flags.device,
+         options.device);
+  }
   if (options.precision == engine::Precision::f32) {
     fail(ErrorCode::invalid_argument, "--prefill {} computes in int8, --precision f32 in float: choose one",
          flags.device);

@@ -63,6 +63,7 @@ void run(Flags& flags, bool prompt_given) {
   const auto model = llm::Model::load(resolve_model(flags.model), model_options);
   flags.generate.grammar = make_grammar(flags.grammar, model->tokenizer());
   flags.generate.speculation = flags.speculate.kind;
+  choose_device(flags.engine, flags.keep_prefix);
   share_threads(flags.speculate, flags.engine);
   const auto draft = make_draft(flags.speculate, *model, flags.engine);
   llm::Session session = model->make_session(make_engine(*model, flags.engine, flags.prefill));

@@ -109,6 +109,7 @@ void serve(Flags& flags) {
   if (!flags.key_file.empty()) {
     for (std::string& key : read_keys(flags.key_file)) flags.api.access.keys.push_back(std::move(key));
   }
+  choose_device(flags.engine, flags.keep_prefix);
   share_threads(flags.speculate, flags.engine, flags.models.size() > 1);
   flags.http.drain = std::chrono::seconds(flags.drain);
   flags.api.answer_time = std::chrono::seconds(flags.answer_time);

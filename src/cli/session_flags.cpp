@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "backends/cuda/list_devices.hpp"
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
 #include "base/log.hpp"
@@ -46,13 +47,24 @@ std::optional<uint64_t> parse_seed(const std::string& text) {
   return seed;
 }
 
+void tell_warnings(engine::Options& options) {
+  options.warn = [](const std::string& line) { warn("{}", line); };
+}
+
 // "auto", or a number of bytes
 void set_memory(engine::Options& options, const std::string& text) {
-  options.warn = [](const std::string& line) { warn("{}", line); };
+  tell_warnings(options);
   options.memory_auto = text == "auto";
   options.memory = options.memory_auto ? 0 : parse_bytes(text, "--memory");
   if (!options.memory_auto && options.memory == 0)
     fail(ErrorCode::invalid_argument, "--memory 0: nothing runs in no memory");
+}
+
+void set_device_memory(engine::Options& options, const std::string& text) {
+  options.device_memory_auto = text == "auto";
+  options.device_memory = options.device_memory_auto ? 0 : parse_bytes(text, "--gpu-memory");
+  if (!options.device_memory_auto && options.device_memory == 0)
+    fail(ErrorCode::invalid_argument, "--gpu-memory 0: nothing runs in no memory; --device cpu uses none");
 }
 
 }  // namespace
@@ -79,6 +91,7 @@ void add_engine_flags(CLI::App& command, engine::Options& options) {
                   "positions in the KV cache; what the model was trained for if not given, at most 4096")
       ->check(between(1, 1 << 24))
       ->group(kMemory);
+  add_device_flags(command, options);
   add_memory_flag(command, options);
   add_kv_flag(command, options.kv);
   add_weights_flag(command, options.weights);
@@ -93,6 +106,38 @@ void add_engine_flags(CLI::App& command, engine::Options& options) {
                 "read prompts as answers are written, so that an answer is the same to the bit whatever was "
                 "read before; takes several times as long")
       ->group(kResearch);
+}
+
+void add_device_flags(CLI::App& command, engine::Options& options) {
+  options.device = "auto";
+  tell_warnings(options);
+  command
+      .add_option_function<std::string>(
+          "--device",
+          [&options](const std::string& name) {
+            if (name != "auto" && name != "cpu") cuda::device_index(name);
+            options.device = name;
+          },
+          "where the model runs: cpu, cuda or cuda:N (a GPU, see `cairn devices`), auto (if not given): the "
+          "first "
+          "GPU where there is one that can, else the CPU")
+      ->type_name("DEVICE");
+  command
+      .add_option_function<std::string>(
+          "--gpu-memory", [&options](const std::string& text) { set_device_memory(options, text); },
+          "most bytes of the GPU's memory, such as 3G; a stack grows and shrinks to it; auto: what is free "
+          "there")
+      ->type_name("SIZE")
+      ->group(kMemory);
+}
+
+void choose_device(engine::Options& options, bool keeps_prefixes) {
+  if (!keeps_prefixes || options.device == "cpu") return;
+  if (options.device != "auto") {
+    fail(ErrorCode::invalid_argument,
+         "--keep-prefix keeps what the CPU has read, --device {} reads on a GPU: choose one", options.device);
+  }
+  options.device = "cpu";
 }
 
 void add_weights_flag(CLI::App& command, engine::Weights& weights) {

@@ -22,8 +22,13 @@ void add_model(CLI::App& command, std::string& model);
 // --threads (-t) alone
 void add_threads(CLI::App& command, uint32_t& threads);
 
-// --threads --context --memory --kv --precision --repeatable
+// --threads --context --memory --kv --precision --repeatable and those of add_device_flags
 void add_engine_flags(CLI::App& command, engine::Options& options);
+
+// --device --gpu-memory. The device is "auto" where none is given; `keeps_prefixes`, which a GPU does not, makes
+// that the CPU.
+void add_device_flags(CLI::App& command, engine::Options& options);
+void choose_device(engine::Options& options, bool keeps_prefixes);
 
 // --kv alone, and how its value is written
 void add_kv_flag(CLI::App& command, engine::KvType& kv);

@@ -38,7 +38,15 @@ struct Options {
   // Most bytes of resident memory that this process shall have (Engine::set_memory); 0: nothing is asked for.
   uint64_t memory = 0;
   bool memory_auto = false;  // as much as the system has to spare, all the time
-  // Gets one line when `memory` or `memory_auto` ask what a model that is no stack cannot do.
+  // Where the model runs: "cpu"; "cuda" or "cuda:N", a GPU, and the CPU from where that fails; "auto": the
+  // first GPU where there is one and it can, else the CPU (docs/cuda.md).
+  std::string device = "cpu";
+  // Most bytes of the GPU's memory that the engine shall have; 0: nothing is asked for. device_memory_auto: as
+  // much as is free there, all the time.
+  uint64_t device_memory = 0;
+  bool device_memory_auto = false;
+  // Gets one line when `memory` or `memory_auto` ask what a model that is no stack cannot do, and when the CPU
+  // takes a GPU's place.
   std::function<void(const std::string&)> warn{};
   InputObserver observer{};  // called by one thread, before each product of a layer; empty: nobody looks
   std::shared_ptr<ThreadPool> pool{};  // to share with other engines; null: one of `threads`

@@ -46,6 +46,8 @@ std::shared_ptr<engine::Engine> make_draft(const Model& model, const Model& draf
   options.precision = engine::Precision::standard;  // its guesses are checked
   options.memory = 0;
   options.memory_auto = false;
+  options.device_memory = 0;
+  options.device_memory_auto = false;
   options.warn = {};
   options.observer = {};
   options.repeatable = false;

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "backends/cpu/engine.hpp"
+#include "backends/make_engine.hpp"
 #include "base/error.hpp"
 #include "base/standard_streams.hpp"
 
@@ -51,7 +51,7 @@ uint32_t Model::context(uint32_t wanted) const {
 
 std::shared_ptr<engine::Engine> Model::make_engine(engine::Options options) const {
   options.context = context(options.context);
-  return cpu::make_engine(file_, options);
+  return backends::make_engine(file_, options);
 }
 
 }  // namespace cairn::llm

@@ -48,8 +48,8 @@ class Model {
 
   // What an engine's context of 0 stands for: that which the model was trained for, at most 4,096.
   uint32_t context(uint32_t wanted) const;
-  // An engine on the CPU: the weights' working copies, threads and scratch, to be shared by all sessions.
-  // Errors: as cpu::make_engine.
+  // An engine where options.device says: the weights' working copies, threads and scratch, to be shared by all
+  // sessions. Errors: as backends::make_engine.
   std::shared_ptr<engine::Engine> make_engine(engine::Options options) const;
   // A session on an engine of this model; or on one of its own.
   Session make_session(std::shared_ptr<engine::Engine> engine) const {

@@ -217,6 +217,44 @@ TEST_F(Capi, OtherModelsMemoryIsFixed) {
   EXPECT_EQ(memory.stack_all, 0u);
 }
 
+TEST_F(Capi, EnginesOnAGpu) {
+  setenv("CAIRN_LIB", CAIRN_FAKE_CUDA_FOLDER, 1);
+  cairn_engine_options options;
+  cairn_engine_options_init(&options, sizeof options);
+  EXPECT_EQ(options.device, nullptr);
+  options.device = "cuda:1";
+  options.device_memory = 1 << 26;
+  cairn_engine* engine = nullptr;
+  cairn_session* session = nullptr;
+  EXPECT_OK(cairn_engine_open(model_, &options, &engine, error));
+  EXPECT_OK(cairn_session_open(engine, &session, error));
+  cairn_session_close(session);
+  cairn_engine_close(engine);
+  engine = nullptr;
+  options.device_memory = 1000;
+  EXPECT_REFUSED(CAIRN_OUT_OF_MEMORY, path_, cairn_engine_open(model_, &options, &engine, error));
+  options.device = "cuda:2";
+  EXPECT_REFUSED(CAIRN_NOT_FOUND, "there is no GPU cuda:2: the last is cuda:1",
+                 cairn_engine_open(model_, &options, &engine, error));
+  options.device = "gpu";
+  EXPECT_REFUSED(CAIRN_INVALID_ARGUMENT, "device 'gpu'", cairn_engine_open(model_, &options, &engine, error));
+  Text json;
+  EXPECT_OK(cairn_devices(&json, error));
+  const auto told = nlohmann::json::parse(json.str());
+  ASSERT_EQ(told["devices"].size(), 3u);
+  EXPECT_EQ(told["devices"][2]["name"], "cuda:1");
+  EXPECT_EQ(told["devices"][2]["capability"], "9.0");
+  EXPECT_EQ(told["devices"][2]["driver_cuda"], "13.0");
+  setenv("CAIRN_FAKE_CUDA", "no-driver", 1);
+  EXPECT_OK(cairn_devices(&json, error));
+  EXPECT_EQ(nlohmann::json::parse(json.str())["no_gpu"], "no NVIDIA driver is installed");
+  options.device = "auto";
+  EXPECT_OK(cairn_engine_open(model_, &options, &engine, error));
+  cairn_engine_close(engine);
+  unsetenv("CAIRN_FAKE_CUDA");
+  unsetenv("CAIRN_LIB");
+}
+
 TEST(CapiBase, TellsTheVersionAndTheDevices) {
   EXPECT_EQ(cairn_version(), std::to_string(CAIRN_VERSION_MAJOR) + "." + std::to_string(CAIRN_VERSION_MINOR) +
                                  "." + std::to_string(CAIRN_VERSION_PATCH));
