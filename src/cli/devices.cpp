@@ -45,6 +45,7 @@ void add_devices(CLI::App& program) {
     for (const kernels::Target target : kernels::available_targets()) {
       fmt::print(" {}{}", kernels::name(target), target == chosen ? " (used)" : "");
     }
+    if (const char* lacking = kernels::lacking(); *lacking != '\0') fmt::print("\n      {}", lacking);
     fmt::print("\n\nfor run --prefill:\n");
     for (const offload::AcceleratorInfo& info : offload::list_accelerators()) {
       fmt::print("  {:<14} {}{}\n", info.name, info.available ? "" : "not found: ", info.detail);
