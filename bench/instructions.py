@@ -8,6 +8,7 @@ Counted by a plug-in of QEMU's user emulation (Debian: qemu-user; its static one
 two runs that differ in how often they call the kernel, so that nothing else counts. The start varies a little, so there are many calls.
 """
 import argparse
+import json
 import os
 import pathlib
 import re
@@ -30,20 +31,23 @@ def build_plugin(folder):
     return plugin
 
 
+CLASSES = ("instructions", "vector", "loads", "matrix")
+
+
 def count(plugin, program, arguments, repeats):
-    """What one run executes, and the units of work of one repeat."""
+    """What one run executes, by class, and the units of work of one repeat."""
     run = subprocess.run(["qemu-aarch64", "-cpu", "max", "-plugin", plugin, program, *arguments, str(repeats)],
                          capture_output=True, text=True, check=False)
-    found = re.search(r"^instructions (\d+)$", run.stderr, re.MULTILINE)
-    if run.returncode != 0 or not found:
+    found = dict(re.findall(r"^(\w+) (\d+)$", run.stderr, re.MULTILINE))
+    if run.returncode != 0 or not all(c in found for c in CLASSES):
         sys.exit(f"instructions.py: {' '.join(arguments)}: {run.stderr.strip() or run.stdout.strip()}")
-    return int(found[1]), int(run.stdout)
+    return [int(found[c]) for c in CLASSES], int(run.stdout)
 
 
-def rate(plugin, program, arguments):
-    """Instructions a unit of work."""
+def rates(plugin, program, arguments):
+    """Instructions a unit of work, by class."""
     (few, units), (more, _) = (count(plugin, program, arguments, n) for n in (1, 101))
-    return (more - few) / 100 / units
+    return {c: (m - f) / 100 / units for c, f, m in zip(CLASSES, few, more)}
 
 
 def main():
@@ -52,6 +56,7 @@ def main():
     parser.add_argument("--targets", default="portable,neon,neon_dotprod,neon_i8mm")
     parser.add_argument("--weights", default="q4_0,q4_k,q6_k,q8_0,planes4")
     parser.add_argument("--kernels", default=",".join(KERNELS))
+    parser.add_argument("--json", action="store_true", help="every class of instructions, for bench/cores.py")
     options = parser.parse_args()
     if not shutil.which("qemu-aarch64"):
         sys.exit("instructions.py: no qemu-aarch64 (Debian: apt install qemu-user)")
@@ -61,14 +66,20 @@ def main():
     targets = options.targets.split(",")
     with tempfile.TemporaryDirectory() as folder:
         plugin = build_plugin(pathlib.Path(folder))
-        print("| kernel | weights | " + " | ".join(targets) + " |\n" + "|---" * (2 + len(targets)) + "|")
+        found = {}
+        if not options.json:
+            print("| kernel | weights | " + " | ".join(targets) + " |\n" + "|---" * (2 + len(targets)) + "|")
         for kernel in options.kernels.split(","):
             for weights in options.weights.split(","):
                 if weights.startswith("planes") and kernel != "gemv" or kernel == "quantize" and weights != "q4_0":
                     continue
-                rates = [rate(plugin, program, [kernel, weights, target]) for target in targets]
-                print(f"| {kernel}, {KERNELS[kernel]} | {weights} | " + " | ".join(f"{r:.3f}" for r in rates) + " |",
-                      flush=True)
+                of_targets = [rates(plugin, program, [kernel, weights, target]) for target in targets]
+                found.update({f"{t} {kernel} {weights}": r for t, r in zip(targets, of_targets)})
+                if not options.json:
+                    print(f"| {kernel}, {KERNELS[kernel]} | {weights} | " +
+                          " | ".join(f"{r['instructions']:.3f}" for r in of_targets) + " |", flush=True)
+    if options.json:
+        print(json.dumps(found, indent=1))
 
 
 if __name__ == "__main__":

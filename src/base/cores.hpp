@@ -17,6 +17,12 @@ size_t allowed_processors();
 // machines whose cores are alike.
 std::vector<size_t> big_processors(std::span<const size_t> processors, const std::string& folder);
 
+// Processors that the least quota amounts to among this process's cgroup and its ancestors, as the files
+// under `root` tell
+// ("": the system's; /proc and /sys in it). 0 where there is no limit, or nothing that tells one, as on
+// Android.
+size_t quota_processors(const std::string& root);
+
 // "4 big cores of 8" where this machine's differ, else empty.
 std::string describe_cores();
 

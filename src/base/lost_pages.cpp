@@ -11,6 +11,8 @@
 #include <cstring>
 #include <mutex>
 
+#include "base/system_pages.hpp"
+
 namespace cairn {
 
 // What the handler reads, in whatever state the program is: a list that only grows, of places that are used
@@ -58,7 +60,7 @@ void on_lost_page(int signal, siginfo_t* info, void* context) {
     _exit(1);
   }
   w->lost.store(true);
-  const uintptr_t from = at / page * page;  // all behind it is as good as gone
+  const uintptr_t from = page_down(at, page);  // all behind it is as good as gone
   void* const zeros = mmap(reinterpret_cast<void*>(from), w->end.load() - from, PROT_READ,
                            MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0);
   if (zeros == MAP_FAILED) return pass_on(signal, info, context);
@@ -66,7 +68,7 @@ void on_lost_page(int signal, siginfo_t* info, void* context) {
 }
 
 void install() {
-  page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  page = system_page_bytes();
   struct sigaction action = {};
   action.sa_sigaction = on_lost_page;
   action.sa_flags = SA_SIGINFO | SA_ONSTACK;

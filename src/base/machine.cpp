@@ -1,5 +1,6 @@
 #include "base/machine.hpp"
 
+#include <link.h>
 #include <unistd.h>
 
 #include <fstream>
@@ -23,6 +24,16 @@ std::string processor_name() {
 uint64_t memory_bytes() {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
   return pages > 0 && page > 0 ? static_cast<uint64_t>(pages) * static_cast<uint64_t>(page) : 0;
+}
+
+bool opens_libraries() {
+  const auto program = [](dl_phdr_info* info, size_t, void*) {
+    for (size_t i = 0; i < info->dlpi_phnum; ++i) {
+      if (info->dlpi_phdr[i].p_type == PT_INTERP) return 1;
+    }
+    return -1;  // what follows the program are libraries
+  };
+  return dl_iterate_phdr(program, nullptr) == 1;
 }
 
 }  // namespace cairn

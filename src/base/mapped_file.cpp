@@ -15,6 +15,7 @@
 
 #include "base/error.hpp"
 #include "base/interruptible.hpp"
+#include "base/system_pages.hpp"
 
 namespace cairn {
 namespace {
@@ -48,25 +49,23 @@ int open_to_read(const std::string& path) {
 
 constexpr size_t kHugePage = size_t{2} << 20;
 
-size_t whole_pages(size_t bytes) {
-  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return (bytes + page - 1) / page * page;
-}
-
 // mmap() of `size` bytes that begin where a huge page may.
 void* map_aligned(size_t size, int protection, int flags, int descriptor) {
   if (size < kHugePage) return mmap(nullptr, size, protection, flags, descriptor, 0);
-  const size_t used = whole_pages(size), reserved = used + kHugePage;
+  const uint64_t page = system_page_bytes();
+  const size_t used = page_up(size, page), reserved = used + kHugePage;
   void* all = mmap(nullptr, reserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (all == MAP_FAILED) return all;
   auto* const begin = static_cast<std::byte*>(all);
-  const size_t before = (kHugePage - reinterpret_cast<uintptr_t>(all) % kHugePage) % kHugePage;
-  if (before > 0) munmap(begin, before);
-  munmap(begin + before + used, reserved - before - used);
-  void* const data = mmap(begin + before, size, protection, flags | MAP_FIXED, descriptor, 0);
+  const auto at = reinterpret_cast<uintptr_t>(all);
+  const PageRange place = aligned_place(at, size, kHugePage, page);
+  std::byte* const from = begin + (place.begin - at);
+  if (place.begin > at) munmap(begin, place.begin - at);
+  if (place.end < at + reserved) munmap(from + used, at + reserved - place.end);
+  void* const data = mmap(from, size, protection, flags | MAP_FIXED, descriptor, 0);
   if (data == MAP_FAILED) {
     const int reason = errno;
-    munmap(begin + before, used);
+    munmap(from, used);
     errno = reason;
   }
   return data;

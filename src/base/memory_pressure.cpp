@@ -13,6 +13,8 @@
 #include <sstream>
 #include <string_view>
 
+#include "base/system_pages.hpp"
+
 namespace cairn {
 namespace {
 
@@ -72,8 +74,7 @@ uint64_t resident_memory() {
   const std::string_view line(text, static_cast<size_t>(n));
   const size_t blank = line.find(' ');
   if (blank == std::string_view::npos) return 0;
-  static const auto page = static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
-  return number(line.substr(blank + 1)).value_or(0) * page;
+  return number(line.substr(blank + 1)).value_or(0) * system_page_bytes();
 }
 
 MemoryPressure::MemoryPressure(std::string root) : root_(std::move(root)) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/machine.hpp"
 
 namespace cairn {
 
@@ -27,6 +28,7 @@ fs::path own_file() {
 }  // namespace
 
 std::string find_own_library(const std::string& name) {
+  if (!opens_libraries()) return {};
   std::vector<fs::path> folders;
   if (const char* chosen = std::getenv("CAIRN_LIB"); chosen != nullptr && *chosen != '\0')
     folders.emplace_back(chosen);
@@ -44,6 +46,9 @@ std::string find_own_library(const std::string& name) {
 }
 
 std::string own_library(const std::string& name, const std::string& why) {
+  if (!opens_libraries())
+    fail(ErrorCode::unsupported,
+         "{} cannot be opened by a static cairn: that needs the one of several files (docs/arm64.md)", name);
   std::string path = find_own_library(name);
   if (path.empty())
     fail(ErrorCode::not_found, "{} is not there: {}, or CAIRN_LIB should name its folder", name, why);

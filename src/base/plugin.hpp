@@ -118,8 +118,8 @@ struct GrammarPlugin {
 // code is in (the program, or libcairn.so), cairn/ in that or beside it, or lib/cairn beside it. Empty when
 // it is in none of them.
 std::string find_own_library(const std::string& name);
-// The same for who cannot go on without it. Error not_found, which ends with `why` and that CAIRN_LIB may
-// name a folder.
+// The same for who cannot go on without it. Errors: unsupported (a static program); not_found, which ends
+// with `why` and that CAIRN_LIB may name a folder.
 std::string own_library(const std::string& name, const std::string& why);
 
 // What such a library exports by that name; it stays open unless it is refused. Errors: not_found (the

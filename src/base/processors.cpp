@@ -26,7 +26,7 @@ std::string first_line(const std::string& path) {
 }
 
 // Processors that `quota` microseconds in each `period` amount to; 0 when there is no limit.
-size_t quota_processors(const std::string& quota, const std::string& period) {
+size_t processors_of(const std::string& quota, const std::string& period) {
   const auto number = [](const std::string& text) {
     double value = 0;
     std::from_chars(text.data(), text.data() + text.size(), value);
@@ -35,42 +35,6 @@ size_t quota_processors(const std::string& quota, const std::string& period) {
   const double share = number(quota), whole = number(period);
   if (!(share > 0) || !(whole > 0)) return 0;
   return std::max<size_t>(1, static_cast<size_t>(std::ceil(share / whole)));
-}
-
-// The least quota among this process's cgroup and its ancestors, as the file system shows them (inside a
-// container the own group is the root of what is mounted).
-size_t cgroup_processors() {
-  size_t least = 0;
-  const auto consider = [&least](size_t found) {
-    if (found != 0 && (least == 0 || found < least)) least = found;
-  };
-  std::ifstream groups("/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    const size_t first = line.find(':'), second = line.find(':', first + 1);
-    if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = fmt::format(",{},", line.substr(first + 1, second - first - 1));
-    const bool version2 = controllers == ",,";
-    if (!version2 && controllers.find(",cpu,") == std::string::npos) continue;
-    std::string path = line.substr(second + 1);
-    while (true) {
-      if (path == "/") path.clear();
-      if (version2) {
-        std::istringstream limit(first_line("/sys/fs/cgroup" + path + "/cpu.max"));
-        std::string quota, period;
-        limit >> quota >> period;  // "max 100000" when there is none: not a number, hence no limit
-        consider(quota_processors(quota, period));
-      } else {
-        for (const char* mount : {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"}) {
-          const std::string folder = mount + path;
-          consider(quota_processors(first_line(folder + "/cpu.cfs_quota_us"),
-                                    first_line(folder + "/cpu.cfs_period_us")));
-        }
-      }
-      if (path.empty()) break;
-      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
-    }
-  }
-  return least;
 }
 
 std::atomic<size_t> pretended{0};
@@ -93,7 +57,7 @@ std::vector<size_t> affinity() {
 }
 
 size_t within_quota(size_t processors) {
-  const size_t quota = cgroup_processors();
+  const size_t quota = quota_processors("");
   return quota == 0 ? processors : std::min(processors, quota);
 }
 
@@ -101,6 +65,41 @@ size_t within_quota(size_t processors) {
 
 void pretend_processors(size_t count) {
   pretended = count;
+}
+
+// Inside a container the own group is the root of what is mounted.
+size_t quota_processors(const std::string& root) {
+  size_t least = 0;
+  const auto consider = [&least](size_t found) {
+    if (found != 0 && (least == 0 || found < least)) least = found;
+  };
+  std::ifstream groups(root + "/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const size_t first = line.find(':'), second = line.find(':', first + 1);
+    if (first == std::string::npos || second == std::string::npos) continue;
+    const std::string controllers = fmt::format(",{},", line.substr(first + 1, second - first - 1));
+    const bool version2 = controllers == ",,";
+    if (!version2 && controllers.find(",cpu,") == std::string::npos) continue;
+    std::string path = line.substr(second + 1);
+    while (true) {
+      if (path == "/") path.clear();
+      if (version2) {
+        std::istringstream limit(first_line(root + "/sys/fs/cgroup" + path + "/cpu.max"));
+        std::string quota, period;
+        limit >> quota >> period;  // "max 100000" when there is none: not a number, hence no limit
+        consider(processors_of(quota, period));
+      } else {
+        for (const char* mount : {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"}) {
+          const std::string folder = root + mount + path;
+          consider(processors_of(first_line(folder + "/cpu.cfs_quota_us"),
+                                 first_line(folder + "/cpu.cfs_period_us")));
+        }
+      }
+      if (path.empty()) break;
+      path.resize(path.rfind('/') == std::string::npos ? 0 : path.rfind('/'));
+    }
+  }
+  return least;
 }
 
 std::vector<size_t> big_processors(std::span<const size_t> processors, const std::string& folder) {

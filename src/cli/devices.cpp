@@ -66,6 +66,7 @@ void add_devices(CLI::App& program) {
     for (const kernels::Target target : kernels::available_targets()) {
       fmt::print(" {}{}", kernels::name(target), target == chosen ? " (used)" : "");
     }
+    if (const char* lacking = kernels::lacking(); *lacking != '\0') fmt::print("\n      {}", lacking);
     fmt::print("\n");
     for (size_t i = 0; i < gpus.devices.size(); ++i) {
       const cuda::DeviceSummary& gpu = gpus.devices[i];

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "kernels/arm_targets.hpp"
 #include "kernels/target_list.hpp"
 
 #if defined(__x86_64__) && !defined(CAIRN_PORTABLE_KERNELS)
@@ -73,18 +74,8 @@ Find find_of(Target target, Find find) {
 }
 #else
 #if defined(__aarch64__) && !defined(CAIRN_PORTABLE_KERNELS)
-// What Linux says of the processor, Android's too: bits of its arch/arm64/include/uapi/asm/hwcap.h.
 std::vector<Target> detect() {
-  constexpr unsigned long kAsimd = 1ul << 1, kDotProducts = 1ul << 20;     // AT_HWCAP
-  constexpr unsigned long kMatrixProducts = 1ul << 13, kBf16 = 1ul << 14;  // AT_HWCAP2
-  const unsigned long first = getauxval(AT_HWCAP), second = getauxval(AT_HWCAP2);
-  std::vector<Target> found = {Target::portable};
-  if ((first & kAsimd) == 0) return found;
-  found.push_back(Target::neon);
-  if ((first & kDotProducts) == 0) return found;
-  found.push_back(Target::neon_dotprod);
-  if ((second & kMatrixProducts) != 0 && (second & kBf16) != 0) found.push_back(Target::neon_i8mm);
-  return found;
+  return arm_targets(getauxval(AT_HWCAP), getauxval(AT_HWCAP2));
 }
 #else
 std::vector<Target> detect() {
@@ -143,6 +134,14 @@ Target default_target() {
   for (const Target target : targets) have.append(have.empty() ? "" : ", ").append(name(target));
   fail(ErrorCode::invalid_argument,
        "CAIRN_TARGET: \"{}\" is not an instruction set of this processor (it has {})", wanted, have);
+}
+
+const char* lacking() {
+#if defined(__aarch64__)
+  return arm_lacks(available_targets().back());
+#else
+  return "";
+#endif
 }
 
 const char* name(Target target) {

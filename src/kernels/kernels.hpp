@@ -77,6 +77,8 @@ std::span<const Target> available_targets();
 // The best of them, or the one that the environment variable CAIRN_TARGET names (Error invalid_argument when
 // it is unknown or the processor lacks it).
 Target default_target();
+// What this processor's best lacks of the best that cairn knows, in a line; on ARM64 alone, else empty.
+const char* lacking();
 const char* name(Target target);
 
 }  // namespace cairn::kernels

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/machine.hpp"
 #include "store/model_store.hpp"
 
 namespace cairn::offload {
@@ -50,6 +51,11 @@ std::string environment(const char* variable) {
 }
 
 RuntimeLibrary open_runtime(const RuntimeName& runtime) {
+  if (!opens_libraries()) {
+    fail(ErrorCode::unsupported,
+         "{} cannot be opened by a static cairn: that needs the one of several files (docs/arm64.md)",
+         runtime.name);
+  }
   if (const std::string chosen = environment(runtime.variable); !chosen.empty()) {
     const std::string path = library_in(runtime, chosen);
     if (path.empty()) {

@@ -27,9 +27,7 @@ kernels::PlaneRows Matrix::planes(uint32_t group, bool draft) const {
 }
 
 Set::Set(const gguf::File& file)
-    : path_(file.path()),
-      page_(static_cast<uint64_t>(sysconf(_SC_PAGESIZE))),
-      layout_(stack::read_layout(file)) {
+    : path_(file.path()), page_(system_page_bytes()), layout_(stack::read_layout(file)) {
   if (layout_.codec != stack::Codec::planes)
     fail(ErrorCode::unsupported, "{}: only stacks of planes can be resident in part", path_);
   stack::require_sound_tensors(file);

@@ -16,6 +16,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/system_pages.hpp"
 #include "formats/stack_file.hpp"
 #include "kernels/planes.hpp"
 
@@ -130,8 +131,8 @@ class Set {
   int drop(uint64_t begin, uint64_t end) const;
   void note_refusal(int reason);  // with state_ held
   void advise(uint64_t end);
-  uint64_t page_of(uint64_t byte) const { return byte / page_ * page_; }
-  uint64_t pages(uint64_t bytes) const { return page_of(bytes + page_ - 1); }  // rounded up to whole ones
+  uint64_t page_of(uint64_t byte) const { return page_down(byte, page_); }
+  uint64_t pages(uint64_t bytes) const { return page_up(bytes, page_); }  // rounded up to whole ones
   std::byte* at(size_t block) const;
   std::string name_of(size_t block) const;
 

@@ -40,9 +40,9 @@ size_t resident(const std::byte* begin, size_t bytes) {
 }
 
 // Neighbours share a page of the system where theirs end: it goes back with the last of them.
-TEST(Pages, GoBackToTheSystemWhateverTheirSize) {
+void expect_that_they_go_back(size_t system_page) {
   for (const size_t size : {size_t{320}, size_t{4096}, size_t{9216}, size_t{20480}}) {
-    const auto pool = std::make_shared<PagePool>(size);
+    const auto pool = std::make_shared<PagePool>(size, 0, system_page);
     constexpr size_t kCount = 40;
     std::vector<Page> pages;
     for (size_t i = 0; i < kCount; ++i) pages.push_back(pool->take());
@@ -62,6 +62,17 @@ TEST(Pages, GoBackToTheSystemWhateverTheirSize) {
     pages.clear();
     EXPECT_EQ(pool->bytes(), 0u);
     EXPECT_EQ(resident(first, kCount * size), 0u) << size;
+  }
+}
+
+TEST(Pages, GoBackToTheSystemWhateverTheirSize) {
+  expect_that_they_go_back(system_page_bytes());
+}
+
+// What goes back of larger pages is whole ones of this system too.
+TEST(Pages, GoBackToASystemOfLargerPages) {
+  for (const size_t page : {size_t{16} << 10, size_t{64} << 10}) {
+    if (page > system_page_bytes()) expect_that_they_go_back(page);
   }
 }
 

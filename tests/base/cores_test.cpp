@@ -51,6 +51,32 @@ TEST_F(Cores, ThoseToUseAreAmongThoseAllowed) {
   EXPECT_LE(usable_processors(), allowed_processors());
 }
 
+TEST_F(Cores, AQuotaIsTheTightestOfTheGroups) {
+  const auto write = [&](const std::string& path, const std::string& text) {
+    const std::filesystem::path file = folder_.path() + path;
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << text << "\n";
+  };
+  write("/proc/self/cgroup", "0::/a/b");
+  write("/sys/fs/cgroup/a/b/cpu.max", "max 100000");
+  EXPECT_EQ(quota_processors(folder_.path()), 0u);
+  write("/sys/fs/cgroup/a/cpu.max", "250000 100000");
+  EXPECT_EQ(quota_processors(folder_.path()), 3u);
+  write("/proc/self/cgroup", "3:cpu,cpuacct:/c");
+  write("/sys/fs/cgroup/cpu,cpuacct/c/cpu.cfs_quota_us", "100000");
+  write("/sys/fs/cgroup/cpu,cpuacct/c/cpu.cfs_period_us", "100000");
+  EXPECT_EQ(quota_processors(folder_.path()), 1u);
+}
+
+// Without /sys and /proc, and as on Android: groups that have no files to read.
+TEST_F(Cores, ThereIsNoQuotaWhereNothingTellsOne) {
+  EXPECT_EQ(quota_processors(folder_.path()), 0u);
+  std::filesystem::create_directories(folder_.path() + "/proc/self");
+  std::ofstream(folder_.path() + "/proc/self/cgroup")
+      << "4:cpuset:/top-app\n2:cpu:/top-app\n0::/uid_2000/pid_4711\n";
+  EXPECT_EQ(quota_processors(folder_.path()), 0u);
+}
+
 TEST_F(Cores, AreNamedInTheirOrder) {
   std::istringstream pi(
       "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd0b\n\nprocessor\t: 1\nCPU implementer\t: "

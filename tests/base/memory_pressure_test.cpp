@@ -77,6 +77,17 @@ TEST_F(Pressure, Version1ReadsTheMemoryControllerAndKnowsNoLimit) {
   EXPECT_EQ(read().limited_by, "MemAvailable");
 }
 
+// Groups whose files are not there or cannot be read, and no pressure told: what the whole phone has left
+// counts.
+TEST_F(Pressure, OnAndroidItIsWhatThePhoneHas) {
+  write("proc/self/cgroup", "4:memory:/apps\n3:cpuset:/top-app\n0::/uid_2000/pid_4711\n");
+  std::filesystem::create_directories(
+      root_ / "sys/fs/cgroup/uid_2000/pid_4711/memory.current");  // opens, is not read
+  EXPECT_EQ(read().available, uint64_t{8000000} * 1024);
+  EXPECT_EQ(read().limited_by, "MemAvailable");
+  EXPECT_EQ(read().stalled, 0u);
+}
+
 TEST_F(Pressure, AContainersOwnGroupIsTheMountsRoot) {
   write("proc/self/cgroup", "0::/not/visible/here\n");
   write("sys/fs/cgroup/memory.current", "1000\n");

@@ -8,8 +8,10 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "base/error.hpp"
+#include "kernels/arm_targets.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
 
@@ -81,6 +83,23 @@ TEST_F(Dispatch, TargetsThatAreNotHereAreRefused) {
     ++refused;
   }
   EXPECT_GT(refused, 0U);
+}
+
+// What kernels of phones say, on whatever machine this runs. One that hides a feature hides it from cairn.
+TEST(ArmTargets, AreWhatTheKernelShows) {
+  using enum Target;
+  constexpr unsigned long kAll = ~0ul;
+  const auto matrix = kArmMatrixProducts | kArmBf16;
+  EXPECT_EQ(arm_targets(kAll, kAll), (std::vector{portable, neon, neon_dotprod, neon_i8mm}));
+  EXPECT_EQ(arm_targets(kArmAsimd, 0), (std::vector{portable, neon}));  // Cortex-A72
+  EXPECT_EQ(arm_targets(kArmAsimd | kArmDotProducts, 0), (std::vector{portable, neon, neon_dotprod}));
+  EXPECT_EQ(arm_targets(kArmAsimd | kArmDotProducts, kArmMatrixProducts).back(), neon_dotprod);
+  EXPECT_EQ(arm_targets(kArmAsimd | kArmDotProducts, kArmBf16).back(), neon_dotprod);
+  EXPECT_EQ(arm_targets(kAll & ~kArmDotProducts, kAll).back(), neon);
+  EXPECT_EQ(arm_targets(0, matrix), std::vector{portable});
+  EXPECT_THAT(arm_lacks(neon), testing::HasSubstr("no dot products (asimddp)"));
+  EXPECT_THAT(arm_lacks(neon_dotprod), testing::HasSubstr("no matrix products (i8mm, bf16)"));
+  EXPECT_STREQ(arm_lacks(neon_i8mm), "");
 }
 
 TEST_F(Dispatch, EveryTargetHasEveryEncoding) {

@@ -1,7 +1,6 @@
 #include "backends/cpu/expert_pages.hpp"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <span>
@@ -9,17 +8,16 @@
 #include "base/byte_size.hpp"
 #include "base/error.hpp"
 #include "base/memory_pressure.hpp"
+#include "base/system_pages.hpp"
 
 namespace cairn::cpu {
 namespace {
 
-// The pages of [begin, end). Those at the ends belong to neighbours too; whether they are among them.
 std::span<std::byte> pages_of(const std::byte* begin, const std::byte* end, bool with_first, bool with_last) {
-  static const auto page = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
-  const uintptr_t first = (reinterpret_cast<uintptr_t>(begin) + (with_first ? 0 : page - 1)) / page * page;
-  const uintptr_t last = (reinterpret_cast<uintptr_t>(end) + (with_last ? page - 1 : 0)) / page * page;
-  if (first >= last) return {};
-  return {reinterpret_cast<std::byte*>(first), last - first};
+  const auto number = [](const std::byte* at) { return reinterpret_cast<uintptr_t>(at); };
+  const PageRange pages =
+      cairn::pages_of(number(begin), number(end), system_page_bytes(), with_first, with_last);
+  return {reinterpret_cast<std::byte*>(pages.begin), pages.end - pages.begin};
 }
 
 }  // namespace

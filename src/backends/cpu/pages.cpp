@@ -1,7 +1,6 @@
 #include "backends/cpu/pages.hpp"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <initializer_list>
@@ -13,11 +12,6 @@ namespace {
 
 // Addresses that are asked for at once.
 constexpr size_t kSlabBytes = size_t{4} << 20;
-
-size_t system_page() {
-  static const auto bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return bytes;
-}
 
 // A file chooses the factors, each within bounds of its own.
 size_t product(std::initializer_list<size_t> factors) {
@@ -70,10 +64,11 @@ void PageLayout::add(size_t head_size, size_t kv_heads, bool latent, bool attend
     bytes_ = std::max(bytes_, round_up(heads.scales + product({kinds, rows, heads.scale_bytes}), 64));
 }
 
-PagePool::PagePool(size_t page_bytes, size_t spare)
+PagePool::PagePool(size_t page_bytes, size_t spare, size_t system_page)
     : page_bytes_(page_bytes),
       slab_pages_(std::max<size_t>(1, kSlabBytes / page_bytes)),
-      spare_(spare / page_bytes) {}
+      spare_(spare / page_bytes),
+      system_page_(system_page) {}
 
 Page PagePool::take() {
   size_t number = 0;
@@ -95,7 +90,7 @@ Page PagePool::take() {
     page = slabs_[number / slab_pages_].as<std::byte>() + number % slab_pages_ * page_bytes_;
   }
   auto* bytes = reinterpret_cast<volatile char*>(page);
-  for (size_t at = 0; at < page_bytes_; at += system_page()) bytes[at] = 0;  // in memory from now on
+  for (size_t at = 0; at < page_bytes_; at += system_page_) bytes[at] = 0;  // in memory from now on
   bytes[page_bytes_ - 1] = 0;
   ++used_;
   return {page, [pool = shared_from_this(), number](std::byte*) { pool->put(number); }};
@@ -113,7 +108,7 @@ void PagePool::put(size_t number) noexcept {
   held_[number] = false;
   free_.push_back(number);
   // Pages of the system that hold nothing else; taking one of ours waits for the lock.
-  const size_t slab = number / slab_pages_, page = system_page();
+  const size_t slab = number / slab_pages_, page = system_page_, from = number % slab_pages_ * page_bytes_;
   const auto idle = [&](size_t at) {
     const size_t last = std::min(slab_pages_ - 1, (at + page - 1) / page_bytes_);
     for (size_t i = at / page_bytes_; i <= last; ++i) {
@@ -121,8 +116,7 @@ void PagePool::put(size_t number) noexcept {
     }
     return true;
   };
-  size_t begin = number % slab_pages_ * page_bytes_ / page * page;
-  size_t end = round_up((number % slab_pages_ + 1) * page_bytes_, page);
+  auto [begin, end] = pages_of(from, from + page_bytes_, page, true, true);
   while (begin < end && !idle(begin)) begin += page;
   while (begin < end && !idle(end - page)) end -= page;
   // Where it is refused they stay in memory.

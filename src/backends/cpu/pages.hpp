@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/buffer.hpp"
+#include "base/system_pages.hpp"
 #include "graph/graph.hpp"
 #include "kernels/vector.hpp"
 
@@ -82,7 +83,8 @@ using Page = std::shared_ptr<std::byte>;
 // are small: rounded up to the system's, they would be a third larger. From any thread.
 class PagePool : public std::enable_shared_from_this<PagePool> {
  public:
-  explicit PagePool(size_t page_bytes, size_t spare = 0);
+  // system_page: bytes of one of the system's, which memory goes back in.
+  explicit PagePool(size_t page_bytes, size_t spare = 0, size_t system_page = system_page_bytes());
   Page take();  // holds anything; Error out_of_memory
   uint64_t bytes() const noexcept { return used_ * page_bytes_; }
   uint64_t spare_bytes();  // of pages given back that stay
@@ -91,8 +93,9 @@ class PagePool : public std::enable_shared_from_this<PagePool> {
   void put(size_t number) noexcept;
 
   const size_t page_bytes_, slab_pages_, spare_;  // of a page; pages of a slab; pages that may stay
-  std::atomic<uint64_t> used_{0};                 // pages
-  std::mutex mutex_;                              // of what follows
+  const size_t system_page_;
+  std::atomic<uint64_t> used_{0};  // pages
+  std::mutex mutex_;               // of what follows
   std::vector<Buffer> slabs_;
   std::vector<bool> held_;  // in use or staying, by number: slab · slab_pages_ + which of it
   // Not in use, in memory and not; both have room for all that the slabs may put there.

@@ -190,6 +190,70 @@ HWY_INLINE void GemvNeonChunk(const uint8_t* p, size_t row_bytes, size_t group, 
   }
 }
 
+// The compiler keeps loads on their side of it: it would hoist those of all groups, and store most for want
+// of registers.
+HWY_INLINE void HoldLoads() {
+  __asm__ volatile("" ::: "memory");
+}
+
+// Four rows at a time, of blocks of one group: what is loaded of the activations is shared by all. The same
+// sums in the same order as GemvOneRows makes.
+template <class E>
+HWY_NOINLINE void GemvFourRows(const uint8_t* weights, size_t row_bytes, size_t groups, NeonInput x,
+                               float* y) {
+  static_assert(E::kGroups == 1 && E::kSubscales == 1);
+  constexpr int kRows = 4, kStep = 4;
+  const DF32 df;
+  const uint8_t* p[kRows];
+  VF32 sums[kRows];
+  const int8_t* values = x.values;
+  const int32_t* starts = x.starts;
+  const float* x_scales = x.scales;
+  for (int r = 0; r < kRows; ++r) {
+    p[r] = weights + static_cast<size_t>(r) * row_bytes;
+    sums[r] = hn::Zero(df);
+  }
+  const auto add_group = [&](auto group, int32x4_t(&to)[kRows]) CAIRN_LAMBDA {
+    constexpr int kGroup = decltype(group)::value;
+    const int8_t* from = values + kGroup * kGroupSize;
+    const VI8 low = hn::LoadU(DI8(), from), high = hn::LoadU(DI8(), from + 16);
+    int32x4_t start = vdupq_n_s32(0);
+    if constexpr (E::kZero != 0) start = LoadFirst<kGroup>(starts);
+    Unroll<0, kRows>([&](auto r) CAIRN_LAMBDA {
+      to[r.value] = AddDot<E>(start, E::template Codes<InOrder<kGroup, kStep>>(p[r.value]), low, high);
+    });
+    HoldLoads();
+  };
+  size_t at = 0;
+  for (; at + kStep <= groups; at += kStep) {
+    int32x4_t first[kRows], second[kRows], dots[kRows];
+    add_group(Constant<0>(), first);
+    add_group(Constant<1>(), second);
+    for (int r = 0; r < kRows; ++r) dots[r] = vpaddq_s32(first[r], second[r]);
+    add_group(Constant<2>(), first);
+    add_group(Constant<3>(), second);
+    const VF32 scale = hn::LoadU(df, x_scales);
+    Unroll<0, kRows>([&](auto r) CAIRN_LAMBDA {
+      const int32x4_t dot = vpaddq_s32(dots[r.value], vpaddq_s32(first[r.value], second[r.value]));
+      alignas(16) float scales[8], offsets[8];
+      E::template Scales<kStep>(p[r.value], scales, offsets);
+      p[r.value] += kStep * E::kBytes;
+      VF32& sum = sums[r.value];
+      if constexpr (E::kHasOffset) sum = hn::MulAdd(hn::Load(df, offsets), hn::LoadU(df, x.sums + at), sum);
+      sum = hn::MulAdd(hn::ConvertTo(df, VI32{dot}), hn::Mul(hn::Load(df, scales), scale), sum);
+    });
+    values += kStep * kGroupSize;
+    starts += kStep;
+    x_scales += kStep;
+  }
+  for (int r = 0; r < kRows; ++r) {
+    ForEachChunk<E>(p[r], groups - at, [&](const uint8_t* q, size_t g, auto count) CAIRN_LAMBDA {
+      GemvNeonChunk<E, false, 1, decltype(count)::value>(q, 0, at + g, &x, 1, sums + r);
+    });
+    y[r] = vaddvq_f32(sums[r].raw);
+  }
+}
+
 // kRows rows at a time, so that they share what is loaded of the activations; the last of an odd number
 // alone.
 template <class E, bool kFine, int kRows>
@@ -208,6 +272,9 @@ HWY_NOINLINE void GemvOne(const uint8_t* weights, size_t row_bytes, size_t rows,
                           const NeonInput* x, float* y) {
   const NeonInput input = *x;
   size_t r = 0;
+  if constexpr (!kFine && E::kFourRows) {
+    for (; r + 4 <= rows; r += 4) GemvFourRows<E>(weights + r * row_bytes, row_bytes, groups, input, y + r);
+  }
   if constexpr (!kFine && E::kSubscales == 1) {  // with more scales, registers are too few
     for (; r + 2 <= rows; r += 2)
       GemvOneRows<E, kFine, 2>(weights + r * row_bytes, row_bytes, groups, input, y + r);

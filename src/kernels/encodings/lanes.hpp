@@ -61,14 +61,17 @@ HWY_INLINE T LoadScalar(const uint8_t* p) {
 //   kSigned            codes are s8 (then kZero is 0) instead of u8 of at most 7 bits
 //   kHasOffset         Scales writes offsets too, one for each scale
 //   kPairs             decode unpacks two chunks at a time, where registers allow it
-//   Scales<kCount>(p, scale, offset)   of kCount groups from block p on; room for 8 * kSubscales, the rest 0
-//   Open<kCount>(p)                    what Codes reads, once for all steps of kCount groups from block p on:
-//   p Codes<Lanes>(opened)               the codes of a step, say InOrder<kStep, kCount>
+//   kFourRows          decode takes four rows at a time on ARM64 (gemv_neon.hpp): fewer instructions where
+//   they fit in registers Scales<kCount>(p, scale, offset)   of kCount groups from block p on; room for 8 *
+//   kSubscales, the rest 0 Open<kCount>(p)                    what Codes reads, once for all steps of kCount
+//   groups from block p on: p Codes<Lanes>(opened)               the codes of a step, say InOrder<kStep,
+//   kCount>
 template <int kBlockBytes, int kBlockGroups = 1>
 struct Block {
   static constexpr int kBytes = kBlockBytes, kGroups = kBlockGroups;
   static constexpr int kSubscales = 1, kZero = 0, kMostCode = 15;
-  static constexpr bool kSigned = false, kHasOffset = false, kIsFloat = false, kPairs = true;
+  static constexpr bool kSigned = false, kHasOffset = false, kIsFloat = false, kPairs = true,
+                        kFourRows = false;
   template <int kCount>
   static HWY_INLINE const uint8_t* Open(const uint8_t* p) {
     return p;
@@ -198,6 +201,17 @@ HWY_INLINE void LoadHalves(const uint8_t* p, float* HWY_RESTRICT out) {
     _mm256_storeu_ps(out, _mm256_cvtph_ps(GatherScalars<uint16_t, kStride, kCount>(p)));
   }
 #elif CAIRN_ISA_NEON
+  if constexpr (kCount == 4) {
+    // Each load moves the address on; the compiler would add to it before each.
+    uint16x4_t halves;
+    __asm__(
+        "ldr %h0, [%1], %2\n\tld1 {%0.h}[1], [%1], %3\n\tld1 {%0.h}[2], [%1], %3\n\tld1 {%0.h}[3], [%1], %3"
+        : "=&w"(halves), "+&r"(p)
+        : "i"(kStride), "r"(long{kStride}));
+    vst1q_f32(out, vcvt_f32_f16(vreinterpret_f16_u16(halves)));
+    vst1q_f32(out + 4, vdupq_n_f32(0));
+    return;
+  }
   const auto four = [&](auto first) CAIRN_LAMBDA {
     uint16x4_t halves = vdup_n_u16(0);
     Unroll<0, 4>([&](auto i) CAIRN_LAMBDA {

@@ -8,6 +8,7 @@ namespace cairn::kernels::CAIRN_TARGET {
 
 struct Q4_0 : Block<18> {
   static constexpr int kZero = 8;
+  static constexpr bool kFourRows = true;
   template <int kCount>
   static HWY_INLINE void Scales(const uint8_t* p, float* scale, float*) {
     LoadHalves<kBytes, kCount>(p, scale);
