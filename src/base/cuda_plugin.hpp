@@ -22,6 +22,10 @@ struct CudaDeviceInfo {
 constexpr uint32_t kCudaPage = 64;
 // Most rows of a list whose logits are, to the bit, those of one row after the other (Engine::rows()).
 constexpr uint32_t kCudaRows = 8;
+// Most rows of a list of many sequences' slices of up to kCudaRows tokens: what a row of a list of so many
+// rows or fewer computes depends neither on the other rows nor on how many there are. Longer lists are one
+// sequence's chunk.
+constexpr uint32_t kCudaBatch = 64;
 
 // Tokens of one sequence that stand one behind the other in a step's rows. In device memory, so that a list
 // can be run again with others.
@@ -53,18 +57,20 @@ enum class CudaOp : int32_t {
   activate,       // out = activation(in)
   softcap,        // out = factor · tanh(in / factor)
   rotate,         // out = in · Hadamard / sqrt(block) for each `block` features, after signs: `weight` is float
-                  // [width], ±1, or null
+                  // [width], ±1, or null; `bias` is float [width / block]² M or null: then out, blocks one
+                  // behind the other, becomes out[i][c] = Σ_j M[i][j] · out[j][c]
   store,          // keys (in) and values (in2) of the step's tokens go into their pages
   attention,      // out = softmax(q·kᵀ·factor, capped, causal, of the last `window` positions)·v of in and pages
   linear,         // out = in · Wᵀ + bias, W rows [first_row, first_row + n) of a matrix of upload()
-  linear_planes,  // the same, W of a stack: see CudaPlanes
+  linear_planes,  // the same, W of a stack: see CudaPlanes; planes multiply in, exact rows in2 (in, not rotated)
 };
 
 // A stack's matrix: groups of rows, each with the planes that are in the device's memory. The structs are in
 // device memory and may change between two steps.
 struct CudaPlaneGroup {
   const void* planes[7];  // [tiles of 16 rows][k / 32][64 bytes], as kernels/planes.hpp has it
-  const uint16_t* scales; // f16, of the level in use
+  const uint16_t* scales; // f16 [rows], of the level in use
+  const uint16_t* draft_scales;  // … of `draft`
   const void* exact;      // rows in the encoding of `CudaPlanes::exact`, when level is kCudaExact
   int32_t level;          // 1 … 7, kCudaExact
   int32_t draft;          // 1 … 7: what a draft takes
@@ -102,7 +108,9 @@ struct CudaCommand {
   uint32_t matrix_rows;           // linear, embed: all of the matrix
   uint32_t first_row, n;          // linear: rows used
   // store, attention:
-  std::byte* pages;               // page 0 of this layer: [kv head][position][head_size] f16 keys, then values
+  // Page n of this layer begins at pages + n · page_bytes in 64 bits that may wrap around (page 0 need not be
+  // there): [kv head][position][head_size] f16 keys, then values in the same order.
+  std::byte* pages;
   uint64_t page_bytes;            // from one page to the next
   uint32_t slices, longest;       // most of them; no slice's last position + 1 is beyond `longest`
 };
