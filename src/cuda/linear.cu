@@ -121,7 +121,8 @@ void launch_form(Stream& stream, LinearArguments& a, uint32_t blocks) {
 
 }  // namespace
 
-#define CAIRN_DEFINE(name)                                                                      \
+#define CAIRN_DEFINE(name) CAIRN_DEFINE_EXPANDED(name)  // an argument that is a macro itself
+#define CAIRN_DEFINE_EXPANDED(name)                                                                      \
   void launch_##name(Stream& stream, LinearArguments& a, uint32_t blocks) {                     \
     launch_form<FormOf<Encoding::name>::Type>(stream, a, blocks);                               \
   }

@@ -1,6 +1,7 @@
 // Products of a stack's bit planes with few tokens. A block takes a tile of 16 stored rows; its warps share the
 // columns out, 256 at a time, whose planes go through shared memory. Codes become int8 values by looking bytes up
 // in registers (PRMT); all sums are integers, so their order does not matter.
+#include "cuda/copies.cuh"
 #include "cuda/launch.hpp"
 #include "cuda/value.cuh"
 
@@ -9,27 +10,6 @@ namespace {
 
 constexpr uint32_t kChunkGroups = 8, kPlaneBytes = 64, kChunkBytes = kChunkGroups * kPlaneBytes;
 constexpr uint32_t kWarpBytes = 14 * kChunkBytes;  // of shared memory: two stages of seven planes, more of fewer
-
-__device__ __forceinline__ void copy_16(void* to, const void* from, bool used) {
-#if __CUDA_ARCH__ >= 800
-  const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(to));
-  const int bytes = used ? 16 : 0;
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(at), "l"(from), "r"(bytes) : "memory");
-#else
-  *static_cast<uint4*>(to) = used ? *static_cast<const uint4*>(from) : uint4{};
-#endif
-}
-__device__ __forceinline__ void commit() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.commit_group;" ::: "memory");
-#endif
-}
-template <int kLeft>
-__device__ __forceinline__ void wait_for_copies() {
-#if __CUDA_ARCH__ >= 800
-  asm volatile("cp.async.wait_group %0;" ::"n"(kLeft) : "memory");
-#endif
-}
 
 // Bytes of a register's eight codes: a plane's word has column 4 · i + c in bit i of byte c, so that bits t and
 // t + 4 of each byte are what lane t multiplies. They lie in nibbles as PRMT wants them; low are columns
@@ -107,7 +87,7 @@ __device__ __forceinline__ void add_planes(const CudaPlaneGroup& group, uint32_t
       copy_16(space + stage * kStageBytes + i * kChunkBytes + lane * 16,
               used ? planes[i] + size_t{chunk} * kChunkBytes : planes[i], used);
     }
-    commit();
+    commit_copies();
   };
   for (uint32_t i = 0; i + 1 < kStages; ++i) fetch(warp + i * warps, i);  // before the input is there
   Values<kLevel> values;
