@@ -1,0 +1,256 @@
+// Attention of few tokens: a block takes a page of a sequence and some heads of one token that share its keys;
+// what the pages' blocks leave is joined in the pages' order. So a token's bits depend on its own sequence alone.
+#include "cuda/emit.cuh"
+
+namespace cairn::cuda {
+namespace {
+
+constexpr uint32_t kWarps = 4, kEach = kCudaPage / kWarps;  // positions of a warp
+
+struct AttentionArguments {
+  CudaCommand command;
+  CudaStep step;
+  float* partial;  // [token][head][page]: head_size sums, their weight, the largest score
+  uint32_t pages, groups;
+  Kind kind;
+  Activations prepared;
+};
+
+// Which of a token's positions it sees.
+struct Seen {
+  uint32_t first, end, table;
+};
+__device__ Seen seen_by(const AttentionArguments& a, uint32_t row, uint32_t* found) {
+  if (threadIdx.x == 0) *found = UINT32_MAX;
+  __syncthreads();
+  for (uint32_t i = threadIdx.x; i < a.command.slices; i += blockDim.x) {
+    if (row - a.step.slices[i].first_row < a.step.slices[i].rows) *found = i;
+  }
+  __syncthreads();
+  if (*found == UINT32_MAX) return {0, 0, 0};
+  const auto end = static_cast<uint32_t>(a.step.positions[row]) + 1;
+  const uint32_t window = a.command.window;
+  return {window != 0 && end > window ? end - window : 0, end, a.step.slices[*found].table};
+}
+
+__device__ __forceinline__ void to_floats(uint4 v, float (&out)[8]) {
+  const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const float2 both = __half22float2(*reinterpret_cast<const __half2*>(words + i));
+    out[2 * i] = both.x, out[2 * i + 1] = both.y;
+  }
+}
+
+// kLanes lanes share a position, eight features each; kHeads heads go together.
+template <int kLanes, int kHeads>
+__global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_constant__ AttentionArguments a) {
+  constexpr int kAtOnce = 32 / kLanes;
+  __shared__ float scores[kWarps][kHeads][kEach];
+  __shared__ float sums[kWarps][kHeads][kLanes * 8];
+  __shared__ float largest[kWarps][kHeads], weight[kWarps][kHeads];
+  __shared__ uint32_t found;
+  const CudaCommand& c = a.command;
+  const uint32_t page = blockIdx.x, row = blockIdx.z, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
+  const uint32_t kv = blockIdx.y / a.groups, together = c.heads / c.kv_heads;
+  const uint32_t first_head = blockIdx.y % a.groups * kHeads;  // of those that share keys
+  wait_for_previous();
+  let_next_start();
+  const Seen seen = seen_by(a, row, &found);
+  const uint32_t begin = page * kCudaPage;
+  if (begin >= seen.end || begin + kCudaPage <= seen.first) return;
+  const uint32_t size = c.head_size, at = lane % kLanes * 8;
+  const bool used = at < size;
+  const __half* keys = reinterpret_cast<const __half*>(c.pages + a.step.pages[seen.table + page] * c.page_bytes) +
+                       size_t{kv} * kCudaPage * size;
+  const __half* values = keys + size_t{c.kv_heads} * kCudaPage * size;
+  float q[kHeads][8];
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    const uint32_t head = kv * together + min(first_head + h, together - 1);
+    const float* from = c.in + size_t{row} * c.in_stride + head * size + at;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) q[h][i] = used ? from[i] * c.factor : 0;
+  }
+#pragma unroll
+  for (uint32_t i = 0; i < kEach; i += kAtOnce) {
+    const uint32_t mine = i + lane / kLanes, position = warp * kEach + mine;
+    float k[8] = {};
+    if (used) to_floats(*reinterpret_cast<const uint4*>(keys + size_t{position} * size + at), k);
+    const bool sees = begin + position >= seen.first && begin + position < seen.end;
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      float s = 0;
+#pragma unroll
+      for (int j = 0; j < 8; ++j) s += q[h][j] * k[j];
+#pragma unroll
+      for (int j = kLanes / 2; j > 0; j /= 2) s += __shfl_xor_sync(0xFFFFFFFF, s, j);
+      if (c.cap != 0) s = c.cap * tanhf(s / c.cap);
+      if (lane % kLanes == 0) scores[warp][h][mine] = sees ? s : -INFINITY;
+    }
+  }
+  __syncwarp();
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    const float s = lane < kEach ? scores[warp][h][lane] : -INFINITY;
+    const float most = most_of_warp(s);
+    const float p = s == -INFINITY ? 0 : __expf(s - most);
+    const float all = sum_of_warp(p);
+    __syncwarp();
+    if (lane < kEach) scores[warp][h][lane] = p;
+    if (lane == 0) largest[warp][h] = most, weight[warp][h] = all;
+  }
+  __syncwarp();
+  float sum[kHeads][8] = {};
+#pragma unroll
+  for (uint32_t i = 0; i < kEach; i += kAtOnce) {
+    const uint32_t mine = i + lane / kLanes, position = warp * kEach + mine;
+    float v[8] = {};
+    // Of positions that are not seen there may be anything.
+    if (used && begin + position >= seen.first && begin + position < seen.end) {
+      to_floats(*reinterpret_cast<const uint4*>(values + size_t{position} * size + at), v);
+    }
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      const float p = scores[warp][h][mine];
+#pragma unroll
+      for (int j = 0; j < 8; ++j) sum[h][j] += p * v[j];
+    }
+  }
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+#pragma unroll
+    for (int j = 0; j < 8; ++j) {
+#pragma unroll
+      for (int i = kLanes; i < 32; i *= 2) sum[h][j] += __shfl_xor_sync(0xFFFFFFFF, sum[h][j], i);
+      if (lane < kLanes) sums[warp][h][lane * 8 + j] = sum[h][j];
+    }
+  }
+  __syncthreads();
+  for (uint32_t h = 0; h < kHeads && first_head + h < together; ++h) {
+    float most = largest[0][h];
+    for (uint32_t w = 1; w < kWarps; ++w) most = fmaxf(most, largest[w][h]);
+    float factor[kWarps], all = 0;
+    for (uint32_t w = 0; w < kWarps; ++w) {
+      factor[w] = largest[w][h] == -INFINITY ? 0 : __expf(largest[w][h] - most);
+      all += factor[w] * weight[w][h];
+    }
+    float* to = a.partial +
+                ((size_t{row} * c.heads + kv * together + first_head + h) * a.pages + page) * (size + 2);
+    for (uint32_t i = threadIdx.x; i < size; i += blockDim.x) {
+      float x = 0;
+      for (uint32_t w = 0; w < kWarps; ++w) x += factor[w] * sums[w][h][i];
+      to[i] = x;
+    }
+    if (threadIdx.x == 0) to[size] = all, to[size + 1] = most;
+  }
+}
+
+// Heads of any size, a warp each: for what the other does not take.
+__global__ void plain_attention_kernel(const __grid_constant__ AttentionArguments a) {
+  __shared__ uint32_t found;
+  const CudaCommand& c = a.command;
+  const uint32_t page = blockIdx.x, row = blockIdx.z, head = blockIdx.y, lane = threadIdx.x;
+  wait_for_previous();
+  let_next_start();
+  const Seen seen = seen_by(a, row, &found);
+  const uint32_t begin = page * kCudaPage, size = c.head_size;
+  if (begin >= seen.end || begin + kCudaPage <= seen.first) return;
+  const __half* keys = reinterpret_cast<const __half*>(c.pages + a.step.pages[seen.table + page] * c.page_bytes) +
+                       size_t{head / (c.heads / c.kv_heads)} * kCudaPage * size;
+  const __half* values = keys + size_t{c.kv_heads} * kCudaPage * size;
+  const float* q = c.in + size_t{row} * c.in_stride + head * size;
+  float* to = a.partial + ((size_t{row} * c.heads + head) * a.pages + page) * (size + 2);
+  float s[2], most = -INFINITY;
+  for (uint32_t i = 0; i < 2; ++i) {
+    const uint32_t position = i * kWarp + lane;
+    s[i] = -INFINITY;
+    if (begin + position >= seen.first && begin + position < seen.end) {
+      float sum = 0;
+      for (uint32_t j = 0; j < size; ++j) sum += q[j] * c.factor * __half2float(keys[size_t{position} * size + j]);
+      s[i] = c.cap != 0 ? c.cap * tanhf(sum / c.cap) : sum;
+    }
+    most = fmaxf(most, s[i]);
+  }
+  most = most_of_warp(most);
+  for (float& x : s) x = x == -INFINITY ? 0 : __expf(x - most);
+  const float all = sum_of_warp(s[0] + s[1]);
+  for (uint32_t j = 0; j < (size + kWarp - 1) / kWarp; ++j) {
+    const uint32_t i = j * kWarp + lane;
+    float sum = 0;
+    for (uint32_t position = 0; position < kCudaPage; ++position) {
+      const float p = __shfl_sync(0xFFFFFFFF, s[position / kWarp], position % kWarp);
+      if (p != 0 && i < size) sum += p * __half2float(values[size_t{position} * size + i]);
+    }
+    if (i < size) to[i] = sum;
+  }
+  if (lane == 0) to[size] = all, to[size + 1] = most;
+}
+
+// A warp is 32 features of a token.
+__global__ void join_kernel(const __grid_constant__ AttentionArguments a) {
+  __shared__ uint32_t found;
+  const CudaCommand& c = a.command;
+  const uint32_t row = blockIdx.y, i = blockIdx.x * blockDim.x + threadIdx.x, width = c.heads * c.head_size;
+  wait_for_previous();
+  let_next_start();
+  const Seen seen = seen_by(a, row, &found);
+  float x = 0;
+  if (i < width) {
+    const uint32_t head = i / c.head_size, first = seen.first / kCudaPage;
+    const uint32_t end = (seen.end + kCudaPage - 1) / kCudaPage, stride = c.head_size + 2;
+    const float* from = a.partial + (size_t{row} * c.heads + head) * a.pages * stride;
+    float most = -INFINITY, all = 0;
+    for (uint32_t page = first; page < end; ++page) most = fmaxf(most, from[page * stride + c.head_size + 1]);
+    for (uint32_t page = first; page < end; ++page) {
+      const float* p = from + page * stride;
+      const float factor = __expf(p[c.head_size + 1] - most);
+      all += factor * p[c.head_size];
+      x += factor * p[i % c.head_size];
+    }
+    x = end > first ? x / all : 0;
+    c.out[size_t{row} * c.out_stride + i] = x;
+  }
+  if (a.kind != Kind::none && i / kGroup < a.prepared.groups) emit(a.kind, a.prepared, row, i / kGroup, x);
+}
+
+template <int kLanes>
+void launch_pages(Stream& stream, AttentionArguments& a) {
+  const uint32_t together = a.command.heads / a.command.kv_heads;
+  const uint32_t heads = together % 3 == 0 ? 3 : together == 1 ? 1 : together % 4 == 0 ? 4 : 2;
+  a.groups = (together + heads - 1) / heads;
+  const dim3 grid(a.pages, a.command.kv_heads * a.groups, a.command.rows);
+  const uint32_t threads = kWarps * kWarp;
+  if (heads == 1) stream.launch(attention_kernel<kLanes, 1>, grid, threads, 0, a);
+  if (heads == 2) stream.launch(attention_kernel<kLanes, 2>, grid, threads, 0, a);
+  if (heads == 3) stream.launch(attention_kernel<kLanes, 3>, grid, threads, 0, a);
+  if (heads == 4) stream.launch(attention_kernel<kLanes, 4>, grid, threads, 0, a);
+}
+
+uint32_t pages_of(const CudaCommand& command) { return (command.longest + kCudaPage - 1) / kCudaPage; }
+
+}  // namespace
+
+size_t attention_floats(const CudaCommand& command) {
+  return size_t{command.rows} * command.heads * pages_of(command) * (command.head_size + 2);
+}
+
+void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& command, float* partial, Kind kind,
+                      const Activations& prepared) {
+  AttentionArguments a{command, step, partial, pages_of(command), 0, kind, prepared};
+  const uint32_t size = command.head_size, width = command.heads * size;
+  if (size % 8 != 0 || size > 256 || command.page_bytes % 16 != 0 ||
+      reinterpret_cast<uintptr_t>(command.pages) % 16 != 0) {
+    stream.launch(plain_attention_kernel, dim3(a.pages, command.heads, command.rows), kWarp, 0, a);
+  } else if (size <= 64) {
+    launch_pages<8>(stream, a);
+  } else if (size <= 128) {
+    launch_pages<16>(stream, a);
+  } else {
+    launch_pages<32>(stream, a);
+  }
+  const uint32_t features = kind == Kind::none ? width : max(width, prepared.groups * kGroup);
+  stream.launch(join_kernel, dim3((features + 127) / 128, command.rows), 128, 0, a);
+}
+
+}  // namespace cairn::cuda

@@ -1,0 +1,109 @@
+// What all kernels share.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+namespace cairn::cuda {
+
+constexpr uint32_t kWarp = 32;
+// Rows of a weight's tile, columns of a group, tokens of a tile: those of mma.sync.m16n8k32.
+constexpr uint32_t kTileRows = 16, kGroup = 32, kTileTokens = 8;
+
+template <int kValue>
+struct Constant {
+  static constexpr int value = kValue;
+};
+
+// Programmatic dependent launch: a kernel may start before the one in front of it has ended. What that one
+// wrote, and what it reads and this one writes, may be touched behind wait_for_previous() alone.
+__device__ __forceinline__ void wait_for_previous() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void let_next_start() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
+
+// Weights are read once.
+__device__ __forceinline__ uint4 load_once(const uint4* p) {
+  uint4 v;
+  asm volatile("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "l"(p));
+  return v;
+}
+__device__ __forceinline__ uint2 load_once(const uint2* p) {
+  uint2 v;
+  asm volatile("ld.global.nc.L1::no_allocate.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "l"(p));
+  return v;
+}
+__device__ __forceinline__ uint32_t load_once(const uint32_t* p) {
+  uint32_t v;
+  asm volatile("ld.global.nc.L1::no_allocate.u32 %0, [%1];" : "=r"(v) : "l"(p));
+  return v;
+}
+
+__device__ __forceinline__ float sum_of_warp(float v) {
+  for (int i = 16; i > 0; i /= 2) v += __shfl_xor_sync(0xFFFFFFFF, v, i);
+  return v;
+}
+__device__ __forceinline__ float most_of_warp(float v) {
+  for (int i = 16; i > 0; i /= 2) v = fmaxf(v, __shfl_xor_sync(0xFFFFFFFF, v, i));
+  return v;
+}
+
+// Sum, or largest, of all threads of a block, for all of them. space: 33 floats.
+template <class Combine>
+__device__ float over_block(float v, float* space, Combine combine) {
+  for (int i = 16; i > 0; i /= 2) v = combine(v, __shfl_xor_sync(0xFFFFFFFF, v, i));
+  const uint32_t warps = blockDim.x / kWarp;
+  __syncthreads();
+  if (threadIdx.x % kWarp == 0) space[threadIdx.x / kWarp] = v;
+  __syncthreads();
+  float all = space[0];
+  for (uint32_t i = 1; i < warps; ++i) all = combine(all, space[i]);
+  return all;
+}
+struct Sum {
+  __device__ float operator()(float a, float b) const { return a + b; }
+};
+struct Most {
+  __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
+};
+
+// graph::Activation's numbers.
+__device__ __forceinline__ float activation_of(int kind, float x) {
+  switch (kind) {
+    case 1:
+      return x / (1 + __expf(-x));
+    case 2:
+      return 0.5f * x * (1 + tanhf(0.7978845608f * (x + 0.044715f * x * x * x)));
+    case 3:
+      return 0.5f * x * (1 + erff(0.7071067812f * x));
+    case 5:
+      return 1 / (1 + __expf(-x));
+    case 6:
+      return x < 0 ? 0 : x * x;
+    default:
+      return x;
+  }
+}
+__device__ __forceinline__ float gated(int kind, float x, float y) {
+  if (kind == 4) {
+    x = x > 7 ? 7 : x;
+    y = y > 7 ? 7 : y < -7 ? -7 : y;
+    return x / (1 + __expf(-1.702f * x)) * (y + 1);
+  }
+  return activation_of(kind, x) * y;
+}
+
+__device__ __forceinline__ float bf16_low(uint32_t both) { return __uint_as_float(both << 16); }
+__device__ __forceinline__ float bf16_high(uint32_t both) { return __uint_as_float(both & 0xFFFF0000); }
+
+}  // namespace cairn::cuda
