@@ -334,7 +334,7 @@ class LayersEngine final : public PrefillEngine {
         sines(size_t{length} * size, to_half(0));
     std::vector<float> c(pairs), s(pairs);
     for (uint32_t t = 0; t < length; ++t) {
-      cpu::rope_table(rope, bound.weight, position + t, 1, c.data(), s.data());
+      cpu::rope_table(rope, float_plan_.rope_factors[bound.rope_table], position + t, 1, c.data(), s.data());
       for (uint32_t i = 0; i < pairs; ++i) {
         const uint32_t a = rope.neox ? i : 2 * i, b = rope.neox ? i + pairs : 2 * i + 1;
         for (const uint32_t f : {a, b}) {
