@@ -68,6 +68,7 @@ typedef struct cairn_memory {
   uint64_t stack, stack_all; /* bytes of blocks in memory; of the whole stack */
   uint64_t read;             /* bytes of blocks, from the file so far */
   double bits;               /* a weight of the stack's matrices, in memory */
+  uint64_t device;           /* what a matrix engine holds of the stack for itself */
 } cairn_memory;
 /* Of a model that is no stack, `process` and nothing else. */
 CAIRN_API cairn_status cairn_engine_get_memory(const cairn_engine* engine, cairn_memory* memory,

@@ -115,6 +115,7 @@ cairn_status cairn_engine_get_memory(const cairn_engine* engine, cairn_memory* m
     told.stack_all = status.stack_all;
     told.read = status.read;
     told.bits = status.bits;
+    told.device = status.device;
     write_struct(memory, told, "cairn_memory");
   });
 }

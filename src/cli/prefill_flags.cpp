@@ -51,6 +51,11 @@ void add_flags(CLI::App& command, PrefillFlags& flags) {
       ->needs(device);
   command.add_flag("--sequential", flags.sequential, "device and CPU take turns, each with all threads")
       ->needs(device);
+  add_quantize_flags(command, flags.quantize);
+}
+
+void add_file_flags(CLI::App& command, PrefillFlags& flags) {
+  CLI::Option* device = command.get_option("--prefill");
   command.add_option("--trace", flags.trace, "write every subgraph's run for Chrome's tracing or Perfetto")
       ->type_name("FILE")
       ->needs(device);
@@ -58,7 +63,6 @@ void add_flags(CLI::App& command, PrefillFlags& flags) {
       ->type_name("FILE")
       ->needs(device);
   add_output_flags(command, flags.files);
-  add_quantize_flags(command, flags.quantize);
 }
 
 }  // namespace
@@ -90,6 +94,13 @@ offload::NpuForm npu_form(const std::string& form, const QuantizeFlags& quantize
 }
 
 void add_prefill_flags(CLI::App& command, PrefillFlags& flags) {
+  in_group(command, kResearch, [&] {
+    add_flags(command, flags);
+    add_file_flags(command, flags);
+  });
+}
+
+void add_served_prefill_flags(CLI::App& command, PrefillFlags& flags) {
   in_group(command, kResearch, [&] { add_flags(command, flags); });
 }
 

@@ -22,11 +22,16 @@ struct PrefillFlags {
   bool sequential = false;
   QuantizeFlags quantize;
   OutputFlags files;
+
+  // Whether any of them has been used that says how prompts are read.
+  bool given() const { return !device.empty() || quantize.given() || !quantize.calibration.empty(); }
 };
 
 // --prefill --bundle --chunk --npu-bits --npu-form --policy --sequential --trace --timeline --force and those
 // of quantize_flags.hpp
 void add_prefill_flags(CLI::App& command, PrefillFlags& flags);
+// … without --trace, --timeline and --force, for commands that run until they are told to end.
+void add_served_prefill_flags(CLI::App& command, PrefillFlags& flags);
 
 CLI::Option* add_npu_bits(CLI::App& command, double& bits);
 CLI::Option* add_npu_form(CLI::App& command, std::string& form);

@@ -14,6 +14,7 @@
 #include "cli/commands.hpp"
 #include "cli/parser/values.hpp"
 #include "cli/pooling_flag.hpp"
+#include "cli/prefill_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/speculate_flag.hpp"
 #include "cli/standard_io.hpp"
@@ -33,6 +34,7 @@ struct Flags {
   uint32_t drain = 30, idle = 0, answer_time = 0;
   std::optional<llm::Pooling> pooling;
   engine::Options engine;
+  PrefillFlags prefill;
   llm::GenerateOptions generate;
   SpeculateFlag speculate;
   llm::SchedulerOptions scheduler;
@@ -65,7 +67,8 @@ std::shared_ptr<server::ServedModel> load(const server::ModelSource& source, con
   served->path = source.path;
   served->name = source.name;
   const auto model = llm::Model::load(served->path, options);
-  served->engine = model->make_engine(flags.engine);
+  served->engine = flags.prefill.given() ? make_engine(*model, flags.engine, flags.prefill)
+                                         : model->make_engine(flags.engine);
   served->tokenizer = model->tokenizer();
   warn_of(*served->tokenizer);
   served->chat_template = [model] { return model->chat_template(); };
@@ -110,6 +113,8 @@ void serve(Flags& flags) {
     for (std::string& key : read_keys(flags.key_file)) flags.api.access.keys.push_back(std::move(key));
   }
   choose_device(flags.engine, flags.keep_prefix);
+  // Before models are read, which may be when they are asked for.
+  if (!flags.prefill.device.empty()) offload::accelerator_traits(flags.prefill.device);
   share_threads(flags.speculate, flags.engine, flags.models.size() > 1);
   flags.http.drain = std::chrono::seconds(flags.drain);
   flags.api.answer_time = std::chrono::seconds(flags.answer_time);
@@ -203,6 +208,7 @@ void add_serve(CLI::App& program) {
   add_generate_flags(*command, flags->generate);
   add_speculate_flag(*command, flags->speculate);
   add_engine_flags(*command, flags->engine);
+  add_served_prefill_flags(*command, flags->prefill);
   command->footer(
       "The sampling flags are defaults for requests that do not say. docs/serve.md lists the paths.\n"
       "Example: cairn serve smollm2-135m --port 8080\n"

@@ -14,6 +14,7 @@
 #include "offload/chunk_tasks.hpp"
 #include "offload/cpu_accelerator.hpp"
 #include "offload/device_copy.hpp"
+#include "offload/engine_parts.hpp"
 #include "offload/layers_engine.hpp"
 #include "offload/learned_seconds.hpp"
 #include "offload/profile.hpp"
@@ -40,37 +41,8 @@ ThreadPool::Idle idle(const AcceleratorTraits& traits) {
   return traits.shares_processors ? ThreadPool::Idle::sleep : ThreadPool::Idle::spin;
 }
 
-uint32_t thread_count(const engine::Options& options) {
-  return options.threads == 0 ? static_cast<uint32_t>(usable_processors()) : options.threads;
-}
-
-graph::Model dense_model(const gguf::File& file, uint32_t context) {
-  graph::Model model = graph::load(file, context);
-  graph::require_plain(model, file.path(), "prefill with an accelerator does");
-  return model;
-}
-
 // The device's copy of a stack is to be given back, in the middle of a prompt.
 struct CopyAskedBack {};
-
-void check_npu_bits(const gguf::File& file, const PrefillOptions& options) {
-  const double bits = options.npu_bits;
-  if (bits == 0) return;
-  if (!(bits >= 1 && bits <= kMostNpuBits)) {
-    fail(ErrorCode::invalid_argument, "{:g} bits of a stack for the device: not 1 to {:g}", bits,
-         kMostNpuBits);
-  }
-  if (!stack::is_stack(file)) {
-    if (accelerator_traits(options.device).rounds_weights && (bits == 4 || bits == 8)) return;
-    fail(ErrorCode::invalid_argument, "{}: is no stack, of which {:g} bits could be compiled in", file.path(),
-         bits);
-  }
-  if (accelerator_traits(options.device).takes_moving_weights) {
-    fail(ErrorCode::invalid_argument,
-         "{} takes as many bits of a stack as are in memory: {:g} are for devices that compile weights in",
-         options.device, bits);
-  }
-}
 
 class Prefill final : public PrefillEngine {
  public:
@@ -151,6 +123,15 @@ class Prefill final : public PrefillEngine {
     const ThreadUse all = pool_.use(), npu = npu_pool_.use(), cpu = cpu_pool_.use();
     return {all.loop_seconds + std::max(npu.loop_seconds, cpu.loop_seconds),
             all.thread_seconds + npu.thread_seconds + cpu.thread_seconds};
+  }
+  engine::Blocks blocks() const override {
+    return device_blocks(sequences_, options_, fmt::format("{:016x}", scheme_.fingerprint()));
+  }
+  void append_block(engine::Sequence& sequence, std::span<const std::byte> block) override {
+    sequences_.check_block(sequence, block.size(), options_.engine.context);
+    reserve(sequence, kernels::kPagePositions);
+    const std::lock_guard lock(one_step_);
+    sequences_.own(sequence).write_block(block);
   }
   const Timeline& timeline() const override { return timeline_.timeline(); }
   const PrefillStatistics& statistics() const override { return statistics_; }
@@ -464,7 +445,8 @@ void Prefill::count() {
 }
 
 Timeline Prefill::simulate_timeline() {
-  const TaskGraphShape shape = tasks_.shape();
+  TaskGraphShape shape = tasks_.shape();
+  shape.cpu_middle = false;  // the phone's NPU has the activation, whose time is in that of gate and up
   const std::vector<uint32_t> lengths(shape.chunks, options_.engine.chunk);
   const SimulatedTimes times(simulated::Phone(*traits_.phone), ModelSizes(model_), lengths, Stage::outliers,
                              shape.shadow);

@@ -12,6 +12,7 @@
 #include "base/error.hpp"
 #include "base/half.hpp"
 #include "kernels/kernel_set.hpp"
+#include "offload/engine_parts.hpp"
 #include "offload/layer_graph.hpp"
 #include "offload/prompt_timeline.hpp"
 
@@ -25,21 +26,14 @@ constexpr uint32_t kMostChunks = 16;
 constexpr uint32_t kPastStep = 32;
 constexpr float kHidden = -30000;  // of a score: exp() of it is 0, and a sum with any score is finite
 
-graph::Model plain_model(const gguf::File& file, uint32_t context) {
-  graph::Model model = graph::load(file, context);
-  graph::require_plain(model, file.path(), "prefill with an accelerator does");
-  return model;
-}
-
 class LayersEngine final : public PrefillEngine {
  public:
   LayersEngine(const gguf::File& file, const PrefillOptions& options)
       : file_(file),
-        model_(plain_model(file_, options.engine.context)),
+        model_(dense_model(file_, options.engine.context)),
         options_(options),
         target_(kernels::default_target()),
-        pool_(options.engine.threads == 0 ? usable_processors() : options.engine.threads,
-              ThreadPool::Idle::sleep),
+        pool_(thread_count(options.engine), ThreadPool::Idle::sleep),
         plan_(file_, model_, target_, false),
         float_plan_(file_, model_, target_, true),
         sequences_(model_, cpu::kv_format(options.engine), file_.path(), 0, 0),
@@ -93,6 +87,13 @@ class LayersEngine final : public PrefillEngine {
            sizeof(uint16_t) * (hidden_.size() + out_.size() + keys_.size() + values_.size());
   }
   ThreadUse thread_use() const override { return pool_.use(); }
+  engine::Blocks blocks() const override { return device_blocks(sequences_, options_, name(options_.form)); }
+  void append_block(engine::Sequence& sequence, std::span<const std::byte> block) override {
+    sequences_.check_block(sequence, block.size(), options_.engine.context);
+    reserve(sequence, kernels::kPagePositions);
+    const std::lock_guard lock(one_step_);
+    sequences_.own(sequence).write_block(block);
+  }
   const Timeline& timeline() const override { return timeline_.timeline(); }
   const PrefillStatistics& statistics() const override { return statistics_; }
   void set_scheme(const quantize::Scheme&) override {
@@ -334,7 +335,7 @@ class LayersEngine final : public PrefillEngine {
         sines(size_t{length} * size, to_half(0));
     std::vector<float> c(pairs), s(pairs);
     for (uint32_t t = 0; t < length; ++t) {
-      cpu::rope_table(rope, bound.weight, position + t, 1, c.data(), s.data());
+      cpu::rope_table(rope, float_plan_.rope_factors[bound.rope_table], position + t, 1, c.data(), s.data());
       for (uint32_t i = 0; i < pairs; ++i) {
         const uint32_t a = rope.neox ? i : 2 * i, b = rope.neox ? i + pairs : 2 * i + 1;
         for (const uint32_t f : {a, b}) {

@@ -23,11 +23,8 @@ Json MemoryControl::report(const Models& models) const {
       one["scratch_bytes"] = engine.scratch_bytes();
       if (engine.elastic()) {
         const engine::MemoryStatus now = engine.memory();
-        one["stack"] = {{"bytes", now.stack},
-                        {"all_bytes", now.stack_all},
-                        {"read_bytes", now.read},
-                        {"bits", now.bits},
-                        {"problems", now.problems}};
+        one["stack"] = {{"bytes", now.stack}, {"all_bytes", now.stack_all}, {"read_bytes", now.read},
+                        {"bits", now.bits},   {"device_bytes", now.device}, {"problems", now.problems}};
         whole.budget = now.budget;
         whole.automatic = now.automatic;
         whole.least = now.least;

@@ -40,6 +40,7 @@ void add_memory(Page& page, const std::string& model, const engine::Engine& engi
   add("cairn_memory_stack_bytes", static_cast<double>(memory.stack));
   add("cairn_memory_stack_all_bytes", static_cast<double>(memory.stack_all));
   add("cairn_memory_bits", memory.bits);
+  add("cairn_memory_device_bytes", static_cast<double>(memory.device));
 }
 
 // The process's, which its stacks share.

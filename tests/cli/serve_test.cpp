@@ -75,6 +75,38 @@ TEST(Serve, AModelThatVanishesIsMissedByItsOwnRequestsAlone) {
   EXPECT_EQ(served.end(), 0);
 }
 
+// Read by a device in chunks, answered by the CPU: what `run` says with the same flags.
+TEST(Serve, PromptsAreReadOnADevice) {
+  Served served({golden(), "--prefill", "cpu", "--chunk", "32", "--quantize", "rotation", "--temperature",
+                 "0", "--threads", "2"});
+  std::string words;
+  while (words.size() < 60) words += "x";
+  const auto ask = [&] {
+    return served.ask("POST", "/v1/completions",
+                      R"({"model": "llama", "max_tokens": 4, "prompt": ")" + words + "\"}");
+  };
+  const Response answer = ask();
+  ASSERT_EQ(answer.status, 200) << answer.body;
+  EXPECT_EQ(ask().json()["choices"], answer.json()["choices"]) << "out of the cache";
+  Program run({"run", golden(), "--raw", words, "-n", "4", "--temperature", "0", "--threads", "2",
+               "--prefill", "cpu", "--chunk", "32", "--quantize", "rotation", "--context", "128"});
+  EXPECT_EQ(run.status(), 0) << run.err;
+  EXPECT_EQ(answer.json()["choices"][0]["text"].get<std::string>(), run.out.substr(0, run.out.size() - 1));
+  EXPECT_EQ(served.end(), 0);
+}
+
+TEST(Serve, ADeviceThatIsNotThereEndsItAtOnce) {
+  Program unknown({"serve", golden(), "--port", "0", "--prefill", "abacus"});
+  EXPECT_EQ(unknown.status(), 2);
+  EXPECT_THAT(unknown.err, HasSubstr("no device is called 'abacus'"));
+  Program alone({"serve", golden(), "--port", "0", "--quantize", "rotation"});
+  EXPECT_EQ(alone.status(), 2);
+  EXPECT_THAT(alone.err, HasSubstr("--prefill DEVICE"));
+  Program file({"serve", golden(), "--port", "0", "--prefill", "cpu", "--trace", "t.json"});
+  EXPECT_EQ(file.status(), 2);
+  EXPECT_THAT(file.err, HasSubstr("--trace"));
+}
+
 TEST(Serve, AStacksMemoryIsSetWhileItServes) {
   const cairn::testing::TemporaryFolder folder;
   const std::string stack = folder / "stack.gguf";

@@ -150,7 +150,7 @@ class LayerWriter {
       slot(op.output) = node("RMSNormalization", {slot(op.input), weight}, result_, attributes);
       return;
     }
-    const std::string x = reshape(slot(op.input), {tokens_, heads, width});
+    const std::string x = reshape(slot(op.input), {tokens_ * heads, width});
     slot(op.output) =
         reshape(node("RMSNormalization", {x, weight}, attributes), {tokens_, heads * width}, result_);
   }
