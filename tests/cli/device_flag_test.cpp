@@ -62,7 +62,7 @@ TEST_F(DeviceFlag, EveryCommandThatRunsAModelTakesIt) {
   for (const std::vector<std::string>& command :
        {std::vector<std::string>{"eval", model, "--perplexity", text, "--context", "32", "--limit", "1"},
         {"run", model, "-p", "x"},
-        {"chat", model},
+        {"chat", model, "--chat-template", text},
         {"serve", model},
         {"embed", model, "x"},
         {"bench", model}}) {
@@ -91,7 +91,8 @@ TEST_F(DeviceFlag, WithoutAGpuTheCpuComputesAndNothingIsSaid) {
 }
 
 TEST_F(DeviceFlag, WhatAGpuCannotTakeIsToldOnce) {
-  const Result mixture = answer(golden("qwen3moe"), {});
+  const Result mixture =
+      run({"bench", golden("qwen3moe"), "--prompt", "8", "--generate", "2", "--repeat", "1"});
   EXPECT_EQ(mixture.status, 0);
   const std::string line = "warning: " + golden("qwen3moe") + ": cairn has no CUDA kernel for the op 'route'";
   EXPECT_THAT(mixture.err, HasSubstr(line));

@@ -89,6 +89,7 @@ class DeviceEngine final : public engine::Engine {
   DeviceEngine(const DeviceEngine&) = delete;
   DeviceEngine& operator=(const DeviceEngine&) = delete;
 
+  const std::string& device_name() const { return device_->name(); }
   const graph::Model& model() const override { return model_; }
   uint32_t context() const override { return options_.context; }
   uint32_t chunk() const override { return options_.chunk; }
@@ -384,6 +385,11 @@ class DeviceEngine final : public engine::Engine {
 };
 
 }  // namespace
+
+std::string device_of(const engine::Engine& engine) {
+  const auto* found = dynamic_cast<const DeviceEngine*>(&behind_guard(engine));
+  return found == nullptr ? std::string() : found->device_name();
+}
 
 std::unique_ptr<engine::Engine> make_device_engine(const gguf::File& file, const engine::Options& options) {
   check_options(options);
