@@ -23,7 +23,9 @@ std::unique_ptr<engine::Engine> try_gpu(const gguf::File& file, engine::Options 
   }
   options.device = "cuda:0";
   try {
-    return cuda::make_engine(file, options);
+    std::unique_ptr<engine::Engine> made = cuda::make_engine(file, options);
+    debug("{}: on {}", file.path(), cuda::device_of(*made));
+    return made;
   } catch (const Error& error) {
     const bool of_the_gpu = error.code() == ErrorCode::unsupported ||
                             error.code() == ErrorCode::out_of_memory || error.code() == ErrorCode::io;

@@ -65,6 +65,7 @@ void print_peaks(const Options& options) {
 void print_json(const Options& options, const measure::BenchmarkResult& r) {
   nlohmann::ordered_json json{{"processor", processor_name()},
                               {"instruction_set", kernels::name(kernels::default_target())},
+                              {"device", r.device.empty() ? "cpu" : r.device},
                               {"prompt", options.bench.prompt},
                               {"generate", options.bench.generate},
                               {"repeat", options.bench.repeat},
@@ -81,6 +82,7 @@ void print_json(const Options& options, const measure::BenchmarkResult& r) {
                               {"rss_beyond_mib", r.rss_beyond_mib},
                               {"gop_per_token", r.gop_per_token},
                               {"weight_mb_per_token", r.weight_mb_per_token}};
+  if (!r.device.empty()) json["prefill_of_peak"] = json["decode_of_bandwidth"] = nullptr;
   const auto optional = [](double joules) {
     return joules < 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(joules);
   };
@@ -116,12 +118,19 @@ void print_json(const Options& options, const measure::BenchmarkResult& r) {
 }
 
 void print_text(const Options& options, const measure::BenchmarkResult& r) {
-  fmt::print("{}, {}; medians of {} rounds\n", processor_name(), kernels::name(kernels::default_target()),
-             options.bench.repeat);
-  fmt::print("prefill {:5} tokens  {:8.1f} tok/s   {:4.1f} % of the int8 peak ({})\n", options.bench.prompt,
-             r.prefill_tok_s, 100 * r.prefill_of_peak, r.peak_instructions);
-  fmt::print("decode  {:5} tokens  {:8.1f} tok/s   {:4.1f} % of the read bandwidth\n", options.bench.generate,
-             r.decode_tok_s, 100 * r.decode_of_bandwidth);
+  if (r.device.empty()) {
+    fmt::print("{}, {}; medians of {} rounds\n", processor_name(), kernels::name(kernels::default_target()),
+               options.bench.repeat);
+    fmt::print("prefill {:5} tokens  {:8.1f} tok/s   {:4.1f} % of the int8 peak ({})\n", options.bench.prompt,
+               r.prefill_tok_s, 100 * r.prefill_of_peak, r.peak_instructions);
+    fmt::print("decode  {:5} tokens  {:8.1f} tok/s   {:4.1f} % of the read bandwidth\n",
+               options.bench.generate, r.decode_tok_s, 100 * r.decode_of_bandwidth);
+  } else {
+    fmt::print("{}; medians of {} rounds\n", r.device, options.bench.repeat);
+    fmt::print("prefill {:5} tokens  {:8.1f} tok/s\n", options.bench.prompt, r.prefill_tok_s);
+    fmt::print("decode  {:5} tokens  {:8.1f} tok/s   {:.0f} GB/s of weights\n", options.bench.generate,
+               r.decode_tok_s, r.decode_tok_s * r.weight_mb_per_token / 1000);
+  }
   if (!options.bench.against.empty()) {
     fmt::print("peer                  {:8.1f} tok/s prefill, {:.1f} decode: {:.2f}× and {:.2f}×\n",
                r.peer_prefill_tok_s, r.peer_decode_tok_s, r.prefill_ratio, r.decode_ratio);

@@ -235,12 +235,14 @@ std::string describe(const llm::Statistics& statistics) {
 std::string describe(const engine::Engine& engine) {
   if (!engine.elastic()) return "no stack: its memory is fixed";
   const engine::MemoryStatus m = engine.memory();
-  std::string text = fmt::format("memory {}{}; stack: {} of {}, {:.2f} bits a weight", mebibytes(m.process),
+  const bool gpu = m.device > 0 && m.device == m.process;  // where all of the model is
+  std::string text = fmt::format("{}memory {}{}; stack: {} of {}, {:.2f} bits a weight", gpu ? "GPU " : "",
+                                 mebibytes(m.process),
                                  m.automatic     ? " (auto)"
                                  : m.budget == 0 ? ""
                                                  : " of " + mebibytes(m.budget),
                                  mebibytes(m.stack), mebibytes(m.stack_all), m.bits);
-  if (m.device > 0) text += fmt::format("; the device's copy: {}", mebibytes(m.device));
+  if (m.device > 0 && !gpu) text += fmt::format("; the device's copy: {}", mebibytes(m.device));
   return text;
 }
 

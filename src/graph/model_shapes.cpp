@@ -29,14 +29,16 @@ constexpr ModelShape mamba2(ModelShape shape, std::string_view kinds, uint32_t h
   return shape;
 }
 
-// From the config.json of Qwen1.5-1.8B, Qwen3-0.6B, gemma-2b, phi-2, Llama-2-7b, Mistral-7B-v0.2,
-// Qwen3-30B-A3B, Qwen3.5-0.8B (its text part without the layer that drafts), DeepSeek-V2-Lite (without
-// YaRN), Granite-4.0-H-Tiny and -Micro, NVIDIA-Nemotron-Nano-9B-v2 and NVIDIA-Nemotron-3-Nano-30B-A3B.
-constexpr std::array<ModelShape, 13> kShapes{{
+// From the config.json of Qwen1.5-1.8B, Qwen2.5-1.5B, Qwen3-0.6B, gemma-2b, phi-2, Llama-2-7b,
+// Mistral-7B-v0.2, Qwen3-30B-A3B, Qwen3.5-0.8B (its text part without the layer that drafts),
+// DeepSeek-V2-Lite (without YaRN), Granite-4.0-H-Tiny and -Micro, NVIDIA-Nemotron-Nano-9B-v2 and
+// NVIDIA-Nemotron-3-Nano-30B-A3B.
+constexpr std::array<ModelShape, 14> kShapes{{
     // name, architecture, pre-tokenizer, layers, context, embedding, ffn, heads, kv heads, head size,
     // vocabulary, rope dims, rope base, epsilon, tied, experts, experts of a token, width of each; layers to
     // one with attention, heads of delta nets, of their keys, size of a head, positions of a convolution
     {"qwen1.5-1.8b", "qwen2", "qwen2", 24, 32768, 2048, 5504, 16, 16, 128, 151936, 128, 1e6F, 1e-6F, false},
+    {"qwen2.5-1.5b", "qwen2", "qwen2", 28, 32768, 1536, 8960, 12, 2, 128, 151936, 128, 1e6F, 1e-6F, true},
     {"qwen3-0.6b", "qwen3", "qwen2", 28, 40960, 1024, 3072, 16, 8, 128, 151936, 128, 1e6F, 1e-6F, true},
     {"gemma-2b", "gemma", "gpt-2", 18, 8192, 2048, 16384, 8, 1, 256, 256000, 256, 1e4F, 1e-6F, true},
     {"phi-2", "phi2", "gpt-2", 32, 2048, 2560, 10240, 32, 32, 80, 51200, 32, 1e4F, 1e-5F, false},

@@ -9,6 +9,7 @@
 #include <optional>
 #include <random>
 
+#include "backends/cuda/engine.hpp"
 #include "base/clock.hpp"
 #include "base/error.hpp"
 #include "base/interrupt.hpp"
@@ -228,6 +229,7 @@ BenchmarkResult run_benchmark(const std::string& model_path, const BenchmarkOpti
   };
 
   BenchmarkResult result{};
+  result.device = cuda::device_of(*engine);
   prefill();
   result.first_token_s = seconds_since_start();
   decode();

@@ -42,6 +42,7 @@ struct BenchmarkResult {
   double decode_of_bandwidth;  // weight bytes read a second against reading memory
   double peer_prefill_tok_s, peer_decode_tok_s, prefill_ratio, decode_ratio;
   std::string peak_instructions;
+  std::string device;     // a GPU, where it ran on one: the two above mean nothing then
   double first_token_s;   // from the program's start: load, prefill of the prompt, first token
   double rss_mib;         // peak resident set, the mapped file included
   double rss_beyond_mib;  // of which neither the mapped file nor pages of keys and values

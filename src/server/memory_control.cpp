@@ -29,13 +29,14 @@ Json MemoryControl::report(const Models& models) const {
         whole.automatic = now.automatic;
         whole.least = now.least;
         whole.gave_way = now.gave_way;
+        if (now.device == now.process) whole.device += now.device;  // all of it is in a GPU's memory
         whole.stack += now.stack;
         whole.stack_all += now.stack_all;
       }
     }
     all.push_back(std::move(one));
   }
-  const uint64_t process = resident_memory();
+  const uint64_t process = whole.device > 0 ? whole.device : resident_memory();
   const bool elastic = whole.stack_all > 0;
   Json report = {{"object", "memory"},
                  {"elastic", elastic},

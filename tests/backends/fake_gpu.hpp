@@ -1,5 +1,5 @@
 // Tests that run on the fake GPU (fake_cuda/), whose mishaps the environment chooses; CAIRN_TEST_GPU=1 in it
-// takes the GPU that there is (tools/cuda_check.sh).
+// takes the GPU that there is (tools/cuda_models.sh).
 #pragma once
 
 #include <gtest/gtest.h>

@@ -161,6 +161,12 @@ void Device::forget(uint64_t key) const {
   call(plugin_.forget, key);
 }
 
+float* Device::staging(uint64_t floats) const {
+  void* memory = nullptr;
+  if (plugin_.staging != nullptr) call(plugin_.staging, floats * sizeof(float), &memory);
+  return static_cast<float*>(memory);
+}
+
 void Device::wait() const {
   call(plugin_.wait);
 }

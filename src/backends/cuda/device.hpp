@@ -71,6 +71,8 @@ class Device {
   void run(const CudaStep& step, std::span<const CudaCommand> commands, uint64_t key) const;
   void forget(uint64_t key) const;
   void wait() const;
+  // Memory of the host's that downloads are fastest to, until more is asked for; null: there is none such.
+  float* staging(uint64_t floats) const;
 
  private:
   friend class Memory;

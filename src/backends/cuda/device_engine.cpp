@@ -89,6 +89,7 @@ class DeviceEngine final : public engine::Engine {
   DeviceEngine(const DeviceEngine&) = delete;
   DeviceEngine& operator=(const DeviceEngine&) = delete;
 
+  const std::string& device_name() const { return device_->name(); }
   const graph::Model& model() const override { return model_; }
   uint32_t context() const override { return options_.context; }
   uint32_t chunk() const override { return options_.chunk; }
@@ -327,23 +328,16 @@ class DeviceEngine final : public engine::Engine {
   }
 
   // What the head made of rows, to where it is wanted.
-  void hand_out(std::span<const Wanted> rows) const {
-    const uint32_t width = model_.parameters.embedding, vocabulary = model_.parameters.vocabulary;
-    for (size_t i = 0; i < rows.size();) {
-      size_t end = i + 1;  // neighbours here that are neighbours there go at once
-      const auto follows = [&](const Wanted& a, const Wanted& b) {
-        return a.logits != nullptr && b.logits == a.logits + vocabulary && a.enough == vocabulary &&
-               b.enough == vocabulary;
-      };
-      while (end < rows.size() && follows(rows[end - 1], rows[end])) ++end;
-      if (rows[i].logits != nullptr) {
-        program_->logits(static_cast<uint32_t>(i), static_cast<uint32_t>(end - i), rows[i].enough,
-                         rows[i].logits);
+  void hand_out(std::span<const Wanted> rows) {
+    const uint32_t width = model_.parameters.embedding;
+    if (!hand_out_many(rows)) {
+      for (size_t i = 0; i < rows.size(); ++i) {
+        if (rows[i].logits != nullptr)
+          program_->logits(static_cast<uint32_t>(i), 1, rows[i].enough, rows[i].logits);
       }
-      i = end;
     }
     for (size_t i = 0; i < rows.size();) {
-      size_t end = i + 1;
+      size_t end = i + 1;  // neighbours here that are neighbours there go at once
       const auto follows = [&](const Wanted& a, const Wanted& b) {
         return a.hidden != nullptr && b.hidden == a.hidden + width;
       };
@@ -352,6 +346,24 @@ class DeviceEngine final : public engine::Engine {
         program_->hidden(static_cast<uint32_t>(i), static_cast<uint32_t>(end - i), rows[i].hidden);
       i = end;
     }
+  }
+
+  // Logits of several rows, which a thread would copy for longer than it takes to compute them.
+  bool hand_out_many(std::span<const Wanted> rows) {
+    if (rows.size() < 2 || most_logits(rows) == 0) return false;
+    const float* staged = program_->staged_logits(static_cast<uint32_t>(rows.size()));
+    if (staged == nullptr) return false;
+    if (!threads_) {
+      threads_ = options_.pool ? options_.pool
+                               : std::make_shared<ThreadPool>(
+                                     options_.threads == 0 ? usable_processors() : options_.threads,
+                                     ThreadPool::Idle::sleep);
+    }
+    const uint32_t stride = program_->logits_stride();
+    threads_->run(rows.size(), [&](size_t, size_t i) {
+      if (rows[i].logits != nullptr) std::copy_n(staged + i * stride, rows[i].enough, rows[i].logits);
+    });
+    return true;
   }
 
   const gguf::File file_;  // shares the mapping
@@ -368,10 +380,16 @@ class DeviceEngine final : public engine::Engine {
   std::unique_ptr<Elastic> elastic_{};
   Program::Step step_{};
   uint32_t longest_ = 0;
-  std::vector<float> embedded_{};  // rows of a stack's embedding
+  std::shared_ptr<ThreadPool> threads_{};  // that copy logits
+  std::vector<float> embedded_{};          // rows of a stack's embedding
 };
 
 }  // namespace
+
+std::string device_of(const engine::Engine& engine) {
+  const auto* found = dynamic_cast<const DeviceEngine*>(&behind_guard(engine));
+  return found == nullptr ? std::string() : found->device_name();
+}
 
 std::unique_ptr<engine::Engine> make_device_engine(const gguf::File& file, const engine::Options& options) {
   check_options(options);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "engine/engine.hpp"
 #include "formats/gguf.hpp"
@@ -15,5 +16,11 @@ std::unique_ptr<engine::Engine> make_engine(const gguf::File& file, const engine
 
 // The same without the CPU: what fails is told by an Error, DeviceLost after a fault of the GPU.
 std::unique_ptr<engine::Engine> make_device_engine(const gguf::File& file, const engine::Options& options);
+
+// The engine that make_engine() made one of, or the same.
+const engine::Engine& behind_guard(const engine::Engine& engine);
+
+// "cuda:0 (NVIDIA H200)" of an engine of the two above; empty: it is another.
+std::string device_of(const engine::Engine& engine);
 
 }  // namespace cairn::cuda

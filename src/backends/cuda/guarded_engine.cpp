@@ -101,6 +101,8 @@ class GuardedEngine final : public engine::Engine {
     cpu_->reserve(*found.on_cpu, tokens);
   }
 
+  const engine::Engine& on_gpu() const { return *gpu_; }
+
   bool elastic() const override { return gpu_->elastic(); }
   void set_memory(uint64_t bytes) override { gpu_->set_memory(bytes); }
   void set_memory_auto() override { gpu_->set_memory_auto(); }
@@ -221,6 +223,11 @@ class GuardedEngine final : public engine::Engine {
 };
 
 }  // namespace
+
+const engine::Engine& behind_guard(const engine::Engine& engine) {
+  const auto* guarded = dynamic_cast<const GuardedEngine*>(&engine);
+  return guarded == nullptr ? engine : guarded->on_gpu();
+}
 
 std::unique_ptr<engine::Engine> make_engine(const gguf::File& file, const engine::Options& options) {
   return std::make_unique<GuardedEngine>(file, options);

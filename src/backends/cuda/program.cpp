@@ -382,6 +382,18 @@ void Program::logits(uint32_t row, uint32_t rows, uint32_t count, float* to) con
   }
 }
 
+uint32_t Program::logits_stride() const {
+  return layout_.slots[index_of(Slot::logits)].stride;
+}
+
+const float* Program::staged_logits(uint32_t rows) const {
+  const Place& place = layout_.slots[index_of(Slot::logits)];
+  const uint64_t floats = uint64_t{rows} * place.stride;
+  float* staged = device_->staging(floats);
+  if (staged != nullptr) device_->download(staged, memory_.data() + place.offset, floats * sizeof(float));
+  return staged;
+}
+
 void Program::hidden(uint32_t row, uint32_t rows, float* to) const {
   const Place& place = head_place(Slot::normed);
   const uint32_t width = model_.width(Slot::normed);

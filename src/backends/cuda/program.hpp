@@ -65,8 +65,11 @@ class Program {
   // base: PagePool's.
   void run(const Shape& shape, std::byte* base);
 
-  // Of head row `row` on.
+  // Of head row `row` on: `count` logits each, vocabulary apart.
   void logits(uint32_t row, uint32_t rows, uint32_t count, float* to) const;
+  // Of head rows [0, rows), stride() apart, in memory of the device's until the next call; null: it has none.
+  const float* staged_logits(uint32_t rows) const;
+  uint32_t logits_stride() const;
   void hidden(uint32_t row, uint32_t rows, float* to) const;
 
   uint64_t bytes() const { return memory_.bytes(); }

@@ -175,6 +175,14 @@ uint64_t own_bytes(const void*) {
   return 0;
 }
 
+int staging(void* device, uint64_t bytes, void** memory, char* message, size_t size) {
+  return answer(message, size, [&] {
+    Device& d = of(device);
+    d.staging.assign(bytes, std::byte{0xff});
+    *memory = d.staging.data();
+  });
+}
+
 }  // namespace
 
 void* Memory::allocate(uint64_t bytes) {
@@ -230,5 +238,6 @@ const cairn::CudaPlugin cairn_cuda = {
     .forget = cairn::fake_cuda::forget,
     .wait = cairn::fake_cuda::wait,
     .own_bytes = cairn::fake_cuda::own_bytes,
+    .staging = cairn::fake_cuda::staging,
 };
 }

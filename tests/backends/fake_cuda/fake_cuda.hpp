@@ -33,7 +33,8 @@ class Memory {
 
 struct Device {
   Memory memory;
-  uint64_t lists = 0;  // run so far
+  std::vector<std::byte> staging;
+  uint64_t lists = 0;                                  // run so far
   std::map<uint64_t, std::vector<CudaCommand>> known;  // lists by key
 };
 
