@@ -5,15 +5,16 @@ cd "$(dirname "$0")"
 
 usage() {
   cat <<'HELP'
-usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--aarch64] [--fuzz [SECONDS]] [--all] [--werror]
+usage: ./test.sh [--release] [--gcc] [--sanitize] [--thread] [--aarch64] [--aarch64-few] [--fuzz [SECONDS]] [--all] [--werror]
 
   --release    the release build, every test (this is what a plain ./test.sh does)
   --gcc        built by g++ instead of clang; without the tests on whole real models, like those below
   --sanitize   under the address and undefined-behaviour sanitizers
   --thread     the rooms that share work between threads, under the thread sanitizer
   --aarch64    cross-built for ARM64 and run under QEMU's user emulation, as three processors (docs/arm64.md)
+  --aarch64-few  of these the kernels', text, graph and engine tests, as the best of the three
   --fuzz       the fuzzers, SECONDS each (60)
-  --all        all of these but --aarch64
+  --all        all of these but those for ARM64
   --werror     warnings are errors, as in CI
 
 Installs missing packages (with sudo unless you are root), ONNX Runtime with Qualcomm's emulator (120 MB, by
@@ -25,7 +26,7 @@ modes=() options=()
 fuzz_seconds=60
 while [ $# -gt 0 ]; do
   case $1 in
-    --release | --gcc | --sanitize | --thread | --aarch64) modes+=("${1#--}") ;;
+    --release | --gcc | --sanitize | --thread | --aarch64 | --aarch64-few) modes+=("${1#--}") ;;
     --fuzz)
       modes+=(fuzz)
       if [[ ${2:-} =~ ^[0-9]+$ ]]; then fuzz_seconds=$2 && shift; fi
@@ -43,7 +44,7 @@ source tools/packages.sh
 source tools/grammar.sh
 source tools/npu.sh
 install_missing "${build_packages[@]}" "${video_packages[@]}" "${test_packages[@]}"
-if [[ " ${modes[*]} " == *" aarch64 "* ]]; then
+if [[ " ${modes[*]}" == *" aarch64"* ]]; then
   install_missing "${emulator_packages[@]}" "${foreign_packages[@]}"
 fi
 
@@ -127,6 +128,10 @@ run_mode() {
       TSAN_OPTIONS=halt_on_error=1 count_tests thread -L '^(base|capi|llm|measure|offload|resident|stack|store)$' -E 'RealModel'
       ;;
     aarch64) run_emulated ;;
+    aarch64-few)
+      build aarch64 test_kernels test_text test_graph test_engine
+      QEMU_CPU=max count_tests aarch64 -L '^(kernels|text|graph|engine)$' -E "RealModel|$not_emulated"
+      ;;
     fuzz) run_fuzzers ;;
   esac
 }

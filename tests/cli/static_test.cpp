@@ -120,6 +120,27 @@ TEST_F(Static, MakesNoCallsThatAndroidRefuses) {
                               Not(HasSubstr("clone3"))));
 }
 
+// The one of several files (tools/bundle.py) brings its C library and opens others: here one of cairn's own
+// for tests.
+TEST_F(Static, OpensLibrariesWhereItIsBundled) {
+  const std::string archive = folder_ / "bundle.tar.gz";
+  Program pack({std::filesystem::path(CAIRN_STATIC_PROGRAM).parent_path(), archive}, Program::Input::pipe,
+               Program::Errors::pipe, CAIRN_TEST_DATA "/../../tools/bundle.py");
+  ASSERT_EQ(pack.status(), 0) << pack.err;
+  Program unpack({"-xzf", archive, "-C", folder_.path(), "--strip-components=1"}, Program::Input::pipe,
+                 Program::Errors::pipe, "/usr/bin/tar");
+  std::filesystem::remove(folder_ / "cairn");
+  ASSERT_EQ(unpack.status(), 0) << unpack.err;
+  EXPECT_THAT(testing::read_file(folder_ / "cairn"), HasSubstr("--library-path"));
+  Program program(
+      {"-i", "-C", folder_.path(), std::string("CAIRN_ONNXRUNTIME=") + CAIRN_FAKE_ONNXRUNTIME, CAIRN_EMULATOR,
+       "-L", folder_.path(), "lib/ld-linux-aarch64.so.1", "--library-path", "lib", "lib/cairn", "devices"},
+      Program::Input::pipe, Program::Errors::pipe, "/usr/bin/env");
+  EXPECT_EQ(program.status(), 0) << program.err;
+  EXPECT_THAT(program.out,
+              AllOf(HasSubstr("instruction sets: portable neon"), HasSubstr("cairn needs 1.22 or newer")));
+}
+
 }  // namespace
 }  // namespace cairn::cli
 #endif

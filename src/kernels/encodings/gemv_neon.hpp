@@ -196,11 +196,11 @@ HWY_INLINE void HoldLoads() {
   __asm__ volatile("" ::: "memory");
 }
 
-// Four rows at a time, of blocks of one group: what is loaded of the activations is shared by all. The same
-// sums in the same order as GemvOneRows makes.
+// Four rows, of blocks of one group: what is loaded of the activations is shared by all. The same sums in the
+// same order as GemvOneRows makes.
 template <class E>
-HWY_NOINLINE void GemvFourRows(const uint8_t* weights, size_t row_bytes, size_t groups, NeonInput x,
-                               float* y) {
+HWY_INLINE void GemvFourRows(const uint8_t* weights, size_t row_bytes, size_t groups, const NeonInput& x,
+                             float* y) {
   static_assert(E::kGroups == 1 && E::kSubscales == 1);
   constexpr int kRows = 4, kStep = 4;
   const DF32 df;
@@ -246,12 +246,23 @@ HWY_NOINLINE void GemvFourRows(const uint8_t* weights, size_t row_bytes, size_t 
     starts += kStep;
     x_scales += kStep;
   }
-  for (int r = 0; r < kRows; ++r) {
-    ForEachChunk<E>(p[r], groups - at, [&](const uint8_t* q, size_t g, auto count) CAIRN_LAMBDA {
-      GemvNeonChunk<E, false, 1, decltype(count)::value>(q, 0, at + g, &x, 1, sums + r);
-    });
-    y[r] = vaddvq_f32(sums[r].raw);
+  if (at < groups) {
+    for (int r = 0; r < kRows; ++r) {
+      ForEachChunk<E>(p[r], groups - at, [&](const uint8_t* q, size_t g, auto count) CAIRN_LAMBDA {
+        GemvNeonChunk<E, false, 1, decltype(count)::value>(q, 0, at + g, &x, 1, sums + r);
+      });
+    }
   }
+  vst1q_f32(y, vpaddq_f32(vpaddq_f32(sums[0].raw, sums[1].raw), vpaddq_f32(sums[2].raw, sums[3].raw)));
+}
+
+// Those of `rows` that are whole fours; returns how many.
+template <class E>
+HWY_NOINLINE size_t GemvFours(const uint8_t* weights, size_t row_bytes, size_t rows, size_t groups,
+                              NeonInput x, float* y) {
+  const size_t whole = rows / 4 * 4;
+  for (size_t r = 0; r < whole; r += 4) GemvFourRows<E>(weights + r * row_bytes, row_bytes, groups, x, y + r);
+  return whole;
 }
 
 // kRows rows at a time, so that they share what is loaded of the activations; the last of an odd number
