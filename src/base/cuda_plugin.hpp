@@ -156,6 +156,9 @@ struct CudaPlugin {
   int (*wait)(void* device, char* message, size_t size);
   // Bytes that the plug-in has taken for itself (scratch, graphs' share not counted).
   uint64_t (*own_bytes)(const void* device);
+  // Memory of the host that downloads reach without a copy beside it; it is there until more is asked for or the
+  // device is closed. May be null.
+  int (*staging)(void* device, uint64_t bytes, void** memory, char* message, size_t size);
 };
 
 }  // namespace cairn

@@ -21,16 +21,23 @@ struct Seen {
   uint32_t first, end, table;
 };
 __device__ Seen seen_by(const AttentionArguments& a, uint32_t row, uint32_t* found) {
-  if (threadIdx.x == 0) *found = UINT32_MAX;
-  __syncthreads();
-  for (uint32_t i = threadIdx.x; i < a.command.slices; i += blockDim.x) {
-    if (row - a.step.slices[i].first_row < a.step.slices[i].rows) *found = i;
-  }
-  __syncthreads();
-  if (*found == UINT32_MAX) return {0, 0, 0};
   const auto end = static_cast<uint32_t>(a.step.positions[row]) + 1;
+  if (a.command.slices > 1) {
+    if (threadIdx.x == 0) *found = UINT32_MAX;
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < a.command.slices; i += blockDim.x) {
+      const CudaSlice slice = a.step.slices[i];
+      if (row - slice.first_row < slice.rows) *found = slice.table;
+    }
+    __syncthreads();
+  }
+  const CudaSlice only = a.step.slices[0];
+  const uint32_t table = a.command.slices > 1                 ? *found
+                         : row - only.first_row < only.rows ? only.table
+                                                              : UINT32_MAX;
+  if (table == UINT32_MAX) return {0, 0, 0};
   const uint32_t window = a.command.window;
-  return {window != 0 && end > window ? end - window : 0, end, a.step.slices[*found].table};
+  return {window != 0 && end > window ? end - window : 0, end, table};
 }
 
 __device__ __forceinline__ void to_floats(uint4 v, float (&out)[8]) {
@@ -64,6 +71,16 @@ __global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_c
   const __half* keys = reinterpret_cast<const __half*>(c.pages + a.step.pages[seen.table + page] * c.page_bytes) +
                        size_t{kv} * kCudaPage * size;
   const __half* values = keys + size_t{c.kv_heads} * kCudaPage * size;
+  // All that is read is asked for at once. Of positions that are not seen there may be anything.
+  constexpr int kReads = kEach / kAtOnce;
+  uint4 key_bits[kReads], value_bits[kReads];
+#pragma unroll
+  for (int i = 0; i < kReads; ++i) {
+    const uint32_t position = warp * kEach + i * kAtOnce + lane / kLanes;
+    const bool sees = used && begin + position >= seen.first && begin + position < seen.end;
+    key_bits[i] = sees ? *reinterpret_cast<const uint4*>(keys + size_t{position} * size + at) : uint4{};
+    value_bits[i] = sees ? *reinterpret_cast<const uint4*>(values + size_t{position} * size + at) : uint4{};
+  }
   float q[kHeads][8];
 #pragma unroll
   for (int h = 0; h < kHeads; ++h) {
@@ -75,8 +92,8 @@ __global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_c
 #pragma unroll
   for (uint32_t i = 0; i < kEach; i += kAtOnce) {
     const uint32_t mine = i + lane / kLanes, position = warp * kEach + mine;
-    float k[8] = {};
-    if (used) to_floats(*reinterpret_cast<const uint4*>(keys + size_t{position} * size + at), k);
+    float k[8];
+    to_floats(key_bits[i / kAtOnce], k);
     const bool sees = begin + position >= seen.first && begin + position < seen.end;
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
@@ -104,12 +121,9 @@ __global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_c
   float sum[kHeads][8] = {};
 #pragma unroll
   for (uint32_t i = 0; i < kEach; i += kAtOnce) {
-    const uint32_t mine = i + lane / kLanes, position = warp * kEach + mine;
-    float v[8] = {};
-    // Of positions that are not seen there may be anything.
-    if (used && begin + position >= seen.first && begin + position < seen.end) {
-      to_floats(*reinterpret_cast<const uint4*>(values + size_t{position} * size + at), v);
-    }
+    const uint32_t mine = i + lane / kLanes;
+    float v[8];
+    to_floats(value_bits[i / kAtOnce], v);
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
       const float p = scores[warp][h][mine];
@@ -201,7 +215,9 @@ __global__ void join_kernel(const __grid_constant__ AttentionArguments a) {
     const uint32_t end = (seen.end + kCudaPage - 1) / kCudaPage, stride = c.head_size + 2;
     const float* from = a.partial + (size_t{row} * c.heads + head) * a.pages * stride;
     float most = -INFINITY, all = 0;
+#pragma unroll 8
     for (uint32_t page = first; page < end; ++page) most = fmaxf(most, from[page * stride + c.head_size + 1]);
+#pragma unroll 8
     for (uint32_t page = first; page < end; ++page) {
       const float* p = from + page * stride;
       const float factor = __expf(p[c.head_size + 1] - most);

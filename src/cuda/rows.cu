@@ -29,14 +29,17 @@ __global__ void row_kernel(const __grid_constant__ RowArguments a) {
   for (uint32_t i = tid; i < a.width; i += threads) {
     const float x = load(a, row, i);
     v[i] = x;
-    sum += a.norm == Norm::rms ? x * x : x;
+    sum += x;
     if (a.loaded != nullptr) a.loaded[size_t{row} * a.loaded_stride + i] = x;
   }
   if (a.norm != Norm::none) {
     const float width = static_cast<float>(a.width);
-    float mean = over_block(sum, space, Sum()) / width, shift = 0;
-    if (a.norm == Norm::layer) {
-      shift = mean;
+    float mean = 0, shift = 0;
+    if (a.norm == Norm::rms) {
+      __syncthreads();
+      mean = sum_of_squares(a.width, space, [&](uint32_t i) { return v[i]; }) / width;
+    } else {
+      shift = over_block(sum, space, Sum()) / width;
       float squares = 0;
       for (uint32_t i = tid; i < a.width; i += threads) squares += (v[i] - shift) * (v[i] - shift);
       mean = over_block(squares, space, Sum()) / width;
@@ -83,7 +86,7 @@ __global__ void row_kernel(const __grid_constant__ RowArguments a) {
   }
   if (a.kind == Kind::none) return;
   float most = 0, factor = 1;
-  if (a.kind == Kind::half || a.kind == Kind::planes) {
+  if (has_one_scale(a.kind)) {
     bool number = true;
     for (uint32_t i = tid; i < a.width; i += threads) {
       const float x = mixed ? rotated[i] : v[i];
@@ -112,7 +115,7 @@ __global__ void flat_kernel(const __grid_constant__ RowArguments a) {
 }
 
 bool needs_row(const RowArguments& a) {
-  return a.norm != Norm::none || a.block != 0 || a.kind == Kind::half || a.kind == Kind::planes;
+  return a.norm != Norm::none || a.block != 0 || has_scale(a.kind);
 }
 
 }  // namespace
