@@ -11,10 +11,10 @@ shift || true
 cmake --build "$build" --target cairn_cuda_library test_cuda_gpu bench_cuda -j"$(nproc)"
 export CAIRN_CUDA_LIBRARY=$build/libcairn_cuda.so
 nvidia-smi -L
-"$build/tests/test_cuda_gpu" --gtest_brief=1
+"$build/src/cuda/test_cuda_gpu" --gtest_brief=1
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
-    compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/tests/test_cuda_gpu" --gtest_brief=1 \
+    compute-sanitizer --tool "$tool" --error-exitcode 1 "$build/src/cuda/test_cuda_gpu" --gtest_brief=1 \
       --gtest_filter='Ops*:Planes*:Fused*:*Attention*/0:*Linear*/q4_k:*Linear*/q4_0:*Linear*/bf16:*Linear*/q6_k'
   done
 else

@@ -101,6 +101,16 @@ __device__ __forceinline__ float sum_of_squares(uint32_t width, float* space, co
   return all;
 }
 
+// Keys and values as pages have them: what a half cannot hold would be infinity, and a softmax of it no number.
+__device__ __forceinline__ __half stored_half(float x) {
+  return x != x ? __float2half_rn(x) : __float2half_rn(fminf(fmaxf(x, -65504.0f), 65504.0f));
+}
+
+// A rotary embedding's pair, rounded alike wherever it is turned.
+__device__ __forceinline__ float2 turned(float first, float second, float cosine, float sine) {
+  return {__fmaf_rn(first, cosine, -__fmul_rn(second, sine)), __fmaf_rn(second, cosine, __fmul_rn(first, sine))};
+}
+
 // graph::Activation's numbers.
 __device__ __forceinline__ float activation_of(int kind, float x) {
   switch (kind) {

@@ -69,6 +69,7 @@ __device__ __forceinline__ void emit_row(const Activations& to, uint32_t row, ui
 
 // By whole warps; x: the lane's feature of group g, 0 where there is none.
 __device__ __forceinline__ void emit(Kind kind, const Activations& to, uint32_t row, uint32_t g, float x) {
+  asm volatile("" : "+f"(x));  // rounded as it is stored: no multiplication of its making is joined with what follows
   switch (kind) {
     case Kind::bytes:
       return emit_bytes(to, row, g, x);

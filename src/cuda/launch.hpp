@@ -106,8 +106,12 @@ void launch_rope(Stream& stream, const CudaStep& step, const CudaCommand* query,
 
 // attention.cu. partial: attention_floats() of scratch.
 size_t attention_floats(const CudaCommand& command);
+// query, key, store: all or none: what stands in front of it for one token, done on the way.
+bool turns_with_attention(const CudaCommand& command, const CudaCommand& query, const CudaCommand& key,
+                          const CudaCommand& store);
 void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& command, float* partial, Kind kind,
-                      const Activations& prepared);
+                      const Activations& prepared, const CudaCommand* query = nullptr, const CudaCommand* key = nullptr,
+                      const CudaCommand* store = nullptr);
 
 // attention_chunk.cu: many tokens of one sequence; false: not of this shape, nothing was started.
 bool launch_chunk_attention(Stream& stream, const CudaStep& step, const CudaCommand& command);

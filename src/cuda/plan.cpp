@@ -54,6 +54,15 @@ class Issuer {
     }
     return true;
   }
+  // Whether what a buffer holds before command `first` is read from there on.
+  bool read_after(const float* of, size_t first) const {
+    for (size_t i = first; i < count_; ++i) {
+      const CudaCommand& c = commands_[i];
+      if (c.in == of || c.in2 == of) return true;
+      if (c.out == of) return false;
+    }
+    return false;
+  }
   static bool aligned(const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; }
 
   // What the next product that reads `in` wants, looking from command `from` on.
@@ -136,7 +145,7 @@ class Issuer {
   void row_ops();
   bool make_source();
   void rope();
-  void attention();
+  void attention(const CudaCommand* query = nullptr, const CudaCommand* key = nullptr, const CudaCommand* store = nullptr);
   void linear();
   void planes();
 
@@ -256,12 +265,20 @@ void Issuer::rope() {
   for (const CudaCommand* c : {query, key}) {
     if (c != nullptr) written(c->in);
   }
+  if (query != nullptr && key != nullptr && store != nullptr && !stream_.plain) {
+    const CudaCommand* attends = follows(3, CudaOp::attention);
+    if (attends != nullptr && turns_with_attention(*attends, *query, *key, *store) && !read_after(query->in, at_ + 4) &&
+        !read_after(key->in, at_ + 4)) {
+      at_ += 3;
+      return attention(query, key, store);
+    }
+  }
   launch_rope(stream_, step_, query, key, store);
   at_ += static_cast<size_t>(query != nullptr) + static_cast<size_t>(key != nullptr) +
          static_cast<size_t>(store != nullptr);
 }
 
-void Issuer::attention() {
+void Issuer::attention(const CudaCommand* query, const CudaCommand* key, const CudaCommand* store) {
   const CudaCommand& c = now();
   written(c.out);
   if (c.rows > kCudaBatch && launch_chunk_attention(stream_, step_, c)) {
@@ -274,7 +291,7 @@ void Issuer::attention() {
   }
   const Activations a = make(c.out, want.kind, want.width, c.rows);
   auto* partial = static_cast<float*>(device_.scratch(nullptr, 0, attention_floats(c) * sizeof(float)));
-  launch_attention(stream_, step_, c, partial, want.kind, a);
+  launch_attention(stream_, step_, c, partial, want.kind, a, query, key, store);
   is_ready(c.out, want.kind, a, c.rows);
   ++at_;
 }

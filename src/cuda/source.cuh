@@ -44,6 +44,7 @@ __device__ __forceinline__ void finish(const Source& s, float factor, Four& it) 
       it.x[i] *= factor;
       if (s.weight != nullptr) it.x[i] *= it.y[i];
     }
+    asm volatile("" : "+f"(it.x[i]));  // as emit() has it
   }
 }
 
