@@ -40,21 +40,36 @@ bool wants(int argc, char** argv, const char* what, bool otherwise) {
   return otherwise;
 }
 
-// Time of each kind of op in a step: lists of that op alone, of all layers.
-void ops(Model& model, double step) {
+// Time of each kind of op in a step: lists of that op alone, of all layers; microseconds a launch.
+void ops(Model& model) {
   const std::vector<CudaCommand> all = model.list_;
   const char* names[] = {"embed", "take", "scale", "add", "norm", "layer", "rope", "gate", "activate", "softcap",
                          "rotate", "store", "attention", "linear", "planes"};
-  std::printf("    without:");
-  for (int op = 0; op < 15; ++op) {
-    std::vector<CudaCommand> rest;
+  const auto time = [&](const char* name, const auto& takes, int merged) {
+    std::vector<CudaCommand> some;
     for (const CudaCommand& c : all) {
-      if (static_cast<int>(c.op) != op) rest.push_back(c);
+      if (takes(c)) some.push_back(c);
     }
-    if (rest.size() == all.size()) continue;
-    model.list_ = rest;
-    std::printf(" %s %.1f us", names[op], (step - model.time(50, 1000 + static_cast<uint64_t>(op))) * 1e6);
+    if (some.empty()) return;
+    model.list_ = some;
+    const double each = model.time(50, 1000 + reinterpret_cast<uintptr_t>(name) % 100000) * merged / some.size();
+    std::printf(" %s %.2f", name, each * 1e6);
+  };
+  std::printf("    alone, us:");
+  for (int op = 0; op < 13; ++op) {
+    time(names[op], [&](const CudaCommand& c) { return static_cast<int>(c.op) == op; }, 1);
   }
+  const auto linear = [&](const char* name, uint32_t n, uint32_t k, int merged) {
+    time(name, [&](const CudaCommand& c) {
+      return c.op >= CudaOp::linear && (c.n == n || (n == 1 && (c.n == 256 || (c.n == 1536 && c.in == model.normed())))) && c.width == k &&
+             (n != 1536 || c.in != model.normed());
+    }, merged);
+  };
+  linear("qkv", 1, 1536, 3);
+  linear("o", 1536, 1536, 1);
+  linear("gate-up", 8960, 1536, 2);
+  linear("down", 1536, 8960, 1);
+  linear("head", 151936, 1536, 1);
   std::printf("\n");
   model.list_ = all;
 }
@@ -86,7 +101,7 @@ int main(int argc, char** argv) {
       std::printf("%-9s decode %7.0f tokens/s  %5.0f us, %4.2f GB, %4.0f GB/s (%.2f of copies)\n", n.name, 1 / one,
                   one * 1e6, static_cast<double>(model.bytes()) / 1e9, static_cast<double>(model.bytes()) / one / 1e9,
                   static_cast<double>(model.bytes()) / one / peak);
-      if (wants(argc, argv, "ops", false)) ops(model, one);
+      if (wants(argc, argv, "ops", false)) ops(model);
       model.release();
     }
     if (wants(argc, argv, "batch", every)) {
@@ -103,7 +118,7 @@ int main(int argc, char** argv) {
         const double all = model.time(5, 0);
         std::printf("%-9s prefill %4u %8.0f tokens/s  %6.0f us, %4.0f TFLOP/s\n", n.name, rows, rows / all, all * 1e6,
                     rows * 2.0 * 1.31e9 / all / 1e12);
-        if (wants(argc, argv, "ops", false)) ops(model, all);
+        if (wants(argc, argv, "ops", false)) ops(model);
         model.release();
       }
     }

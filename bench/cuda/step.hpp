@@ -90,7 +90,7 @@ class Model {
     last_ = keep(put(std::vector<int32_t>(1, static_cast<int32_t>(rows - 1))));
     rope_ = keep(put(std::vector<float>(size_t{last} * s_.head, 0.7f)));
     const auto slot = [&](uint32_t width) { return keep(put(std::vector<float>(size_t{rows} * width, 0.01f))); };
-    hidden_ = slot(s_.hidden), branch_ = slot(s_.hidden), normed_ = slot(s_.hidden), turned_ = slot(s_.hidden);
+    hidden_ = slot(s_.hidden), branch_ = slot(s_.hidden), normed_ = slot(s_.hidden), turned_ = slot(s_.hidden), turned_qkv_ = slot(s_.hidden);
     query_ = slot(s_.hidden), key_ = slot(s_.kv_heads * s_.head), value_ = slot(s_.kv_heads * s_.head);
     context_ = slot(s_.hidden), gate_ = slot(s_.ffn), up_ = slot(s_.ffn), turned_ffn_ = slot(s_.ffn);
     logits_ = slot(0 == rows ? 0 : s_.vocabulary / (rows > 64 ? rows : 1) + 1);
@@ -112,6 +112,7 @@ class Model {
     call(plugin->wait, device);
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() / steps;
   }
+  const float* normed() const { return encoding_ > 100 ? turned_qkv_ : normed_; }
   std::vector<CudaCommand> list_;
 
  private:
@@ -227,7 +228,7 @@ class Model {
     const uint32_t kv = s_.kv_heads * s_.head;
     for (uint32_t layer = 0; layer < s_.layers; ++layer) {
       norm(list, layer > 0);
-      multiply(list, normed_, turned_, {{0, query_}, {1, key_}, {2, value_}}, layer);
+      multiply(list, normed_, turned_qkv_, {{0, query_}, {1, key_}, {2, value_}}, layer);
       CudaCommand rope = op(CudaOp::rope, s_.hidden, query_, query_);
       rope.heads = s_.heads, rope.head_size = rope.dims = s_.head, rope.neox = 1, rope.weight = rope_;
       list.push_back(rope);
@@ -271,7 +272,7 @@ class Model {
   std::vector<void*> held_, own_;
   std::vector<std::byte*> cache_;
   CudaStep step_{};
-  float *hidden_ = nullptr, *branch_ = nullptr, *normed_ = nullptr, *turned_ = nullptr, *query_ = nullptr,
+  float *hidden_ = nullptr, *branch_ = nullptr, *normed_ = nullptr, *turned_ = nullptr, *turned_qkv_ = nullptr, *query_ = nullptr,
         *key_ = nullptr, *value_ = nullptr, *context_ = nullptr, *gate_ = nullptr, *up_ = nullptr,
         *turned_ffn_ = nullptr, *logits_ = nullptr, *weight_ = nullptr, *mix_ = nullptr, *rope_ = nullptr;
   int32_t* last_ = nullptr;

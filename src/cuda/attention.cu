@@ -14,6 +14,8 @@ struct AttentionArguments {
   uint32_t pages, groups;
   Kind kind;
   Activations prepared;
+  CudaCommand query, key;  // of one token alone: RoPE and what is stored, done on the way
+  const float* value;
 };
 
 // Which of a token's positions it sees.
@@ -21,16 +23,23 @@ struct Seen {
   uint32_t first, end, table;
 };
 __device__ Seen seen_by(const AttentionArguments& a, uint32_t row, uint32_t* found) {
-  if (threadIdx.x == 0) *found = UINT32_MAX;
-  __syncthreads();
-  for (uint32_t i = threadIdx.x; i < a.command.slices; i += blockDim.x) {
-    if (row - a.step.slices[i].first_row < a.step.slices[i].rows) *found = i;
-  }
-  __syncthreads();
-  if (*found == UINT32_MAX) return {0, 0, 0};
   const auto end = static_cast<uint32_t>(a.step.positions[row]) + 1;
+  if (a.command.slices > 1) {
+    if (threadIdx.x == 0) *found = UINT32_MAX;
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < a.command.slices; i += blockDim.x) {
+      const CudaSlice slice = a.step.slices[i];
+      if (row - slice.first_row < slice.rows) *found = slice.table;
+    }
+    __syncthreads();
+  }
+  const CudaSlice only = a.step.slices[0];
+  const uint32_t table = a.command.slices > 1                 ? *found
+                         : row - only.first_row < only.rows ? only.table
+                                                              : UINT32_MAX;
+  if (table == UINT32_MAX) return {0, 0, 0};
   const uint32_t window = a.command.window;
-  return {window != 0 && end > window ? end - window : 0, end, a.step.slices[*found].table};
+  return {window != 0 && end > window ? end - window : 0, end, table};
 }
 
 __device__ __forceinline__ void to_floats(uint4 v, float (&out)[8]) {
@@ -42,8 +51,50 @@ __device__ __forceinline__ void to_floats(uint4 v, float (&out)[8]) {
   }
 }
 
-// kLanes lanes share a position, eight features each; kHeads heads go together.
-template <int kLanes, int kHeads>
+// Eight features of a head from `at` on, turned as `rope` says; cosines and sines of them.
+__device__ __forceinline__ void read_8(const float* from, float (&to)[8]) {
+  const float4 a = *reinterpret_cast<const float4*>(from), b = *reinterpret_cast<const float4*>(from + 4);
+  to[0] = a.x, to[1] = a.y, to[2] = a.z, to[3] = a.w, to[4] = b.x, to[5] = b.y, to[6] = b.z, to[7] = b.w;
+}
+struct Turn {
+  bool turns, first;
+  uint32_t partner;
+  float cosines[8], sines[8];
+  __device__ __forceinline__ Turn(const CudaCommand& rope, uint32_t position, uint32_t at) {
+    const uint32_t half = rope.dims / 2, inside = at - rope.offset;
+    turns = inside < rope.dims, first = inside < half;
+    partner = first ? at + half : at - half;
+    if (!turns) return;
+    const float* table = static_cast<const float*>(rope.weight) + size_t{position} * rope.dims + inside % half;
+    read_8(table, cosines);
+    read_8(table + half, sines);
+  }
+  __device__ __forceinline__ void of(const float* head, uint32_t at, float (&to)[8]) const {
+    float own[8], other[8];
+    read_8(head + at, own);
+    if (turns) read_8(head + partner, other);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      if (!turns) {
+        to[i] = own[i];
+      } else {
+        to[i] = first ? turned(own[i], other[i], cosines[i], sines[i]).x : turned(other[i], own[i], cosines[i], sines[i]).y;
+      }
+    }
+  }
+};
+__device__ __forceinline__ uint4 to_halves(const float (&x)[8]) {
+  __half h[8];
+#pragma unroll
+  for (int i = 0; i < 8; ++i) h[i] = stored_half(x[i]);
+  uint4 bits;
+  memcpy(&bits, h, sizeof(bits));
+  return bits;
+}
+
+// kLanes lanes share a position, eight features each; kHeads heads go together. kTurns: of one token, whose query and
+// key are turned, and key and value stored, here.
+template <int kLanes, int kHeads, bool kTurns>
 __global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_constant__ AttentionArguments a) {
   constexpr int kAtOnce = 32 / kLanes;
   __shared__ float scores[kWarps][kHeads][kEach];
@@ -64,19 +115,57 @@ __global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_c
   const __half* keys = reinterpret_cast<const __half*>(c.pages + a.step.pages[seen.table + page] * c.page_bytes) +
                        size_t{kv} * kCudaPage * size;
   const __half* values = keys + size_t{c.kv_heads} * kCudaPage * size;
-  float q[kHeads][8];
+  // All that is read is asked for at once. Of positions that are not seen there may be anything.
+  constexpr int kReads = kEach / kAtOnce;
+  uint4 key_bits[kReads], value_bits[kReads];
 #pragma unroll
-  for (int h = 0; h < kHeads; ++h) {
-    const uint32_t head = kv * together + min(first_head + h, together - 1);
-    const float* from = c.in + size_t{row} * c.in_stride + head * size + at;
+  for (int i = 0; i < kReads; ++i) {
+    const uint32_t position = warp * kEach + i * kAtOnce + lane / kLanes;
+    // What this kernel stores is not there yet.
+    const bool sees = used && begin + position >= seen.first && begin + position + (kTurns ? 1 : 0) < seen.end;
+    key_bits[i] = sees ? *reinterpret_cast<const uint4*>(keys + size_t{position} * size + at) : uint4{};
+    value_bits[i] = sees ? *reinterpret_cast<const uint4*>(values + size_t{position} * size + at) : uint4{};
+  }
+  float q[kHeads][8] = {};
+  const float* queries = c.in + size_t{row} * c.in_stride;
+  if constexpr (kTurns) {
+    const uint32_t last = seen.end - 1;
+    const Turn turn(a.query, last, at);
+    float key[8] = {}, value[8] = {};
+    if (used) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) q[h][i] = used ? from[i] * c.factor : 0;
+      for (int h = 0; h < kHeads; ++h) turn.of(queries + (kv * together + min(first_head + h, together - 1)) * size, at, q[h]);
+      turn.of(a.key.in + kv * size, at, key);
+      read_8(a.value + kv * size + at, value);
+    }
+    const uint4 new_key = to_halves(key), new_value = to_halves(value);
+#pragma unroll
+    for (int i = 0; i < kReads; ++i) {
+      const uint32_t position = warp * kEach + i * kAtOnce + lane / kLanes;
+      if (begin + position != last || !used) continue;
+      key_bits[i] = new_key, value_bits[i] = new_value;
+      if (first_head != 0) continue;  // another block's heads share them
+      *reinterpret_cast<uint4*>(const_cast<__half*>(keys) + size_t{position} * size + at) = new_key;
+      *reinterpret_cast<uint4*>(const_cast<__half*>(values) + size_t{position} * size + at) = new_value;
+    }
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+#pragma unroll
+      for (int i = 0; i < 8; ++i) q[h][i] *= c.factor;
+    }
+  } else if (used) {
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      const float* from = queries + (kv * together + min(first_head + h, together - 1)) * size + at;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) q[h][i] = from[i] * c.factor;
+    }
   }
 #pragma unroll
   for (uint32_t i = 0; i < kEach; i += kAtOnce) {
     const uint32_t mine = i + lane / kLanes, position = warp * kEach + mine;
-    float k[8] = {};
-    if (used) to_floats(*reinterpret_cast<const uint4*>(keys + size_t{position} * size + at), k);
+    float k[8];
+    to_floats(key_bits[i / kAtOnce], k);
     const bool sees = begin + position >= seen.first && begin + position < seen.end;
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
@@ -104,12 +193,9 @@ __global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_c
   float sum[kHeads][8] = {};
 #pragma unroll
   for (uint32_t i = 0; i < kEach; i += kAtOnce) {
-    const uint32_t mine = i + lane / kLanes, position = warp * kEach + mine;
-    float v[8] = {};
-    // Of positions that are not seen there may be anything.
-    if (used && begin + position >= seen.first && begin + position < seen.end) {
-      to_floats(*reinterpret_cast<const uint4*>(values + size_t{position} * size + at), v);
-    }
+    const uint32_t mine = i + lane / kLanes;
+    float v[8];
+    to_floats(value_bits[i / kAtOnce], v);
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
       const float p = scores[warp][h][mine];
@@ -201,7 +287,9 @@ __global__ void join_kernel(const __grid_constant__ AttentionArguments a) {
     const uint32_t end = (seen.end + kCudaPage - 1) / kCudaPage, stride = c.head_size + 2;
     const float* from = a.partial + (size_t{row} * c.heads + head) * a.pages * stride;
     float most = -INFINITY, all = 0;
+#pragma unroll 8
     for (uint32_t page = first; page < end; ++page) most = fmaxf(most, from[page * stride + c.head_size + 1]);
+#pragma unroll 8
     for (uint32_t page = first; page < end; ++page) {
       const float* p = from + page * stride;
       const float factor = __expf(p[c.head_size + 1] - most);
@@ -214,17 +302,30 @@ __global__ void join_kernel(const __grid_constant__ AttentionArguments a) {
   if (a.kind != Kind::none && i / kGroup < a.prepared.groups) emit(a.kind, a.prepared, row, i / kGroup, x);
 }
 
+template <int kLanes, int kHeads>
+void launch_heads(Stream& stream, AttentionArguments& a, dim3 grid) {
+  if (a.query.in != nullptr) {
+    stream.launch(attention_kernel<kLanes, kHeads, true>, grid, kWarps * kWarp, 0, a);
+  } else {
+    stream.launch(attention_kernel<kLanes, kHeads, false>, grid, kWarps * kWarp, 0, a);
+  }
+}
+
 template <int kLanes>
 void launch_pages(Stream& stream, AttentionArguments& a) {
   const uint32_t together = a.command.heads / a.command.kv_heads;
   const uint32_t heads = together % 3 == 0 ? 3 : together == 1 ? 1 : together % 4 == 0 ? 4 : 2;
   a.groups = (together + heads - 1) / heads;
   const dim3 grid(a.pages, a.command.kv_heads * a.groups, a.command.rows);
-  const uint32_t threads = kWarps * kWarp;
-  if (heads == 1) stream.launch(attention_kernel<kLanes, 1>, grid, threads, 0, a);
-  if (heads == 2) stream.launch(attention_kernel<kLanes, 2>, grid, threads, 0, a);
-  if (heads == 3) stream.launch(attention_kernel<kLanes, 3>, grid, threads, 0, a);
-  if (heads == 4) stream.launch(attention_kernel<kLanes, 4>, grid, threads, 0, a);
+  if (heads == 1) launch_heads<kLanes, 1>(stream, a, grid);
+  if (heads == 2) launch_heads<kLanes, 2>(stream, a, grid);
+  if (heads == 3) launch_heads<kLanes, 3>(stream, a, grid);
+  if (heads == 4) launch_heads<kLanes, 4>(stream, a, grid);
+}
+
+bool pages_are_aligned(const CudaCommand& command) {  // and heads of a size that 8 lanes and more share
+  return command.head_size % 8 == 0 && command.head_size <= 256 && command.page_bytes % 16 == 0 &&
+         reinterpret_cast<uintptr_t>(command.pages) % 16 == 0;
 }
 
 uint32_t pages_of(const CudaCommand& command) { return (command.longest + kCudaPage - 1) / kCudaPage; }
@@ -235,12 +336,23 @@ size_t attention_floats(const CudaCommand& command) {
   return size_t{command.rows} * command.heads * pages_of(command) * (command.head_size + 2);
 }
 
+bool turns_with_attention(const CudaCommand& command, const CudaCommand& query, const CudaCommand& key,
+                          const CudaCommand& store) {
+  const auto aligned = [](const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; };
+  return command.rows == 1 && pages_are_aligned(command) && query.neox != 0 && key.neox != 0 && query.dims % 16 == 0 &&
+         query.offset % 8 == 0 && query.dims == key.dims && query.offset == key.offset && query.weight == key.weight &&
+         query.in == command.in && key.in == store.in && key.heads == command.kv_heads && store.pages == command.pages &&
+         query.heads == command.heads && aligned(query.weight) && aligned(query.in) && aligned(key.in) &&
+         aligned(store.in2);
+}
+
 void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& command, float* partial, Kind kind,
-                      const Activations& prepared) {
-  AttentionArguments a{command, step, partial, pages_of(command), 0, kind, prepared};
+                      const Activations& prepared, const CudaCommand* query, const CudaCommand* key,
+                      const CudaCommand* store) {
+  AttentionArguments a{command, step, partial, pages_of(command), 0, kind, prepared, {}, {}, nullptr};
+  if (query != nullptr) a.query = *query, a.key = *key, a.value = store->in2;
   const uint32_t size = command.head_size, width = command.heads * size;
-  if (size % 8 != 0 || size > 256 || command.page_bytes % 16 != 0 ||
-      reinterpret_cast<uintptr_t>(command.pages) % 16 != 0) {
+  if (!pages_are_aligned(command)) {
     stream.launch(plain_attention_kernel, dim3(a.pages, command.heads, command.rows), kWarp, 0, a);
   } else if (size <= 64) {
     launch_pages<8>(stream, a);

@@ -3,6 +3,7 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <type_traits>
 
 #include <cstdint>
 
@@ -76,6 +77,39 @@ struct Sum {
 struct Most {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
+
+// Σ x² of a row, for all threads of a block, whatever their number: always in the same order. space: 16 floats.
+template <class Load>
+__device__ __forceinline__ float sum_of_squares(uint32_t width, float* space, const Load& load) {
+  constexpr uint32_t kParts = 16;
+  const uint32_t warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
+  for (uint32_t part = threadIdx.x / kWarp; part < kParts; part += warps) {
+    float sum = 0;
+    for (uint32_t begin = part * 128 + lane * 4; begin < width; begin += kParts * 128) {
+#pragma unroll
+      for (uint32_t i = 0; i < 4; ++i) {
+        const float x = begin + i < width ? load(begin + i) : 0;
+        sum = fmaf(x, x, sum);
+      }
+    }
+    sum = sum_of_warp(sum);
+    if (lane == 0) space[part] = sum;
+  }
+  __syncthreads();
+  float all = 0;
+  for (uint32_t i = 0; i < kParts; ++i) all += space[i];
+  return all;
+}
+
+// Keys and values as pages have them: what a half cannot hold would be infinity, and a softmax of it no number.
+__device__ __forceinline__ __half stored_half(float x) {
+  return x != x ? __float2half_rn(x) : __float2half_rn(fminf(fmaxf(x, -65504.0f), 65504.0f));
+}
+
+// A rotary embedding's pair, rounded alike wherever it is turned.
+__device__ __forceinline__ float2 turned(float first, float second, float cosine, float sine) {
+  return {__fmaf_rn(first, cosine, -__fmul_rn(second, sine)), __fmaf_rn(second, cosine, __fmul_rn(first, sine))};
+}
 
 // graph::Activation's numbers.
 __device__ __forceinline__ float activation_of(int kind, float x) {

@@ -1,6 +1,7 @@
 #include "cuda/device.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/error.hpp"
@@ -79,6 +80,7 @@ Device::Device(int index) : index_(index) {
   use();
   check(cudaStreamCreateWithFlags(&stream_.stream, cudaStreamNonBlocking), "making a stream");
   stream_.dependent = major >= 9;
+  stream_.plain = std::getenv("CAIRN_CUDA_PLAIN") != nullptr;
   stream_.processors = static_cast<uint32_t>(processors);
   stream_.shared = static_cast<uint32_t>(shared) - 1024;
   try {
@@ -113,6 +115,7 @@ void Device::close() {
   (void)cudaFree(grids_.at);
   (void)cudaFree(staging_.at);
   (void)cudaFreeHost(pinned_);
+  (void)cudaFreeHost(room_);
   (void)cudaStreamDestroy(stream_.stream);
   (void)cudaGetLastError();
 }
@@ -146,7 +149,23 @@ void Device::upload(void* to, const void* from, size_t bytes) {
   check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_.stream), "copying to it");
 }
 
+void* Device::staging(size_t bytes) {
+  if (bytes > room_bytes_) {
+    wait();
+    (void)cudaFreeHost(std::exchange(room_, nullptr));
+    room_bytes_ = 0;
+    check(cudaHostAlloc(&room_, bytes, cudaHostAllocDefault), "allocating memory of the host's");
+    room_bytes_ = bytes;
+  }
+  return room_;
+}
+
 void Device::download(void* to, const void* from, size_t bytes) {
+  const auto begin = reinterpret_cast<uintptr_t>(to), room = reinterpret_cast<uintptr_t>(room_);
+  if (begin >= room && begin + bytes <= room + room_bytes_) {
+    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_.stream), "copying from it");
+    return wait();
+  }
   for (size_t at = 0; at < bytes; at += kPinnedBytes) {
     const size_t some = std::min(bytes - at, kPinnedBytes);
     check(cudaMemcpyAsync(pinned_, static_cast<const char*>(from) + at, some, cudaMemcpyDeviceToHost, stream_.stream),

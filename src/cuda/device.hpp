@@ -34,6 +34,7 @@ class Device {
 
   void use() const;  // by this thread
   void upload(void* to, const void* from, size_t bytes);
+  void* staging(size_t bytes);  // pinned memory of the host's, one piece
   void download(void* to, const void* from, size_t bytes);
   void copy(void* to, const void* from, size_t bytes);
   void upload_matrix(uint32_t encoding, uint64_t rows, uint64_t k, const void* from, void* to);
@@ -64,6 +65,8 @@ class Device {
   std::map<std::pair<const void*, int>, Memory> scratch_;
   Memory grids_, staging_;
   void* pinned_ = nullptr;
+  void* room_ = nullptr;  // staging()'s
+  size_t room_bytes_ = 0;
   uint64_t own_bytes_ = 0;
   bool recording_ = false;
 };

@@ -69,9 +69,9 @@ __device__ void turn(const CudaCommand& a, uint32_t row, uint32_t head, uint32_t
   const float* cosines = static_cast<const float*>(a.weight) + size_t{position} * a.dims;
   for (uint32_t i = threadIdx.x; i < half; i += blockDim.x) {
     const uint32_t first = a.neox != 0 ? i : 2 * i, second = a.neox != 0 ? i + half : 2 * i + 1;
-    const float c = cosines[i], s = cosines[half + i], p = x[first], q = x[second];
-    x[first] = p * c - q * s;
-    x[second] = q * c + p * s;
+    const float2 pair = turned(x[first], x[second], cosines[i], cosines[half + i]);
+    x[first] = pair.x;
+    x[second] = pair.y;
   }
 }
 
@@ -110,8 +110,7 @@ __global__ void rope_kernel(const __grid_constant__ RopeArguments a) {
   __half* to = reinterpret_cast<__half*>(page) +
                (size_t{(value ? a.stored : 0) + head} * kCudaPage + position % kCudaPage) * size;
   for (uint32_t i = threadIdx.x; i < size; i += blockDim.x) {
-    // What a half cannot hold would be infinity, and a softmax of it no number.
-    to[i] = __float2half_rn(fminf(fmaxf(from[head * size + i], -65504.0f), 65504.0f));
+    to[i] = stored_half(from[head * size + i]);
   }
 }
 

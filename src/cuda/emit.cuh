@@ -6,6 +6,9 @@
 
 namespace cairn::cuda {
 
+__device__ __forceinline__ bool has_one_scale(Kind kind) {  // as has_scale()
+  return kind == Kind::half || kind == Kind::planes || kind == Kind::rows_half || kind == Kind::rows_packed;
+}
 // What a token's features are multiplied by before emit(), and what undoes it; most: the largest, or infinity.
 __device__ __forceinline__ float token_factor(Kind kind, float most) {
   if (kind == Kind::planes) return most > 0 && most < INFINITY ? 127 / most : 0;
@@ -57,8 +60,16 @@ __device__ __forceinline__ void emit_floats(const Activations& to, uint32_t row,
   codes[at + 4] = static_cast<T>(x - static_cast<float>(upper));
 }
 
+template <class T>
+__device__ __forceinline__ void emit_row(const Activations& to, uint32_t row, uint32_t g, float x, bool packed) {
+  const uint32_t lane = threadIdx.x % kWarp;
+  const uint32_t at = packed ? lane / 16 * 16 + lane % 4 / 2 * 8 + lane % 16 / 4 * 2 + lane % 2 : lane;
+  reinterpret_cast<T*>(to.codes)[(size_t{row} * to.groups + g) * kGroup + at] = static_cast<T>(x);
+}
+
 // By whole warps; x: the lane's feature of group g, 0 where there is none.
 __device__ __forceinline__ void emit(Kind kind, const Activations& to, uint32_t row, uint32_t g, float x) {
+  asm volatile("" : "+f"(x));  // rounded as it is stored: no multiplication of its making is joined with what follows
   switch (kind) {
     case Kind::bytes:
       return emit_bytes(to, row, g, x);
@@ -68,6 +79,12 @@ __device__ __forceinline__ void emit(Kind kind, const Activations& to, uint32_t 
       return emit_floats<__half>(to, row, g, x);
     case Kind::bf16:
       return emit_floats<__nv_bfloat16>(to, row, g, x);
+    case Kind::rows_half:
+      return emit_row<__half>(to, row, g, x, false);
+    case Kind::rows_packed:
+      return emit_row<__half>(to, row, g, x, true);
+    case Kind::rows_bf16:
+      return emit_row<__nv_bfloat16>(to, row, g, x, false);
     default:
       return;
   }
@@ -75,7 +92,7 @@ __device__ __forceinline__ void emit(Kind kind, const Activations& to, uint32_t 
 
 // Bytes of a tile's codes.
 inline size_t tile_bytes(Kind kind, uint32_t groups) {
-  return size_t{groups} * (kind == Kind::bytes || kind == Kind::planes ? 256 : 1024);
+  return size_t{groups} * (kind == Kind::bytes || kind == Kind::planes ? 256 : is_rows(kind) ? 512 : 1024);
 }
 inline Activations shifted(Kind kind, Activations a, uint32_t tiles) {
   a.codes += tile_bytes(kind, a.groups) / 4 * tiles;

@@ -81,7 +81,6 @@ struct GemmArguments {
 template <bool kHalf>
 __device__ __forceinline__ void multiply_stage(float (&c)[64], const uint32_t (&a)[8], const uint8_t* stage,
                                                int group) {
-  const uint32_t lane = threadIdx.x % kWarp;
 #if CAIRN_WGMMA
   const uint64_t b = swizzled(stage) + static_cast<uint64_t>(group * 4);
   wgmma_fence();
@@ -94,6 +93,7 @@ __device__ __forceinline__ void multiply_stage(float (&c)[64], const uint32_t (&
   }
   wgmma_commit();
 #else
+  const uint32_t lane = threadIdx.x % kWarp;
   const uint32_t first[4] = {a[0], a[1], a[2], a[3]}, second[4] = {a[4], a[5], a[6], a[7]};
 #pragma unroll
   for (int n = 0; n < 16; ++n) {

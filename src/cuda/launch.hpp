@@ -18,7 +18,15 @@ enum class Kind : int32_t {
   half,    // two f16 that sum to x / scale
   bf16,    // two bf16 that sum to x
   planes,  // int8 with one scale a token, in the order of planes.cu
+  // Of many tokens, [token][k rounded up to 64] 16 bits each, a group's 32 in the order in which fragments have them:
+  rows_half,    // f16 of x / scale
+  rows_bf16,    // bf16
+  rows_packed,  // f16 of x / scale, in the order of forms.cuh
 };
+constexpr bool has_scale(Kind kind) {  // one for each token
+  return kind == Kind::half || kind == Kind::planes || kind == Kind::rows_half || kind == Kind::rows_packed;
+}
+constexpr bool is_rows(Kind kind) { return kind >= Kind::rows_half; }
 
 // Activations of `rows` tokens in tiles of 8, as B of mma.cuh: lane 4 · token + t of a tile has, of each group
 // of 32, columns 4t … 4t + 3 and 16 + 4t …
@@ -27,13 +35,14 @@ enum class Kind : int32_t {
 struct Activations {
   uint32_t* codes;
   uint2* meta;     // bytes: [tile][group][token] scale, and sums of the first and the last 16 in 16 bits each
-  float* scales;   // half, planes: [token]
+  float* scales;   // half, planes, rows_half, rows_packed: [token]
   uint32_t groups; // a multiple of 8 for bytes, of 4 for planes, of 1 else
 };
 
 struct Stream {
   cudaStream_t stream;
   bool dependent;      // programmatic dependent launch
+  bool plain;          // no command goes together with others: what tests compare with
   uint32_t processors, shared;  // bytes of shared memory that a block can have
   const uint8_t* grids;
   cudaError_t error = cudaSuccess;  // the first
@@ -97,8 +106,15 @@ void launch_rope(Stream& stream, const CudaStep& step, const CudaCommand* query,
 
 // attention.cu. partial: attention_floats() of scratch.
 size_t attention_floats(const CudaCommand& command);
+// query, key, store: all or none: what stands in front of it for one token, done on the way.
+bool turns_with_attention(const CudaCommand& command, const CudaCommand& query, const CudaCommand& key,
+                          const CudaCommand& store);
 void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& command, float* partial, Kind kind,
-                      const Activations& prepared);
+                      const Activations& prepared, const CudaCommand* query = nullptr, const CudaCommand* key = nullptr,
+                      const CudaCommand* store = nullptr);
+
+// attention_chunk.cu: many tokens of one sequence; false: not of this shape, nothing was started.
+bool launch_chunk_attention(Stream& stream, const CudaStep& step, const CudaCommand& command);
 
 // matrices: embed.cu, pack.cu
 bool has_form(uint32_t encoding);
@@ -117,19 +133,38 @@ struct Part {
   const float* bias;
   float* out;
   uint32_t out_stride, first_row, n, matrix_rows;
+  float* sum;  // or null: what is added to, too
+  uint32_t sum_stride;
+};
+// What a single token's products read where that is not prepared: each block makes it for itself.
+struct Source {
+  const float *in, *in2;  // 16-byte aligned
+  Load load;
+  int32_t activation;
+  bool norm;            // by the root of the mean square
+  const float* weight;  // or null
+  float epsilon;
 };
 struct LinearArguments {
   Part parts[4];
   uint32_t first_block[4];  // of each; after the last of them UINT32_MAX
   uint32_t rows, k, first_token;
   Activations x;
+  Source source;    // where it has `in`: of one token
   const float* in;  // of those without prepared activations
   uint32_t in_stride;
   const uint8_t* grids;
 };
 constexpr uint32_t kMostParts = 4;
 Kind kind_of(uint32_t encoding);
+bool takes_source(uint32_t encoding);
 void launch_linear(Stream& stream, uint32_t encoding, LinearArguments arguments, uint32_t parts);
+
+// gemm.cu: the same of more than kCudaBatch tokens; x.codes as rows_… kinds have it. partial: gemm_floats() of
+// scratch.
+Kind gemm_kind_of(uint32_t encoding);  // none: not by gemm
+size_t gemm_floats(const Stream& stream, const LinearArguments& arguments, uint32_t parts);
+void launch_gemm(Stream& stream, uint32_t encoding, const LinearArguments& arguments, uint32_t parts, float* partial);
 
 // planes.cu
 struct PlanesArguments {

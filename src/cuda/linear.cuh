@@ -3,6 +3,7 @@
 
 #include "cuda/forms.cuh"
 #include "cuda/launch.hpp"
+#include "cuda/source.cuh"
 
 namespace cairn::cuda {
 
@@ -38,6 +39,7 @@ __device__ __forceinline__ void finish(const LinearArguments& a, const Place& pl
       for (uint32_t w = 1; w < warps; ++w) sum += space[w * 128 + i];
       if (part.bias != nullptr) sum += part.bias[row];
       part.out[size_t{first_token + token} * part.out_stride + row] = sum;
+      if (part.sum != nullptr) part.sum[size_t{first_token + token} * part.sum_stride + row] += sum;
     }
   }
 }

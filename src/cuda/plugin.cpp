@@ -145,6 +145,10 @@ int wait(void* device, char* message, size_t size) {
   return on(device, message, size, [&](Device& it) { it.wait(); });
 }
 
+int staging(void* device, uint64_t bytes, void** memory, char* message, size_t size) {
+  return on(device, message, size, [&](Device& it) { *memory = it.staging(bytes); });
+}
+
 uint64_t own_bytes(const void* device) { return static_cast<const Device*>(device)->own_bytes(); }
 
 }  // namespace
@@ -169,4 +173,5 @@ const cairn::CudaPlugin cairn_cuda = {
     cairn::cuda::forget,
     cairn::cuda::wait,
     cairn::cuda::own_bytes,
+    cairn::cuda::staging,
 };

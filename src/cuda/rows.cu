@@ -18,6 +18,65 @@ __device__ __forceinline__ float load(const RowArguments& a, uint32_t row, uint3
   }
 }
 
+// Each `block` of v, after signs, times the Hadamard matrix, not scaled.
+__device__ __forceinline__ void hadamard(const RowArguments& a, float* v) {
+  const uint32_t threads = blockDim.x, lane = threadIdx.x % kWarp, whole = (a.width + kWarp - 1) / kWarp * kWarp;
+  // The first five steps are among a warp's lanes.
+  for (uint32_t i = threadIdx.x; i < whole; i += threads) {
+    float x = i < a.width ? v[i] : 0;
+    if (i < a.width && a.signs != nullptr) x *= a.signs[i];
+    for (uint32_t half = 1; half < a.block && half < kWarp; half *= 2) {
+      const float other = __shfl_xor_sync(0xFFFFFFFF, x, half);
+      x = lane & half ? other - x : x + other;
+    }
+    if (i < a.width) v[i] = x;
+  }
+  uint32_t half = kWarp;
+  for (; half * 4 <= a.block; half *= 4) {  // two steps at once
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < a.width / 4; i += threads) {
+      float* at = v + i / half * 4 * half + i % half;
+      const float p = at[0] + at[half], q = at[0] - at[half], r = at[2 * half] + at[3 * half],
+                  s = at[2 * half] - at[3 * half];
+      at[0] = p + r, at[half] = q + s, at[2 * half] = p - r, at[3 * half] = q - s;
+    }
+  }
+  for (; half < a.block; half *= 2) {
+    __syncthreads();
+    for (uint32_t i = threadIdx.x; i < a.width / 2; i += threads) {
+      float* at = v + i / half * 2 * half + i % half;
+      const float p = at[0], q = at[half];
+      at[0] = p + q, at[half] = p - q;
+    }
+  }
+}
+
+// out[i][c] = factor · Σ_j M[i][j] · v[j][c]. A thread has a column and every so many rows of M, four at a time.
+__device__ __forceinline__ void mix(const RowArguments& a, const float* v, float factor, float* out) {
+  constexpr uint32_t kRows = 4;
+  const uint32_t blocks = a.width / a.block, columns = min(a.block, blockDim.x), groups = blockDim.x / columns;
+  if (threadIdx.x >= columns * groups) return;
+  const uint32_t group = threadIdx.x / columns;
+  for (uint32_t c = threadIdx.x % columns; c < a.block; c += columns) {
+    for (uint32_t first = group * kRows; first < blocks; first += groups * kRows) {
+      const float* m[kRows];
+#pragma unroll
+      for (uint32_t i = 0; i < kRows; ++i) m[i] = a.mix + size_t{min(first + i, blocks - 1)} * blocks;
+      float sums[kRows] = {};
+#pragma unroll 5
+      for (uint32_t j = 0; j < blocks; ++j) {
+        const float x = v[j * a.block + c];
+#pragma unroll
+        for (uint32_t i = 0; i < kRows; ++i) sums[i] = fmaf(__ldg(m[i] + j), x, sums[i]);
+      }
+#pragma unroll
+      for (uint32_t i = 0; i < kRows; ++i) {
+        if (first + i < blocks) out[(first + i) * a.block + c] = sums[i] * factor;
+      }
+    }
+  }
+}
+
 // A block is a token.
 __global__ void row_kernel(const __grid_constant__ RowArguments a) {
   extern __shared__ float v[];
@@ -29,14 +88,17 @@ __global__ void row_kernel(const __grid_constant__ RowArguments a) {
   for (uint32_t i = tid; i < a.width; i += threads) {
     const float x = load(a, row, i);
     v[i] = x;
-    sum += a.norm == Norm::rms ? x * x : x;
+    sum += x;
     if (a.loaded != nullptr) a.loaded[size_t{row} * a.loaded_stride + i] = x;
   }
   if (a.norm != Norm::none) {
     const float width = static_cast<float>(a.width);
-    float mean = over_block(sum, space, Sum()) / width, shift = 0;
-    if (a.norm == Norm::layer) {
-      shift = mean;
+    float mean = 0, shift = 0;
+    if (a.norm == Norm::rms) {
+      __syncthreads();
+      mean = sum_of_squares(a.width, space, [&](uint32_t i) { return v[i]; }) / width;
+    } else {
+      shift = over_block(sum, space, Sum()) / width;
       float squares = 0;
       for (uint32_t i = tid; i < a.width; i += threads) squares += (v[i] - shift) * (v[i] - shift);
       mean = over_block(squares, space, Sum()) / width;
@@ -53,37 +115,22 @@ __global__ void row_kernel(const __grid_constant__ RowArguments a) {
   const bool mixed = a.block != 0 && a.mix != nullptr;
   float* rotated = a.rotated + size_t{row} * a.rotated_stride;
   if (a.block != 0) {
-    if (a.signs != nullptr) {
-      for (uint32_t i = tid; i < a.width; i += threads) v[i] *= a.signs[i];
-    }
-    for (uint32_t half = 1; half < a.block; half *= 2) {
-      __syncthreads();
-      for (uint32_t i = tid; i < a.width / 2; i += threads) {
-        const uint32_t at = i / half * 2 * half + i % half;
-        const float x = v[at], y = v[at + half];
-        v[at] = x + y;
-        v[at + half] = x - y;
-      }
-    }
+    hadamard(a, v);
     __syncthreads();
     const float factor = rsqrtf(static_cast<float>(a.block));
-    const uint32_t blocks = a.width / a.block;
-    for (uint32_t i = tid; i < a.width; i += threads) {
-      float x = 0;
-      if (mixed) {
-        const float* m = a.mix + i / a.block * blocks;
-        for (uint32_t j = 0; j < blocks; ++j) x += m[j] * v[j * a.block + i % a.block];
-        x *= factor;
-      } else {
-        x = v[i] * factor;
-        v[i] = x;
+    if (mixed) {
+      mix(a, v, factor, rotated);
+    } else {
+      for (uint32_t i = tid; i < a.width; i += threads) {
+        v[i] *= factor;
+        rotated[i] = v[i];
       }
-      rotated[i] = x;
     }
   }
   if (a.kind == Kind::none) return;
+  if (mixed) __syncthreads();
   float most = 0, factor = 1;
-  if (a.kind == Kind::half || a.kind == Kind::planes) {
+  if (has_one_scale(a.kind)) {
     bool number = true;
     for (uint32_t i = tid; i < a.width; i += threads) {
       const float x = mixed ? rotated[i] : v[i];
@@ -112,7 +159,7 @@ __global__ void flat_kernel(const __grid_constant__ RowArguments a) {
 }
 
 bool needs_row(const RowArguments& a) {
-  return a.norm != Norm::none || a.block != 0 || a.kind == Kind::half || a.kind == Kind::planes;
+  return a.norm != Norm::none || a.block != 0 || has_scale(a.kind);
 }
 
 }  // namespace

@@ -103,44 +103,81 @@ std::vector<Encoding> all() {
 INSTANTIATE_TEST_SUITE_P(All, Linear, testing::ValuesIn(all()),
                          [](const auto& it) { return std::string(cairn::info(it.param).name); });
 
-// Several products of what a norm leaves, as models have them.
-TEST(Fused, NormsGatesAndProductsOfOneInput) {
-  const uint32_t k = 1536, n = 96, rows = 5;
+// Several products of what a norm leaves, as models have them: what goes together has the bits of one by one.
+TEST(Fused, NormsGatesProductsAndSums) {
+  const uint32_t k = 1536, n = 96;
   const Matrix a = random_matrix(Encoding::q4_k, n, k, 1), b = random_matrix(Encoding::q4_k, n, k, 2),
-               c = random_matrix(Encoding::q6_k, n, k, 3), d = random_matrix(Encoding::bf16, k, n, 4);
-  const std::vector<float> x = normal(size_t{rows} * k, 1), y = normal(size_t{rows} * k, 2), w = normal(k, 3);
-  const Memory in(x), in2(y), weight(w), hidden(x.size() * 4), normed(x.size() * 4), out1(rows * n * 4),
-      out2(rows * n * 4), out3(rows * n * 4), gate(rows * n * 4), last(x.size() * 4);
-  const auto list = [&](bool apart) {
-    std::vector<CudaCommand> l;
-    CudaCommand add{};
-    add.op = CudaOp::add, add.rows = rows, add.width = k, add.in = in.as(), add.in2 = in2.as(), add.out = hidden.as();
-    add.in_stride = add.in2_stride = add.out_stride = k;
-    l.push_back(add);
-    CudaCommand norm = add;
-    norm.op = CudaOp::norm_rms, norm.in = hidden.as(), norm.in2 = nullptr, norm.out = normed.as();
-    norm.weight = weight.as(), norm.epsilon = 1e-6f;
-    l.push_back(norm);
-    l.push_back(command(a, normed, rows, k, out1, 0, n));
-    l.push_back(command(b, normed, rows, k, out2, 0, n));
-    l.push_back(command(c, normed, rows, k, out3, 0, n));
-    CudaCommand g{};
-    g.op = CudaOp::gate, g.activation = 1, g.rows = rows, g.width = n, g.in = out1.as(), g.in2 = out2.as();
-    g.out = gate.as(), g.in_stride = g.in2_stride = g.out_stride = n;
-    l.push_back(g);
-    l.push_back(command(d, gate, rows, n, last, 0, k));
-    if (apart) {
-      for (const CudaCommand& one : l) run({one});
-    } else {
-      for (int i = 0; i < 3; ++i) run(l, {}, 77);  // the second time on as a graph
-    }
-    return last.read();
-  };
-  const std::vector<float> alone = list(true), together = list(false);
-  for (size_t i = 0; i < alone.size(); ++i) ASSERT_EQ(alone[i], together[i]) << i;
-  EXPECT_GT(std::abs(alone[0]), 0);
+               c = random_matrix(Encoding::q6_k, n, k, 3), d = random_matrix(Encoding::bf16, k, n, 4),
+               e = random_matrix(Encoding::q4_0, 50, k, 5), f = random_matrix(Encoding::bf16, 40, k, 6),
+               g = random_matrix(Encoding::q8_0, k, n, 7);
+  const std::vector<float> x = normal(size_t{5} * k, 1), y = normal(size_t{5} * k, 2), w = normal(k, 3);
+  for (const uint32_t rows : {1u, 5u}) {
+    const Memory in(x), in2(y), weight(w), normed(x.size() * 4), out1(rows * n * 4), out2(rows * n * 4),
+        out3(rows * n * 4), gate(rows * n * 4), branch(x.size() * 4), out5(rows * 50 * 4), out6(rows * 40 * 4);
+    const auto list = [&](bool apart, std::vector<float>& fifth, std::vector<float>& sixth) {
+      const Memory hidden(x.size() * 4);
+      std::vector<CudaCommand> l;
+      const auto norm = [&] {
+        CudaCommand it{};
+        it.op = CudaOp::norm_rms, it.rows = rows, it.width = k, it.in = hidden.as(), it.out = normed.as();
+        it.in_stride = it.out_stride = k, it.weight = weight.as(), it.epsilon = 1e-6f;
+        l.push_back(it);
+      };
+      const auto sum = [&](const Memory& first, const Memory& second) {
+        CudaCommand it{};
+        it.op = CudaOp::add, it.rows = rows, it.width = k, it.in = first.as(), it.in2 = second.as();
+        it.out = hidden.as(), it.in_stride = it.in2_stride = it.out_stride = k;
+        l.push_back(it);
+      };
+      sum(in, in2);
+      norm();
+      l.push_back(command(a, normed, rows, k, out1, 0, n));
+      l.push_back(command(b, normed, rows, k, out2, 0, n));
+      l.push_back(command(c, normed, rows, k, out3, 0, n));
+      CudaCommand open{};
+      open.op = CudaOp::gate, open.activation = 1, open.rows = rows, open.width = n, open.in = out1.as();
+      open.in2 = out2.as(), open.out = gate.as(), open.in_stride = open.in2_stride = open.out_stride = n;
+      l.push_back(open);
+      l.push_back(command(d, gate, rows, n, branch, 0, k));
+      sum(hidden, branch);
+      norm();
+      l.push_back(command(e, normed, rows, k, out5, 0, 50));
+      l.push_back(command(g, out3, rows, n, branch, 0, k));
+      sum(branch, hidden);
+      norm();
+      l.push_back(command(f, normed, rows, k, out6, 0, 40));
+      if (apart) {
+        for (const CudaCommand& one : l) run({one});
+      } else {
+        run(l);
+      }
+      fifth = out5.read(), sixth = out6.read();
+    };
+    std::vector<float> fifth, sixth, fifth_alone, sixth_alone;
+    list(true, fifth_alone, sixth_alone);
+    list(false, fifth, sixth);
+    EXPECT_EQ(std::memcmp(fifth.data(), fifth_alone.data(), fifth.size() * 4), 0) << rows;
+    EXPECT_EQ(std::memcmp(sixth.data(), sixth_alone.data(), sixth.size() * 4), 0) << rows;
+    EXPECT_GT(std::abs(sixth[0]), 0);
+  }
+}
+
+// A list of a key is a graph from the second time on.
+TEST(Fused, GraphsComputeWhatListsDo) {
+  const uint32_t k = 256, n = 64, rows = 3;
+  const Matrix a = random_matrix(Encoding::q4_0, n, k, 1), b = random_matrix(Encoding::f16, k, n, 2);
+  const Memory in(normal(size_t{rows} * k, 1)), between(rows * n * 4), out(rows * k * 4);
+  const std::vector<CudaCommand> list = {command(a, in, rows, k, between, 0, n), command(b, between, rows, n, out, 0, k)};
+  run(list);
+  const std::vector<float> want = out.read();
+  for (int i = 0; i < 4; ++i) {
+    run(list, {}, 77);
+    EXPECT_EQ(out.read(), want);
+  }
   char message[256];
   EXPECT_EQ(plugin().forget(device(), 77, message, sizeof(message)), 0);
+  run(list, {}, 77);
+  EXPECT_EQ(out.read(), want);
 }
 
 }  // namespace

@@ -1,0 +1,82 @@
+// A single token's activations, made from floats by each warp for the columns that it multiplies: the same numbers
+// as emit.cuh's.
+#pragma once
+
+#include "cuda/common.cuh"
+#include "cuda/launch.hpp"
+
+namespace cairn::cuda {
+
+// What multiplies all features: 1, or a norm's factor. space: 16 floats.
+__device__ __forceinline__ float factor_of(const Source& s, uint32_t k, float* space) {
+  if (!s.norm) return 1;
+  const float4* in = reinterpret_cast<const float4*>(s.in);
+  const float sum = sum_of_squares(k, space, [&](uint32_t i) {
+    const float4 v = in[i / 4];
+    return i % 4 == 0 ? v.x : i % 4 == 1 ? v.y : i % 4 == 2 ? v.z : v.w;
+  });
+  return 1 / sqrtf(sum / static_cast<float>(k) + s.epsilon);
+}
+
+// Four features from column i on, a multiple of 4 as k is; before the factor.
+struct Four {
+  float x[4], y[4];
+};
+__device__ __forceinline__ void read(const Source& s, uint32_t i, uint32_t k, Four& to) {
+  float4 v{}, w{};
+  if (i < k) {
+    v = *reinterpret_cast<const float4*>(s.in + i);
+    if (s.load == Load::gate) w = *reinterpret_cast<const float4*>(s.in2 + i);
+    if (s.norm && s.weight != nullptr) w = *reinterpret_cast<const float4*>(s.weight + i);
+  }
+  to.x[0] = v.x, to.x[1] = v.y, to.x[2] = v.z, to.x[3] = v.w;
+  to.y[0] = w.x, to.y[1] = w.y, to.y[2] = w.z, to.y[3] = w.w;
+}
+__device__ __forceinline__ void finish(const Source& s, float factor, Four& it) {
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    if (s.load == Load::gate) {
+      it.x[i] = gated(s.activation, it.x[i], it.y[i]);
+    } else if (s.load == Load::activate) {
+      it.x[i] = activation_of(s.activation, it.x[i]);
+    }
+    if (s.norm) {
+      it.x[i] *= factor;
+      if (s.weight != nullptr) it.x[i] *= it.y[i];
+    }
+    asm volatile("" : "+f"(it.x[i]));  // as emit() has it
+  }
+}
+
+// As int8 with a scale for each 32 features, eight lanes: a word of codes a lane; scale and both sums (of the first 16
+// in the lower half) for all lanes of a group.
+struct Bytes {
+  uint32_t codes, sums;
+  float scale;
+};
+__device__ __forceinline__ Bytes to_bytes(const float (&x)[4]) {
+  float most = fmaxf(fmaxf(fabsf(x[0]), fabsf(x[1])), fmaxf(fabsf(x[2]), fabsf(x[3])));
+#pragma unroll
+  for (int i = 1; i < 8; i *= 2) most = fmaxf(most, __shfl_xor_sync(0xFFFFFFFF, most, i));
+  const uint32_t lane = threadIdx.x % kWarp;
+  const bool number = x[0] == x[0] && x[1] == x[1] && x[2] == x[2] && x[3] == x[3];
+  const bool all = (__ballot_sync(0xFFFFFFFF, number) >> (lane & 24) & 255) == 255;
+  const float factor = most > 0 ? 127 / most : 0;
+  Bytes to{};
+  int sum = 0;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    const int q = __float2int_rn(x[i] * factor);
+    sum += q;
+    to.codes |= static_cast<uint32_t>(q & 255) << (8 * i);
+  }
+  sum += __shfl_xor_sync(0xFFFFFFFF, sum, 1);
+  sum += __shfl_xor_sync(0xFFFFFFFF, sum, 2);
+  const int other = __shfl_xor_sync(0xFFFFFFFF, sum, 4);
+  const bool last = lane & 4;
+  to.sums = static_cast<uint32_t>((last ? other : sum) & 0xFFFF) | static_cast<uint32_t>(last ? sum : other) << 16;
+  to.scale = all ? most / 127 : NAN;
+  return to;
+}
+
+}  // namespace cairn::cuda
