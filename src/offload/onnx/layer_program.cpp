@@ -5,7 +5,7 @@
 namespace cairn::offload::onnx {
 
 std::string layer_identity(const LayerGraph& layer, const std::string& fingerprint) {
-  return fmt::format("cairn onnx layer 2\n{}{:016x}\n{} tokens, {} before, {}\n", fingerprint, layer.key,
+  return fmt::format("cairn onnx layer 3\n{}{:016x}\n{} tokens, {} before, {}\n", fingerprint, layer.key,
                      layer.tokens, layer.past, name(layer.form));
 }
 
