@@ -2,11 +2,30 @@
 
 #include <filesystem>
 
+#include "base/byte_size.hpp"
 #include "formats/stack_file.hpp"
 #include "kernels/kernel_set.hpp"
 #include "offload/layer_plan.hpp"
 
 namespace cairn::offload {
+namespace {
+
+constexpr uint64_t kMostContext = uint64_t{1} << 32;
+constexpr uint64_t kBeside = 8;  // a context is up to an eighth larger than its weights
+
+}  // namespace
+
+void check_context(const std::string& path, uint64_t weights, onnx::WeightBits bits) {
+  const auto context = [](uint64_t bytes) { return bytes + bytes / kBeside; };
+  const uint64_t bytes = weights * static_cast<uint64_t>(bits) / 8;
+  if (context(bytes) <= kMostContext) return;
+  const bool four_would = bits == onnx::WeightBits::eight && context(weights / 2) <= kMostContext;
+  fail(ErrorCode::unsupported,
+       "{}: its products have {} of weights, and a context that all graphs share holds 4 GiB with what lies "
+       "beside them: "
+       "--separate gives each graph its own{}",
+       path, byte_size(bytes), four_would ? ", --bits 4 halves them" : "");
+}
 
 onnx::Bundle compile_model(const gguf::File& file, const quantize::Scheme& scheme,
                            const std::vector<uint32_t>& lengths, onnx::BundleOptions options,
@@ -36,6 +55,14 @@ onnx::Bundle compile_model(const gguf::File& file, const quantize::Scheme& schem
   }
   if (wanted.empty())
     fail(ErrorCode::unsupported, "{}: this quantisation leaves no product in int8", file.path());
+  if (!options.separate) {
+    uint64_t weights = 0;
+    for (const auto& [layer, input] : wanted) {
+      for (const LinearWeights& linear : products.at(layer, input).linears)
+        weights += uint64_t{linear.rows()} * linear.k();
+    }
+    check_context(file.path(), weights, options.bits);
+  }
   const size_t total = wanted.size() * lengths.size();
   size_t done = 0;
   for (const uint32_t tokens : lengths) {

@@ -21,4 +21,8 @@ onnx::Bundle compile_model(const gguf::File& file, const quantize::Scheme& schem
                            const std::function<void(size_t, size_t)>& progress,
                            const engine::Cancelled& cancelled);
 
+// One shared context is addressed by 32 bits. Error unsupported: so many bytes of weights (of all products)
+// do not fit; names their size and what would do. path: the model's.
+void check_context(const std::string& path, uint64_t weights, onnx::WeightBits bits);
+
 }  // namespace cairn::offload
