@@ -40,6 +40,9 @@ struct LayerGraph {
   const cpu::BoundOp* rope() const;  // null: it has none
 };
 
+// Earlier positions that graphs have room for in a context of so many.
+uint32_t past_of(uint32_t context);
+
 // The layers of a model. Borrows the plan. Error unsupported: an op that no device has in this form, named.
 std::vector<LayerGraph> layer_graphs(cpu::Plan& plan, const graph::Model& model);
 

@@ -23,7 +23,6 @@ using graph::Slot;
 
 constexpr size_t kRows = cpu::RowExecutor::kMostRows;
 constexpr uint32_t kMostChunks = 16;
-constexpr uint32_t kPastStep = 32;
 constexpr float kHidden = -30000;  // of a score: exp() of it is 0, and a sum with any score is finite
 
 class LayersEngine final : public PrefillEngine {
@@ -177,8 +176,7 @@ class LayersEngine final : public PrefillEngine {
                  const engine::Cancelled& cancelled, const Ran& ran) {
     if (accelerator_) {
       // What is not there yet is compiled for all later chunks; a first one sees nothing before it.
-      const uint32_t past =
-          position == 0 ? 0 : (options_.engine.context + kPastStep - 1) / kPastStep * kPastStep;
+      const uint32_t past = position == 0 ? 0 : past_of(options_.engine.context);
       const Programs& programs = compiled(past, cancelled);
       try {
         return run_layers(programs, past, sequence, tokens, position, cancelled, ran);

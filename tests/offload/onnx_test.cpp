@@ -104,13 +104,13 @@ TEST(Onnx, ModelsHaveTheirFormsFactors) {
 // LLaMA-2-7B: 32 layers of four matrices of 4,096² and three of 11,008 · 4,096.
 TEST(Onnx, WhatNoContextHoldsIsToldWithItsSize) {
   constexpr uint64_t kWeights = 32 * (4 * 4096 * 4096 + uint64_t{3} * 11008 * 4096);
-  const Error error = error_of([&] { check_context("llama.gguf", kWeights, WeightBits::eight); });
+  const Error error = error_of([&] { check_context("llama.gguf", kWeights, 8, true); });
   EXPECT_EQ(error.code(), ErrorCode::unsupported);
   EXPECT_THAT(error.what(), ::testing::AllOf(HasSubstr("llama.gguf"), HasSubstr("6.03 GiB"),
                                              HasSubstr("--separate"), HasSubstr("--bits 4")));
-  check_context("llama.gguf", kWeights, WeightBits::four);
-  check_context("qwen.gguf", 1'310'000'000, WeightBits::eight);
-  const Error larger = error_of([&] { check_context("70b.gguf", 10 * kWeights, WeightBits::four); });
+  check_context("llama.gguf", kWeights, 4, true);
+  check_context("qwen.gguf", 1'310'000'000, 16, false);
+  const Error larger = error_of([&] { check_context("70b.gguf", 10 * kWeights, 8, true); });
   EXPECT_THAT(larger.what(), ::testing::Not(HasSubstr("--bits 4")));
 }
 
