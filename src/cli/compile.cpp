@@ -11,6 +11,7 @@
 #include "cli/commands.hpp"
 #include "cli/output_flags.hpp"
 #include "cli/parser/values.hpp"
+#include "cli/prefill_flags.hpp"
 #include "cli/quantize_flags.hpp"
 #include "cli/session_flags.hpp"
 #include "cli/stages.hpp"
@@ -27,7 +28,8 @@ struct Flags {
   std::string model, output, chip;
   std::vector<uint32_t> chunks = {256};
   QuantizeFlags quantize;
-  std::string bits = "8";
+  std::string bits = "8", form = "products";
+  uint32_t context = 0;
   bool separate = false, json = false;
 };
 
@@ -35,6 +37,7 @@ void run(const Flags& flags) {
   offload::onnx::chip_of(flags.chip);
   const auto model = llm::Model::load(resolve_model(flags.model));
   const quantize::Scheme scheme = make_scheme(flags.quantize, model->file(), model->parameters().layers);
+  const offload::NpuForm form = npu_form(flags.form, flags.quantize, flags.bits == "4" ? 4 : 0);
   std::vector<uint32_t> chunks = flags.chunks;
   std::ranges::sort(chunks);
   chunks.erase(std::unique(chunks.begin(), chunks.end()), chunks.end());
@@ -45,7 +48,9 @@ void run(const Flags& flags) {
       {.folder = flags.output,
        .chip = flags.chip,
        .bits = flags.bits == "4" ? offload::onnx::WeightBits::four : offload::onnx::WeightBits::eight,
-       .separate = flags.separate},
+       .separate = flags.separate,
+       .form = form,
+       .context = model->context(flags.context)},
       [&](size_t done, size_t total) {
         bars.share(static_cast<double>(done) / static_cast<double>(total));
         bars.update("graphs", done, total);
@@ -75,7 +80,7 @@ void add_compile(CLI::App& program) {
   std::vector<std::string> chips;
   for (const offload::onnx::Chip& chip : offload::onnx::chips()) chips.emplace_back(chip.name);
   CLI::App* command = program.add_subcommand(
-      "compile", "compile a model's int8 products for a phone's NPU, to start there without a compiler");
+      "compile", "compile a model for a phone's NPU, to start there without a compiler");
   add_model(*command, flags->model);
   command->add_option("--soc", flags->chip, fmt::format("the chip: {}", fmt::join(chips, ", ")))
       ->required()
@@ -90,6 +95,13 @@ void add_compile(CLI::App& program) {
       ->type_name("N");
   command->add_flag("--separate", flags->separate,
                     "a context for each graph: what the emulator on a PC can run, too (a phone runs both)");
+  add_npu_form(*command, flags->form);
+  command
+      ->add_option(
+          "-c,--context", flags->context,
+          "whole layers: positions of a sequence, as `run` will have them; what the model was trained for if "
+          "not given, at most 4096")
+      ->check(between(1, 1 << 24));
   add_quantize_flags(*command, flags->quantize);
   command->add_flag("--json", flags->json, "print one JSON object");
   command->footer(

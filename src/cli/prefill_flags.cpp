@@ -89,7 +89,7 @@ offload::NpuForm npu_form(const std::string& form, const QuantizeFlags& quantize
   const offload::NpuForm chosen = offload::parse_npu_form(form);
   if (chosen == offload::NpuForm::products || (!quantize.given() && npu_bits == 0)) return chosen;
   fail(ErrorCode::invalid_argument,
-       "--npu-form {}: --quantize and --npu-bits are for products; whole layers have their own quantisation",
+       "--npu-form {}: --quantize and fewer bits are for products; whole layers have their own quantisation",
        form);
 }
 

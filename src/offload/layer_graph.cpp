@@ -122,6 +122,11 @@ const cpu::BoundOp* LayerGraph::rope() const {
   return found == ops.end() ? nullptr : &*found;
 }
 
+uint32_t past_of(uint32_t context) {
+  constexpr uint32_t kStep = 32;
+  return (context + kStep - 1) / kStep * kStep;
+}
+
 std::vector<LayerGraph> layer_graphs(cpu::Plan& plan, const graph::Model& model) {
   std::vector<LayerGraph> layers;
   for (uint32_t i = 0; i < model.layers.size(); ++i) {

@@ -40,18 +40,25 @@ struct LayerGraph {
   const cpu::BoundOp* rope() const;  // null: it has none
 };
 
+// Earlier positions that graphs have room for in a context of so many.
+uint32_t past_of(uint32_t context);
+
 // The layers of a model. Borrows the plan. Error unsupported: an op that no device has in this form, named.
 std::vector<LayerGraph> layer_graphs(cpu::Plan& plan, const graph::Model& model);
 
+// Residual streams are divided by this on the device: Gemma 3's reaches 104,061, and binary16 ends at 65,504.
+constexpr float kResidualUnit = 32;
+
 // What passes, as binary16. `past` and `tokens` as the graph has them.
 struct LayerValues {
-  const uint16_t* hidden;  // [tokens][width], the residual stream
+  // [tokens][width], the residual stream in kResidualUnit; no token is all zeros
+  const uint16_t* hidden;
   // [kv head][past][head size], rotated; what the mask hides: anything finite
   const uint16_t *keys, *values;
   const uint16_t* mask;  // [tokens][past + tokens]: 0, or far below it where a token may not look
   const uint16_t *cosines,
       *sines;     // [tokens][head size]: of a pair's both features; null: the layer has none
-  uint16_t* out;  // [tokens][width]
+  uint16_t* out;  // [tokens][width], as hidden
   uint16_t *new_keys, *new_values;  // [tokens][kv head][head size]
 };
 

@@ -23,7 +23,6 @@ using graph::Slot;
 
 constexpr size_t kRows = cpu::RowExecutor::kMostRows;
 constexpr uint32_t kMostChunks = 16;
-constexpr uint32_t kPastStep = 32;
 constexpr float kHidden = -30000;  // of a score: exp() of it is 0, and a sum with any score is finite
 
 class LayersEngine final : public PrefillEngine {
@@ -177,8 +176,7 @@ class LayersEngine final : public PrefillEngine {
                  const engine::Cancelled& cancelled, const Ran& ran) {
     if (accelerator_) {
       // What is not there yet is compiled for all later chunks; a first one sees nothing before it.
-      const uint32_t past =
-          position == 0 ? 0 : (options_.engine.context + kPastStep - 1) / kPastStep * kPastStep;
+      const uint32_t past = position == 0 ? 0 : past_of(options_.engine.context);
       const Programs& programs = compiled(past, cancelled);
       try {
         return run_layers(programs, past, sequence, tokens, position, cancelled, ran);
@@ -219,7 +217,7 @@ class LayersEngine final : public PrefillEngine {
                   std::span<const int32_t> tokens, uint32_t position, const engine::Cancelled& cancelled,
                   const Ran& ran) {
     executor_->begin(sequence, tokens, position);
-    take(Slot::hidden, model_.parameters.embedding, hidden_);
+    take_hidden();
     const Tables tables = make_tables(past, tokens.size(), position);
     for (uint32_t i = 0; i < layers_.size(); ++i) {
       engine::throw_if(cancelled);
@@ -250,7 +248,7 @@ class LayersEngine final : public PrefillEngine {
       executor_->store_keys(*attentions_[i], pool_);
       std::swap(hidden_, out_);
     }
-    put(Slot::hidden, model_.parameters.embedding, hidden_);
+    put(Slot::hidden, model_.parameters.embedding, hidden_, kResidualUnit);
     for (size_t index = 0; index < executor_->tiles(); ++index) {  // the last layer has added its own
       std::fill_n(executor_->tile(Slot::branch, index), model_.parameters.embedding * lanes(), 0.0f);
     }
@@ -267,18 +265,19 @@ class LayersEngine final : public PrefillEngine {
 
   size_t lanes() const { return kernels::kernel_set(target_).exact.tile_tokens; }
 
-  // Tiles to rows [tokens][width]; what a short chunk leaves is zero.
-  void take(Slot slot, size_t width, std::vector<uint16_t>& rows) const {
-    std::ranges::fill(rows, uint16_t{0});
+  // Tiles to rows [tokens][width], behind which a short chunk leaves tokens that are none.
+  void take_hidden() {
+    const size_t width = model_.parameters.embedding;
+    std::ranges::fill(hidden_, to_half(1));
     for (size_t t = 0; t < executor_->tokens(); ++t) {
-      const float* from = executor_->tile(slot, t / lanes()) + t % lanes();
-      for (size_t f = 0; f < width; ++f) rows[t * width + f] = to_half(from[f * lanes()]);
+      const float* from = executor_->tile(Slot::hidden, t / lanes()) + t % lanes();
+      for (size_t f = 0; f < width; ++f) hidden_[t * width + f] = to_half(from[f * lanes()] / kResidualUnit);
     }
   }
-  void put(Slot slot, size_t width, const std::vector<uint16_t>& rows) {
+  void put(Slot slot, size_t width, const std::vector<uint16_t>& rows, float unit = 1) {
     for (size_t t = 0; t < executor_->tokens(); ++t) {
       float* to = executor_->tile(slot, t / lanes()) + t % lanes();
-      for (size_t f = 0; f < width; ++f) to[f * lanes()] = from_half(rows[t * width + f]);
+      for (size_t f = 0; f < width; ++f) to[f * lanes()] = from_half(rows[t * width + f]) * unit;
     }
   }
 

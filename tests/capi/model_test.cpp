@@ -190,6 +190,13 @@ TEST(CapiModel, AStacksMemoryIsSet) {
   EXPECT_EQ(memory.automatic, 0);
   EXPECT_GT(memory.process, memory.stack);
   EXPECT_GT(memory.stack_all, 0u);
+  EXPECT_EQ(memory.device, 0u) << "the library has no matrix engines";
+  cairn_memory older{};
+  older.size = offsetof(cairn_memory, device);  // as programs have it that were built before
+  older.device = 7;
+  EXPECT_OK(cairn_engine_get_memory(engine, &older, error));
+  EXPECT_EQ(older.stack_all, memory.stack_all);
+  EXPECT_EQ(older.device, 7u);
   EXPECT_REFUSED(CAIRN_OUT_OF_MEMORY, "too small", cairn_engine_set_memory(engine, 1 << 20, error));
   EXPECT_OK(cairn_engine_set_memory(engine, CAIRN_MEMORY_AUTO, error));
   EXPECT_OK(cairn_engine_get_memory(engine, &memory, error));

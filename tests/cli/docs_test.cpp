@@ -13,12 +13,13 @@ namespace {
 TEST(Docs, HoldEveryCommandsHelp) {
   const std::string page = cairn::testing::read_file(std::string(CAIRN_TEST_DATA) + "/../../docs/cli.md");
   for (const std::string command :
-       {"run",          "chat",          "bench",      "eval",       "calibrate",    "pull",
-        "list",         "show",          "rm",         "convert",    "quantize",     "stack",
-        "trim",         "verify",        "inspect",    "tokenize",   "synth",        "devices",
-        "simulate",     "completion",    "serve",      "embed",      "video encode", "video inspect",
-        "video decode", "video compare", "video play", "video work", "video join",   "video publish",
-        "video live",   "video export"}) {
+       {"run",           "chat",          "bench",       "eval",         "calibrate",
+        "pull",          "list",          "show",        "rm",           "convert",
+        "quantize",      "stack",         "trim",        "verify",       "inspect",
+        "compile",       "tokenize",      "synth",       "devices",      "simulate",
+        "completion",    "serve",         "embed",       "video encode", "video inspect",
+        "video decode",  "video compare", "video play",  "video work",   "video join",
+        "video publish", "video live",    "video export"}) {
     std::vector<std::string> words = {"help"};
     std::istringstream parts(command);
     for (std::string word; parts >> word;) words.push_back(word);

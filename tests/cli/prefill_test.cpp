@@ -52,6 +52,18 @@ TEST_F(PrefillOnDevice, AnswersAndDrawsItsTimeline) {
   EXPECT_THAT(content(timeline), AllOf(HasSubstr("<html"), HasSubstr("</html>")));
 }
 
+TEST_F(PrefillOnDevice, WholeLayersAreForQnnAndHaveTheirOwnQuantisation) {
+  Program cpu(command({"--prefill", "cpu", "--chunk", "32", "--npu-form", "layers-fp16"}));
+  EXPECT_EQ(cpu.status(), 1);
+  EXPECT_THAT(cpu.err, HasSubstr("cpu takes products alone"));
+  Program both(command({"--prefill", "cpu", "--npu-form", "layers-a16", "--quantize", "rotation"}));
+  EXPECT_EQ(both.status(), 2);
+  EXPECT_THAT(both.err, HasSubstr("--npu-form layers-a16: --quantize"));
+  Program unknown(command({"--prefill", "cpu", "--npu-form", "layers-fp8"}));
+  EXPECT_EQ(unknown.status(), 2);
+  EXPECT_THAT(unknown.err, HasSubstr("layers-fp16"));
+}
+
 // A prompt longer than a pass: the picture and the trace hold all of it, on one clock.
 TEST_F(PrefillOnDevice, TheTimelineHoldsEveryPass) {
   llm::write_tiny_model(model(), {.context = 4096});

@@ -227,6 +227,55 @@ TEST_F(PrefillRun, DecodeGoesOnFromTheSameCache) {
   EXPECT_LT(relative_error(std::span(all).subspan(23 * golden_.vocabulary, golden_.vocabulary), logits), 0.1);
 }
 
+// What `--keep-prefix` does: a block of one sequence, behind another; told apart by what computed it.
+TEST_F(PrefillRun, BlocksGoOnInAnotherSequence) {
+  PrefillOptions options = options_of();
+  options.engine.context = 192;
+  OneRun r = runner(options);
+  std::vector<int32_t> tokens;
+  while (tokens.size() < 150) tokens.insert(tokens.end(), golden_.tokens.begin(), golden_.tokens.end());
+  tokens.resize(150);
+  const size_t vocabulary = golden_.vocabulary;
+  const std::vector<float> whole = run(r, tokens);
+
+  const engine::Blocks blocks = r->blocks();
+  ASSERT_GT(blocks.positions, 0u);
+  ASSERT_LE(2 * blocks.positions, tokens.size());
+  const auto first = r->make_sequence(), second = r->make_sequence();
+  r->step({first.get(), tokens});
+  std::vector<std::byte> block(blocks.bytes);
+  for (const uint32_t index : {0u, 1u}) {
+    ASSERT_TRUE(first->read_block(index, block));
+    r->append_block(*second, block);
+  }
+  const size_t begin = 2 * blocks.positions;
+  std::vector<float> rest((tokens.size() - begin) * vocabulary);
+  r->step({second.get(), std::span(tokens).subspan(begin), engine::Logits::all, rest.data()});
+  EXPECT_LT(relative_error(std::span(whole).subspan(begin * vocabulary), rest), 1e-6);
+
+  OneRun other(make_prefill_engine(file_, scheme_of(file_, {.rotate = false}), options));
+  EXPECT_NE(other->blocks().format, blocks.format);
+  EXPECT_NE(cpu::make_engine(file_, options.engine)->blocks().format, blocks.format);
+}
+
+// The activation's time is in that of gate and up, on the phone's NPU, wherever the answer's was computed.
+TEST_F(PrefillRun, SimulatedTimelinesHaveTheActivationOnce) {
+  PrefillOptions options = options_of(16);
+  options.device = "simulated:snapdragon-8gen3";
+  const Scheme scheme =
+      scheme_of(file_, {.scale_kind = ScaleKind::fixed, .scale = 0.004f, .outliers = Outliers::shadow});
+  OneRun r(make_prefill_engine(file_, scheme, options));
+  run(r, golden_.tokens);
+  size_t downs = 0, gates = 0;
+  for (const Event& event : r->timeline().events) {
+    EXPECT_NE(event.kind, TaskKind::ffn_middle);
+    downs += event.kind == TaskKind::ffn_down ? 1 : 0;
+    gates += event.kind == TaskKind::ffn ? 1 : 0;
+  }
+  EXPECT_GT(downs, 0u) << "the feed-forward part is cut";
+  EXPECT_EQ(downs, gates);
+}
+
 TEST_F(PrefillRun, RefusesWhatDoesNotFit) {
   OneRun r = runner();
   std::vector<float> logits(golden_.vocabulary);

@@ -13,6 +13,7 @@
 #include "base/temporary_folder.hpp"
 #include "engine/one_sequence.hpp"
 #include "graph/golden_models.hpp"
+#include "offload/compile_model.hpp"
 #include "offload/engine.hpp"
 #include "offload/onnx/device.hpp"
 #include "quantize/make_scheme.hpp"
@@ -70,7 +71,7 @@ class RealLayers : public ::testing::TestWithParam<const char*> {
  protected:
   std::unique_ptr<PrefillEngine> make(const std::string& model, NpuForm form,
                                       const std::string& device = "qnn", uint32_t chunk = 32,
-                                      const std::string& cache = "") {
+                                      const std::string& cache = "", const std::string& bundle = "") {
     const gguf::File file(graph::golden_model_path(model));
     PrefillOptions options;
     options.engine = {.context = graph::kGoldenContext, .threads = 2, .chunk = chunk};
@@ -78,6 +79,7 @@ class RealLayers : public ::testing::TestWithParam<const char*> {
     options.everything = true;
     options.form = form;
     options.accelerator.cache_folder = cache;
+    options.accelerator.bundle = bundle;
     options.warn = options.accelerator.notice = [this](const std::string& line) { notices_.push_back(line); };
     const size_t layers = graph::read_hyper_parameters(file).layers;
     return make_prefill_engine(file, quantize::make_scheme(layers, {}), options);
@@ -164,6 +166,37 @@ TEST_P(RealLayersOnce, ComeOutOfTheCache) {
   EXPECT_EQ(statistics_.cached_graphs, statistics_.graphs);
   logits(make("llama", NpuForm::layers_fp16, "qnn", 64, cache.path()), golden);
   EXPECT_EQ(statistics_.cached_graphs, 0U) << "another form";
+}
+
+TEST_P(RealLayersOnce, StartFromABundleOfTheirFormAndContext) {
+  const TemporaryFolder folder;
+  const gguf::File file(graph::golden_model_path("llama"));
+  const graph::Golden golden("llama");
+  const auto compile = [&](const std::string& name, uint32_t context) {
+    return compile_model(file, {}, {32},
+                         {.folder = folder / name,
+                          .chip = "snapdragon-8gen3",
+                          .separate = true,
+                          .form = NpuForm::layers_a16,
+                          .context = context},
+                         [](size_t, size_t) {}, {});
+  };
+  const onnx::Bundle bundle = compile("b", graph::kGoldenContext);
+  const uint32_t layers = graph::read_hyper_parameters(file).layers;
+  EXPECT_EQ(bundle.graphs.size(), 2 * layers);
+  EXPECT_EQ(onnx::Bundle::read(folder / "b").chunk(32).graphs, layers) << "a chunk behind others";
+  const auto from = [&](const std::string& name, NpuForm form) {
+    return logits(make("llama", form, "qnn", 32, "", folder / name), golden);
+  };
+  EXPECT_EQ(from("b", NpuForm::layers_a16), logits(make("llama", NpuForm::layers_a16), golden))
+      << "bit by bit";
+  expect_error(ErrorCode::unsupported, "has no blk.0 behind 0 positions (layers-fp16) of 32 tokens",
+               [&] { from("b", NpuForm::layers_fp16); });
+  expect_error(ErrorCode::unsupported, "it was made of llama.gguf (layers-a16)",
+               [&] { from("b", NpuForm::products); });
+  compile("longer", 2 * graph::kGoldenContext);
+  expect_error(ErrorCode::unsupported, "has no blk.0 behind 64 positions (layers-a16)",
+               [&] { from("longer", NpuForm::layers_a16); });
 }
 
 TEST_P(RealLayersOnce, ADeviceLostInMidPromptIsReplacedByTheCpuInFloat) {

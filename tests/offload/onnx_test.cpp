@@ -7,6 +7,7 @@
 
 #include "base/expect_error.hpp"
 #include "base/temporary_folder.hpp"
+#include "offload/compile_model.hpp"
 #include "offload/onnx/accelerator.hpp"
 #include "offload/onnx/bundle.hpp"
 #include "offload/onnx/chips.hpp"
@@ -98,6 +99,19 @@ TEST(Onnx, ModelsHaveTheirFormsFactors) {
   }
   const size_t eight = write_model(graph, Form::steps, WeightBits::eight).bytes.size();
   EXPECT_LT(write_model(graph, Form::steps, WeightBits::four).bytes.size(), eight - 64 * 21 / 2 + 64);
+}
+
+// LLaMA-2-7B: 32 layers of four matrices of 4,096² and three of 11,008 · 4,096.
+TEST(Onnx, WhatNoContextHoldsIsToldWithItsSize) {
+  constexpr uint64_t kWeights = 32 * (4 * 4096 * 4096 + uint64_t{3} * 11008 * 4096);
+  const Error error = error_of([&] { check_context("llama.gguf", kWeights, 8, true); });
+  EXPECT_EQ(error.code(), ErrorCode::unsupported);
+  EXPECT_THAT(error.what(), ::testing::AllOf(HasSubstr("llama.gguf"), HasSubstr("6.03 GiB"),
+                                             HasSubstr("--separate"), HasSubstr("--bits 4")));
+  check_context("llama.gguf", kWeights, 4, true);
+  check_context("qwen.gguf", 1'310'000'000, 16, false);
+  const Error larger = error_of([&] { check_context("70b.gguf", 10 * kWeights, 8, true); });
+  EXPECT_THAT(larger.what(), ::testing::Not(HasSubstr("--bits 4")));
 }
 
 class KeptGraphs : public ::testing::Test {

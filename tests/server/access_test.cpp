@@ -25,6 +25,7 @@ struct Fixture {
         engine->status.stack = 600;
         engine->status.stack_all = 2000;
         engine->status.bits = 3.5;
+        engine->status.device = 300;
         return fake_model(name, engine);
       };
       sources.push_back(source);
@@ -122,6 +123,7 @@ TEST(Memory, IsToldAndSet) {
   EXPECT_TRUE(before["budget_bytes"].is_null());
   EXPECT_EQ(before["models"][0]["stack"]["bytes"], 600);
   EXPECT_EQ(before["models"][0]["stack"]["bits"], 3.5);
+  EXPECT_EQ(before["models"][0]["stack"]["device_bytes"], 300);
   EXPECT_TRUE(before["models"][1]["stack"].is_null());
   EXPECT_EQ(fixture.ask("PUT", "/memory", {}, R"({"memory": "4K"})").json()["budget_bytes"], 4096);
   EXPECT_EQ(fixture.ask("PUT", "/memory", {}, R"({"memory": 5000})").json()["budget_bytes"], 5000);
@@ -129,7 +131,8 @@ TEST(Memory, IsToldAndSet) {
   EXPECT_EQ(fixture.ask("PUT", "/memory", {}, R"({"memory": "auto"})").json()["automatic"], true);
   EXPECT_TRUE(fixture.ask("PUT", "/memory", {}, R"({"memory": "all"})").json()["budget_bytes"].is_null());
   EXPECT_THAT(fixture.ask("GET", "/metrics").body,
-              HasSubstr("\ncairn_memory_stack_bytes{model=\"one\"} 600\n"));
+              ::testing::AllOf(HasSubstr("\ncairn_memory_stack_bytes{model=\"one\"} 600\n"),
+                               HasSubstr("\ncairn_memory_device_bytes{model=\"one\"} 300\n")));
 }
 
 TEST(Memory, RefusesWhatCannotBe) {

@@ -82,14 +82,15 @@ class OnnxAccelerator final : public Accelerator {
   std::unique_ptr<AcceleratorLayer> compile_layer(const LayerGraph& layer) override {
     const Stopwatch watch;
     if (device_.form != Form::steps) return Accelerator::compile_layer(layer);
-    if (bundle_) {
-      fail(ErrorCode::unsupported, "bundle {} holds products: --npu-form {} compiles its own graphs",
-           bundle_->folder, name(layer.form));
-    }
     const Int8Graph graph = {.name = layer.name, .key = layer.key, .tokens = layer.tokens, .linears = {}};
-    Made made = cached_or_compiled(graph, layer_identity(layer, device_.fingerprint), [&] {
-      return WrittenModel{write_layer(layer), {}};
-    });
+    const std::string identity = layer_identity(layer, bundle_ ? bundle_->fingerprint : device_.fingerprint);
+    Made made =
+        bundle_
+            ? bundled(graph, bundle_->find(layer_key(layer), layer.tokens), identity,
+                      fmt::format("{} behind {} positions ({})", layer.name, layer.past, name(layer.form)))
+            : cached_or_compiled(graph, identity, [&] {
+                return WrittenModel{write_layer(layer), {}};
+              });
     const uint64_t bytes = layer.form == NpuForm::layers_fp16 ? sizeof(uint16_t) : sizeof(int8_t);
     for (const cpu::BoundOp& bound : layer.ops) weight_bytes_ += bound.matrix.rows * bound.matrix.k * bytes;
     seconds_ += watch.seconds();
@@ -140,34 +141,39 @@ class OnnxAccelerator final : public Accelerator {
     return lines.substr(0, lines.find_last_not_of(' ') + 1);
   }
 
-  Program from_bundle(const Int8Graph& graph) {
-    const BundleGraph* found = bundle_->find(graph.key, graph.tokens);
-    if (found == nullptr) {
-      fail(ErrorCode::unsupported,
-           "bundle {} has no {} of {} tokens for this model and quantisation: it was made of {} ({}) for "
-           "chunks of {}",
-           bundle_->folder, graph.name, graph.tokens, bundle_->model, bundle_->scheme,
-           fmt::join(bundle_->chunk_lengths(), ", "));
-    }
-    const std::string path = (fs::path(bundle_->folder) / found->file).string();
-    std::string why = path + ": is gone";
-    auto kept = read_kept(path, graph_identity(graph, bundle_->fingerprint, bits()), graph, &why);
-    if (!kept) fail(ErrorCode::format, "bundle {}: {}", bundle_->folder, why);
-    const std::string what =
-        fmt::format("bundle {}: {} cannot be loaded into {}", bundle_->folder, found->file, traits_.name);
-    ++cached_;
-    if (bundle_->context.empty())
-      return program(graph, std::move(kept->scales),
-                     make_session(device_, kept->model, "", {}, ErrorCode::io, what));
-    return program(
-        graph, std::move(kept->scales),
-        make_session(device_, {}, shared_model(path), {{"ep.share_ep_contexts", "1"}}, ErrorCode::io, what));
-  }
-
   struct Made {
     std::vector<OutputScale> scales;
     Handle<Session> session;
   };
+
+  Program from_bundle(const Int8Graph& graph) {
+    Made made = bundled(graph, bundle_->find(graph.key, graph.tokens),
+                        graph_identity(graph, bundle_->fingerprint, bits()), graph.name);
+    return program(graph, std::move(made.scales), std::move(made.session));
+  }
+
+  Made bundled(const Int8Graph& graph, const BundleGraph* found, const std::string& identity,
+               const std::string& wanted) {
+    if (found == nullptr) {
+      fail(ErrorCode::unsupported,
+           "bundle {} has no {} of {} tokens for this model and quantisation: it was made of {} ({}) for "
+           "chunks of {}",
+           bundle_->folder, wanted, graph.tokens, bundle_->model, bundle_->scheme,
+           fmt::join(bundle_->chunk_lengths(), ", "));
+    }
+    const std::string path = (fs::path(bundle_->folder) / found->file).string();
+    std::string why = path + ": is gone";
+    auto kept = read_kept(path, identity, graph, &why);
+    if (!kept) fail(ErrorCode::format, "bundle {}: {}", bundle_->folder, why);
+    const std::string what =
+        fmt::format("bundle {}: {} cannot be loaded into {}", bundle_->folder, found->file, traits_.name);
+    ++cached_;
+    const bool own = bundle_->context.empty();
+    return {std::move(kept->scales),
+            own ? make_session(device_, kept->model, "", {}, ErrorCode::io, what)
+                : make_session(device_, {}, shared_model(path), {{"ep.share_ep_contexts", "1"}},
+                               ErrorCode::io, what)};
+  }
 
   Program from_cache_or_compiled(const Int8Graph& graph) {
     Made made = cached_or_compiled(graph, graph_identity(graph, device_.fingerprint, bits()),

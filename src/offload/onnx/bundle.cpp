@@ -61,8 +61,10 @@ uint64_t Bundle::bytes() const {
 
 Bundle::Chunk Bundle::chunk(uint32_t tokens) const {
   Chunk chunk;
+  uint32_t past = 0;
+  for (const BundleGraph& graph : graphs) past = std::max(past, graph.past);
   for (const BundleGraph& graph : graphs) {
-    if (graph.tokens != tokens) continue;
+    if (graph.tokens != tokens || graph.past != past) continue;
     ++chunk.graphs;
     chunk.in += graph.in;
     chunk.out += graph.out;
@@ -99,7 +101,7 @@ Bundle Bundle::read(const std::string& folder) {
       bundle.graphs.push_back({each.at("name").get<std::string>(), number(each.at("key")),
                                each.at("tokens").get<uint32_t>(), plain_name(each.at("file")),
                                each.at("bytes").get<uint64_t>(), each.at("in").get<uint64_t>(),
-                               each.at("out").get<uint64_t>()});
+                               each.at("out").get<uint64_t>(), each.value("past", 0U)});
     }
   } catch (const nlohmann::json::exception& error) {
     fail(ErrorCode::format, "{}: is not a bundle's manifest: {}", path, error.what());
@@ -130,6 +132,7 @@ void Bundle::write() const {
                               {"bytes", graph.bytes},
                               {"in", graph.in},
                               {"out", graph.out}});
+    if (graph.past > 0) json["graphs"].back()["past"] = graph.past;
   }
   AtomicFile file((fs::path(folder) / kManifest).string());
   file.write(json.dump(1) + "\n");

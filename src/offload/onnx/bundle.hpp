@@ -1,4 +1,5 @@
-// A model's products compiled beforehand for one chip: a folder that a phone starts from without a compiler.
+// A model's products, or its whole layers, compiled beforehand for one chip: a folder that a phone starts
+// from without a compiler.
 //
 //   manifest.json     what it was made for, its graphs and their files
 //   0001.graph …      a compiled graph each (kept_graph.hpp); where graphs share one context, that of each is
@@ -23,6 +24,7 @@ struct BundleGraph {
   std::string file;
   uint64_t bytes = 0;        // of the file
   uint64_t in = 0, out = 0;  // that cross to the device and back when it runs
+  uint32_t past = 0;         // whole layers: earlier positions that it has room for
 };
 
 struct Bundle {
@@ -36,7 +38,8 @@ struct Bundle {
 
   std::vector<uint32_t> chunk_lengths() const;  // ascending
   uint64_t bytes() const;                       // of all its files but the manifest
-  // What a chunk of so many tokens runs, all its graphs together: how many, and what crosses.
+  // What a chunk of so many tokens runs, all its graphs together: how many, and what crosses. Of whole layers
+  // a chunk behind others.
   struct Chunk {
     uint32_t graphs = 0;
     uint64_t in = 0, out = 0;

@@ -7,6 +7,8 @@
 #include <filesystem>
 
 #include "base/mapped_file.hpp"
+#include "offload/onnx/layer_model.hpp"
+#include "offload/onnx/layer_program.hpp"
 
 namespace cairn::offload::onnx {
 namespace {
@@ -51,10 +53,31 @@ BundleWriter::~BundleWriter() {
 }
 
 void BundleWriter::add(const Int8Graph& graph, bool last) {
-  const std::string file = fmt::format("{:04}{}", bundle_.graphs.size() + 1, kGraphEnd);
-  const std::string path = (fs::path(unfinished_) / file).string();
+  uint64_t in = uint64_t{graph.tokens} * graph.linears.front().k, out = 0;
+  for (const Int8Linear& linear : graph.linears)
+    out += uint64_t{graph.tokens} * linear.rows * sizeof(uint16_t);
+  add({.name = graph.name, .key = graph.key, .tokens = graph.tokens, .file = {}, .in = in, .out = out},
+      graph_identity(graph, device_.fingerprint, options_.bits),
+      write_model(graph, device_.form, options_.bits), last);
+}
+
+void BundleWriter::add(const LayerGraph& layer, bool last) {
+  const auto [in, out] = layer_crossing(layer);
+  add({.name = layer.name,
+       .key = layer_key(layer),
+       .tokens = layer.tokens,
+       .file = {},
+       .in = in,
+       .out = out,
+       .past = layer.past},
+      layer_identity(layer, device_.fingerprint), {write_layer(layer), {}}, last);
+}
+
+void BundleWriter::add(BundleGraph entry, const std::string& identity, const WrittenModel& written,
+                       bool last) {
+  entry.file = fmt::format("{:04}{}", bundle_.graphs.size() + 1, kGraphEnd);
+  const std::string path = (fs::path(unfinished_) / entry.file).string();
   const std::string model_path = shared_model(path);
-  WrittenModel written = write_model(graph, device_.form, options_.bits);
   auto entries = context_entries(model_path);
   if (!options_.separate) {
     entries.back().second = "0";
@@ -62,7 +85,7 @@ void BundleWriter::add(const Int8Graph& graph, bool last) {
     if (last) entries.emplace_back("ep.stop_share_ep_contexts", "1");
   }
   const std::string what =
-      fmt::format("{} refuses graph {} of {} tokens", options_.chip, graph.name, graph.tokens);
+      fmt::format("{} refuses graph {} of {} tokens", options_.chip, entry.name, entry.tokens);
   std::error_code error;
   try {
     Handle<Session> session = make_session(device_, std::as_bytes(std::span(written.bytes)), "", entries,
@@ -73,7 +96,6 @@ void BundleWriter::add(const Int8Graph& graph, bool last) {
       fail(ErrorCode::io, "{}: no space left on the device", options_.folder);
     throw ProductRefused(refused.code(), refused.what());
   }
-  const std::string identity = graph_identity(graph, device_.fingerprint, options_.bits);
   if (options_.separate) {
     const MappedFile context(model_path);
     write_kept(path, identity, written.outputs, context.bytes());
@@ -81,10 +103,8 @@ void BundleWriter::add(const Int8Graph& graph, bool last) {
   } else {
     write_kept(path, identity, written.outputs, {});
   }
-  uint64_t in = uint64_t{graph.tokens} * graph.linears.front().k, out = 0;
-  for (const Int8Linear& linear : graph.linears)
-    out += uint64_t{graph.tokens} * linear.rows * sizeof(uint16_t);
-  bundle_.graphs.push_back({graph.name, graph.key, graph.tokens, file, fs::file_size(path), in, out});
+  entry.bytes = fs::file_size(path);
+  bundle_.graphs.push_back(std::move(entry));
 }
 
 const Bundle& BundleWriter::finish() {

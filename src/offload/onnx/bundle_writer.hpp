@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "offload/layer_graph.hpp"
 #include "offload/onnx/bundle.hpp"
 #include "offload/onnx/device.hpp"
 
@@ -20,6 +21,8 @@ struct BundleOptions {
   // A context a graph: what the emulator can load, and each chunk length has weights of its own. Else one
   // context for all, with the weights once.
   bool separate = false;
+  NpuForm form = NpuForm::products;
+  uint32_t context = 0;  // whole layers: positions of a sequence
 };
 
 // What is told when a session shall keep its compiled graph in a file of its own.
@@ -37,9 +40,13 @@ class BundleWriter {
 
   // last: of the whole bundle. Errors: ProductRefused (the graph is named), io (a disk that is full).
   void add(const Int8Graph& graph, bool last);
+  void add(const LayerGraph& layer, bool last);
   const Bundle& finish();
 
  private:
+  // entry: but for the file and its size.
+  void add(BundleGraph entry, const std::string& identity, const WrittenModel& written, bool last);
+
   BundleOptions options_;
   Device device_;
   Bundle bundle_;

@@ -109,13 +109,19 @@ class LayerWriter {
   std::string times(const std::string& x, float factor) { return node("Mul", {x, number(factor)}); }
   std::string& slot(Slot slot) { return slots_[slot]; }
 
+  // The residual stream, and what is about to be added to it.
+  static float unit(Slot slot) {
+    return slot == Slot::hidden || slot == Slot::branch || slot == Slot::branch2 ? kResidualUnit : 1;
+  }
+  static float units(const Op& op) { return unit(op.input) / unit(op.output); }
+
   void write(const cpu::BoundOp& bound) {
     const Op& op = bound.op;
     switch (op.kind) {
       case OpKind::quantize:
         return;
       case OpKind::scale:
-        slot(op.output) = node("Mul", {slot(op.input), number(op.factor)}, result_);
+        slot(op.output) = node("Mul", {slot(op.input), number(op.factor * units(op))}, result_);
         return;
       case OpKind::add:
         slot(op.output) = node("Add", {slot(op.input), slot(op.input2)}, result_);
@@ -143,9 +149,12 @@ class LayerWriter {
   void write_norm(const cpu::BoundOp& bound) {
     const Op& op = bound.op;
     const auto width = static_cast<int64_t>(bound.weight->size()), heads = static_cast<int64_t>(op.heads);
-    const std::string weight = halves(weights_name(op), {width}, *bound.weight);
+    std::vector<float> weights = *bound.weight;
+    for (float& w : weights) w /= unit(op.output);
+    const std::string weight = halves(weights_name(op), {width}, weights);
     const std::vector<formats::OnnxAttribute> attributes = {
-        {"axis", {-1}}, {.name = "epsilon", .numbers = {}, .real = op.epsilon}};
+        {"axis", {-1}},
+        {.name = "epsilon", .numbers = {}, .real = op.epsilon / (unit(op.input) * unit(op.input))}};
     if (heads == 0) {
       slot(op.output) = node("RMSNormalization", {slot(op.input), weight}, result_, attributes);
       return;
@@ -167,7 +176,9 @@ class LayerWriter {
     slot(op.output) = integers ? integer_product(bound, result) : half_product(bound, result);
     if (bound.bias == nullptr) return;
     const auto rows = static_cast<int64_t>(bound.matrix.rows);
-    const std::string bias = halves(fresh(), {rows}, {bound.bias, bound.matrix.rows});
+    std::vector<float> biases(bound.bias, bound.bias + rows);
+    for (float& b : biases) b *= units(op);
+    const std::string bias = halves(fresh(), {rows}, biases);
     slot(op.output) = node("Add", {slot(op.output), bias}, result_);
   }
 
@@ -187,7 +198,7 @@ class LayerWriter {
   std::string half_product(const cpu::BoundOp& bound, const std::string& result) {
     const cpu::Matrix& matrix = bound.matrix;
     const auto values = columns<uint16_t>(matrix, [&](size_t, const float* row, uint16_t* to) {
-      std::transform(row, row + matrix.k, to, to_half);
+      std::transform(row, row + matrix.k, to, [&](float w) { return to_half(w * units(bound.op)); });
     });
     const Dims dims = {static_cast<int64_t>(matrix.k), static_cast<int64_t>(matrix.rows)};
     const std::string weights =
@@ -225,7 +236,7 @@ class LayerWriter {
       const double range = std::min(static_cast<double>(kReach), std::sqrt(static_cast<double>(matrix.k))) *
                            std::sqrt(squares);
       scales[r] = static_cast<float>(1 / range);
-      factors[r] = static_cast<float>(range) * largest / 127;
+      factors[r] = static_cast<float>(range) * largest / 127 * units(bound.op);
     });
     const auto rows = static_cast<int64_t>(matrix.rows);
     const std::string name = weights_name(bound.op);

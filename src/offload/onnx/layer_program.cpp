@@ -1,12 +1,27 @@
 #include "offload/onnx/layer_program.hpp"
 
+#define XXH_INLINE_ALL
 #include <fmt/format.h>
+#include <xxhash.h>
 
 namespace cairn::offload::onnx {
 
 std::string layer_identity(const LayerGraph& layer, const std::string& fingerprint) {
-  return fmt::format("cairn onnx layer 2\n{}{:016x}\n{} tokens, {} before, {}\n", fingerprint, layer.key,
+  return fmt::format("cairn onnx layer 3\n{}{:016x}\n{} tokens, {} before, {}\n", fingerprint, layer.key,
                      layer.tokens, layer.past, name(layer.form));
+}
+
+uint64_t layer_key(const LayerGraph& layer) {
+  const uint64_t fields[] = {layer.key, layer.past, static_cast<uint64_t>(layer.form)};
+  return XXH3_64bits(fields, sizeof(fields));
+}
+
+std::pair<uint64_t, uint64_t> layer_crossing(const LayerGraph& layer) {
+  const uint64_t kv = uint64_t{layer.kv_heads()} * layer.head_size(), tokens = layer.tokens,
+                 past = layer.past;
+  const uint64_t turns = layer.rope() == nullptr ? 0 : 2 * tokens * layer.head_size();
+  return {sizeof(uint16_t) * (tokens * layer.width() + 2 * past * kv + tokens * (past + tokens) + turns),
+          sizeof(uint16_t) * tokens * (layer.width() + 2 * kv)};
 }
 
 LayerProgram::LayerProgram(const Device& device, const LayerGraph& layer, Handle<Session> session)

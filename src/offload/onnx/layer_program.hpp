@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "offload/layer_graph.hpp"
@@ -11,6 +12,11 @@ namespace cairn::offload::onnx {
 
 // What a layer must have been compiled for. fingerprint: Device's.
 std::string layer_identity(const LayerGraph& layer, const std::string& fingerprint);
+
+// What a bundle files it under, beside its tokens.
+uint64_t layer_key(const LayerGraph& layer);
+// What crosses to the device and back when it runs, in bytes.
+std::pair<uint64_t, uint64_t> layer_crossing(const LayerGraph& layer);
 
 class LayerProgram final : public AcceleratorLayer {
  public:
