@@ -1,7 +1,7 @@
 #!/bin/bash
 # On a machine with an NVIDIA GPU: builds cairn with its CUDA library, runs the engine's tests on it and prints the table
 # of whole models in docs/cuda.md; kernels alone are tools/cuda_check.sh's. With --binaries FOLDER nothing is built:
-# cairn, libcairn_cuda.so and test_backends are taken from there.
+# cairn, libcairn_cuda.so, test_backends and gpu_measure are taken from there.
 #   tools/cuda_models.sh [--binaries FOLDER] [--quick] [--work FOLDER]
 # --quick: tests alone. --work: where models of random weights go (6 GB), a temporary folder if not given.
 # CAIRN_CHECK_TEXT and CAIRN_CHECK_MODELS (files, with spaces between them) name a text and trained models whose
@@ -18,7 +18,7 @@ while [ $# -gt 0 ]; do
   esac
 done
 if [ -z "$binaries" ]; then
-  cmake --preset release -DCAIRN_CUDA=ON && cmake --build --preset release || exit 1
+  cmake --preset release -DCAIRN_CUDA=ON && cmake --build --preset release && cmake --build --preset release --target gpu_measure || exit 1
   binaries=build/release
   tests=build/release/tests
 fi
@@ -74,15 +74,15 @@ for encoding in bf16 q4_0; do
   row "32 sequences, $encoding" "$(value together_tok_s < "$work/sequences.json") ($(value ratio < "$work/sequences.json") times one)"
 done
 
-# A stack of the same shape, made in haste: its figures of speed are those of any other.
-seq 2000 > "$work/text"
-if "$cairn" stack "$work/q4_0.gguf" -o "$work/stack.gguf" --text "$work/text" --windows 1 --importance-windows 0 \
-  --sweeps 0 --embeddings planes --force --quiet 2>> "$work/bench.err"; then
+"$tests/gpu_measure" steps "$work/q4_0.gguf" | sed 's/^/| q4_0 | /; s/$/ |/'
+# A stack of the same shape. Its groups of rows and its levels lie as a made one's do.
+if "$tests/gpu_measure" stack "$work/q4_0.gguf" "$work/stack.gguf" 2>> "$work/bench.err"; then
   plain=$(bench "$work/q4_0.gguf" decode_tok_s --prompt 64 --generate 128 --repeat 3)
   for bits in 4 3 2; do
-    "$cairn" trim "$work/stack.gguf" --bits $bits -o "$work/$bits.gguf" --force --quiet 2>> "$work/bench.err"
+    "$cairn" trim "$work/stack.gguf" --bits $bits -o "$work/$bits.gguf" --force --quiet > "$work/trim" 2>&1
     row "stack at $bits bits" "$(bench "$work/$bits.gguf" decode_tok_s --prompt 64 --generate 128 --repeat 3) (q4_0: $plain)"
   done
+  row "shrinking" "$("$tests/gpu_measure" shrink "$work/stack.gguf" 2>&1)"
 fi
 
 for model in ${CAIRN_CHECK_MODELS:-}; do

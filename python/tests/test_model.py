@@ -128,3 +128,14 @@ def test_many_threads_tokenize(model: cairn.Model) -> None:
 def test_the_template_is_the_callers() -> None:
     other = cairn.Model(LLAMA, chat_template="{{ messages[0].content }}!")
     assert other.render([{"role": "user", "content": "x"}]) == "x!"
+
+
+def test_the_device_is_chosen_by_name() -> None:
+    names = [device["name"] for device in cairn.devices()]
+    assert names[0] == "cpu"
+    on_whatever_there_is = cairn.Model(LLAMA, device="auto", threads=1)
+    assert on_whatever_there_is.generate("x", max_tokens=2, temperature=0).result().text is not None
+    with pytest.raises(cairn.Error, match="device 'tpu': cpu, auto, cuda or cuda:N"):
+        cairn.Model(LLAMA, device="tpu")
+    with pytest.raises(cairn.Error, match="GPU|libcairn_cuda.so|driver"):
+        cairn.Model(LLAMA, device="cuda:77")

@@ -48,7 +48,14 @@ void check_options(const engine::Options& options) {
   if (options.observer) refuse("inputs of products are not observed");
 }
 
-engine::Options fitted(engine::Options options) {
+// Long chunks are faster, as far as their activations are a small part of the GPU's memory.
+engine::Options fitted(engine::Options options, const graph::Model& model, const Device& device) {
+  constexpr uint32_t kLong = 2048;
+  constexpr uint64_t kPart = 32;
+  const uint64_t memory = options.device_memory != 0 ? options.device_memory : device.info().memory;
+  if (options.chunk == engine::Options{}.chunk &&
+      Program::bytes_needed(model, {}, kLong, options.context) <= memory / kPart)
+    options.chunk = kLong;
   options.chunk = std::min(options.chunk, options.context);
   if (options.repeatable) options.chunk = std::min(options.chunk, kCudaRows);
   return options;
@@ -64,10 +71,10 @@ class DeviceEngine final : public engine::Engine {
  public:
   DeviceEngine(const gguf::File& file, const engine::Options& options)
       : file_(file),
-        options_(fitted(options)),
-        model_(graph::load(file_, options_.context)),
+        model_(graph::load(file_, options.context)),
         supported_((require_supported(model_, file_.path()), true)),
-        device_(Device::open(device_index(options_.device))),
+        device_(Device::open(device_index(options.device))),
+        options_(fitted(options, model_, *device_)),
         layout_(std::make_shared<PageLayout>(model_)),
         pool_(std::make_shared<PagePool>(device_, layout_->bytes())),
         planes_(stack::is_stack(file_) ? std::make_unique<Planes>(file_) : nullptr),
@@ -367,10 +374,10 @@ class DeviceEngine final : public engine::Engine {
   }
 
   const gguf::File file_;  // shares the mapping
-  const engine::Options options_;
   const graph::Model model_;
   const bool supported_;
   const std::shared_ptr<Device> device_;
+  const engine::Options options_;
   const std::shared_ptr<const PageLayout> layout_;
   const std::shared_ptr<PagePool> pool_;
   const std::unique_ptr<Planes> planes_;  // null: no stack

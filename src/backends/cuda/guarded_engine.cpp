@@ -124,6 +124,7 @@ class GuardedEngine final : public engine::Engine {
     if (!cpu_) {
       engine::Options options = options_;
       options.device = "cpu";
+      options.chunk = gpu_->chunk();  // slices are as long
       std::unique_ptr<engine::Engine> made = cpu::make_engine(file_, options);
       const std::lock_guard lock(state_);
       cpu_ = std::move(made);
