@@ -104,7 +104,7 @@ TEST_F(Static, SaysInOneLineWhatItCannot) {
   };
   const std::string opens =
       "cannot be opened by a static cairn: that needs the one of several files (docs/arm64.md)";
-  expect_refused({"video", "info", "clip.mkv"}, "libcairn_video.so " + opens);
+  expect_refused({"video", "decode", "clip.mkv", "-o", "clip.y4m"}, "libcairn_video.so " + opens);
   testing::write_file(folder_ / "any.json", "{}");
   expect_refused({"run", "tiny.gguf", "-p", "x", "--json-schema", "any.json"},
                  "libcairn_grammar.so " + opens);
