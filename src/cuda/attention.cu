@@ -174,14 +174,14 @@ __global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_c
       for (int j = 0; j < 8; ++j) s += q[h][j] * k[j];
 #pragma unroll
       for (int j = kLanes / 2; j > 0; j /= 2) s += __shfl_xor_sync(0xFFFFFFFF, s, j);
-      if (c.cap != 0) s = c.cap * tanhf(s / c.cap);
       if (lane % kLanes == 0) scores[warp][h][mine] = sees ? s : -INFINITY;
     }
   }
   __syncwarp();
-#pragma unroll
+#pragma unroll 1
   for (int h = 0; h < kHeads; ++h) {
-    const float s = lane < kEach ? scores[warp][h][lane] : -INFINITY;
+    float s = lane < kEach ? scores[warp][h][lane] : -INFINITY;
+    if (c.cap != 0 && s != -INFINITY) s = c.cap * tanhf(s / c.cap);
     const float most = most_of_warp(s);
     const float p = s == -INFINITY ? 0 : __expf(s - most);
     const float all = sum_of_warp(p);
