@@ -75,7 +75,7 @@ template <class F>
 __global__ void __launch_bounds__(512) single_kernel(const __grid_constant__ LinearArguments a) {
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ float parts[16];
-  constexpr uint32_t kFours = F::kGroups / 4, kAtOnce = 4 / kFours;
+  constexpr uint32_t kFours = F::kGroups / 4;
   const uint32_t warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
   const uint32_t records = (a.k + F::kColumns - 1) / F::kColumns, turns = (records + warps - 1) / warps;
   Ring<F::kRecord> ring(a, shared + warp * Ring<F::kRecord>::kBytes, records, size_t{records} * F::kRecord);
@@ -84,22 +84,20 @@ __global__ void __launch_bounds__(512) single_kernel(const __grid_constant__ Lin
   wait_for_previous();
   let_next_start();
   const float factor = factor_of(a.source, a.k, parts);
-  for (uint32_t first = 0; first < turns; first += kAtOnce) {
-    Four x[4];
-#pragma unroll
-    for (uint32_t i = 0; i < 4; ++i) {
-      const uint32_t record = warp + (first + i / kFours) * warps;
-      read(a.source, record * F::kColumns + i % kFours * 128 + lane * 4, a.k, x[i]);
-    }
-#pragma unroll
-    for (uint32_t i = 0; i < 4; ++i) {
-      if (first + i / kFours >= turns) break;
-      finish(a.source, factor, x[i]);
-      const Bytes bytes = to_bytes(x[i].x);
-      uint8_t* to = input + (first * kFours + i) * kInputBytes;
-      reinterpret_cast<uint32_t*>(to)[lane % 4 * 8 + lane / 8 * 2 + lane % 8 / 4] = bytes.codes;
-      if (lane % 8 == 0) reinterpret_cast<uint2*>(to + 128)[lane / 8] = {__float_as_uint(bytes.scale), bytes.sums};
-    }
+  // Code that is fetched is time too: nothing is unrolled here.
+  const uint32_t fours = turns * kFours;
+  const auto column = [&](uint32_t i) { return (warp + i / kFours * warps) * F::kColumns + i % kFours * 128 + lane * 4; };
+  Four x, then;
+  read(a.source, column(0), a.k, x);
+#pragma unroll 1
+  for (uint32_t i = 0; i < fours; ++i) {
+    if (i + 1 < fours) read(a.source, column(i + 1), a.k, then);
+    finish(a.source, factor, x);
+    const Bytes bytes = to_bytes(x.x);
+    uint8_t* to = input + i * kInputBytes;
+    reinterpret_cast<uint32_t*>(to)[lane % 4 * 8 + lane / 8 * 2 + lane % 8 / 4] = bytes.codes;
+    if (lane % 8 == 0) reinterpret_cast<uint2*>(to + 128)[lane / 8] = {__float_as_uint(bytes.scale), bytes.sums};
+    x = then;
   }
   __syncwarp();
   for (uint32_t block = blockIdx.x; block < a.blocks; block += gridDim.x) {
@@ -157,7 +155,8 @@ __global__ void __launch_bounds__(512) packed_kernel(const __grid_constant__ Lin
           uint4 v{};
           if (tile * kTileTokens + lane / 4 < rows) v = from[at / 4 * 64 + kFirst % 4 / 2];
           codes[0][tile] = {v.x, v.y}, codes[1][tile] = {v.z, v.w};
-          meta[0][tile] = meta_from[at * 4], meta[1][tile] = meta_from[at * 4 + 4];
+          meta[0][tile] = meta[1][tile] = uint4{};
+          if (tile * kTileTokens < rows) meta[0][tile] = meta_from[at * 4], meta[1][tile] = meta_from[at * 4 + 4];
         }
         add_group<F, kTiles, kFirst>(form, codes[0], meta[0], sums);
         add_group<F, kTiles, kFirst + 1>(form, codes[1], meta[1], sums);

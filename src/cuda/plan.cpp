@@ -283,7 +283,8 @@ void Issuer::attention(const CudaCommand* query, const CudaCommand* key, const C
     return;
   }
   Wanted want = wanted(c.out, at_ + 1);
-  if (want.width != c.heads * c.head_size || has_scale(want.kind) || takes_floats(c.out)) {
+  if (want.width != c.heads * c.head_size || has_scale(want.kind) || c.head_size % 32 != 0 ||
+      takes_floats(c.out)) {
     want = {};
   }
   const Activations a = make(c.out, want.kind, want.width, c.rows);
