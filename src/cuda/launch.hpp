@@ -42,6 +42,7 @@ struct Activations {
 struct Stream {
   cudaStream_t stream;
   bool dependent;      // programmatic dependent launch
+  int share;           // of a processor that blocks which take several tiles fill, in percent
   bool plain;          // no command goes together with others: what tests compare with
   uint32_t processors, shared;  // bytes of shared memory that a block can have
   const uint8_t* grids;
