@@ -1,10 +1,10 @@
 # `cmake --install build/release --prefix ~/.local` puts there, by components: `program` (with man pages, completions and
 # docs/), `library` (libcairn.so), `development` (headers, CMake's and pkg-config's files), and what the two open at run
-# time, found from their own place: `video`, `torch`, `grammar`. `cpack` in the build folder makes a .deb of each.
+# time, found from their own place: `video`, `torch`, `grammar`, `cuda`. `cpack` in the build folder makes a .deb of each.
 set(CMAKE_INSTALL_DEFAULT_COMPONENT_NAME program)
 install(TARGETS cairn RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 set(CAIRN_COMPONENTS program library development)
-foreach(part video=cairn_video_commands torch=cairn_torch grammar=cairn_grammar_library)
+foreach(part video=cairn_video_commands torch=cairn_torch grammar=cairn_grammar_library cuda=cairn_cuda_library)
   string(REGEX MATCH "^(.*)=(.*)$" part ${part})
   if(TARGET ${CMAKE_MATCH_2})
     install(TARGETS ${CMAKE_MATCH_2} LIBRARY DESTINATION lib/cairn COMPONENT ${CMAKE_MATCH_1})
@@ -87,4 +87,6 @@ set(CPACK_DEBIAN_GRAMMAR_DESCRIPTION "the part of cairn that holds answers to sc
 set(CPACK_DEBIAN_VIDEO_PACKAGE_NAME cairn-video)
 set(CPACK_DEBIAN_GRAMMAR_PACKAGE_NAME cairn-grammar)
 set(CPACK_DEBIAN_TORCH_PACKAGE_NAME cairn-torch)
+set(CPACK_DEBIAN_CUDA_DESCRIPTION "the part of cairn that runs models on NVIDIA GPUs")
+set(CPACK_DEBIAN_CUDA_PACKAGE_NAME cairn-cuda)
 include(CPack)

@@ -5,7 +5,7 @@
 namespace cairn::cuda {
 namespace {
 
-constexpr uint32_t kWarps = 4, kEach = kCudaPage / kWarps;  // positions of a warp
+constexpr uint32_t kWarps = 16, kEach = kCudaPage / kWarps;  // positions of a warp
 
 struct AttentionArguments {
   CudaCommand command;
@@ -95,11 +95,11 @@ __device__ __forceinline__ uint4 to_halves(const float (&x)[8]) {
 // kLanes lanes share a position, eight features each; kHeads heads go together. kTurns: of one token, whose query and
 // key are turned, and key and value stored, here.
 template <int kLanes, int kHeads, bool kTurns>
-__global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_constant__ AttentionArguments a) {
+__global__ void __launch_bounds__(kWarps* kWarp, 1) attention_kernel(const __grid_constant__ AttentionArguments a) {
   constexpr int kAtOnce = 32 / kLanes;
-  __shared__ float scores[kWarps][kHeads][kEach];
-  __shared__ float sums[kWarps][kHeads][kLanes * 8];
-  __shared__ float largest[kWarps][kHeads], weight[kWarps][kHeads];
+  __shared__ float scores[kHeads][kCudaPage];
+  extern __shared__ float sums[];  // [warp][head][kLanes · 8]
+  __shared__ float largest[kHeads], weight[kHeads];
   __shared__ uint32_t found;
   const CudaCommand& c = a.command;
   const uint32_t page = blockIdx.x, row = blockIdx.z, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
@@ -163,7 +163,7 @@ __global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_c
   }
 #pragma unroll
   for (uint32_t i = 0; i < kEach; i += kAtOnce) {
-    const uint32_t mine = i + lane / kLanes, position = warp * kEach + mine;
+    const uint32_t position = warp * kEach + i + lane / kLanes;
     float k[8];
     to_floats(key_bits[i / kAtOnce], k);
     const bool sees = begin + position >= seen.first && begin + position < seen.end;
@@ -174,31 +174,39 @@ __global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_c
       for (int j = 0; j < 8; ++j) s += q[h][j] * k[j];
 #pragma unroll
       for (int j = kLanes / 2; j > 0; j /= 2) s += __shfl_xor_sync(0xFFFFFFFF, s, j);
-      if (c.cap != 0) s = c.cap * tanhf(s / c.cap);
-      if (lane % kLanes == 0) scores[warp][h][mine] = sees ? s : -INFINITY;
+      if (lane % kLanes == 0) scores[h][position] = sees ? s : -INFINITY;
     }
   }
-  __syncwarp();
+  __syncthreads();
+  if (warp < kHeads) {  // a warp is a head's softmax
+    float s[2], most = -INFINITY;
 #pragma unroll
-  for (int h = 0; h < kHeads; ++h) {
-    const float s = lane < kEach ? scores[warp][h][lane] : -INFINITY;
-    const float most = most_of_warp(s);
-    const float p = s == -INFINITY ? 0 : __expf(s - most);
-    const float all = sum_of_warp(p);
-    __syncwarp();
-    if (lane < kEach) scores[warp][h][lane] = p;
-    if (lane == 0) largest[warp][h] = most, weight[warp][h] = all;
+    for (int i = 0; i < 2; ++i) {
+      s[i] = scores[warp][i * 32 + lane];
+      if (c.cap != 0 && s[i] != -INFINITY) s[i] = c.cap * tanhf(s[i] / c.cap);
+      most = fmaxf(most, s[i]);
+    }
+    most = most_of_warp(most);
+    float all = 0;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      s[i] = s[i] == -INFINITY ? 0 : __expf(s[i] - most);
+      scores[warp][i * 32 + lane] = s[i];
+      all += s[i];
+    }
+    all = sum_of_warp(all);
+    if (lane == 0) largest[warp] = most, weight[warp] = all;
   }
-  __syncwarp();
+  __syncthreads();
   float sum[kHeads][8] = {};
 #pragma unroll
   for (uint32_t i = 0; i < kEach; i += kAtOnce) {
-    const uint32_t mine = i + lane / kLanes;
+    const uint32_t position = warp * kEach + i + lane / kLanes;
     float v[8];
     to_floats(value_bits[i / kAtOnce], v);
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
-      const float p = scores[warp][h][mine];
+      const float p = scores[h][position];
 #pragma unroll
       for (int j = 0; j < 8; ++j) sum[h][j] += p * v[j];
     }
@@ -209,26 +217,20 @@ __global__ void __launch_bounds__(kWarps* kWarp) attention_kernel(const __grid_c
     for (int j = 0; j < 8; ++j) {
 #pragma unroll
       for (int i = kLanes; i < 32; i *= 2) sum[h][j] += __shfl_xor_sync(0xFFFFFFFF, sum[h][j], i);
-      if (lane < kLanes) sums[warp][h][lane * 8 + j] = sum[h][j];
+      if (lane < kLanes) sums[(warp * kHeads + h) * kLanes * 8 + lane * 8 + j] = sum[h][j];
     }
   }
   __syncthreads();
-  for (uint32_t h = 0; h < kHeads && first_head + h < together; ++h) {
-    float most = largest[0][h];
-    for (uint32_t w = 1; w < kWarps; ++w) most = fmaxf(most, largest[w][h]);
-    float factor[kWarps], all = 0;
-    for (uint32_t w = 0; w < kWarps; ++w) {
-      factor[w] = largest[w][h] == -INFINITY ? 0 : __expf(largest[w][h] - most);
-      all += factor[w] * weight[w][h];
-    }
+  for (uint32_t i = threadIdx.x; i < kHeads * kLanes * 8; i += blockDim.x) {
+    const uint32_t h = i / (kLanes * 8), feature = i % (kLanes * 8);
+    if (first_head + h >= together || feature >= size) continue;
+    float x = 0;
+#pragma unroll
+    for (uint32_t w = 0; w < kWarps; ++w) x += sums[w * kHeads * kLanes * 8 + i];
     float* to = a.partial +
                 ((size_t{row} * c.heads + kv * together + first_head + h) * a.pages + page) * (size + 2);
-    for (uint32_t i = threadIdx.x; i < size; i += blockDim.x) {
-      float x = 0;
-      for (uint32_t w = 0; w < kWarps; ++w) x += factor[w] * sums[w][h][i];
-      to[i] = x;
-    }
-    if (threadIdx.x == 0) to[size] = all, to[size + 1] = most;
+    to[feature] = x;
+    if (feature == 0) to[size] = weight[h], to[size + 1] = largest[h];
   }
 }
 
@@ -273,48 +275,65 @@ __global__ void plain_attention_kernel(const __grid_constant__ AttentionArgument
   if (lane == 0) to[size] = all, to[size + 1] = most;
 }
 
-// A warp is 32 features of a token.
+// A block is a head of a token: a thread a feature or two.
 __global__ void join_kernel(const __grid_constant__ AttentionArguments a) {
+  extern __shared__ float factors[];  // of the pages that are seen
   __shared__ uint32_t found;
+  __shared__ float inverse;
   const CudaCommand& c = a.command;
-  const uint32_t row = blockIdx.y, i = blockIdx.x * blockDim.x + threadIdx.x, width = c.heads * c.head_size;
+  const uint32_t row = blockIdx.y, head = blockIdx.x, size = c.head_size, stride = size + 2, lane = threadIdx.x % kWarp;
   wait_for_previous();
   let_next_start();
   const Seen seen = seen_by(a, row, &found);
-  float x = 0;
-  if (i < width) {
-    const uint32_t head = i / c.head_size, first = seen.first / kCudaPage;
-    const uint32_t end = (seen.end + kCudaPage - 1) / kCudaPage, stride = c.head_size + 2;
-    const float* from = a.partial + (size_t{row} * c.heads + head) * a.pages * stride;
+  const uint32_t first = seen.first / kCudaPage, pages = (seen.end + kCudaPage - 1) / kCudaPage - first;
+  const float* from = a.partial + ((size_t{row} * c.heads + head) * a.pages + first) * stride;
+  if (threadIdx.x < kWarp) {
     float most = -INFINITY, all = 0;
-#pragma unroll 8
-    for (uint32_t page = first; page < end; ++page) most = fmaxf(most, from[page * stride + c.head_size + 1]);
-#pragma unroll 8
-    for (uint32_t page = first; page < end; ++page) {
-      const float* p = from + page * stride;
-      const float factor = __expf(p[c.head_size + 1] - most);
-      all += factor * p[c.head_size];
-      x += factor * p[i % c.head_size];
+    for (uint32_t page = lane; page < pages; page += kWarp) {
+      const float own = from[page * stride + size + 1];
+      factors[page] = own;
+      most = fmaxf(most, own);
     }
-    x = end > first ? x / all : 0;
-    c.out[size_t{row} * c.out_stride + i] = x;
+    most = most_of_warp(most);
+    for (uint32_t page = lane; page < pages; page += kWarp) {
+      const float factor = __expf(factors[page] - most);
+      factors[page] = factor;
+      all += factor * from[page * stride + size];
+    }
+    all = sum_of_warp(all);
+    if (lane == 0) inverse = pages != 0 ? 1 / all : 0;
   }
-  if (a.kind != Kind::none && i / kGroup < a.prepared.groups) emit(a.kind, a.prepared, row, i / kGroup, x);
+  __syncthreads();
+  for (uint32_t i = threadIdx.x; i < (size + kWarp - 1) / kWarp * kWarp; i += blockDim.x) {
+    float x = 0;
+    if (i < size) {
+#pragma unroll 8
+      for (uint32_t page = 0; page < pages; ++page) x += factors[page] * from[page * stride + i];
+      x *= inverse;
+      c.out[size_t{row} * c.out_stride + head * size + i] = x;
+    }
+    if (a.kind != Kind::none) emit(a.kind, a.prepared, row, (head * size + i) / kGroup, x);
+  }
+  // What is multiplied a record at a time goes on behind the last head.
+  if (a.kind != Kind::none && head + 1 == c.heads) {
+    for (uint32_t i = c.heads * size + threadIdx.x; i < a.prepared.groups * kGroup; i += blockDim.x) {
+      emit(a.kind, a.prepared, row, i / kGroup, 0);
+    }
+  }
 }
 
 template <int kLanes, int kHeads>
 void launch_heads(Stream& stream, AttentionArguments& a, dim3 grid) {
-  if (a.query.in != nullptr) {
-    stream.launch(attention_kernel<kLanes, kHeads, true>, grid, kWarps * kWarp, 0, a);
-  } else {
-    stream.launch(attention_kernel<kLanes, kHeads, false>, grid, kWarps * kWarp, 0, a);
-  }
+  constexpr size_t kBytes = kWarps * kHeads * kLanes * 8 * sizeof(float);
+  stream.launch(a.query.in != nullptr ? attention_kernel<kLanes, kHeads, true> : attention_kernel<kLanes, kHeads, false>,
+                grid, kWarps * kWarp, kBytes, a);
 }
 
 template <int kLanes>
 void launch_pages(Stream& stream, AttentionArguments& a) {
   const uint32_t together = a.command.heads / a.command.kv_heads;
-  const uint32_t heads = together % 3 == 0 ? 3 : together == 1 ? 1 : together % 4 == 0 ? 4 : 2;
+  uint32_t heads = together % 3 == 0 ? 3 : together == 1 ? 1 : together % 4 == 0 ? 4 : 2;
+  if (kWarps * heads * kLanes * 8 * sizeof(float) > stream.shared) heads = 1;
   a.groups = (together + heads - 1) / heads;
   const dim3 grid(a.pages, a.command.kv_heads * a.groups, a.command.rows);
   if (heads == 1) launch_heads<kLanes, 1>(stream, a, grid);
@@ -351,7 +370,7 @@ void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& c
                       const CudaCommand* store) {
   AttentionArguments a{command, step, partial, pages_of(command), 0, kind, prepared, {}, {}, nullptr};
   if (query != nullptr) a.query = *query, a.key = *key, a.value = store->in2;
-  const uint32_t size = command.head_size, width = command.heads * size;
+  const uint32_t size = command.head_size;
   if (!pages_are_aligned(command)) {
     stream.launch(plain_attention_kernel, dim3(a.pages, command.heads, command.rows), kWarp, 0, a);
   } else if (size <= 64) {
@@ -361,8 +380,7 @@ void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& c
   } else {
     launch_pages<32>(stream, a);
   }
-  const uint32_t features = kind == Kind::none ? width : max(width, prepared.groups * kGroup);
-  stream.launch(join_kernel, dim3((features + 127) / 128, command.rows), 128, 0, a);
+  stream.launch(join_kernel, dim3(command.heads, command.rows), size <= 64 ? 64 : 128, a.pages * sizeof(float), a);
 }
 
 }  // namespace cairn::cuda

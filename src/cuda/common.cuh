@@ -111,11 +111,9 @@ __device__ __forceinline__ float2 turned(float first, float second, float cosine
   return {__fmaf_rn(first, cosine, -__fmul_rn(second, sine)), __fmaf_rn(second, cosine, __fmul_rn(first, sine))};
 }
 
-// graph::Activation's numbers.
-__device__ __forceinline__ float activation_of(int kind, float x) {
+// graph::Activation's numbers. All but SiLU are kept out of line: code that is not run should not be fetched.
+__device__ __noinline__ static float other_activation(int kind, float x) {
   switch (kind) {
-    case 1:
-      return x / (1 + __expf(-x));
     case 2:
       return 0.5f * x * (1 + tanhf(0.7978845608f * (x + 0.044715f * x * x * x)));
     case 3:
@@ -127,6 +125,9 @@ __device__ __forceinline__ float activation_of(int kind, float x) {
     default:
       return x;
   }
+}
+__device__ __forceinline__ float activation_of(int kind, float x) {
+  return kind == 1 ? x / (1 + __expf(-x)) : other_activation(kind, x);
 }
 __device__ __forceinline__ float gated(int kind, float x, float y) {
   if (kind == 4) {

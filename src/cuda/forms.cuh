@@ -64,40 +64,46 @@ struct Packed {
   uint32_t scales[2][kScale == ScaleForm::half || kScale == ScaleForm::bytes ? 2 : 4];
   uint32_t wide[2];  // d (and dmin) of both rows
 
-  template <int kCount>
+  template <bool kShared, class T>
+  static __device__ __forceinline__ T read(const T* p) {
+    if constexpr (kShared) return *p;
+    else return load_once(p);
+  }
+  template <int kCount, bool kShared>
   static __device__ __forceinline__ void section(const uint8_t* p, uint32_t lane, uint32_t* out) {
     if constexpr (kCount % 4 == 0) {
 #pragma unroll
       for (int i = 0; i < kCount / 4; ++i) {
-        const uint4 v = load_once(reinterpret_cast<const uint4*>(p) + i * 32 + lane);
+        const uint4 v = read<kShared>(reinterpret_cast<const uint4*>(p) + i * 32 + lane);
         out[4 * i] = v.x, out[4 * i + 1] = v.y, out[4 * i + 2] = v.z, out[4 * i + 3] = v.w;
       }
     } else {
       static_assert(kCount == 2);
-      const uint2 v = load_once(reinterpret_cast<const uint2*>(p) + lane);
+      const uint2 v = read<kShared>(reinterpret_cast<const uint2*>(p) + lane);
       out[0] = v.x, out[1] = v.y;
     }
   }
 
+  template <bool kShared = false>
   __device__ __forceinline__ void load(const uint8_t* record, uint32_t lane) {
-    section<kWords>(record, lane, words);
-    if constexpr (kMoreWords > 0) section<kMoreWords>(record + kMoreAt, lane, more);
+    section<kWords, kShared>(record, lane, words);
+    if constexpr (kMoreWords > 0) section<kMoreWords, kShared>(record + kMoreAt, lane, more);
     const uint8_t* p = record + kScalesAt;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
       const uint32_t row = lane / 4 + 8 * half;
       if constexpr (kScale == ScaleForm::half || kScale == ScaleForm::bytes) {
-        const uint2 v = load_once(reinterpret_cast<const uint2*>(p) + row);
+        const uint2 v = read<kShared>(reinterpret_cast<const uint2*>(p) + row);
         scales[half][0] = v.x, scales[half][1] = v.y;
       } else {
-        const uint4 v = load_once(reinterpret_cast<const uint4*>(p) + row);
+        const uint4 v = read<kShared>(reinterpret_cast<const uint4*>(p) + row);
         scales[half][0] = v.x, scales[half][1] = v.y, scales[half][2] = v.z, scales[half][3] = v.w;
       }
       if constexpr (kScale == ScaleForm::bytes || kScale == ScaleForm::bytes16) {
         const int at = 16 * (kScale == ScaleForm::bytes ? 8 : 16);
-        wide[half] = __ldg(reinterpret_cast<const uint16_t*>(p + at) + row);
+        wide[half] = *(reinterpret_cast<const uint16_t*>(p + at) + row);
       } else if constexpr (kScale == ScaleForm::bytes_min || kScale == ScaleForm::nibbles_min) {
-        wide[half] = load_once(reinterpret_cast<const uint32_t*>(p + 256) + row);
+        wide[half] = read<kShared>(reinterpret_cast<const uint32_t*>(p + 256) + row);
       }
     }
   }

@@ -16,7 +16,7 @@ struct Grid {
 Grid grid_of(const Stream& stream, const LinearArguments& a, uint32_t parts) {
   Grid grid{(a.rows + kGemmTokens - 1) / kGemmTokens, 0, 1};
   for (uint32_t i = 0; i < parts; ++i) grid.rows += row_blocks(a.parts[i]);
-  const uint32_t blocks = grid.tokens * grid.rows, room = 2 * stream.processors;
+  const uint32_t blocks = grid.tokens * grid.rows, room = stream.processors;
   if (blocks == 0) return grid;
   const uint32_t most = a.k / 512 > 0 ? a.k / 512 : 1;
   while (grid.splits < most && grid.splits < 8 && blocks * (grid.splits + 1) <= room) ++grid.splits;
@@ -38,13 +38,13 @@ __global__ void add_splits_kernel(const __grid_constant__ JoinArguments a) {
   const uint32_t token_in = blockIdx.z * 8 + threadIdx.x / 32, token = blockIdx.x * kGemmTokens + token_in;
   if (token >= a.gemm.rows) return;
   const float scale = a.gemm.scales != nullptr ? a.gemm.scales[token] : 1;
-  for (uint32_t r = threadIdx.x % 32; r < 128; r += 32) {
+  for (uint32_t r = threadIdx.x % 32; r < kGemmRows; r += 32) {
     const uint32_t to = first_row + r - part.first_row;
     if (to >= part.n) continue;
     float sum = 0;
     for (uint32_t split = 0; split < a.gemm.splits; ++split) {
-      sum += a.gemm.partial[((size_t{split} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * 128 * 128 +
-                            token_in * 128 + r];
+      sum += a.gemm.partial[((size_t{split} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * kGemmTokens * kGemmRows +
+                            token_in * kGemmRows + r];
     }
     sum *= scale;
     if (part.bias != nullptr) sum += part.bias[to];
@@ -70,7 +70,7 @@ Kind gemm_kind_of(uint32_t encoding) {
 
 size_t gemm_floats(const Stream& stream, const LinearArguments& a, uint32_t parts) {
   const Grid grid = grid_of(stream, a, parts);
-  return grid.splits == 1 ? 0 : size_t{grid.splits} * grid.rows * grid.tokens * 128 * 128;
+  return grid.splits == 1 ? 0 : size_t{grid.splits} * grid.rows * grid.tokens * kGemmTokens * kGemmRows;
 }
 
 #define CAIRN_DECLARE(name) void launch_gemm_##name(Stream& stream, const GemmArguments& a, dim3 grid, size_t bytes);

@@ -1,4 +1,4 @@
-// Products of many tokens on tensor cores, in f16 or bf16: a block takes 128 rows and 128 tokens. Each warp unpacks
+// Products of many tokens on tensor cores, in f16 or bf16: a block takes 256 rows and 128 tokens. Each warp unpacks
 // its 16 rows' weights in registers, straight out of the records; activations, 64 columns at a time, go through
 // shared memory. Hopper multiplies by wgmma, others by mma.sync.
 #pragma once
@@ -10,7 +10,7 @@
 
 namespace cairn::cuda {
 
-constexpr uint32_t kGemmTokens = 128, kGemmTiles = 8, kGemmThreads = 32 * kGemmTiles, kStages = 4,
+constexpr uint32_t kGemmTokens = 128, kGemmTiles = 16, kGemmRows = 16 * kGemmTiles, kGemmThreads = 32 * kGemmTiles, kStages = 4,
                    kStageColumns = 64, kStageBytes = kGemmTokens * kStageColumns * 2;
 
 // Weights of 16 bits as they are (pack.cu).
@@ -74,9 +74,20 @@ struct GemmArguments {
   uint32_t rows, k, width;  // of x: k rounded up to 64
   const uint16_t* x;        // [rows][width]
   const float* scales;      // [rows], or null
-  float* partial;           // of several splits: [split][row block][token block][128 × 128]
+  float* partial;           // of several splits: [split][row block][token block][128 tokens][256 rows]
   uint32_t splits;
 };
+
+#if CAIRN_WGMMA
+template <int kLeft>
+__device__ __forceinline__ void wgmma_left_alone() {
+  wgmma_wait<kLeft>();
+}
+#else
+template <int>
+__device__ __forceinline__ void wgmma_left_alone() {}
+__device__ __forceinline__ void shared_is_written() {}
+#endif
 
 template <bool kHalf>
 __device__ __forceinline__ void multiply_stage(float (&c)[64], const uint32_t (&a)[8], const uint8_t* stage,
@@ -119,7 +130,7 @@ __device__ __forceinline__ void multiply_stage(float (&c)[64], const uint32_t (&
 }
 
 template <class W>
-__global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(const __grid_constant__ GemmArguments a) {
+__global__ void __launch_bounds__(kGemmThreads, 1) gemm_kernel(const __grid_constant__ GemmArguments a) {
   extern __shared__ __align__(1024) uint8_t unaligned[];
   uint8_t* space = unaligned + (1024 - __cvta_generic_to_shared(unaligned) % 1024) % 1024;
   const uint32_t warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
@@ -152,7 +163,7 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(const __grid_cons
     }
     commit_copies();
   };
-  for (uint32_t i = 0; i + 1 < kStages; ++i) fetch(begin * kEach + i);
+  for (uint32_t i = 0; i + 2 < kStages; ++i) fetch(begin * kEach + i);
   float c[64];
 #pragma unroll
   for (float& x : c) x = 0;
@@ -163,31 +174,30 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(const __grid_cons
       constexpr int kWhich = decltype(which)::value;
       const uint32_t stage = record * kEach + kWhich;
       if (stage >= last) return;
+      // While one half of a stage is multiplied the other's weights are unpacked.
+      wgmma_left_alone<1>();
       now.template unpack<2 * kWhich>(fragments[0]);
-      wait_for_copies<kStages - 2>();
-#if CAIRN_WGMMA
+      wait_for_copies<kStages - 3>();
       shared_is_written();
-#endif
       __syncthreads();
       const uint8_t* from = space + stage % kStages * kStageBytes;
       multiply_stage<W::kHalf>(c, fragments[0], from, 0);
-      fetch(stage + kStages - 1);
+      fetch(stage + kStages - 2);  // where all warps have multiplied stage − 2
+      wgmma_left_alone<1>();
       now.template unpack<2 * kWhich + 1>(fragments[1]);
       multiply_stage<W::kHalf>(c, fragments[1], from, 1);
-#if CAIRN_WGMMA
-      wgmma_wait<0>();
-#endif
     };
     stage_of(Constant<0>());
     if constexpr (kEach >= 2) stage_of(Constant<1>());
     if constexpr (kEach >= 4) stage_of(Constant<2>()), stage_of(Constant<3>());
     now = next;
   }
+  wgmma_left_alone<0>();
   wait_for_copies<0>();
   // Of 8 tokens a lane has two, of rows lane / 4 and that + 8.
   float* partial = nullptr;
   if (a.splits > 1) {
-    partial = a.partial + ((size_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * 128 * 128;
+    partial = a.partial + ((size_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * kGemmTokens * kGemmRows;
   }
 #pragma unroll
   for (int n = 0; n < 16; ++n) {
@@ -195,7 +205,7 @@ __global__ void __launch_bounds__(kGemmThreads, 2) gemm_kernel(const __grid_cons
     for (int i = 0; i < 4; ++i) {
       const uint32_t token = static_cast<uint32_t>(n) * 8 + lane % 4 * 2 + i % 2, row = lane / 4 + i / 2 * 8;
       if (partial != nullptr) {
-        partial[token * 128 + warp * 16 + row] = c[4 * n + i];
+        partial[token * kGemmRows + warp * 16 + row] = c[4 * n + i];
         continue;
       }
       const uint32_t to = tile * kTileRows + row - part.first_row;

@@ -42,6 +42,7 @@ struct Activations {
 struct Stream {
   cudaStream_t stream;
   bool dependent;      // programmatic dependent launch
+  int share;           // of a processor that blocks which take several tiles fill, in percent
   bool plain;          // no command goes together with others: what tests compare with
   uint32_t processors, shared;  // bytes of shared memory that a block can have
   const uint8_t* grids;
@@ -148,7 +149,8 @@ struct Source {
 struct LinearArguments {
   Part parts[4];
   uint32_t first_block[4];  // of each; after the last of them UINT32_MAX
-  uint32_t rows, k, first_token;
+  uint32_t blocks;          // of 16 rows
+  uint32_t rows, k;
   Activations x;
   Source source;    // where it has `in`: of one token
   const float* in;  // of those without prepared activations
@@ -173,6 +175,7 @@ struct PlanesArguments {
   float* out[4];
   uint32_t out_stride[4];
   uint32_t first_block[4];
+  uint32_t blocks;  // of 16 stored rows
   uint32_t rows, k, draft;
   Activations x;
   const float* plain;  // not rotated, or null

@@ -2,7 +2,7 @@
 // the columns out among themselves by a rule that knows the matrix alone, and their sums are added in order. So
 // a token's bits depend on nothing but itself.
 #include "cuda/gemm.cuh"
-#include "cuda/linear.cuh"
+#include "cuda/ring.cuh"
 
 namespace cairn::cuda {
 namespace {
@@ -12,31 +12,9 @@ namespace {
 constexpr int32_t kMagicBits = 0x4B400000;
 constexpr float kMagic = 12582912.0f;
 
-// A record's activations, of kTiles tiles of tokens.
-template <class F, int kTiles>
-struct Input {
-  uint2 codes[kTiles][F::kGroups];
-  uint4 meta[kTiles][F::kGroups];
-
-  __device__ __forceinline__ void load(const uint4* from, const uint4* meta_from, uint32_t groups, uint32_t record,
-                                       uint32_t rows) {
-#pragma unroll
-    for (int tile = 0; tile < kTiles; ++tile) {
-      const size_t at = size_t{static_cast<uint32_t>(tile)} * groups + record * F::kGroups;
-#pragma unroll
-      for (int i = 0; i < F::kGroups; i += 2) {
-        uint4 v{};
-        if (tile * kTileTokens + threadIdx.x % kWarp / 4 < rows) v = from[(at + i / 4 * 4) * 16 + i % 4 / 2];
-        codes[tile][i] = {v.x, v.y}, codes[tile][i + 1] = {v.z, v.w};
-      }
-#pragma unroll
-      for (int i = 0; i < F::kGroups; ++i) meta[tile][i] = meta_from[(at + i) * 4];
-    }
-  }
-};
-
 template <class F, int kTiles, int kGroupAt>
-__device__ __forceinline__ void add_group(const F& form, const Input<F, kTiles>& x, float (&sums)[kTiles][4]) {
+__device__ __forceinline__ void add_group(const F& form, const uint2 (&codes_x)[kTiles], const uint4 (&meta)[kTiles],
+                                          float (&sums)[kTiles][4]) {
   uint32_t a[4];
   form.codes(kGroupAt, a);
   float2 scale[2][F::kSubscales];
@@ -47,10 +25,10 @@ __device__ __forceinline__ void add_group(const F& form, const Input<F, kTiles>&
   }
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
-    const uint4 m = x.meta[tile][kGroupAt];  // of two tokens: scale, sums
+    const uint4 m = meta[tile];  // of two tokens: scale, sums
     const float x_scale[2] = {__uint_as_float(m.x), __uint_as_float(m.z)};
     const uint32_t both[2] = {m.y, m.w};
-    const uint2 b = x.codes[tile][kGroupAt];
+    const uint2 b = codes_x[tile];
     float* sum = sums[tile];
     if constexpr (F::kSubscales == 1) {
       int32_t all[2], c[4];
@@ -89,132 +67,130 @@ __device__ __forceinline__ void add_group(const F& form, const Input<F, kTiles>&
   }
 }
 
+// One token's activations in shared memory: of 128 columns codes [quarter][group][2] words, and [group] scale, sums.
+constexpr uint32_t kInputBytes = 160;
+
 // One token, see Source.
 template <class F>
 __global__ void __launch_bounds__(512) single_kernel(const __grid_constant__ LinearArguments a) {
-  extern __shared__ float space[];
+  extern __shared__ __align__(16) uint8_t shared[];
   __shared__ float parts[16];
-  constexpr int kFours = F::kGroups / 4;
+  constexpr uint32_t kFours = F::kGroups / 4;
   const uint32_t warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
-  const Place place = place_of(a);
-  const uint32_t records = (a.k + F::kColumns - 1) / F::kColumns;
-  const uint8_t* weights = place.part->weights + size_t{place.tile} * records * F::kRecord;
-  F now, next;
-  if (warp < records) now.load(weights + size_t{warp} * F::kRecord, lane);
-  if (warp + warps < records) next.load(weights + size_t{warp + warps} * F::kRecord, lane);
+  const uint32_t records = (a.k + F::kColumns - 1) / F::kColumns, turns = (records + warps - 1) / warps;
+  Ring<F::kRecord> ring(a, shared + warp * Ring<F::kRecord>::kBytes, records, size_t{records} * F::kRecord);
+  uint8_t* input = shared + warps * Ring<F::kRecord>::kBytes + warp * turns * kFours * kInputBytes;
+  Meeting meeting{reinterpret_cast<float*>(shared + warps * (Ring<F::kRecord>::kBytes + turns * kFours * kInputBytes))};
   wait_for_previous();
   let_next_start();
-  Four x[kFours], then[kFours];
-  const auto load = [&](uint32_t record, Four (&to)[kFours]) {
-#pragma unroll
-    for (int i = 0; i < kFours; ++i) {
-      read(a.source, record * F::kColumns + static_cast<uint32_t>(i) * 128 + lane * 4, a.k, to[i]);
-    }
-  };
-  load(warp, x);
   const float factor = factor_of(a.source, a.k, parts);
-  float sums[1][4] = {};
-  for (uint32_t record = warp; record < records; record += warps) {
-    if (record + warps < records) load(record + warps, then);
-    Input<F, 1> input;
-#pragma unroll
-    for (int i = 0; i < kFours; ++i) {
-      finish(a.source, factor, x[i]);
-      const Bytes bytes = to_bytes(x[i].x);
-#pragma unroll
-      for (int g = 0; g < 4; ++g) {
-        input.codes[0][4 * i + g] = {__shfl_sync(0xFFFFFFFF, bytes.codes, 8 * g + lane % 4),
-                                     __shfl_sync(0xFFFFFFFF, bytes.codes, 8 * g + 4 + lane % 4)};
-        input.meta[0][4 * i + g] = {__float_as_uint(__shfl_sync(0xFFFFFFFF, bytes.scale, 8 * g)),
-                                    __shfl_sync(0xFFFFFFFF, bytes.sums, 8 * g), 0, 0};
-      }
-    }
-    add_group<F, 1, 0>(now, input, sums);
-    add_group<F, 1, 1>(now, input, sums);
-    add_group<F, 1, 2>(now, input, sums);
-    add_group<F, 1, 3>(now, input, sums);
-    if constexpr (F::kGroups == 8) {
-      add_group<F, 1, 4>(now, input, sums);
-      add_group<F, 1, 5>(now, input, sums);
-      add_group<F, 1, 6>(now, input, sums);
-      add_group<F, 1, 7>(now, input, sums);
-    }
-    now = next;
-#pragma unroll
-    for (int i = 0; i < kFours; ++i) x[i] = then[i];
-    if (record + 2 * warps < records) next.load(weights + size_t{record + 2 * warps} * F::kRecord, lane);
+  // Code that is fetched is time too: nothing is unrolled here.
+  const uint32_t fours = turns * kFours;
+  const auto column = [&](uint32_t i) { return (warp + i / kFours * warps) * F::kColumns + i % kFours * 128 + lane * 4; };
+  Four x, then;
+  read(a.source, column(0), a.k, x);
+#pragma unroll 1
+  for (uint32_t i = 0; i < fours; ++i) {
+    if (i + 1 < fours) read(a.source, column(i + 1), a.k, then);
+    finish(a.source, factor, x);
+    const Bytes bytes = to_bytes(x.x);
+    uint8_t* to = input + i * kInputBytes;
+    reinterpret_cast<uint32_t*>(to)[lane % 4 * 8 + lane / 8 * 2 + lane % 8 / 4] = bytes.codes;
+    if (lane % 8 == 0) reinterpret_cast<uint2*>(to + 128)[lane / 8] = {__float_as_uint(bytes.scale), bytes.sums};
+    x = then;
   }
-  finish<1>(a, place, 1, 0, sums, space);
+  __syncwarp();
+  for (uint32_t block = blockIdx.x; block < a.blocks; block += gridDim.x) {
+    float sums[1][4] = {};
+    uint32_t turn = 0;
+    for (uint32_t record = warp; record < records; record += warps, ++turn) {
+      F form;
+      form.template load<true>(ring.next(), lane);
+      const auto chunk = [&](auto which) {
+        constexpr int kPart = decltype(which)::value;
+        const uint8_t* from = input + (turn * kFours + kPart) * kInputBytes;
+        const uint4* words = reinterpret_cast<const uint4*>(from) + lane % 4 * 2;
+        const uint4* scales = reinterpret_cast<const uint4*>(from + 128);
+        const uint4 w[2] = {words[0], words[1]}, m[2] = {scales[0], scales[1]};
+        const uint2 codes[4][1] = {{{w[0].x, w[0].y}}, {{w[0].z, w[0].w}}, {{w[1].x, w[1].y}}, {{w[1].z, w[1].w}}};
+        const uint4 meta[4][1] = {{{m[0].x, m[0].y, 0, 0}}, {{m[0].z, m[0].w, 0, 0}}, {{m[1].x, m[1].y, 0, 0}},
+                                  {{m[1].z, m[1].w, 0, 0}}};
+        add_group<F, 1, kPart * 4>(form, codes[0], meta[0], sums);
+        add_group<F, 1, kPart * 4 + 1>(form, codes[1], meta[1], sums);
+        add_group<F, 1, kPart * 4 + 2>(form, codes[2], meta[2], sums);
+        add_group<F, 1, kPart * 4 + 3>(form, codes[3], meta[3], sums);
+      };
+      chunk(Constant<0>());
+      if constexpr (F::kGroups == 8) chunk(Constant<1>());
+    }
+    finish_single(place_of(a, block), sums[0], meeting);
+  }
+  ring.close();
 }
 
 template <class F, int kTiles>
 __global__ void __launch_bounds__(512) packed_kernel(const __grid_constant__ LinearArguments a) {
-  extern __shared__ float space[];
+  extern __shared__ __align__(16) uint8_t shared[];
   const uint32_t warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
-  const Place place = place_of(a);
   const uint32_t records = (a.k + F::kColumns - 1) / F::kColumns;
-  const uint8_t* weights = place.part->weights + size_t{place.tile} * records * F::kRecord;
-  // Weights are read before the input is there.
-  F now, next;
-  if (warp < records) now.load(weights + size_t{warp} * F::kRecord, lane);
-  if (warp + warps < records) next.load(weights + size_t{warp + warps} * F::kRecord, lane);
+  Ring<F::kRecord> ring(a, shared + warp * Ring<F::kRecord>::kBytes, records, size_t{records} * F::kRecord);
+  Meeting meeting{reinterpret_cast<float*>(shared + warps * Ring<F::kRecord>::kBytes)};
   wait_for_previous();
   let_next_start();
-  const uint32_t first_tile = (a.first_token + blockIdx.y * kTiles * kTileTokens) / kTileTokens;
-  const uint32_t rows = a.rows - first_tile * kTileTokens;  // from there on
-  const uint4* codes = reinterpret_cast<const uint4*>(a.x.codes) + size_t{first_tile} * a.x.groups * 16 + lane * 2;
-  const uint4* meta = reinterpret_cast<const uint4*>(a.x.meta) + size_t{first_tile} * a.x.groups * 4 + lane % 4;
-  float sums[kTiles][4] = {};
-  const auto add = [&](const F& form, const Input<F, kTiles>& x) {
-    add_group<F, kTiles, 0>(form, x, sums);
-    add_group<F, kTiles, 1>(form, x, sums);
-    add_group<F, kTiles, 2>(form, x, sums);
-    add_group<F, kTiles, 3>(form, x, sums);
-    if constexpr (F::kGroups == 8) {
-      add_group<F, kTiles, 4>(form, x, sums);
-      add_group<F, kTiles, 5>(form, x, sums);
-      add_group<F, kTiles, 6>(form, x, sums);
-      add_group<F, kTiles, 7>(form, x, sums);
-    }
-  };
-  Input<F, kTiles> x;
-  if constexpr (kTiles == 1) {
-    Input<F, kTiles> then;
-    if (warp < records) x.load(codes, meta, a.x.groups, warp, rows);
+  const uint32_t first_tile = blockIdx.y * kTiles, rows = a.rows - first_tile * kTileTokens;
+  const uint4* from = reinterpret_cast<const uint4*>(a.x.codes) + size_t{first_tile} * a.x.groups * 16 + lane * 2;
+  const uint4* meta_from = reinterpret_cast<const uint4*>(a.x.meta) + size_t{first_tile} * a.x.groups * 4 + lane % 4;
+  for (uint32_t block = blockIdx.x; block < a.blocks; block += gridDim.x) {
+    float sums[kTiles][4] = {};
     for (uint32_t record = warp; record < records; record += warps) {
-      if (record + warps < records) then.load(codes, meta, a.x.groups, record + warps, rows);
-      add(now, x);
-      now = next, x = then;
-      if (record + 2 * warps < records) next.load(weights + size_t{record + 2 * warps} * F::kRecord, lane);
+      F form;
+      form.template load<true>(ring.next(), lane);
+      const auto pair = [&](auto which) {  // of groups
+        constexpr int kFirst = decltype(which)::value;
+        uint2 codes[2][kTiles];
+        uint4 meta[2][kTiles];
+#pragma unroll
+        for (int tile = 0; tile < kTiles; ++tile) {
+          const size_t at = size_t{static_cast<uint32_t>(tile)} * a.x.groups + record * F::kGroups + kFirst;
+          uint4 v{};
+          if (tile * kTileTokens + lane / 4 < rows) v = from[at / 4 * 64 + kFirst % 4 / 2];
+          codes[0][tile] = {v.x, v.y}, codes[1][tile] = {v.z, v.w};
+          meta[0][tile] = meta[1][tile] = uint4{};
+          if (tile * kTileTokens < rows) meta[0][tile] = meta_from[at * 4], meta[1][tile] = meta_from[at * 4 + 4];
+        }
+        add_group<F, kTiles, kFirst>(form, codes[0], meta[0], sums);
+        add_group<F, kTiles, kFirst + 1>(form, codes[1], meta[1], sums);
+      };
+      pair(Constant<0>()), pair(Constant<2>());
+      if constexpr (F::kGroups == 8) pair(Constant<4>()), pair(Constant<6>());
     }
-  } else {
-    for (uint32_t record = warp; record < records; record += warps) {
-      x.load(codes, meta, a.x.groups, record, rows);
-      add(now, x);
-      now = next;
-      if (record + 2 * warps < records) next.load(weights + size_t{record + 2 * warps} * F::kRecord, lane);
-    }
+    finish_tiles<kTiles>(place_of(a, block), rows, first_tile * kTileTokens, sums, meeting);
   }
-  finish<kTiles>(a, place, rows, first_tile * kTileTokens, sums, space);
+  ring.close();
 }
 
 template <class F>
-void launch_form(Stream& stream, LinearArguments& a, uint32_t blocks) {
-  // About 256 columns a warp.
-  const uint32_t threads = kWarp * min(max((a.k + 255) / 256, 1u), 16u);
+void launch_form(Stream& stream, LinearArguments& a) {
+  // About 256 columns a warp, and no more warps than shared memory has room for.
+  constexpr uint32_t kRing = Ring<F::kRecord>::kBytes;
+  const uint32_t records = (a.k + F::kColumns - 1) / F::kColumns;
+  const uint32_t warps = min(max((a.k + 255) / 256, 1u), ring_warps(stream, kRing, a.k));
   if (a.source.in != nullptr) {
-    stream.launch(single_kernel<F>, blocks, threads, threads / kWarp * 128 * sizeof(float), a);
-    return;
+    const uint32_t turns = (records + warps - 1) / warps;
+    return launch_ring(stream, single_kernel<F>, a, 1, warps * kWarp,
+                       warps * (kRing + turns * (F::kGroups / 4) * kInputBytes + 2 * kSingleFloats * sizeof(float)));
   }
-  launch_tiles(stream, a, blocks, threads, packed_kernel<F, 1>, packed_kernel<F, 2>, packed_kernel<F, 4>);
+  const uint32_t tiles = (a.rows + kTileTokens - 1) / kTileTokens, each = tiles == 1 ? 1 : tiles == 2 ? 2 : 4;
+  launch_ring(stream, each == 1 ? packed_kernel<F, 1> : each == 2 ? packed_kernel<F, 2> : packed_kernel<F, 4>, a,
+              (tiles + each - 1) / each, warps * kWarp, warps * (kRing + 2 * kTileFloats * sizeof(float)));
 }
 
 }  // namespace
 
 #define CAIRN_DEFINE(name) CAIRN_DEFINE_EXPANDED(name)  // an argument that is a macro itself
 #define CAIRN_DEFINE_EXPANDED(name)                                                               \
-  void launch_##name(Stream& stream, LinearArguments& a, uint32_t blocks) {                       \
-    launch_form<FormOf<Encoding::name>::Type>(stream, a, blocks);                                 \
+  void launch_##name(Stream& stream, LinearArguments& a) {                                        \
+    launch_form<FormOf<Encoding::name>::Type>(stream, a);                                         \
   }                                                                                               \
   void launch_gemm_##name(Stream& stream, const GemmArguments& a, dim3 grid, size_t bytes) {      \
     stream.launch(gemm_kernel<Unpacked<FormOf<Encoding::name>::Type>>, grid, kGemmThreads, bytes, a); \

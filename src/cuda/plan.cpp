@@ -7,9 +7,6 @@
 namespace cairn::cuda {
 namespace {
 
-// Each block of a product makes a token's activations for itself, which does not pay for very many.
-constexpr uint32_t kMostSourceRows = 32768;
-
 struct Wanted {
   Kind kind = Kind::none;
   uint32_t width = 0;
@@ -44,7 +41,7 @@ class Issuer {
     size_t i = first;
     for (; i < count_ && commands_[i].op == CudaOp::linear && commands_[i].in == of; ++i) {
       const CudaCommand& c = commands_[i];
-      if (c.rows != 1 || c.width % 4 != 0 || !takes_source(c.encoding) || c.out == of || c.n > kMostSourceRows) return false;
+      if (c.rows != 1 || c.width % 4 != 0 || !takes_source(c.encoding) || c.out == of) return false;
     }
     if (i == first) return false;
     for (; i < count_; ++i) {
@@ -108,7 +105,7 @@ class Issuer {
     for (size_t i = at_; i < count_; ++i) {
       const CudaCommand& c = commands_[i];
       if (c.in == of && c.op == CudaOp::linear) {
-        return c.rows == 1 && c.width % 4 == 0 && takes_source(c.encoding) && c.n <= kMostSourceRows && aligned(of) &&
+        return c.rows == 1 && c.width % 4 == 0 && takes_source(c.encoding) && aligned(of) &&
                !stream_.plain;
       }
       if (i > at_ && c.out == of) return false;
@@ -286,7 +283,8 @@ void Issuer::attention(const CudaCommand* query, const CudaCommand* key, const C
     return;
   }
   Wanted want = wanted(c.out, at_ + 1);
-  if (want.width != c.heads * c.head_size || has_scale(want.kind) || takes_floats(c.out)) {
+  if (want.width != c.heads * c.head_size || has_scale(want.kind) || c.head_size % 32 != 0 ||
+      takes_floats(c.out)) {
     want = {};
   }
   const Activations a = make(c.out, want.kind, want.width, c.rows);
@@ -303,7 +301,7 @@ void Issuer::linear() {
   const Kind kind = kind_for(c);
   if (c.in == source_of_) {
     a.source = source_;
-  } else if (kind != Kind::none && c.rows == 1 && c.width % 4 == 0 && takes_source(c.encoding) && c.n <= kMostSourceRows &&
+  } else if (kind != Kind::none && c.rows == 1 && c.width % 4 == 0 && takes_source(c.encoding) &&
              aligned(c.in) && !stream_.plain && !is_prepared(c, kind)) {
     a.source.in = c.in;
   } else if (kind != Kind::none) {

@@ -2,14 +2,14 @@
 // columns out, 256 at a time, whose planes go through shared memory. Codes become int8 values by looking bytes up
 // in registers (PRMT); all sums are integers, so their order does not matter.
 #include "cuda/copies.cuh"
-#include "cuda/launch.hpp"
+#include "cuda/resident.cuh"
 #include "cuda/value.cuh"
 
 namespace cairn::cuda {
 namespace {
 
 constexpr uint32_t kChunkGroups = 8, kPlaneBytes = 64, kChunkBytes = kChunkGroups * kPlaneBytes;
-constexpr uint32_t kWarpBytes = 14 * kChunkBytes;  // of shared memory: two stages of seven planes, more of fewer
+constexpr uint32_t kSlots = 4, kSlotBytes = 7 * kChunkBytes, kWarpBytes = kSlots * kSlotBytes;
 
 // Bytes of a register's eight codes: a plane's word has column 4 · i + c in bit i of byte c, so that bits t and
 // t + 4 of each byte are what lane t multiplies. They lie in nibbles as PRMT wants them; low are columns
@@ -63,43 +63,90 @@ struct Values {
   }
 };
 
-template <int kTiles>
-struct Sums {
-  int32_t of[kTiles][4];
+// Where a block of the launch lies.
+struct Spot {
+  uint32_t part, stored;  // the tile's first stored row
+  CudaPlanes planes;
+  const CudaPlaneGroup* group;
+  int level;  // 0: there is nothing
+};
+__device__ __forceinline__ Spot spot_of(const PlanesArguments& a, uint32_t block) {
+  Spot s{};
+  while (s.part + 1 < kMostParts && block >= a.first_block[s.part + 1]) ++s.part;
+  s.planes = *a.planes[s.part];
+  s.stored = (block - a.first_block[s.part]) * kTileRows;
+  if (s.stored >= s.planes.rows) return s;
+  s.group = s.planes.groups + s.stored / s.planes.rows_per_group;
+  s.level = a.draft != 0 ? s.group->draft : s.group->level;
+  return s;
+}
+
+// A warp's chunks of all tiles that its block multiplies, some ahead of what is multiplied.
+class PlaneRing {
+ public:
+  __device__ __forceinline__ PlaneRing(const PlanesArguments& a, uint8_t* space)
+      : a_(a), space_(space), groups_(a.k / kGroup), chunks_((groups_ + kChunkGroups - 1) / kChunkGroups),
+        block_(blockIdx.x) {
+    find();
+    for (uint32_t i = 0; i + 1 < kSlots; ++i) fetch();
+  }
+  __device__ __forceinline__ uint32_t chunks() const { return chunks_; }
+  __device__ __forceinline__ const uint8_t* next() {
+    wait_for_copies<static_cast<int>(kSlots) - 2>();
+    __syncwarp();
+    const uint8_t* at = space_ + slot_ * kSlotBytes;
+    slot_ = (slot_ + 1) % kSlots;
+    fetch();
+    return at;
+  }
+
+ private:
+  __device__ __forceinline__ void find() {
+    chunk_ = threadIdx.x / kWarp;
+    for (level_ = 0; block_ < a_.blocks; block_ += gridDim.x) {
+      const Spot s = spot_of(a_, block_);
+      if (s.level == 0 || s.level == kCudaExact || chunk_ >= chunks_) continue;
+      group_ = s.group, level_ = s.level;
+      tile_ = size_t{(s.stored - s.group->first_row) / kTileRows} * groups_ * kPlaneBytes;
+      return;
+    }
+  }
+  __device__ __forceinline__ void fetch() {
+    if (block_ < a_.blocks) {
+      const uint32_t lane = threadIdx.x % kWarp;
+      const bool used = chunk_ * kChunkGroups + lane / 4 < groups_;
+      for (int i = 0; i < level_; ++i) {
+        const uint8_t* plane = static_cast<const uint8_t*>(group_->planes[i]);
+        copy_16(space_ + free_ * kSlotBytes + i * kChunkBytes + lane * 16,
+                used ? plane + tile_ + size_t{chunk_} * kChunkBytes + lane * 16 : plane, used);
+      }
+      chunk_ += blockDim.x / kWarp;
+      if (chunk_ >= chunks_) {
+        block_ += gridDim.x;
+        find();
+      }
+      free_ = (free_ + 1) % kSlots;
+    }
+    commit_copies();
+  }
+
+  const PlanesArguments& a_;
+  uint8_t* space_;
+  uint32_t groups_, chunks_, block_, chunk_ = 0, slot_ = 0, free_ = 0;
+  const CudaPlaneGroup* group_ = nullptr;
+  int level_ = 0;
+  size_t tile_ = 0;
 };
 
 template <int kLevel, int kTiles>
-__device__ __forceinline__ void add_planes(const CudaPlaneGroup& group, uint32_t tile, const uint32_t* shared_table,
-                                           const PlanesArguments& a, uint8_t* space, Sums<kTiles>& sums) {
-  constexpr uint32_t kStages = 14 / kLevel < 4 ? 14 / kLevel : 4, kStageBytes = kLevel * kChunkBytes;
+__device__ __forceinline__ void add_planes(const PlanesArguments& a, PlaneRing& ring, const uint32_t* table,
+                                           const uint4* codes, uint32_t rows, int32_t (&sums)[kTiles][4]) {
   const uint32_t warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
-  const uint32_t groups = a.k / kGroup, chunks = (groups + kChunkGroups - 1) / kChunkGroups;
-  space += warp * kWarpBytes;
-  const uint8_t* planes[kLevel];
-#pragma unroll
-  for (int i = 0; i < kLevel; ++i) {
-    planes[i] = static_cast<const uint8_t*>(group.planes[i]) + (size_t{tile} * groups) * kPlaneBytes + lane * 16;
-  }
-  const auto fetch = [&](uint32_t chunk, uint32_t stage) {
-#pragma unroll
-    for (int i = 0; i < kLevel; ++i) {
-      const bool used = chunk < chunks && chunk * kChunkGroups + lane / 4 < groups;
-      copy_16(space + stage * kStageBytes + i * kChunkBytes + lane * 16,
-              used ? planes[i] + size_t{chunk} * kChunkBytes : planes[i], used);
-    }
-    commit_copies();
-  };
-  for (uint32_t i = 0; i + 1 < kStages; ++i) fetch(warp + i * warps, i);  // before the input is there
   Values<kLevel> values;
 #pragma unroll
-  for (int i = 0; i < Values<kLevel>::kWords; ++i) values.table[i] = shared_table[i];
-  wait_for_previous();
-  let_next_start();
-  const uint32_t first_tile = blockIdx.y * kTiles, rows = a.rows - first_tile * kTileTokens;
-  const uint4* codes = reinterpret_cast<const uint4*>(a.x.codes) + size_t{first_tile} * a.x.groups * 16 + lane * 2;
-  uint32_t stage = 0;
-  for (uint32_t chunk = warp; chunk < chunks; chunk += warps) {
-    fetch(chunk + (kStages - 1) * warps, (stage + kStages - 1) % kStages);
+  for (int i = 0; i < Values<kLevel>::kWords; ++i) values.table[i] = table[kLevel * 16 + i];
+  for (uint32_t chunk = warp; chunk < ring.chunks(); chunk += warps) {
+    const uint32_t* words = reinterpret_cast<const uint32_t*>(ring.next()) + lane / 4;
     uint4 x[kTiles][4];
 #pragma unroll
     for (int i = 0; i < kTiles; ++i) {
@@ -112,9 +159,6 @@ __device__ __forceinline__ void add_planes(const CudaPlaneGroup& group, uint32_t
         }
       }
     }
-    wait_for_copies<kStages - 1>();
-    __syncwarp();
-    const uint32_t* words = reinterpret_cast<const uint32_t*>(space + stage * kStageBytes) + lane / 4;
 #pragma unroll
     for (uint32_t g = 0; g < kChunkGroups; ++g) {
       uint32_t codes_a[4];
@@ -128,11 +172,9 @@ __device__ __forceinline__ void add_planes(const CudaPlaneGroup& group, uint32_t
 #pragma unroll
       for (int i = 0; i < kTiles; ++i) {
         const uint4 v = x[i][g / 2];
-        mma_bytes<true>(sums.of[i], codes_a, g % 2 == 0 ? v.x : v.z, g % 2 == 0 ? v.y : v.w);
+        mma_bytes<true>(sums[i], codes_a, g % 2 == 0 ? v.x : v.z, g % 2 == 0 ? v.y : v.w);
       }
     }
-    __syncwarp();
-    stage = (stage + 1) % kStages;
   }
 }
 
@@ -176,62 +218,76 @@ __device__ void exact_tile(const PlanesArguments& a, uint32_t part, const CudaPl
   }
 }
 
-template <int kTiles>
-__global__ void planes_kernel(const __grid_constant__ PlanesArguments a) {
-  extern __shared__ __align__(16) uint8_t space[];
-  __shared__ uint32_t table[16];
-  uint32_t part = 0;
-  while (part + 1 < kMostParts && blockIdx.x >= a.first_block[part + 1]) ++part;
-  const CudaPlanes planes = *a.planes[part];
-  const uint32_t stored = (blockIdx.x - a.first_block[part]) * kTileRows;
-  if (stored >= planes.rows) return;
-  const CudaPlaneGroup& group = planes.groups[stored / planes.rows_per_group];
-  const int level = a.draft != 0 ? group.draft : group.level;
-  if (level == kCudaExact) {
-    wait_for_previous();
-    let_next_start();
-    return exact_tile(a, part, planes, group, stored, blockIdx.y * kTiles * kTileTokens, kTiles * kTileTokens);
-  }
-  if (threadIdx.x < 64) {
-    const uint32_t entries = level == 7 ? 64 : 1u << level;  // of seven the upper half
-    const int8_t* from = planes.tables + (1u << level) - 2 + (level == 7 ? 64 : 0);
-    reinterpret_cast<int8_t*>(table)[threadIdx.x] = threadIdx.x < entries ? from[threadIdx.x] : int8_t{0};
+// Tables of all levels, 16 words each; of seven bits the upper half.
+__device__ void load_tables(const int8_t* from, uint32_t* table) {
+  __syncthreads();
+  for (uint32_t i = threadIdx.x; i < 7 * 64; i += blockDim.x) {
+    const uint32_t level = i / 64 + 1, entry = i % 64, entries = level == 7 ? 64 : 1u << level;
+    reinterpret_cast<int8_t*>(table)[level * 64 + entry] =
+        entry < entries ? from[(1u << level) - 2 + (level == 7 ? 64 : 0) + entry] : int8_t{0};
   }
   __syncthreads();
-  Sums<kTiles> sums{};
-  const uint32_t tile = (stored - group.first_row) / kTileRows;
-  switch (level) {
-#define CAIRN_CASE(n)                                              \
-  case n:                                                          \
-    add_planes<n, kTiles>(group, tile, table, a, space, sums); \
-    break;
-    CAIRN_CASE(1) CAIRN_CASE(2) CAIRN_CASE(3) CAIRN_CASE(4) CAIRN_CASE(5) CAIRN_CASE(6) CAIRN_CASE(7)
-#undef CAIRN_CASE
-  }
-  wait_for_copies<0>();
+}
+
+template <int kTiles>
+__global__ void __launch_bounds__(256) planes_kernel(const __grid_constant__ PlanesArguments a) {
+  extern __shared__ __align__(16) uint8_t shared[];
+  __shared__ uint32_t table[8 * 16];
   const uint32_t warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
-  const uint16_t* scales = a.draft != 0 ? group.draft_scales : group.scales;
-  const uint32_t first_token = blockIdx.y * kTiles * kTileTokens;
-  int32_t* all = reinterpret_cast<int32_t*>(space);
+  PlaneRing ring(a, shared + warp * kWarpBytes);  // before the input is there
+  int32_t* meeting = reinterpret_cast<int32_t*>(shared + warps * kWarpBytes);
+  const int8_t* tables = a.planes[0]->tables;
+  load_tables(tables, table);
+  wait_for_previous();
+  let_next_start();
+  const uint32_t first_token = blockIdx.y * kTiles * kTileTokens, rows = a.rows - first_token;
+  const uint4* codes = reinterpret_cast<const uint4*>(a.x.codes) + size_t{blockIdx.y * kTiles} * a.x.groups * 16 + lane * 2;
+  uint32_t turn = 0;
+  for (uint32_t block = blockIdx.x; block < a.blocks; block += gridDim.x) {
+    const Spot spot = spot_of(a, block);
+    if (spot.level == 0) continue;
+    if (spot.level == kCudaExact) {
+      exact_tile(a, spot.part, spot.planes, *spot.group, spot.stored, first_token, kTiles * kTileTokens);
+      continue;
+    }
+    if (spot.planes.tables != tables) {
+      tables = spot.planes.tables;
+      load_tables(tables, table);
+    }
+    int32_t sums[kTiles][4] = {};
+    switch (spot.level) {
+#define CAIRN_CASE(n)                                                 \
+  case n:                                                             \
+    add_planes<n, kTiles>(a, ring, table, codes, rows, sums); \
+    break;
+      CAIRN_CASE(1) CAIRN_CASE(2) CAIRN_CASE(3) CAIRN_CASE(4) CAIRN_CASE(5) CAIRN_CASE(6) CAIRN_CASE(7)
+#undef CAIRN_CASE
+    }
+    const uint16_t* scales = a.draft != 0 ? spot.group->draft_scales : spot.group->scales;
+    const uint32_t part = spot.part;
 #pragma unroll
-  for (int i = 0; i < kTiles; ++i) {
-    __syncthreads();
-    int32_t* mine = all + warp * 128;
+    for (int i = 0; i < kTiles; ++i) {
+      int32_t* all = meeting + turn * warps * 128;
+      turn ^= 1;
 #pragma unroll
-    for (int j = 0; j < 4; ++j) mine[(lane % 4 * 2 + j % 2) * 16 + lane / 4 + j / 2 * 8] = sums.of[i][j];
-    __syncthreads();
-    for (uint32_t j = threadIdx.x; j < 128; j += blockDim.x) {
-      const uint32_t token = first_token + static_cast<uint32_t>(i) * kTileTokens + j / 16, row = stored + j % 16;
-      if (token >= a.rows || row >= planes.rows) continue;
-      const uint32_t to = planes.destination[row];
-      if (to == UINT32_MAX) continue;
-      int32_t sum = all[j];
-      for (uint32_t w = 1; w < warps; ++w) sum += all[w * 128 + j];
-      float y = half_bits(scales[row - group.first_row]) * static_cast<float>(sum) * a.x.scales[token];
-      if (a.bias[part] != nullptr) y += a.bias[part][to];
-      a.out[part][size_t{token} * a.out_stride[part] + to] = y;
+      for (int j = 0; j < 4; ++j) {
+        all[warp * 128 + (lane % 4 * 2 + j % 2) * 16 + lane / 4 + j / 2 * 8] = sums[i][j];
+      }
+      __syncthreads();
+      for (uint32_t j = threadIdx.x; j < 128; j += blockDim.x) {
+        const uint32_t token = first_token + static_cast<uint32_t>(i) * kTileTokens + j / 16, row = spot.stored + j % 16;
+        if (token >= a.rows || row >= spot.planes.rows) continue;
+        const uint32_t to = spot.planes.destination[row];
+        if (to == UINT32_MAX) continue;
+        int32_t sum = all[j];
+        for (uint32_t w = 1; w < warps; ++w) sum += all[w * 128 + j];
+        float y = half_bits(scales[row - spot.group->first_row]) * static_cast<float>(sum) * a.x.scales[token];
+        if (a.bias[part] != nullptr) y += a.bias[part][to];
+        a.out[part][size_t{token} * a.out_stride[part] + to] = y;
+      }
     }
   }
+  wait_for_copies<0>();
 }
 
 }  // namespace
@@ -245,12 +301,13 @@ void launch_planes(Stream& stream, const PlanesArguments& arguments, const uint3
     a.first_block[i] = i < parts ? blocks : UINT32_MAX;
     if (i < parts) blocks += (stored_rows[i] + kTileRows - 1) / kTileRows;
   }
-  const uint32_t most = stream.shared / kWarpBytes < 8 ? stream.shared / kWarpBytes : 8;
-  const uint32_t threads = kWarp * min(max((a.k + 255) / 256, 2u), most);
-  const uint32_t tiles = (a.rows + kTileTokens - 1) / kTileTokens;
-  const uint32_t each = tiles == 1 ? 1 : tiles == 2 ? 2 : 4;
-  stream.launch(each == 1 ? planes_kernel<1> : each == 2 ? planes_kernel<2> : planes_kernel<4>,
-                dim3(blocks, (tiles + each - 1) / each), threads, threads / kWarp * kWarpBytes, a);
+  a.blocks = blocks;
+  const uint32_t each_warp = kWarpBytes + 2 * 128 * sizeof(int32_t), room = (stream.shared - 1024) / each_warp;
+  const uint32_t warps = min(max((a.k + 255) / 256, 1u), min(room, 8u));
+  const uint32_t tiles = (a.rows + kTileTokens - 1) / kTileTokens, each = tiles == 1 ? 1 : tiles == 2 ? 2 : 4;
+  const uint32_t groups = (tiles + each - 1) / each;
+  const auto kernel = each == 1 ? planes_kernel<1> : each == 2 ? planes_kernel<2> : planes_kernel<4>;
+  launch_resident(stream, kernel, a, blocks, groups, warps * kWarp, warps * each_warp);
 }
 
 }  // namespace cairn::cuda

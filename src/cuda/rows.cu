@@ -4,18 +4,21 @@
 namespace cairn::cuda {
 namespace {
 
-__device__ __forceinline__ float load(const RowArguments& a, uint32_t row, uint32_t i) {
-  const float x = a.in[size_t{row} * a.in_stride + i];
+__device__ __forceinline__ float made(const RowArguments& a, float x, float y) {
   switch (a.load) {
     case Load::add:
-      return x + a.in2[size_t{row} * a.in2_stride + i];
+      return x + y;
     case Load::gate:
-      return gated(a.activation, x, a.in2[size_t{row} * a.in2_stride + i]);
+      return gated(a.activation, x, y);
     case Load::activate:
       return activation_of(a.activation, x);
     default:
       return x;
   }
+}
+__device__ __forceinline__ float load(const RowArguments& a, uint32_t row, uint32_t i) {
+  const bool two = a.load == Load::add || a.load == Load::gate;
+  return made(a, a.in[size_t{row} * a.in_stride + i], two ? a.in2[size_t{row} * a.in2_stride + i] : 0);
 }
 
 // Each `block` of v, after signs, times the Hadamard matrix, not scaled.
@@ -85,11 +88,24 @@ __global__ void row_kernel(const __grid_constant__ RowArguments a) {
   wait_for_previous();
   let_next_start();
   float sum = 0;
-  for (uint32_t i = tid; i < a.width; i += threads) {
-    const float x = load(a, row, i);
-    v[i] = x;
-    sum += x;
-    if (a.loaded != nullptr) a.loaded[size_t{row} * a.loaded_stride + i] = x;
+  const bool two = a.load == Load::add || a.load == Load::gate;
+  for (uint32_t first = tid; first < a.width; first += 4 * threads) {
+    float x[4], y[4];  // asked for together
+#pragma unroll
+    for (uint32_t j = 0; j < 4; ++j) {
+      const uint32_t i = first + j * threads;
+      x[j] = i < a.width ? a.in[size_t{row} * a.in_stride + i] : 0;
+      y[j] = two && i < a.width ? a.in2[size_t{row} * a.in2_stride + i] : 0;
+    }
+#pragma unroll
+    for (uint32_t j = 0; j < 4; ++j) {
+      const uint32_t i = first + j * threads;
+      if (i >= a.width) break;
+      const float value = made(a, x[j], y[j]);
+      v[i] = value;
+      sum += value;
+      if (a.loaded != nullptr) a.loaded[size_t{row} * a.loaded_stride + i] = value;
+    }
   }
   if (a.norm != Norm::none) {
     const float width = static_cast<float>(a.width);

@@ -32,14 +32,27 @@ __device__ __forceinline__ void read(const Source& s, uint32_t i, uint32_t k, Fo
   to.x[0] = v.x, to.x[1] = v.y, to.x[2] = v.z, to.x[3] = v.w;
   to.y[0] = w.x, to.y[1] = w.y, to.y[2] = w.z, to.y[3] = w.w;
 }
+__device__ __noinline__ static float4 made_of(Load load, int activation, float4 x, float4 y) {
+  if (load == Load::gate) {
+    return {gated(activation, x.x, y.x), gated(activation, x.y, y.y), gated(activation, x.z, y.z),
+            gated(activation, x.w, y.w)};
+  }
+  return {activation_of(activation, x.x), activation_of(activation, x.y), activation_of(activation, x.z),
+          activation_of(activation, x.w)};
+}
+__device__ __forceinline__ void made_otherwise(const Source& s, Four& it) {
+  const float4 v = made_of(s.load, s.activation, {it.x[0], it.x[1], it.x[2], it.x[3]}, {it.y[0], it.y[1], it.y[2], it.y[3]});
+  it.x[0] = v.x, it.x[1] = v.y, it.x[2] = v.z, it.x[3] = v.w;
+}
 __device__ __forceinline__ void finish(const Source& s, float factor, Four& it) {
+  if (s.load == Load::gate && s.activation == 1) {
+#pragma unroll
+    for (int i = 0; i < 4; ++i) it.x[i] = it.x[i] / (1 + __expf(-it.x[i])) * it.y[i];
+  } else if (s.load == Load::gate || s.load == Load::activate) {
+    made_otherwise(s, it);
+  }
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    if (s.load == Load::gate) {
-      it.x[i] = gated(s.activation, it.x[i], it.y[i]);
-    } else if (s.load == Load::activate) {
-      it.x[i] = activation_of(s.activation, it.x[i]);
-    }
     if (s.norm) {
       it.x[i] *= factor;
       if (s.weight != nullptr) it.x[i] *= it.y[i];
