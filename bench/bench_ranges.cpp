@@ -91,7 +91,9 @@ class Counting final : public Accelerator {
 
 void run(const std::string& path, std::string_view text, uint32_t tokens, std::string_view method) {
   std::map<std::string, Reach> reaches;
-  const auto traits = [](const std::string&) { return AcceleratorTraits{.name = "counting"}; };
+  const auto traits = [](const std::string&) {
+    return AcceleratorTraits{.name = "counting", .label = "counting"};
+  };
   add_accelerators({.name = "counting",
                     .names = {},
                     .list = [] { return std::vector<AcceleratorInfo>(); },

@@ -8,21 +8,22 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "base/temporary_folder.hpp"
 #include "llm/tiny_model.hpp"
 #include "session_program.hpp"
 
 namespace cairn::cli {
 namespace {
 
-using testing::AllOf;
-using testing::HasSubstr;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 std::string content(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-class PrefillOnDevice : public testing::Test {
+class PrefillOnDevice : public ::testing::Test {
  protected:
   PrefillOnDevice() { llm::write_tiny_model(model()); }
   std::string model() const { return folder_.file("tiny.gguf"); }
@@ -50,6 +51,25 @@ TEST_F(PrefillOnDevice, AnswersAndDrawsItsTimeline) {
   const nlohmann::json events = nlohmann::json::parse(content(trace));
   EXPECT_GT(events["traceEvents"].size(), 12u);
   EXPECT_THAT(content(timeline), AllOf(HasSubstr("<html"), HasSubstr("</html>")));
+}
+
+TEST_F(PrefillOnDevice, WhatItReadIsKeptForTheSameDeviceAndQuantisation) {
+  const std::string prefixes = folder_.file("prefixes");
+  const cairn::testing::ScopedVariable kept("CAIRN_PREFIXES", prefixes.c_str());
+  const auto cached = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> all = command(more);
+    all.insert(all.end(), {"--keep-prefix", "--json"});
+    Program program(all);
+    EXPECT_EQ(program.status(), 0) << program.err;
+    return nlohmann::json::parse(program.out)["cached_tokens"].get<int>();
+  };
+  const std::vector<std::string> device = {"--prefill", "cpu", "--chunk", "32", "--threads", "2"};
+  EXPECT_EQ(cached(device), 0);
+  EXPECT_GE(cached(device), 64);
+  EXPECT_EQ(cached({"--threads", "2"}), 0) << "another's";
+  std::vector<std::string> other = device;
+  other.insert(other.end(), {"--quantize", "token"});
+  EXPECT_EQ(cached(other), 0);
 }
 
 TEST_F(PrefillOnDevice, WholeLayersAreForQnnAndHaveTheirOwnQuantisation) {

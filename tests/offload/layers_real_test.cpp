@@ -217,7 +217,8 @@ TEST_P(RealLayersOnce, AreForQnnAloneAndForKeysOf16Bits) {
                [&] { logits(make("llama", NpuForm::layers_fp16, "onnx:CPU"), graph::Golden("llama")); });
   expect_error(ErrorCode::unsupported, "recurrent state", [&] { make("lfm2", NpuForm::layers_fp16); });
   const gguf::File file(graph::golden_model_path("llama"));
-  PrefillOptions options{.form = NpuForm::layers_fp16};
+  PrefillOptions options;
+  options.form = NpuForm::layers_fp16;
   options.engine = {.context = 64, .kv = engine::KvType::i8};
   expect_error(ErrorCode::invalid_argument, "--kv f16",
                [&] { make_prefill_engine(file, quantize::make_scheme(2, {}), options); });

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "base/clock.hpp"
+#include "base/interrupt.hpp"
 #include "base/mapped_file.hpp"
 #include "base/unfinished_file.hpp"
 #include "offload/onnx/bundle.hpp"
@@ -35,6 +36,10 @@ struct RemovedFile {
   RemovedFile(const RemovedFile&) = delete;
   RemovedFile& operator=(const RemovedFile&) = delete;
   const std::string path;
+  const BeforeForcedEnd forced{[this] {
+    std::error_code ignored;
+    fs::remove(path, ignored);
+  }};
 };
 
 class OnnxAccelerator;

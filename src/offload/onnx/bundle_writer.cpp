@@ -38,6 +38,10 @@ BundleWriter::BundleWriter(const BundleOptions& options)
       (named.parent_path() / fmt::format(".{}.{}.part", named.filename().string(), getpid())).string();
   fs::create_directories(unfinished_, error);
   if (error) fail(ErrorCode::io, "{}: {}", options_.folder, error.message());
+  forced_.emplace([path = unfinished_] {
+    std::error_code ignored;
+    fs::remove_all(path, ignored);
+  });
   bundle_ = {.folder = unfinished_,
              .model = options_.model,
              .scheme = options_.scheme,
@@ -124,6 +128,7 @@ const Bundle& BundleWriter::finish() {
   fs::rename(unfinished_, options_.folder, error);
   if (error) fail(ErrorCode::io, "{}: {}", options_.folder, error.message());
   unfinished_.clear();
+  forced_.reset();
   bundle_.folder = options_.folder;
   return bundle_;
 }

@@ -3,10 +3,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "base/interrupt.hpp"
 #include "offload/layer_graph.hpp"
 #include "offload/onnx/bundle.hpp"
 #include "offload/onnx/device.hpp"
@@ -51,6 +53,7 @@ class BundleWriter {
   Device device_;
   Bundle bundle_;
   std::string unfinished_;                 // beside the folder
+  std::optional<BeforeForcedEnd> forced_;  // removes it: compiling one graph may take longer than patience
   std::vector<Handle<Session>> sessions_;  // those that share a context, until it is written
 };
 
