@@ -71,7 +71,12 @@ void Elastic::adjust() {
   const auto now = std::chrono::steady_clock::now();
   if (automatic_ && now - looked_ < kLook) return;
   looked_ = now;
-  planes_->set_limit(std::min(room(), ceiling_));
+  uint64_t limit = std::min(room(), ceiling_);
+  if (limit < planes_->bytes()) {
+    pages_.give_back_slabs();  // which nobody uses
+    limit = std::min(room(), ceiling_);
+  }
+  planes_->set_limit(limit);
   if (planes_->shrink()) {
     ++gave_way_;
   } else {
@@ -103,13 +108,17 @@ bool Elastic::make_room(uint64_t bytes, bool failed) {
   }
   if (planes_ != nullptr) {
     planes_->set_limit(room() - std::min(room(), bytes));
-    planes_->shrink();
+    if (planes_->shrink()) {
+      ++gave_way_;
+      planes_->grow();  // what a slab less has left room for
+    }
   }
   return true;
 }
 
 void Elastic::set_memory(uint64_t bytes) {
   const std::lock_guard lock(one_step_);
+  if (bytes != 0 && bytes < least()) pages_.give_back_slabs();
   if (bytes != 0 && bytes < least()) {
     fail(ErrorCode::out_of_memory,
          "{}: {} of GPU memory are too little: the stack's base and all beside it need {}", path_,
