@@ -48,7 +48,9 @@ void expect_that_they_go_back(size_t system_page) {
     for (size_t i = 0; i < kCount; ++i) pages.push_back(pool->take());
     const std::byte* first = pages.front().get();
     for (size_t i = 0; i < kCount; ++i) ASSERT_EQ(pages[i].get(), first + i * size);
-    EXPECT_GE(resident(first, kCount * size), kCount * size);
+    if (system_page == system_page_bytes()) {  // a touch brings no more
+      EXPECT_GE(resident(first, kCount * size), kCount * size);
+    }
     EXPECT_EQ(pool->bytes(), kCount * size);
     // What is kept keeps its bytes.
     for (size_t i = 0; i < kCount; ++i) {

@@ -31,10 +31,11 @@ class Static : public ::testing::Test {
     int status;
     std::string out, err;
   };
-  // Without a variable of this environment. QEMU would show it this machine's /usr otherwise: -L names an
+  // With no variable but HOME. QEMU would show it this machine's /usr otherwise: -L names an
   // empty folder.
   Said run(const std::vector<std::string>& arguments, std::vector<std::string> options = {}) const {
-    std::vector<std::string> all = {"-i", "-C", folder_.path(), CAIRN_EMULATOR, "-L", folder_.path()};
+    std::vector<std::string> all = {"-i",           "-C", folder_.path(), "HOME=" + folder_.path(),
+                                    CAIRN_EMULATOR, "-L", folder_.path()};
     all.insert(all.end(), options.begin(), options.end());
     all.push_back("./cairn");
     all.insert(all.end(), arguments.begin(), arguments.end());
@@ -109,7 +110,7 @@ TEST_F(Static, SaysInOneLineWhatItCannot) {
   expect_refused({"run", "tiny.gguf", "-p", "x", "--json-schema", "any.json"},
                  "libcairn_grammar.so " + opens);
   expect_refused({"run", "tiny.gguf", "-p", "x", "--prefill", "onnx:CPU"}, "ONNX Runtime " + opens);
-  expect_refused({"pull", "https://example.com/m.gguf", "--force"}, "a static cairn downloads nothing");
+  expect_refused({"pull", "https://example.com/m.gguf"}, "a static cairn downloads nothing");
 }
 
 // Android ends apps for them (tools/android_calls.py); -strace prints each call.
