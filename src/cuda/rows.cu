@@ -112,7 +112,11 @@ __global__ void row_kernel(const __grid_constant__ RowArguments a) {
     float mean = 0, shift = 0;
     if (a.norm == Norm::rms) {
       __syncthreads();
-      mean = sum_of_squares(a.width, space, [&](uint32_t i) { return v[i]; }) / width;
+      const auto four = [&](uint32_t i) {
+        const auto one = [&](uint32_t j) { return i + j < a.width ? v[i + j] : 0; };
+        return float4{one(0), one(1), one(2), one(3)};
+      };
+      mean = sum_of_squares(a.width, space, four) / width;
     } else {
       shift = over_block(sum, space, Sum()) / width;
       float squares = 0;
