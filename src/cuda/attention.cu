@@ -384,7 +384,8 @@ void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& c
   } else {
     launch_pages<32>(stream, a);
   }
-  stream.launch(join_kernel, dim3(command.heads, command.rows), size <= 64 ? 64 : 128, a.pages * sizeof(float), a);
+  stream.launch(join_kernel, dim3(command.heads, command.rows), size <= 64 ? 64 : 128,
+                (a.pages + 16) * sizeof(float), a);  // reads of several may go beyond the end
 }
 
 }  // namespace cairn::cuda

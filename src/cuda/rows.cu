@@ -192,7 +192,8 @@ void launch_rows(Stream& stream, const RowArguments& a) {
   if (a.rows == 0) return;
   if (needs_row(a)) {
     const uint32_t threads = a.width <= 1024 ? 256 : a.width <= 4096 ? 512 : 1024;
-    stream.launch(row_kernel, a.rows, threads, a.width * sizeof(float), a);
+    // Reads of four may go beyond the end.
+    stream.launch(row_kernel, a.rows, threads, (a.width + 16) * sizeof(float), a);
     return;
   }
   const uint32_t width = a.kind == Kind::none ? a.width : a.prepared.groups * kGroup;
