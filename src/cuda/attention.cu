@@ -105,11 +105,14 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1) attention_kernel(const __gri
   const uint32_t page = blockIdx.x, row = blockIdx.z, warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const uint32_t kv = blockIdx.y / a.groups, together = c.heads / c.kv_heads;
   const uint32_t first_head = blockIdx.y % a.groups * kHeads;  // of those that share keys
-  wait_for_previous();
-  let_next_start();
+  // What the host wrote, and pages that steps before this one did, are there.
   const Seen seen = seen_by(a, row, &found);
+  if constexpr (!kTurns) wait_for_previous(), let_next_start();
   const uint32_t begin = page * kCudaPage;
-  if (begin >= seen.end || begin + kCudaPage <= seen.first) return;
+  if (begin >= seen.end || begin + kCudaPage <= seen.first) {
+    if constexpr (kTurns) wait_for_previous();  // or the next kernel might not wait for all before
+    return;
+  }
   const uint32_t size = c.head_size, at = lane % kLanes * 8;
   const bool used = at < size;
   const __half* keys = reinterpret_cast<const __half*>(c.pages + a.step.pages[seen.table + page] * c.page_bytes) +
@@ -126,11 +129,12 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1) attention_kernel(const __gri
     key_bits[i] = sees ? *reinterpret_cast<const uint4*>(keys + size_t{position} * size + at) : uint4{};
     value_bits[i] = sees ? *reinterpret_cast<const uint4*>(values + size_t{position} * size + at) : uint4{};
   }
+  const Turn turn(a.query, seen.end - 1, kTurns && used ? at : a.query.offset);
+  if constexpr (kTurns) wait_for_previous(), let_next_start();
   float q[kHeads][8] = {};
   const float* queries = c.in + size_t{row} * c.in_stride;
   if constexpr (kTurns) {
     const uint32_t last = seen.end - 1;
-    const Turn turn(a.query, last, at);
     float key[8] = {}, value[8] = {};
     if (used) {
 #pragma unroll
@@ -282,9 +286,9 @@ __global__ void join_kernel(const __grid_constant__ AttentionArguments a) {
   __shared__ float inverse;
   const CudaCommand& c = a.command;
   const uint32_t row = blockIdx.y, head = blockIdx.x, size = c.head_size, stride = size + 2, lane = threadIdx.x % kWarp;
+  const Seen seen = seen_by(a, row, &found);
   wait_for_previous();
   let_next_start();
-  const Seen seen = seen_by(a, row, &found);
   const uint32_t first = seen.first / kCudaPage, pages = (seen.end + kCudaPage - 1) / kCudaPage - first;
   const float* from = a.partial + ((size_t{row} * c.heads + head) * a.pages + first) * stride;
   if (threadIdx.x < kWarp) {
@@ -380,7 +384,8 @@ void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& c
   } else {
     launch_pages<32>(stream, a);
   }
-  stream.launch(join_kernel, dim3(command.heads, command.rows), size <= 64 ? 64 : 128, a.pages * sizeof(float), a);
+  stream.launch(join_kernel, dim3(command.heads, command.rows), size <= 64 ? 64 : 128,
+                (a.pages + 16) * sizeof(float), a);  // reads of several may go beyond the end
 }
 
 }  // namespace cairn::cuda

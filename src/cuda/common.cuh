@@ -78,22 +78,34 @@ struct Most {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
-// Σ x² of a row, for all threads of a block, whatever their number: always in the same order. space: 16 floats.
+// Σ x² of a row, for all threads of a block, whatever their number: always in the same order. load: four numbers from
+// a multiple of 4 on, zeros behind the end. space: 16 floats.
 template <class Load>
 __device__ __forceinline__ float sum_of_squares(uint32_t width, float* space, const Load& load) {
-  constexpr uint32_t kParts = 16;
+  constexpr uint32_t kParts = 16, kAtOnce = 3;
   const uint32_t warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
-  for (uint32_t part = threadIdx.x / kWarp; part < kParts; part += warps) {
-    float sum = 0;
-    for (uint32_t begin = part * 128 + lane * 4; begin < width; begin += kParts * 128) {
+  for (uint32_t first = threadIdx.x / kWarp; first < kParts; first += kAtOnce * warps) {
+    float sums[kAtOnce] = {};
+    for (uint32_t begin = lane * 4; begin < width; begin += kParts * 128) {
+      float4 v[kAtOnce];
 #pragma unroll
-      for (uint32_t i = 0; i < 4; ++i) {
-        const float x = begin + i < width ? load(begin + i) : 0;
-        sum = fmaf(x, x, sum);
+      for (uint32_t i = 0; i < kAtOnce; ++i) {
+        const uint32_t part = first + i * warps, at = begin + part * 128;
+        v[i] = part < kParts && at < width ? load(at) : float4{};
+      }
+#pragma unroll
+      for (uint32_t i = 0; i < kAtOnce; ++i) {
+        sums[i] = fmaf(v[i].x, v[i].x, sums[i]);
+        sums[i] = fmaf(v[i].y, v[i].y, sums[i]);
+        sums[i] = fmaf(v[i].z, v[i].z, sums[i]);
+        sums[i] = fmaf(v[i].w, v[i].w, sums[i]);
       }
     }
-    sum = sum_of_warp(sum);
-    if (lane == 0) space[part] = sum;
+#pragma unroll
+    for (uint32_t i = 0; i < kAtOnce; ++i) {
+      const float sum = sum_of_warp(sums[i]);
+      if (lane == 0 && first + i * warps < kParts) space[first + i * warps] = sum;
+    }
   }
   __syncthreads();
   float all = 0;
@@ -112,7 +124,7 @@ __device__ __forceinline__ float2 turned(float first, float second, float cosine
 }
 
 // graph::Activation's numbers. All but SiLU are kept out of line: code that is not run should not be fetched.
-__device__ __noinline__ static float other_activation(int kind, float x) {
+inline __device__ __noinline__ float other_activation(int kind, float x) {
   switch (kind) {
     case 2:
       return 0.5f * x * (1 + tanhf(0.7978845608f * (x + 0.044715f * x * x * x)));

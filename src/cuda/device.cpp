@@ -81,7 +81,7 @@ Device::Device(int index) : index_(index) {
   check(cudaStreamCreateWithFlags(&stream_.stream, cudaStreamNonBlocking), "making a stream");
   stream_.dependent = major >= 9;
   const char* share = std::getenv("CAIRN_CUDA_SHARE");
-  stream_.share = share != nullptr ? std::atoi(share) : 50;
+  stream_.share = share != nullptr ? std::atoi(share) : 100;
   stream_.plain = std::getenv("CAIRN_CUDA_PLAIN") != nullptr;
   stream_.processors = static_cast<uint32_t>(processors);
   stream_.shared = static_cast<uint32_t>(shared) - 1024;

@@ -174,8 +174,6 @@ __global__ void __launch_bounds__(kGemmThreads, 1) gemm_kernel(const __grid_cons
       constexpr int kWhich = decltype(which)::value;
       const uint32_t stage = record * kEach + kWhich;
       if (stage >= last) return;
-      // While one half of a stage is multiplied the other's weights are unpacked.
-      wgmma_left_alone<1>();
       now.template unpack<2 * kWhich>(fragments[0]);
       wait_for_copies<kStages - 3>();
       shared_is_written();
@@ -183,9 +181,9 @@ __global__ void __launch_bounds__(kGemmThreads, 1) gemm_kernel(const __grid_cons
       const uint8_t* from = space + stage % kStages * kStageBytes;
       multiply_stage<W::kHalf>(c, fragments[0], from, 0);
       fetch(stage + kStages - 2);  // where all warps have multiplied stage − 2
-      wgmma_left_alone<1>();
       now.template unpack<2 * kWhich + 1>(fragments[1]);
       multiply_stage<W::kHalf>(c, fragments[1], from, 1);
+      wgmma_left_alone<0>();  // registers that are multiplied may not change
     };
     stage_of(Constant<0>());
     if constexpr (kEach >= 2) stage_of(Constant<1>());

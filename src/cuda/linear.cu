@@ -12,7 +12,8 @@ namespace {
 constexpr int32_t kMagicBits = 0x4B400000;
 constexpr float kMagic = 12582912.0f;
 
-template <class F, int kTiles, int kGroupAt>
+// kTokens: of a tile's, two a lane, or the first alone.
+template <class F, int kTiles, int kGroupAt, int kTokens = 2>
 __device__ __forceinline__ void add_group(const F& form, const uint2 (&codes_x)[kTiles], const uint4 (&meta)[kTiles],
                                           float (&sums)[kTiles][4]) {
   uint32_t a[4];
@@ -39,7 +40,7 @@ __device__ __forceinline__ void add_group(const F& form, const uint2 (&codes_x)[
       }
       mma_bytes<F::kSigned>(c, a, b.x, b.y);
 #pragma unroll
-      for (int i = 0; i < 4; ++i) {
+      for (int i = 0; i < 4; i += 3 - kTokens) {
         sum[i] += scale[i / 2][0].x * x_scale[i % 2] * (__int_as_float(c[i]) - kMagic);
         if constexpr (F::kOffset) {
           sum[i] += scale[i / 2][0].y * (x_scale[i % 2] * static_cast<float>(all[i % 2]));
@@ -56,7 +57,7 @@ __device__ __forceinline__ void add_group(const F& form, const uint2 (&codes_x)[
         }
         mma_bytes_half<F::kSigned>(c, a[2 * sub], a[2 * sub + 1], sub == 0 ? b.x : b.y);
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
+        for (int i = 0; i < 4; i += 3 - kTokens) {
           sum[i] += scale[i / 2][sub].x * x_scale[i % 2] * (__int_as_float(c[i]) - kMagic);
           if constexpr (F::kOffset) {
             sum[i] += scale[i / 2][sub].y * (x_scale[i % 2] * static_cast<float>(all[i % 2]));
@@ -83,21 +84,30 @@ __global__ void __launch_bounds__(512) single_kernel(const __grid_constant__ Lin
   Meeting meeting{reinterpret_cast<float*>(shared + warps * (Ring<F::kRecord>::kBytes + turns * kFours * kInputBytes))};
   wait_for_previous();
   let_next_start();
-  const float factor = factor_of(a.source, a.k, parts);
-  // Code that is fetched is time too: nothing is unrolled here.
+  // All that is read is asked for at once.
+  constexpr uint32_t kBatch = 5;
   const uint32_t fours = turns * kFours;
-  const auto column = [&](uint32_t i) { return (warp + i / kFours * warps) * F::kColumns + i % kFours * 128 + lane * 4; };
-  Four x, then;
-  read(a.source, column(0), a.k, x);
-#pragma unroll 1
-  for (uint32_t i = 0; i < fours; ++i) {
-    if (i + 1 < fours) read(a.source, column(i + 1), a.k, then);
-    finish(a.source, factor, x);
-    const Bytes bytes = to_bytes(x.x);
-    uint8_t* to = input + i * kInputBytes;
-    reinterpret_cast<uint32_t*>(to)[lane % 4 * 8 + lane / 8 * 2 + lane % 8 / 4] = bytes.codes;
-    if (lane % 8 == 0) reinterpret_cast<uint2*>(to + 128)[lane / 8] = {__float_as_uint(bytes.scale), bytes.sums};
-    x = then;
+  Four x[kBatch];
+  const auto load = [&](uint32_t first) {
+#pragma unroll
+    for (uint32_t i = 0; i < kBatch; ++i) {
+      const uint32_t at = first + i, column = (warp + at / kFours * warps) * F::kColumns + at % kFours * 128 + lane * 4;
+      read(a.source, at < fours ? column : a.k, a.k, x[i]);
+    }
+  };
+  load(0);
+  const float factor = factor_of(a.source, a.k, parts);
+  for (uint32_t first = 0; first < fours; first += kBatch) {
+    if (first > 0) load(first);
+#pragma unroll
+    for (uint32_t i = 0; i < kBatch; ++i) {
+      if (first + i >= fours) break;
+      finish(a.source, factor, x[i]);
+      const Bytes bytes = to_bytes(x[i].x);
+      uint8_t* to = input + (first + i) * kInputBytes;
+      reinterpret_cast<uint32_t*>(to)[lane % 4 * 8 + lane / 8 * 2 + lane % 8 / 4] = bytes.codes;
+      if (lane % 8 == 0) reinterpret_cast<uint2*>(to + 128)[lane / 8] = {__float_as_uint(bytes.scale), bytes.sums};
+    }
   }
   __syncwarp();
   for (uint32_t block = blockIdx.x; block < a.blocks; block += gridDim.x) {
@@ -115,10 +125,10 @@ __global__ void __launch_bounds__(512) single_kernel(const __grid_constant__ Lin
         const uint2 codes[4][1] = {{{w[0].x, w[0].y}}, {{w[0].z, w[0].w}}, {{w[1].x, w[1].y}}, {{w[1].z, w[1].w}}};
         const uint4 meta[4][1] = {{{m[0].x, m[0].y, 0, 0}}, {{m[0].z, m[0].w, 0, 0}}, {{m[1].x, m[1].y, 0, 0}},
                                   {{m[1].z, m[1].w, 0, 0}}};
-        add_group<F, 1, kPart * 4>(form, codes[0], meta[0], sums);
-        add_group<F, 1, kPart * 4 + 1>(form, codes[1], meta[1], sums);
-        add_group<F, 1, kPart * 4 + 2>(form, codes[2], meta[2], sums);
-        add_group<F, 1, kPart * 4 + 3>(form, codes[3], meta[3], sums);
+        add_group<F, 1, kPart * 4, 1>(form, codes[0], meta[0], sums);
+        add_group<F, 1, kPart * 4 + 1, 1>(form, codes[1], meta[1], sums);
+        add_group<F, 1, kPart * 4 + 2, 1>(form, codes[2], meta[2], sums);
+        add_group<F, 1, kPart * 4 + 3, 1>(form, codes[3], meta[3], sums);
       };
       chunk(Constant<0>());
       if constexpr (F::kGroups == 8) chunk(Constant<1>());

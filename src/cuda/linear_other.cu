@@ -66,6 +66,7 @@ __device__ __forceinline__ uint32_t two_bf16(float a, float b, float& rest_a, fl
 
 // One token of bf16, see Source. Its activations in shared memory: of a step [quarter][upper, lower][2] words.
 __global__ void __launch_bounds__(512) single_halves_kernel(const __grid_constant__ LinearArguments a) {
+  constexpr uint32_t kBatch = 5;
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ float parts[16];
   const uint32_t warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
@@ -75,17 +76,21 @@ __global__ void __launch_bounds__(512) single_halves_kernel(const __grid_constan
   Meeting meeting{reinterpret_cast<float*>(shared + warps * (Ring<kTurn>::kBytes + own * kSteps * 64))};
   wait_for_previous();
   let_next_start();
-  const float factor = factor_of(a.source, a.k, parts);
-  // Half a warp has a turn's 64 columns, four each.
-  for (uint32_t first = 0; first < own; first += 4) {
-    Four x[2];
+  // Half a warp has a turn's 64 columns, four each. All that is read is asked for at once.
+  Four x[kBatch];
+  const auto load = [&](uint32_t first) {
 #pragma unroll
-    for (uint32_t i = 0; i < 2; ++i) {
-      const uint32_t turn = warp + (first + 2 * i + lane / 16) * warps;
-      read(a.source, turn * kSteps * 16 + lane % 16 * 4, a.k, x[i]);
+    for (uint32_t i = 0; i < kBatch; ++i) {
+      const uint32_t at = first + 2 * i + lane / 16, turn = warp + at * warps;
+      read(a.source, at < own ? turn * kSteps * 16 + lane % 16 * 4 : a.k, a.k, x[i]);
     }
+  };
+  load(0);
+  const float factor = factor_of(a.source, a.k, parts);
+  for (uint32_t first = 0; first < own; first += 2 * kBatch) {
+    if (first > 0) load(first);
 #pragma unroll
-    for (uint32_t i = 0; i < 2; ++i) {
+    for (uint32_t i = 0; i < kBatch; ++i) {
       finish(a.source, factor, x[i]);
       if (first + 2 * i + lane / 16 >= own) continue;
       uint32_t* to = input + ((first + 2 * i + lane / 16) * kSteps + lane % 16 / 4) * 16;

@@ -9,7 +9,7 @@ namespace cairn::cuda {
 namespace {
 
 constexpr uint32_t kChunkGroups = 8, kPlaneBytes = 64, kChunkBytes = kChunkGroups * kPlaneBytes;
-constexpr uint32_t kSlots = 4, kSlotBytes = 7 * kChunkBytes, kWarpBytes = kSlots * kSlotBytes;
+constexpr uint32_t kSlots = 2, kSlotBytes = 7 * kChunkBytes, kWarpBytes = kSlots * kSlotBytes;
 
 // Bytes of a register's eight codes: a plane's word has column 4 · i + c in bit i of byte c, so that bits t and
 // t + 4 of each byte are what lane t multiplies. They lie in nibbles as PRMT wants them; low are columns

@@ -63,7 +63,7 @@ int describe(int32_t index, CudaDeviceInfo* info, char* message, size_t size) {
     *info = {};
     cudaDeviceProp properties{};
     check(cudaGetDeviceProperties(&properties, index), "describing it");
-    std::snprintf(info->name, sizeof(info->name), "%s", properties.name);
+    std::snprintf(info->name, sizeof(info->name), "%.127s", properties.name);
     info->capability = 10 * properties.major + properties.minor;
     info->processors = properties.multiProcessorCount;
     check(cudaDriverGetVersion(&info->driver), "asking the driver");

@@ -5,8 +5,8 @@
 
 namespace cairn::cuda {
 
-// How many blocks for each of `groups` groups of tokens: one for each of `blocks`, or what fills half of each
-// processor, so that the next kernel finds room and its weights are on their way before this one ends.
+// How many blocks for each of `groups` groups of tokens: one for each of `blocks`, or as many as run at once (a share
+// of them, CAIRN_CUDA_SHARE in percent, leaves room for the next kernel's).
 uint32_t resident_blocks(Stream& stream, const void* kernel, uint32_t blocks, uint32_t groups, uint32_t threads,
                          size_t bytes);
 

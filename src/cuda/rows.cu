@@ -112,7 +112,11 @@ __global__ void row_kernel(const __grid_constant__ RowArguments a) {
     float mean = 0, shift = 0;
     if (a.norm == Norm::rms) {
       __syncthreads();
-      mean = sum_of_squares(a.width, space, [&](uint32_t i) { return v[i]; }) / width;
+      const auto four = [&](uint32_t i) {
+        const auto one = [&](uint32_t j) { return i + j < a.width ? v[i + j] : 0; };
+        return float4{one(0), one(1), one(2), one(3)};
+      };
+      mean = sum_of_squares(a.width, space, four) / width;
     } else {
       shift = over_block(sum, space, Sum()) / width;
       float squares = 0;
@@ -188,7 +192,8 @@ void launch_rows(Stream& stream, const RowArguments& a) {
   if (a.rows == 0) return;
   if (needs_row(a)) {
     const uint32_t threads = a.width <= 1024 ? 256 : a.width <= 4096 ? 512 : 1024;
-    stream.launch(row_kernel, a.rows, threads, a.width * sizeof(float), a);
+    // Reads of four may go beyond the end.
+    stream.launch(row_kernel, a.rows, threads, (a.width + 16) * sizeof(float), a);
     return;
   }
   const uint32_t width = a.kind == Kind::none ? a.width : a.prepared.groups * kGroup;

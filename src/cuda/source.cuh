@@ -10,11 +10,7 @@ namespace cairn::cuda {
 // What multiplies all features: 1, or a norm's factor. space: 16 floats.
 __device__ __forceinline__ float factor_of(const Source& s, uint32_t k, float* space) {
   if (!s.norm) return 1;
-  const float4* in = reinterpret_cast<const float4*>(s.in);
-  const float sum = sum_of_squares(k, space, [&](uint32_t i) {
-    const float4 v = in[i / 4];
-    return i % 4 == 0 ? v.x : i % 4 == 1 ? v.y : i % 4 == 2 ? v.z : v.w;
-  });
+  const float sum = sum_of_squares(k, space, [&](uint32_t i) { return *reinterpret_cast<const float4*>(s.in + i); });
   return 1 / sqrtf(sum / static_cast<float>(k) + s.epsilon);
 }
 
@@ -32,7 +28,7 @@ __device__ __forceinline__ void read(const Source& s, uint32_t i, uint32_t k, Fo
   to.x[0] = v.x, to.x[1] = v.y, to.x[2] = v.z, to.x[3] = v.w;
   to.y[0] = w.x, to.y[1] = w.y, to.y[2] = w.z, to.y[3] = w.w;
 }
-__device__ __noinline__ static float4 made_of(Load load, int activation, float4 x, float4 y) {
+inline __device__ __noinline__ float4 made_of(Load load, int activation, float4 x, float4 y) {
   if (load == Load::gate) {
     return {gated(activation, x.x, y.x), gated(activation, x.y, y.y), gated(activation, x.z, y.z),
             gated(activation, x.w, y.w)};
