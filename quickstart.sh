@@ -50,6 +50,7 @@ if [ ! -f build/release/build.ninja ]; then
 elif [ "$grammar" = yes ]; then
   configure release  # it may not have seen the sources
 fi
+! grep -q libcairn_cuda.so build/release/build.ninja || targets+=(cairn_cuda_library)
 quietly "Building build/release/cairn" cmake --build --preset release --target "${targets[@]}"
 build/release/cairn pull smollm2-135m >/dev/null
 prefill=()

@@ -53,6 +53,12 @@ failed=0
 fetch_grammar || echo "xgrammar's sources cannot be fetched: grammars are neither built nor tested" >&2
 jobs=$(nproc)
 
+# The GPU's kernels are compiled wherever there is a compiler for them; for two generations, if there is no GPU.
+if command -v "${CUDACXX:-nvcc}" >/dev/null || [ -x /usr/local/cuda/bin/nvcc ]; then
+  options+=(-DCAIRN_CUDA=ON)
+  nvidia-smi -L >/dev/null 2>&1 || options+=('-DCAIRN_CUDA_ARCHITECTURES=80;90')
+fi
+
 # build PRESET [TARGET...]
 build() {
   local preset=$1 targets=()
