@@ -174,16 +174,17 @@ __global__ void __launch_bounds__(kGemmThreads, 1) gemm_kernel(const __grid_cons
       constexpr int kWhich = decltype(which)::value;
       const uint32_t stage = record * kEach + kWhich;
       if (stage >= last) return;
+      // Both halves are unpacked first: between products that are under way nothing may write registers that they read.
       now.template unpack<2 * kWhich>(fragments[0]);
+      now.template unpack<2 * kWhich + 1>(fragments[1]);
       wait_for_copies<kStages - 3>();
       shared_is_written();
       __syncthreads();
       const uint8_t* from = space + stage % kStages * kStageBytes;
       multiply_stage<W::kHalf>(c, fragments[0], from, 0);
-      fetch(stage + kStages - 2);  // where all warps have multiplied stage − 2
-      now.template unpack<2 * kWhich + 1>(fragments[1]);
       multiply_stage<W::kHalf>(c, fragments[1], from, 1);
-      wgmma_left_alone<0>();  // registers that are multiplied may not change
+      fetch(stage + kStages - 2);  // where all warps have multiplied stage − 2
+      wgmma_left_alone<0>();
     };
     stage_of(Constant<0>());
     if constexpr (kEach >= 2) stage_of(Constant<1>());
