@@ -32,11 +32,14 @@ inline void* reserve(uint64_t bytes) {
   call(plugin->allocate, device, bytes, &at);
   return at;
 }
-inline void give_back(void* at) { call(plugin->release, device, at); }
+inline void give_back(void* at) {
+  call(plugin->release, device, at);
+}
 template <class T>
 T* put(const std::vector<T>& values) {
   void* at = reserve(values.size() * sizeof(T));
-  call(plugin->upload, device, at, static_cast<const void*>(values.data()), uint64_t{values.size() * sizeof(T)});
+  call(plugin->upload, device, at, static_cast<const void*>(values.data()),
+       uint64_t{values.size() * sizeof(T)});
   return static_cast<T*>(at);
 }
 
@@ -49,10 +52,12 @@ class Model {
  public:
   Model(const Shape& shape, uint32_t encoding) : s_(shape), encoding_(encoding) {
     const uint32_t kv = s_.kv_heads * s_.head;
-    const uint32_t sizes[7][2] = {{s_.hidden, s_.hidden}, {kv, s_.hidden}, {kv, s_.hidden}, {s_.hidden, s_.hidden},
-                                  {s_.ffn, s_.hidden},    {s_.ffn, s_.hidden}, {s_.hidden, s_.ffn}};
+    const uint32_t sizes[7][2] = {{s_.hidden, s_.hidden}, {kv, s_.hidden},     {kv, s_.hidden},
+                                  {s_.hidden, s_.hidden}, {s_.ffn, s_.hidden}, {s_.ffn, s_.hidden},
+                                  {s_.hidden, s_.ffn}};
     for (uint32_t i = 0; i < 7; ++i) {
-      for (uint32_t layer = 0; layer < s_.layers; ++layer) matrices_.push_back(make(sizes[i][0], sizes[i][1]));
+      for (uint32_t layer = 0; layer < s_.layers; ++layer)
+        matrices_.push_back(make(sizes[i][0], sizes[i][1]));
     }
     head_ = make(s_.vocabulary, s_.hidden);
     std::vector<float> ones(s_.ffn, 1.0f);
@@ -86,11 +91,15 @@ class Model {
     step_ = {keep(put(tokens)), keep(put(positions)), keep(put(slices)), keep(put(pages))};
     // Keys and values that are numbers, and no NaN.
     const std::vector<uint16_t> some(page_bytes_ / 2 * sequences * per, uint16_t{0x3400});
-    for (uint32_t layer = 0; layer < s_.layers; ++layer) cache_.push_back(keep(reinterpret_cast<std::byte*>(put(some))));
+    for (uint32_t layer = 0; layer < s_.layers; ++layer)
+      cache_.push_back(keep(reinterpret_cast<std::byte*>(put(some))));
     last_ = keep(put(std::vector<int32_t>(1, static_cast<int32_t>(rows - 1))));
     rope_ = keep(put(std::vector<float>(size_t{last} * s_.head, 0.7f)));
-    const auto slot = [&](uint32_t width) { return keep(put(std::vector<float>(size_t{rows} * width, 0.01f))); };
-    hidden_ = slot(s_.hidden), branch_ = slot(s_.hidden), normed_ = slot(s_.hidden), turned_ = slot(s_.hidden), turned_qkv_ = slot(s_.hidden);
+    const auto slot = [&](uint32_t width) {
+      return keep(put(std::vector<float>(size_t{rows} * width, 0.01f)));
+    };
+    hidden_ = slot(s_.hidden), branch_ = slot(s_.hidden), normed_ = slot(s_.hidden),
+    turned_ = slot(s_.hidden), turned_qkv_ = slot(s_.hidden);
     query_ = slot(s_.hidden), key_ = slot(s_.kv_heads * s_.head), value_ = slot(s_.kv_heads * s_.head);
     context_ = slot(s_.hidden), gate_ = slot(s_.ffn), up_ = slot(s_.ffn), turned_ffn_ = slot(s_.ffn);
     logits_ = slot(0 == rows ? 0 : s_.vocabulary / (rows > 64 ? rows : 1) + 1);
@@ -146,8 +155,8 @@ class Model {
     held_.push_back(at);
     bytes_ += bytes;
     const std::vector<uint8_t>& from = noise(bytes);  // the file's are no more
-    call(plugin->upload_matrix, device, encoding_, uint64_t{rows}, uint64_t{k}, static_cast<const void*>(from.data()),
-         at);
+    call(plugin->upload_matrix, device, encoding_, uint64_t{rows}, uint64_t{k},
+         static_cast<const void*>(from.data()), at);
     return {at, rows, k};
   }
 
@@ -165,7 +174,7 @@ class Model {
       bytes_ += plane;
     }
     std::vector<int8_t> tables(254);
-    for (size_t i = 0; i < tables.size(); ++i) tables[i] = static_cast<int8_t>(i * 37 % 200) ;
+    for (size_t i = 0; i < tables.size(); ++i) tables[i] = static_cast<int8_t>(i * 37 % 200);
     std::vector<uint32_t> to(rows);
     for (uint32_t i = 0; i < rows; ++i) to[i] = i;
     const auto hold = [&](auto* at) {
@@ -173,8 +182,8 @@ class Model {
       return at;
     };
     group.scales = group.draft_scales = hold(put(std::vector<uint16_t>(rows, uint16_t{0x1000})));
-    CudaPlanes planes{hold(put(std::vector<CudaPlaneGroup>{group})), hold(put(tables)), hold(put(to)), 1, rows, rows,
-                      k, 2};
+    CudaPlanes planes{
+        hold(put(std::vector<CudaPlaneGroup>{group})), hold(put(tables)), hold(put(to)), 1, rows, rows, k, 2};
     return {hold(put(std::vector<CudaPlanes>{planes})), rows, k};
   }
 
@@ -185,8 +194,8 @@ class Model {
     return c;
   }
   // After a rotation, where matrices are planes.
-  void multiply(std::vector<CudaCommand>& list, const float* in, float* turned, std::vector<std::pair<size_t, float*>> to,
-                uint32_t layer) const {
+  void multiply(std::vector<CudaCommand>& list, const float* in, float* turned,
+                std::vector<std::pair<size_t, float*>> to, uint32_t layer) const {
     const bool planes = encoding_ > 100;
     const Matrix& first = matrix(to[0].first, layer);
     if (planes) {
@@ -272,9 +281,10 @@ class Model {
   std::vector<void*> held_, own_;
   std::vector<std::byte*> cache_;
   CudaStep step_{};
-  float *hidden_ = nullptr, *branch_ = nullptr, *normed_ = nullptr, *turned_ = nullptr, *turned_qkv_ = nullptr, *query_ = nullptr,
-        *key_ = nullptr, *value_ = nullptr, *context_ = nullptr, *gate_ = nullptr, *up_ = nullptr,
-        *turned_ffn_ = nullptr, *logits_ = nullptr, *weight_ = nullptr, *mix_ = nullptr, *rope_ = nullptr;
+  float *hidden_ = nullptr, *branch_ = nullptr, *normed_ = nullptr, *turned_ = nullptr,
+        *turned_qkv_ = nullptr, *query_ = nullptr, *key_ = nullptr, *value_ = nullptr, *context_ = nullptr,
+        *gate_ = nullptr, *up_ = nullptr, *turned_ffn_ = nullptr, *logits_ = nullptr, *weight_ = nullptr,
+        *mix_ = nullptr, *rope_ = nullptr;
   int32_t* last_ = nullptr;
 };
 

@@ -1,5 +1,6 @@
-// Attention of few tokens: a block takes a page of a sequence and some heads of one token that share its keys;
-// what the pages' blocks leave is joined in the pages' order. So a token's bits depend on its own sequence alone.
+// Attention of few tokens: a block takes a page of a sequence and some heads of one token that share its
+// keys; what the pages' blocks leave is joined in the pages' order. So a token's bits depend on its own
+// sequence alone.
 #include "cuda/emit.cuh"
 
 namespace cairn::cuda {
@@ -34,9 +35,9 @@ __device__ Seen seen_by(const AttentionArguments& a, uint32_t row, uint32_t* fou
     __syncthreads();
   }
   const CudaSlice only = a.step.slices[0];
-  const uint32_t table = a.command.slices > 1                 ? *found
+  const uint32_t table = a.command.slices > 1               ? *found
                          : row - only.first_row < only.rows ? only.table
-                                                              : UINT32_MAX;
+                                                            : UINT32_MAX;
   if (table == UINT32_MAX) return {0, 0, 0};
   const uint32_t window = a.command.window;
   return {window != 0 && end > window ? end - window : 0, end, table};
@@ -65,7 +66,8 @@ struct Turn {
     turns = inside < rope.dims, first = inside < half;
     partner = first ? at + half : at - half;
     if (!turns) return;
-    const float* table = static_cast<const float*>(rope.weight) + size_t{position} * rope.dims + inside % half;
+    const float* table =
+        static_cast<const float*>(rope.weight) + size_t{position} * rope.dims + inside % half;
     read_8(table, cosines);
     read_8(table + half, sines);
   }
@@ -78,7 +80,8 @@ struct Turn {
       if (!turns) {
         to[i] = own[i];
       } else {
-        to[i] = first ? turned(own[i], other[i], cosines[i], sines[i]).x : turned(other[i], own[i], cosines[i], sines[i]).y;
+        to[i] = first ? turned(own[i], other[i], cosines[i], sines[i]).x
+                      : turned(other[i], own[i], cosines[i], sines[i]).y;
       }
     }
   }
@@ -92,10 +95,11 @@ __device__ __forceinline__ uint4 to_halves(const float (&x)[8]) {
   return bits;
 }
 
-// kLanes lanes share a position, eight features each; kHeads heads go together. kTurns: of one token, whose query and
-// key are turned, and key and value stored, here.
+// kLanes lanes share a position, eight features each; kHeads heads go together. kTurns: of one token, whose
+// query and key are turned, and key and value stored, here.
 template <int kLanes, int kHeads, bool kTurns>
-__global__ void __launch_bounds__(kWarps* kWarp, 1) attention_kernel(const __grid_constant__ AttentionArguments a) {
+__global__ void __launch_bounds__(kWarps* kWarp, 1)
+    attention_kernel(const __grid_constant__ AttentionArguments a) {
   constexpr int kAtOnce = 32 / kLanes;
   __shared__ float scores[kHeads][kCudaPage];
   extern __shared__ float sums[];  // [warp][head][kLanes · 8]
@@ -115,8 +119,9 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1) attention_kernel(const __gri
   }
   const uint32_t size = c.head_size, at = lane % kLanes * 8;
   const bool used = at < size;
-  const __half* keys = reinterpret_cast<const __half*>(c.pages + a.step.pages[seen.table + page] * c.page_bytes) +
-                       size_t{kv} * kCudaPage * size;
+  const __half* keys =
+      reinterpret_cast<const __half*>(c.pages + a.step.pages[seen.table + page] * c.page_bytes) +
+      size_t{kv} * kCudaPage * size;
   const __half* values = keys + size_t{c.kv_heads} * kCudaPage * size;
   // All that is read is asked for at once. Of positions that are not seen there may be anything.
   constexpr int kReads = kEach / kAtOnce;
@@ -125,7 +130,8 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1) attention_kernel(const __gri
   for (int i = 0; i < kReads; ++i) {
     const uint32_t position = warp * kEach + i * kAtOnce + lane / kLanes;
     // What this kernel stores is not there yet.
-    const bool sees = used && begin + position >= seen.first && begin + position + (kTurns ? 1 : 0) < seen.end;
+    const bool sees =
+        used && begin + position >= seen.first && begin + position + (kTurns ? 1 : 0) < seen.end;
     key_bits[i] = sees ? *reinterpret_cast<const uint4*>(keys + size_t{position} * size + at) : uint4{};
     value_bits[i] = sees ? *reinterpret_cast<const uint4*>(values + size_t{position} * size + at) : uint4{};
   }
@@ -138,7 +144,8 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1) attention_kernel(const __gri
     float key[8] = {}, value[8] = {};
     if (used) {
 #pragma unroll
-      for (int h = 0; h < kHeads; ++h) turn.of(queries + (kv * together + min(first_head + h, together - 1)) * size, at, q[h]);
+      for (int h = 0; h < kHeads; ++h)
+        turn.of(queries + (kv * together + min(first_head + h, together - 1)) * size, at, q[h]);
       turn.of(a.key.in + kv * size, at, key);
       read_8(a.value + kv * size + at, value);
     }
@@ -231,8 +238,8 @@ __global__ void __launch_bounds__(kWarps* kWarp, 1) attention_kernel(const __gri
     float x = 0;
 #pragma unroll
     for (uint32_t w = 0; w < kWarps; ++w) x += sums[w * kHeads * kLanes * 8 + i];
-    float* to = a.partial +
-                ((size_t{row} * c.heads + kv * together + first_head + h) * a.pages + page) * (size + 2);
+    float* to =
+        a.partial + ((size_t{row} * c.heads + kv * together + first_head + h) * a.pages + page) * (size + 2);
     to[feature] = x;
     if (feature == 0) to[size] = weight[h], to[size + 1] = largest[h];
   }
@@ -248,8 +255,9 @@ __global__ void plain_attention_kernel(const __grid_constant__ AttentionArgument
   const Seen seen = seen_by(a, row, &found);
   const uint32_t begin = page * kCudaPage, size = c.head_size;
   if (begin >= seen.end || begin + kCudaPage <= seen.first) return;
-  const __half* keys = reinterpret_cast<const __half*>(c.pages + a.step.pages[seen.table + page] * c.page_bytes) +
-                       size_t{head / (c.heads / c.kv_heads)} * kCudaPage * size;
+  const __half* keys =
+      reinterpret_cast<const __half*>(c.pages + a.step.pages[seen.table + page] * c.page_bytes) +
+      size_t{head / (c.heads / c.kv_heads)} * kCudaPage * size;
   const __half* values = keys + size_t{c.kv_heads} * kCudaPage * size;
   const float* q = c.in + size_t{row} * c.in_stride + head * size;
   float* to = a.partial + ((size_t{row} * c.heads + head) * a.pages + page) * (size + 2);
@@ -259,7 +267,8 @@ __global__ void plain_attention_kernel(const __grid_constant__ AttentionArgument
     s[i] = -INFINITY;
     if (begin + position >= seen.first && begin + position < seen.end) {
       float sum = 0;
-      for (uint32_t j = 0; j < size; ++j) sum += q[j] * c.factor * __half2float(keys[size_t{position} * size + j]);
+      for (uint32_t j = 0; j < size; ++j)
+        sum += q[j] * c.factor * __half2float(keys[size_t{position} * size + j]);
       s[i] = c.cap != 0 ? c.cap * tanhf(sum / c.cap) : sum;
     }
     most = fmaxf(most, s[i]);
@@ -285,7 +294,8 @@ __global__ void join_kernel(const __grid_constant__ AttentionArguments a) {
   __shared__ uint32_t found;
   __shared__ float inverse;
   const CudaCommand& c = a.command;
-  const uint32_t row = blockIdx.y, head = blockIdx.x, size = c.head_size, stride = size + 2, lane = threadIdx.x % kWarp;
+  const uint32_t row = blockIdx.y, head = blockIdx.x, size = c.head_size, stride = size + 2,
+                 lane = threadIdx.x % kWarp;
   const Seen seen = seen_by(a, row, &found);
   wait_for_previous();
   let_next_start();
@@ -329,7 +339,8 @@ __global__ void join_kernel(const __grid_constant__ AttentionArguments a) {
 template <int kLanes, int kHeads>
 void launch_heads(Stream& stream, AttentionArguments& a, dim3 grid) {
   constexpr size_t kBytes = kWarps * kHeads * kLanes * 8 * sizeof(float);
-  stream.launch(a.query.in != nullptr ? attention_kernel<kLanes, kHeads, true> : attention_kernel<kLanes, kHeads, false>,
+  stream.launch(a.query.in != nullptr ? attention_kernel<kLanes, kHeads, true>
+                                      : attention_kernel<kLanes, kHeads, false>,
                 grid, kWarps * kWarp, kBytes, a);
 }
 
@@ -351,7 +362,9 @@ bool pages_are_aligned(const CudaCommand& command) {  // and heads of a size tha
          reinterpret_cast<uintptr_t>(command.pages) % 16 == 0;
 }
 
-uint32_t pages_of(const CudaCommand& command) { return (command.longest + kCudaPage - 1) / kCudaPage; }
+uint32_t pages_of(const CudaCommand& command) {
+  return (command.longest + kCudaPage - 1) / kCudaPage;
+}
 
 }  // namespace
 
@@ -362,16 +375,17 @@ size_t attention_floats(const CudaCommand& command) {
 bool turns_with_attention(const CudaCommand& command, const CudaCommand& query, const CudaCommand& key,
                           const CudaCommand& store) {
   const auto aligned = [](const void* at) { return reinterpret_cast<uintptr_t>(at) % 16 == 0; };
-  return command.rows == 1 && pages_are_aligned(command) && query.neox != 0 && key.neox != 0 && query.dims % 16 == 0 &&
-         query.offset % 8 == 0 && query.dims == key.dims && query.offset == key.offset && query.weight == key.weight &&
-         query.in == command.in && key.in == store.in && key.heads == command.kv_heads && store.pages == command.pages &&
+  return command.rows == 1 && pages_are_aligned(command) && query.neox != 0 && key.neox != 0 &&
+         query.dims % 16 == 0 && query.offset % 8 == 0 && query.dims == key.dims &&
+         query.offset == key.offset && query.weight == key.weight && query.in == command.in &&
+         key.in == store.in && key.heads == command.kv_heads && store.pages == command.pages &&
          query.heads == command.heads && aligned(query.weight) && aligned(query.in) && aligned(key.in) &&
          aligned(store.in2);
 }
 
-void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& command, float* partial, Kind kind,
-                      const Activations& prepared, const CudaCommand* query, const CudaCommand* key,
-                      const CudaCommand* store) {
+void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& command, float* partial,
+                      Kind kind, const Activations& prepared, const CudaCommand* query,
+                      const CudaCommand* key, const CudaCommand* store) {
   AttentionArguments a{command, step, partial, pages_of(command), 0, kind, prepared, {}, {}, nullptr};
   if (query != nullptr) a.query = *query, a.key = *key, a.value = store->in2;
   const uint32_t size = command.head_size;

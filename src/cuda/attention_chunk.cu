@@ -1,6 +1,6 @@
-// Attention of a chunk of one sequence on tensor cores: a block takes 64 tokens of a head, a warp 16 of them, and
-// goes through the pages that they see, keeping the softmax's sums as FlashAttention-2 does (arXiv 2307.08691,
-// algorithm 1).
+// Attention of a chunk of one sequence on tensor cores: a block takes 64 tokens of a head, a warp 16 of them,
+// and goes through the pages that they see, keeping the softmax's sums as FlashAttention-2 does (arXiv
+// 2307.08691, algorithm 1).
 #include "cuda/copies.cuh"
 #include "cuda/launch.hpp"
 #include "cuda/mma.cuh"
@@ -60,18 +60,21 @@ __global__ void __launch_bounds__(kThreads) chunk_kernel(const __grid_constant__
   }
   const uint32_t end = position_of(min(first + kTokens, rows) - 1) + 1, low = position_of(first);
   const uint32_t seen = c.window != 0 && low + 1 > c.window ? low + 1 - c.window : 0;
-  const uint32_t begin_page = seen / kCudaPage, end_page = first < rows ? (end + kCudaPage - 1) / kCudaPage : 0;
+  const uint32_t begin_page = seen / kCudaPage,
+                 end_page = first < rows ? (end + kCudaPage - 1) / kCudaPage : 0;
   const auto fetch = [&](uint32_t page) {
     if (page < end_page) {
-      const __half* keys = reinterpret_cast<const __half*>(c.pages + a.step.pages[slice.table + page] * c.page_bytes) +
-                           size_t{kv} * kCudaPage * kSize;
+      const __half* keys =
+          reinterpret_cast<const __half*>(c.pages + a.step.pages[slice.table + page] * c.page_bytes) +
+          size_t{kv} * kCudaPage * kSize;
       const __half* values = keys + size_t{c.kv_heads} * kCudaPage * kSize;
       __half* to = shared + page % 2 * 2 * kCudaPage * kPitch;
       for (uint32_t i = threadIdx.x; i < kCudaPage * kSize / 8; i += kThreads) {
         const uint32_t row = i / (kSize / 8), piece = i % (kSize / 8) * 8;
         copy_16(to + row * kPitch + piece, keys + row * kSize + piece, true);
         // What lies behind the text may be anything, and 0 times it no number.
-        copy_16(to + (kCudaPage + row) * kPitch + piece, values + row * kSize + piece, page * kCudaPage + row < end);
+        copy_16(to + (kCudaPage + row) * kPitch + piece, values + row * kSize + piece,
+                page * kCudaPage + row < end);
       }
     }
     commit_copies();
@@ -173,14 +176,16 @@ template <int kSize>
 bool launch_size(Stream& stream, const ChunkArguments& a) {
   const size_t bytes = size_t{4} * kCudaPage * (kSize + 8) * sizeof(__half);
   if (bytes > stream.shared) return false;
-  stream.launch(chunk_kernel<kSize>, dim3((a.command.rows + kTokens - 1) / kTokens, a.command.heads), kThreads, bytes, a);
+  stream.launch(chunk_kernel<kSize>, dim3((a.command.rows + kTokens - 1) / kTokens, a.command.heads),
+                kThreads, bytes, a);
   return true;
 }
 
 }  // namespace
 
 bool launch_chunk_attention(Stream& stream, const CudaStep& step, const CudaCommand& command) {
-  if (command.slices != 1 || command.page_bytes % 16 != 0 || reinterpret_cast<uintptr_t>(command.pages) % 16 != 0) {
+  if (command.slices != 1 || command.page_bytes % 16 != 0 ||
+      reinterpret_cast<uintptr_t>(command.pages) % 16 != 0) {
     return false;
   }
   const ChunkArguments a{command, step};

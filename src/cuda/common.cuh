@@ -3,9 +3,9 @@
 
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <type_traits>
 
 #include <cstdint>
+#include <type_traits>
 
 namespace cairn::cuda {
 
@@ -78,8 +78,8 @@ struct Most {
   __device__ float operator()(float a, float b) const { return fmaxf(a, b); }
 };
 
-// Σ x² of a row, for all threads of a block, whatever their number: always in the same order. load: four numbers from
-// a multiple of 4 on, zeros behind the end. space: 16 floats.
+// Σ x² of a row, for all threads of a block, whatever their number: always in the same order. load: four
+// numbers from a multiple of 4 on, zeros behind the end. space: 16 floats.
 template <class Load>
 __device__ __forceinline__ float sum_of_squares(uint32_t width, float* space, const Load& load) {
   constexpr uint32_t kParts = 16, kAtOnce = 3;
@@ -113,14 +113,16 @@ __device__ __forceinline__ float sum_of_squares(uint32_t width, float* space, co
   return all;
 }
 
-// Keys and values as pages have them: what a half cannot hold would be infinity, and a softmax of it no number.
+// Keys and values as pages have them: what a half cannot hold would be infinity, and a softmax of it no
+// number.
 __device__ __forceinline__ __half stored_half(float x) {
   return x != x ? __float2half_rn(x) : __float2half_rn(fminf(fmaxf(x, -65504.0f), 65504.0f));
 }
 
 // A rotary embedding's pair, rounded alike wherever it is turned.
 __device__ __forceinline__ float2 turned(float first, float second, float cosine, float sine) {
-  return {__fmaf_rn(first, cosine, -__fmul_rn(second, sine)), __fmaf_rn(second, cosine, __fmul_rn(first, sine))};
+  return {__fmaf_rn(first, cosine, -__fmul_rn(second, sine)),
+          __fmaf_rn(second, cosine, __fmul_rn(first, sine))};
 }
 
 // graph::Activation's numbers. All but SiLU are kept out of line: code that is not run should not be fetched.
@@ -150,7 +152,11 @@ __device__ __forceinline__ float gated(int kind, float x, float y) {
   return activation_of(kind, x) * y;
 }
 
-__device__ __forceinline__ float bf16_low(uint32_t both) { return __uint_as_float(both << 16); }
-__device__ __forceinline__ float bf16_high(uint32_t both) { return __uint_as_float(both & 0xFFFF0000); }
+__device__ __forceinline__ float bf16_low(uint32_t both) {
+  return __uint_as_float(both << 16);
+}
+__device__ __forceinline__ float bf16_high(uint32_t both) {
+  return __uint_as_float(both & 0xFFFF0000);
+}
 
 }  // namespace cairn::cuda

@@ -13,7 +13,9 @@ namespace {
 
 constexpr size_t kPinnedBytes = 1 << 20, kStagingBytes = 32 << 20;
 
-int code(ErrorCode error) { return static_cast<int>(error); }
+int code(ErrorCode error) {
+  return static_cast<int>(error);
+}
 
 }  // namespace
 
@@ -64,14 +66,16 @@ Device::Device(int index) : index_(index) {
   int count = 0;
   check(cudaGetDeviceCount(&count), "counting devices");
   if (index < 0 || index >= count) {
-    throw Failure{code(ErrorCode::not_found), "there is no GPU " + std::to_string(index) + ": this machine has " +
-                                                  std::to_string(count) + ", counted from 0"};
+    throw Failure{code(ErrorCode::not_found), "there is no GPU " + std::to_string(index) +
+                                                  ": this machine has " + std::to_string(count) +
+                                                  ", counted from 0"};
   }
   int major = 0, minor = 0, processors = 0, shared = 0;
   check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, index), "reading its capability");
   check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, index), "reading its capability");
   check(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, index), "counting processors");
-  check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index), "reading its limits");
+  check(cudaDeviceGetAttribute(&shared, cudaDevAttrMaxSharedMemoryPerBlockOptin, index),
+        "reading its limits");
   if (10 * major + minor < 75) {
     throw Failure{code(ErrorCode::unsupported), "GPU " + std::to_string(index) + " has compute capability " +
                                                     std::to_string(major) + "." + std::to_string(minor) +
@@ -87,7 +91,9 @@ Device::Device(int index) : index_(index) {
   stream_.shared = static_cast<uint32_t>(shared) - 1024;
   try {
     std::string table(raw_bytes::kGrid, '\0');
-    const auto put = [&](size_t at, const auto& grid) { std::memcpy(&table[at], grid.points, sizeof(grid.points)); };
+    const auto put = [&](size_t at, const auto& grid) {
+      std::memcpy(&table[at], grid.points, sizeof(grid.points));
+    };
     put(raw_bytes::kIq2Xxs, kernels::kGridIq2Xxs);
     put(raw_bytes::kIq2Xs, kernels::kGridIq2Xs);
     put(raw_bytes::kIq2S, kernels::kGridIq2S);
@@ -105,7 +111,9 @@ Device::Device(int index) : index_(index) {
   }
 }
 
-Device::~Device() { close(); }
+Device::~Device() {
+  close();
+}
 
 void Device::close() {
   if (cudaSetDevice(index_) != cudaSuccess) return;
@@ -122,7 +130,9 @@ void Device::close() {
   (void)cudaGetLastError();
 }
 
-void Device::use() const { check(cudaSetDevice(index_), "choosing it"); }
+void Device::use() const {
+  check(cudaSetDevice(index_), "choosing it");
+}
 
 void Device::grow(Memory& memory, size_t bytes) {
   if (bytes <= memory.bytes) return;
@@ -141,7 +151,8 @@ void Device::grow(Memory& memory, size_t bytes) {
 
 void* Device::scratch(const void* of, int kind, size_t bytes) {
   Memory& memory = scratch_[{of, kind}];
-  if (bytes > memory.bytes && recording_) throw Failure{CudaPlugin::kOther, "GPU: a list of one key has changed"};
+  if (bytes > memory.bytes && recording_)
+    throw Failure{CudaPlugin::kOther, "GPU: a list of one key has changed"};
   grow(memory, (bytes + 255) / 256 * 256);
   return memory.at;
 }
@@ -170,7 +181,8 @@ void Device::download(void* to, const void* from, size_t bytes) {
   }
   for (size_t at = 0; at < bytes; at += kPinnedBytes) {
     const size_t some = std::min(bytes - at, kPinnedBytes);
-    check(cudaMemcpyAsync(pinned_, static_cast<const char*>(from) + at, some, cudaMemcpyDeviceToHost, stream_.stream),
+    check(cudaMemcpyAsync(pinned_, static_cast<const char*>(from) + at, some, cudaMemcpyDeviceToHost,
+                          stream_.stream),
           "copying from it");
     wait();
     std::memcpy(static_cast<char*>(to) + at, pinned_, some);
@@ -246,6 +258,8 @@ void Device::forget(uint64_t key) {
   }
 }
 
-void Device::wait() { check(cudaStreamSynchronize(stream_.stream), "waiting for it"); }
+void Device::wait() {
+  check(cudaStreamSynchronize(stream_.stream), "waiting for it");
+}
 
 }  // namespace cairn::cuda

@@ -72,6 +72,7 @@ class Device {
 };
 
 // Makes a list's launches. Throws Failure.
-void issue_commands(Device& device, Stream& stream, const CudaStep& step, const CudaCommand* commands, size_t count);
+void issue_commands(Device& device, Stream& stream, const CudaStep& step, const CudaCommand* commands,
+                    size_t count);
 
 }  // namespace cairn::cuda

@@ -14,7 +14,8 @@ __global__ void scale_kernel(const __grid_constant__ CudaCommand a) {
   if (i >= a.width) return;
   for (uint32_t row = blockIdx.y; row < a.rows; row += gridDim.y) {
     const float x = a.in[size_t{row} * a.in_stride + i];
-    a.out[size_t{row} * a.out_stride + i] = a.op == CudaOp::softcap ? a.factor * tanhf(x / a.factor) : x * a.factor;
+    a.out[size_t{row} * a.out_stride + i] =
+        a.op == CudaOp::softcap ? a.factor * tanhf(x / a.factor) : x * a.factor;
   }
 }
 
@@ -105,8 +106,8 @@ __global__ void rope_kernel(const __grid_constant__ RopeArguments a) {
   }
   std::byte* page = page_of(a.store, a.step, row, position);
   if (page == nullptr) return;
-  const float* from = value ? a.store.in2 + size_t{row} * a.store.in2_stride
-                            : a.store.in + size_t{row} * a.store.in_stride;
+  const float* from =
+      value ? a.store.in2 + size_t{row} * a.store.in2_stride : a.store.in + size_t{row} * a.store.in_stride;
   __half* to = reinterpret_cast<__half*>(page) +
                (size_t{(value ? a.stored : 0) + head} * kCudaPage + position % kCudaPage) * size;
   for (uint32_t i = threadIdx.x; i < size; i += blockDim.x) {
@@ -121,13 +122,17 @@ dim3 over_rows(const CudaCommand& command, uint32_t blocks) {
 }  // namespace
 
 void launch_scale(Stream& stream, const CudaCommand& command) {
-  stream.launch(scale_kernel, over_rows(command, (command.width + kThreads - 1) / kThreads), kThreads, 0, command);
+  stream.launch(scale_kernel, over_rows(command, (command.width + kThreads - 1) / kThreads), kThreads, 0,
+                command);
 }
 
-void launch_softcap(Stream& stream, const CudaCommand& command) { launch_scale(stream, command); }
+void launch_softcap(Stream& stream, const CudaCommand& command) {
+  launch_scale(stream, command);
+}
 
 void launch_take(Stream& stream, const CudaCommand& command) {
-  stream.launch(take_kernel, over_rows(command, (command.width + kThreads - 1) / kThreads), kThreads, 0, command);
+  stream.launch(take_kernel, over_rows(command, (command.width + kThreads - 1) / kThreads), kThreads, 0,
+                command);
 }
 
 void launch_norm_heads(Stream& stream, const CudaCommand& command) {

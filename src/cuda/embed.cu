@@ -19,7 +19,8 @@ __device__ __forceinline__ uint32_t token_of(const EmbedArguments& a, uint32_t r
   return token < a.matrix_rows ? token : 0;
 }
 
-// A warp takes a record of a token's row; four lanes of the tile have it, so each such four take another group.
+// A warp takes a record of a token's row; four lanes of the tile have it, so each such four take another
+// group.
 template <class F>
 __global__ void embed_packed_kernel(const __grid_constant__ EmbedArguments a) {
   const uint32_t record = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
@@ -45,7 +46,8 @@ __global__ void embed_packed_kernel(const __grid_constant__ EmbedArguments a) {
     }
   };
   store(Constant<0>()), store(Constant<1>()), store(Constant<2>()), store(Constant<3>());
-  if constexpr (F::kGroups == 8) store(Constant<4>()), store(Constant<5>()), store(Constant<6>()), store(Constant<7>());
+  if constexpr (F::kGroups == 8)
+    store(Constant<4>()), store(Constant<5>()), store(Constant<6>()), store(Constant<7>());
 }
 
 template <Encoding kOf>
@@ -71,14 +73,17 @@ __global__ void embed_kernel(const __grid_constant__ EmbedArguments a) {
 }  // namespace
 
 void launch_embed(Stream& stream, const CudaStep& step, const CudaCommand& command, float factor) {
-  EmbedArguments a{step.tokens, static_cast<const uint8_t*>(command.weight), command.out, command.out_stride,
-                   command.width, (command.width + 15) / 16, command.matrix_rows, factor, stream.grids};
+  EmbedArguments a{step.tokens,         static_cast<const uint8_t*>(command.weight),
+                   command.out,         command.out_stride,
+                   command.width,       (command.width + 15) / 16,
+                   command.matrix_rows, factor,
+                   stream.grids};
   const dim3 grid((a.k + 255) / 256, command.rows);
   switch (static_cast<Encoding>(command.encoding)) {
-#define CAIRN_CASE(name)                                                                          \
-  case Encoding::name: {                                                                          \
-    using F = FormOf<Encoding::name>::Type;                                                       \
-    a.records = (a.k + F::kColumns - 1) / F::kColumns;                                            \
+#define CAIRN_CASE(name)                                                                              \
+  case Encoding::name: {                                                                              \
+    using F = FormOf<Encoding::name>::Type;                                                           \
+    a.records = (a.k + F::kColumns - 1) / F::kColumns;                                                \
     return stream.launch(embed_packed_kernel<F>, dim3((a.records + 3) / 4, command.rows), 128, 0, a); \
   }
     CAIRN_FOR_EACH_FORM(CAIRN_CASE)

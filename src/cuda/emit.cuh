@@ -9,7 +9,8 @@ namespace cairn::cuda {
 __device__ __forceinline__ bool has_one_scale(Kind kind) {  // as has_scale()
   return kind == Kind::half || kind == Kind::planes || kind == Kind::rows_half || kind == Kind::rows_packed;
 }
-// What a token's features are multiplied by before emit(), and what undoes it; most: the largest, or infinity.
+// What a token's features are multiplied by before emit(), and what undoes it; most: the largest, or
+// infinity.
 __device__ __forceinline__ float token_factor(Kind kind, float most) {
   if (kind == Kind::planes) return most > 0 && most < INFINITY ? 127 / most : 0;
   if (!(most > 0) || most == INFINITY) return 1;
@@ -41,13 +42,13 @@ __device__ __forceinline__ void emit_bytes(const Activations& to, uint32_t row, 
   }
 }
 
-// The order of planes.cu: bytes 0 and 2 of the first word are columns 4t and 4t + 1, 1 and 3 those 16 further;
-// the second word goes on so.
+// The order of planes.cu: bytes 0 and 2 of the first word are columns 4t and 4t + 1, 1 and 3 those 16
+// further; the second word goes on so.
 __device__ __forceinline__ void emit_planes(const Activations& to, uint32_t row, uint32_t g, float x) {
   const uint32_t lane = threadIdx.x % kWarp;
   int8_t* codes = reinterpret_cast<int8_t*>(to.codes) + size_t{row / kTileTokens} * to.groups * 256;
-  codes[((g / 4 * 32 + row % kTileTokens * 4 + lane % 16 / 4) * 4 + g % 4) * 8 + lane % 4 / 2 * 4 + lane % 2 * 2 +
-        lane / 16] = static_cast<int8_t>(__float2int_rn(x));
+  codes[((g / 4 * 32 + row % kTileTokens * 4 + lane % 16 / 4) * 4 + g % 4) * 8 + lane % 4 / 2 * 4 +
+        lane % 2 * 2 + lane / 16] = static_cast<int8_t>(__float2int_rn(x));
 }
 
 template <class T>
@@ -61,7 +62,8 @@ __device__ __forceinline__ void emit_floats(const Activations& to, uint32_t row,
 }
 
 template <class T>
-__device__ __forceinline__ void emit_row(const Activations& to, uint32_t row, uint32_t g, float x, bool packed) {
+__device__ __forceinline__ void emit_row(const Activations& to, uint32_t row, uint32_t g, float x,
+                                         bool packed) {
   const uint32_t lane = threadIdx.x % kWarp;
   const uint32_t at = packed ? lane / 16 * 16 + lane % 4 / 2 * 8 + lane % 16 / 4 * 2 + lane % 2 : lane;
   reinterpret_cast<T*>(to.codes)[(size_t{row} * to.groups + g) * kGroup + at] = static_cast<T>(x);
@@ -69,7 +71,9 @@ __device__ __forceinline__ void emit_row(const Activations& to, uint32_t row, ui
 
 // By whole warps; x: the lane's feature of group g, 0 where there is none.
 __device__ __forceinline__ void emit(Kind kind, const Activations& to, uint32_t row, uint32_t g, float x) {
-  asm volatile("" : "+f"(x));  // rounded as it is stored: no multiplication of its making is joined with what follows
+  asm volatile(
+      ""
+      : "+f"(x));  // rounded as it is stored: no multiplication of its making is joined with what follows
   switch (kind) {
     case Kind::bytes:
       return emit_bytes(to, row, g, x);

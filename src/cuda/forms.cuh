@@ -2,10 +2,10 @@
 // behind the other. A record holds its codes as the lanes of a warp want them for mma.sync (mma.cuh): of a
 // group of 32 columns lane 4 · r + t has columns 4t … 4t + 3 and 16 + 4t … of rows r and r + 8; then scales.
 //
-// A lane's codes, [row, row + 8][group]: of 4 bits a word, low nibbles the first four columns, high ones those
-// 16 further (encodings with a table: nibbles in the order of columns); of 8 bits two words; of 2 bits for two
-// groups a word, whose byte c has columns 4t + c and 16 + 4t + c of the first, then of the second. Further
-// bits of codes likewise: of one bit a word for four groups, of two for two.
+// A lane's codes, [row, row + 8][group]: of 4 bits a word, low nibbles the first four columns, high ones
+// those 16 further (encodings with a table: nibbles in the order of columns); of 8 bits two words; of 2 bits
+// for two groups a word, whose byte c has columns 4t + c and 16 + 4t + c of the first, then of the second.
+// Further bits of codes likewise: of one bit a word for four groups, of two for two.
 #pragma once
 
 #include "cuda/mma.cuh"
@@ -66,8 +66,10 @@ struct Packed {
 
   template <bool kShared, class T>
   static __device__ __forceinline__ T read(const T* p) {
-    if constexpr (kShared) return *p;
-    else return load_once(p);
+    if constexpr (kShared)
+      return *p;
+    else
+      return load_once(p);
   }
   template <int kCount, bool kShared>
   static __device__ __forceinline__ void section(const uint8_t* p, uint32_t lane, uint32_t* out) {
@@ -181,9 +183,9 @@ struct Packed {
 
 template <Encoding>
 struct FormOf;  // of those that have one
-#define CAIRN_FORM(encoding, ...)              \
-  template <>                                  \
-  struct FormOf<Encoding::encoding> {          \
+#define CAIRN_FORM(encoding, ...)                         \
+  template <>                                             \
+  struct FormOf<Encoding::encoding> {                     \
     using Type = Packed<Encoding::encoding, __VA_ARGS__>; \
   };
 CAIRN_FORM(q4_0, 4, 0, 8, false, ScaleForm::half)
@@ -203,6 +205,7 @@ CAIRN_FORM(iq4_xs, 4, 0, 0, true, ScaleForm::bytes)
   X(q4_0) X(q4_1) X(q5_0) X(q5_1) X(q8_0) X(q2_k) X(q3_k) X(q4_k) X(q5_k) X(q6_k) X(iq4_nl) X(iq4_xs)
 // What has none and is kept as the file has it.
 #define CAIRN_FOR_EACH_RAW(X) \
-  X(iq2_xxs) X(iq2_xs) X(iq3_xxs) X(iq1_s) X(iq3_s) X(iq2_s) X(iq1_m) X(tq1_0) X(tq2_0) X(mxfp4) X(nvfp4) X(q1_0)
+  X(iq2_xxs)                  \
+  X(iq2_xs) X(iq3_xxs) X(iq1_s) X(iq3_s) X(iq2_s) X(iq1_m) X(tq1_0) X(tq2_0) X(mxfp4) X(nvfp4) X(q1_0)
 
 }  // namespace cairn::cuda

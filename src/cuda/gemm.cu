@@ -11,8 +11,8 @@ uint32_t row_blocks(const Part& part) {
 struct Grid {
   uint32_t tokens, rows, splits;
 };
-// Columns are split where rows and tokens alone would leave processors idle: sums are then added in the splits'
-// order by another kernel.
+// Columns are split where rows and tokens alone would leave processors idle: sums are then added in the
+// splits' order by another kernel.
 Grid grid_of(const Stream& stream, const LinearArguments& a, uint32_t parts) {
   Grid grid{(a.rows + kGemmTokens - 1) / kGemmTokens, 0, 1};
   for (uint32_t i = 0; i < parts; ++i) grid.rows += row_blocks(a.parts[i]);
@@ -34,7 +34,8 @@ __global__ void add_splits_kernel(const __grid_constant__ JoinArguments a) {
   uint32_t index = 0;
   while (index + 1 < kMostParts && blockIdx.y >= a.gemm.first_block[index + 1]) ++index;
   const Part& part = a.gemm.parts[index];
-  const uint32_t first_row = (part.first_row / kTileRows + (blockIdx.y - a.gemm.first_block[index]) * kGemmTiles) * 16;
+  const uint32_t first_row =
+      (part.first_row / kTileRows + (blockIdx.y - a.gemm.first_block[index]) * kGemmTiles) * 16;
   const uint32_t token_in = blockIdx.z * 8 + threadIdx.x / 32, token = blockIdx.x * kGemmTokens + token_in;
   if (token >= a.gemm.rows) return;
   const float scale = a.gemm.scales != nullptr ? a.gemm.scales[token] : 1;
@@ -43,7 +44,8 @@ __global__ void add_splits_kernel(const __grid_constant__ JoinArguments a) {
     if (to >= part.n) continue;
     float sum = 0;
     for (uint32_t split = 0; split < a.gemm.splits; ++split) {
-      sum += a.gemm.partial[((size_t{split} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * kGemmTokens * kGemmRows +
+      sum += a.gemm.partial[((size_t{split} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) *
+                                kGemmTokens * kGemmRows +
                             token_in * kGemmRows + r];
     }
     sum *= scale;
@@ -73,11 +75,13 @@ size_t gemm_floats(const Stream& stream, const LinearArguments& a, uint32_t part
   return grid.splits == 1 ? 0 : size_t{grid.splits} * grid.rows * grid.tokens * kGemmTokens * kGemmRows;
 }
 
-#define CAIRN_DECLARE(name) void launch_gemm_##name(Stream& stream, const GemmArguments& a, dim3 grid, size_t bytes);
+#define CAIRN_DECLARE(name) \
+  void launch_gemm_##name(Stream& stream, const GemmArguments& a, dim3 grid, size_t bytes);
 CAIRN_FOR_EACH_FORM(CAIRN_DECLARE)
 #undef CAIRN_DECLARE
 
-void launch_gemm(Stream& stream, uint32_t encoding, const LinearArguments& arguments, uint32_t parts, float* partial) {
+void launch_gemm(Stream& stream, uint32_t encoding, const LinearArguments& arguments, uint32_t parts,
+                 float* partial) {
   const Grid grid = grid_of(stream, arguments, parts);
   GemmArguments a{};
   uint32_t blocks = 0;
@@ -93,8 +97,8 @@ void launch_gemm(Stream& stream, uint32_t encoding, const LinearArguments& argum
   const dim3 size(grid.tokens, grid.rows, grid.splits);
   const size_t bytes = size_t{kStages} * kStageBytes + 1024;
   switch (static_cast<Encoding>(encoding)) {
-#define CAIRN_CASE(name)                            \
-  case Encoding::name:                              \
+#define CAIRN_CASE(name)                        \
+  case Encoding::name:                          \
     launch_gemm_##name(stream, a, size, bytes); \
     break;
     CAIRN_FOR_EACH_FORM(CAIRN_CASE)

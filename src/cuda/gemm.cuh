@@ -1,6 +1,6 @@
-// Products of many tokens on tensor cores, in f16 or bf16: a block takes 256 rows and 128 tokens. Each warp unpacks
-// its 16 rows' weights in registers, straight out of the records; activations, 64 columns at a time, go through
-// shared memory. Hopper multiplies by wgmma, others by mma.sync.
+// Products of many tokens on tensor cores, in f16 or bf16: a block takes 256 rows and 128 tokens. Each warp
+// unpacks its 16 rows' weights in registers, straight out of the records; activations, 64 columns at a time,
+// go through shared memory. Hopper multiplies by wgmma, others by mma.sync.
 #pragma once
 
 #include "cuda/copies.cuh"
@@ -10,8 +10,9 @@
 
 namespace cairn::cuda {
 
-constexpr uint32_t kGemmTokens = 128, kGemmTiles = 16, kGemmRows = 16 * kGemmTiles, kGemmThreads = 32 * kGemmTiles, kStages = 4,
-                   kStageColumns = 64, kStageBytes = kGemmTokens * kStageColumns * 2;
+constexpr uint32_t kGemmTokens = 128, kGemmTiles = 16, kGemmRows = 16 * kGemmTiles,
+                   kGemmThreads = 32 * kGemmTiles, kStages = 4, kStageColumns = 64,
+                   kStageBytes = kGemmTokens * kStageColumns * 2;
 
 // Weights of 16 bits as they are (pack.cu).
 template <bool kHalfs>
@@ -42,7 +43,9 @@ struct Unpacked {
   static constexpr bool kHalf = true;
   static constexpr int kColumns = F::kColumns, kGroups = F::kGroups, kRecord = F::kRecord;
   F form;
-  __device__ __forceinline__ void load(const uint8_t* record, uint32_t lane, uint32_t) { form.load(record, lane); }
+  __device__ __forceinline__ void load(const uint8_t* record, uint32_t lane, uint32_t) {
+    form.load(record, lane);
+  }
   template <int kGroupAt>
   __device__ __forceinline__ void unpack(uint32_t (&a)[8]) const {
     uint32_t codes[4];
@@ -109,8 +112,10 @@ __device__ __forceinline__ void multiply_stage(float (&c)[64], const uint32_t (&
 #pragma unroll
   for (int n = 0; n < 16; ++n) {
     // Four matrices of 8 tokens and 8 columns, 32 columns in all.
-    const uint32_t token = static_cast<uint32_t>(n) * 8 + lane % 8, piece = static_cast<uint32_t>(group) * 4 + lane / 8;
-    const auto at = static_cast<uint32_t>(__cvta_generic_to_shared(stage + token * 128 + ((piece ^ (token & 7)) << 4)));
+    const uint32_t token = static_cast<uint32_t>(n) * 8 + lane % 8,
+                   piece = static_cast<uint32_t>(group) * 4 + lane / 8;
+    const auto at =
+        static_cast<uint32_t>(__cvta_generic_to_shared(stage + token * 128 + ((piece ^ (token & 7)) << 4)));
     uint32_t b[4];
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(b[0]), "=r"(b[1]), "=r"(b[2]), "=r"(b[3])
@@ -159,7 +164,8 @@ __global__ void __launch_bounds__(kGemmThreads, 1) gemm_kernel(const __grid_cons
       const uint32_t at = i * kGemmThreads + threadIdx.x, token = at / 8, piece = at % 8;
       const bool used = stage < last && first_token + token < a.rows;
       copy_16(to + token * 128 + ((piece ^ (token & 7)) << 4),
-              used ? a.x + size_t{first_token + token} * a.width + stage * kStageColumns + piece * 8 : a.x, used);
+              used ? a.x + size_t{first_token + token} * a.width + stage * kStageColumns + piece * 8 : a.x,
+              used);
     }
     commit_copies();
   };
@@ -169,12 +175,14 @@ __global__ void __launch_bounds__(kGemmThreads, 1) gemm_kernel(const __grid_cons
   for (float& x : c) x = 0;
   uint32_t fragments[2][8];
   for (uint32_t record = begin; record < end; ++record) {
-    if (record + 1 < end) next.load(weights + size_t{record + 1} * W::kRecord, lane, steps - (record + 1) * 4);
+    if (record + 1 < end)
+      next.load(weights + size_t{record + 1} * W::kRecord, lane, steps - (record + 1) * 4);
     const auto stage_of = [&](auto which) {
       constexpr int kWhich = decltype(which)::value;
       const uint32_t stage = record * kEach + kWhich;
       if (stage >= last) return;
-      // Both halves are unpacked first: between products that are under way nothing may write registers that they read.
+      // Both halves are unpacked first: between products that are under way nothing may write registers that
+      // they read.
       now.template unpack<2 * kWhich>(fragments[0]);
       now.template unpack<2 * kWhich + 1>(fragments[1]);
       wait_for_copies<kStages - 3>();
@@ -196,7 +204,8 @@ __global__ void __launch_bounds__(kGemmThreads, 1) gemm_kernel(const __grid_cons
   // Of 8 tokens a lane has two, of rows lane / 4 and that + 8.
   float* partial = nullptr;
   if (a.splits > 1) {
-    partial = a.partial + ((size_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) * kGemmTokens * kGemmRows;
+    partial = a.partial + ((size_t{blockIdx.z} * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x) *
+                              kGemmTokens * kGemmRows;
   }
 #pragma unroll
   for (int n = 0; n < 16; ++n) {

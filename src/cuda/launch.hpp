@@ -1,5 +1,5 @@
-// cuda: libcairn_cuda.so: matrices and the ops of a model on a GPU, behind base/cuda_plugin.hpp. These are the
-// launches that plan.cu makes of a list of commands; each belongs to one file of kernels.
+// cuda: libcairn_cuda.so: matrices and the ops of a model on a GPU, behind base/cuda_plugin.hpp. These are
+// the launches that plan.cu makes of a list of commands; each belongs to one file of kernels.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -18,7 +18,8 @@ enum class Kind : int32_t {
   half,    // two f16 that sum to x / scale
   bf16,    // two bf16 that sum to x
   planes,  // int8 with one scale a token, in the order of planes.cu
-  // Of many tokens, [token][k rounded up to 64] 16 bits each, a group's 32 in the order in which fragments have them:
+  // Of many tokens, [token][k rounded up to 64] 16 bits each, a group's 32 in the order in which fragments
+  // have them:
   rows_half,    // f16 of x / scale
   rows_bf16,    // bf16
   rows_packed,  // f16 of x / scale, in the order of forms.cuh
@@ -26,24 +27,26 @@ enum class Kind : int32_t {
 constexpr bool has_scale(Kind kind) {  // one for each token
   return kind == Kind::half || kind == Kind::planes || kind == Kind::rows_half || kind == Kind::rows_packed;
 }
-constexpr bool is_rows(Kind kind) { return kind >= Kind::rows_half; }
+constexpr bool is_rows(Kind kind) {
+  return kind >= Kind::rows_half;
+}
 
-// Activations of `rows` tokens in tiles of 8, as B of mma.cuh: lane 4 · token + t of a tile has, of each group
-// of 32, columns 4t … 4t + 3 and 16 + 4t …
+// Activations of `rows` tokens in tiles of 8, as B of mma.cuh: lane 4 · token + t of a tile has, of each
+// group of 32, columns 4t … 4t + 3 and 16 + 4t …
 //   bytes, planes: codes [tile][group / 4][lane][group % 4][2] words
 //   half, bf16: codes [tile][step of 16][lane][2 upper, 2 lower] words of columns 2t, + 1 and 8 + 2t, + 1
 struct Activations {
   uint32_t* codes;
-  uint2* meta;     // bytes: [tile][group][token] scale, and sums of the first and the last 16 in 16 bits each
-  float* scales;   // half, planes, rows_half, rows_packed: [token]
-  uint32_t groups; // a multiple of 8 for bytes, of 4 for planes, of 1 else
+  uint2* meta;    // bytes: [tile][group][token] scale, and sums of the first and the last 16 in 16 bits each
+  float* scales;  // half, planes, rows_half, rows_packed: [token]
+  uint32_t groups;  // a multiple of 8 for bytes, of 4 for planes, of 1 else
 };
 
 struct Stream {
   cudaStream_t stream;
-  bool dependent;      // programmatic dependent launch
-  int share;           // of a processor that blocks which take several tiles fill, in percent
-  bool plain;          // no command goes together with others: what tests compare with
+  bool dependent;               // programmatic dependent launch
+  int share;                    // of a processor that blocks which take several tiles fill, in percent
+  bool plain;                   // no command goes together with others: what tests compare with
   uint32_t processors, shared;  // bytes of shared memory that a block can have
   const uint8_t* grids;
   cudaError_t error = cudaSuccess;  // the first
@@ -110,9 +113,9 @@ size_t attention_floats(const CudaCommand& command);
 // query, key, store: all or none: what stands in front of it for one token, done on the way.
 bool turns_with_attention(const CudaCommand& command, const CudaCommand& query, const CudaCommand& key,
                           const CudaCommand& store);
-void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& command, float* partial, Kind kind,
-                      const Activations& prepared, const CudaCommand* query = nullptr, const CudaCommand* key = nullptr,
-                      const CudaCommand* store = nullptr);
+void launch_attention(Stream& stream, const CudaStep& step, const CudaCommand& command, float* partial,
+                      Kind kind, const Activations& prepared, const CudaCommand* query = nullptr,
+                      const CudaCommand* key = nullptr, const CudaCommand* store = nullptr);
 
 // attention_chunk.cu: many tokens of one sequence; false: not of this shape, nothing was started.
 bool launch_chunk_attention(Stream& stream, const CudaStep& step, const CudaCommand& command);
@@ -124,8 +127,8 @@ bool is_float(uint32_t encoding);  // f16, bf16: their own form
 uint64_t matrix_bytes(uint32_t encoding, uint64_t rows, uint64_t k);
 uint64_t file_row_bytes(uint32_t encoding, uint64_t k);
 // rows of the file in device memory → rows [first, first + count) of the matrix; first a multiple of 16.
-void launch_pack(Stream& stream, uint32_t encoding, uint64_t first, uint64_t count, uint64_t k, const uint8_t* from,
-                 uint8_t* to);
+void launch_pack(Stream& stream, uint32_t encoding, uint64_t first, uint64_t count, uint64_t k,
+                 const uint8_t* from, uint8_t* to);
 void launch_embed(Stream& stream, const CudaStep& step, const CudaCommand& command, float factor);
 
 // linear.cu: up to four products of one input and encoding in one launch.
@@ -162,11 +165,12 @@ Kind kind_of(uint32_t encoding);
 bool takes_source(uint32_t encoding);
 void launch_linear(Stream& stream, uint32_t encoding, LinearArguments arguments, uint32_t parts);
 
-// gemm.cu: the same of more than kCudaBatch tokens; x.codes as rows_… kinds have it. partial: gemm_floats() of
-// scratch.
+// gemm.cu: the same of more than kCudaBatch tokens; x.codes as rows_… kinds have it. partial: gemm_floats()
+// of scratch.
 Kind gemm_kind_of(uint32_t encoding);  // none: not by gemm
 size_t gemm_floats(const Stream& stream, const LinearArguments& arguments, uint32_t parts);
-void launch_gemm(Stream& stream, uint32_t encoding, const LinearArguments& arguments, uint32_t parts, float* partial);
+void launch_gemm(Stream& stream, uint32_t encoding, const LinearArguments& arguments, uint32_t parts,
+                 float* partial);
 
 // planes.cu
 struct PlanesArguments {

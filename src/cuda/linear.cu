@@ -1,6 +1,6 @@
-// Products of packed matrices with few tokens. A block takes 16 rows and up to 8 · kTiles tokens; its warps deal
-// the columns out among themselves by a rule that knows the matrix alone, and their sums are added in order. So
-// a token's bits depend on nothing but itself.
+// Products of packed matrices with few tokens. A block takes 16 rows and up to 8 · kTiles tokens; its warps
+// deal the columns out among themselves by a rule that knows the matrix alone, and their sums are added in
+// order. So a token's bits depend on nothing but itself.
 #include "cuda/gemm.cuh"
 #include "cuda/ring.cuh"
 
@@ -14,8 +14,8 @@ constexpr float kMagic = 12582912.0f;
 
 // kTokens: of a tile's, two a lane, or the first alone.
 template <class F, int kTiles, int kGroupAt, int kTokens = 2>
-__device__ __forceinline__ void add_group(const F& form, const uint2 (&codes_x)[kTiles], const uint4 (&meta)[kTiles],
-                                          float (&sums)[kTiles][4]) {
+__device__ __forceinline__ void add_group(const F& form, const uint2 (&codes_x)[kTiles],
+                                          const uint4 (&meta)[kTiles], float (&sums)[kTiles][4]) {
   uint32_t a[4];
   form.codes(kGroupAt, a);
   float2 scale[2][F::kSubscales];
@@ -68,7 +68,8 @@ __device__ __forceinline__ void add_group(const F& form, const uint2 (&codes_x)[
   }
 }
 
-// One token's activations in shared memory: of 128 columns codes [quarter][group][2] words, and [group] scale, sums.
+// One token's activations in shared memory: of 128 columns codes [quarter][group][2] words, and [group]
+// scale, sums.
 constexpr uint32_t kInputBytes = 160;
 
 // One token, see Source.
@@ -81,7 +82,8 @@ __global__ void __launch_bounds__(512) single_kernel(const __grid_constant__ Lin
   const uint32_t records = (a.k + F::kColumns - 1) / F::kColumns, turns = (records + warps - 1) / warps;
   Ring<F::kRecord> ring(a, shared + warp * Ring<F::kRecord>::kBytes, records, size_t{records} * F::kRecord);
   uint8_t* input = shared + warps * Ring<F::kRecord>::kBytes + warp * turns * kFours * kInputBytes;
-  Meeting meeting{reinterpret_cast<float*>(shared + warps * (Ring<F::kRecord>::kBytes + turns * kFours * kInputBytes))};
+  Meeting meeting{
+      reinterpret_cast<float*>(shared + warps * (Ring<F::kRecord>::kBytes + turns * kFours * kInputBytes))};
   wait_for_previous();
   let_next_start();
   // All that is read is asked for at once.
@@ -91,7 +93,8 @@ __global__ void __launch_bounds__(512) single_kernel(const __grid_constant__ Lin
   const auto load = [&](uint32_t first) {
 #pragma unroll
     for (uint32_t i = 0; i < kBatch; ++i) {
-      const uint32_t at = first + i, column = (warp + at / kFours * warps) * F::kColumns + at % kFours * 128 + lane * 4;
+      const uint32_t at = first + i,
+                     column = (warp + at / kFours * warps) * F::kColumns + at % kFours * 128 + lane * 4;
       read(a.source, at < fours ? column : a.k, a.k, x[i]);
     }
   };
@@ -106,7 +109,8 @@ __global__ void __launch_bounds__(512) single_kernel(const __grid_constant__ Lin
       const Bytes bytes = to_bytes(x[i].x);
       uint8_t* to = input + (first + i) * kInputBytes;
       reinterpret_cast<uint32_t*>(to)[lane % 4 * 8 + lane / 8 * 2 + lane % 8 / 4] = bytes.codes;
-      if (lane % 8 == 0) reinterpret_cast<uint2*>(to + 128)[lane / 8] = {__float_as_uint(bytes.scale), bytes.sums};
+      if (lane % 8 == 0)
+        reinterpret_cast<uint2*>(to + 128)[lane / 8] = {__float_as_uint(bytes.scale), bytes.sums};
     }
   }
   __syncwarp();
@@ -122,8 +126,11 @@ __global__ void __launch_bounds__(512) single_kernel(const __grid_constant__ Lin
         const uint4* words = reinterpret_cast<const uint4*>(from) + lane % 4 * 2;
         const uint4* scales = reinterpret_cast<const uint4*>(from + 128);
         const uint4 w[2] = {words[0], words[1]}, m[2] = {scales[0], scales[1]};
-        const uint2 codes[4][1] = {{{w[0].x, w[0].y}}, {{w[0].z, w[0].w}}, {{w[1].x, w[1].y}}, {{w[1].z, w[1].w}}};
-        const uint4 meta[4][1] = {{{m[0].x, m[0].y, 0, 0}}, {{m[0].z, m[0].w, 0, 0}}, {{m[1].x, m[1].y, 0, 0}},
+        const uint2 codes[4][1] = {
+            {{w[0].x, w[0].y}}, {{w[0].z, w[0].w}}, {{w[1].x, w[1].y}}, {{w[1].z, w[1].w}}};
+        const uint4 meta[4][1] = {{{m[0].x, m[0].y, 0, 0}},
+                                  {{m[0].z, m[0].w, 0, 0}},
+                                  {{m[1].x, m[1].y, 0, 0}},
                                   {{m[1].z, m[1].w, 0, 0}}};
         add_group<F, 1, kPart * 4, 1>(form, codes[0], meta[0], sums);
         add_group<F, 1, kPart * 4 + 1, 1>(form, codes[1], meta[1], sums);
@@ -148,8 +155,10 @@ __global__ void __launch_bounds__(512) packed_kernel(const __grid_constant__ Lin
   wait_for_previous();
   let_next_start();
   const uint32_t first_tile = blockIdx.y * kTiles, rows = a.rows - first_tile * kTileTokens;
-  const uint4* from = reinterpret_cast<const uint4*>(a.x.codes) + size_t{first_tile} * a.x.groups * 16 + lane * 2;
-  const uint4* meta_from = reinterpret_cast<const uint4*>(a.x.meta) + size_t{first_tile} * a.x.groups * 4 + lane % 4;
+  const uint4* from =
+      reinterpret_cast<const uint4*>(a.x.codes) + size_t{first_tile} * a.x.groups * 16 + lane * 2;
+  const uint4* meta_from =
+      reinterpret_cast<const uint4*>(a.x.meta) + size_t{first_tile} * a.x.groups * 4 + lane % 4;
   for (uint32_t block = blockIdx.x; block < a.blocks; block += gridDim.x) {
     float sums[kTiles][4] = {};
     for (uint32_t record = warp; record < records; record += warps) {
@@ -166,7 +175,8 @@ __global__ void __launch_bounds__(512) packed_kernel(const __grid_constant__ Lin
           if (tile * kTileTokens + lane / 4 < rows) v = from[at / 4 * 64 + kFirst % 4 / 2];
           codes[0][tile] = {v.x, v.y}, codes[1][tile] = {v.z, v.w};
           meta[0][tile] = meta[1][tile] = uint4{};
-          if (tile * kTileTokens < rows) meta[0][tile] = meta_from[at * 4], meta[1][tile] = meta_from[at * 4 + 4];
+          if (tile * kTileTokens < rows)
+            meta[0][tile] = meta_from[at * 4], meta[1][tile] = meta_from[at * 4 + 4];
         }
         add_group<F, kTiles, kFirst>(form, codes[0], meta[0], sums);
         add_group<F, kTiles, kFirst + 1>(form, codes[1], meta[1], sums);
@@ -187,22 +197,26 @@ void launch_form(Stream& stream, LinearArguments& a) {
   const uint32_t warps = min(max((a.k + 255) / 256, 1u), ring_warps(stream, kRing, a.k));
   if (a.source.in != nullptr) {
     const uint32_t turns = (records + warps - 1) / warps;
-    return launch_ring(stream, single_kernel<F>, a, 1, warps * kWarp,
-                       warps * (kRing + turns * (F::kGroups / 4) * kInputBytes + 2 * kSingleFloats * sizeof(float)));
+    return launch_ring(
+        stream, single_kernel<F>, a, 1, warps * kWarp,
+        warps * (kRing + turns * (F::kGroups / 4) * kInputBytes + 2 * kSingleFloats * sizeof(float)));
   }
   const uint32_t tiles = (a.rows + kTileTokens - 1) / kTileTokens, each = tiles == 1 ? 1 : tiles == 2 ? 2 : 4;
-  launch_ring(stream, each == 1 ? packed_kernel<F, 1> : each == 2 ? packed_kernel<F, 2> : packed_kernel<F, 4>, a,
-              (tiles + each - 1) / each, warps * kWarp, warps * (kRing + 2 * kTileFloats * sizeof(float)));
+  launch_ring(stream,
+              each == 1   ? packed_kernel<F, 1>
+              : each == 2 ? packed_kernel<F, 2>
+                          : packed_kernel<F, 4>,
+              a, (tiles + each - 1) / each, warps * kWarp, warps * (kRing + 2 * kTileFloats * sizeof(float)));
 }
 
 }  // namespace
 
 #define CAIRN_DEFINE(name) CAIRN_DEFINE_EXPANDED(name)  // an argument that is a macro itself
-#define CAIRN_DEFINE_EXPANDED(name)                                                               \
-  void launch_##name(Stream& stream, LinearArguments& a) {                                        \
-    launch_form<FormOf<Encoding::name>::Type>(stream, a);                                         \
-  }                                                                                               \
-  void launch_gemm_##name(Stream& stream, const GemmArguments& a, dim3 grid, size_t bytes) {      \
+#define CAIRN_DEFINE_EXPANDED(name)                                                                   \
+  void launch_##name(Stream& stream, LinearArguments& a) {                                            \
+    launch_form<FormOf<Encoding::name>::Type>(stream, a);                                             \
+  }                                                                                                   \
+  void launch_gemm_##name(Stream& stream, const GemmArguments& a, dim3 grid, size_t bytes) {          \
     stream.launch(gemm_kernel<Unpacked<FormOf<Encoding::name>::Type>>, grid, kGemmThreads, bytes, a); \
   }
 #ifdef CAIRN_LINEAR_ENCODING

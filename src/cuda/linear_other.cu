@@ -1,4 +1,5 @@
-// Products of few tokens with matrices of 16-bit floats, and with what has no form of its own; the choice among all.
+// Products of few tokens with matrices of 16-bit floats, and with what has no form of its own; the choice
+// among all.
 #include "cuda/ring.cuh"
 #include "cuda/value.cuh"
 
@@ -64,15 +65,18 @@ __device__ __forceinline__ uint32_t two_bf16(float a, float b, float& rest_a, fl
   return __bfloat16_as_ushort(p) | static_cast<uint32_t>(__bfloat16_as_ushort(q)) << 16;
 }
 
-// One token of bf16, see Source. Its activations in shared memory: of a step [quarter][upper, lower][2] words.
+// One token of bf16, see Source. Its activations in shared memory: of a step [quarter][upper, lower][2]
+// words.
 __global__ void __launch_bounds__(512) single_halves_kernel(const __grid_constant__ LinearArguments a) {
   constexpr uint32_t kBatch = 5;
   extern __shared__ __align__(16) uint8_t shared[];
   __shared__ float parts[16];
   const uint32_t warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
-  const uint32_t steps = (a.k + 15) / 16, turns = (steps + kSteps - 1) / kSteps, own = (turns + warps - 1) / warps;
+  const uint32_t steps = (a.k + 15) / 16, turns = (steps + kSteps - 1) / kSteps,
+                 own = (turns + warps - 1) / warps;
   Ring<kTurn> ring(a, shared + warp * Ring<kTurn>::kBytes, turns, size_t{steps} * 512);
-  uint32_t* input = reinterpret_cast<uint32_t*>(shared + warps * Ring<kTurn>::kBytes) + warp * own * kSteps * 16;
+  uint32_t* input =
+      reinterpret_cast<uint32_t*>(shared + warps * Ring<kTurn>::kBytes) + warp * own * kSteps * 16;
   Meeting meeting{reinterpret_cast<float*>(shared + warps * (Ring<kTurn>::kBytes + own * kSteps * 64))};
   wait_for_previous();
   let_next_start();
@@ -173,7 +177,10 @@ void launch_halves(Stream& stream, LinearArguments& a) {
                        warps * (kRing + own * kSteps * 64 + 2 * kSingleFloats * sizeof(float)));
   }
   const uint32_t tiles = (a.rows + kTileTokens - 1) / kTileTokens, each = tiles == 1 ? 1 : tiles == 2 ? 2 : 4;
-  launch_ring(stream, each == 1 ? halves_kernel<kHalf, 1> : each == 2 ? halves_kernel<kHalf, 2> : halves_kernel<kHalf, 4>,
+  launch_ring(stream,
+              each == 1   ? halves_kernel<kHalf, 1>
+              : each == 2 ? halves_kernel<kHalf, 2>
+                          : halves_kernel<kHalf, 4>,
               a, (tiles + each - 1) / each, warps * kWarp, warps * (kRing + 2 * kTileFloats * sizeof(float)));
 }
 
@@ -211,8 +218,8 @@ void launch_linear(Stream& stream, uint32_t encoding, LinearArguments a, uint32_
 #define CAIRN_CASE(name) \
   case Encoding::name:   \
     return launch_any<Encoding::name>(stream, a);
-    CAIRN_FOR_EACH_RAW(CAIRN_CASE)
-    CAIRN_CASE(f32)
+      CAIRN_FOR_EACH_RAW(CAIRN_CASE)
+      CAIRN_CASE(f32)
 #undef CAIRN_CASE
   }
 }

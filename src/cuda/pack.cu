@@ -35,7 +35,8 @@ __device__ void pack_scales(const uint8_t* row, uint32_t first_column, uint32_t 
       const uint32_t column = first_column + g * kGroup;
       const uint8_t* block = column < k && row != nullptr ? row + column / 32 * R::kBytes : nullptr;
       halves[r * kEach + g] = static_cast<uint16_t>(block == nullptr ? 0 : u16_at(block));
-      if constexpr (kEach == 8) halves[r * 8 + 4 + g] = static_cast<uint16_t>(block == nullptr ? 0 : u16_at(block + 2));
+      if constexpr (kEach == 8)
+        halves[r * 8 + 4 + g] = static_cast<uint16_t>(block == nullptr ? 0 : u16_at(block + 2));
     }
   } else {
     const uint8_t* p = row == nullptr ? nullptr : row + size_t{first_column / 256} * R::kBytes;
@@ -47,9 +48,11 @@ __device__ void pack_scales(const uint8_t* row, uint32_t first_column, uint32_t 
         if constexpr (F::kEncoding == Encoding::q3_k) byte = q3_scale(p, j) + 128;
         if constexpr (F::kEncoding == Encoding::iq4_xs) byte = iq4_xs_scale(p, j) + 128;
         if constexpr (F::kEncoding == Encoding::q2_k) byte = p[j];
-        if constexpr (F::kScales == ScaleForm::bytes_min) byte = j % 2 ? k_min(p + 4, j / 2) : k_scale(p + 4, j / 2);
+        if constexpr (F::kScales == ScaleForm::bytes_min)
+          byte = j % 2 ? k_min(p + 4, j / 2) : k_scale(p + 4, j / 2);
       }
-      to[r * (F::kScales == ScaleForm::bytes ? 8 : 16) + static_cast<uint32_t>(j)] = static_cast<uint8_t>(byte);
+      to[r * (F::kScales == ScaleForm::bytes ? 8 : 16) + static_cast<uint32_t>(j)] =
+          static_cast<uint8_t>(byte);
     }
     constexpr int kWideAt = F::kEncoding == Encoding::q6_k   ? 208
                             : F::kEncoding == Encoding::q3_k ? 108
@@ -109,7 +112,8 @@ __global__ void pack_kernel(const __grid_constant__ PackArguments a) {
   for (int i = 0; i < F::kWords; ++i) out[(i / 4 * 32 + lane) * 4 + i % 4] = words[i];
   constexpr uint32_t kEach = F::kMoreWords % 4 == 0 ? 4 : 2;
 #pragma unroll
-  for (int i = 0; i < F::kMoreWords; ++i) out[F::kMoreAt / 4 + (i / kEach * 32 + lane) * kEach + i % kEach] = more[i];
+  for (int i = 0; i < F::kMoreWords; ++i)
+    out[F::kMoreAt / 4 + (i / kEach * 32 + lane) * kEach + i % kEach] = more[i];
   if (lane < kTileRows) {
     const uint64_t r = tile * kTileRows + lane;
     pack_scales<F>(r < a.count ? a.from + r * a.row_bytes : nullptr, record * F::kColumns, a.k, lane,
@@ -117,8 +121,8 @@ __global__ void pack_kernel(const __grid_constant__ PackArguments a) {
   }
 }
 
-// f16 and bf16: of each 16 columns lane 4 · r + t has four words: columns 2t, + 1 of rows r and r + 8, then those
-// 8 further.
+// f16 and bf16: of each 16 columns lane 4 · r + t has four words: columns 2t, + 1 of rows r and r + 8, then
+// those 8 further.
 __global__ void pack_halves_kernel(const __grid_constant__ PackArguments a) {
   const uint32_t lane = threadIdx.x % 32, step = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
   const uint64_t tile = blockIdx.y;
@@ -154,7 +158,8 @@ bool has_form(uint32_t encoding) {
 }
 
 bool is_float(uint32_t encoding) {
-  return encoding == static_cast<uint32_t>(Encoding::f16) || encoding == static_cast<uint32_t>(Encoding::bf16);
+  return encoding == static_cast<uint32_t>(Encoding::f16) ||
+         encoding == static_cast<uint32_t>(Encoding::bf16);
 }
 
 uint64_t file_row_bytes(uint32_t encoding, uint64_t k) {
@@ -164,10 +169,10 @@ uint64_t file_row_bytes(uint32_t encoding, uint64_t k) {
     case Encoding::f16:
     case Encoding::bf16:
       return 2 * k;
-#define CAIRN_CASE(name)                                               \
-  case Encoding::name:                                                 \
-    return k % Raw<Encoding::name>::kElements != 0                     \
-               ? 0                                                     \
+#define CAIRN_CASE(name)                           \
+  case Encoding::name:                             \
+    return k % Raw<Encoding::name>::kElements != 0 \
+               ? 0                                 \
                : k / Raw<Encoding::name>::kElements * Raw<Encoding::name>::kBytes;
       CAIRN_FOR_EACH_BLOCKS(CAIRN_CASE)
 #undef CAIRN_CASE
@@ -180,8 +185,8 @@ uint64_t matrix_bytes(uint32_t encoding, uint64_t rows, uint64_t k) {
   if (row == 0 || rows == 0) return 0;
   if (is_float(encoding)) return (rows + 15) / 16 * ((k + 15) / 16) * 512;
   switch (static_cast<Encoding>(encoding)) {
-#define CAIRN_CASE(name)                                                 \
-  case Encoding::name:                                                   \
+#define CAIRN_CASE(name) \
+  case Encoding::name:   \
     return packed_bytes<FormOf<Encoding::name>::Type>(rows, k);
     CAIRN_FOR_EACH_FORM(CAIRN_CASE)
 #undef CAIRN_CASE
@@ -190,9 +195,14 @@ uint64_t matrix_bytes(uint32_t encoding, uint64_t rows, uint64_t k) {
   }
 }
 
-void launch_pack(Stream& stream, uint32_t encoding, uint64_t first, uint64_t count, uint64_t k, const uint8_t* from,
-                 uint8_t* to) {
-  PackArguments a{from, to, first, count, static_cast<uint32_t>(k), 0,
+void launch_pack(Stream& stream, uint32_t encoding, uint64_t first, uint64_t count, uint64_t k,
+                 const uint8_t* from, uint8_t* to) {
+  PackArguments a{from,
+                  to,
+                  first,
+                  count,
+                  static_cast<uint32_t>(k),
+                  0,
                   static_cast<uint32_t>(file_row_bytes(encoding, k))};
   const auto tiles = static_cast<uint32_t>((count + 15) / 16);
   if (is_float(encoding)) {
@@ -201,12 +211,12 @@ void launch_pack(Stream& stream, uint32_t encoding, uint64_t first, uint64_t cou
     return;
   }
   switch (static_cast<Encoding>(encoding)) {
-#define CAIRN_CASE(name)                                                                               \
-  case Encoding::name: {                                                                               \
-    using F = FormOf<Encoding::name>::Type;                                                            \
-    a.records = static_cast<uint32_t>((k + F::kColumns - 1) / F::kColumns);                            \
-    stream.launch(pack_kernel<F>, dim3(a.records, tiles), 32, 0, a);                                   \
-    return;                                                                                            \
+#define CAIRN_CASE(name)                                                    \
+  case Encoding::name: {                                                    \
+    using F = FormOf<Encoding::name>::Type;                                 \
+    a.records = static_cast<uint32_t>((k + F::kColumns - 1) / F::kColumns); \
+    stream.launch(pack_kernel<F>, dim3(a.records, tiles), 32, 0, a);        \
+    return;                                                                 \
   }
     CAIRN_FOR_EACH_FORM(CAIRN_CASE)
 #undef CAIRN_CASE

@@ -34,8 +34,8 @@ class Issuer {
     return at_ + ahead < count_ && commands_[at_ + ahead].op == op ? &commands_[at_ + ahead] : nullptr;
   }
 
-  // Whether the commands from `first` on that read `of` are products of one token that make their input themselves, one
-  // behind the other, so that `of` need not be written.
+  // Whether the commands from `first` on that read `of` are products of one token that make their input
+  // themselves, one behind the other, so that `of` need not be written.
   bool only_sources(const float* of, size_t first) const {
     if (stream_.plain) return false;
     size_t i = first;
@@ -82,7 +82,9 @@ class Issuer {
                : is_rows(kind)        ? (groups + 1) / 2 * 2
                                       : groups;
     const size_t codes = size_t{tiles} * a.groups *
-                         (kind == Kind::bytes || kind == Kind::planes ? 256 : is_rows(kind) ? 512 : 1024);
+                         (kind == Kind::bytes || kind == Kind::planes ? 256
+                          : is_rows(kind)                             ? 512
+                                                                      : 1024);
     const size_t meta = kind == Kind::bytes ? size_t{tiles} * a.groups * 8 * sizeof(uint2) : 0;
     auto* at = static_cast<std::byte*>(
         device_.scratch(of, static_cast<int>(kind), codes + meta + size_t{tiles} * 8 * sizeof(float)));
@@ -105,17 +107,15 @@ class Issuer {
     for (size_t i = at_; i < count_; ++i) {
       const CudaCommand& c = commands_[i];
       if (c.in == of && c.op == CudaOp::linear) {
-        return c.rows == 1 && c.width % 4 == 0 && takes_source(c.encoding) && aligned(of) &&
-               !stream_.plain;
+        return c.rows == 1 && c.width % 4 == 0 && takes_source(c.encoding) && aligned(of) && !stream_.plain;
       }
       if (i > at_ && c.out == of) return false;
     }
     return false;
   }
   bool is_prepared(const CudaCommand& c, Kind kind) const {
-    return std::any_of(ready_.begin(), ready_.end(), [&](const Ready& r) {
-      return r.of == c.in && r.kind == kind && r.rows >= c.rows;
-    });
+    return std::any_of(ready_.begin(), ready_.end(),
+                       [&](const Ready& r) { return r.of == c.in && r.kind == kind && r.rows >= c.rows; });
   }
   Activations prepared(const CudaCommand& c, Kind kind) {
     for (const Ready& r : ready_) {
@@ -142,7 +142,8 @@ class Issuer {
   void row_ops();
   bool make_source();
   void rope();
-  void attention(const CudaCommand* query = nullptr, const CudaCommand* key = nullptr, const CudaCommand* store = nullptr);
+  void attention(const CudaCommand* query = nullptr, const CudaCommand* key = nullptr,
+                 const CudaCommand* store = nullptr);
   void linear();
   void planes();
 
@@ -179,7 +180,8 @@ bool Issuer::make_source() {
   } else {
     return false;
   }
-  if (c.rows != 1 || !aligned(c.in) || !aligned(c.in2) || !aligned(c.weight) || !only_sources(c.out, at_ + 1)) return false;
+  if (c.rows != 1 || !aligned(c.in) || !aligned(c.in2) || !aligned(c.weight) || !only_sources(c.out, at_ + 1))
+    return false;
   for (size_t i = at_ + 1; i < count_ && commands_[i].in == c.out; ++i) {
     if (commands_[i].out == c.in || (c.in2 != nullptr && commands_[i].out == c.in2)) return false;
     // A sum that goes along must not change what others still read.
@@ -212,7 +214,8 @@ void Issuer::row_ops() {
     take();
   }
   const auto goes_on = [&] {
-    return at_ < count_ && (last == nullptr || now().in == last) && now().rows == a.rows && now().width == a.width;
+    return at_ < count_ && (last == nullptr || now().in == last) && now().rows == a.rows &&
+           now().width == a.width;
   };
   if (goes_on() && is_norm(&now())) {
     const CudaCommand& c = now();
@@ -264,8 +267,8 @@ void Issuer::rope() {
   }
   if (query != nullptr && key != nullptr && store != nullptr && !stream_.plain) {
     const CudaCommand* attends = follows(3, CudaOp::attention);
-    if (attends != nullptr && turns_with_attention(*attends, *query, *key, *store) && !read_after(query->in, at_ + 4) &&
-        !read_after(key->in, at_ + 4)) {
+    if (attends != nullptr && turns_with_attention(*attends, *query, *key, *store) &&
+        !read_after(query->in, at_ + 4) && !read_after(key->in, at_ + 4)) {
       at_ += 3;
       return attention(query, key, store);
     }
@@ -315,12 +318,21 @@ void Issuer::linear() {
       break;
     }
     Part& part = a.parts[parts++];
-    part = {static_cast<const uint8_t*>(p.weight), p.bias, p.out, p.out_stride, p.first_row, p.n, p.matrix_rows,
-            nullptr, 0};
+    part = {static_cast<const uint8_t*>(p.weight),
+            p.bias,
+            p.out,
+            p.out_stride,
+            p.first_row,
+            p.n,
+            p.matrix_rows,
+            nullptr,
+            0};
     written(p.out);
     ++at_;
     // What it is added to goes along.
-    if (is_rows(kind) || at_ >= count_ || now().op != CudaOp::add || now().rows != c.rows || now().width != p.n) continue;
+    if (is_rows(kind) || at_ >= count_ || now().op != CudaOp::add || now().rows != c.rows ||
+        now().width != p.n)
+      continue;
     const CudaCommand& add = now();
     if ((add.in != p.out && add.in2 != p.out) || add.in == add.in2 || add.out == p.out) continue;
     const float* other = add.in == p.out ? add.in2 : add.in;
@@ -333,7 +345,8 @@ void Issuer::linear() {
   }
   if (!is_rows(kind)) return launch_linear(stream_, c.encoding, a, parts);
   const size_t floats = gemm_floats(stream_, a, parts);
-  auto* partial = floats == 0 ? nullptr : static_cast<float*>(device_.scratch(nullptr, 1, floats * sizeof(float)));
+  auto* partial =
+      floats == 0 ? nullptr : static_cast<float*>(device_.scratch(nullptr, 1, floats * sizeof(float)));
   launch_gemm(stream_, c.encoding, a, parts, partial);
 }
 
@@ -346,8 +359,8 @@ void Issuer::planes() {
   uint32_t stored[kMostParts] = {}, parts = 0;
   while (parts < kMostParts && at_ < count_) {
     const CudaCommand& p = now();
-    if (p.op != CudaOp::linear_planes || p.in != c.in || p.in2 != c.in2 || p.width != c.width || p.rows != c.rows ||
-        p.draft != c.draft || (parts > 0 && (p.out == c.in || p.out == c.in2))) {
+    if (p.op != CudaOp::linear_planes || p.in != c.in || p.in2 != c.in2 || p.width != c.width ||
+        p.rows != c.rows || p.draft != c.draft || (parts > 0 && (p.out == c.in || p.out == c.in2))) {
       break;
     }
     a.planes[parts] = static_cast<const CudaPlanes*>(p.weight);
@@ -368,7 +381,8 @@ void Issuer::next() {
   switch (c.op) {
     case CudaOp::embed: {
       const CudaCommand* scale = follows(1, CudaOp::scale);
-      if (scale != nullptr && (scale->in != c.out || scale->out != c.out || scale->rows != c.rows)) scale = nullptr;
+      if (scale != nullptr && (scale->in != c.out || scale->out != c.out || scale->rows != c.rows))
+        scale = nullptr;
       written(c.out);
       launch_embed(stream_, step_, c, scale != nullptr ? scale->factor : 1);
       at_ += scale != nullptr ? 2 : 1;
@@ -403,8 +417,9 @@ void Issuer::next() {
     case CudaOp::linear_planes:
       return planes();
     default:
-      throw Failure{static_cast<int>(ErrorCode::unsupported),
-                    "GPU: an op that this libcairn_cuda.so does not know: " + std::to_string(static_cast<int>(c.op))};
+      throw Failure{
+          static_cast<int>(ErrorCode::unsupported),
+          "GPU: an op that this libcairn_cuda.so does not know: " + std::to_string(static_cast<int>(c.op))};
   }
   written(c.out);
   ++at_;
@@ -412,7 +427,8 @@ void Issuer::next() {
 
 }  // namespace
 
-void issue_commands(Device& device, Stream& stream, const CudaStep& step, const CudaCommand* commands, size_t count) {
+void issue_commands(Device& device, Stream& stream, const CudaStep& step, const CudaCommand* commands,
+                    size_t count) {
   Issuer(device, stream, step, commands, count).run();
 }
 

@@ -1,6 +1,6 @@
-// Products of a stack's bit planes with few tokens. A block takes a tile of 16 stored rows; its warps share the
-// columns out, 256 at a time, whose planes go through shared memory. Codes become int8 values by looking bytes up
-// in registers (PRMT); all sums are integers, so their order does not matter.
+// Products of a stack's bit planes with few tokens. A block takes a tile of 16 stored rows; its warps share
+// the columns out, 256 at a time, whose planes go through shared memory. Codes become int8 values by looking
+// bytes up in registers (PRMT); all sums are integers, so their order does not matter.
 #include "cuda/copies.cuh"
 #include "cuda/resident.cuh"
 #include "cuda/value.cuh"
@@ -11,15 +11,18 @@ namespace {
 constexpr uint32_t kChunkGroups = 8, kPlaneBytes = 64, kChunkBytes = kChunkGroups * kPlaneBytes;
 constexpr uint32_t kSlots = 2, kSlotBytes = 7 * kChunkBytes, kWarpBytes = kSlots * kSlotBytes;
 
-// Bytes of a register's eight codes: a plane's word has column 4 · i + c in bit i of byte c, so that bits t and
-// t + 4 of each byte are what lane t multiplies. They lie in nibbles as PRMT wants them; low are columns
+// Bytes of a register's eight codes: a plane's word has column 4 · i + c in bit i of byte c, so that bits t
+// and t + 4 of each byte are what lane t multiplies. They lie in nibbles as PRMT wants them; low are columns
 // 4t, 16 + 4t, 4t + 1, 17 + 4t, high the other four.
 template <int kLevel>
 struct Values {
-  static constexpr int kIndexBits = kLevel == 7 ? 6 : kLevel, kWords = kIndexBits <= 2 ? 1 : 1 << (kIndexBits - 2);
+  static constexpr int kIndexBits = kLevel == 7 ? 6 : kLevel,
+                       kWords = kIndexBits <= 2 ? 1 : 1 << (kIndexBits - 2);
   uint32_t table[kWords];
 
-  __device__ __forceinline__ static uint32_t turned(uint32_t word, uint32_t by) { return __funnelshift_r(word, word, by); }
+  __device__ __forceinline__ static uint32_t turned(uint32_t word, uint32_t by) {
+    return __funnelshift_r(word, word, by);
+  }
 
   // w: a row's word of each plane; t: the lane's quarter.
   __device__ __forceinline__ void of(const uint32_t (&planes)[kLevel], uint32_t t, uint32_t& low,
@@ -85,7 +88,10 @@ __device__ __forceinline__ Spot spot_of(const PlanesArguments& a, uint32_t block
 class PlaneRing {
  public:
   __device__ __forceinline__ PlaneRing(const PlanesArguments& a, uint8_t* space)
-      : a_(a), space_(space), groups_(a.k / kGroup), chunks_((groups_ + kChunkGroups - 1) / kChunkGroups),
+      : a_(a),
+        space_(space),
+        groups_(a.k / kGroup),
+        chunks_((groups_ + kChunkGroups - 1) / kChunkGroups),
         block_(blockIdx.x) {
     find();
     for (uint32_t i = 0; i + 1 < kSlots; ++i) fetch();
@@ -178,8 +184,8 @@ __device__ __forceinline__ void add_planes(const PlanesArguments& a, PlaneRing& 
   }
 }
 
-__device__ __noinline__ float exact_value(uint32_t encoding, const uint8_t* rows, uint32_t row, uint32_t width,
-                                          uint32_t k, const uint8_t* grids) {
+__device__ __noinline__ float exact_value(uint32_t encoding, const uint8_t* rows, uint32_t row,
+                                          uint32_t width, uint32_t k, const uint8_t* grids) {
   switch (static_cast<Encoding>(encoding)) {
 #define CAIRN_CASE(name) \
   case Encoding::name:   \
@@ -193,7 +199,8 @@ __device__ __noinline__ float exact_value(uint32_t encoding, const uint8_t* rows
 
 // Rows as the source has them, of inputs as they are.
 __device__ void exact_tile(const PlanesArguments& a, uint32_t part, const CudaPlanes& planes,
-                           const CudaPlaneGroup& group, uint32_t stored, uint32_t first_token, uint32_t tokens) {
+                           const CudaPlaneGroup& group, uint32_t stored, uint32_t first_token,
+                           uint32_t tokens) {
   const uint32_t warp = threadIdx.x / kWarp, warps = blockDim.x / kWarp, lane = threadIdx.x % kWarp;
   for (uint32_t r = stored + warp; r < stored + kTileRows && r < planes.rows; r += warps) {
     const uint32_t to = planes.destination[r];
@@ -201,8 +208,8 @@ __device__ void exact_tile(const PlanesArguments& a, uint32_t part, const CudaPl
     for (uint32_t token = first_token; token < min(first_token + tokens, a.rows); token += kTileTokens) {
       float sums[kTileTokens] = {};
       for (uint32_t k = lane; k < a.k; k += kWarp) {
-        const float w = exact_value(planes.exact, static_cast<const uint8_t*>(group.exact), r - group.first_row, a.k,
-                                    k, a.grids);
+        const float w = exact_value(planes.exact, static_cast<const uint8_t*>(group.exact),
+                                    r - group.first_row, a.k, k, a.grids);
         for (uint32_t i = 0; i < kTileTokens; ++i) {
           if (token + i < a.rows) sums[i] += w * a.plain[size_t{token + i} * a.plain_stride + k];
         }
@@ -241,7 +248,8 @@ __global__ void __launch_bounds__(256) planes_kernel(const __grid_constant__ Pla
   wait_for_previous();
   let_next_start();
   const uint32_t first_token = blockIdx.y * kTiles * kTileTokens, rows = a.rows - first_token;
-  const uint4* codes = reinterpret_cast<const uint4*>(a.x.codes) + size_t{blockIdx.y * kTiles} * a.x.groups * 16 + lane * 2;
+  const uint4* codes =
+      reinterpret_cast<const uint4*>(a.x.codes) + size_t{blockIdx.y * kTiles} * a.x.groups * 16 + lane * 2;
   uint32_t turn = 0;
   for (uint32_t block = blockIdx.x; block < a.blocks; block += gridDim.x) {
     const Spot spot = spot_of(a, block);
@@ -256,8 +264,8 @@ __global__ void __launch_bounds__(256) planes_kernel(const __grid_constant__ Pla
     }
     int32_t sums[kTiles][4] = {};
     switch (spot.level) {
-#define CAIRN_CASE(n)                                                 \
-  case n:                                                             \
+#define CAIRN_CASE(n)                                         \
+  case n:                                                     \
     add_planes<n, kTiles>(a, ring, table, codes, rows, sums); \
     break;
       CAIRN_CASE(1) CAIRN_CASE(2) CAIRN_CASE(3) CAIRN_CASE(4) CAIRN_CASE(5) CAIRN_CASE(6) CAIRN_CASE(7)
@@ -275,13 +283,15 @@ __global__ void __launch_bounds__(256) planes_kernel(const __grid_constant__ Pla
       }
       __syncthreads();
       for (uint32_t j = threadIdx.x; j < 128; j += blockDim.x) {
-        const uint32_t token = first_token + static_cast<uint32_t>(i) * kTileTokens + j / 16, row = spot.stored + j % 16;
+        const uint32_t token = first_token + static_cast<uint32_t>(i) * kTileTokens + j / 16,
+                       row = spot.stored + j % 16;
         if (token >= a.rows || row >= spot.planes.rows) continue;
         const uint32_t to = spot.planes.destination[row];
         if (to == UINT32_MAX) continue;
         int32_t sum = all[j];
         for (uint32_t w = 1; w < warps; ++w) sum += all[w * 128 + j];
-        float y = half_bits(scales[row - spot.group->first_row]) * static_cast<float>(sum) * a.x.scales[token];
+        float y =
+            half_bits(scales[row - spot.group->first_row]) * static_cast<float>(sum) * a.x.scales[token];
         if (a.bias[part] != nullptr) y += a.bias[part][to];
         a.out[part][size_t{token} * a.out_stride[part] + to] = y;
       }
@@ -302,7 +312,8 @@ void launch_planes(Stream& stream, const PlanesArguments& arguments, const uint3
     if (i < parts) blocks += (stored_rows[i] + kTileRows - 1) / kTileRows;
   }
   a.blocks = blocks;
-  const uint32_t each_warp = kWarpBytes + 2 * 128 * sizeof(int32_t), room = (stream.shared - 1024) / each_warp;
+  const uint32_t each_warp = kWarpBytes + 2 * 128 * sizeof(int32_t),
+                 room = (stream.shared - 1024) / each_warp;
   const uint32_t warps = min(max((a.k + 255) / 256, 1u), min(room, 8u));
   const uint32_t tiles = (a.rows + kTileTokens - 1) / kTileTokens, each = tiles == 1 ? 1 : tiles == 2 ? 2 : 4;
   const uint32_t groups = (tiles + each - 1) / each;

@@ -37,7 +37,9 @@ int on(void* device, char* message, size_t size, const Body& body) {
   });
 }
 
-std::string version(int number) { return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10); }
+std::string version(int number) {
+  return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+}
 
 int count(int32_t* count, char* message, size_t size) {
   return guarded(message, size, [&] {
@@ -50,7 +52,8 @@ int count(int32_t* count, char* message, size_t size) {
     const cudaError_t error = cudaGetDeviceCount(&found);
     if (error == cudaErrorInsufficientDriver || driver / 1000 < CUDART_VERSION / 1000) {
       throw Failure{unsupported, "the NVIDIA driver is too old: it is for CUDA " + version(driver) +
-                                     ", and this libcairn_cuda.so needs one for " + version(CUDART_VERSION / 1000 * 1000)};
+                                     ", and this libcairn_cuda.so needs one for " +
+                                     version(CUDART_VERSION / 1000 * 1000)};
     }
     if (error == cudaErrorNoDevice) throw Failure{unsupported, "the NVIDIA driver finds no GPU"};
     check(error, "counting devices");
@@ -80,7 +83,9 @@ int open(int32_t index, void** device, char* message, size_t size) {
   return guarded(message, size, [&] { *device = new Device(index); });
 }
 
-void close(void* device) { delete static_cast<Device*>(device); }
+void close(void* device) {
+  delete static_cast<Device*>(device);
+}
 
 int allocate(void* device, uint64_t bytes, void** memory, char* message, size_t size) {
   return on(device, message, size, [&](Device&) { check(cudaMalloc(memory, bytes), "allocating memory"); });
@@ -113,13 +118,14 @@ int copy(void* device, void* to, const void* from, uint64_t bytes, char* message
   return on(device, message, size, [&](Device& it) { it.copy(to, from, bytes); });
 }
 
-int bytes_of_matrix(uint32_t encoding, uint64_t rows, uint64_t k, uint64_t* bytes, char* message, size_t size) {
+int bytes_of_matrix(uint32_t encoding, uint64_t rows, uint64_t k, uint64_t* bytes, char* message,
+                    size_t size) {
   return guarded(message, size, [&] {
     *bytes = matrix_bytes(encoding, rows, k);
     if (*bytes == 0) {
-      throw Failure{static_cast<int>(ErrorCode::unsupported),
-                    "GPU: no matrix of " + std::to_string(rows) + " rows of " + std::to_string(k) + " in encoding " +
-                        std::to_string(encoding)};
+      throw Failure{static_cast<int>(ErrorCode::unsupported), "GPU: no matrix of " + std::to_string(rows) +
+                                                                  " rows of " + std::to_string(k) +
+                                                                  " in encoding " + std::to_string(encoding)};
     }
   });
 }
@@ -129,8 +135,8 @@ int upload_matrix(void* device, uint32_t encoding, uint64_t rows, uint64_t k, co
   return on(device, message, size, [&](Device& it) { it.upload_matrix(encoding, rows, k, from, to); });
 }
 
-int run(void* device, const CudaStep* step, const CudaCommand* commands, size_t count, uint64_t key, char* message,
-        size_t size) {
+int run(void* device, const CudaStep* step, const CudaCommand* commands, size_t count, uint64_t key,
+        char* message, size_t size) {
   return on(device, message, size, [&](Device& it) { it.run(*step, commands, count, key); });
 }
 
@@ -149,7 +155,9 @@ int staging(void* device, uint64_t bytes, void** memory, char* message, size_t s
   return on(device, message, size, [&](Device& it) { *memory = it.staging(bytes); });
 }
 
-uint64_t own_bytes(const void* device) { return static_cast<const Device*>(device)->own_bytes(); }
+uint64_t own_bytes(const void* device) {
+  return static_cast<const Device*>(device)->own_bytes();
+}
 
 }  // namespace
 }  // namespace cairn::cuda

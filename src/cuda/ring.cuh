@@ -1,5 +1,5 @@
-// A warp's share of the weights of all tiles that its block multiplies, on its way through shared memory: some
-// records ahead of what is multiplied, across tiles, so that memory is never idle.
+// A warp's share of the weights of all tiles that its block multiplies, on its way through shared memory:
+// some records ahead of what is multiplied, across tiles, so that memory is never idle.
 #pragma once
 
 #include "cuda/copies.cuh"
@@ -14,8 +14,13 @@ class Ring {
   static constexpr uint32_t kSlots = kRecord <= 1280 ? 5 : kRecord <= 2400 ? 4 : 3, kBytes = kSlots * kRecord;
 
   // records, tile_bytes: of a tile; the last record may be cut short.
-  __device__ __forceinline__ Ring(const LinearArguments& a, uint8_t* space, uint32_t records, size_t tile_bytes)
-      : a_(a), space_(space), records_(records), tile_bytes_(tile_bytes), block_(blockIdx.x),
+  __device__ __forceinline__ Ring(const LinearArguments& a, uint8_t* space, uint32_t records,
+                                  size_t tile_bytes)
+      : a_(a),
+        space_(space),
+        records_(records),
+        tile_bytes_(tile_bytes),
+        block_(blockIdx.x),
         record_(threadIdx.x / kWarp) {
     find();
     for (uint32_t i = 0; i + 1 < kSlots; ++i) fetch();

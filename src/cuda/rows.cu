@@ -1,4 +1,5 @@
-// What is done to each token by itself (sums, gates, norms, rotations), and activations as products read them.
+// What is done to each token by itself (sums, gates, norms, rotations), and activations as products read
+// them.
 #include "cuda/emit.cuh"
 
 namespace cairn::cuda {
@@ -23,7 +24,8 @@ __device__ __forceinline__ float load(const RowArguments& a, uint32_t row, uint3
 
 // Each `block` of v, after signs, times the Hadamard matrix, not scaled.
 __device__ __forceinline__ void hadamard(const RowArguments& a, float* v) {
-  const uint32_t threads = blockDim.x, lane = threadIdx.x % kWarp, whole = (a.width + kWarp - 1) / kWarp * kWarp;
+  const uint32_t threads = blockDim.x, lane = threadIdx.x % kWarp,
+                 whole = (a.width + kWarp - 1) / kWarp * kWarp;
   // The first five steps are among a warp's lanes.
   for (uint32_t i = threadIdx.x; i < whole; i += threads) {
     float x = i < a.width ? v[i] : 0;
@@ -54,10 +56,12 @@ __device__ __forceinline__ void hadamard(const RowArguments& a, float* v) {
   }
 }
 
-// out[i][c] = factor · Σ_j M[i][j] · v[j][c]. A thread has a column and every so many rows of M, four at a time.
+// out[i][c] = factor · Σ_j M[i][j] · v[j][c]. A thread has a column and every so many rows of M, four at a
+// time.
 __device__ __forceinline__ void mix(const RowArguments& a, const float* v, float factor, float* out) {
   constexpr uint32_t kRows = 4;
-  const uint32_t blocks = a.width / a.block, columns = min(a.block, blockDim.x), groups = blockDim.x / columns;
+  const uint32_t blocks = a.width / a.block, columns = min(a.block, blockDim.x),
+                 groups = blockDim.x / columns;
   if (threadIdx.x >= columns * groups) return;
   const uint32_t group = threadIdx.x / columns;
   for (uint32_t c = threadIdx.x % columns; c < a.block; c += columns) {
@@ -207,7 +211,8 @@ void launch_rows(Stream& stream, const RowArguments& a) {
       if (some.loaded != nullptr) some.loaded += size_t{first} * a.loaded_stride;
       some.prepared = shifted(a.kind, a.prepared, first / kTileTokens);
     }
-    stream.launch(flat_kernel, dim3((max(width, a.width) + threads - 1) / threads, some.rows), threads, 0, some);
+    stream.launch(flat_kernel, dim3((max(width, a.width) + threads - 1) / threads, some.rows), threads, 0,
+                  some);
   }
 }
 

@@ -1,5 +1,5 @@
-// A single token's activations, made from floats by each warp for the columns that it multiplies: the same numbers
-// as emit.cuh's.
+// A single token's activations, made from floats by each warp for the columns that it multiplies: the same
+// numbers as emit.cuh's.
 #pragma once
 
 #include "cuda/common.cuh"
@@ -10,7 +10,8 @@ namespace cairn::cuda {
 // What multiplies all features: 1, or a norm's factor. space: 16 floats.
 __device__ __forceinline__ float factor_of(const Source& s, uint32_t k, float* space) {
   if (!s.norm) return 1;
-  const float sum = sum_of_squares(k, space, [&](uint32_t i) { return *reinterpret_cast<const float4*>(s.in + i); });
+  const float sum =
+      sum_of_squares(k, space, [&](uint32_t i) { return *reinterpret_cast<const float4*>(s.in + i); });
   return 1 / sqrtf(sum / static_cast<float>(k) + s.epsilon);
 }
 
@@ -37,7 +38,8 @@ inline __device__ __noinline__ float4 made_of(Load load, int activation, float4 
           activation_of(activation, x.w)};
 }
 __device__ __forceinline__ void made_otherwise(const Source& s, Four& it) {
-  const float4 v = made_of(s.load, s.activation, {it.x[0], it.x[1], it.x[2], it.x[3]}, {it.y[0], it.y[1], it.y[2], it.y[3]});
+  const float4 v = made_of(s.load, s.activation, {it.x[0], it.x[1], it.x[2], it.x[3]},
+                           {it.y[0], it.y[1], it.y[2], it.y[3]});
   it.x[0] = v.x, it.x[1] = v.y, it.x[2] = v.z, it.x[3] = v.w;
 }
 __device__ __forceinline__ void finish(const Source& s, float factor, Four& it) {
@@ -57,8 +59,8 @@ __device__ __forceinline__ void finish(const Source& s, float factor, Four& it) 
   }
 }
 
-// As int8 with a scale for each 32 features, eight lanes: a word of codes a lane; scale and both sums (of the first 16
-// in the lower half) for all lanes of a group.
+// As int8 with a scale for each 32 features, eight lanes: a word of codes a lane; scale and both sums (of the
+// first 16 in the lower half) for all lanes of a group.
 struct Bytes {
   uint32_t codes, sums;
   float scale;
@@ -83,7 +85,8 @@ __device__ __forceinline__ Bytes to_bytes(const float (&x)[4]) {
   sum += __shfl_xor_sync(0xFFFFFFFF, sum, 2);
   const int other = __shfl_xor_sync(0xFFFFFFFF, sum, 4);
   const bool last = lane & 4;
-  to.sums = static_cast<uint32_t>((last ? other : sum) & 0xFFFF) | static_cast<uint32_t>(last ? sum : other) << 16;
+  to.sums = static_cast<uint32_t>((last ? other : sum) & 0xFFFF) | static_cast<uint32_t>(last ? sum : other)
+                                                                       << 16;
   to.scale = all ? most / 127 : NAN;
   return to;
 }

@@ -30,8 +30,8 @@ __host__ __device__ constexpr uint32_t file_bytes(Encoding encoding, uint32_t k)
     case Encoding::f16:
     case Encoding::bf16:
       return 2 * k;
-#define CAIRN_CASE(name)   \
-  case Encoding::name:     \
+#define CAIRN_CASE(name) \
+  case Encoding::name:   \
     return k / Raw<Encoding::name>::kElements * Raw<Encoding::name>::kBytes;
       CAIRN_FOR_EACH_BLOCKS(CAIRN_CASE)
 #undef CAIRN_CASE
@@ -39,7 +39,8 @@ __host__ __device__ constexpr uint32_t file_bytes(Encoding encoding, uint32_t k)
   return 0;
 }
 
-// The eight values that a lane of a packed record has of one of its two rows in a group: columns 4t …, 16 + 4t …
+// The eight values that a lane of a packed record has of one of its two rows in a group: columns 4t …, 16 +
+// 4t …
 template <class F, int kGroupAt>
 __device__ __forceinline__ void values_of(const F& form, int half, float (&out)[8]) {
   uint32_t a[4];

@@ -24,7 +24,8 @@ Batch batch(const std::vector<std::pair<uint32_t, uint32_t>>& sequences) {
     for (uint32_t i = 0; i < some; ++i) b.positions.push_back(static_cast<int32_t>(before + i));
     rows += some;
     b.longest = std::max(b.longest, before + some);
-    for (uint32_t i = 0; i < (before + some + kCudaPage - 1) / kCudaPage; ++i) b.pages.push_back(b.page_count++);
+    for (uint32_t i = 0; i < (before + some + kCudaPage - 1) / kCudaPage; ++i)
+      b.pages.push_back(b.page_count++);
   }
   for (uint32_t& page : b.pages) page = (page * 7 + 3) % 101;  // 101 is prime: none twice
   b.page_count = 101;
@@ -50,10 +51,11 @@ TEST_P(Attention, OfPagesThatWereStored) {
     }
     const std::vector<float> q = normal(size_t{rows} * width, 1), k = normal(size_t{rows} * kv_width, 2),
                              v = normal(size_t{rows} * kv_width, 3);
-    const Memory pages(halves), query(q), key(k), value(v), out(q.size() * 4), slices(b.slices), table(b.pages),
-        positions(b.positions);
+    const Memory pages(halves), query(q), key(k), value(v), out(q.size() * 4), slices(b.slices),
+        table(b.pages), positions(b.positions);
     CudaStep step{};
-    step.positions = positions.as<int32_t>(), step.slices = slices.as<CudaSlice>(), step.pages = table.as<uint32_t>();
+    step.positions = positions.as<int32_t>(), step.slices = slices.as<CudaSlice>(),
+    step.pages = table.as<uint32_t>();
     CudaCommand store{};
     store.op = CudaOp::store, store.rows = rows, store.heads = s.heads, store.kv_heads = s.kv_heads;
     store.head_size = s.size, store.in = key.as(), store.in2 = value.as();
@@ -63,7 +65,8 @@ TEST_P(Attention, OfPagesThatWereStored) {
     CudaCommand attend = store;
     attend.op = CudaOp::attention, attend.in = query.as(), attend.in2 = nullptr, attend.out = out.as();
     attend.in_stride = attend.out_stride = width;
-    attend.window = s.window, attend.cap = s.cap, attend.factor = 0.3f / std::sqrt(static_cast<float>(s.size));
+    attend.window = s.window, attend.cap = s.cap,
+    attend.factor = 0.3f / std::sqrt(static_cast<float>(s.size));
     run({store, attend}, step);
     // The same by hand.
     const auto cell = [&](const CudaSlice& slice, uint32_t head, uint32_t position) {
@@ -83,7 +86,8 @@ TEST_P(Attention, OfPagesThatWereStored) {
         }
       }
       for (uint32_t r = 0; r < slice.rows; ++r) {
-        const uint32_t end = slice.position + r + 1, begin = s.window != 0 && end > s.window ? end - s.window : 0;
+        const uint32_t end = slice.position + r + 1,
+                       begin = s.window != 0 && end > s.window ? end - s.window : 0;
         for (uint32_t h = 0; h < s.heads; ++h) {
           const size_t at = size_t{slice.first_row + r} * width + h * s.size;
           const uint32_t kv = h / (s.heads / s.kv_heads);
@@ -116,16 +120,18 @@ TEST_P(Attention, OfPagesThatWereStored) {
         c.rows = c.slices = 1, c.in = query.as() + size_t{slice.first_row + r} * width, c.out = alone.as();
         c.longest = (slice.position + r + kCudaPage) / kCudaPage * kCudaPage;
         run({c}, single);
-        EXPECT_EQ(std::memcmp(alone.read().data(), got.data() + size_t{slice.first_row + r} * width, width * 4), 0);
+        EXPECT_EQ(
+            std::memcmp(alone.read().data(), got.data() + size_t{slice.first_row + r} * width, width * 4), 0);
       }
     }
   }
 }
 
 INSTANTIATE_TEST_SUITE_P(Shapes, Attention,
-                         testing::Values(Shape{12, 2, 128, 0, 0}, Shape{8, 8, 64, 0, 0}, Shape{4, 1, 256, 0, 50},
-                                         Shape{4, 2, 80, 100, 0}, Shape{6, 1, 96, 33, 0}, Shape{9, 3, 64, 0, 0},
-                                         Shape{2, 1, 20, 0, 0}, Shape{2, 2, 320, 70, 0}, Shape{7, 1, 64, 0, 20}));
+                         testing::Values(Shape{12, 2, 128, 0, 0}, Shape{8, 8, 64, 0, 0},
+                                         Shape{4, 1, 256, 0, 50}, Shape{4, 2, 80, 100, 0},
+                                         Shape{6, 1, 96, 33, 0}, Shape{9, 3, 64, 0, 0}, Shape{2, 1, 20, 0, 0},
+                                         Shape{2, 2, 320, 70, 0}, Shape{7, 1, 64, 0, 20}));
 
 }  // namespace
 }  // namespace cairn::test

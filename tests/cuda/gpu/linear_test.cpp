@@ -9,7 +9,9 @@ struct Shape {
   uint32_t rows, k, first, n;
 };
 
-bool is_float(Encoding e) { return e == Encoding::f32 || e == Encoding::f16 || e == Encoding::bf16; }
+bool is_float(Encoding e) {
+  return e == Encoding::f32 || e == Encoding::f16 || e == Encoding::bf16;
+}
 
 CudaCommand command(const Matrix& m, const Memory& in, uint32_t rows, uint32_t stride, const Memory& out,
                     uint32_t first, uint32_t n) {
@@ -25,7 +27,8 @@ TEST_P(Linear, IsTheProductAndATokensBitsAreItsOwn) {
   const Encoding encoding = GetParam();
   const uint32_t block = info(encoding).block_elements;
   const uint32_t odd = block == 1 ? 37 : block, many = block <= 32 ? 864 : 768;
-  for (const Shape s : {Shape{1, odd, 0, 1}, Shape{50, many, 5, 41}, Shape{33, 4864, 0, 33}, Shape{160, 1536, 16, 128}}) {
+  for (const Shape s :
+       {Shape{1, odd, 0, 1}, Shape{50, many, 5, 41}, Shape{33, 4864, 0, 33}, Shape{160, 1536, 16, 128}}) {
     const Matrix m = random_matrix(encoding, s.rows, s.k, s.k);
     constexpr uint32_t kRows = 75;
     const uint32_t stride = s.k + 3;
@@ -53,7 +56,9 @@ TEST_P(Linear, IsTheProductAndATokensBitsAreItsOwn) {
       const std::vector<double> part(want.begin(), want.begin() + size_t{rows} * s.n);
       const std::vector<double> exact(other.begin(), other.begin() + size_t{rows} * s.n);
       const double error = std::min(distance(got, part), distance(got, exact));
-      EXPECT_LT(error, rows > kCudaBatch ? 3e-3 : is_float(encoding) ? 2e-5 : 3e-6)
+      EXPECT_LT(error, rows > kCudaBatch    ? 3e-3
+                       : is_float(encoding) ? 2e-5
+                                            : 3e-6)
           << info(encoding).name << " " << s.rows << "x" << s.k << ", " << rows << " rows";
       if (rows > kCudaBatch) continue;
       for (size_t i = 0; i < std::min(alone.size(), got.size()); ++i) {
@@ -90,7 +95,8 @@ TEST_P(Linear, RowsAreEmbedded) {
   const uint32_t rows[] = {0, 36, 7, 8, 15, 16, 31};
   for (size_t r = 0; r < 7; ++r) {
     for (size_t i = 0; i < k; ++i) {
-      ASSERT_EQ(got[r * k + i], m.values[rows[r] * k + i]) << info(encoding).name << " row " << rows[r] << " " << i;
+      ASSERT_EQ(got[r * k + i], m.values[rows[r] * k + i])
+          << info(encoding).name << " row " << rows[r] << " " << i;
     }
   }
 }
@@ -113,7 +119,8 @@ TEST(Fused, NormsGatesProductsAndSums) {
   const std::vector<float> x = normal(size_t{5} * k, 1), y = normal(size_t{5} * k, 2), w = normal(k, 3);
   for (const uint32_t rows : {1u, 5u}) {
     const Memory in(x), in2(y), weight(w), normed(x.size() * 4), out1(rows * n * 4), out2(rows * n * 4),
-        out3(rows * n * 4), gate(rows * n * 4), branch(x.size() * 4), out5(rows * 50 * 4), out6(rows * 40 * 4);
+        out3(rows * n * 4), gate(rows * n * 4), branch(x.size() * 4), out5(rows * 50 * 4),
+        out6(rows * 40 * 4);
     const auto list = [&](bool apart, std::vector<float>& fifth, std::vector<float>& sixth) {
       const Memory hidden(x.size() * 4);
       std::vector<CudaCommand> l;
@@ -167,7 +174,8 @@ TEST(Fused, GraphsComputeWhatListsDo) {
   const uint32_t k = 256, n = 64, rows = 3;
   const Matrix a = random_matrix(Encoding::q4_0, n, k, 1), b = random_matrix(Encoding::f16, k, n, 2);
   const Memory in(normal(size_t{rows} * k, 1)), between(rows * n * 4), out(rows * k * 4);
-  const std::vector<CudaCommand> list = {command(a, in, rows, k, between, 0, n), command(b, between, rows, n, out, 0, k)};
+  const std::vector<CudaCommand> list = {command(a, in, rows, k, between, 0, n),
+                                         command(b, between, rows, n, out, 0, k)};
   run(list);
   const std::vector<float> want = out.read();
   for (int i = 0; i < 4; ++i) {

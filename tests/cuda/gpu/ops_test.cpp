@@ -13,7 +13,8 @@ CudaCommand plain(CudaOp op, uint32_t rows, uint32_t width, const Memory& in, co
 TEST(Ops, Norms) {
   for (const uint32_t width : {5u, 96u, 1536u, 8960u}) {
     const uint32_t rows = 3;
-    const std::vector<float> x = normal(size_t{rows} * width, width), w = normal(width, 2), b = normal(width, 3);
+    const std::vector<float> x = normal(size_t{rows} * width, width), w = normal(width, 2),
+                             b = normal(width, 3);
     const Memory in(x), weight(w), bias(b), out(x.size() * 4);
     for (const bool layer : {false, true}) {
       CudaCommand c = plain(layer ? CudaOp::norm_layer : CudaOp::norm_rms, rows, width, in, out);
@@ -27,7 +28,8 @@ TEST(Ops, Norms) {
         for (uint32_t i = 0; i < width && layer; ++i) mean += v[i] / double{static_cast<double>(width)};
         for (uint32_t i = 0; i < width; ++i) squares += (v[i] - mean) * (v[i] - mean);
         for (uint32_t i = 0; i < width; ++i) {
-          want[size_t{r} * width + i] = (v[i] - mean) / std::sqrt(squares / width + 1e-5) * w[i] + (layer ? b[i] : 0);
+          want[size_t{r} * width + i] =
+              (v[i] - mean) / std::sqrt(squares / width + 1e-5) * w[i] + (layer ? b[i] : 0);
         }
       }
       EXPECT_LT(distance(out.read(), want), 1e-6) << width << layer;
@@ -88,25 +90,32 @@ TEST(Ops, GatesActivationsSumsScalesCapsAndTaking) {
   for (int kind = 0; kind <= 6; ++kind) {
     CudaCommand c = plain(CudaOp::gate, rows, width, in, out);
     c.in2 = in2.as(), c.activation = kind;
-    expect(c, [&](size_t i) { return activated(kind, x[i], y[i]); }, "gate");
+    expect(
+        c, [&](size_t i) { return activated(kind, x[i], y[i]); }, "gate");
     if (kind == 4) continue;
     CudaCommand one = plain(CudaOp::activate, rows, width, in, out);
     one.activation = kind;
-    expect(one, [&](size_t i) { return activated(kind, x[i], 1); }, "activate");
+    expect(
+        one, [&](size_t i) { return activated(kind, x[i], 1); }, "activate");
   }
   CudaCommand add = plain(CudaOp::add, rows, width, in, out);
   add.in2 = in2.as();
-  expect(add, [&](size_t i) { return double{x[i]} + y[i]; }, "add");
+  expect(
+      add, [&](size_t i) { return double{x[i]} + y[i]; }, "add");
   CudaCommand scale = plain(CudaOp::scale, rows, width, in, out);
   scale.factor = 2.5f;
-  expect(scale, [&](size_t i) { return x[i] * 2.5; }, "scale");
+  expect(
+      scale, [&](size_t i) { return x[i] * 2.5; }, "scale");
   scale.op = CudaOp::softcap;
-  expect(scale, [&](size_t i) { return 2.5 * std::tanh(x[i] / 2.5); }, "softcap");
+  expect(
+      scale, [&](size_t i) { return 2.5 * std::tanh(x[i] / 2.5); }, "softcap");
   const Memory index(std::vector<int32_t>{8, 0, 3, 3, 1, 2, 7, 6, 5});
   CudaCommand take = plain(CudaOp::take, rows, width, in, out);
   take.weight = index.as<int32_t>();
   const int from[] = {8, 0, 3, 3, 1, 2, 7, 6, 5};
-  expect(take, [&](size_t i) { return double{x[static_cast<size_t>(from[i / width]) * width + i % width]}; }, "take");
+  expect(
+      take, [&](size_t i) { return double{x[static_cast<size_t>(from[i / width]) * width + i % width]}; },
+      "take");
 }
 
 TEST(Ops, Rotations) {
@@ -115,7 +124,8 @@ TEST(Ops, Rotations) {
   };
   for (const Case s : {Case{64, 64}, Case{576, 64}, Case{1536, 512}, Case{8960, 256}, Case{96, 32}}) {
     const uint32_t rows = 3, blocks = s.width / s.block;
-    const std::vector<float> x = normal(size_t{rows} * s.width, 1), mixing = normal(size_t{blocks} * blocks, 5);
+    const std::vector<float> x = normal(size_t{rows} * s.width, 1),
+                             mixing = normal(size_t{blocks} * blocks, 5);
     std::vector<float> sign = normal(s.width, 9);
     for (float& v : sign) v = v < 0 ? -1.0f : 1.0f;
     const Memory in(x), signs(sign), mix(mixing), out(x.size() * 4);
@@ -131,7 +141,8 @@ TEST(Ops, Rotations) {
           for (uint32_t j = 0; j < s.block; ++j) {
             const uint32_t from = i / s.block * s.block + j;
             const double one = __builtin_popcount(i % s.block & j) % 2 == 0 ? 1 : -1;
-            v[i] += one * x[size_t{r} * s.width + from] * sign[from] / std::sqrt(double{static_cast<double>(s.block)});
+            v[i] += one * x[size_t{r} * s.width + from] * sign[from] /
+                    std::sqrt(double{static_cast<double>(s.block)});
           }
         }
         for (uint32_t i = 0; i < s.width; ++i) {
@@ -157,7 +168,8 @@ TEST(Ops, Rope) {
   for (const int neox : {0, 1}) {
     const Memory in(x);
     CudaCommand c = plain(CudaOp::rope, rows, width, in, in);
-    c.heads = heads, c.head_size = size, c.dims = dims, c.offset = offset, c.neox = neox, c.weight = cosines.as();
+    c.heads = heads, c.head_size = size, c.dims = dims, c.offset = offset, c.neox = neox,
+    c.weight = cosines.as();
     run({c}, step);
     std::vector<double> want(x.begin(), x.end());
     for (uint32_t r = 0; r < rows; ++r) {

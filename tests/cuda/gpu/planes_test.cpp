@@ -37,21 +37,24 @@ TEST(Planes, OfEveryLevelAndExactRows) {
     for (uint16_t& s : scale) s = to_half(0.001f + static_cast<float>(random() % 1000) * 1e-5f);
     const Memory scales(scale), lut(tables), to(destination);
     const Matrix exact = random_matrix(Encoding::q4_1, 16, k, 3);
-    const std::vector<uint8_t> rows_bytes(reinterpret_cast<const uint8_t*>(exact.file.data()),
-                                          reinterpret_cast<const uint8_t*>(exact.file.data()) + exact.file.size());
+    const std::vector<uint8_t> rows_bytes(
+        reinterpret_cast<const uint8_t*>(exact.file.data()),
+        reinterpret_cast<const uint8_t*>(exact.file.data()) + exact.file.size());
     const Memory exact_rows(rows_bytes);
     std::vector<CudaPlaneGroup> about(kGroups);
     for (uint32_t g = 0; g < kGroups; ++g) {
       CudaPlaneGroup& group = about[g];
       group.level = static_cast<int32_t>(g) + 1, group.draft = group.level > 2 ? 2 : 1;
       group.first_row = g * kEach, group.rows = g + 1 < kGroups ? kEach : 16;
-      for (int i = 0; i < 7; ++i) group.planes[i] = planes[static_cast<size_t>(i)].as<uint8_t>() + size_t{g} * 2 * groups * 64;
+      for (int i = 0; i < 7; ++i)
+        group.planes[i] = planes[static_cast<size_t>(i)].as<uint8_t>() + size_t{g} * 2 * groups * 64;
       group.scales = group.draft_scales = scales.as<uint16_t>() + group.first_row;
       group.exact = group.level == kCudaExact ? exact_rows.as<uint8_t>() : nullptr;
     }
     const Memory group_memory(about);
-    const CudaPlanes stack{group_memory.as<CudaPlaneGroup>(), lut.as<int8_t>(), to.as<uint32_t>(), kGroups, kEach,
-                           stored, k, static_cast<uint32_t>(Encoding::q4_1)};
+    const CudaPlanes stack{
+        group_memory.as<CudaPlaneGroup>(),    lut.as<int8_t>(), to.as<uint32_t>(), kGroups, kEach, stored, k,
+        static_cast<uint32_t>(Encoding::q4_1)};
     const Memory matrix(std::vector<CudaPlanes>{stack});
     constexpr uint32_t kRows = 70;
     const std::vector<float> x = normal(size_t{kRows} * k, 1), plain = normal(size_t{kRows} * k, 2),
@@ -81,7 +84,8 @@ TEST(Planes, OfEveryLevelAndExactRows) {
       for (const uint32_t rows : {1u, 8u, 13u, 64u, 70u}) {
         const Memory out(size_t{rows} * outputs * 4);
         CudaCommand c{};
-        c.op = CudaOp::linear_planes, c.rows = rows, c.width = k, c.in = in.as(), c.in2 = in2.as(), c.out = out.as();
+        c.op = CudaOp::linear_planes, c.rows = rows, c.width = k, c.in = in.as(), c.in2 = in2.as(),
+        c.out = out.as();
         c.in_stride = c.in2_stride = k, c.out_stride = outputs, c.weight = matrix.as<CudaPlanes>();
         c.bias = bias.as(), c.n = outputs, c.matrix_rows = stored, c.draft = draft;
         run({c});
@@ -89,7 +93,8 @@ TEST(Planes, OfEveryLevelAndExactRows) {
         const std::vector<double> part(want.begin(), want.begin() + size_t{rows} * outputs);
         EXPECT_LT(distance(got, part), rows > kCudaBatch ? 3e-3 : 2e-6) << k << " " << rows << " " << draft;
         if (one.empty()) one = got;
-        EXPECT_EQ(rows <= kCudaBatch ? std::memcmp(one.data(), got.data(), one.size() * 4) : 0, 0) << k << " " << rows;
+        EXPECT_EQ(rows <= kCudaBatch ? std::memcmp(one.data(), got.data(), one.size() * 4) : 0, 0)
+            << k << " " << rows;
       }
     }
   }
@@ -100,8 +105,9 @@ TEST(Matrices, ThatAreNotThereAreRefused) {
   char message[256] = "";
   EXPECT_EQ(plugin().matrix_bytes(999, 1, 32, &bytes, message, sizeof(message)),
             static_cast<int>(ErrorCode::unsupported));
-  EXPECT_EQ(plugin().matrix_bytes(static_cast<uint32_t>(Encoding::q4_k), 1, 100, &bytes, message, sizeof(message)),
-            static_cast<int>(ErrorCode::unsupported));
+  EXPECT_EQ(
+      plugin().matrix_bytes(static_cast<uint32_t>(Encoding::q4_k), 1, 100, &bytes, message, sizeof(message)),
+      static_cast<int>(ErrorCode::unsupported));
   EXPECT_NE(std::string(message), "");
 }
 
@@ -112,7 +118,8 @@ TEST(Device, ErrorsAreToldAndItGoesOn) {
             static_cast<int>(ErrorCode::out_of_memory));
   EXPECT_NE(std::string(message).find("memory"), std::string::npos) << message;
   void* other = nullptr;
-  EXPECT_EQ(plugin().open(77, &other, message, sizeof(message)), static_cast<int>(ErrorCode::not_found)) << message;
+  EXPECT_EQ(plugin().open(77, &other, message, sizeof(message)), static_cast<int>(ErrorCode::not_found))
+      << message;
   uint64_t free = 0, all = 0;
   EXPECT_EQ(plugin().free_memory(device(), &free, &all, message, sizeof(message)), 0) << message;
   EXPECT_LT(free, all);
