@@ -9,6 +9,7 @@
 #include "backends/cpu/executor.hpp"
 #include "base/error.hpp"
 #include "base/memory_pressure.hpp"
+#include "engine/reading.hpp"
 #include "formats/stack_file.hpp"
 #include "kernels/kernel_set.hpp"
 #include "kernels/kernels.hpp"
@@ -17,23 +18,8 @@ namespace cairn::cpu {
 namespace {
 
 using engine::Logits;
+using engine::Reading;
 using engine::Slice;
-
-// The weights of a step, which may be cut while they are read: check() before its results are used.
-class Reading {
- public:
-  explicit Reading(const gguf::File& file) : file_(file) {
-    file_.require_whole();
-    file_.tolerate_losses(true);
-  }
-  ~Reading() { file_.tolerate_losses(false); }
-  Reading(const Reading&) = delete;
-  Reading& operator=(const Reading&) = delete;
-  void check() const { file_.require_read(); }
-
- private:
-  const gguf::File& file_;
-};
 
 // Whether the weights shall be copied. Small files gain nothing, and a large copy would leave too little to
 // others; who limits the memory does not want it twice. A stack's are in memory of our own anyway.

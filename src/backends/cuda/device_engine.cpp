@@ -12,28 +12,14 @@
 #include "backends/cuda/program.hpp"
 #include "backends/cuda/sequence.hpp"
 #include "base/byte_size.hpp"
+#include "engine/reading.hpp"
 
 namespace cairn::cuda {
 namespace {
 
 using engine::Logits;
+using engine::Reading;
 using engine::Slice;
-
-// The file, while its bytes go to the device.
-class Reading {
- public:
-  explicit Reading(const gguf::File& file) : file_(file) {
-    file_.require_whole();
-    file_.tolerate_losses(true);
-  }
-  ~Reading() { file_.tolerate_losses(false); }
-  Reading(const Reading&) = delete;
-  Reading& operator=(const Reading&) = delete;
-  void check() const { file_.require_read(); }
-
- private:
-  const gguf::File& file_;
-};
 
 void check_options(const engine::Options& options) {
   const auto refuse = [](const char* what) {
