@@ -62,17 +62,8 @@ class Prefill final : public PrefillEngine {
         plan_(file_, model_, target_, false, set_),
         float_plan_(file_, model_, target_, true, set_),
         sequences_(model_, cpu::kv_format(options.engine), file_.path(), 0, 0),
-        machine_{model_,
-                 plan_,
-                 kernels::kernel_set(target_).gemm,
-                 kernels::kernel_set(target_).vector,
-                 kernels::kernel_set(target_).attention,
-                 pool_,
-                 sequences_.format(),
-                 options.engine.context},
-        float_machine_{
-            model_, float_plan_,         machine_.gemm,         machine_.vector, machine_.attention,
-            pool_,  sequences_.format(), options.engine.context},
+        machine_{model_, plan_, pool_, sequences_.format(), options.engine.context},
+        float_machine_{model_, float_plan_, pool_, sequences_.format(), options.engine.context},
         rows_(machine_),
         layers_(plan_layers(float_plan_, model_)),
         tasks_({file_, float_machine_, static_, layers_, npu_pool_, cpu_pool_, options_.warn, set_, [this] {
@@ -239,19 +230,11 @@ class Prefill final : public PrefillEngine {
   // The slice's first tokens as decode takes them. Inside of a pass.
   void run_rows(const engine::Slice& slice, size_t count, const engine::Cancelled& cancelled, bool draft) {
     cpu::PagedSequence& sequence = sequences_.own(*slice.sequence);
-    const size_t vocabulary = model_.parameters.vocabulary;
     for (size_t begin = 0; begin < count; begin += kRows) {
       engine::throw_if(cancelled);
       cpu::Row rows[kRows];
       const size_t some = std::min(kRows, count - begin);
-      for (size_t i = 0; i < some; ++i) {
-        const size_t at = begin + i;
-        const bool last = slice.wanted == engine::Logits::last && at + 1 == slice.tokens.size();
-        rows[i] = {&sequence, sequence.length() + static_cast<uint32_t>(at), slice.tokens[at],
-                   slice.wanted == engine::Logits::all ? slice.logits + at * vocabulary
-                   : last                              ? slice.logits
-                                                       : nullptr};
-      }
+      for (size_t i = 0; i < some; ++i) rows[i] = cpu::row_of(slice, sequence, begin + i, model_.parameters);
       rows_.run({rows, some}, draft);
     }
   }

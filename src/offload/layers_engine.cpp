@@ -36,17 +36,8 @@ class LayersEngine final : public PrefillEngine {
         plan_(file_, model_, target_, false),
         float_plan_(file_, model_, target_, true),
         sequences_(model_, cpu::kv_format(options.engine), file_.path(), 0, 0),
-        machine_{model_,
-                 plan_,
-                 kernels::kernel_set(target_).gemm,
-                 kernels::kernel_set(target_).vector,
-                 kernels::kernel_set(target_).attention,
-                 pool_,
-                 sequences_.format(),
-                 options.engine.context},
-        float_machine_{
-            model_, float_plan_,         machine_.gemm,         machine_.vector, machine_.attention,
-            pool_,  sequences_.format(), options.engine.context},
+        machine_{model_, plan_, pool_, sequences_.format(), options.engine.context},
+        float_machine_{model_, float_plan_, pool_, sequences_.format(), options.engine.context},
         rows_(machine_),
         layers_(layer_graphs(float_plan_, model_)) {
     if (sequences_.format() != kernels::KvFormat::f16) {
@@ -160,14 +151,8 @@ class LayersEngine final : public PrefillEngine {
 
   void run_rows(const engine::Slice& slice, cpu::PagedSequence& sequence) {
     cpu::Row rows[kRows];
-    const size_t vocabulary = model_.parameters.vocabulary;
-    for (size_t i = 0; i < slice.tokens.size(); ++i) {
-      const bool last = slice.wanted == engine::Logits::last && i + 1 == slice.tokens.size();
-      rows[i] = {&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i],
-                 slice.wanted == engine::Logits::all ? slice.logits + i * vocabulary
-                 : last                              ? slice.logits
-                                                     : nullptr};
-    }
+    for (size_t i = 0; i < slice.tokens.size(); ++i)
+      rows[i] = cpu::row_of(slice, sequence, i, model_.parameters);
     rows_.run({rows, slice.tokens.size()});
   }
 

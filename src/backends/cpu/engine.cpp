@@ -74,9 +74,6 @@ class CpuEngine final : public engine::Engine {
                    options.observer ? 0 : rows()),
         machine_{model_,
                  plan_,
-                 kernels::kernel_set(target_).gemm,
-                 kernels::kernel_set(target_).vector,
-                 kernels::kernel_set(target_).attention,
                  *pool_,
                  sequences_.format(),
                  options_.context,
@@ -228,22 +225,14 @@ class CpuEngine final : public engine::Engine {
     const Reading reading(file_);
     const resident::Pass pass(budget_.set());
     if (bits > 0) budget_.set()->set_draft(bits);
-    const size_t vocabulary = model_.parameters.vocabulary, width = model_.parameters.embedding;
     std::vector<Row> rows;
     const std::vector<float*> hidden = drafter_.hidden(slices);
     for (size_t s = 0; s < slices.size(); ++s) {
       const Slice& slice = slices[s];
       if (!is_short(slice)) continue;
       PagedSequence& sequence = sequences_.own(*slice.sequence);
-      for (size_t i = 0; i < slice.tokens.size(); ++i) {
-        const bool last = i + 1 == slice.tokens.size();
-        float* out = slice.wanted == Logits::all            ? slice.logits + i * vocabulary
-                     : slice.wanted == Logits::last && last ? slice.logits
-                                                            : nullptr;
-        rows.push_back({&sequence, sequence.length() + static_cast<uint32_t>(i), slice.tokens[i], out,
-                        slice.enough == 0 ? SIZE_MAX : slice.enough,
-                        hidden[s] == nullptr ? nullptr : hidden[s] + i * width});
-      }
+      for (size_t i = 0; i < slice.tokens.size(); ++i)
+        rows.push_back(row_of(slice, sequence, i, model_.parameters, hidden[s]));
     }
     for (size_t at = 0; at < rows.size(); at += RowExecutor::kMostRows) {
       if (at > 0) engine::throw_if(*cancelled_);

@@ -28,6 +28,19 @@ kernels::Unary unary(graph::Activation activation) {
   return kernels::Unary::none;
 }
 
+Row row_of(const engine::Slice& slice, PagedSequence& sequence, size_t at,
+           const graph::HyperParameters& model, float* hidden) {
+  const bool last = slice.wanted == engine::Logits::last && at + 1 == slice.tokens.size();
+  return {&sequence,
+          sequence.length() + static_cast<uint32_t>(at),
+          slice.tokens[at],
+          slice.wanted == engine::Logits::all ? slice.logits + at * model.vocabulary
+          : last                              ? slice.logits
+                                              : nullptr,
+          slice.enough == 0 ? SIZE_MAX : slice.enough,
+          hidden == nullptr ? nullptr : hidden + at * model.embedding};
+}
+
 uint32_t kv_heads_of(const graph::HyperParameters& parameters, const graph::Op& op) {
   return op.kv_heads != 0 ? op.kv_heads : parameters.kv_heads;
 }

@@ -30,15 +30,15 @@ namespace cairn::cpu {
 struct Machine {
   const graph::Model& model;
   const Plan& plan;
-  const kernels::GemmKernels& gemm;
-  const kernels::VectorKernels& vector;
-  const kernels::AttentionKernels& attention;
   ThreadPool& pool;
   kernels::KvFormat kv;
   uint32_t context;  // most positions of a sequence
   const engine::InputObserver* observer = nullptr;
   std::function<void()> between_steps{};  // of a chunk; may throw to leave it
   ExpertPages* expert_pages = nullptr;    // under a budget for memory
+  const kernels::GemmKernels& gemm = kernels::kernel_set(plan.target()).gemm;
+  const kernels::VectorKernels& vector = kernels::kernel_set(plan.target()).vector;
+  const kernels::AttentionKernels& attention = kernels::kernel_set(plan.target()).attention;
   const kernels::PlaneKernels& planes = kernels::kernel_set(plan.target()).planes;
   const kernels::RecurrentKernels& recurrent = kernels::recurrent_kernels(plan.target());
   const kernels::StaticKernels& exact = kernels::kernel_set(plan.target()).exact;
@@ -103,6 +103,11 @@ struct Row {
   size_t enough = SIZE_MAX;  // of them
   float* hidden = nullptr;   // [embedding], what the head multiplies; or null
 };
+
+// Token `at` of a slice behind what its sequence has, with the logits that the slice wants of it. hidden: the
+// slice's, [tokens][embedding], or null.
+Row row_of(const engine::Slice& slice, PagedSequence& sequence, size_t at,
+           const graph::HyperParameters& model, float* hidden = nullptr);
 
 // Few rows at a time: vectors of [features], products as matrix × vector straight from the file's blocks,
 // each block read once for all rows. What a row computes does not depend on the others: a row's arithmetic is
